@@ -1,0 +1,69 @@
+"""What crossmodal raises.
+
+CrossmodalError
+├── ConfigError              a setting that cannot be
+├── DataError                the recordings, or what was asked of them
+│   ├── CorpusNotFoundError  no folder, or nothing usable in it
+│   ├── MediaError           one file that cannot be decoded
+│   ├── ProtocolError        a protocol or fold that the corpus cannot fill
+│   └── LeakageError         an actor on both sides of a split
+├── WeightsError             pretrained weights that cannot be had or do not fit
+├── ModelFolderError         a model folder that is incomplete or of another make
+└── MissingExtraError        an optional dependency that is not installed
+"""
+
+from pathlib import Path
+
+
+class CrossmodalError(Exception):
+    """Base of every error that crossmodal raises on purpose; its text is meant for the user."""
+
+
+class ConfigError(CrossmodalError):
+    """A setting, or a combination of settings, that cannot be."""
+
+
+class DataError(CrossmodalError):
+    """Something is wrong with the recordings or with what was asked of them."""
+
+
+class CorpusNotFoundError(DataError):
+    """There is no such folder, or nothing usable in it."""
+
+
+class MediaError(DataError):
+    """One file that cannot be decoded.
+
+    Args:
+        path: The file.
+        reason: What is wrong with it, in words for a person.
+    """
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        # Both go to the base class so that the error survives pickling between processes.
+        super().__init__(str(path), reason)
+        self.path = Path(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class ProtocolError(DataError):
+    """A protocol or fold that does not exist or that the corpus cannot fill."""
+
+
+class LeakageError(DataError):
+    """An actor would be on both sides of a split."""
+
+
+class WeightsError(CrossmodalError):
+    """Pretrained weights that cannot be had, or that do not fit the network."""
+
+
+class ModelFolderError(CrossmodalError):
+    """A model folder that is incomplete, damaged or of another make."""
+
+
+class MissingExtraError(CrossmodalError, ImportError):
+    """An optional dependency that is not installed."""
