@@ -1,1 +1,56 @@
+"""crossmodal: a face teaches a voice.
+
+The public names are loaded when they are first used, so that ``import crossmodal`` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule, RAVDESSVideoDataModule
+    from crossmodal.inference import EmotionRecognizer
+    from crossmodal.models import AudioClassifier, FaceClassifier, FaceEncoder
+    from crossmodal.pipeline import fit
+    from crossmodal.tasks import ControlTask, FinetuneTask, TeacherTask, TransferTask
+
+_HOME = {
+    "AudioClassifier": "models",
+    "ControlTask": "tasks",
+    "EmotionRecognizer": "inference",
+    "FaceClassifier": "models",
+    "FaceEncoder": "models",
+    "FinetuneTask": "tasks",
+    "RAVDESSAudioDataModule": "datamodules",
+    "RAVDESSPairedDataModule": "datamodules",
+    "RAVDESSVideoDataModule": "datamodules",
+    "TeacherTask": "tasks",
+    "TransferTask": "tasks",
+    "fit": "pipeline",
+}
+
+__all__ = (
+    "AudioClassifier",
+    "ControlTask",
+    "EmotionRecognizer",
+    "FaceClassifier",
+    "FaceEncoder",
+    "FinetuneTask",
+    "RAVDESSAudioDataModule",
+    "RAVDESSPairedDataModule",
+    "RAVDESSVideoDataModule",
+    "TeacherTask",
+    "TransferTask",
+    "fit",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'crossmodal' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"crossmodal.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

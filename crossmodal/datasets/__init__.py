@@ -1,0 +1,27 @@
+"""What a clip is, and where its sound and its face are."""
+
+from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
+from crossmodal.datasets.clip import Clip, SetAside
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.datasets.face_features import store_face_features
+from crossmodal.datasets.protocols import LABEL_SETS, PROTOCOLS, filled_folds, split_clips
+from crossmodal.datasets.ravdess import index_ravdess, parse_name
+from crossmodal.storage import cache_dir, content_key
+
+__all__ = (
+    "LABEL_SETS",
+    "PROTOCOLS",
+    "Clip",
+    "ClipTensors",
+    "FaceCrops",
+    "PreparedCorpus",
+    "SetAside",
+    "cache_dir",
+    "content_key",
+    "filled_folds",
+    "index_ravdess",
+    "parse_name",
+    "prepare_corpus",
+    "split_clips",
+    "store_face_features",
+)

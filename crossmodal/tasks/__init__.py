@@ -1,0 +1,8 @@
+"""The stages as LightningModules, each usable with a plain Trainer."""
+
+from crossmodal.tasks.base import BaseTask
+from crossmodal.tasks.finetune import ControlTask, FinetuneTask
+from crossmodal.tasks.teacher import TeacherTask
+from crossmodal.tasks.transfer import TransferTask
+
+__all__ = ("BaseTask", "ControlTask", "FinetuneTask", "TeacherTask", "TransferTask")

@@ -1,0 +1,8 @@
+"""``python -m crossmodal``."""
+
+import sys
+
+from crossmodal.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

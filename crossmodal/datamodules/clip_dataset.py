@@ -1,0 +1,111 @@
+"""Clips as tensors: what a training loop reads, one memory map at a time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from crossmodal.datasets.cache import read_array
+from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.errors import DataError
+
+UNLABELLED = -1
+
+
+class ClipDataset(Dataset[dict[str, Any]]):
+    """Clips with what of them is asked for; nothing is held in memory between two reads.
+
+    Args:
+        clips: In the order of the indices.
+        labels: The class names; a clip's label is its name's position, -1 where it has none.
+        waveforms: The array file of each clip's waveform, where waveforms are wanted.
+        faces: The array file of each clip's face crops, where crops are wanted.
+        tensors: Tensors stored by clip: face embeddings, teacher outputs.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        labels: Sequence[str],
+        waveforms: Mapping[str, Path] | None = None,
+        faces: Mapping[str, Path] | None = None,
+        tensors: ClipTensors | None = None,
+    ) -> None:
+        self.clips = list(clips)
+        self._label = {name: index for index, name in enumerate(labels)}
+        self._arrays = {"waveform": waveforms, "faces": faces}
+        self._tensors = tensors
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip = self.clips[index]
+        item: dict[str, Any] = {
+            "clip": clip.clip,
+            "label": UNLABELLED if clip.label is None else self._label[clip.label],
+        }
+        for name, paths in self._arrays.items():
+            if paths is not None:
+                item[name] = _read(paths[clip.clip])
+        if self._tensors is not None:
+            item |= {name: torch.tensor(row) for name, row in self._tensors[clip.clip].items()}
+        return item
+
+
+def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Make the batch of the items: waveforms padded with zeros to the longest, everything else stacked.
+
+    Returns:
+        ``clip``: names; ``label``: (B,) int64; and, of what the items hold, ``waveform``: (B, 1, T) float32 with
+        ``waveform_length``: (B,) int64; ``faces``: (B, N, 3, H, W) uint8; ``face_embeddings``: (B, N, D) float32;
+        ``teacher_embedding``: (B, E) float32; ``teacher_logits``: (B, K) float32.
+    """
+    batch: dict[str, Any] = {
+        "clip": [item["clip"] for item in items],
+        "label": torch.tensor([item["label"] for item in items]),
+    }
+    for name in items[0].keys() - batch.keys():
+        values = [item[name] for item in items]
+        if name == "waveform":
+            batch["waveform_length"] = torch.tensor([len(waveform) for waveform in values])
+            batch["waveform"] = torch.nn.utils.rnn.pad_sequence(values, batch_first=True).unsqueeze(1)
+        else:
+            batch[name] = torch.stack(values)
+    return batch
+
+
+class EpochShuffle(Sampler[int]):
+    """A new order each epoch that depends on the seed and the epoch only.
+
+    So a student and its control meet the same batches, and a run that was stopped goes on with the order that it would
+    have had. Lightning calls `set_epoch`.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size = size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        return iter(torch.randperm(self._size, generator=generator).tolist())
+
+
+def _read(path: Path) -> Tensor:
+    array = read_array(path)
+    if array is None:
+        raise DataError(f"{path} is gone from the cache or damaged: run the command again and it is made anew.")
+    # A copy: the memory map is read-only, and a tensor must not outlive it.
+    return torch.from_numpy(array.copy())

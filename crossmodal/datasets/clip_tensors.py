@@ -1,0 +1,67 @@
+"""Tensors stored by clip: face embeddings, face features, teacher outputs. One safetensors file, read lazily."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from crossmodal.errors import DataError
+from crossmodal.storage import atomic_path, hash_file
+
+
+class ClipTensors:
+    """A file of tensors whose first dimension is the clip; rows are read when asked for.
+
+    Args:
+        path: The safetensors file, as `save` writes it.
+
+    Raises:
+        DataError: There is no such file, or it is not one of ours.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                self.about: dict[str, Any] = json.loads((file.metadata() or {})["about"])
+                self.shapes = {name: tuple(file.get_slice(name).get_shape())[1:] for name in file.keys()}  # noqa: SIM118
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            raise DataError(
+                f"{self.path} is not a file of tensors by clip, as crossmodal writes it: {error}"
+            ) from error
+        self._rows = {clip: row for row, clip in enumerate(self.about["clips"])}
+        self._file: Any = None
+
+    @property
+    def clips(self) -> list[str]:
+        """The clips that the file holds."""
+        return list(self._rows)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the file."""
+        return hash_file(self.path)
+
+    def __contains__(self, clip: str) -> bool:
+        return clip in self._rows
+
+    def __getitem__(self, clip: str) -> dict[str, NDArray[np.generic]]:
+        if self._file is None:  # opened by each worker for itself, and not before it reads
+            self._file = safe_open(self.path, framework="numpy").__enter__()
+        row = self._rows[clip]
+        return {name: self._file.get_slice(name)[row] for name in self.shapes}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None}
+
+    @staticmethod
+    def save(path: Path, clips: Sequence[str], tensors: Mapping[str, NDArray[np.generic]], **about: Any) -> None:
+        """Write tensors of shape (clips, ...) with the clips' names and whatever JSON says where they came from."""
+        with atomic_path(path) as temporary:
+            metadata = {"about": json.dumps({**about, "clips": list(clips)})}
+            save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary, metadata)

@@ -1,0 +1,166 @@
+"""RAVDESS: its file names, and an index over a folder in any of the layouts in which people have it.
+
+Livingstone & Russo (2018), The Ryerson Audio-Visual Database of Emotional Speech and Song, PLoS ONE 13(5): e0196391;
+Zenodo record 1188976, CC BY-NC-SA 4.0.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from crossmodal.datasets.clip import Clip, SetAside
+from crossmodal.errors import CorpusNotFoundError
+
+Channel = Literal["speech", "song", "both"]
+
+MODALITIES = {"01": "audio-video", "02": "video", "03": "audio"}
+CHANNELS = {"01": "speech", "02": "song"}
+EMOTIONS = {
+    "01": "neutral",
+    "02": "calm",
+    "03": "happy",
+    "04": "sad",
+    "05": "angry",
+    "06": "fearful",
+    "07": "disgust",
+    "08": "surprised",
+}
+MEDIA_SUFFIXES = {".wav", ".mp4"}
+
+# An 01 mp4's sound is the 03 wav 1600 samples later, at 48 kHz. By its container its picture is as late; decoders show
+# that picture from 0 on, and so at the times of the wav.
+MP4_SOUND_DELAY = 1 / 30  # seconds
+
+# The actor is framed alike in every clip: the square from (360, 40) to (920, 600) of 1280x720 holds the head from the
+# hair line to the chin, with room for its motion.
+FACE_BOX = (360 / 1280, 40 / 720, 920 / 1280, 600 / 720)
+
+
+class RavdessName(NamedTuple):
+    """The seven fields of a RAVDESS file name, as the two digits that stand there."""
+
+    modality: str
+    channel: str
+    emotion: str
+    intensity: str
+    statement: str
+    repetition: str
+    actor: str
+
+    @property
+    def clip(self) -> str:
+        """The last six fields: the performance, whatever modality this file holds."""
+        return "-".join(self[1:])
+
+
+_FIELDS: dict[str, Iterable[str]] = {
+    "modality": MODALITIES,
+    "channel": CHANNELS,
+    "emotion": EMOTIONS,
+    "intensity": ("01", "02"),
+    "statement": ("01", "02"),
+    "repetition": ("01", "02"),
+    "actor": [f"{actor:02d}" for actor in range(1, 25)],
+}
+
+
+def parse_name(name: str) -> RavdessName:
+    """Read a RAVDESS file name, with or without its folder and suffix.
+
+    Raises:
+        ValueError: It is not a RAVDESS name; the text says which field is wrong.
+
+    Example:
+        >>> parse_name("Actor_12/03-01-06-01-02-01-12.wav").clip
+        '01-06-01-02-01-12'
+    """
+    fields = Path(name).stem.split("-")
+    if len(fields) != len(_FIELDS):
+        raise ValueError(f"not a RAVDESS name: {len(_FIELDS)} fields separated by '-' expected, {len(fields)} found")
+    for (field, allowed), value in zip(_FIELDS.items(), fields, strict=True):
+        if value not in allowed:
+            raise ValueError(f"not a RAVDESS name: {field} {value!r} does not exist")
+    return RavdessName(*fields)
+
+
+@dataclass(frozen=True)
+class RavdessIndex:
+    """What a folder holds: its clips in the order of their names, and the files that were set aside."""
+
+    clips: list[Clip]
+    set_aside: list[SetAside]
+
+
+def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex:
+    """Find the clips of a RAVDESS folder: Zenodo's zips side by side, ``Actor_NN`` folders, or one flat folder.
+
+    Files are paired by clip. A clip's sound is the 03 wav where there is one, else the 01 mp4; its face the 01 mp4,
+    else the 02 mp4, which is the same performance.
+
+    Args:
+        root: The folder; searched to any depth.
+        channel: ``speech``, ``song`` or ``both``.
+
+    Raises:
+        CorpusNotFoundError: There is no such folder, or no RAVDESS file of this channel in it.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise CorpusNotFoundError(
+            f"There is no folder {root}. Give the folder that holds the extracted RAVDESS files with --data.root, "
+            "or leave it out to use the built-in synthetic corpus."
+        )
+    files, set_aside = _files_by_clip(root, channel)
+    if not files:
+        raise CorpusNotFoundError(_nothing_found(root, channel, set_aside))
+    return RavdessIndex([_pair(by_modality) for _, by_modality in sorted(files.items())], set_aside)
+
+
+def _files_by_clip(root: Path, channel: Channel) -> tuple[dict[str, dict[str, Path]], list[SetAside]]:
+    """Group the media files below `root` by clip, then by modality."""
+    files: dict[str, dict[str, Path]] = defaultdict(dict)
+    set_aside = []
+    for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in MEDIA_SUFFIXES):
+        # macOS leaves "._name.wav" beside each file on foreign disks and in zips: its own notes, not sound.
+        if path.name.startswith("._") or "__MACOSX" in path.parts:
+            continue
+        try:
+            name = parse_name(path.name)
+        except ValueError as error:
+            set_aside.append(SetAside(str(path), str(error)))
+            continue
+        if channel not in ("both", CHANNELS[name.channel]):
+            continue
+        first = files[name.clip].setdefault(name.modality, path)
+        if first != path:
+            set_aside.append(SetAside(str(path), f"a second copy of {first}"))
+    return files, set_aside
+
+
+def _pair(files: dict[str, Path]) -> Clip:
+    """Make one clip of the files that hold it."""
+    name = parse_name(next(iter(files.values())).name)
+    return Clip(
+        clip=name.clip,
+        actor=name.actor,
+        label=EMOTIONS[name.emotion],
+        channel=CHANNELS[name.channel],
+        audio=files.get("03") or files.get("01"),
+        video=files.get("01") or files.get("02"),
+        audio_start=0.0 if "03" in files else MP4_SOUND_DELAY,
+    )
+
+
+def _nothing_found(root: Path, channel: Channel, set_aside: list[SetAside]) -> str:
+    zips = sorted(path.name for path in root.glob("*.zip"))
+    which = "RAVDESS" if channel == "both" else f"RAVDESS {channel}"
+    text = (
+        f"There is no {which} clip under {root.resolve()}: no .wav or .mp4 with a name like 03-01-06-01-02-01-12.wav."
+    )
+    if zips:
+        text += f" It holds {len(zips)} zip file(s), {zips[0]} first: extract them there."
+    elif set_aside:
+        text += f" {len(set_aside)} file(s) were set aside, {set_aside[0].what} first: {set_aside[0].reason}."
+    return text + " The published archives are at https://zenodo.org/records/1188976."

@@ -1,0 +1,152 @@
+"""What a face does in a clip: action units over time, after Ekman and Friesen's coding system (FACS)."""
+
+import numpy as np
+
+from crossmodal.datasets.synthetic.performance import EMOTIONS, Floats, Performance, random_stream, shown_emotions
+
+UNITS = (
+    "brow_inner_raise",  # AU1
+    "brow_outer_raise",  # AU2
+    "brow_lower",  # AU4
+    "lid_raise",  # AU5
+    "cheek_raise",  # AU6
+    "lid_tighten",  # AU7
+    "nose_wrinkle",  # AU9
+    "lip_raise",  # AU10
+    "corner_pull",  # AU12, a smile
+    "corner_depress",  # AU15
+    "chin_raise",  # AU17
+    "lip_stretch",  # AU20
+    "lip_press",  # AU24
+    "jaw_drop",  # AU26
+    "eyes_close",  # AU43, and the blinks of AU45
+    "head_down",  # a nod is a positive change
+    "head_turn",
+    "head_tilt",
+    "head_forward",
+)
+"""Action units and head positions; 0 is at rest, 1 about as far as people go."""
+
+# What a face shows of each emotion when it shows all of it.
+UNITS_BY_EMOTION: dict[str, dict[str, float]] = {
+    "neutral": {},
+    "calm": {"corner_pull": 0.25, "eyes_close": 0.2, "head_tilt": 0.1, "brow_outer_raise": 0.05},
+    "happy": {"corner_pull": 0.95, "cheek_raise": 0.7, "jaw_drop": 0.3, "brow_outer_raise": 0.15, "head_down": -0.15},
+    "sad": {
+        "brow_inner_raise": 0.8,
+        "brow_lower": 0.3,
+        "corner_depress": 0.75,
+        "chin_raise": 0.4,
+        "eyes_close": 0.22,
+        "head_down": 0.5,
+        "head_tilt": 0.3,
+    },
+    "angry": {
+        "brow_lower": 1.0,
+        "lid_raise": 0.25,
+        "lid_tighten": 0.6,
+        "lip_press": 0.6,
+        "corner_depress": 0.3,
+        "nose_wrinkle": 0.2,
+        "head_down": 0.3,
+        "head_forward": 0.6,
+    },
+    "fearful": {
+        "brow_inner_raise": 0.8,
+        "brow_outer_raise": 0.35,
+        "brow_lower": 0.35,
+        "lid_raise": 0.8,
+        "lip_stretch": 0.9,
+        "corner_depress": 0.3,
+        "jaw_drop": 0.35,
+        "head_down": -0.1,
+        "head_forward": -0.5,
+        "head_turn": 0.2,
+    },
+    "disgust": {
+        "nose_wrinkle": 1.0,
+        "lip_raise": 0.9,
+        "brow_lower": 0.55,
+        "lid_tighten": 0.5,
+        "cheek_raise": 0.3,
+        "corner_depress": 0.4,
+        "chin_raise": 0.3,
+        "head_turn": 0.4,
+        "head_forward": -0.2,
+    },
+    "surprised": {
+        "brow_inner_raise": 0.95,
+        "brow_outer_raise": 0.95,
+        "lid_raise": 0.7,
+        "jaw_drop": 0.7,
+        "head_down": -0.3,
+        "head_forward": 0.1,
+    },
+}
+
+UNIT_SPREAD = 0.12  # standard deviation between clips that mean the same
+HABIT_SPREAD = 0.06  # between actors' faces at rest
+GAIN_SPREAD = 0.25  # between actors' ways of showing each unit, as the standard deviation of the logarithm
+SPEECH_JAW = 0.45  # how far the jaw drops in the loudest sound
+_SIGNED = np.array([unit.startswith("head") for unit in UNITS])  # the others push only one way
+
+
+def action_units(performance: Performance, seed: int, loudness: Floats) -> Floats:
+    """Return what the face does in a clip.
+
+    Args:
+        performance: What is acted, by whom.
+        seed: The corpus's seed.
+        loudness: How loud the voice is at each video frame, from 0 to 1; the jaw follows it.
+
+    Returns:
+        The tracks of `UNITS`, `(video frames, units)`, about 0 to 1; head positions about -1 to 1.
+    """
+    random = random_stream(seed, performance, "face")
+    time = np.linspace(0, 1, len(loudness))
+    table = np.array([[UNITS_BY_EMOTION[emotion].get(unit, 0.0) for unit in UNITS] for emotion in EMOTIONS])
+    gains, habits = _habits(performance.actor, seed)
+    apex = gains * (shown_emotions(performance, seed) @ table) + random.normal(0, UNIT_SPREAD, len(UNITS))
+
+    tracks = habits + _onset_apex_offset(time, random)[:, None] * apex
+    tracks += 0.35 * UNIT_SPREAD * _wander(len(time), len(UNITS), random)
+    tracks[:, _SIGNED] += 0.2 * _wander(len(time), int(_SIGNED.sum()), random)
+    tracks[:, UNITS.index("head_down")] -= 0.3 * (loudness - loudness.mean())  # people beat time with the head
+    tracks[:, UNITS.index("jaw_drop")] += SPEECH_JAW * loudness
+    tracks[:, UNITS.index("lip_press")] *= 1 - 0.8 * loudness
+    tracks[:, UNITS.index("eyes_close")] += _blinks(len(time), random)
+    return np.clip(tracks, np.where(_SIGNED, -1.5, 0.0), 1.5)
+
+
+def _habits(actor: int, seed: int) -> tuple[Floats, Floats]:
+    """Return how much of each unit an actor shows, and what the face shows at rest."""
+    random = random_stream(seed, "habits", actor)
+    return random.lognormal(-0.5 * GAIN_SPREAD**2, GAIN_SPREAD, len(UNITS)), random.normal(0, HABIT_SPREAD, len(UNITS))
+
+
+def _onset_apex_offset(time: Floats, random: np.random.Generator) -> Floats:
+    """Rise before the voice sets in, hold, and fall again in part."""
+    rise = _smooth_step((time - random.uniform(0.02, 0.12)) / random.uniform(0.1, 0.2))
+    fall = _smooth_step((time - random.uniform(0.72, 0.82)) / 0.18)
+    return rise * (1 - random.uniform(0.5, 0.9) * fall)
+
+
+def _smooth_step(x: Floats) -> Floats:
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def _wander(length: int, tracks: int, random: np.random.Generator) -> Floats:
+    """Return slow movements of about unit size, `(length, tracks)`."""
+    knots = np.linspace(0, length - 1, 7)
+    values = random.normal(0, 1, (len(knots), tracks))
+    moments = np.arange(length)
+    left = np.clip(np.searchsorted(knots, moments, side="right") - 1, 0, len(knots) - 2)
+    step = _smooth_step((moments - knots[left]) / (knots[1] - knots[0]))[:, None]
+    return values[left] * (1 - step) + values[left + 1] * step
+
+
+def _blinks(length: int, random: np.random.Generator) -> Floats:
+    """Return one to three blinks of about 0.2 s."""
+    moments = random.uniform(0, length, random.integers(1, 4))
+    return np.exp(-(((np.arange(length)[:, None] - moments) / 2.0) ** 4)).max(axis=1)

@@ -1,0 +1,243 @@
+"""The built-in synthetic corpus, in RAVDESS's own names, folders and formats."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+import soundfile
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, Channel
+from crossmodal.datasets.synthetic.action_units import action_units
+from crossmodal.datasets.synthetic.face import draw_face
+from crossmodal.datasets.synthetic.look import create_look
+from crossmodal.datasets.synthetic.performance import SAMPLE_RATE, VIDEO_FRAME, Floats, Performance
+from crossmodal.datasets.synthetic.voice import synthesize_voice
+from crossmodal.errors import ConfigError
+
+SYNTHETIC_MARKER = "synthetic.json"
+"""The file in a corpus's folder that says that it is synthetic, and how it was made."""
+
+VERSION = 1  # of what a clip looks and sounds like; a change here asks for a fresh folder
+FRAME_RATE = Fraction(30_000, 1001)  # video frames per second
+SONG_EMOTIONS = 6  # neither disgust nor surprised
+NOT_SUNG = 18  # the actor of whom there is no song
+RAVDESS_FILES = "0[123]-0[12]-0[1-8]-0[12]-0[12]-0[12]-[0-9][0-9].*"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One clip to make, and the files of it that are missing, by RAVDESS's modality."""
+
+    performance: Performance
+    files: dict[int, Path]
+    seed: int
+    resolution: tuple[int, int]
+
+
+def synthesize(
+    root: Path,
+    *,
+    actors: int = 16,
+    channel: Channel = "speech",
+    repetitions: int = 1,
+    resolution: tuple[int, int] = (320, 180),
+    video_only: bool = False,
+    seed: int = 0,
+    num_processes: int | None = None,
+) -> Path:
+    """Make a synthetic corpus, or what is missing of it.
+
+    A clip depends on its name and the seed alone, so a later call may add actors, channels and repetitions, and a run
+    that was stopped goes on where it was.
+
+    Args:
+        root: The folder; made if need be. It is laid out as RAVDESS's zips, extracted side by side.
+        actors: How many, 1 to 24.
+        channel: ``speech``, ``song`` or ``both``.
+        repetitions: 1, or 2 as RAVDESS has.
+        resolution: Width and height of the video in pixels, both even; RAVDESS has 1280 and 720.
+        video_only: Also write the 02 mp4s, whose sound is silence.
+        seed: Another seed gives other actors and other clips.
+        num_processes: How many processes to work in; one for each processor by default. More than one are spawned, so
+            a script must call this below ``if __name__ == "__main__":``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: An argument is out of range; or the folder holds recordings that are not synthetic, or a synthetic
+            corpus of another seed, resolution or version.
+    """
+    root = Path(root)
+    _validate(actors, channel, repetitions, resolution, num_processes)
+    settings = {"kind": "synthetic", "version": VERSION, "seed": seed, "resolution": list(resolution)}
+    extent = {"actors": actors, "channel": channel, "repetitions": repetitions, "video_only": video_only}
+    found = _read_marker(root, settings)
+    earlier = found.get("extents", [])
+    marker = {**settings, "extents": earlier if extent in earlier else [*earlier, extent], "complete": True}
+
+    jobs = []
+    for performance in list_performances(actors, channel, repetitions):
+        files = {modality: _path(root, modality, performance) for modality in ((1, 2, 3) if video_only else (1, 3))}
+        missing = {modality: path for modality, path in files.items() if not path.exists()}
+        if missing:
+            jobs.append(_Job(performance, missing, seed, resolution))
+    if jobs:
+        # The marker comes first as well: what a run that was stopped leaves behind is synthetic, too.
+        _write_marker(root, {**marker, "complete": False})
+        _make(jobs, num_processes or os.cpu_count() or 1)
+    if jobs or marker != found:
+        _write_marker(root, marker)
+    return root
+
+
+def list_performances(actors: int, channel: Channel, repetitions: int) -> list[Performance]:
+    """Return the clips of a corpus, actor by actor: 30 of speech and 22 of song for each repetition."""
+    channels = {"speech": (1,), "song": (2,), "both": (1, 2)}[channel]
+    return [
+        Performance(code, emotion, intensity, statement, repetition, actor)
+        for code in channels
+        for actor in range(1, actors + 1)
+        if not (code == 2 and actor == NOT_SUNG)
+        for emotion in range(1, (SONG_EMOTIONS if code == 2 else 8) + 1)
+        for intensity in ((1,) if emotion == 1 else (1, 2))
+        for statement in (1, 2)
+        for repetition in range(1, repetitions + 1)
+    ]
+
+
+def _validate(
+    actors: int, channel: str, repetitions: int, resolution: tuple[int, int], num_processes: int | None
+) -> None:
+    if not 1 <= actors <= 24:
+        raise ConfigError(f"actors={actors}: RAVDESS has 1 to 24.")
+    if channel not in ("speech", "song", "both"):
+        raise ConfigError(f"channel={channel!r}: choose speech, song or both.")
+    if repetitions not in (1, 2):
+        raise ConfigError(f"repetitions={repetitions}: choose 1 or 2.")
+    if min(resolution) < 32 or any(side % 2 for side in resolution):
+        raise ConfigError(f"resolution={resolution}: H.264 wants an even width and height; choose 32 pixels or more.")
+    if num_processes is not None and num_processes < 1:
+        raise ConfigError(f"num_processes={num_processes}: choose 1 or more, or None for one per processor.")
+
+
+def _read_marker(root: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what earlier calls said of this folder, or refuse it."""
+    marker = root / SYNTHETIC_MARKER
+    if not marker.exists():
+        if root.is_dir() and (recording := next(root.rglob(RAVDESS_FILES), None)):
+            raise ConfigError(
+                f"{root} holds recordings that are not synthetic, such as {recording.name}. Choose another folder, so "
+                "that nobody takes the ones for the others."
+            )
+        return {}
+    found = json.loads(marker.read_text(encoding="utf-8"))
+    differing = [name for name, value in settings.items() if found.get(name) != value]
+    if differing:
+        differences = ", ".join(f"{name} {found.get(name)} instead of {settings[name]}" for name in differing)
+        raise ConfigError(
+            f"{root} holds a synthetic corpus of another make: {differences}. "
+            "Choose another folder, or remove this one."
+        )
+    return found
+
+
+def _write_marker(root: Path, content: dict[str, Any]) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    with _replacing(root / SYNTHETIC_MARKER) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _path(root: Path, modality: int, performance: Performance) -> Path:
+    channel, actor = ("Song" if performance.sung else "Speech"), f"{performance.actor:02d}"
+    if modality == 3:
+        archive, suffix = f"Audio_{channel}_Actors_01-24", "wav"
+    else:
+        archive, suffix = f"Video_{channel}_Actor_{actor}", "mp4"
+    return root / archive / f"Actor_{actor}" / f"{modality:02d}-{performance}.{suffix}"
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write to; the file gets its own name only when it is whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _make(jobs: list[_Job], num_processes: int) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for _ in progress.track(_work(jobs, num_processes), total=len(jobs), description="Synthetic corpus"):
+            pass
+
+
+def _work(jobs: list[_Job], num_processes: int) -> Iterator[None]:
+    if min(num_processes, len(jobs)) <= 1:
+        yield from map(_make_clip, jobs)
+        return
+    # Spawned, not forked: a fork copies the locks that other threads of the caller hold.
+    pool = ProcessPoolExecutor(min(num_processes, len(jobs)), mp_context=get_context("spawn"))
+    try:
+        for done in as_completed([pool.submit(_make_clip, job) for job in jobs]):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _make_clip(job: _Job) -> None:
+    waveform = synthesize_voice(job.performance, job.seed)
+    for modality, path in job.files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(path) as temporary:
+            if modality == 3:
+                soundfile.write(temporary, waveform, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+                continue
+            tracks = action_units(job.performance, job.seed, _loudness(waveform))
+            pictures = draw_face(create_look(job.performance.actor, job.seed), tracks, job.resolution)
+            delay = round(MP4_SOUND_DELAY * SAMPLE_RATE)
+            sound = np.concatenate([np.zeros(delay, np.float32), waveform[:-delay]])
+            _write_mp4(temporary, pictures, job.resolution, sound if modality == 1 else np.zeros_like(sound))
+
+
+def _loudness(waveform: Floats) -> Floats:
+    """Return how loud the voice is during each video frame, from 0 to 1 in the loudest, on a scale like the ear's."""
+    frames = round(len(waveform) / (VIDEO_FRAME * SAMPLE_RATE))
+    power = [float(np.mean(part**2)) for part in np.array_split(waveform, frames)]
+    smooth = np.convolve(power, (0.25, 0.5, 0.25), mode="same")
+    return (smooth / max(smooth.max(), 1e-12)) ** 0.35
+
+
+def _write_mp4(
+    path: Path, pictures: Iterable[npt.NDArray[np.uint8]], resolution: tuple[int, int], sound: Floats
+) -> None:
+    with av.open(str(path), "w", format="mp4") as container:
+        # One thread in each process: what x264 writes would otherwise depend on the number of processors.
+        options = {"preset": "ultrafast", "crf": "21", "threads": "1"}
+        video = container.add_stream("libx264", rate=FRAME_RATE, options=options)
+        video.width, video.height = resolution
+        video.pix_fmt = "yuv420p"
+        audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono", options={"aac_coder": "fast"})
+        for picture in pictures:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))
+        frame = av.AudioFrame.from_ndarray(sound[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
+        frame.pts = 0
+        container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))

@@ -1,0 +1,220 @@
+"""The command table. Nothing here imports torch, so that every ``--help`` answers at once."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from crossmodal import __version__
+from crossmodal.errors import CrossmodalError
+
+SIGTERM_STATUS = 143  # 128 + 15, what a scheduler expects of a process that was told to end
+INTERRUPT_STATUS = 130
+
+_FIT_HELP = """\
+usage: crossmodal fit [--config FILE]... [--key value]...
+
+Train a face model, let it teach a voice model, fine-tune the voice model alone, and measure the gain against the same
+voice model without a teacher. With no data given, it runs on a small synthetic corpus that it makes itself. A run that
+was stopped goes on where it was; what did not change is not done again.
+
+what to run on
+  --data.root DIR              folder of the extracted RAVDESS files; none: the synthetic corpus
+  --data.channel NAME          speech, song or both
+  --data.label_set NAME        speech8, song6, speech6 or both8; none: the channel's own
+  --data.protocol NAME         seq6, luna5, emobox6, chumachenko1, loso24 or random
+  --data.fold K                whose actors test, from 0
+  --data.face_features FILE    CSV, Parquet or folder of .npy in place of pixels, as input of the teacher
+  --data.num_video_frames N    face crops kept of a clip
+  --data.batch_size N          clips in a batch
+
+how to teach
+  --teacher.model.backbone NAME             any timm model, with pretrained weights from the Hub ...
+  --teacher.model.weights FILE              ... or from a file; --teacher.model.pretrained false for none
+  --transfer.model.front_end NAME           mfcc or lmfb
+  --transfer.model.encoder NAME             dense, cnn or lstm
+  --transfer.model.kd_loss NAME             kd, logit_std or dist, with kd_loss_weight and temperature
+  --transfer.model.align_loss NAME          mse or cosine, with align_loss_weight
+  --{teacher,transfer,finetune}.trainer.max_epochs N
+
+how to run
+  --name NAME                  the run's folder is runs/NAME
+  --stages LIST                of teacher,control,transfer,finetune
+  --seed_everything N          the seed of everything
+  --trainer.accelerator NAME   auto, cpu, gpu, ...; every argument of Lightning's Trainer works
+  --trainer.logger wandb       log to Weights & Biases (--trainer.logger.offline true without an account)
+  --config FILE                a YAML file of such keys; a later one is a delta on those before
+  --print_config               print every key with its value, and stop
+
+examples
+  crossmodal fit
+  crossmodal fit --data.root ravdess --teacher.model.backbone resnet18
+  crossmodal fit --config configs/ravdess_action_units.yaml --data.root ravdess --data.face_features au.csv
+"""
+
+_TEST_HELP = """\
+usage: crossmodal test --model FOLDER [--data.root DIR] [--data.key value]... [--format {table,json}]
+
+Measure a model on the test actors of a fold. The fold, the channel and the label set are those that the model was
+trained for, unless told otherwise; a model that has seen a test actor is refused.
+
+  --model FOLDER        the model folder, such as runs/fit/model
+  --data.root DIR       folder of the extracted RAVDESS files; none: the synthetic corpus
+  --data.protocol NAME  and --data.fold K, --data.channel NAME, --data.label_set NAME: other test actors
+  --format NAME         table for a person, json for a program
+
+example
+  crossmodal test --model runs/fit/model --data.root ravdess
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its line in the list, where its work is done, and its arguments or its own help.
+
+    Args:
+        summary: One line.
+        target: ``module:function``, imported when the command runs.
+        add_arguments: Fills an argparse parser; None where the command parses for itself.
+        usage: Its help, where it parses for itself.
+    """
+
+    summary: str
+    target: str
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None
+    usage: str = ""
+
+
+def _predict_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="+", metavar="PATH", help="sound or video files, folders or globs")
+    parser.add_argument("--model", required=True, metavar="FOLDER", help="the model folder, such as runs/fit/model")
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
+
+
+def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("root", metavar="DIR", help="folder of the extracted RAVDESS files")
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="both", help="default: %(default)s")
+    parser.add_argument("--num_video_frames", type=int, default=8, help="face crops of a clip; default: %(default)s")
+    parser.add_argument("--face_size", type=int, default=112, help="height and width in pixels; default: %(default)s")
+    parser.add_argument("--num_processes", type=int, help="files decoded at the same time; default: one for each core")
+    parser.add_argument("--contact_sheet", metavar="PNG", help="also draw the face crops of the first clips")
+    parser.add_argument("--cache", metavar="DIR", help="default: $CROSSMODAL_CACHE, else the user's cache")
+
+
+def _synthesize_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("root", metavar="DIR", help="folder to write; made if need be")
+    parser.add_argument("--actors", type=int, default=16, help="1 to 24; default: %(default)s")
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="speech", help="default: %(default)s")
+    parser.add_argument("--repetitions", type=int, default=1, help="1, or 2 as RAVDESS has; default: %(default)s")
+    parser.add_argument("--resolution", default="320x180", metavar="WxH", help="of the video; default: %(default)s")
+    parser.add_argument("--video_only", action="store_true", help="also write the 02 files, whose sound is silence")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives other actors; default: %(default)s")
+    parser.add_argument("--num_processes", type=int, help="default: one for each core")
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("root", metavar="DIR", help="folder of the extracted RAVDESS files")
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="both", help="default: %(default)s")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+    parser.add_argument("--num_processes", type=int, help="files decoded at the same time; default: one for each core")
+
+
+COMMANDS: dict[str, Command] = {
+    "fit": Command(
+        "train a teacher, teach a voice, measure the gain", "crossmodal.pipeline.run:fit_command", usage=_FIT_HELP
+    ),
+    "test": Command(
+        "measure a model on actors it has not seen", "crossmodal.pipeline.evaluate:test_command", usage=_TEST_HELP
+    ),
+    "predict": Command(
+        "tell the emotion of recordings", "crossmodal.inference.predict:predict_command", _predict_arguments
+    ),
+    "data prepare": Command(
+        "decode a corpus into the cache", "crossmodal.datasets.commands:prepare_command", _prepare_arguments
+    ),
+    "data synthesize": Command(
+        "write the synthetic corpus to a folder",
+        "crossmodal.datasets.commands:synthesize_command",
+        _synthesize_arguments,
+    ),
+    "data check": Command(
+        "say what a folder holds, lacks, and what is damaged",
+        "crossmodal.datasets.commands:check_command",
+        _check_arguments,
+    ),
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        args: Default: the process's.
+
+    Returns:
+        The exit status: 0, 1 where something was wrong with the data or the settings, 2 where the line makes no sense.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    if args in ([], ["-h"], ["--help"], ["help"]):
+        print(_overview())
+        return 0
+    if args == ["--version"]:
+        print(f"crossmodal {__version__}")
+        return 0
+    name = next((name for name in COMMANDS if args[: len(name.split())] == name.split()), None)
+    if name is None:
+        return _unknown(args)
+    return _run(name, args[len(name.split()) :])
+
+
+def _run(name: str, args: list[str]) -> int:
+    command = COMMANDS[name]
+    if command.usage and ({"-h", "--help"} & set(args)):
+        print(command.usage, end="")
+        return 0
+    given: list[str] | argparse.Namespace = args
+    if command.add_arguments:
+        parser = argparse.ArgumentParser(f"crossmodal {name}", description=f"{command.summary.capitalize()}.")
+        command.add_arguments(parser)
+        given = parser.parse_args(args)
+    try:
+        return int(_target(command)(given))
+    except CrossmodalError as error:
+        print(f"crossmodal {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"crossmodal {name}: stopped; the same command goes on where it was", file=sys.stderr)
+        return INTERRUPT_STATUS
+    except BrokenPipeError:  # `| head` has read enough; there is no one to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _target(command: Command) -> Callable[..., int]:
+    module, function = command.target.split(":")
+    run: Callable[..., int] = getattr(importlib.import_module(module), function)
+    return run
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
+    return (
+        "usage: crossmodal COMMAND ...\n\nA face teaches a voice. Start with: crossmodal fit\n\n"
+        f"{commands}\n\ncrossmodal COMMAND --help says more; crossmodal --version."
+    )
+
+
+def _unknown(args: list[str]) -> int:
+    if args[0] == "data" and set(args[1:]) <= {"-h", "--help"}:
+        print(_overview())
+        return 0
+    import difflib
+
+    typed = " ".join(args[:2]) if args[0] == "data" else args[0]
+    near = difflib.get_close_matches(typed, COMMANDS, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    print(f"crossmodal: there is no command {typed!r}.{hint}\n\n{_overview()}", file=sys.stderr)
+    return 2

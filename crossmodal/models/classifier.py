@@ -1,0 +1,131 @@
+"""The voice model: from a waveform to emotions."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from crossmodal.errors import ConfigError
+from crossmodal.models.factory import AudioEncoderName, FrontEndName, create_audio_encoder, create_front_end
+from crossmodal.transforms import FeatureNormalization, length_mask
+
+_MIN_SECONDS = 0.1
+
+
+class AudioClassifier(nn.Module):
+    """Front end, normalization, encoder, embedding and head in one module.
+
+    The front end is part of the model: training and use cannot differ, and what is exported takes sound. The result for
+    a clip depends neither on its batch nor on what stands in its padding.
+
+    Args:
+        front_end: Name of the front end.
+        encoder: Name of the audio encoder.
+        num_classes: Number of emotions.
+        embedding_size: Width of the embedding.
+        sample_rate: Samples per second of the waveform.
+        front_end_kwargs: Further arguments of the front end.
+        encoder_kwargs: Further arguments of the encoder.
+        dropout: Share of the embedding dropped before the head.
+
+    Attributes:
+        front_end: The front end.
+        normalization: Its statistics are those of the training actors, once they are fitted.
+        encoder: The audio encoder.
+
+    Raises:
+        ConfigError: A name or an argument that there is not.
+
+    Example:
+        >>> model = AudioClassifier(front_end="mfcc", encoder="lstm", num_classes=8)
+        >>> waveform = torch.randn(2, 1, 16000)
+        >>> model(waveform, waveform_length=torch.tensor([16000, 9000])).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        front_end: FrontEndName = "mfcc",
+        encoder: AudioEncoderName = "lstm",
+        num_classes: int = 8,
+        embedding_size: int = 128,
+        sample_rate: int = 16000,
+        front_end_kwargs: Mapping[str, Any] | None = None,
+        encoder_kwargs: Mapping[str, Any] | None = None,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self._config = {
+            "front_end": front_end,
+            "encoder": encoder,
+            "num_classes": num_classes,
+            "embedding_size": embedding_size,
+            "sample_rate": sample_rate,
+            "front_end_kwargs": dict(front_end_kwargs or {}),
+            "encoder_kwargs": dict(encoder_kwargs or {}),
+            "dropout": dropout,
+        }
+        self.min_samples = round(_MIN_SECONDS * sample_rate)
+        self.front_end = create_front_end(front_end, sample_rate, **(front_end_kwargs or {}))
+        num_features = self.front_end.num_features
+        self.normalization = FeatureNormalization(num_features)
+        self.encoder = create_audio_encoder(encoder, num_features, **(encoder_kwargs or {}))
+        self.projection = nn.Sequential(
+            nn.Linear(self.encoder.out_features, embedding_size), nn.LayerNorm(embedding_size), nn.GELU()
+        )
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(embedding_size, num_classes))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, fit for JSON: ``AudioClassifier(**config)`` takes this one's state dict."""
+        return deepcopy(self._config)
+
+    def extract_features(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Compute what the normalization is fitted to.
+
+        Clips shorter than 0.1 s are padded with zeros to it.
+
+        Args:
+            waveform: Waveforms in [-1, 1], of shape (B, 1, T); what stands beyond their lengths is ignored.
+            waveform_length: Length of each in samples, of shape (B,); T for all if not given.
+
+        Returns:
+            Features of shape (B, num_features, audio frames), and how many of the audio frames are each clip's own, of
+            shape (B,).
+
+        Raises:
+            ConfigError: The shapes are others.
+        """
+        _check_shapes(waveform, waveform_length)
+        if waveform_length is None:
+            waveform_length = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)
+        mask = length_mask(waveform_length, waveform.shape[-1])
+        waveform = waveform.masked_fill(~mask[:, None], 0.0)
+        waveform = F.pad(waveform, (0, max(self.min_samples - waveform.shape[-1], 0)))
+        waveform_length = waveform_length.clamp(self.min_samples, waveform.shape[-1])
+        return self.front_end(waveform, waveform_length), self.front_end.num_audio_frames(waveform_length)
+
+    def embed(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
+        """Compute embeddings of shape (B, embedding_size); arguments as in :meth:`extract_features`."""
+        features, length = self.extract_features(waveform, waveform_length)
+        return self.projection(self.encoder(self.normalization(features), length))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Compute logits of shape (B, num_classes) from embeddings of shape (B, embedding_size)."""
+        return self.head(embedding)
+
+    def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
+        """Compute logits of shape (B, num_classes); arguments as in :meth:`extract_features`."""
+        return self.classify(self.embed(waveform, waveform_length))
+
+
+def _check_shapes(waveform: Tensor, waveform_length: Tensor | None) -> None:
+    if waveform.ndim != 3 or waveform.shape[1] != 1 or waveform.shape[2] == 0:
+        raise ConfigError(f"A waveform must be of shape (B, 1, T) with T > 0, got {tuple(waveform.shape)}.")
+    if waveform_length is not None and waveform_length.shape != waveform.shape[:1]:
+        raise ConfigError(
+            f"waveform_length must be of shape (B,) = ({len(waveform)},), got {tuple(waveform_length.shape)}."
+        )

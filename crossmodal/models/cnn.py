@@ -1,0 +1,86 @@
+"""The convolutional audio encoder: local patterns over features and time."""
+
+import math
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from crossmodal.models.encoder import AudioEncoder
+from crossmodal.models.pooling import PoolingName, create_pooling
+from crossmodal.transforms import length_mask
+
+
+class CNNEncoder(AudioEncoder):
+    """A small residual network (He et al., CVPR 2016) over the plane of features and audio frames.
+
+    Each block halves both sides of the plane. What the last block sees at one time becomes one column, and the columns
+    are pooled over time.
+
+    Args:
+        in_features: Number of features per audio frame.
+        channels: Number of channels of each block.
+        hidden_size: Width of the columns.
+        pooling: How columns over time become one vector.
+        dropout: Share of channels dropped after each block.
+
+    Example:
+        >>> import torch
+        >>> encoder = CNNEncoder(in_features=40, hidden_size=128, pooling="stats")
+        >>> encoder(torch.randn(2, 40, 300), length=torch.tensor([300, 120])).shape
+        torch.Size([2, 256])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        channels: Sequence[int] = (16, 32, 64, 96),
+        hidden_size: int = 128,
+        pooling: PoolingName = "stats",
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            _ResidualBlock(inputs, outputs, dropout) for inputs, outputs in zip([1, *channels], channels, strict=False)
+        )
+        height = math.ceil(in_features / 2 ** len(channels))
+        self.column = nn.Sequential(nn.Linear(channels[-1] * height, hidden_size), nn.LayerNorm(hidden_size), nn.ReLU())
+        self.pooling = create_pooling(pooling, hidden_size)
+        self.out_features = self.pooling.out_features
+
+    def forward(self, features: Tensor, length: Tensor) -> Tensor:
+        """Encode a batch; shapes as for :class:`AudioEncoder`."""
+        plane = _zero_padding(features[:, None], length)
+        for block in self.blocks:
+            plane, length = block(plane, length)
+        columns = self.column(plane.permute(0, 3, 1, 2).flatten(2))
+        return self.pooling(columns.transpose(1, 2), length)
+
+
+class _ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut; the first of them halves both sides.
+
+    The edge of a plane is zero for a convolution, so padding is made zero again before each of them: normalization
+    has moved it.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=2, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=2, bias=False)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, plane: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Halve a plane of shape (B, in_channels, height, audio frames) and the lengths with it."""
+        length = (length + 1) // 2
+        inner = _zero_padding(F.relu(self.norm1(self.conv1(plane))), length)
+        outer = self.dropout(F.relu(self.norm2(self.conv2(inner)) + self.shortcut(plane)))
+        return _zero_padding(outer, length), length
+
+
+def _zero_padding(plane: Tensor, length: Tensor) -> Tensor:
+    mask = length_mask(length, plane.shape[-1])
+    return plane.masked_fill(~mask[:, None, None], 0.0)

@@ -1,0 +1,48 @@
+"""The dense audio encoder: what remains of a clip when its order in time is dropped."""
+
+from torch import Tensor, nn
+
+from crossmodal.models.encoder import AudioEncoder
+from crossmodal.models.pooling import PoolingName, create_pooling
+
+
+class DenseEncoder(AudioEncoder):
+    """Statistics over time into fully connected layers.
+
+    Args:
+        in_features: Number of features per audio frame.
+        hidden_size: Width of the layers.
+        num_layers: Number of layers.
+        pooling: How features over time become one vector.
+        dropout: Share of activations dropped after each layer.
+
+    Example:
+        >>> import torch
+        >>> encoder = DenseEncoder(in_features=40, hidden_size=256)
+        >>> encoder(torch.randn(2, 40, 300), length=torch.tensor([300, 120])).shape
+        torch.Size([2, 256])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_size: int = 256,
+        num_layers: int = 2,
+        pooling: PoolingName = "stats",
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.pooling = create_pooling(pooling, in_features)
+        sizes = [self.pooling.out_features] + [hidden_size] * num_layers
+        # Layer normalization, not batch normalization: a batch may hold a single clip.
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(nn.Linear(size, hidden_size), nn.LayerNorm(hidden_size), nn.GELU(), nn.Dropout(dropout))
+                for size in sizes[:-1]
+            )
+        )
+        self.out_features = sizes[-1]
+
+    def forward(self, features: Tensor, length: Tensor) -> Tensor:
+        """Encode a batch; shapes as for :class:`AudioEncoder`."""
+        return self.layers(self.pooling(features, length))

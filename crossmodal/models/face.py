@@ -1,0 +1,200 @@
+"""The face model: from the faces of a clip to emotions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from crossmodal.errors import ConfigError
+from crossmodal.models.backbone import FaceBackbone
+from crossmodal.models.naming import call_with_known
+from crossmodal.models.pooling import PoolingName, create_pooling
+from crossmodal.transforms import FeatureNormalization
+
+
+class FaceEncoder(nn.Module):
+    """What a face shows over a clip: per video frame a network, then pooling over time.
+
+    Every video frame passes the backbone (unless what comes is already face embeddings or face features), the
+    normalization and a small layer; the video frames are pooled, and the result is projected.
+
+    Args:
+        in_features: Width of the face embeddings or face features; the backbone's if there is one.
+        backbone: Name of a timm model for faces; none if only face embeddings or face features will come.
+        embedding_size: Width of the embedding.
+        hidden_size: Width of the layer.
+        pooling: How video frames become one vector.
+        dropout: Share of activations dropped after the layer.
+        freeze_backbone: Whether the backbone is a fixed function; if not, it is trained along.
+        backbone_kwargs: Further arguments of :class:`FaceBackbone`, such as ``pretrained`` or ``weights``.
+
+    Attributes:
+        backbone: The backbone, or None.
+        normalization: Its statistics are those of the training actors, once they are fitted.
+        out_features: Width of the embedding.
+
+    Raises:
+        ConfigError: Neither width nor backbone, or two widths that differ, or an argument that there is not.
+        WeightsError: The backbone's weights cannot be had, or do not fit.
+
+    Example:
+        >>> import torch
+        >>> encoder = FaceEncoder(in_features=35, embedding_size=128)
+        >>> encoder(torch.randn(2, 16, 35)).shape
+        torch.Size([2, 128])
+    """
+
+    def __init__(
+        self,
+        in_features: int | None = None,
+        backbone: str | None = None,
+        embedding_size: int = 128,
+        hidden_size: int = 256,
+        pooling: PoolingName = "mean",
+        dropout: float = 0.3,
+        freeze_backbone: bool = True,
+        backbone_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone: FaceBackbone | None = None
+        if backbone is not None:
+            given = {"name": backbone, "frozen": freeze_backbone}
+            self.backbone = call_with_known("face backbone", FaceBackbone, given, backbone_kwargs or {})
+        self.in_features = _agree_on_width(in_features, self.backbone)
+        self.normalization = FeatureNormalization(self.in_features)
+        self.layer = nn.Sequential(
+            nn.Linear(self.in_features, hidden_size), nn.LayerNorm(hidden_size), nn.GELU(), nn.Dropout(dropout)
+        )
+        self.pooling = create_pooling(pooling, hidden_size)
+        self.projection = nn.Sequential(
+            nn.Linear(self.pooling.out_features, embedding_size), nn.LayerNorm(embedding_size), nn.GELU()
+        )
+        self.out_features = embedding_size
+
+    def extract_features(self, faces: Tensor) -> Tensor:
+        """Compute what the normalization is fitted to.
+
+        Args:
+            faces: Faces of shape (B, N, 3, H, W), uint8; or face embeddings or face features of shape
+                (B, N, in_features), float.
+
+        Returns:
+            Features of shape (B, in_features, N).
+
+        Raises:
+            ConfigError: The shape or the type is another, or faces come and there is no backbone.
+        """
+        features = self.backbone(faces) if self.backbone is not None and faces.ndim == 5 else faces
+        if features.ndim != 3 or features.shape[2] != self.in_features or not features.is_floating_point():
+            raise ConfigError(
+                f"Expected float of shape (B, N, {self.in_features})"
+                f"{'' if self.backbone is None else ' or uint8 faces of shape (B, N, 3, H, W)'}, "
+                f"got {faces.dtype} of shape {tuple(faces.shape)}."
+            )
+        return features.transpose(1, 2)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Compute embeddings of shape (B, embedding_size); argument as in :meth:`extract_features`."""
+        features = self.normalization(self.extract_features(faces))
+        return self.projection(self.pooling(self.layer(features.transpose(1, 2)).transpose(1, 2)))
+
+
+class FaceClassifier(nn.Module):
+    """A :class:`FaceEncoder` with a head: the teacher.
+
+    Args:
+        in_features: Width of the face embeddings or face features; the backbone's if there is one.
+        num_classes: Number of emotions.
+        backbone: Name of a timm model for faces; none if only face embeddings or face features will come.
+        embedding_size: Width of the embedding.
+        hidden_size: Width of the layer that every video frame passes.
+        pooling: How video frames become one vector.
+        dropout: Share of activations dropped in the encoder and before the head.
+        freeze_backbone: Whether the backbone is a fixed function.
+        backbone_kwargs: Further arguments of :class:`FaceBackbone`.
+
+    Attributes:
+        encoder: The encoder.
+
+    Raises:
+        ConfigError: As for :class:`FaceEncoder`.
+        WeightsError: The backbone's weights cannot be had, or do not fit.
+
+    Example:
+        >>> import torch
+        >>> model = FaceClassifier(in_features=35, num_classes=8)
+        >>> model(torch.randn(2, 16, 35)).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        in_features: int | None = None,
+        num_classes: int = 8,
+        backbone: str | None = None,
+        embedding_size: int = 128,
+        hidden_size: int = 256,
+        pooling: PoolingName = "mean",
+        dropout: float = 0.3,
+        freeze_backbone: bool = True,
+        backbone_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = FaceEncoder(
+            in_features, backbone, embedding_size, hidden_size, pooling, dropout, freeze_backbone, backbone_kwargs
+        )
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(embedding_size, num_classes))
+        self._config = {
+            "in_features": self.encoder.in_features,
+            "num_classes": num_classes,
+            "backbone": backbone,
+            "embedding_size": embedding_size,
+            "hidden_size": hidden_size,
+            "pooling": pooling,
+            "dropout": dropout,
+            "freeze_backbone": freeze_backbone,
+        }
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, fit for JSON: ``FaceClassifier(**config)`` takes this one's state dict.
+
+        The backbone's weights are in the state dict, so that the twin neither fetches them nor reads their file.
+        """
+        backbone = self.encoder.backbone
+        kwargs = {} if backbone is None else backbone.config
+        return self._config | {
+            "backbone_kwargs": {key: value for key, value in kwargs.items() if key not in ("name", "frozen")}
+        }
+
+    @property
+    def normalization(self) -> FeatureNormalization:
+        """The encoder's normalization."""
+        return self.encoder.normalization
+
+    def extract_features(self, faces: Tensor) -> Tensor:
+        """Compute what the normalization is fitted to, of shape (B, in_features, N); see :class:`FaceEncoder`."""
+        return self.encoder.extract_features(faces)
+
+    def embed(self, faces: Tensor) -> Tensor:
+        """Compute embeddings of shape (B, embedding_size); argument as in :meth:`FaceEncoder.extract_features`."""
+        return self.encoder(faces)
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Compute logits of shape (B, num_classes) from embeddings of shape (B, embedding_size)."""
+        return self.head(embedding)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Compute logits of shape (B, num_classes); argument as in :meth:`FaceEncoder.extract_features`."""
+        return self.classify(self.embed(faces))
+
+
+def _agree_on_width(in_features: int | None, backbone: FaceBackbone | None) -> int:
+    width = in_features if backbone is None else backbone.num_features
+    if width is None:
+        raise ConfigError(
+            "A face encoder needs in_features (for ready-made features), a backbone (for faces), or both."
+        )
+    if backbone is not None and in_features not in (None, width):
+        raise ConfigError(f"in_features is {in_features}, but the backbone {backbone.name!r} gives {width}.")
+    return width

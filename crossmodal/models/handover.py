@@ -1,0 +1,65 @@
+"""Hand-over of a trained model: one safetensors file that holds the weights and how to build what they fit."""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from crossmodal.errors import WeightsError
+from crossmodal.models.classifier import AudioClassifier
+from crossmodal.models.face import FaceClassifier
+from crossmodal.storage import atomic_path
+
+Model = AudioClassifier | FaceClassifier
+ModelT = TypeVar("ModelT", AudioClassifier, FaceClassifier)
+
+
+def save_model(model: Model, path: str | Path, **about: Any) -> None:
+    """Write a model's weights and configuration, whole or not at all.
+
+    Args:
+        model: The model.
+        path: The safetensors file.
+        about: JSON values to keep beside them, such as ``train_actors``.
+    """
+    metadata = {"config": json.dumps(model.config), "about": json.dumps(about)}
+    with atomic_path(Path(path)) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary, metadata)
+
+
+def load_model(model_class: type[ModelT], path: str | Path) -> tuple[ModelT, dict[str, Any]]:
+    """Rebuild a model that `save_model` wrote; nothing in the file is executed.
+
+    Returns:
+        The model in evaluation mode, and what was kept beside it.
+
+    Raises:
+        WeightsError: There is no such file, or it is not of this class.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        model = model_class(**json.loads(metadata["config"]))
+        about: dict[str, Any] = json.loads(metadata["about"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} is not a {model_class.__name__} that crossmodal wrote: {error}") from error
+    load_weights(model, path)
+    return model.eval(), about
+
+
+def load_weights(model: Model, path: str | Path) -> None:
+    """Load weights of the very same model.
+
+    Raises:
+        WeightsError: There is no such file, or its weights do not fit.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
+    except RuntimeError as error:
+        raise WeightsError(
+            f"The weights in {path} do not fit this model; were its settings changed? {error}"
+        ) from error

@@ -1,0 +1,64 @@
+"""From a name and keyword arguments to an object, with errors that help whoever mistyped either."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from crossmodal.errors import ConfigError
+
+Made = TypeVar("Made")
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Write the sentence that names the nearest known words, empty if none is near.
+
+    Example:
+        >>> suggestion("ltsm", ["cnn", "dense", "lstm"])
+        " Did you mean 'lstm'?"
+    """
+    near = difflib.get_close_matches(word, list(known), n=3)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def look_up(kind: str, table: Mapping[Any, Made], name: str) -> Made:
+    """Take a name's entry out of a table.
+
+    Args:
+        kind: What the table holds, for the error.
+        table: From name to entry.
+        name: The name.
+
+    Returns:
+        The entry.
+
+    Raises:
+        ConfigError: The table has no such name.
+    """
+    if name not in table:
+        raise ConfigError(f"Unknown {kind} {name!r}. Known: {', '.join(table)}.{suggestion(name, table)}")
+    return table[name]
+
+
+def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Made:
+    """Call with what we give and what the user gives, of which None means the default.
+
+    Args:
+        kind: What is made, for the error.
+        make: What to call.
+        given: Arguments that are ours to give.
+        kwargs: Arguments of the user's.
+
+    Returns:
+        What the call returns.
+
+    Raises:
+        ConfigError: The user gives an argument that there is not.
+    """
+    accepted = [name for name in inspect.signature(make).parameters if name not in given]
+    for name in kwargs:
+        if name not in accepted:
+            raise ConfigError(
+                f"The {kind} takes no argument {name!r}. Accepted: {', '.join(accepted)}.{suggestion(name, accepted)}"
+            )
+    return make(**given, **{name: value for name, value in kwargs.items() if value is not None})

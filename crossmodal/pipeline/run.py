@@ -1,0 +1,176 @@
+"""`fit`: teacher, control, transfer, finetune, in one command that can be stopped and goes on where it was."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from crossmodal.datamodules import RAVDESSPairedDataModule, RAVDESSVideoDataModule
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.errors import ConfigError
+from crossmodal.inference.export import save_model_folder
+from crossmodal.pipeline.loggers import create_loggers, log_summary
+from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
+from crossmodal.pipeline.stage import StageResult, StageRun
+from crossmodal.pipeline.summary import summarize
+from crossmodal.pipeline.teaching import embed_faces, store_teacher_outputs
+from crossmodal.storage import write_json
+from crossmodal.studies.report import print_summary, write_report
+from crossmodal.tasks import TeacherTask
+
+# What each stage stands on.
+_NEEDS = {"teacher": (), "control": (), "transfer": ("teacher",), "finetune": ("teacher", "transfer")}
+
+
+@rank_zero_only
+def tell(line: str) -> None:
+    """Say one line to the person who waits."""
+    print(line, flush=True)
+
+
+def fit(args: Sequence[str] = ()) -> dict[str, Any]:
+    """Run the stages and write ``runs/<name>/``.
+
+    Args:
+        args: A command line, e.g. ``["--config", "configs/ravdess_action_units.yaml", "--data.fold", "1"]``.
+
+    Returns:
+        The summary, as in ``summary.json``.
+
+    Raises:
+        ConfigError: A setting that cannot be.
+        DataError: The recordings are not there, or cannot fill the fold.
+        WeightsError: Pretrained weights that cannot be had.
+    """
+    return Run(parse_settings(args)).fit()
+
+
+def fit_command(args: Sequence[str]) -> int:
+    """`crossmodal fit`."""
+    Run(parse_settings(args)).fit()
+    return 0
+
+
+class Run:
+    """One run of the stages over one fold.
+
+    Args:
+        settings: See `crossmodal.pipeline.settings.parse_settings`.
+    """
+
+    def __init__(self, settings: Config) -> None:
+        self.settings = settings
+        self.folder = Path(settings["runs"]) / settings["name"]
+        self.stages = _stage_names(settings["stages"])
+        self.device = _device(settings["trainer"]["accelerator"])
+        # What the teaching is about, clips with sound and face: every stage uses these and no others.
+        self.corpus = RAVDESSPairedDataModule(**settings["data"], seed=settings["seed_everything"])
+        self.results: dict[str, StageResult] = {}
+        self._loggers: list[Logger] = []
+        self._teacher_outputs: Path | None = None
+
+    def fit(self) -> dict[str, Any]:
+        """Run what was asked for, write the report, and print it."""
+        self.corpus.prepare_data()
+        self.corpus.setup()
+        self._tell_set_aside()
+        self._loggers = create_loggers(self.settings["trainer"].get("logger"), self.folder, self.settings)
+        needed = {*self.stages, *(need for stage in self.stages for need in _NEEDS[stage])}
+        for stage in STAGES:
+            if stage in needed:
+                self._run_stage(stage)
+        return self._conclude()
+
+    def _run_stage(self, stage: str) -> None:
+        run = self._prepare_stage(stage)
+        if stage not in self.stages and not run.is_stored(self._store):
+            raise ConfigError(
+                f"The stages {', '.join(self.stages)} stand on {stage}, which was not run with these settings: "
+                f"--stages {stage},{','.join(self.stages)}."
+            )
+        result = run.run(self._store, self._loggers)
+        self.results[stage] = result
+        how = "reused" if result.reused else f"{result.epochs} epochs in {result.seconds:.0f} s"
+        val, test = result.metrics["val"]["uar"], result.metrics["test"]["uar"]
+        tell(f"{stage}: {how}; UAR {val:.3f} on validation, {test:.3f} on test")
+        if stage == "teacher" and {"transfer", "finetune"} & set(self.stages):
+            self._teacher_outputs = store_teacher_outputs(result, run.datamodule, self.device)
+
+    def _prepare_stage(self, stage: str) -> StageRun:
+        """Fill in what the stages before it have to say."""
+        model: Config = {"num_classes": self.corpus.num_classes}
+        data: Config = {}
+        upstream: list[str] = []
+        if stage == "teacher":
+            self._fill_in_teacher(model, data)
+        elif stage == "transfer":
+            defaults = _defaults(TeacherTask) | self.settings["teacher"].get("model", {})
+            model["teacher_embedding_size"] = defaults["embedding_size"]
+            data["teacher_outputs"] = str(self._teacher_outputs)
+        elif stage == "finetune":
+            model["weights"] = str(self.results["transfer"].model)
+            upstream = [self.results["transfer"].key]
+        config = stage_config(self.settings, stage, model=model, data=data)
+        return StageRun(stage, config, [clip.clip for clip in self.corpus.clips], self.folder / stage, upstream)
+
+    def _fill_in_teacher(self, model: Config, data: Config) -> None:
+        """Decide what the teacher looks at: pixels, stored embeddings of a frozen backbone, or face features."""
+        asked = _defaults(TeacherTask) | self.settings["teacher"].get("model", {})
+        size = self.corpus.face_embedding_size
+        if size is None and asked["freeze_backbone"]:
+            if asked["backbone"] is None:
+                raise ConfigError("The teacher needs a backbone for pixels, or --data.face_features in their place.")
+            pixels = RAVDESSVideoDataModule(**self.settings["data"])
+            used = {clip.clip for clip in self.corpus.clips}
+            pixels.restrict(lambda clip: clip.clip in used)
+            pixels.setup()
+            path = embed_faces(asked, pixels, self.settings["seed_everything"], self.device)
+            data["face_embeddings"] = str(path)
+            size = ClipTensors(path).shapes["face_embeddings"][-1]
+        if size is not None:
+            model |= {"backbone": None, "in_features": size}
+
+    def _conclude(self) -> dict[str, Any]:
+        """The model folder, summary.json, report.md and the last words on the screen."""
+        summary = summarize(self.settings, self.corpus, self.results)
+        if "finetune" in self.results:
+            summary["model"] = str(save_model_folder(self.results["finetune"].model, self.folder / "model", summary))
+        write_json(self.folder / "summary.json", summary)
+        write_report(self.folder, summary)
+        log_summary(self._loggers, summary)
+        print_summary(self.folder, summary)
+        return summary
+
+    def _tell_set_aside(self) -> None:
+        aside = [{"what": aside.what, "reason": aside.reason} for aside in self.corpus.set_aside]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "set_aside.json", aside)
+        if aside:
+            tell(f"{len(aside)} file(s) or clip(s) set aside, listed in {self.folder / 'set_aside.json'}:")
+        for one in aside[:5]:
+            tell(f"  {one['what']}: {one['reason']}")
+
+    @property
+    def _store(self) -> Path:
+        return self.corpus.cache / "stages"
+
+
+def _stage_names(stages: str) -> list[str]:
+    names = [name.strip() for name in stages.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in STAGES]:
+        raise ConfigError(f"There is no stage {unknown[0]!r}: choose of {', '.join(STAGES)}.")
+    return [name for name in STAGES if name in names]
+
+
+def _defaults(task: type) -> Config:
+    return {name: parameter.default for name, parameter in inspect.signature(task).parameters.items()}
+
+
+def _device(accelerator: str) -> torch.device:
+    """Where the pipeline's own passes over the corpus run: where training runs."""
+    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")

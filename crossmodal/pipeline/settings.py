@@ -1,0 +1,165 @@
+"""What `crossmodal fit` reads: one file of short sections, and what it means for each stage."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from lightning.pytorch import LightningDataModule, Trainer
+
+from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule, RAVDESSVideoDataModule
+from crossmodal.errors import ConfigError
+from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StageClasses:
+    """What LightningCLI is given for a stage."""
+
+    task: type[BaseTask]
+    datamodule: type[LightningDataModule]
+
+
+STAGES: dict[str, StageClasses] = {
+    "teacher": StageClasses(TeacherTask, RAVDESSVideoDataModule),
+    "control": StageClasses(ControlTask, RAVDESSAudioDataModule),
+    "transfer": StageClasses(TransferTask, RAVDESSPairedDataModule),
+    "finetune": StageClasses(FinetuneTask, RAVDESSAudioDataModule),
+}
+_FOLDER = Path(__file__).parent
+_DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
+
+# The student's own arguments: transfer has them, finetune and control take them from there.
+STUDENT = (
+    "front_end",
+    "front_end_kwargs",
+    "encoder",
+    "encoder_kwargs",
+    "embedding_size",
+    "dropout",
+    "sample_rate",
+)
+_RECIPE = ("lr", "weight_decay", "warmup", "label_smoothing")
+_FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size")  # by the pipeline, stage by stage
+
+
+def build_parser() -> ArgumentParser:
+    """The parser of the whole run; a stage's arguments carry its name."""
+    parser = ArgumentParser(prog="crossmodal fit", description="Train a teacher, teach a student, measure the gain.")
+    parser.add_argument("--config", action="config", help="A YAML file; a later one is a delta on those before.")
+    parser.add_argument("--name", type=str, default="fit", help="Name of the run: runs/<name>.")
+    parser.add_argument("--runs", type=str, default="runs", help="The folder of all runs.")
+    parser.add_argument("--stages", type=str, default=",".join(STAGES), help="Which stages to run, by comma.")
+    parser.add_argument("--seed_everything", type=int, default=0, help="The seed of everything.")
+    parser.add_class_arguments(RAVDESSPairedDataModule, "data", skip={"seed", "teacher_outputs"})
+    parser.add_class_arguments(Trainer, "trainer", fail_untyped=False)
+    parser.add_class_arguments(TeacherTask, "teacher.model", skip=set(_FILLED_IN) - {"weights"})
+    parser.add_class_arguments(TransferTask, "transfer.model", skip=set(_FILLED_IN))
+    parser.add_class_arguments(FinetuneTask, "finetune.model", skip={*_FILLED_IN, *STUDENT})
+    for stage in ("teacher", "transfer", "finetune"):
+        parser.add_class_arguments(Trainer, f"{stage}.trainer", fail_untyped=False)
+    return parser
+
+
+def parse_settings(args: Sequence[str]) -> Config:
+    """Parse a command line into what was set, defaults of the package included; the classes' own are left out.
+
+    Raises:
+        ConfigError: A key that does not exist (with the nearest one that does) or a value that cannot be.
+    """
+    parser = build_parser()
+    args = [argument.replace("logger=wandb", "logger=WandbLogger") for argument in _joined(args)]
+    asked = [argument for argument in args if not argument.startswith("--print_config")]
+    overlays = ["--config", str(_DEFAULTS)]
+    if not parse_or_raise(parser, asked).get("data", {}).get("root"):
+        overlays += ["--config", str(_SYNTHETIC)]
+    settings = parse_or_raise(parser, [*overlays, *args])
+    settings.pop("config", None)
+    for name in ("name", "runs", "stages"):
+        settings.setdefault(name, parser.get_default(name))
+    return settings
+
+
+def stage_config(settings: Config, stage: str, **filled_in: Any) -> Config:
+    """What LightningCLI takes for one stage.
+
+    Args:
+        settings: Those of the whole run.
+        stage: One of `STAGES`.
+        filled_in: Model and data arguments that only the run knows: ``model={...}``, ``data={...}``.
+    """
+    seed = settings["seed_everything"]
+    model, trainer = _stage_sections(settings, stage)
+    data = {**settings.get("data", {}), "seed": seed}
+    if stage in ("finetune", "control"):  # of the faces these stages know nothing, and keep nothing in their config
+        data = {key: value for key, value in data.items() if key not in ("face_features", "face_embeddings")}
+    return {
+        "seed_everything": seed,
+        "model": merge(model, filled_in.get("model", {})),
+        "data": merge(data, filled_in.get("data", {})),
+        "trainer": merge(settings.get("trainer", {}), trainer),
+    }
+
+
+def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> Config:
+    """`base` with `delta` on top, section by section; neither is changed."""
+    merged = dict(base)
+    for key, value in delta.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _stage_sections(settings: Config, stage: str) -> tuple[Config, Config]:
+    """The model and trainer arguments of a stage, as set."""
+    if stage in ("teacher", "transfer"):
+        section = settings.get(stage, {})
+        return section.get("model", {}), section.get("trainer", {})
+    transfer, finetune = settings.get("transfer", {}), settings.get("finetune", {})
+    teaching = transfer.get("model", {})
+    student = {key: value for key, value in teaching.items() if key in STUDENT}
+    if stage == "finetune":
+        return merge(student, finetune.get("model", {})), finetune.get("trainer", {})
+    # The control: the recipe of the transfer stage, for as long as transfer and finetune together.
+    recipe = {key: value for key, value in teaching.items() if key in _RECIPE}
+    epochs = sum(section.get("trainer", {}).get("max_epochs", 0) for section in (transfer, finetune))
+    return {**student, **recipe}, merge(transfer.get("trainer", {}), {"max_epochs": epochs})
+
+
+def parse_or_raise(parser: ArgumentParser, args: Sequence[str]) -> Config:
+    """What a command line sets, without defaults; `ConfigError` with the nearest key where one does not exist."""
+    parser.exit_on_error = False
+    try:
+        settings: Config = parser.parse_args(list(args), defaults=False).as_dict()
+    except Exception as error:  # jsonargparse raises ArgumentError, and what loading a YAML file raises
+        raise ConfigError(f"{error}{_suggestion(parser, str(error))}") from error
+    return settings
+
+
+def _suggestion(parser: ArgumentParser, message: str) -> str:
+    """The key that was meant, where the message names one that does not exist."""
+    words = [word.strip("'\",:").lstrip("-").split("=")[0] for word in message.split()]
+    known = [key for key in parser.get_defaults().keys() if not key.startswith("config")]  # noqa: SIM118
+    for word in reversed(words):
+        if word in known or not word.replace("_", "").replace(".", "").isalnum():
+            continue
+        near = difflib.get_close_matches(word, known, n=1, cutoff=0.85)
+        last = difflib.get_close_matches(word, {key.split(".")[-1] for key in known}, n=1, cutoff=0.75)
+        if near or (last and "_" in word):
+            return f"\nDid you mean {(near or last)[0]}?"
+    return "\nEvery key: crossmodal fit --print_config."
+
+
+def _joined(args: Sequence[str]) -> list[str]:
+    """``--key value`` as ``--key=value``, so that a shorthand can be seen in one word."""
+    joined: list[str] = []
+    for argument in args:
+        if joined and joined[-1].endswith(".logger") and "=" not in joined[-1]:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined

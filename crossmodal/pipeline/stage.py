@@ -1,0 +1,265 @@
+"""One stage of a run: found in the store, gone on with, or trained; then evaluated and stored under its key."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import Logger
+
+import crossmodal
+from crossmodal.datamodules import RAVDESSDataModule
+from crossmodal.models.handover import save_model
+from crossmodal.pipeline.history import History
+from crossmodal.pipeline.settings import STAGES, Config
+from crossmodal.storage import content_key, read_json, write_json
+from crossmodal.studies.predictions import Predictions
+from crossmodal.studies.statistics import Metrics, describe
+from crossmodal.tasks import BaseTask
+
+MODEL, PREDICTIONS, RESULT, HISTORY = "model.safetensors", "predictions.csv", "result.json", "metrics.csv"
+_LAST = "last.ckpt"
+# Where and how a stage is run and shown, but not what comes out of it.
+_NOT_IN_KEY = {
+    "logger",
+    "default_root_dir",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "log_every_n_steps",
+    "profiler",
+}
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage left.
+
+    Args:
+        stage: Its name.
+        folder: Where it lies: config.yaml, metrics.csv, predictions.csv, model.safetensors, result.json.
+        key: Made of all that it came from.
+        metrics: By split, ``val`` and ``test``.
+        seconds: Of training, over all the pieces if it was stopped in between.
+        epochs: How many were trained.
+        best_epoch: The one whose weights were kept, counted from 0.
+        reused: Whether it was found in the store.
+    """
+
+    stage: str
+    folder: Path
+    key: str
+    metrics: dict[str, Metrics]
+    seconds: float
+    epochs: int
+    best_epoch: int
+    reused: bool
+
+    @property
+    def predictions(self) -> Predictions:
+        """What it said of the validation and test clips."""
+        return Predictions.read_csv(self.folder / PREDICTIONS)
+
+    @property
+    def model(self) -> Path:
+        """The file of its best weights."""
+        return self.folder / MODEL
+
+
+class StageRun:
+    """One stage, made ready by LightningCLI from its configuration.
+
+    Args:
+        stage: One of `crossmodal.pipeline.settings.STAGES`.
+        config: See `crossmodal.pipeline.settings.stage_config`.
+        clips: The names of the clips that the run uses, the same in every stage.
+        folder: The run's folder for this stage.
+        upstream: The keys of what it stands on.
+    """
+
+    def __init__(self, stage: str, config: Config, clips: Iterable[str], folder: Path, upstream: list[str]) -> None:
+        self.stage = stage
+        self.folder = folder
+        self.history = History()
+        self._cli = self._build(stage, config)
+        used = set(clips)
+        self.datamodule.restrict(lambda clip: clip.clip in used)
+        self.datamodule.setup()
+        self.key = self._key(upstream)
+
+    @property
+    def task(self) -> BaseTask:
+        """The LightningModule."""
+        task: BaseTask = self._cli.model
+        return task
+
+    @property
+    def datamodule(self) -> RAVDESSDataModule:
+        """The LightningDataModule."""
+        datamodule: RAVDESSDataModule = self._cli.datamodule
+        return datamodule
+
+    def is_stored(self, store: Path) -> bool:
+        """Whether the result is there already, from whichever run."""
+        return read_json(store / self.key / RESULT) is not None
+
+    def run(self, store: Path, loggers: list[Logger]) -> StageResult:
+        """Take the result from the store, or train (going on where an earlier run stopped) and put it there."""
+        stored = store / self.key
+        if self.is_stored(store):
+            _replace_folder(stored, self.folder)
+            return load_result(self.stage, self.folder, reused=True)
+        self._train(loggers)
+        self._evaluate()
+        _replace_folder(self.folder, stored, ignore=shutil.ignore_patterns("checkpoints"))
+        return load_result(self.stage, self.folder, reused=False)
+
+    def _build(self, stage: str, config: Config) -> LightningCLI:
+        checkpoint = ModelCheckpoint(
+            dirpath=self.folder / "checkpoints",
+            filename="best",
+            monitor=f"{stage}/val_uar",
+            mode="max",
+            save_last=True,
+            save_on_train_epoch_end=True,  # after History has the epoch
+            save_on_exception=True,
+            enable_version_counter=False,
+        )
+        defaults: dict[str, Any] = {
+            "callbacks": [checkpoint, self.history, RichProgressBar(leave=False)],
+            "logger": False,
+            "default_root_dir": str(self.folder),
+            "num_sanity_val_steps": 0,
+            "enable_model_summary": False,
+        }
+        classes = STAGES[stage]
+        config = {**config, "trainer": {key: value for key, value in config["trainer"].items() if key != "logger"}}
+        return LightningCLI(
+            classes.task,
+            classes.datamodule,
+            trainer_class=Trainer,
+            trainer_defaults=defaults,
+            save_config_callback=None,
+            args=config,
+            run=False,
+        )
+
+    def _key(self, upstream: list[str]) -> str:
+        config = self._cli.config.as_dict()
+        trainer = {name: value for name, value in config["trainer"].items() if name not in {*_NOT_IN_KEY, "callbacks"}}
+        return content_key(
+            stage=self.stage,
+            code=code_version(),
+            model={name: value for name, value in config["model"].items() if name not in ("weights", "teacher")},
+            trainer=trainer,
+            data=self.datamodule.fingerprint,
+            seed=config["seed_everything"],
+            upstream=upstream,
+        )
+
+    def _train(self, loggers: list[Logger]) -> None:
+        if read_json(self.folder / "key.json") != self.key:
+            shutil.rmtree(self.folder, ignore_errors=True)  # another configuration's, or none
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "key.json", self.key)
+        self._cli.parser.save(
+            self._cli.config, self.folder / "config.yaml", overwrite=True, skip_none=False, skip_check=True
+        )
+        trainer: Trainer = self._cli.trainer
+        trainer.loggers = loggers
+        last = self.folder / "checkpoints" / _LAST
+        # The student and its control draw the same random numbers, whatever else was made before.
+        seed_everything(self._cli.config["seed_everything"], workers=True, verbose=False)
+        trainer.fit(
+            self.task, datamodule=self.datamodule, ckpt_path=str(last) if last.exists() else None, weights_only=True
+        )
+
+    def _evaluate(self) -> None:
+        """Write the best weights, and what they say of the validation and test clips."""
+        trainer: Trainer = self._cli.trainer
+        best = torch.load(trainer.checkpoint_callback.best_model_path, map_location="cpu", weights_only=True)  # type: ignore[union-attr]
+        self.task.load_state_dict(best["state_dict"])
+        datamodule = self.datamodule
+        train_actors = sorted({clip.actor for clip in datamodule.split["train"]})
+        save_model(self.task.model, self.folder / MODEL, train_actors=train_actors, labels=datamodule.labels)  # type: ignore[arg-type]
+        predictions = predict(self.task, datamodule, trainer.strategy.root_device)
+        predictions.write_csv(self.folder / PREDICTIONS)
+        self.history.write_csv(self.folder / HISTORY)
+        write_json(
+            self.folder / RESULT,
+            {
+                "key": self.key,
+                "metrics": {split: describe(predictions.of(split)) for split in ("val", "test")},
+                "seconds": round(self.history.seconds, 1),
+                "epochs": trainer.current_epoch,
+                "best_epoch": best["epoch"],
+            },
+        )
+
+
+def load_result(stage: str, folder: Path, reused: bool) -> StageResult:
+    """Read what a stage left in its folder."""
+    result = read_json(folder / RESULT)
+    return StageResult(
+        stage,
+        folder,
+        result["key"],
+        result["metrics"],
+        result["seconds"],
+        result["epochs"],
+        result["best_epoch"],
+        reused,
+    )
+
+
+@torch.no_grad()
+def predict(task: BaseTask, datamodule: RAVDESSDataModule, device: torch.device) -> Predictions:
+    """Probabilities of a task's model for the labelled validation and test clips, in the order of the split.
+
+    On one device and in a plain loop: a distributed sampler would count some clips twice.
+    """
+    task = task.to(device).eval()
+    clips = [(clip, split) for split in ("val", "test") for clip in datamodule.split[split] if clip.label is not None]
+    probabilities = []
+    for batch in datamodule.loader([clip for clip, _ in clips]):
+        logits, _ = task.compute_losses(task.transfer_batch_to_device(batch, device, 0))
+        probabilities.append(logits.double().softmax(dim=-1).cpu().numpy())
+    return Predictions(
+        labels=datamodule.labels,
+        clips=[clip.clip for clip, _ in clips],
+        actors=[clip.actor for clip, _ in clips],
+        splits=[split for _, split in clips],
+        targets=np.array([datamodule.labels.index(str(clip.label)) for clip, _ in clips], np.int64),
+        probabilities=np.concatenate(probabilities),
+    )
+
+
+@cache
+def code_version() -> str:
+    """A hash of the sources that decide a stage's result: whoever changes one trains anew."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    package = Path(crossmodal.__file__).parent
+    for room in ("datamodules", "losses", "models", "tasks", "transforms"):
+        for source in sorted((package / room).glob("*.py")):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _replace_folder(source: Path, target: Path, **copy: Any) -> None:
+    """Copy a folder so that the target is whole or not there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        shutil.copytree(source, temporary / "new", **copy)
+        shutil.rmtree(target, ignore_errors=True)
+        (temporary / "new").replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

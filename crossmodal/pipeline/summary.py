@@ -1,0 +1,64 @@
+"""The numbers of a run, each beside what it was measured on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from crossmodal import __version__
+from crossmodal.datamodules import RAVDESSDataModule
+from crossmodal.pipeline.settings import Config
+from crossmodal.pipeline.stage import StageResult
+from crossmodal.studies.statistics import uar_gain
+
+
+def summarize(settings: Config, corpus: RAVDESSDataModule, results: Mapping[str, StageResult]) -> dict[str, Any]:
+    """Make what ``summary.json`` holds.
+
+    Returns:
+        ``corpus``, ``protocol``, ``fold``, ``channel``, ``labels``, ``seed``, ``stages`` with metrics as fractions, and
+        where there is a student and its control ``gain`` in points of UAR on the test actors.
+    """
+    summary: dict[str, Any] = {
+        "crossmodal": __version__,
+        "name": settings["name"],
+        "corpus": _describe_corpus(corpus),
+        "protocol": corpus.protocol,
+        "speaker_dependent": corpus.protocol == "random",
+        "fold": corpus.fold,
+        "channel": corpus.channel,
+        "label_set": corpus.label_set,
+        "labels": list(corpus.labels),
+        "seed": settings["seed_everything"],
+        "stages": {stage: _describe_stage(result) for stage, result in results.items()},
+    }
+    if {"finetune", "control"} <= results.keys():
+        student, control = (results[stage].predictions.of("test") for stage in ("finetune", "control"))
+        gain, interval = uar_gain(student, control)
+        summary["gain"] = {
+            "uar_pp": round(100 * gain, 2),
+            "ci95_pp": [round(100 * bound, 2) for bound in interval],
+            "of": "finetune minus control, test UAR in points; the interval is a bootstrap over the test actors",
+        }
+    return summary
+
+
+def _describe_corpus(corpus: RAVDESSDataModule) -> dict[str, Any]:
+    return {
+        "kind": "synthetic" if corpus.is_synthetic else "ravdess",
+        "root": str(corpus.corpus_folder),
+        "clips": {split: len(clips) for split, clips in corpus.split.items()},
+        "actors": {split: sorted({clip.actor for clip in clips}) for split, clips in corpus.split.items()},
+        "faces": corpus.face_features or corpus.face_embeddings or "pixels",
+        "set_aside": len(corpus.set_aside),
+    }
+
+
+def _describe_stage(result: StageResult) -> dict[str, Any]:
+    numbers: dict[str, Any] = {
+        f"{split}_{name}": value for split, metrics in result.metrics.items() for name, value in metrics.items()
+    }
+    return numbers | {
+        "seconds": result.seconds,
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "reused": result.reused,
+    }

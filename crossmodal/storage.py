@@ -1,0 +1,108 @@
+"""Writing that is whole or not there, and keys made of what a thing came from."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def cache_dir() -> Path:
+    """The folder of all that can be made again: ``$CROSSMODAL_CACHE``, else ``crossmodal`` in the user's cache."""
+    if folder := os.environ.get("CROSSMODAL_CACHE"):
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossmodal"
+
+
+def content_key(**made_of: Any) -> str:
+    """A name for what is made of these JSON values; another value anywhere gives another name.
+
+    Example:
+        >>> content_key(size=96) == content_key(size=96), content_key(size=96) == content_key(size=112)
+        (True, False)
+    """
+    text = json.dumps(made_of, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, moved there when the block ends well: a reader never sees half a file.
+
+    Two processes that write the same path at once both succeed; the last one's file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes files that only their owner reads
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON for people and programs alike, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; None where there is none or it is damaged (what it said can be made again)."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+class FileHashes:
+    """SHA-256 of files, remembered by size and modification time so that an unchanged file is read once.
+
+    Args:
+        memory: The JSON file that remembers.
+    """
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        self._known: dict[str, list[Any]] = read_json(memory) or {}
+        self._changed = False
+
+    def __getitem__(self, path: Path) -> str:
+        stat = path.stat()
+        name, mark = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
+        if self._known.get(name, [None])[:-1] != mark:
+            self._known[name] = [*mark, hash_file(path)]
+            self._changed = True
+        digest: str = self._known[name][-1]
+        return digest
+
+    def save(self) -> None:
+        """Remember for the next run; what another process remembered meanwhile stays."""
+        if self._changed:
+            write_json(self._memory, {**(read_json(self._memory) or {}), **self._known})
+            self._changed = False
+
+
+def _read_umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+_UMASK = _read_umask()  # once, at import: os.umask can only be read by setting it, which no thread may do later

@@ -1,0 +1,111 @@
+"""The pictures of a report. Each function writes one PNG."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # a file, whether or not there is a screen
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from crossmodal.studies.predictions import Predictions
+from crossmodal.studies.statistics import uar
+
+STAGE_COLOURS = {"teacher": "#8a5fbf", "control": "#8c8c8c", "transfer": "#2a9d8f", "finetune": "#e07a1f"}
+_DPI = 130
+_STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
+
+
+def plot_confusion(predictions: Mapping[str, Predictions], path: Path) -> None:
+    """A confusion matrix for each stage: rows are the true emotions, each row sums to one."""
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(
+            1, len(predictions), figsize=(3.6 * len(predictions) + 0.6, 4.0), squeeze=False, layout="constrained"
+        )
+        for axis, (stage, said) in zip(axes[0], predictions.items(), strict=True):
+            matrix = said.confusion()
+            _draw_confusion(axis, matrix, said.labels, first=axis is axes[0][0])
+            axis.set_title(f"{stage}: UAR {float(uar(matrix)):.3f}", color=STAGE_COLOURS.get(stage, "black"))
+        figure.savefig(path, dpi=_DPI)
+        plt.close(figure)
+
+
+def plot_curves(histories: Mapping[str, Path], path: Path) -> None:
+    """UAR on validation and loss in training, epoch by epoch, of each stage."""
+    with plt.rc_context(_STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+        for stage, file in histories.items():
+            rows = _read_history(file)
+            colour = STAGE_COLOURS.get(stage)
+            left.plot(*_curve(rows, f"{stage}/val_uar"), color=colour, label=stage)
+            right.plot(*_curve(rows, f"{stage}/train_loss"), color=colour, label=stage)
+        left.set(xlabel="epoch", ylabel="UAR on validation", ylim=(0, 1))
+        right.set(xlabel="epoch", ylabel="loss in training")
+        right.set_ylim(bottom=0)
+        left.legend(frameon=False)
+        for axis in (left, right):
+            axis.grid(alpha=0.25)
+        figure.savefig(path, dpi=_DPI)
+        plt.close(figure)
+
+
+def plot_actors(student: Predictions, control: Predictions, path: Path) -> None:
+    """UAR of each test actor, the student's beside the control's."""
+    ours, theirs = student.confusion_by_actor(), control.confusion_by_actor()
+    actors = list(ours)
+    with plt.rc_context(_STYLE):
+        figure, axis = plt.subplots(figsize=(max(4.0, 0.7 * len(actors) + 1.5), 3.2), layout="constrained")
+        for position, actor in enumerate(actors):
+            before, after = float(uar(theirs[actor])), float(uar(ours[actor]))
+            axis.annotate(
+                "", (position, after), (position, before), arrowprops={"arrowstyle": "->", "color": "#999999"}
+            )
+            axis.scatter(
+                position, before, color=STAGE_COLOURS["control"], zorder=3, label="control" if not position else ""
+            )
+            axis.scatter(
+                position, after, color=STAGE_COLOURS["finetune"], zorder=3, label="taught" if not position else ""
+            )
+        axis.axhline(1 / len(student.labels), color="#bbbbbb", linestyle=":", label="chance")
+        axis.set(xticks=range(len(actors)), xticklabels=actors, xlabel="test actor", ylabel="UAR", ylim=(0, 1))
+        axis.margins(x=0.2)
+        axis.legend(frameon=False, ncols=3, fontsize=8)
+        figure.savefig(path, dpi=_DPI)
+        plt.close(figure)
+
+
+def _draw_confusion(axis: Axes, matrix: NDArray[np.int64], labels: Sequence[str], first: bool) -> None:
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.argwhere(matrix > 0):
+        value = share[row, column]
+        axis.text(
+            column,
+            row,
+            f"{100 * value:.0f}",
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if value > 0.5 else "black",
+        )
+    positions = range(len(labels))
+    axis.set_xticks(positions, labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
+    axis.set_yticks(positions, labels if first else [], fontsize=8)
+    axis.set_xlabel("predicted, % of row")
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+
+
+def _read_history(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _curve(rows: list[dict[str, str]], name: str) -> tuple[list[float], list[float]]:
+    points = [(float(row["epoch"]), float(row[name])) for row in rows if row.get(name)]
+    return [epoch for epoch, _ in points], [value for _, value in points]

@@ -1,0 +1,82 @@
+"""What a model said of the clips it was evaluated on: the one thing that every number of a report is made of."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodal.storage import atomic_path
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Labelled clips with a model's probabilities.
+
+    Args:
+        labels: The K class names.
+        clips: Names of the clips.
+        actors: Who speaks in each.
+        splits: ``val`` or ``test``, of each.
+        targets: (n,) the true classes.
+        probabilities: (n, K), rows sum to one.
+    """
+
+    labels: tuple[str, ...]
+    clips: list[str]
+    actors: list[str]
+    splits: list[str]
+    targets: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+    def of(self, split: str) -> "Predictions":
+        """Those of one split."""
+        rows = [row for row, name in enumerate(self.splits) if name == split]
+        return Predictions(
+            self.labels,
+            [self.clips[row] for row in rows],
+            [self.actors[row] for row in rows],
+            [split] * len(rows),
+            self.targets[rows],
+            self.probabilities[rows],
+        )
+
+    def confusion_by_actor(self) -> dict[str, NDArray[np.int64]]:
+        """A (K, K) confusion matrix for each actor: rows are true classes, columns predicted ones."""
+        predicted = self.probabilities.argmax(axis=1)
+        matrices = {actor: np.zeros((len(self.labels),) * 2, np.int64) for actor in sorted(set(self.actors))}
+        for actor, target, guess in zip(self.actors, self.targets, predicted, strict=True):
+            matrices[actor][target, guess] += 1
+        return matrices
+
+    def confusion(self) -> NDArray[np.int64]:
+        """The (K, K) confusion matrix over all actors."""
+        matrices = list(self.confusion_by_actor().values())
+        return np.sum(matrices, axis=0, initial=0) if matrices else np.zeros((len(self.labels),) * 2, np.int64)
+
+    def write_csv(self, path: Path) -> None:
+        """Write one row a clip, with a column a class."""
+        predicted = self.probabilities.argmax(axis=1)
+        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["clip", "actor", "split", "label", "predicted", *self.labels])
+            for row, clip in enumerate(self.clips):
+                names = self.labels[self.targets[row]], self.labels[predicted[row]]
+                numbers = [f"{value:.6f}" for value in self.probabilities[row]]
+                writer.writerow([clip, self.actors[row], self.splits[row], *names, *numbers])
+
+    @classmethod
+    def read_csv(cls, path: Path) -> "Predictions":
+        """Read what `write_csv` wrote."""
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = list(csv.reader(file))
+        labels = tuple(header[5:])
+        return cls(
+            labels,
+            clips=[row[0] for row in rows],
+            actors=[row[1] for row in rows],
+            splits=[row[2] for row in rows],
+            targets=np.array([labels.index(row[3]) for row in rows], np.int64),
+            probabilities=np.array([row[5:] for row in rows], np.float64).reshape(len(rows), len(labels)),
+        )

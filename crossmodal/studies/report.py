@@ -1,0 +1,140 @@
+"""What a run found, for a person: ``report.md`` with its pictures, and the table at the end of the command."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from crossmodal.storage import atomic_path
+from crossmodal.studies.plots import plot_actors, plot_confusion, plot_curves
+from crossmodal.studies.predictions import Predictions
+
+SYNTHETIC = "Synthetic corpus: this shows that the machine works. It is no evidence about people."
+SPEAKER_DEPENDENT = "Speaker-dependent: the same actors are in training and test."
+_ROLE = {
+    "teacher": "face model",
+    "control": "voice alone, no teacher",
+    "transfer": "voice taught by the face",
+    "finetune": "taught voice, fine-tuned alone",
+}
+
+
+def warnings(summary: dict[str, Any]) -> list[str]:
+    """What every table and picture of these numbers must say."""
+    said = [SYNTHETIC] if summary["corpus"]["kind"] == "synthetic" else []
+    return said + ([SPEAKER_DEPENDENT] if summary["speaker_dependent"] else [])
+
+
+def print_warnings(console: Console, summary: dict[str, Any]) -> None:
+    """Print them."""
+    for warning in warnings(summary):
+        console.print(f"[yellow]{warning}[/yellow]")
+
+
+def write_report(folder: Path, summary: dict[str, Any]) -> Path:
+    """Write ``report.md`` and its PNGs into a run's folder, from what its stages left there.
+
+    Args:
+        folder: ``runs/<name>``.
+        summary: As in ``summary.json``.
+
+    Returns:
+        The report's path.
+    """
+    stages = list(summary["stages"])
+    test = {stage: Predictions.read_csv(folder / stage / "predictions.csv").of("test") for stage in stages}
+    plot_confusion(test, folder / "confusion.png")
+    plot_curves({stage: folder / stage / "metrics.csv" for stage in stages}, folder / "curves.png")
+    if "gain" in summary:
+        plot_actors(test["finetune"], test["control"], folder / "actors.png")
+    path = folder / "report.md"
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(_report_lines(summary)), encoding="utf-8")
+    return path
+
+
+def print_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Print the table, where the model is, and what to try next."""
+    console = Console()
+    table = Table(title=_setting(summary), title_justify="left")
+    table.add_column("stage")
+    for heading in ("UAR val", "UAR test", "95 % interval", "WAR test", "seconds"):
+        table.add_column(heading, justify="right")
+    for stage, _, *numbers in _rows(summary):
+        table.add_row(stage, *numbers)
+    console.print(table)
+    if "gain" in summary:
+        console.print(_gain_sentence(summary))
+    print_warnings(console, summary)
+    console.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
+    if "model" in summary:
+        console.print(f"Model:  {summary['model']}", soft_wrap=True)
+        console.print(f"Try it: python -m crossmodal predict --model {summary['model']} FILE.wav", soft_wrap=True)
+
+
+def _report_lines(summary: dict[str, Any]) -> list[str]:
+    corpus = summary["corpus"]
+    lines = [
+        f"# {summary['name']}",
+        "",
+        *(f"> **{warning}**\n" for warning in warnings(summary)),
+        _setting(summary),
+        "",
+    ]
+    lines += [
+        "| split | clips | actors |",
+        "|---|---:|---|",
+        *(
+            f"| {split} | {corpus['clips'][split]} | {', '.join(corpus['actors'][split])} |"
+            for split in corpus["clips"]
+        ),
+        "",
+        f"Faces: {corpus['faces']}. Set aside: {corpus['set_aside']} (see set_aside.json).",
+        "",
+        "## Results",
+        "",
+        "UAR is the mean recall over the emotions, WAR is accuracy; the interval is a bootstrap over the test actors.",
+        "",
+        "| stage | what it is | UAR val | UAR test | 95 % interval | WAR test | seconds |",
+        "|---|---|---:|---:|---:|---:|---:|",
+        *(f"| {' | '.join(row)} |" for row in _rows(summary)),
+        "",
+    ]
+    if "gain" in summary:
+        lines += [_gain_sentence(summary), "", "![UAR of each test actor](actors.png)", ""]
+    if "model" in summary:
+        lines += [f"The model is in `{summary['model']}`.", ""]
+    lines += ["## Confusion on the test actors", "", "![Confusion matrices](confusion.png)", ""]
+    return [*lines, "## Training", "", "![Training curves](curves.png)", ""]
+
+
+def _setting(summary: dict[str, Any]) -> str:
+    name = {"synthetic": "Synthetic corpus", "ravdess": "RAVDESS"}[summary["corpus"]["kind"]]
+    return (
+        f"{name}, {summary['channel']}, {len(summary['labels'])} emotions; protocol {summary['protocol']}, "
+        f"fold {summary['fold']}, seed {summary['seed']}; chance is {1 / len(summary['labels']):.3f}"
+    )
+
+
+def _rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (
+            stage,
+            _ROLE[stage],
+            f"{numbers['val_uar']:.3f}",
+            f"{numbers['test_uar']:.3f}",
+            "{:.3f} to {:.3f}".format(*numbers["test_uar_ci95"]),
+            f"{numbers['test_war']:.3f}",
+            "reused" if numbers["reused"] else f"{numbers['seconds']:.0f}",
+        )
+        for stage, numbers in summary["stages"].items()
+    ]
+
+
+def _gain_sentence(summary: dict[str, Any]) -> str:
+    low, high = summary["gain"]["ci95_pp"]
+    return (
+        f"Gain of the taught student over its control: {summary['gain']['uar_pp']:+.1f} points of test "
+        f"UAR, 95 % interval {low:+.1f} to {high:+.1f} over {len(summary['corpus']['actors']['test'])} actors; one fold and one seed."
+    )

@@ -1,0 +1,137 @@
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from crossmodal.errors import ConfigError, WeightsError
+from crossmodal.models import FaceBackbone
+
+
+@pytest.fixture
+def faces():
+    return torch.randint(0, 256, (2, 3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def no_hub(monkeypatch):
+    """A machine without network: every connection fails at once."""
+
+    def refuse(*_args, **_kwargs):
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_equals_timm_on_normalized_faces(faces):
+    backbone = FaceBackbone("test_resnet", pretrained=False)
+    mean, std = (np.array(backbone.network.pretrained_cfg[key], dtype=np.float32) for key in ("mean", "std"))
+    pixels = (faces[1, 2].permute(1, 2, 0).numpy() / 255 - mean) / std
+    with torch.no_grad():
+        expected = backbone.network(torch.from_numpy(pixels).float().permute(2, 0, 1)[None])[0]
+    torch.testing.assert_close(backbone(faces)[1, 2], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_mean_and_std_can_be_given(faces):
+    backbone = FaceBackbone("test_resnet", pretrained=False, mean=[0.5] * 3, std=[0.25] * 3)
+    with torch.no_grad():
+        expected = backbone.network((faces[0] / 255 - 0.5) / 0.25)
+    torch.testing.assert_close(backbone(faces)[0], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "mobilenetv3_small_050", "test_convnext"])
+def test_num_features_is_the_width_that_comes_out(name, faces):
+    backbone = FaceBackbone(name, pretrained=False)
+    assert backbone(faces).shape == (2, 3, backbone.num_features)
+
+
+def test_a_network_of_one_size_gets_it_and_others_get_faces_as_they_are(faces):
+    vit = FaceBackbone("test_vit", pretrained=False)
+    assert vit.size == 160
+    assert vit(faces).shape == (2, 3, vit.num_features)
+    assert FaceBackbone("test_vit", pretrained=False, model_kwargs={"img_size": 96}).size == 96
+    assert FaceBackbone("test_resnet", pretrained=False).size is None
+    scaled = FaceBackbone("test_resnet", pretrained=False, size=32)
+    sizes = []
+    scaled.network.register_forward_pre_hook(lambda _module, inputs: sizes.append(inputs[0].shape))
+    scaled(faces)
+    assert sizes == [(6, 3, 32, 32)]
+
+
+def test_a_frozen_backbone_does_not_move(faces):
+    backbone = FaceBackbone("test_resnet", pretrained=False)
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    embeddings = backbone.train()(faces)
+    assert not embeddings.requires_grad
+    assert not any(p.requires_grad for p in backbone.parameters())
+    assert not any(module.training for module in backbone.network.modules())
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+
+
+def test_a_trainable_backbone_moves(faces):
+    backbone = FaceBackbone("test_resnet", pretrained=False, frozen=False).train()
+    before = backbone.network.bn1.running_mean.clone()
+    backbone(faces).square().sum().backward()
+    assert not torch.equal(backbone.network.bn1.running_mean, before)
+    assert all(p.grad is not None for p in backbone.parameters())
+    backbone.eval()
+    assert not backbone.network.training
+
+
+def test_weights_come_from_a_local_file_and_no_hub_is_asked(faces, tmp_path, no_hub):
+    torch.manual_seed(3)
+    source = timm.create_model("test_resnet", num_classes=10)  # with a classifier of its own
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    backbone = FaceBackbone("test_resnet", pretrained=True, weights=tmp_path / "weights.safetensors")
+    assert torch.equal(backbone.network.conv1[0].weight, source.conv1[0].weight)
+
+
+def test_weights_of_another_network_do_not_fit(tmp_path):
+    torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(WeightsError, match="does not fit"):
+        FaceBackbone("test_resnet", weights=tmp_path / "weights.pt")
+
+
+def test_config_and_state_dict_rebuild_the_backbone_without_its_weights_file(faces, tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save(timm.create_model("test_resnet").state_dict(), path)
+    backbone = FaceBackbone("test_resnet", weights=path, mean=[0.1, 0.2, 0.3], size=48)
+    path.unlink()
+    twin = FaceBackbone(**backbone.config)
+    twin.load_state_dict(backbone.state_dict())
+    assert torch.equal(twin(faces), backbone(faces))
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "hf_hub:timm/mobilenetv3_small_050.lamb_in1k"])
+def test_without_network_the_error_comes_soon_and_names_the_ways_out(name, no_hub, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match=rf"{name}.*hub does not answer.*weights=FILE.*pretrained=False"):
+        FaceBackbone(name, pretrained=True)
+    assert time.monotonic() - start < 10  # the hub's library alone tries for 45 s
+    assert not constants.HF_HUB_OFFLINE
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(ConfigError, match=r"timm has no model 'mobilenetv3_smal_050'.*'mobilenetv3_small_050'"):
+        FaceBackbone("mobilenetv3_smal_050", pretrained=False)
+
+
+@pytest.mark.parametrize("shape, dtype", [((2, 3, 64, 64), torch.uint8), ((2, 3, 3, 64, 64), torch.float32)])
+def test_what_is_no_face_is_refused(shape, dtype):
+    with pytest.raises(ConfigError, match=r"uint8 of shape \(B, N, 3, H, W\), got"):
+        FaceBackbone("test_resnet", pretrained=False)(torch.zeros(shape, dtype=dtype))
+
+
+def test_who_only_listens_does_not_wait_for_timm():
+    code = "import sys, crossmodal.models; sys.exit('timm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,149 @@
+import itertools
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossmodal.errors import ConfigError
+from crossmodal.models import AudioClassifier, list_audio_encoders, list_front_ends
+
+PAIRS = list(itertools.product(list_front_ends(), list_audio_encoders()))
+
+
+def make(front_end="mfcc", encoder="lstm", **kwargs):
+    """A model with fitted normalization and moved batch normalization, in evaluation mode."""
+    torch.manual_seed(0)
+    model = AudioClassifier(front_end, encoder, **kwargs)
+    waveform = 0.3 * torch.randn(4, 1, 6000)
+    features, _ = model.extract_features(waveform)
+    model.normalization.fit_from_sums(*model.normalization.accumulate(features))
+    with torch.no_grad():
+        model(waveform)
+    return model.eval()
+
+
+MODELS = {pair: make(*pair) for pair in PAIRS}
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
+@settings(max_examples=10, deadline=None)
+@given(
+    num_samples=st.integers(1, 6000),
+    padding=st.integers(0, 3000),
+    loudness=st.sampled_from([1e-3, 0.3]),
+    garbage=st.sampled_from([0.0, 0.9, float("nan")]),
+)
+def test_a_clip_gives_the_same_alone_and_padded_beside_a_loud_one(pair, num_samples, padding, loudness, garbage):
+    model = MODELS[pair]
+    clip = loudness * torch.randn(1, 1, num_samples, generator=torch.Generator().manual_seed(num_samples))
+    padded = torch.nn.functional.pad(clip, (0, padding), value=garbage)
+    batch = torch.cat([padded, torch.rand(1, 1, num_samples + padding) * 2 - 1])
+    with torch.no_grad():
+        alone = model(clip)
+        together = model(batch, torch.tensor([num_samples, num_samples + padding]))[:1]
+    torch.testing.assert_close(together, alone, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
+def test_config_and_state_dict_rebuild_the_model(pair):
+    model = MODELS[pair]
+    twin = AudioClassifier(**json.loads(json.dumps(model.config))).eval()
+    twin.load_state_dict(model.state_dict())
+    waveform = torch.randn(2, 1, 5000)
+    assert torch.equal(twin(waveform), model(waveform))
+    assert twin.config == model.config
+
+
+def test_every_argument_is_in_the_config():
+    arguments = {
+        "front_end": "lmfb",
+        "encoder": "cnn",
+        "num_classes": 6,
+        "embedding_size": 32,
+        "sample_rate": 8000,
+        "front_end_kwargs": {"n_mels": 32},
+        "encoder_kwargs": {"channels": [4, 8], "pooling": "mean"},
+        "dropout": 0.0,
+    }
+    model = AudioClassifier(**arguments)
+    assert model.config == arguments
+    assert model.embed(torch.randn(3, 1, 4000)).shape == (3, 32)
+    assert model(torch.randn(3, 1, 4000)).shape == (3, 6)
+
+
+def test_the_config_is_a_copy():
+    model = make(encoder_kwargs={"hidden_size": 16})
+    model.config["encoder_kwargs"]["hidden_size"] = 3
+    assert model.config["encoder_kwargs"] == {"hidden_size": 16}
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
+def test_gradient_reaches_every_parameter(pair):
+    model = make(*pair).train()
+    model(0.3 * torch.randn(4, 1, 6000), torch.tensor([6000, 4000, 3000, 5000])).logsumexp(dim=1).sum().backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None or p.grad.abs().sum() == 0]
+    # A score that is added to every frame alike changes no softmax.
+    assert not without
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
+def test_same_seed_same_model_and_training_step(pair):
+    waveform = 0.3 * torch.randn(3, 1, 5000)
+    outputs = [make(*pair).train()(torch.manual_seed(1) and waveform) for _ in range(2)]
+    assert torch.equal(*outputs)
+
+
+def test_forward_is_classify_of_embed():
+    model, waveform = MODELS["mfcc", "lstm"], torch.randn(2, 1, 5000)
+    assert torch.equal(model(waveform), model.classify(model.embed(waveform)))
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
+def test_silence_is_finite_and_nan_is_never_a_label(pair):
+    model = MODELS[pair]
+    waveform = 0.3 * torch.randn(3, 1, 5000)
+    waveform[0] = 0.0
+    waveform[1, 0, 2500] = float("nan")
+    with torch.no_grad():
+        logits = model(waveform)
+        healthy = model(waveform[2:])
+    assert logits[0].isfinite().all()
+    assert logits[1].isnan().all()
+    torch.testing.assert_close(logits[2:], healthy, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
+def test_a_very_short_clip_trains(pair):
+    model = make(*pair).train()
+    logits = model(torch.randn(1, 1, 5))
+    logits.sum().backward()
+    assert logits.isfinite().all()
+
+
+def test_features_are_float32_and_the_model_runs_under_autocast():
+    model, waveform = MODELS["mfcc", "lstm"], torch.randn(2, 1, 5000)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features, _ = model.extract_features(waveform)
+        logits = model(waveform)
+    assert torch.equal(features, model.extract_features(waveform)[0])
+    torch.testing.assert_close(logits.float(), model(waveform), atol=0.1, rtol=0.1)
+
+
+def test_lengths_are_those_of_the_front_end():
+    model = MODELS["mfcc", "dense"]
+    features, length = model.extract_features(torch.randn(3, 1, 3200), torch.tensor([3200, 1700, 10]))
+    assert features.shape == (3, 40, 21)
+    assert length.tolist() == [21, 11, 11]  # the last is padded to 0.1 s
+
+
+@pytest.mark.parametrize("shape", [(5000,), (2, 5000), (2, 2, 5000), (2, 1, 0)])
+def test_a_wrong_shape_is_refused_with_the_right_one(shape):
+    with pytest.raises(ConfigError, match=r"\(B, 1, T\).*got \(" + str(shape[0])):
+        MODELS["mfcc", "dense"](torch.zeros(shape))
+
+
+def test_lengths_of_a_wrong_shape_are_refused():
+    with pytest.raises(ConfigError, match=r"waveform_length must be of shape \(B,\) = \(2,\), got \(3,\)"):
+        MODELS["mfcc", "dense"](torch.zeros(2, 1, 3200), torch.tensor([1, 2, 3]))

@@ -1,0 +1,118 @@
+import json
+from typing import get_args
+
+import pytest
+import torch
+
+from crossmodal.errors import ConfigError
+from crossmodal.models import FaceClassifier, FaceEncoder, PoolingName
+
+RANDOM = {"pretrained": False}
+
+
+@pytest.fixture
+def faces():
+    return torch.randint(0, 256, (2, 3, 3, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def make(**kwargs):
+    torch.manual_seed(0)
+    return FaceClassifier(**{"num_classes": 8, "dropout": 0.0} | kwargs)
+
+
+@pytest.mark.parametrize("pooling", get_args(PoolingName))
+@pytest.mark.parametrize("num_frames", [1, 16])
+def test_ready_made_features_of_any_number_of_video_frames(pooling, num_frames):
+    model = make(in_features=35, pooling=pooling)
+    features = torch.randn(4, num_frames, 35)
+    assert model.embed(features).shape == (4, 128)
+    assert model(features).shape == (4, 8)
+    torch.testing.assert_close(model(features)[:1], model(features[:1]))
+
+
+def test_faces_and_their_stored_embeddings_give_the_same(faces):
+    model = make(backbone="test_resnet", backbone_kwargs=RANDOM).eval()
+    stored = model.encoder.backbone(faces)
+    torch.testing.assert_close(model(stored), model(faces))
+
+
+def test_mean_pooling_does_not_see_the_order_of_video_frames():
+    model, features = make(in_features=5), torch.randn(2, 7, 5)
+    torch.testing.assert_close(model(features.flip(1)), model(features))
+
+
+def test_the_normalization_is_of_each_feature_over_clips_and_video_frames():
+    model = make(in_features=5)
+    features = 4 + 3 * torch.randn(6, 7, 5)
+    model.normalization.fit_from_sums(*model.normalization.accumulate(model.extract_features(features)))
+    torch.testing.assert_close(model.normalization.mean, features.mean(dim=(0, 1)))
+    torch.testing.assert_close(model.normalization.std, features.std(dim=(0, 1), correction=0))
+    assert model.normalization is model.encoder.normalization
+
+
+def test_config_and_state_dict_rebuild_the_model(faces):
+    model = make(
+        num_classes=6,
+        backbone="test_resnet",
+        embedding_size=24,
+        hidden_size=40,
+        pooling="attention",
+        dropout=0.1,
+        freeze_backbone=False,
+        backbone_kwargs=RANDOM | {"size": 32, "mean": (0.5, 0.5, 0.5)},
+    ).eval()
+    twin = FaceClassifier(**json.loads(json.dumps(model.config))).eval()
+    twin.load_state_dict(model.state_dict())
+    assert torch.equal(twin(faces), model(faces))
+    assert twin.config == model.config
+
+
+def test_config_without_backbone():
+    model = make(in_features=35, hidden_size=16)
+    twin = FaceClassifier(**json.loads(json.dumps(model.config)))
+    twin.load_state_dict(model.state_dict())
+    assert twin.config == model.config
+
+
+@pytest.mark.parametrize("freeze_backbone", [True, False])
+def test_gradient_reaches_every_trainable_parameter(freeze_backbone, faces):
+    model = make(backbone="test_resnet", freeze_backbone=freeze_backbone, backbone_kwargs=RANDOM).train()
+    model(faces).logsumexp(dim=1).sum().backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without
+    assert any("backbone" in name for name, p in model.named_parameters() if p.requires_grad) != freeze_backbone
+
+
+def test_a_frozen_backbone_stays_as_it_is_when_the_model_trains(faces):
+    model = make(backbone="test_resnet", backbone_kwargs=RANDOM)
+    before = {key: value.clone() for key, value in model.encoder.backbone.state_dict().items()}
+    model.train()(faces)
+    assert model.encoder.layer.training
+    assert not model.encoder.backbone.network.training
+    assert all(torch.equal(value, before[key]) for key, value in model.encoder.backbone.state_dict().items())
+
+
+def test_nan_features_are_never_a_label():
+    features = torch.randn(2, 3, 5)
+    features[0, 1, 2] = float("nan")
+    logits = make(in_features=5)(features)
+    assert logits[0].isnan().all()
+    assert logits[1].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: FaceEncoder(), "needs in_features"),
+        (lambda: FaceEncoder(7, "test_resnet", backbone_kwargs=RANDOM), "in_features is 7, but .* gives"),
+        (
+            lambda: FaceEncoder(backbone="test_resnet", backbone_kwargs={"pretraind": False}),
+            "Did you mean 'pretrained'",
+        ),
+        (lambda: FaceEncoder(35)(torch.randn(2, 3, 36)), r"float of shape \(B, N, 35\), got .*\(2, 3, 36\)"),
+        (lambda: FaceEncoder(35)(torch.zeros(2, 3, 3, 8, 8, dtype=torch.uint8)), r"float of shape \(B, N, 35\), got"),
+    ],
+)
+def test_what_cannot_be_is_refused(call, message):
+    with pytest.raises(ConfigError, match=message):
+        call()

@@ -1,0 +1,64 @@
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossmodal.errors import ConfigError
+from crossmodal.models import PoolingName, create_pooling
+from crossmodal.models.pooling import _POOLINGS
+
+
+def reference(name, pooling, clip):
+    """What the pooling makes of an unpadded clip of shape (C, frames), by numpy."""
+    if name == "last":
+        return clip[:, -1]
+    if name == "mean":
+        return clip.mean(axis=1)
+    if name == "stats":
+        return np.concatenate([clip.mean(axis=1), np.sqrt(clip.var(axis=1) + 1e-5)])
+    inner, _, outer = (layer for layer in pooling.score)
+    hidden = np.tanh(inner.weight[..., 0].detach().numpy() @ clip + inner.bias.detach().numpy()[:, None])
+    score = (outer.weight[..., 0].detach().numpy() @ hidden)[0]
+    weight = np.exp(score) / np.exp(score).sum()
+    return clip @ weight
+
+
+def test_the_literal_names_what_there_is():
+    assert set(get_args(PoolingName)) == set(_POOLINGS)
+
+
+@pytest.mark.parametrize("name", get_args(PoolingName))
+@settings(max_examples=25, deadline=None)
+@given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=4), garbage=st.sampled_from([0.0, 1e6, float("nan")]))
+def test_equals_numpy_on_the_unpadded_clip_whatever_the_padding_holds(name, lengths, garbage):
+    torch.manual_seed(len(lengths))
+    pooling = create_pooling(name, 3)
+    features = torch.randn(len(lengths), 3, 12)
+    for clip, own in zip(features, lengths, strict=True):
+        clip[:, own:] = garbage
+    pooled = pooling(features, torch.tensor(lengths)).detach()
+    assert pooled.shape == (len(lengths), pooling.out_features)
+    for result, clip, own in zip(pooled, features, lengths, strict=True):
+        np.testing.assert_allclose(result, reference(name, pooling, clip[:, :own].numpy()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", get_args(PoolingName))
+def test_no_length_means_all(name):
+    pooling = create_pooling(name, 3)
+    features = torch.randn(2, 3, 7)
+    torch.testing.assert_close(pooling(features), pooling(features, torch.tensor([7, 7])))
+
+
+@pytest.mark.parametrize("name", get_args(PoolingName))
+def test_a_single_frame_has_a_finite_gradient(name):
+    features = torch.randn(2, 3, 1, requires_grad=True)
+    create_pooling(name, 3)(features).sum().backward()
+    assert features.grad.isfinite().all()
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(ConfigError, match=r"Unknown pooling 'atention'.*Did you mean 'attention'"):
+        create_pooling("atention", 3)

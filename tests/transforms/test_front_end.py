@@ -1,0 +1,121 @@
+import librosa
+import numpy as np
+import pytest
+import torch
+import torchaudio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossmodal.errors import ConfigError
+from crossmodal.transforms import MFCC, LogMelFilterBank
+
+FRONT_ENDS = {"lmfb": LogMelFilterBank(), "mfcc": MFCC()}
+
+
+def voice(seed: int, num_samples: int, loudness: float = 0.3) -> torch.Tensor:
+    """A harmonic sound with noise, of shape (1, 1, num_samples)."""
+    generator = torch.Generator().manual_seed(seed)
+    time = torch.arange(num_samples) / 16000
+    harmonics = sum(torch.sin(2 * torch.pi * 120 * k * time) / k for k in range(1, 20))
+    return loudness * (harmonics + 0.05 * torch.randn(num_samples, generator=generator))[None, None]
+
+
+# In dB, on values down to -100: float32 transforms in another order of summation.
+TOLERANCE = 5e-3
+
+
+@pytest.mark.parametrize(
+    "sample_rate, n_fft, win_length, hop_length", [(16000, 512, 400, 160), (22050, 1024, 1024, 256)]
+)
+def test_log_mel_equals_librosa(sample_rate, n_fft, win_length, hop_length):
+    waveform = voice(0, 20000)
+    ours = LogMelFilterBank(sample_rate, n_fft, win_length, hop_length)(waveform)[0].numpy()
+    power = librosa.feature.melspectrogram(
+        y=waveform[0, 0].numpy(), sr=sample_rate, n_fft=n_fft, win_length=win_length, hop_length=hop_length,
+        n_mels=64, fmin=20.0, htk=True, norm=None, pad_mode="constant",
+    )  # fmt: skip
+    np.testing.assert_allclose(ours, librosa.power_to_db(power, top_db=80.0), atol=TOLERANCE)
+
+
+def test_mfcc_equals_librosa():
+    waveform = voice(1, 20000)
+    theirs = librosa.feature.mfcc(
+        y=waveform[0, 0].numpy(), sr=16000, n_mfcc=40, n_fft=512, win_length=400, hop_length=160,
+        n_mels=64, fmin=20.0, htk=True, mel_norm=None, norm="ortho", pad_mode="constant",
+    )  # fmt: skip
+    np.testing.assert_allclose(MFCC()(waveform)[0].numpy(), theirs, atol=TOLERANCE)
+
+
+def test_mfcc_of_one_clip_equals_torchaudio():
+    waveform = voice(2, 20000)
+    theirs = torchaudio.transforms.MFCC(
+        16000, 40, melkwargs={"n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 64, "f_min": 20.0,
+                              "pad_mode": "constant"}
+    )  # fmt: skip
+    torch.testing.assert_close(MFCC()(waveform), theirs(waveform)[:, 0], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+@settings(max_examples=30, deadline=None)
+@given(num_samples=st.integers(1, 3000), padding=st.integers(0, 2000), loudness=st.sampled_from([1e-4, 0.01, 0.5]))
+def test_a_clip_has_the_same_features_alone_and_padded_beside_a_loud_clip(name, num_samples, padding, loudness):
+    front_end = FRONT_ENDS[name]
+    clip = voice(num_samples, num_samples, loudness)
+    batch = torch.cat([torch.nn.functional.pad(clip, (0, padding)), voice(3, num_samples + padding, 0.9)])
+    length = torch.tensor([num_samples, num_samples + padding])
+    alone = front_end(clip)
+    together = front_end(batch, length)[:1, :, : front_end.num_audio_frames(length)[0]]
+    torch.testing.assert_close(together, alone, atol=TOLERANCE, rtol=0)
+
+
+def test_the_loudest_frame_is_sought_among_the_clips_own():
+    # All energy lies so near the end that the first frame beyond it hears more than any own frame.
+    front_end = LogMelFilterBank(top_db=10.0)
+    clip = torch.zeros(1, 1, 319)
+    clip[..., 310:] = 0.5
+    padded = torch.nn.functional.pad(clip, (0, 1000))
+    own = front_end(padded, torch.tensor([319]))[..., :2]
+    torch.testing.assert_close(own, front_end(clip), atol=TOLERANCE, rtol=0)
+    assert (front_end(padded)[..., :2] - front_end(clip)).abs().max() > 1  # without the length it would show
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+@pytest.mark.parametrize("num_samples", [1, 159, 160, 161, 16000])
+def test_num_audio_frames_counts_what_comes_out(name, num_samples):
+    front_end = FRONT_ENDS[name]
+    features = front_end(torch.zeros(1, 1, num_samples))
+    assert features.shape == (1, front_end.num_features, front_end.num_audio_frames(torch.tensor([num_samples])))
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_silence_is_finite(name):
+    assert FRONT_ENDS[name](torch.zeros(1, 1, 8000)).isfinite().all()
+
+
+def test_top_db_bounds_the_range():
+    waveform = torch.cat([voice(4, 8000), torch.zeros(1, 1, 8000)], dim=-1)
+    assert np.ptp(LogMelFilterBank(top_db=30.0)(waveform).numpy()) == pytest.approx(30, abs=1e-4)
+    assert np.ptp(LogMelFilterBank(top_db=None)(waveform).numpy()) > 80
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_autocast_does_not_lower_the_precision(name):
+    waveform = voice(5, 8000)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under_autocast = FRONT_ENDS[name](waveform.bfloat16().float())
+    assert under_autocast.dtype == torch.float32
+    assert torch.equal(under_autocast, FRONT_ENDS[name](waveform.bfloat16().float()))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MFCC(n_mfcc=65, n_mels=64),
+        lambda: LogMelFilterBank(win_length=600, n_fft=512),
+        lambda: LogMelFilterBank(sample_rate=8000, f_max=7000.0),
+        lambda: LogMelFilterBank(f_min=5000.0, f_max=4000.0),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(make):
+    with pytest.raises(ConfigError, match="must"):
+        make()
