@@ -67,7 +67,7 @@ def synthesize_command(args: argparse.Namespace) -> int:
 
 
 def check_command(args: argparse.Namespace) -> int:
-    """`crossmodal data check`: what is there, lacks a partner or is damaged; the status is 1 where anything is wrong."""
+    """`crossmodal data check`: what is there, what lacks a partner, what is damaged; 1 where anything is wrong."""
     index = index_ravdess(args.root, args.channel)
     # Decoding is the check; what was decoded is in the cache and need not be decoded again.
     sounds, faces = _prepare_all(index.clips, FaceCrops(8, 112, FACE_BOX), cache_dir(), args.num_processes)

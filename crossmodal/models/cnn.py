@@ -22,7 +22,7 @@ class CNNEncoder(AudioEncoder):
         channels: Number of channels of each block.
         hidden_size: Width of the columns.
         pooling: How columns over time become one vector.
-        dropout: Share of channels dropped after each block.
+        dropout: Share of activations dropped from the columns.
 
     Example:
         >>> import torch
@@ -37,14 +37,16 @@ class CNNEncoder(AudioEncoder):
         channels: Sequence[int] = (16, 32, 64, 96),
         hidden_size: int = 128,
         pooling: PoolingName = "stats",
-        dropout: float = 0.1,
+        dropout: float = 0.4,
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            _ResidualBlock(inputs, outputs, dropout) for inputs, outputs in zip([1, *channels], channels, strict=False)
+            _ResidualBlock(inputs, outputs) for inputs, outputs in zip([1, *channels], channels, strict=False)
         )
         height = math.ceil(in_features / 2 ** len(channels))
-        self.column = nn.Sequential(nn.Linear(channels[-1] * height, hidden_size), nn.LayerNorm(hidden_size), nn.ReLU())
+        self.column = nn.Sequential(
+            nn.Linear(channels[-1] * height, hidden_size), nn.LayerNorm(hidden_size), nn.ReLU(), nn.Dropout(dropout)
+        )
         self.pooling = create_pooling(pooling, hidden_size)
         self.out_features = self.pooling.out_features
 
@@ -64,20 +66,19 @@ class _ResidualBlock(nn.Module):
     has moved it.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=2, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=2, bias=False)
-        self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, plane: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Halve a plane of shape (B, in_channels, height, audio frames) and the lengths with it."""
         length = (length + 1) // 2
         inner = _zero_padding(F.relu(self.norm1(self.conv1(plane))), length)
-        outer = self.dropout(F.relu(self.norm2(self.conv2(inner)) + self.shortcut(plane)))
+        outer = F.relu(self.norm2(self.conv2(inner)) + self.shortcut(plane))
         return _zero_padding(outer, length), length
 
 

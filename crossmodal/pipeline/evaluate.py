@@ -70,8 +70,8 @@ def evaluate(folder: ModelFolder, data: dict[str, Any]) -> dict[str, Any]:
     same_corpus = datamodule.is_synthetic == (config["corpus"]["kind"] == "synthetic")
     if seen and same_corpus and datamodule.protocol != "random":
         raise LeakageError(
-            f"The model has seen actors {', '.join(seen)} in training or model selection: a test "
-            f"on them says nothing of people it has not heard. It was trained for {config['protocol']} fold {config['fold']}: test it there."
+            f"The model has seen actors {', '.join(seen)} in training or model selection: a test on them says nothing "
+            f"of people it has not heard. It was trained for {config['protocol']} fold {config['fold']}: test it there."
         )
     predictions = _predict(folder, datamodule)
     return {

@@ -1,6 +1,8 @@
 """`fit`: teacher, control, transfer, finetune, in one command that can be stopped and goes on where it was."""
 
 import inspect
+import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,7 @@ def fit(args: Sequence[str] = ()) -> dict[str, Any]:
 
 def fit_command(args: Sequence[str]) -> int:
     """`crossmodal fit`."""
+    _silence_lightning()
     Run(parse_settings(args)).fit()
     return 0
 
@@ -157,6 +160,19 @@ class Run:
     @property
     def _store(self) -> Path:
         return self.corpus.cache / "stages"
+
+
+def _silence_lightning() -> None:
+    """Leave out what four Trainers would say four times over, and what does not concern who typed the command."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "LightningCLI's args parameter",  # it is given a stage's settings, and the command line is the whole run's
+        ".*does not have many workers.*",  # reading from the cache costs less than a worker does
+        ".*The number of training batches.*",  # nothing is logged by step
+        ".*Checkpoint directory.*exists and is not empty.*",  # that is how a run goes on
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def _stage_names(stages: str) -> list[str]:

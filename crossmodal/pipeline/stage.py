@@ -139,6 +139,7 @@ class StageRun:
             "default_root_dir": str(self.folder),
             "num_sanity_val_steps": 0,
             "enable_model_summary": False,
+            "enable_autolog_hparams": False,
         }
         classes = STAGES[stage]
         config = {**config, "trainer": {key: value for key, value in config["trainer"].items() if key != "logger"}}

@@ -135,6 +135,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 def _gain_sentence(summary: dict[str, Any]) -> str:
     low, high = summary["gain"]["ci95_pp"]
     return (
-        f"Gain of the taught student over its control: {summary['gain']['uar_pp']:+.1f} points of test "
-        f"UAR, 95 % interval {low:+.1f} to {high:+.1f} over {len(summary['corpus']['actors']['test'])} actors; one fold and one seed."
+        f"Gain of the taught student over its control: {summary['gain']['uar_pp']:+.1f} points of test UAR, "
+        f"95 % interval {low:+.1f} to {high:+.1f} over {len(summary['corpus']['actors']['test'])} actors; "
+        "one fold and one seed."
     )

@@ -116,8 +116,8 @@ def _resample(per_actor: NDArray[np.int64], seed: int = 0) -> NDArray[np.float64
     """Sums over as many actors as there are, drawn with replacement: (A, ...) to (RESAMPLES, ...)."""
     actors = len(per_actor)
     counts = np.random.default_rng(seed).multinomial(actors, np.full(actors, 1 / actors), size=RESAMPLES)
-    drawn: NDArray[np.float64] = np.tensordot(counts, per_actor.astype(np.float64), axes=1)
-    return drawn
+    drawn = counts.astype(np.float64) @ per_actor.reshape(actors, -1).astype(np.float64)
+    return drawn.reshape(RESAMPLES, *per_actor.shape[1:])
 
 
 def _percentiles(values: NDArray[np.float64]) -> Interval:

@@ -37,14 +37,14 @@ UNITS_BY_EMOTION: dict[str, dict[str, float]] = {
         "brow_lower": 0.3,
         "corner_depress": 0.75,
         "chin_raise": 0.4,
-        "eyes_close": 0.22,
+        "eyes_close": 0.18,
         "head_down": 0.5,
         "head_tilt": 0.3,
     },
     "angry": {
         "brow_lower": 1.0,
-        "lid_raise": 0.25,
-        "lid_tighten": 0.6,
+        "lid_raise": 0.35,
+        "lid_tighten": 0.5,
         "lip_press": 0.6,
         "corner_depress": 0.3,
         "nose_wrinkle": 0.2,
@@ -78,14 +78,14 @@ UNITS_BY_EMOTION: dict[str, dict[str, float]] = {
         "brow_inner_raise": 0.95,
         "brow_outer_raise": 0.95,
         "lid_raise": 0.7,
-        "jaw_drop": 0.7,
+        "jaw_drop": 0.85,
         "head_down": -0.3,
         "head_forward": 0.1,
     },
 }
 
-UNIT_SPREAD = 0.12  # standard deviation between clips that mean the same
-HABIT_SPREAD = 0.06  # between actors' faces at rest
+UNIT_SPREAD = 0.10  # standard deviation between clips that mean the same
+HABIT_SPREAD = 0.05  # between actors' faces at rest
 GAIN_SPREAD = 0.25  # between actors' ways of showing each unit, as the standard deviation of the logarithm
 SPEECH_JAW = 0.45  # how far the jaw drops in the loudest sound
 _SIGNED = np.array([unit.startswith("head") for unit in UNITS])  # the others push only one way

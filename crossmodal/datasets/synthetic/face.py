@@ -155,7 +155,7 @@ def _sketch_eyes(sketch: Sketch, look: Look) -> None:
     units, size = sketch.units, look.eye_size
     x = 0.108 * look.eye_distance + 0.043 * size * ACROSS
     lower = size * 0.0135 * (1 - 0.35 * units["cheek_raise"] - 0.35 * units["lid_tighten"]).clip(0.2)
-    opening = (1 + 0.85 * units["lid_raise"] - 0.5 * units["lid_tighten"]).clip(0.2) * (1 - units["eyes_close"]).clip(0)
+    opening = (1 + 0.85 * units["lid_raise"] - 0.4 * units["lid_tighten"]).clip(0.2) * (1 - units["eyes_close"]).clip(0)
     upper = (opening * (size * 0.020 + lower) - lower).clip(max=0.038 * size)
     orbit = np.sqrt(ARC)
     upper_lid, lower_lid = curve(x, -upper * ARC), curve(x, lower * ARC)
