@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from crossmodal import __version__
 from crossmodal.errors import CrossmodalError
 
-SIGTERM_STATUS = 143  # 128 + 15, what a scheduler expects of a process that was told to end
-INTERRUPT_STATUS = 130
+INTERRUPT_STATUS = 130  # 128 + SIGINT, as shells count
 
 _FIT_HELP = """\
 usage: crossmodal fit [--config FILE]... [--key value]...

@@ -170,6 +170,7 @@ def _silence_lightning() -> None:
         "LightningCLI's args parameter",  # it is given a stage's settings, and the command line is the whole run's
         ".*does not have many workers.*",  # reading from the cache costs less than a worker does
         ".*The number of training batches.*",  # nothing is logged by step
+        ".*treespec, LeafSpec.*",  # Lightning's own use of torch
         ".*Checkpoint directory.*exists and is not empty.*",  # that is how a run goes on
     ):
         warnings.filterwarnings("ignore", message)

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,15 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import crossmodal
 from crossmodal.datamodules import RAVDESSDataModule
 from crossmodal.models.handover import save_model
-from crossmodal.pipeline.history import History
+from crossmodal.pipeline.callbacks import History, SeedEachEpoch
 from crossmodal.pipeline.settings import STAGES, Config
 from crossmodal.storage import content_key, read_json, write_json
 from crossmodal.studies.predictions import Predictions
@@ -130,11 +132,15 @@ class StageRun:
             mode="max",
             save_last=True,
             save_on_train_epoch_end=True,  # after History has the epoch
-            save_on_exception=True,
             enable_version_counter=False,
         )
         defaults: dict[str, Any] = {
-            "callbacks": [checkpoint, self.history, RichProgressBar(leave=False)],
+            "callbacks": [
+                checkpoint,
+                self.history,
+                SeedEachEpoch(config["seed_everything"]),
+                RichProgressBar(leave=False),
+            ],
             "logger": False,
             "default_root_dir": str(self.folder),
             "num_sanity_val_steps": 0,
@@ -177,11 +183,13 @@ class StageRun:
         trainer: Trainer = self._cli.trainer
         trainer.loggers = loggers
         last = self.folder / "checkpoints" / _LAST
-        # The student and its control draw the same random numbers, whatever else was made before.
-        seed_everything(self._cli.config["seed_everything"], workers=True, verbose=False)
-        trainer.fit(
-            self.task, datamodule=self.datamodule, ckpt_path=str(last) if last.exists() else None, weights_only=True
-        )
+        checkpoint = str(last) if last.exists() else None
+        try:
+            trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
+        except SIGTERMException:  # Lightning's leaves with status 0, as if all were done
+            raise SystemExit(128 + signal.SIGTERM) from None
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from stop
 
     def _evaluate(self) -> None:
         """Write the best weights, and what they say of the validation and test clips."""

@@ -46,7 +46,7 @@ def embed_faces(model: Config, datamodule: RAVDESSVideoDataModule, seed: int, de
             model["backbone"], model["pretrained"], weights, frozen=True, **(model["backbone_kwargs"] or {})
         )
         backbone.to(device).eval()
-        source = f"{model['backbone']} embeddings"
+        source = str(model["backbone"])
         _store(path, datamodule, device, lambda batch: {"face_embeddings": backbone(batch["faces"])}, source=source)
     return path
 
@@ -83,7 +83,7 @@ def _store(
     said: list[dict[str, Tensor]] = []
     loader = datamodule.predict_dataloader()
     with progress_bar() as progress:
-        batches: Iterable[dict[str, Any]] = progress.track(loader, description=f"Storing {about['source']}")
+        batches: Iterable[dict[str, Any]] = progress.track(loader, description=f"Storing what {about['source']} says")
         for batch in batches:
             on_device = {
                 name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()

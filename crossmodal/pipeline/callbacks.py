@@ -1,10 +1,11 @@
-"""The training curve of a stage, kept in its checkpoints so that a run that was stopped keeps its past."""
+"""What makes a run that was stopped and goes on the same as one that was not: its past, and its random numbers."""
 
 import csv
 import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from crossmodal.storage import atomic_path
@@ -12,8 +13,25 @@ from crossmodal.storage import atomic_path
 Row = dict[str, float]
 
 
+class SeedEachEpoch(Callback):
+    """Draws each epoch's random numbers (dropout, flips) from the seed and the epoch alone.
+
+    A checkpoint holds no generator's state; and so a student and its control draw the same numbers.
+
+    Args:
+        seed: Of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seed torch's generators, on every device; another number on each process."""
+        torch.manual_seed((self._seed * 1_000_003 + trainer.current_epoch) * 1_009 + trainer.global_rank)
+
+
 class History(Callback):
-    """Collects what was logged in each epoch, and the seconds of training.
+    """Collects what was logged in each epoch, and the seconds of training; its checkpoints carry both.
 
     Attributes:
         rows: One dict of numbers for each epoch, ``epoch`` among them.
