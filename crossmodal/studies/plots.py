@@ -41,11 +41,13 @@ def plot_curves(histories: Mapping[str, Path], path: Path) -> None:
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
         for stage, file in histories.items():
             rows = _read_history(file)
+            # Fine-tuning goes on where transfer ended, so that both together stand above the control's epochs.
+            start = len(_read_history(histories["transfer"])) if stage == "finetune" and "transfer" in histories else 0
             colour = STAGE_COLOURS.get(stage)
-            left.plot(*_curve(rows, f"{stage}/val_uar"), color=colour, label=stage)
-            right.plot(*_curve(rows, f"{stage}/train_loss"), color=colour, label=stage)
+            left.plot(*_curve(rows, f"{stage}/val_uar", start), color=colour, label=stage)
+            right.plot(*_curve(rows, f"{stage}/train_loss", start), color=colour, label=stage)
         left.set(xlabel="epoch", ylabel="UAR on validation", ylim=(0, 1))
-        right.set(xlabel="epoch", ylabel="loss in training")
+        right.set(xlabel="epoch", ylabel="loss in training (transfer: teaching included)")
         right.set_ylim(bottom=0)
         left.legend(frameon=False)
         for axis in (left, right):
@@ -106,6 +108,6 @@ def _read_history(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _curve(rows: list[dict[str, str]], name: str) -> tuple[list[float], list[float]]:
-    points = [(float(row["epoch"]), float(row[name])) for row in rows if row.get(name)]
+def _curve(rows: list[dict[str, str]], name: str, start: int) -> tuple[list[float], list[float]]:
+    points = [(start + float(row["epoch"]), float(row[name])) for row in rows if row.get(name)]
     return [epoch for epoch, _ in points], [value for _, value in points]

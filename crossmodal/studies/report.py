@@ -126,7 +126,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
             f"{numbers['test_uar']:.3f}",
             "{:.3f} to {:.3f}".format(*numbers["test_uar_ci95"]),
             f"{numbers['test_war']:.3f}",
-            "reused" if numbers["reused"] else f"{numbers['seconds']:.0f}",
+            f"{numbers['seconds']:.0f}{' (reused)' if numbers['reused'] else ''}",
         )
         for stage, numbers in summary["stages"].items()
     ]

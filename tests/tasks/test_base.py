@@ -1,0 +1,199 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import seed_everything
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
+from tests.tasks.tiny import STUDENT, TEACHER, face_embeddings, faces, fit, loader, trainer, voices, with_teacher_outputs
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+LABELS = [0, 1, 2, 3, 0, 1, 2, 3]
+METRICS = ("loss", "uar", "war", "f1")
+
+
+def teacher(**kwargs):
+    return TeacherTask(**TEACHER | kwargs), face_embeddings
+
+
+def finetune(**kwargs):
+    return FinetuneTask(**STUDENT | kwargs), voices
+
+
+def control(**kwargs):
+    return ControlTask(**STUDENT | kwargs), voices
+
+
+def transfer(**kwargs):
+    task = TransferTask(teacher_embedding_size=5, **STUDENT | kwargs)
+    return task, lambda labels: with_teacher_outputs(voices(labels))
+
+
+STAGES = pytest.mark.parametrize("make", [teacher, control, transfer, finetune], ids=lambda make: make.__name__)
+
+
+@STAGES
+def test_a_few_clips_are_learnt_by_heart(make):
+    seed_everything(0, verbose=False)
+    task, clips = make(label_smoothing=0.0)
+    items = loader(clips(LABELS))
+    before = trainer().validate(task, items, verbose=False)[0]
+    after = fit(task, items, items, max_epochs=40).callback_metrics
+    name = task.stage
+    assert after[f"{name}/val_uar"] == 1
+    assert after[f"{name}/val_loss"] < 0.2 < before[f"{name}/val_loss"]
+
+
+@STAGES
+def test_logged_names_carry_the_stage_and_the_split(make):
+    task, clips = make()
+    run = fit(task, loader(clips(LABELS)), loader(clips(LABELS)))
+    expected = {f"{make.__name__}/{split}_{metric}" for split in ("train", "val") for metric in METRICS}
+    if make is transfer:
+        expected |= {"transfer/task_loss", "transfer/kd_loss", "transfer/align_loss"}
+    assert run.callback_metrics.keys() == expected
+    assert task.monitor == f"{make.__name__}/val_uar"
+    tested = trainer().test(task, loader(clips(LABELS)), verbose=False)[0]
+    assert tested.keys() == {f"{make.__name__}/test_{metric}" for metric in METRICS}
+
+
+def test_logged_metrics_are_those_of_scikit_learn_over_all_labelled_clips():
+    labels = [0, 0, 0, 0, 0, 1, 2, 2, 3, -1, 0]  # uneven, in batches of 4, 4 and 3, one without a label
+    task, _ = finetune()
+    items = voices(labels)
+    logged = trainer().validate(task, loader(items), verbose=False)[0]
+    with torch.no_grad():
+        guesses = [int(task.eval()(item["waveform"].view(1, 1, -1)).argmax()) for item in items]
+    true, guessed = zip(*[pair for pair in zip(labels, guesses, strict=True) if pair[0] >= 0], strict=True)
+    assert logged["finetune/val_uar"] == pytest.approx(balanced_accuracy_score(true, guessed))
+    assert logged["finetune/val_war"] == pytest.approx(accuracy_score(true, guessed))
+    assert logged["finetune/val_f1"] == pytest.approx(f1_score(true, guessed, average="macro"))
+
+
+def test_metrics_start_anew_in_each_epoch():
+    task, clips = finetune(lr=0.0)
+    items = loader(clips(LABELS))
+    once = trainer().validate(task, items, verbose=False)[0]
+    again = fit(task, items, items, max_epochs=3).callback_metrics
+    # The first epoch fits the normalization, so it is the epochs after it that must agree.
+    settled = trainer().validate(task, items, verbose=False)[0]
+    assert again["finetune/val_uar"] == settled["finetune/val_uar"]
+    assert once["finetune/val_loss"] != settled["finetune/val_loss"]
+
+
+@pytest.mark.parametrize("smoothing, expected", [(0.0, math.log(1 + math.exp(-2))), (0.1, math.log(1 + math.exp(-2)) + 0.1)])
+def test_the_task_loss_by_hand(smoothing, expected):
+    # Of two classes with logits 2 and 0: -log p0 = log(1 + e^-2) and -log p1 = 2 + log(1 + e^-2); smoothing by 0.1
+    # gives the wrong class 0.05 of the weight, and so adds 0.05 * 2.
+    task, _ = finetune(num_classes=2, label_smoothing=smoothing)
+    loss = task.task_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
+    assert float(loss) == pytest.approx(expected)
+
+
+def test_clips_without_a_label_do_not_count_in_the_task_loss():
+    task, _ = finetune(num_classes=2, label_smoothing=0.1)
+    logits = torch.tensor([[2.0, 0.0], [0.5, 0.0], [9.0, -9.0]], requires_grad=True)
+    loss = task.task_loss(logits, torch.tensor([0, 1, -1]))
+    labelled = task.task_loss(logits[:2], torch.tensor([0, 1]))
+    torch.testing.assert_close(loss, labelled)
+    loss.backward()
+    assert logits.grad[2].abs().max() == 0 < logits.grad[0].abs().max()
+
+
+def test_a_batch_without_any_label_has_the_loss_zero_and_no_gradient():
+    task, _ = finetune(num_classes=2)
+    logits = torch.tensor([[2.0, 0.0], [0.5, 0.0]], requires_grad=True)
+    loss = task.task_loss(logits, torch.tensor([-1, -1]))
+    loss.backward()
+    assert float(loss) == 0
+    assert not logits.grad.any()
+
+
+def test_an_epoch_with_a_batch_without_labels_ends_in_finite_weights():
+    task, clips = finetune()
+    items = clips([0, 1, 2, 3])
+    unlabelled = [item | {"label": -1} for item in items]
+    fit(task, loader(items + unlabelled), loader(items))
+    assert all(parameter.isfinite().all() for parameter in task.parameters())
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_the_normalization_is_that_of_the_training_clips_own_frames(drop_last):
+    task, _ = finetune()
+    items = voices([0, 1, 2, 3, 0, 1])
+    louder = voices(LABELS, seed=5, loudness=0.01)
+    fit(task, loader(items, shuffle=True, drop_last=drop_last), loader(louder), max_epochs=2)
+    # Each clip alone: nothing is padded.
+    frames = np.concatenate([task.model.front_end(item["waveform"].view(1, 1, -1))[0].numpy() for item in items], axis=1)
+    assert frames.shape[0] == 13
+    np.testing.assert_allclose(task.model.normalization.mean, frames.mean(axis=1), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(task.model.normalization.std, frames.std(axis=1), rtol=1e-3, atol=1e-3)
+
+
+def test_the_teachers_normalization_is_that_of_all_video_frames():
+    task, _ = teacher()
+    items = face_embeddings(LABELS)
+    fit(task, loader(items, batch_size=3), loader(face_embeddings(LABELS[:4], seed=9)))
+    rows = torch.cat([item["face_embeddings"] for item in items]).numpy()
+    np.testing.assert_allclose(task.model.normalization.mean, rows.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(task.model.normalization.std, rows.std(axis=0), rtol=1e-4)
+
+
+def test_a_frozen_backbones_embeddings_are_normalized_and_a_trained_ones_are_not():
+    pixels = TEACHER | {"in_features": None, "backbone": "test_resnet", "pretrained": False}
+    frozen, trained = (TeacherTask(**pixels, freeze_backbone=freeze, horizontal_flip=0.0) for freeze in (True, False))
+    items = faces([0, 1, 2, 3])
+    fit(frozen, loader(items, batch_size=3))
+    fit(trained, loader(items))
+    embeddings = frozen.model.encoder.backbone(torch.stack([item["faces"] for item in items])).flatten(0, 1)
+    np.testing.assert_allclose(frozen.model.normalization.mean, embeddings.mean(dim=0), rtol=1e-3, atol=1e-4)
+    assert frozen.model.normalization.fitted
+    assert trained.normalization() is None
+    assert not trained.model.normalization.fitted
+    assert torch.equal(trained.model.normalization.std, torch.ones(trained.model.encoder.in_features))
+
+
+def test_a_normalization_that_came_with_the_weights_is_kept():
+    task, clips = finetune()
+    own = (torch.full((13,), 2.0), torch.full((13,), 3.0))
+    task.model.normalization.mean.copy_(own[0])
+    task.model.normalization.std.copy_(own[1])
+    task.model.normalization.fitted.fill_(True)
+    fit(task, loader(clips(LABELS)), loader(clips(LABELS)))
+    assert torch.equal(task.model.normalization.mean, own[0])
+    assert torch.equal(task.model.normalization.std, own[1])
+
+
+def test_fitting_the_normalization_leaves_the_model_in_training_mode_and_the_random_numbers_alone():
+    class Watched(FinetuneTask):
+        def on_train_start(self):
+            before = torch.get_rng_state()
+            super().on_train_start()
+            self.seen = self.training, self.model.training, torch.equal(before, torch.get_rng_state())
+
+    task = Watched(**STUDENT)
+    fit(task, loader(voices(LABELS)))
+    assert task.seen == (True, True, True)
+
+
+def test_the_learning_rate_rises_and_falls_along_one_cycle():
+    rates = []
+
+    class Watched(FinetuneTask):
+        def on_train_batch_start(self, batch, batch_idx):
+            rates.append(self.optimizers().param_groups[0]["lr"])
+
+    fit(Watched(**STUDENT | {"lr": 0.1, "warmup": 0.5}), loader(voices(LABELS), batch_size=1), max_epochs=2)
+    assert len(rates) == 16
+    assert max(rates) == pytest.approx(0.1, rel=0.05)
+    assert rates.index(max(rates)) == 7  # half of sixteen steps
+    assert rates[0] == pytest.approx(0.1 / 25)  # where OneCycleLR begins
+    assert rates[-1] < 1e-3
+
+
+def test_a_subclass_must_say_what_its_losses_are():
+    with pytest.raises(NotImplementedError):
+        BaseTask.compute_losses(finetune()[0], {})

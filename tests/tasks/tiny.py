@@ -1,0 +1,100 @@
+"""Clips of a fraction of a second, in memory, and a Trainer that says nothing."""
+
+import torch
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
+
+from crossmodal.datamodules import collate_clips
+
+NUM_CLASSES = 4
+FEATURES = 6  # width of the face embeddings
+STUDENT = {
+    "front_end_kwargs": {"n_mfcc": 13},
+    "encoder": "dense",
+    "encoder_kwargs": {"hidden_size": 32, "dropout": 0.0},
+    "embedding_size": 16,
+    "dropout": 0.0,
+    "num_classes": NUM_CLASSES,
+    "lr": 1e-2,
+}
+TEACHER = {
+    "backbone": None,
+    "in_features": FEATURES,
+    "embedding_size": 5,
+    "hidden_size": 16,
+    "dropout": 0.0,
+    "num_classes": NUM_CLASSES,
+    "lr": 1e-2,
+}
+
+
+def voices(labels, seed=0, loudness=0.3):
+    """A tone for each label in noise, no two clips of the same length."""
+    generator = torch.Generator().manual_seed(seed)
+    items = []
+    for number, label in enumerate(labels):
+        seconds = torch.arange(3200 + 320 * number) / 16000
+        noise = 0.05 * torch.randn(len(seconds), generator=generator)
+        tone = torch.sin(2 * torch.pi * 400 * (label + 2) * seconds)
+        items.append({"clip": f"clip-{number}", "label": label, "waveform": loudness * (tone + noise)})
+    return items
+
+
+def faces(labels, seed=0, size=32):
+    """Two video frames of noise for each label."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, 3, size, size)
+    return [
+        {
+            "clip": f"clip-{number}",
+            "label": label,
+            "faces": torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
+        }
+        for number, label in enumerate(labels)
+    ]
+
+
+def face_embeddings(labels, seed=0):
+    """Three video frames for each label, far from another label's."""
+    generator = torch.Generator().manual_seed(seed)
+    items = []
+    for number, label in enumerate(labels):
+        embedding = 4 + 0.3 * torch.randn(3, FEATURES, generator=generator)
+        embedding[:, label % FEATURES] += 3
+        items.append({"clip": f"clip-{number}", "label": label, "face_embeddings": embedding})
+    return items
+
+
+def with_teacher_outputs(items, width=5, seed=1):
+    """The same items beside what some teacher said of them."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        item
+        | {
+            "teacher_embedding": torch.randn(width, generator=generator),
+            "teacher_logits": torch.randn(NUM_CLASSES, generator=generator),
+        }
+        for item in items
+    ]
+
+
+def loader(items, batch_size=4, **kwargs):
+    return DataLoader(items, batch_size=batch_size, collate_fn=collate_clips, **kwargs)
+
+
+def trainer(max_epochs=1, **kwargs):
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    return Trainer(accelerator="cpu", devices=1, max_epochs=max_epochs, **quiet | kwargs)
+
+
+def fit(task, training, validation=None, max_epochs=1, **kwargs):
+    """Train a task with a plain Trainer, which is returned."""
+    plain = trainer(max_epochs, **kwargs)
+    plain.fit(task, training, validation)
+    return plain
