@@ -234,4 +234,9 @@ def _split_at_random(clips: Sequence[Clip], fold: int) -> dict[Split, list[Clip]
         random.Random(0).shuffle(same_label)
         for position, clip in enumerate(same_label):
             divided[names.get(position % num_folds, "train")].append(clip)
+    if lacking := [name for name, part in divided.items() if not part]:
+        raise ProtocolError(
+            f"random fold {fold} leaves no clips for {_names(lacking)}: the corpus holds {len(clips)} clip(s), and "
+            f"{num_folds} of one label fill every fold."
+        )
     return divided

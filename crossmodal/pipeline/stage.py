@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import crossmodal
 from crossmodal.datamodules import RAVDESSDataModule
+from crossmodal.errors import ConfigError
 from crossmodal.models.handover import save_model
 from crossmodal.pipeline.callbacks import History, SeedEachEpoch
 from crossmodal.pipeline.settings import STAGES, Config
@@ -91,6 +92,15 @@ class StageRun:
         self.stage = stage
         self.folder = folder
         self.history = History()
+        self._checkpoint = ModelCheckpoint(
+            dirpath=folder / "checkpoints",
+            filename="best",
+            monitor=f"{stage}/val_uar",
+            mode="max",
+            save_last=True,
+            save_on_train_epoch_end=True,  # after History has the epoch
+            enable_version_counter=False,
+        )
         self._cli = self._build(stage, config)
         used = set(clips)
         self.datamodule.restrict(lambda clip: clip.clip in used)
@@ -125,22 +135,11 @@ class StageRun:
         return load_result(self.stage, self.folder, reused=False)
 
     def _build(self, stage: str, config: Config) -> LightningCLI:
-        checkpoint = ModelCheckpoint(
-            dirpath=self.folder / "checkpoints",
-            filename="best",
-            monitor=f"{stage}/val_uar",
-            mode="max",
-            save_last=True,
-            save_on_train_epoch_end=True,  # after History has the epoch
-            enable_version_counter=False,
-        )
+        callbacks: list[Callback] = [self._checkpoint, self.history, SeedEachEpoch(config["seed_everything"])]
+        if config["trainer"].get("enable_progress_bar") is not False:
+            callbacks.append(RichProgressBar(leave=False))
         defaults: dict[str, Any] = {
-            "callbacks": [
-                checkpoint,
-                self.history,
-                SeedEachEpoch(config["seed_everything"]),
-                RichProgressBar(leave=False),
-            ],
+            "callbacks": callbacks,
             "logger": False,
             "default_root_dir": str(self.folder),
             "num_sanity_val_steps": 0,
@@ -194,7 +193,12 @@ class StageRun:
     def _evaluate(self) -> None:
         """Write the best weights, and what they say of the validation and test clips."""
         trainer: Trainer = self._cli.trainer
-        best = torch.load(trainer.checkpoint_callback.best_model_path, map_location="cpu", weights_only=True)  # type: ignore[union-attr]
+        if not self._checkpoint.best_model_path:
+            raise ConfigError(
+                f"{self.stage} ended before its first epoch did, so there is no checkpoint to go on with. Train an "
+                f"epoch or more: --{self.stage}.trainer.max_epochs; for a quick try, --trainer.limit_train_batches 2."
+            )
+        best = torch.load(self._checkpoint.best_model_path, map_location="cpu", weights_only=True)
         self.task.load_state_dict(best["state_dict"])
         datamodule = self.datamodule
         train_actors = sorted({clip.actor for clip in datamodule.split["train"]})

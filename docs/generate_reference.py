@@ -1,0 +1,172 @@
+"""Write what the reference pages copy from the code: the help of every command, and every key of `crossmodal fit`.
+
+Run it after a change of either: ``python docs/generate_reference.py``. A test compares the pages with the code.
+"""
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+from unittest import mock
+
+import docstring_parser
+import yaml
+from jsonargparse import ArgumentParser
+
+from crossmodal.main import COMMANDS, main
+from crossmodal.pipeline import settings
+from crossmodal.tasks import BaseTask
+
+DOCS = Path(__file__).parent
+COMMANDS_PAGE = DOCS / "reference" / "commands.md"
+CONFIGURATION_PAGE = DOCS / "reference" / "configuration.md"
+
+_HELP = re.compile(r"(<!-- help: (?P<command>[a-z ]*?) ?-->\n```text\n)(?P<text>.*?)(```)", re.DOTALL)
+_TRAINERS = ("trainer", "teacher.trainer", "transfer.trainer", "finetune.trainer")
+_SECTIONS = {
+    "": ("The run", "Keys without a section."),
+    "data": ("`data`", "What all stages run on."),
+    "teacher.model": (
+        "`teacher.model`",
+        "The face model. `in_features` is filled in where stored embeddings or face features are its input.",
+    ),
+    "transfer.model": (
+        "`transfer.model`",
+        "The voice model and how it is taught. `finetune` and the control take the voice model's keys (`front_end` to "
+        "`sample_rate`) from here, and the control its recipe (`lr` to `label_smoothing`) as well.",
+    ),
+    "finetune.model": ("`finetune.model`", "The recipe of the last stage."),
+}
+_HEAD = """\
+# Configuration
+
+Every key of `crossmodal fit`, on the command line as `--key value`, or in a YAML file for `--config`, where the dots
+are sections:
+
+```yaml
+data: {root: ravdess, fold: 1}
+transfer: {model: {encoder: cnn}, trainer: {max_epochs: 30}}
+```
+
+Files merge in the order given, and the command line goes on top where it comes later. `null` on the line or in a file
+means none. `--print_config` prints what is set, the defaults of the command included.
+
+Where no `data.root` is given, the synthetic corpus has defaults of its own; they stand beside the others.
+This page is written by `docs/generate_reference.py`.
+"""
+_TRAINER_HEAD = """\
+## `trainer`, and each stage's own
+
+`trainer` takes every argument of
+[Lightning's Trainer](https://lightning.ai/docs/pytorch/stable/common/trainer.html#trainer-class-api) and holds for all
+stages; `teacher.trainer`, `transfer.trainer` and `finetune.trainer` take the same and win over it. The control trains
+for as many epochs as `transfer` and `finetune` together, with the rest of `transfer.trainer`. Callbacks are the
+command's own. `trainer.logger` makes one logger for the whole run: `wandb`, `true` for a CSV file, or any class path of a logger.
+What the command sets by itself:
+
+| key | default |
+|---|---|
+"""
+
+
+def help_text(command: str) -> str:
+    """What ``crossmodal COMMAND --help`` prints, at a width of 100 columns; the overview for an empty command."""
+    text = io.StringIO()
+    environment = mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"})
+    with environment, contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        main([*command.split(), "--help"])
+    return text.getvalue()
+
+
+def helps_on_page(page: str) -> dict[str, str]:
+    """The help texts that a page shows, by command."""
+    return {match["command"]: match["text"] for match in _HELP.finditer(page)}
+
+
+def fill_helps(page: str) -> str:
+    """The page with current help texts after its ``<!-- help: COMMAND -->`` marks."""
+    return _HELP.sub(lambda match: match[1] + help_text(match["command"]).rstrip() + "\n" + match[4], page)
+
+
+def configuration_page() -> str:
+    """The page of all keys."""
+    parser = settings.build_parser()
+    ours, synthetic = _overlay("defaults.yaml"), _overlay("synthetic.yaml")
+    recipe = {entry.arg_name: _one_line(entry.description) for entry in _documented(BaseTask)}
+    lines = [_HEAD]
+    for section, (title, text) in _SECTIONS.items():
+        lines += [f"## {title}", "", text, "", "| key | type | default | meaning |", "|---|---|---|---|"]
+        for key, action in _actions(parser, section):
+            default = _default(ours.get(key, action.default), synthetic.get(key))
+            name = key.rpartition(".")[2]
+            meaning = recipe[name] if name in recipe and "BaseTask" in action.help else _one_line(action.help)
+            lines.append(f"| `{key}` | {_type_name(getattr(action, '_typehint', str))} | {default} | {meaning} |")
+        lines.append("")
+    lines.append(_TRAINER_HEAD.rstrip("\n"))
+    for key in sorted({*ours, *synthetic}):
+        if key.rpartition(".")[0] in _TRAINERS:
+            lines.append(f"| `{key}` | {_default(ours.get(key), synthetic.get(key))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _actions(parser: ArgumentParser, section: str) -> Iterator[tuple[str, Any]]:
+    for action in parser._actions:
+        key = action.dest
+        is_key = hasattr(action, "_typehint")
+        if is_key and key.rpartition(".")[0] == section:
+            yield key, action
+
+
+def _overlay(name: str) -> dict[str, Any]:
+    """What one of the package's own YAML files sets, by dotted key."""
+    content = yaml.safe_load((Path(settings.__file__).parent / name).read_text(encoding="utf-8"))
+    return dict(_flatten(content))
+
+
+def _flatten(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _documented(described: type) -> list[docstring_parser.common.DocstringParam]:
+    return docstring_parser.parse(described.__doc__ or "").params
+
+
+def _default(value: Any, on_synthetic: Any) -> str:
+    shown = f"`{_yaml(value)}`"
+    return shown if on_synthetic is None or on_synthetic == value else f"{shown}; synthetic corpus: `{_yaml(on_synthetic)}`"
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("...").strip()
+
+
+def _one_line(text: str | None) -> str:
+    """Docstring markup as Markdown, in one cell of a table."""
+    return " ".join((text or "").replace("``", "`").split()).replace("|", "\\|")
+
+
+def _type_name(hint: Any) -> str:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(_type_name(one) for one in inner)
+    if hint is type(None):
+        return "null"
+    names = {str: "text", int: "whole number", float: "number", bool: "true, false", dict: "mapping"}
+    return names.get(origin or hint, str(getattr(hint, "__name__", hint)))
+
+
+if __name__ == "__main__":
+    COMMANDS_PAGE.write_text(fill_helps(COMMANDS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    CONFIGURATION_PAGE.write_text(configuration_page(), encoding="utf-8")
+    lacking = {*COMMANDS} - helps_on_page(COMMANDS_PAGE.read_text(encoding="utf-8")).keys()
+    print(f"Written: {COMMANDS_PAGE}, {CONFIGURATION_PAGE}." + (f" No place for: {sorted(lacking)}." if lacking else ""))

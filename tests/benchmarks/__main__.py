@@ -1,0 +1,34 @@
+"""``python -m tests.benchmarks [NAME ...]``: measure, and print one table. Not a test: machines are noisy."""
+
+import importlib
+import logging
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+BENCHMARKS = ("cached_epoch", "stored_teacher", "memory")
+
+
+def main(names: list[str]) -> int:
+    """Run them; the status is 1 where a promise was not kept."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
+    table = Table("what", "otherwise", "ours", "ratio", "promise", "kept", box=None)
+    kept = True
+    for name in names or BENCHMARKS:
+        with tempfile.TemporaryDirectory() as folder:
+            for row in importlib.import_module(f"tests.benchmarks.{name}").run(Path(folder)):
+                kept &= row.kept
+                table.add_row(
+                    row.what, row.otherwise, row.ours, f"{row.ratio:.2f}", row.promise, "yes" if row.kept else "no"
+                )
+    Console(width=140).print(table)
+    return int(not kept)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

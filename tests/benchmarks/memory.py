@@ -1,0 +1,63 @@
+"""Peak memory of a transfer epoch from the cache, as the corpus grows from 100 to 1,000 clips."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tests.benchmarks.measure import Row
+
+SMALL, LARGE = 100, 1_000
+
+
+def run(folder: Path) -> list[Row]:
+    """Each size in a process of its own; each clip has its own files: 3.5 s, 8 crops of 112x112."""
+    small, large = (_peak(folder, clips) for clips in (SMALL, LARGE))
+    growth = large / small
+    return [
+        Row(
+            f"peak memory of an epoch, {SMALL} to {LARGE} clips",
+            f"{small:.0f} MB",
+            f"{large:.0f} MB",
+            growth,
+            "at most 1.1 times",
+            growth <= 1.1,
+        )
+    ]
+
+
+def _peak(folder: Path, clips: int) -> float:
+    command = [sys.executable, "-m", "tests.benchmarks.memory", str(folder / f"arrays_{clips}"), str(clips)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def _epoch(folder: Path, clips: int) -> None:
+    from lightning.pytorch import Trainer
+    from torch.utils.data import DataLoader
+
+    from crossmodal.datamodules import ClipDataset, collate_clips
+    from crossmodal.datasets import Clip, ClipTensors
+    from crossmodal.tasks import TransferTask
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    names = [f"clip{number:04d}" for number in range(clips)]
+    paths = {kind: {name: folder / f"{kind}_{name}.npy" for name in names} for kind in ("waveforms", "faces")}
+    for name in names:
+        np.save(paths["waveforms"][name], rng.normal(0, 0.1, 56_000).astype(np.float32))
+        np.save(paths["faces"][name], rng.integers(0, 256, (8, 3, 112, 112), np.uint8))
+    outputs = {"teacher_embedding": rng.normal(size=(clips, 128)).astype(np.float32)}
+    outputs["teacher_logits"] = rng.normal(size=(clips, 8)).astype(np.float32)
+    ClipTensors.save(folder / "outputs.safetensors", names, outputs, train_actors=[])
+    corpus = [Clip(name, "01", "happy") for name in names]
+    dataset = ClipDataset(corpus, ["happy"], **paths, tensors=ClipTensors(folder / "outputs.safetensors"))
+    loader = DataLoader(dataset, batch_size=32, collate_fn=collate_clips)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    Trainer(max_epochs=1, accelerator="cpu", enable_model_summary=False, **quiet).fit(TransferTask(), loader)
+
+
+if __name__ == "__main__":
+    _epoch(Path(sys.argv[1]), int(sys.argv[2]))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -1,0 +1,60 @@
+"""A transfer epoch with stored teacher outputs, against the same with a live teacher."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
+
+from crossmodal.models import FaceClassifier
+from crossmodal.models.handover import save_model
+from crossmodal.tasks import TransferTask
+from tests.benchmarks.measure import Row, compare
+
+CLIPS, SECONDS = 128, 3.5
+
+
+def run(folder: Path) -> list[Row]:
+    """A resnet18 teacher on 8 video frames of 112x112; the default student on 3.5 s of sound."""
+    path = folder / "teacher.safetensors"
+    teacher = FaceClassifier(backbone="resnet18", backbone_kwargs={"pretrained": False})
+    save_model(teacher, path, train_actors=["01"])
+    live, stored = TransferTask(teacher=str(path)), TransferTask()
+    faces, outputs = _clips(pixels=True), _clips(pixels=False)
+    return [
+        compare(
+            f"transfer epoch of {CLIPS} clips, resnet18 on 8 x 112x112",
+            lambda: _epoch(live, faces),
+            lambda: _epoch(stored, outputs),
+            at_least=10,
+        )
+    ]
+
+
+def _clips(pixels: bool) -> DataLoader[Any]:
+    generator = torch.Generator().manual_seed(0)
+    samples = int(SECONDS * 16_000)
+    items = []
+    for label in range(CLIPS):
+        waveform = torch.randn(1, samples, generator=generator) * 0.1
+        item = {"label": label % 8, "waveform": waveform, "waveform_length": samples}
+        if pixels:
+            item["faces"] = torch.randint(0, 256, (8, 3, 112, 112), dtype=torch.uint8, generator=generator)
+        else:
+            item |= {"teacher_embedding": torch.randn(128, generator=generator)}
+            item |= {"teacher_logits": torch.randn(8, generator=generator)}
+        items.append(item)
+    return DataLoader(items, batch_size=32)  # type: ignore[arg-type]
+
+
+def _epoch(task: TransferTask, loader: DataLoader[Any]) -> None:
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(task, loader)

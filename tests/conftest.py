@@ -1,0 +1,107 @@
+import csv
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from crossmodal.datasets.ravdess import FACE_BOX, MP4_SOUND_DELAY
+
+SAMPLE_RATE = 48_000
+FRAME_RATE = Fraction(30_000, 1001)
+NUM_FEATURES = 6
+
+
+@pytest.fixture(scope="session", autouse=True)
+def isolated_cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CROSSMODAL_CACHE", str(folder))
+        patch.setenv("WANDB_MODE", "offline")
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny_ravdess(tmp_path_factory) -> Path:
+    """Voices only: 4 actors, 8 emotions, 2 statements, an emotion's own pitch."""
+    root = tmp_path_factory.mktemp("tiny") / "ravdess"
+    for actor in range(1, 5):
+        for emotion in range(1, 9):
+            for statement in (1, 2):
+                _write_voice(root, emotion, statement, actor)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_videos(tmp_path_factory) -> Path:
+    """Voices and faces: 3 actors, 8 emotions, 12 video frames in which a bar stands as high as the emotion's number."""
+    root = tmp_path_factory.mktemp("tiny") / "videos"
+    for actor in range(1, 4):
+        for emotion in range(1, 9):
+            wav = _write_voice(root, emotion, 1, actor, seconds=0.4)
+            _write_video(wav.with_name(f"01{wav.stem[2:]}.mp4"), _pictures(emotion, actor), soundfile.read(wav)[0])
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_face_features(tiny_ravdess, tmp_path_factory) -> Path:
+    """A table with one row for each clip of `tiny_ravdess`, named as an 01 video is."""
+    path = tmp_path_factory.mktemp("tiny") / "face_features.csv"
+    rng = np.random.default_rng(0)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["clip", *(f"AU{index:02d}_r" for index in range(1, NUM_FEATURES + 1))])
+        for wav in sorted(tiny_ravdess.rglob("*.wav")):
+            emotion = int(wav.stem.split("-")[2]) - 1
+            means = 3.0 * np.array([emotion >> bit & 1 for bit in range(3)] * 2)
+            writer.writerow([f"01{wav.stem[2:]}", *np.round(means + rng.normal(0, 0.5, NUM_FEATURES), 4)])
+    return path
+
+
+def _write_voice(root: Path, emotion: int, statement: int, actor: int, seconds: float | None = None) -> Path:
+    rng = np.random.default_rng([emotion, statement, actor])
+    seconds = seconds or 1.0 + 0.2 * rng.random()
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    pitch = 120.0 * 1.3**emotion * (1 + 0.02 * actor)
+    samples = 0.3 * np.sin(2 * np.pi * pitch * time) + 0.02 * rng.standard_normal(len(time))
+    path = root / f"Actor_{actor:02d}" / f"03-01-{emotion:02d}-01-{statement:02d}-01-{actor:02d}.wav"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
+    return path
+
+
+def _pictures(emotion: int, actor: int) -> list[np.ndarray]:
+    pictures = []
+    for index in range(12):
+        picture = np.full((90, 160, 3), 40 + 10 * actor, np.uint8)
+        left, top, right, bottom = (round(side * size) for side, size in zip(FACE_BOX, (160, 90) * 2, strict=True))
+        picture[top:bottom, left:right] = (180, 140, 120)
+        height = round((bottom - top) * emotion / 8)
+        picture[bottom - height : bottom, left + 8 + index : right - 16] = (30, 20 * emotion, 200)
+        pictures.append(picture)
+    return pictures
+
+
+def _write_video(path: Path, pictures: list[np.ndarray], sound: np.ndarray) -> None:
+    """Write H.264 and AAC, the sound as late as in RAVDESS."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=FRAME_RATE, options={"crf": "20", "preset": "ultrafast"})
+        video.height, video.width = pictures[0].shape[:2]
+        video.pix_fmt = "yuv420p"
+        audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        for index, picture in enumerate(pictures):
+            video_frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            video_frame.pts = index
+            container.mux(video.encode(video_frame))
+        container.mux(video.encode(None))
+        for first in range(0, len(sound), 1024):
+            part = np.ascontiguousarray(sound[None, first : first + 1024], np.float32)
+            audio_frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+            audio_frame.sample_rate = SAMPLE_RATE
+            audio_frame.pts = first + round(MP4_SOUND_DELAY * SAMPLE_RATE)
+            container.mux(audio.encode(audio_frame))
+        container.mux(audio.encode(None))

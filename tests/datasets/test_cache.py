@@ -1,0 +1,235 @@
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from crossmodal import media
+from crossmodal.datasets import cache
+from crossmodal.datasets.cache import FaceCrops, prepare_corpus, read_array
+from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.ravdess import FACE_BOX, index_ravdess
+from tests.datasets.hanging_jobs import CrashingJob, HangingJob
+
+CROPS = FaceCrops(num_video_frames=4, face_size=32, box=FACE_BOX)
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+from crossmodal.datasets import cache
+from crossmodal.datasets.ravdess import index_ravdess
+
+root, folder, kill_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+wait, waited = cache._failure, []
+
+def wait_or_die(future):
+    reason = wait(future)
+    waited.append(future)
+    if len(waited) == kill_after:
+        os.killpg(0, signal.SIGKILL)
+    return reason
+
+cache._failure = wait_or_die
+cache.prepare_corpus(index_ravdess(root).clips, folder=folder, num_processes=1)
+"""
+
+
+def arrays(folder: Path) -> dict[str, bytes]:
+    """What the cache holds, whoever wrote it; a name with a dot in front is a file that was never finished."""
+    found = folder.rglob("*.npy")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found if not path.name.startswith(".")}
+
+
+def start(root: Path, folder: Path, kill_after: int = 0) -> subprocess.Popen:
+    command = [sys.executable, "-c", SCRIPT, str(root), str(folder), str(kill_after)]
+    return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def videos(tiny_videos, tmp_path_factory):
+    """Two clips with sound and face, and what was prepared of them."""
+    root = tmp_path_factory.mktemp("two")
+    for path in sorted(tiny_videos.rglob("*-0[12]-01-01-01-01.*")):
+        shutil.copy2(path, root)
+    folder = root / "cache"
+    clips = index_ravdess(root).clips
+    assert len(clips) == 2
+    return clips, folder, prepare_corpus(clips, crops=CROPS, folder=folder)
+
+
+@pytest.fixture(scope="module")
+def voices(tiny_ravdess, tmp_path_factory):
+    """Sixteen voices, and the cache that one process left in peace makes of them."""
+    folder = tmp_path_factory.mktemp("voices")
+    root = tiny_ravdess / "Actor_01"
+    corpus = prepare_corpus(index_ravdess(root).clips, folder=folder)
+    assert (len(corpus.clips), corpus.made) == (16, 16)
+    return root, arrays(folder)
+
+
+def test_a_waveform_is_what_media_reads(videos):
+    clips, _, corpus = videos
+    for clip in clips:
+        waveform = read_array(corpus.waveforms[clip.clip])
+        assert waveform.dtype == np.float32
+        np.testing.assert_array_equal(waveform, media.read_waveform(clip.audio))
+
+
+def test_face_crops_are_the_middles_of_equal_pieces(videos):
+    clips, _, corpus = videos
+    duration = 12 * 1001 / 30_000
+    seconds = [duration * (piece + 0.5) / 4 for piece in range(4)]
+    for clip in clips:
+        faces = read_array(corpus.faces[clip.clip])
+        assert (faces.shape, faces.dtype) == ((4, 3, 32, 32), np.uint8)
+        expected = media.read_video_frames(clip.video, seconds, box=FACE_BOX, size=32, decoder="pyav")
+        np.testing.assert_array_equal(faces, expected)
+        assert not np.array_equal(faces[0], faces[-1])
+
+
+def test_the_sound_of_a_video_is_put_on_the_time_of_its_wav(videos, tmp_path):
+    clips, _, corpus = videos
+    shutil.copy(clips[0].video, tmp_path)
+    (alone,) = index_ravdess(tmp_path).clips
+    heard = read_array(prepare_corpus([alone], folder=tmp_path / "cache").waveforms[alone.clip])
+    wav = read_array(corpus.waveforms[alone.clip])
+    size = min(len(heard), len(wav))
+    correlation = np.correlate(heard[:size], wav[:size], "full")
+    assert abs(int(np.argmax(correlation)) - (size - 1)) <= 1  # AAC is not lossless; a delay would be 533 samples
+
+
+def test_arrays_are_mapped_into_memory_and_read_only(videos):
+    _, _, corpus = videos
+    for path in [*corpus.waveforms.values(), *corpus.faces.values()]:
+        array = read_array(path)
+        assert isinstance(array, np.memmap)
+        assert not array.flags.writeable
+
+
+def test_a_second_call_decodes_nothing(videos, monkeypatch):
+    clips, folder, first = videos
+    assert (first.made, first.reused, first.set_aside) == (4, 0, [])
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("nothing is to be decoded")
+
+    monkeypatch.setattr(cache, "ProcessPool", refuse)
+    again = prepare_corpus(clips, crops=CROPS, folder=folder)
+    assert (again.made, again.reused) == (0, 4)
+    assert (again.clips, again.waveforms, again.faces) == (first.clips, first.waveforms, first.faces)
+
+
+def test_another_setting_never_meets_an_old_array(videos):
+    clips, folder, first = videos
+    other = dataclasses.replace(CROPS, num_video_frames=2)
+    corpus = prepare_corpus(clips[:1], audio=False, crops=other, folder=folder)
+    assert corpus.made == 1
+    assert corpus.waveforms == {}
+    assert read_array(corpus.faces[clips[0].clip]).shape == (2, 3, 32, 32)
+    assert read_array(first.faces[clips[0].clip]).shape == (4, 3, 32, 32)
+
+
+def test_a_changed_source_is_decoded_anew(tiny_ravdess, tmp_path):
+    source = next(tiny_ravdess.rglob("*.wav"))
+    path = tmp_path / source.name
+    shutil.copy(source, path)
+    clips = index_ravdess(tmp_path).clips
+    before = prepare_corpus(clips, folder=tmp_path / "cache")
+    samples, sample_rate = soundfile.read(path)
+    soundfile.write(path, samples[::-1], sample_rate)
+    after = prepare_corpus(clips, folder=tmp_path / "cache")
+    assert after.made == 1
+    old, new = (read_array(corpus.waveforms[clips[0].clip]) for corpus in (before, after))
+    np.testing.assert_allclose(new, old[::-1], atol=0.02)
+    np.testing.assert_array_equal(new, media.read_waveform(path))
+
+
+@pytest.mark.parametrize("size", [0, 60, 5000])
+def test_a_truncated_array_is_made_again(videos, tmp_path, size):
+    clips, _, first = videos
+    folder = tmp_path / "cache"
+    path = prepare_corpus(clips[:1], folder=folder).waveforms[clips[0].clip]
+    whole = path.read_bytes()
+    assert len(whole) > size
+    path.write_bytes(whole[:size])
+    assert read_array(path) is None
+    corpus = prepare_corpus(clips[:1], folder=folder)
+    assert corpus.made == 1
+    assert path.read_bytes() == whole == first.waveforms[clips[0].clip].read_bytes()
+
+
+def test_damaged_files_are_set_aside_with_the_reason_and_the_good_ones_used(videos, tmp_path):
+    good, _, _ = videos
+    for clip in good:
+        shutil.copy(clip.audio, tmp_path)
+        shutil.copy(clip.video, tmp_path)
+    wav, mp4 = good[0].audio.read_bytes(), good[0].video.read_bytes()
+    bad = {
+        "03-01-03-01-01-01-01.wav": (wav[: len(wav) // 2], "the file is cut"),
+        "01-01-04-01-01-01-01.mp4": (b"", "the file is empty (0 bytes)"),
+        "01-01-05-01-01-01-01.mp4": (b"this is a text, not a video\n" * 50, "not a sound or video file"),
+        "01-01-06-01-01-01-01.mp4": (mp4[: len(mp4) // 2], "the file is cut"),
+        "01-01-07-01-01-01-01.mp4": (wav, ""),  # a wav that was renamed
+    }
+    for name, (content, _) in bad.items():
+        (tmp_path / name).write_bytes(content)
+        other = f"03{name[2:-4]}.wav" if name.endswith(".mp4") else f"01{name[2:-4]}.mp4"
+        shutil.copy(good[0].audio if name.endswith(".mp4") else good[0].video, tmp_path / other)
+    clips = index_ravdess(tmp_path).clips
+    assert len(clips) == 7
+    corpus = prepare_corpus(clips, crops=CROPS, folder=tmp_path / "cache")
+    assert [clip.clip for clip in corpus.clips] == [clip.clip for clip in good]
+    reasons = {Path(aside.what).name: aside.reason for aside in corpus.set_aside}
+    assert reasons.keys() == bad.keys()
+    for name, (_, reason) in bad.items():
+        assert reason in reasons[name]
+    assert corpus.made == 2 * 7 - 5
+    for clip in corpus.clips:
+        assert read_array(corpus.waveforms[clip.clip]) is not None
+        assert read_array(corpus.faces[clip.clip]) is not None
+
+
+def test_a_file_that_is_gone_is_set_aside(videos, tmp_path):
+    clips, folder, _ = videos
+    gone = Clip("gone", "01", "sad", audio=tmp_path / "gone.wav")
+    corpus = prepare_corpus([clips[0], gone], folder=folder)
+    assert corpus.clips == [clips[0]]
+    (aside,) = corpus.set_aside
+    assert (aside.what, aside.reason) == (str(gone.audio), "cannot be read: No such file or directory")
+
+
+def test_a_decoder_that_hangs_or_dies_is_set_aside_and_the_others_go_on(videos, tmp_path, monkeypatch):
+    clips, _, _ = videos
+    monkeypatch.setattr(cache, "TIME_LIMIT", 2.0)
+    hanging = HangingJob(clips[0], tmp_path / "hanging.npy")
+    crashing = CrashingJob(clips[0], tmp_path / "crashing.npy")
+    good = cache._Job(clips[0], tmp_path / "good.npy")
+    damaged = cache._make_all([hanging, crashing, good], 2)
+    assert damaged.keys() == {hanging.target, crashing.target}
+    assert damaged[hanging.target].what == str(clips[0].audio)
+    assert damaged[hanging.target].reason == "decoding did not end within 2 s"
+    assert damaged[crashing.target].reason.startswith("the decoder crashed on it")
+    np.testing.assert_array_equal(read_array(good.target), media.read_waveform(clips[0].audio))
+
+
+def test_two_processes_may_prepare_the_same_corpus_at_once(voices, tmp_path):
+    root, expected = voices
+    both = [start(root, tmp_path), start(root, tmp_path)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    assert arrays(tmp_path) == expected
+    assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(voices, tmp_path):
+    root, expected = voices
+    assert start(root, tmp_path, kill_after=3).wait(timeout=120) == -9
+    left = arrays(tmp_path)
+    assert 3 <= len(left) < len(expected)
+    corpus = prepare_corpus(index_ravdess(root).clips, folder=tmp_path)
+    assert corpus.made == len(expected) - len(left)
+    assert arrays(tmp_path) == expected

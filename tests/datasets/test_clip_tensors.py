@@ -1,0 +1,103 @@
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from safetensors.numpy import save_file
+
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.errors import DataError
+from crossmodal.storage import hash_file
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "tensors.safetensors"
+    rows = np.arange(12, dtype=np.float32).reshape(3, 4)
+    ClipTensors.save(path, ["b", "a", "c"], {"logits": rows, "faces": rows[:, None]}, train_actors=["01"], n=7)
+    return path
+
+
+def test_rows_are_found_by_clip(path):
+    tensors = ClipTensors(path)
+    assert tensors.clips == ["b", "a", "c"]
+    assert tensors.shapes == {"logits": (4,), "faces": (1, 4)}
+    np.testing.assert_array_equal(tensors["a"]["logits"], [4, 5, 6, 7])
+    np.testing.assert_array_equal(tensors["c"]["faces"], [[8, 9, 10, 11]])
+    assert "a" in tensors
+    assert "d" not in tensors
+
+
+def test_it_says_where_it_came_from(path):
+    tensors = ClipTensors(path)
+    assert tensors.about == {"train_actors": ["01"], "n": 7, "clips": ["b", "a", "c"]}
+    assert tensors.digest == hash_file(path)
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from([np.float32, np.float64, np.int64, np.uint8]),
+        hnp.array_shapes(min_dims=1, max_dims=4, max_side=4),
+        elements={"allow_nan": False} | {"min_value": 0, "max_value": 100},
+    )
+)
+def test_whatever_is_saved_is_read_back(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("tensors") / "tensors.safetensors"
+    clips = [f"clip {row}" for row in range(len(rows))]
+    ClipTensors.save(path, clips, {"x": rows})
+    tensors = ClipTensors(path)
+    for clip, row in zip(clips, rows, strict=True):
+        assert tensors[clip]["x"].dtype == rows.dtype
+        np.testing.assert_array_equal(tensors[clip]["x"], row)
+
+
+def test_a_tensor_that_is_not_contiguous_is_saved_as_it_looks(tmp_path):
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3).T
+    ClipTensors.save(tmp_path / "t.safetensors", ["a", "b", "c"], {"x": rows})
+    np.testing.assert_array_equal(ClipTensors(tmp_path / "t.safetensors")["b"]["x"], [1, 4])
+
+
+def test_the_file_is_opened_when_a_row_is_read_and_a_pickle_holds_no_rows(path):
+    tensors = ClipTensors(path)
+    assert tensors._file is None
+    _ = tensors["a"]
+    assert tensors._file is not None
+    copy = pickle.loads(pickle.dumps(tensors))
+    assert copy._file is None
+    np.testing.assert_array_equal(copy["b"]["logits"], tensors["b"]["logits"])
+
+
+def test_a_pickle_does_not_grow_with_the_width_of_the_rows(tmp_path):
+    sizes = []
+    for width in (1, 10_000):
+        path = tmp_path / f"{width:05d}.safetensors"
+        ClipTensors.save(path, ["a", "b"], {"x": np.zeros((2, width), np.float32)})
+        tensors = ClipTensors(path)
+        _ = tensors["a"]
+        sizes.append(len(pickle.dumps(tensors)))
+    assert sizes[1] - sizes[0] < 10
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors", b"\xff" * 64], ids=["empty", "text", "noise"])
+def test_a_damaged_file_is_named(tmp_path, content):
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"bad\.safetensors is not a file of tensors by clip"):
+        ClipTensors(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"gone\.safetensors is not a file of tensors by clip"):
+        ClipTensors(tmp_path / "gone.safetensors")
+
+
+def test_safetensors_of_another_make_are_refused(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"x": np.zeros(3, np.float32)}, path)
+    with pytest.raises(DataError, match="as crossmodal writes it"):
+        ClipTensors(path)
+    save_file({"x": np.zeros(3, np.float32)}, path, {"about": "{}"})
+    with pytest.raises(DataError, match="as crossmodal writes it"):
+        ClipTensors(path)

@@ -1,0 +1,192 @@
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossmodal.datasets.ravdess import EMOTIONS, MP4_SOUND_DELAY, index_ravdess, parse_name
+from crossmodal.errors import CorpusNotFoundError
+
+RAVDESS_NAME = re.compile(r"0[123]-0[12]-0[1-8]-0[12]-0[12]-0[12]-(0[1-9]|1[0-9]|2[0-4])", re.ASCII)
+
+NAMES = [
+    "01-01-01-01-01-01-01.mp4",
+    "02-01-01-01-01-01-01.mp4",
+    "03-01-01-01-01-01-01.wav",
+    "03-01-08-02-02-02-24.wav",
+    "03-02-06-01-02-01-02.wav",
+    "01-02-06-01-02-01-02.mp4",
+]
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def zenodo(name: str) -> str:
+    modality, channel, *_, actor = Path(name).stem.split("-")
+    kind = {"01": "Speech", "02": "Song"}[channel]
+    archive = f"Audio_{kind}_Actors_01-24" if modality == "03" else f"Video_{kind}_Actor_{actor}"
+    return f"{archive}/Actor_{actor}/{name}"
+
+
+LAYOUTS = {
+    "zenodo": zenodo,
+    "flat": lambda name: name,
+    "actors": lambda name: f"Actor_{Path(name).stem[-2:]}/{name}",
+    "kaggle": lambda name: f"{['speech', 'song'][name[4] == '2']}/audio_or_video/actor/{name}",
+    "upper case": lambda name: f"{Path(name).stem}{Path(name).suffix.upper()}",
+}
+
+
+def test_every_combination_of_valid_fields_is_read_back():
+    actors = [f"{actor:02d}" for actor in range(1, 25)]
+    two = ("01", "02")
+    every = itertools.product(("01", "02", "03"), two, EMOTIONS, two, two, two, actors)
+    for fields in every:
+        parsed = parse_name("-".join(fields))
+        assert tuple(parsed) == fields
+        assert parsed.clip == "-".join(fields[1:])
+
+
+@given(st.text() | st.from_regex(r"\A(0\d-){6}\d\d\Z") | st.from_regex(r"\A(0[123]-){6}[0-2]\d(\.[a-z]{3})?\Z"))
+def test_any_other_string_raises_value_error_and_nothing_else(name):
+    if RAVDESS_NAME.fullmatch(Path(name).stem):
+        assert "-".join(parse_name(name)) == Path(name).stem
+    else:
+        with pytest.raises(ValueError, match="^not a RAVDESS name: "):
+            parse_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("notes.wav", "7 fields separated by '-' expected, 1 found"),
+        ("03-01-06-01-02-01-12-01.wav", "7 fields separated by '-' expected, 8 found"),
+        ("04-01-06-01-02-01-12.wav", "modality '04' does not exist"),
+        ("03-03-06-01-02-01-12.wav", "channel '03' does not exist"),
+        ("03-01-09-01-02-01-12.wav", "emotion '09' does not exist"),
+        ("03-01-06-03-02-01-12.wav", "intensity '03' does not exist"),
+        ("03-01-06-01-00-01-12.wav", "statement '00' does not exist"),
+        ("03-01-06-01-02-1-12.wav", "repetition '1' does not exist"),
+        ("03-01-06-01-02-01-25.wav", "actor '25' does not exist"),
+    ],
+)
+def test_the_error_says_which_field_is_wrong(name, complaint):
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        parse_name(name)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_every_layout_gives_the_same_clips(tmp_path, layout):
+    index = index_ravdess(touch(tmp_path, *map(layout, NAMES)), "both")
+    assert [(clip.clip, clip.actor, clip.label, clip.channel) for clip in index.clips] == [
+        ("01-01-01-01-01-01", "01", "neutral", "speech"),
+        ("01-08-02-02-02-24", "24", "surprised", "speech"),
+        ("02-06-01-02-01-02", "02", "fearful", "song"),
+    ]
+    assert index.set_aside == []
+
+
+@pytest.mark.parametrize(("channel", "clips"), [("speech", 2), ("song", 1), ("both", 3)])
+def test_only_the_channel_that_is_asked_for_is_indexed(tmp_path, channel, clips):
+    index = index_ravdess(touch(tmp_path, *NAMES), channel)
+    assert len(index.clips) == clips
+    assert {clip.channel for clip in index.clips} <= ({"speech", "song"} if channel == "both" else {channel})
+
+
+@pytest.mark.parametrize(
+    ("modalities", "audio", "video", "audio_start"),
+    [
+        (["01", "02", "03"], "03", "01", 0.0),
+        (["01", "03"], "03", "01", 0.0),
+        (["02", "03"], "03", "02", 0.0),
+        (["01", "02"], "01", "01", 1 / 30),
+        (["01"], "01", "01", 1 / 30),
+        (["03"], "03", None, 0.0),
+        (["02"], None, "02", None),  # the sound of an 02 file is silence
+    ],
+)
+def test_sound_and_face_come_from_the_best_file_on_one_time_base(tmp_path, modalities, audio, video, audio_start):
+    for modality in modalities:
+        touch(tmp_path, f"{modality}-01-05-01-01-01-07.{'wav' if modality == '03' else 'mp4'}")
+    (clip,) = index_ravdess(tmp_path).clips
+    assert (clip.audio and clip.audio.name[:2], clip.video and clip.video.name[:2]) == (audio, video)
+    assert clip.video_start == 0.0
+    if audio is not None:
+        assert clip.audio_start == pytest.approx(audio_start)
+    assert pytest.approx(0.0333, abs=1e-4) == MP4_SOUND_DELAY
+
+
+def test_a_clip_is_never_paired_with_another_performance(tmp_path):
+    touch(tmp_path, "03-01-05-01-01-01-07.wav", "01-01-05-01-01-02-07.mp4")
+    first, second = index_ravdess(tmp_path).clips
+    assert (first.audio is not None, first.video) == (True, None)
+    assert second.audio == second.video == tmp_path / "01-01-05-01-01-02-07.mp4"
+
+
+def test_a_second_copy_is_listed_and_not_counted(tmp_path):
+    touch(tmp_path, "a/03-01-05-01-01-01-07.wav", "b/03-01-05-01-01-01-07.wav")
+    index = index_ravdess(tmp_path)
+    assert [clip.audio for clip in index.clips] == [tmp_path / "a/03-01-05-01-01-01-07.wav"]
+    (aside,) = index.set_aside
+    assert aside.what == str(tmp_path / "b/03-01-05-01-01-01-07.wav")
+    assert aside.reason == f"a second copy of {tmp_path / 'a/03-01-05-01-01-01-07.wav'}"
+
+
+def test_what_macos_leaves_beside_files_is_passed_over(tmp_path):
+    touch(tmp_path, NAMES[2], f"._{NAMES[2]}", f"__MACOSX/Actor_01/{NAMES[2]}", ".DS_Store")
+    index = index_ravdess(tmp_path)
+    assert len(index.clips) == 1
+    assert index.set_aside == []
+
+
+def test_files_with_other_names_are_listed_and_the_good_ones_used(tmp_path):
+    index = index_ravdess(touch(tmp_path, NAMES[2], "hello.wav", "03-01-09-01-01-01-01.wav", "notes.txt"))
+    assert [clip.clip for clip in index.clips] == ["01-01-01-01-01-01"]
+    reasons = {Path(aside.what).name: aside.reason for aside in index.set_aside}
+    assert reasons.keys() == {"hello.wav", "03-01-09-01-01-01-01.wav"}
+    assert "emotion '09' does not exist" in reasons["03-01-09-01-01-01-01.wav"]
+
+
+def test_a_missing_root_says_what_to_give(tmp_path):
+    with pytest.raises(CorpusNotFoundError, match=r"There is no folder .*nowhere.*--data\.root.*synthetic corpus"):
+        index_ravdess(tmp_path / "nowhere")
+
+
+def test_a_file_as_root_is_no_folder(tmp_path):
+    touch(tmp_path, NAMES[2])
+    with pytest.raises(CorpusNotFoundError, match="There is no folder"):
+        index_ravdess(tmp_path / NAMES[2])
+
+
+def test_an_empty_folder_says_what_is_looked_for_and_where_to_get_it(tmp_path):
+    with pytest.raises(CorpusNotFoundError) as caught:
+        index_ravdess(tmp_path)
+    text = str(caught.value)
+    assert f"There is no RAVDESS speech clip under {tmp_path.resolve()}" in text
+    assert "03-01-06-01-02-01-12.wav" in text
+    assert "https://zenodo.org/records/1188976" in text
+
+
+def test_zips_that_were_not_extracted_are_named(tmp_path):
+    touch(tmp_path, "Video_Speech_Actor_01.zip", "Audio_Speech_Actors_01-24.zip")
+    with pytest.raises(CorpusNotFoundError, match=r"2 zip file\(s\), Audio_Speech_Actors_01-24.zip first: extract"):
+        index_ravdess(tmp_path)
+
+
+def test_a_folder_of_other_names_says_how_many_and_why(tmp_path):
+    touch(tmp_path, "a.wav", "b.mp4")
+    with pytest.raises(CorpusNotFoundError, match=r"2 file\(s\) were set aside, .*a\.wav first: not a RAVDESS name"):
+        index_ravdess(tmp_path, "both")
+
+
+def test_speech_only_has_no_song(tmp_path):
+    with pytest.raises(CorpusNotFoundError, match="There is no RAVDESS song clip"):
+        index_ravdess(touch(tmp_path, NAMES[2]), "song")

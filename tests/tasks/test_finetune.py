@@ -1,0 +1,103 @@
+import pytest
+import torch
+from lightning.pytorch import seed_everything
+
+from crossmodal.errors import ConfigError, WeightsError
+from crossmodal.models.handover import save_model
+from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
+from tests.tasks.tiny import NUM_CLASSES, STUDENT, fit, loader, trainer, voices
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+LABELS = [0, 1, 2, 3]
+
+
+def same_weights(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"align_loss": None}, {"kd_loss": None}, {"align_loss": "cosine"}], ids=str)
+def test_a_student_and_its_control_start_from_equal_weights(kwargs):
+    seed_everything(7, verbose=False)
+    student = TransferTask(**STUDENT, **kwargs)
+    seed_everything(7, verbose=False)
+    control = ControlTask(**STUDENT)
+    seed_everything(8, verbose=False)
+    other = ControlTask(**STUDENT)
+    assert same_weights(student.model, control.model)
+    assert not same_weights(student.model, other.model)
+
+
+def test_finetuning_starts_from_the_weights_that_it_is_given(tmp_path):
+    donor = FinetuneTask(**STUDENT)
+    save_model(donor.model, tmp_path / "student.safetensors")
+    assert not same_weights(FinetuneTask(**STUDENT).model, donor.model)
+    assert same_weights(FinetuneTask(**STUDENT, weights=str(tmp_path / "student.safetensors")).model, donor.model)
+
+
+def test_a_checkpoint_loads_after_the_earlier_stages_weights_are_gone(tmp_path):
+    weights = tmp_path / "student.safetensors"
+    save_model(FinetuneTask(**STUDENT).model, weights)
+    task = FinetuneTask(**STUDENT, weights=str(weights))
+    assert "weights" not in task.hparams
+    fit(task, loader(voices(LABELS))).save_checkpoint(tmp_path / "finetune.ckpt")
+    weights.unlink()
+    again = FinetuneTask.load_from_checkpoint(tmp_path / "finetune.ckpt", weights_only=True)
+    assert same_weights(again, task)
+    assert again.hparams == task.hparams
+    assert again.hparams["encoder"] == "dense"
+
+
+def test_weights_of_another_student_are_refused(tmp_path):
+    path = tmp_path / "student.safetensors"
+    save_model(FinetuneTask(**STUDENT).model, path)
+    with pytest.raises(WeightsError, match="do not fit this model; were its settings changed"):
+        FinetuneTask(**STUDENT | {"embedding_size": 24}, weights=str(path))
+
+
+def test_missing_weights_are_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"gone.safetensors cannot be read"):
+        FinetuneTask(**STUDENT, weights=str(tmp_path / "gone.safetensors"))
+
+
+def test_predictions_are_probabilities_of_each_clip():
+    task = FinetuneTask(**STUDENT)
+    said = trainer().predict(task, loader(voices(LABELS), batch_size=3))
+    assert [clip for batch in said for clip in batch["clip"]] == ["clip-0", "clip-1", "clip-2", "clip-3"]
+    probabilities = torch.cat([batch["probabilities"] for batch in said])
+    assert probabilities.shape == (4, NUM_CLASSES)
+    assert probabilities.min() >= 0
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(4))
+
+
+def test_the_loss_of_a_clip_does_not_depend_on_its_batch():
+    task = FinetuneTask(**STUDENT).eval()
+    items = voices(LABELS)  # of four lengths, so three are padded
+    (together,) = loader(items)
+    with torch.no_grad():
+        _, losses = task.compute_losses(together)
+        alone = [task.compute_losses(batch)[1]["loss"] for batch in loader(items, batch_size=1)]
+    torch.testing.assert_close(losses["loss"], torch.stack(alone).mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_validation_loss_is_the_mean_over_clips_and_not_over_batches():
+    task = FinetuneTask(**STUDENT)
+    items = voices([0, 1, 2, 3, 0])
+    whole = trainer().validate(task, loader(items, batch_size=5), verbose=False)[0]
+    parts = trainer().validate(task, loader(items, batch_size=4), verbose=False)[0]
+    assert parts["finetune/val_loss"] == pytest.approx(whole["finetune/val_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"encoder": "ltsm"}, "Unknown audio encoder 'ltsm'. Known: cnn, dense, lstm. Did you mean 'lstm'"),
+        ({"front_end": "mffc"}, "Unknown front end 'mffc'. Known: lmfb, mfcc. Did you mean 'mfcc'"),
+        ({"encoder_kwargs": {"hiden_size": 8}}, "takes no argument 'hiden_size'.*Did you mean 'hidden_size'"),
+        ({"front_end_kwargs": {"n_mfc": 8}}, "takes no argument 'n_mfc'.*Did you mean 'n_mfcc'"),
+    ],
+)
+def test_a_mistyped_name_gets_the_list_of_names(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        FinetuneTask(**STUDENT | wrong)

@@ -1,0 +1,144 @@
+import pytest
+import torch
+from lightning.pytorch import seed_everything
+
+from crossmodal.errors import ConfigError, WeightsError
+from crossmodal.tasks import TeacherTask
+from tests.tasks.tiny import NUM_CLASSES, TEACHER, face_embeddings, faces, fit, loader, trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+PIXELS = TEACHER | {"backbone": "test_resnet", "pretrained": False, "in_features": None}
+
+
+def watch_faces(task):
+    """Collect the faces that the model is shown, with whether it was in training."""
+    shown = []
+    task.model.register_forward_pre_hook(lambda model, inputs: shown.append((model.training, inputs[0].clone())))
+    return shown
+
+
+def test_faces_are_mirrored_in_training_and_never_in_validation():
+    task = TeacherTask(**PIXELS, horizontal_flip=1.0)
+    shown = watch_faces(task)
+    items = loader(faces([0, 1, 2, 3]))
+    (batch,) = items
+    fit(task, items, items)
+    by_mode = dict(shown)
+    assert by_mode.keys() == {True, False}
+    assert torch.equal(by_mode[True], batch["faces"].flip(-1))
+    assert torch.equal(by_mode[False], batch["faces"])
+
+
+def test_a_clip_is_mirrored_as_a_whole_or_not_at_all():
+    seed_everything(0, verbose=False)
+    task = TeacherTask(**PIXELS, horizontal_flip=0.5).train()
+    shown = watch_faces(task)
+    (batch,) = loader(faces([0, 1, 2, 3] * 4, size=8), batch_size=16)
+    task.compute_losses(batch)
+    mirrored = [torch.equal(after, before.flip(-1)) for after, before in zip(shown[0][1], batch["faces"], strict=True)]
+    kept = [torch.equal(after, before) for after, before in zip(shown[0][1], batch["faces"], strict=True)]
+    assert all(one != other for one, other in zip(mirrored, kept, strict=True))
+    assert 0 < sum(mirrored) < 16
+
+
+def test_no_face_is_mirrored_where_the_probability_is_zero():
+    task = TeacherTask(**PIXELS, horizontal_flip=0.0).train()
+    shown = watch_faces(task)
+    (batch,) = loader(faces([0, 1, 2, 3]))
+    task.compute_losses(batch)
+    assert torch.equal(shown[0][1], batch["faces"])
+
+
+def test_teacher_outputs_are_the_models_embedding_and_logits_of_each_clip():
+    task = TeacherTask(**PIXELS, horizontal_flip=1.0)
+    items = faces([0, 1, 2, 3])
+    (said,) = trainer().predict(task, loader(items))
+    pixels = torch.stack([item["faces"] for item in items])
+    with torch.no_grad():
+        embedding = task.eval().model.embed(pixels)
+        logits = task(pixels)
+    assert said["clip"] == ["clip-0", "clip-1", "clip-2", "clip-3"]
+    assert said["teacher_embedding"].shape == (4, 5)
+    assert said["teacher_logits"].shape == (4, NUM_CLASSES)
+    torch.testing.assert_close(said["teacher_embedding"], embedding)
+    torch.testing.assert_close(said["teacher_logits"], logits)
+
+
+def test_a_frozen_backbone_is_in_no_optimizer_and_does_not_move():
+    task = TeacherTask(**PIXELS)
+    before = {name: value.clone() for name, value in task.model.encoder.backbone.state_dict().items()}
+    head = task.model.head[1].weight.detach().clone()
+    items = loader(faces([0, 1, 2, 3]))
+    run = fit(task, items, items)
+    optimized = {id(parameter) for group in run.optimizers[0].param_groups for parameter in group["params"]}
+    assert not optimized & {id(parameter) for parameter in task.model.encoder.backbone.parameters()}
+    assert all(torch.equal(value, before[name]) for name, value in task.model.encoder.backbone.state_dict().items())
+    assert not torch.equal(task.model.head[1].weight, head)
+
+
+def test_a_backbone_that_is_not_frozen_learns():
+    task = TeacherTask(**PIXELS, freeze_backbone=False)
+    first = next(task.model.encoder.backbone.parameters())
+    before = first.detach().clone()
+    fit(task, loader(faces([0, 1, 2, 3])))
+    assert not torch.equal(first, before)
+
+
+def test_a_checkpoint_brings_its_backbone_and_fetches_nothing(tmp_path, monkeypatch):
+    import timm
+
+    create = timm.create_model
+    asked = []
+
+    def create_offline(name, pretrained=False, **kwargs):
+        asked.append(pretrained)
+        return create(name, pretrained=False, **kwargs)
+
+    monkeypatch.setattr(timm, "create_model", create_offline)
+    task = TeacherTask(**PIXELS | {"pretrained": True})
+    run = fit(task, loader(faces([0, 1, 2, 3])))
+    run.save_checkpoint(tmp_path / "teacher.ckpt")
+    assert asked == [True]
+    again = TeacherTask.load_from_checkpoint(tmp_path / "teacher.ckpt", weights_only=True)
+    assert asked == [True, False]
+    pixels = torch.stack([item["faces"] for item in faces([0, 1], seed=3)])
+    with torch.no_grad():
+        assert torch.equal(again.eval()(pixels), task.eval()(pixels))
+
+
+def test_a_checkpoint_loads_after_the_file_of_backbone_weights_is_gone(tmp_path):
+    donor = TeacherTask(**PIXELS)
+    weights = tmp_path / "backbone.pth"
+    torch.save(donor.model.encoder.backbone.network.state_dict(), weights)
+    task = TeacherTask(**PIXELS, weights=str(weights))
+    given, taken = donor.model.encoder.backbone.state_dict(), task.model.encoder.backbone.state_dict()
+    assert all(torch.equal(taken[name], value) for name, value in given.items())
+    assert "weights" not in task.hparams
+    fit(task, loader(faces([0, 1, 2, 3]))).save_checkpoint(tmp_path / "teacher.ckpt")
+    weights.unlink()
+    again = TeacherTask.load_from_checkpoint(tmp_path / "teacher.ckpt", weights_only=True)
+    assert again.state_dict().keys() == task.state_dict().keys()
+    assert all(torch.equal(value, task.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+def test_ready_made_features_need_no_backbone():
+    task = TeacherTask(**TEACHER)
+    assert task.model.encoder.backbone is None
+    fit(task, loader(face_embeddings([0, 1, 2, 3])))
+    assert task.model.normalization.fitted
+
+
+def test_neither_backbone_nor_width_is_refused():
+    with pytest.raises(ConfigError, match=r"needs in_features .* a backbone .* or both"):
+        TeacherTask(backbone=None)
+
+
+def test_a_missing_file_of_weights_is_named():
+    with pytest.raises(WeightsError, match=r"There is no weights file gone\.pth"):
+        TeacherTask(**PIXELS, weights="gone.pth")
+
+
+def test_a_mistyped_backbone_argument_is_named():
+    with pytest.raises(ConfigError, match=r"takes no argument 'sise'.*Did you mean 'size'"):
+        TeacherTask(**PIXELS, backbone_kwargs={"sise": 32})

@@ -1,0 +1,248 @@
+import copy
+
+import pytest
+import torch
+from lightning.pytorch import LightningDataModule, seed_everything
+
+from crossmodal.datamodules import collate_clips
+from crossmodal.errors import ConfigError, LeakageError, WeightsError
+from crossmodal.losses import KnowledgeDistillationLoss
+from crossmodal.models import FaceClassifier
+from crossmodal.models.handover import save_model
+from crossmodal.tasks import FinetuneTask, TransferTask
+from tests.tasks.tiny import NUM_CLASSES, STUDENT, faces, fit, loader, trainer, voices, with_teacher_outputs
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+LABELS = [0, 1, 2, 3]
+WIDTH = 5  # of the teacher's embeddings
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    """The file of a teacher with batch normalization that was trained on actor 03."""
+    torch.manual_seed(3)
+    model = FaceClassifier(
+        num_classes=NUM_CLASSES,
+        backbone="test_resnet",
+        embedding_size=WIDTH,
+        hidden_size=16,
+        freeze_backbone=False,
+        backbone_kwargs={"pretrained": False},
+    )
+    path = tmp_path / "teacher.safetensors"
+    save_model(model, path, train_actors=["03"])
+    return path
+
+
+def make(**kwargs):
+    return TransferTask(**STUDENT | {"teacher_embedding_size": WIDTH, "label_smoothing": 0.0} | kwargs)
+
+
+def paired(labels=LABELS, seed=0):
+    """Voices beside faces."""
+    return [voice | face for voice, face in zip(voices(labels, seed), faces(labels, seed), strict=True)]
+
+
+def taught(labels=LABELS, seed=0):
+    """Voices beside stored teacher outputs."""
+    return with_teacher_outputs(voices(labels, seed), WIDTH)
+
+
+class Corpus(LightningDataModule):
+    """Items, and the actors who must not have been trained on."""
+
+    def __init__(self, items, held_out_actors):
+        super().__init__()
+        self.items = items
+        self.held_out_actors = set(held_out_actors)
+
+    def train_dataloader(self):
+        return loader(self.items)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_parts():
+    seed_everything(0, verbose=False)
+    task = make(kd_loss="kd", kd_loss_weight=0.7, temperature=3.0, align_loss="cosine", align_loss_weight=0.2).train()
+    batch = collate_clips(taught())
+    logits, losses = task.compute_losses(batch)
+    embedding = task.model.embed(batch["waveform"], batch["waveform_length"])
+
+    task_loss = torch.nn.functional.cross_entropy(logits, batch["label"])
+    student, teacher = ((values / 3.0).softmax(dim=1) for values in (logits, batch["teacher_logits"]))
+    kd = 3.0**2 * (teacher * (teacher / student).log()).sum(dim=1).mean()
+    projected = embedding @ task.projector.weight.T + task.projector.bias
+    norms = projected.norm(dim=1) * batch["teacher_embedding"].norm(dim=1)
+    align = (1 - (projected * batch["teacher_embedding"]).sum(dim=1) / norms).mean()
+
+    torch.testing.assert_close(losses["task_loss"], task_loss)
+    torch.testing.assert_close(losses["kd_loss"], kd)
+    torch.testing.assert_close(losses["align_loss"], align)
+    torch.testing.assert_close(losses["loss"], task_loss + 0.7 * kd + 0.2 * align)
+    assert min(kd, align) > 0.01  # or the sum would show nothing
+
+
+@pytest.mark.parametrize(
+    "off, left", [({"kd_loss": None}, {"align_loss"}), ({"align_loss": None}, {"kd_loss"})], ids=["no kd", "no align"]
+)
+def test_a_loss_that_is_not_wanted_is_not_there(off, left):
+    task = make(**off).train()
+    _, losses = task.compute_losses(collate_clips(taught()))
+    (name,) = left
+    weight = {"kd_loss": task.kd_loss_weight, "align_loss": task.align_loss_weight}[name]
+    assert losses.keys() == {"loss", "task_loss"} | left
+    torch.testing.assert_close(losses["loss"], losses["task_loss"] + weight * losses[name])
+    assert (task.projector is None) == ("align_loss" in off)
+
+
+def test_without_both_losses_the_student_learns_as_the_control_does():
+    batch = collate_clips(taught())
+    seed_everything(0, verbose=False)
+    task = make(kd_loss=None, align_loss=None).train()
+    seed_everything(0, verbose=False)
+    alone = FinetuneTask(**STUDENT | {"label_smoothing": 0.0}).train()
+    assert torch.equal(task.compute_losses(batch)[1]["loss"], alone.compute_losses(batch)[1]["loss"])
+
+
+def test_validation_looks_at_the_task_loss_alone_and_needs_no_teacher():
+    task = make()
+    logged = trainer().validate(task, loader(voices(LABELS)), verbose=False)[0]
+    assert logged.keys() == {f"transfer/val_{metric}" for metric in ("loss", "uar", "war", "f1")}
+
+
+def test_clips_without_a_label_learn_from_the_teacher_all_the_same():
+    task = make().train()
+    unlabelled = [item | {"label": -1} for item in taught()]
+    _, losses = task.compute_losses(collate_clips(unlabelled))
+    losses["loss"].backward()
+    assert losses["task_loss"] == 0
+    assert losses["kd_loss"] > 0
+    assert task.model.head[1].weight.grad.abs().max() > 0
+
+
+def test_stored_teacher_outputs_get_no_gradient():
+    task = make().train()
+    batch = collate_clips(taught())
+    for name in ("teacher_embedding", "teacher_logits"):
+        batch[name].requires_grad_()
+    task.compute_losses(batch)[1]["loss"].backward()
+    assert batch["teacher_embedding"].grad is None
+    assert batch["teacher_logits"].grad is None
+    assert task.projector.weight.grad.abs().max() > 0
+
+
+def test_kd_draws_the_student_to_the_teachers_logits():
+    seed_everything(0, verbose=False)
+    items = taught([-1, -1, -1, -1])  # no label: only the teacher speaks
+    task = make(kd_loss="kd", align_loss=None)
+    batch = collate_clips(items)
+    loss = KnowledgeDistillationLoss(2.0)
+    run = fit(task, loader(items), max_epochs=40)
+    with torch.no_grad():
+        after = loss(task.eval()(batch["waveform"], batch["waveform_length"]), batch["teacher_logits"])
+        uninformed = loss(torch.zeros(4, NUM_CLASSES), batch["teacher_logits"])
+    assert after < 0.2 * uninformed
+    assert run.callback_metrics["transfer/task_loss"] == 0
+
+
+def test_a_live_teacher_stays_as_it_is_while_the_student_trains(teacher):
+    task = make(teacher=str(teacher))
+    live = task._teacher[0]
+    before = copy.deepcopy(live.state_dict())
+    task.train()
+    assert not any(module.training for module in live.modules())
+    items = loader(paired())
+    run = fit(task, items, items)
+    assert run.global_step == 1
+    assert not any(module.training for module in live.modules())
+    assert any("running_mean" in name for name in before)
+    assert all(torch.equal(value, before[name]) for name, value in live.state_dict().items())
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in live.parameters())
+
+
+def test_a_live_teacher_is_in_no_state_dict_no_optimizer_and_no_checkpoint(teacher, tmp_path):
+    task = make(teacher=str(teacher))
+    live = {id(parameter) for parameter in task._teacher[0].parameters()}
+    run = fit(task, loader(paired()))
+    run.save_checkpoint(tmp_path / "transfer.ckpt")
+    names = make().state_dict().keys()
+    assert not any("backbone" in name for name in names)
+    assert task.state_dict().keys() == names
+    assert not live & {id(parameter) for parameter in task.parameters()}
+    assert not live & {id(parameter) for group in run.optimizers[0].param_groups for parameter in group["params"]}
+    checkpoint = torch.load(tmp_path / "transfer.ckpt", weights_only=True)
+    assert checkpoint["state_dict"].keys() == names
+    assert "teacher" not in checkpoint["hyper_parameters"]
+    assert str(teacher) not in str(checkpoint["hyper_parameters"])
+
+
+def test_a_checkpoint_loads_after_teacher_and_weights_are_gone(teacher, tmp_path):
+    weights = tmp_path / "student.safetensors"
+    save_model(FinetuneTask(**STUDENT).model, weights)
+    task = make(teacher=str(teacher), weights=str(weights))
+    fit(task, loader(paired())).save_checkpoint(tmp_path / "transfer.ckpt")
+    teacher.unlink()
+    weights.unlink()
+    again = TransferTask.load_from_checkpoint(tmp_path / "transfer.ckpt", weights_only=True)
+    assert again.hparams == task.hparams
+    assert all(torch.equal(value, task.state_dict()[name]) for name, value in again.state_dict().items())
+    batch = collate_clips(voices(LABELS))
+    with torch.no_grad():
+        expected = task.eval()(batch["waveform"], batch["waveform_length"])
+        assert torch.equal(again.eval()(batch["waveform"], batch["waveform_length"]), expected)
+
+
+@pytest.mark.parametrize("align_loss", ["mse", "cosine"])
+@pytest.mark.parametrize("kd_loss", ["kd", "logit_std", "dist"])
+def test_a_live_teacher_and_its_stored_outputs_give_the_same_loss(teacher, kd_loss, align_loss):
+    task = make(teacher=str(teacher), kd_loss=kd_loss, align_loss=align_loss).train()
+    live = collate_clips(paired())
+    with torch.no_grad():
+        embedding = task._teacher[0].embed(live["faces"])
+        stored = {name: value for name, value in live.items() if name != "faces"}
+        stored |= {"teacher_embedding": embedding, "teacher_logits": task._teacher[0].classify(embedding)}
+    torch.testing.assert_close(task.compute_losses(live)[1], task.compute_losses(stored)[1])
+
+
+def test_a_live_teacher_may_look_at_face_embeddings(tmp_path):
+    model = FaceClassifier(in_features=3, num_classes=NUM_CLASSES, embedding_size=WIDTH)
+    save_model(model, tmp_path / "teacher.safetensors", train_actors=[])
+    task = make(teacher=str(tmp_path / "teacher.safetensors")).train()
+    items = [item | {"face_embeddings": torch.randn(2, 3)} for item in voices(LABELS)]
+    assert task.compute_losses(collate_clips(items))[1]["kd_loss"] > 0
+
+
+def test_a_teacher_that_was_trained_on_a_held_out_actor_is_refused(teacher):
+    with pytest.raises(LeakageError, match=r"trained on actors 03, who are validation or test actors.*Train a teacher"):
+        trainer().fit(make(teacher=str(teacher)), datamodule=Corpus(paired(), {"03", "04"}))
+
+
+def test_a_teacher_that_knows_no_held_out_actor_teaches(teacher):
+    run = trainer()
+    run.fit(make(teacher=str(teacher)), datamodule=Corpus(paired(), {"04", "05"}))
+    assert run.global_step == 1
+
+
+def test_without_any_teacher_the_message_says_how_to_give_one():
+    with pytest.raises(ConfigError, match=r"There is no teacher: give the datamodule teacher_outputs.*or the task"):
+        fit(make(), loader(voices(LABELS)))
+
+
+def test_a_teacher_of_another_width_is_refused(teacher):
+    with pytest.raises(ConfigError, match=r"width 5: set teacher_embedding_size to it \(it is 7\)"):
+        make(teacher=str(teacher), teacher_embedding_size=7)
+
+
+def test_a_file_that_is_no_teacher_is_refused(tmp_path):
+    path = tmp_path / "student.safetensors"
+    save_model(FinetuneTask(**STUDENT).model, path)
+    with pytest.raises(WeightsError, match="is not a FaceClassifier"):
+        make(teacher=str(path))
+
+
+@pytest.mark.parametrize(
+    "wrong, message", [({"kd_loss": "kl"}, "Known: dist, kd, logit_std"), ({"align_loss": "l2"}, "Known: cosine, mse")]
+)
+def test_a_mistyped_loss_gets_the_list_of_losses(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        make(**wrong)
