@@ -65,7 +65,8 @@ _TRAINER_HEAD = """\
 [Lightning's Trainer](https://lightning.ai/docs/pytorch/stable/common/trainer.html#trainer-class-api) and holds for all
 stages; `teacher.trainer`, `transfer.trainer` and `finetune.trainer` take the same and win over it. The control trains
 for as many epochs as `transfer` and `finetune` together, with the rest of `transfer.trainer`. Callbacks are the
-command's own. `trainer.logger` makes one logger for the whole run: `wandb`, `true` for a CSV file, or any class path of a logger.
+command's own. `trainer.logger` makes one logger for the whole run: `wandb`, `true` for a CSV file, or any class path of
+a logger.
 What the command sets by itself:
 
 | key | default |
@@ -141,7 +142,11 @@ def _documented(described: type) -> list[docstring_parser.common.DocstringParam]
 
 def _default(value: Any, on_synthetic: Any) -> str:
     shown = f"`{_yaml(value)}`"
-    return shown if on_synthetic is None or on_synthetic == value else f"{shown}; synthetic corpus: `{_yaml(on_synthetic)}`"
+    return (
+        shown
+        if on_synthetic is None or on_synthetic == value
+        else f"{shown}; synthetic corpus: `{_yaml(on_synthetic)}`"
+    )
 
 
 def _yaml(value: Any) -> str:
@@ -150,7 +155,7 @@ def _yaml(value: Any) -> str:
 
 def _one_line(text: str | None) -> str:
     """Docstring markup as Markdown, in one cell of a table."""
-    return " ".join((text or "").replace("``", "`").split()).replace("|", "\\|")
+    return " ".join((text or "").replace("``", "`").split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _type_name(hint: Any) -> str:
@@ -169,4 +174,6 @@ if __name__ == "__main__":
     COMMANDS_PAGE.write_text(fill_helps(COMMANDS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     CONFIGURATION_PAGE.write_text(configuration_page(), encoding="utf-8")
     lacking = {*COMMANDS} - helps_on_page(COMMANDS_PAGE.read_text(encoding="utf-8")).keys()
-    print(f"Written: {COMMANDS_PAGE}, {CONFIGURATION_PAGE}." + (f" No place for: {sorted(lacking)}." if lacking else ""))
+    print(
+        f"Written: {COMMANDS_PAGE}, {CONFIGURATION_PAGE}." + (f" No place for: {sorted(lacking)}." if lacking else "")
+    )

@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crossmodal import media
 from crossmodal.datasets.clip import Clip, SetAside
 from crossmodal.errors import MediaError
+from crossmodal.progress import progress_bar
 from crossmodal.storage import FileHashes, atomic_path, cache_dir, content_key
 
 # To be raised when the same source and settings would give other arrays: it is part of every key.
@@ -106,14 +105,16 @@ def prepare_corpus(
     jobs, unreadable = _plan(clips, audio, crops, folder, hashes)
     hashes.save()
     missing = [job for job in jobs if read_array(job.target) is None]
-    damaged = _make_all(missing, num_processes or os.cpu_count() or 1)
-    lost = {job.clip.clip for job in missing if job.target in damaged} | unreadable.keys()
+    distinct = {job.target: job for job in missing}  # files of the same content are one array
+    damaged = _make_all(list(distinct.values()), num_processes or os.cpu_count() or 1)
+    failed = [job for job in missing if job.target in damaged]
+    lost = {job.clip.clip for job in failed} | unreadable.keys()
     return PreparedCorpus(
         clips=[clip for clip in clips if clip.clip not in lost],
         waveforms={job.clip.clip: job.target for job in jobs if not job.crops},
         faces={job.clip.clip: job.target for job in jobs if job.crops},
-        set_aside=[*unreadable.values(), *damaged.values()],
-        made=len(missing) - len(damaged),
+        set_aside=[*unreadable.values(), *(SetAside(str(job.source), damaged[job.target]) for job in failed)],
+        made=len(distinct) - len(damaged),
         reused=len(jobs) - len(missing),
     )
 
@@ -150,8 +151,8 @@ def _key(hashes: FileHashes, path: Path | None, **settings: object) -> str:
     return content_key(source=hashes[path], version=VERSION, **settings)
 
 
-def _make_all(jobs: Sequence[_Job], num_processes: int) -> dict[Path, SetAside]:
-    """Make every array; returns those that could not be made, by their target."""
+def _make_all(jobs: Sequence[_Job], num_processes: int) -> dict[Path, str]:
+    """Make every array; returns why some could not be made, by their target."""
     if not jobs:
         return {}
     damaged = {}
@@ -165,7 +166,7 @@ def _make_all(jobs: Sequence[_Job], num_processes: int) -> dict[Path, SetAside]:
         try:
             for job, future in progress.track(zip(jobs, futures, strict=True), total=len(jobs), description="Decoding"):
                 if reason := _failure(future):
-                    damaged[job.target] = SetAside(str(job.source), reason)
+                    damaged[job.target] = reason
         except BaseException:
             pool.stop()  # do not wait for the rest when the user stops the run
             raise
@@ -201,14 +202,3 @@ def _read_face_crops(clip: Clip, path: Path, crops: FaceCrops) -> NDArray[np.uin
     middles = (np.arange(crops.num_video_frames) + 0.5) / crops.num_video_frames
     seconds = clip.video_start + duration * middles
     return media.read_video_frames(path, seconds.tolist(), box=crops.box, size=crops.face_size)
-
-
-def progress_bar() -> Progress:
-    """The progress bar of everything but training, with the time left, on stderr."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )

@@ -30,11 +30,11 @@ class ClipTensors:
             with safe_open(self.path, framework="numpy") as file:
                 self.about: dict[str, Any] = json.loads((file.metadata() or {})["about"])
                 self.shapes = {name: tuple(file.get_slice(name).get_shape())[1:] for name in file.keys()}  # noqa: SIM118
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            self._rows = {clip: row for row, clip in enumerate(self.about["clips"])}
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise DataError(
                 f"{self.path} is not a file of tensors by clip, as crossmodal writes it: {error}"
             ) from error
-        self._rows = {clip: row for row, clip in enumerate(self.about["clips"])}
         self._file: Any = None
 
     @property

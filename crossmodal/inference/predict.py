@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from crossmodal.datasets.cache import progress_bar
 from crossmodal.errors import MediaError
 from crossmodal.inference.recognizer import EmotionRecognizer, Prediction
+from crossmodal.progress import progress_bar
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".m4a", ".mp4", ".mov", ".mkv", ".webm"})
 
@@ -78,7 +78,7 @@ def listen(recognizer: EmotionRecognizer, files: Sequence[Path]) -> list[Heard]:
 
 
 def _print_table(heard: Sequence[Heard], labels: Sequence[str]) -> None:
-    table = Table("file", "emotion", "probability", "next", box=None)
+    table = Table(Column("file", overflow="fold"), "emotion", "probability", "next", box=None)
     for one in heard:
         if one.prediction is not None:
             ranked = sorted(one.prediction.probabilities.items(), key=lambda item: -item[1])

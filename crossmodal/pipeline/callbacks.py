@@ -16,7 +16,9 @@ Row = dict[str, float]
 class SeedEachEpoch(Callback):
     """Draws each epoch's random numbers (dropout, flips) from the seed and the epoch alone.
 
-    A checkpoint holds no generator's state; and so a student and its control draw the same numbers.
+    A checkpoint holds no generator's state; and so a student and its control draw the same numbers. The seed is set
+    before an epoch's first batch, not at its start: what makes the batches draws a number between the two, but in a run
+    that goes on it has drawn it before.
 
     Args:
         seed: Of the run.
@@ -25,9 +27,10 @@ class SeedEachEpoch(Callback):
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed torch's generators, on every device; another number on each process."""
-        torch.manual_seed((self._seed * 1_000_003 + trainer.current_epoch) * 1_009 + trainer.global_rank)
+        if batch_idx == 0:
+            torch.manual_seed((self._seed * 1_000_003 + trainer.current_epoch) * 1_009 + trainer.global_rank)
 
 
 class History(Callback):

@@ -1,6 +1,7 @@
 """What `crossmodal fit` reads: one file of short sections, and what it means for each stage."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,16 +142,16 @@ def parse_or_raise(parser: ArgumentParser, args: Sequence[str]) -> Config:
 
 
 def _suggestion(parser: ArgumentParser, message: str) -> str:
-    """The key that was meant, where the message names one that does not exist."""
-    words = [word.strip("'\",:").lstrip("-").split("=")[0] for word in message.split()]
-    known = [key for key in parser.get_defaults().keys() if not key.startswith("config")]  # noqa: SIM118
-    for word in reversed(words):
-        if word in known or not word.replace("_", "").replace(".", "").isalnum():
-            continue
-        near = difflib.get_close_matches(word, known, n=1, cutoff=0.85)
-        last = difflib.get_close_matches(word, {key.split(".")[-1] for key in known}, n=1, cutoff=0.75)
-        if near or (last and "_" in word):
-            return f"\nDid you mean {(near or last)[0]}?"
+    """What to do about a key that does not exist: the nearest one that does, by its whole name or by its last part."""
+    if not re.search("unrecognized|not accept|does not accept", message):
+        return ""
+    keys = [key for key in parser.get_defaults().keys() if key != "config"]  # noqa: SIM118
+    last_parts = {key.split(".")[-1]: key for key in keys}
+    for word in re.findall(r"[\w.]+", message):
+        if near := difflib.get_close_matches(word, [key for key in keys if "." in key], n=1, cutoff=0.85):
+            return f"\nDid you mean {near[0]}?"
+        if "." not in word and (near := difflib.get_close_matches(word, last_parts, n=1, cutoff=0.85)):
+            return f"\nDid you mean {near[0]}?"
     return "\nEvery key: crossmodal fit --print_config."
 
 

@@ -30,7 +30,6 @@ from crossmodal.studies.statistics import Metrics, describe
 from crossmodal.tasks import BaseTask
 
 MODEL, PREDICTIONS, RESULT, HISTORY = "model.safetensors", "predictions.csv", "result.json", "metrics.csv"
-_LAST = "last.ckpt"
 # Where and how a stage is run and shown, but not what comes out of it.
 _NOT_IN_KEY = {
     "logger",
@@ -92,15 +91,9 @@ class StageRun:
         self.stage = stage
         self.folder = folder
         self.history = History()
-        self._checkpoint = ModelCheckpoint(
-            dirpath=folder / "checkpoints",
-            filename="best",
-            monitor=f"{stage}/val_uar",
-            mode="max",
-            save_last=True,
-            save_on_train_epoch_end=True,  # after History has the epoch
-            enable_version_counter=False,
-        )
+        self._best = _checkpoint(folder, "best", monitor=f"{stage}/val_uar", mode="max")
+        # ModelCheckpoint's own save_last waits for a better model; a run that goes on wants the latest epoch.
+        self._last = _checkpoint(folder, "last")
         self._cli = self._build(stage, config)
         used = set(clips)
         self.datamodule.restrict(lambda clip: clip.clip in used)
@@ -135,7 +128,7 @@ class StageRun:
         return load_result(self.stage, self.folder, reused=False)
 
     def _build(self, stage: str, config: Config) -> LightningCLI:
-        callbacks: list[Callback] = [self._checkpoint, self.history, SeedEachEpoch(config["seed_everything"])]
+        callbacks: list[Callback] = [self._best, self._last, self.history, SeedEachEpoch(config["seed_everything"])]
         if config["trainer"].get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar(leave=False))
         defaults: dict[str, Any] = {
@@ -181,7 +174,7 @@ class StageRun:
         )
         trainer: Trainer = self._cli.trainer
         trainer.loggers = loggers
-        last = self.folder / "checkpoints" / _LAST
+        last = self.folder / "checkpoints" / "last.ckpt"
         checkpoint = str(last) if last.exists() else None
         try:
             trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -193,12 +186,12 @@ class StageRun:
     def _evaluate(self) -> None:
         """Write the best weights, and what they say of the validation and test clips."""
         trainer: Trainer = self._cli.trainer
-        if not self._checkpoint.best_model_path:
+        if not self._best.best_model_path:
             raise ConfigError(
                 f"{self.stage} ended before its first epoch did, so there is no checkpoint to go on with. Train an "
                 f"epoch or more: --{self.stage}.trainer.max_epochs; for a quick try, --trainer.limit_train_batches 2."
             )
-        best = torch.load(self._checkpoint.best_model_path, map_location="cpu", weights_only=True)
+        best = torch.load(self._best.best_model_path, map_location="cpu", weights_only=True)
         self.task.load_state_dict(best["state_dict"])
         datamodule = self.datamodule
         train_actors = sorted({clip.actor for clip in datamodule.split["train"]})
@@ -216,6 +209,16 @@ class StageRun:
                 "best_epoch": best["epoch"],
             },
         )
+
+
+def _checkpoint(folder: Path, name: str, **choice: Any) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        dirpath=folder / "checkpoints",
+        filename=name,
+        save_on_train_epoch_end=True,  # after History has the epoch
+        enable_version_counter=False,
+        **choice,
+    )
 
 
 def load_result(stage: str, folder: Path, reused: bool) -> StageResult:

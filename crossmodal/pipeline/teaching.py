@@ -9,12 +9,12 @@ from lightning.pytorch import seed_everything
 from torch import Tensor
 
 from crossmodal.datamodules import RAVDESSDataModule, RAVDESSVideoDataModule
-from crossmodal.datasets.cache import progress_bar
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.models import FaceBackbone, FaceClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline.settings import Config
 from crossmodal.pipeline.stage import StageResult
+from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key, hash_file
 
 VERSION = 1

@@ -6,6 +6,8 @@ import pytest
 from PIL import Image
 
 from crossmodal.datasets.ravdess import index_ravdess
+from crossmodal.datasets.synthetic import corpus
+from crossmodal.datasets.synthetic.performance import Performance
 from crossmodal.main import main
 
 
@@ -85,13 +87,15 @@ def test_check_of_a_whole_corpus_has_status_0(root, capsys):
     assert "speech sound" in said
 
 
-def test_synthesize_writes_what_it_says(tmp_path, capsys):
+def test_synthesize_writes_what_it_says(tmp_path, capsys, monkeypatch):
+    few = [Performance(1, 5, 2, 1, 1, 1), Performance(1, 3, 1, 2, 1, 1)]
+    monkeypatch.setattr(corpus, "list_performances", lambda actors, channel, repetitions: few * (actors == 1))
     root = tmp_path / "synthetic"
-    command = ["data", "synthesize", str(root), "--actors", "1", "--resolution", "64x36", "--num_processes", "2"]
+    command = ["data", "synthesize", str(root), "--actors", "1", "--resolution", "64x36", "--num_processes", "1"]
     assert main(command) == 0
     assert f"crossmodal fit --data.root {root}" in capsys.readouterr().out
     clips = index_ravdess(root).clips
-    assert len(clips) == 30
+    assert [clip.clip for clip in clips] == ["01-03-01-02-01-01", "01-05-02-01-01-01"]
     assert all(clip.audio and clip.video for clip in clips)
 
 

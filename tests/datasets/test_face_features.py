@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from crossmodal.datasets import face_features
 from crossmodal.datasets.face_features import clip_name, segment_means, store_face_features
+from crossmodal.datasets.ravdess import index_ravdess
 from crossmodal.errors import DataError
 
 CLIP, OTHER = "01-05-01-01-01-07", "01-06-01-01-01-07"
@@ -139,8 +140,6 @@ def test_names_of_any_modality_mean_the_clip(name, clip):
 
 
 def test_seven_fields_match_the_clips_of_the_index(tiny_ravdess, tiny_face_features, tmp_path):
-    from crossmodal.datasets.ravdess import index_ravdess
-
     tensors, _ = store_face_features(tiny_face_features, 8, tmp_path)
     assert sorted(tensors.clips) == [clip.clip for clip in index_ravdess(tiny_ravdess).clips]
 
@@ -184,7 +183,8 @@ def test_a_clip_shorter_than_the_pieces_repeats_its_rows():
         ("file,x\na,1", "has no column 'clip'; its columns are file, x"),
         ("clip,note\na,b", "holds no numbers beside its column 'clip'"),
         ("clip,frame,success\na,1,1", "holds no numbers beside its column 'clip'"),
-        ("clip,x\na,nan", "holds no usable face features"),
+        ("clip,x\na,nan", "holds no numbers beside its column 'clip'"),
+        ("clip,x\na,inf", "holds no usable face features"),
         ("clip,x\na,1,2", "cannot be read as a table"),
         ("", "cannot be read as a table"),
     ],

@@ -1,0 +1,108 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossmodal.datamodules import ClipDataset, collate_clips
+from crossmodal.datamodules.clip_dataset import EpochShuffle
+from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.errors import DataError
+
+LABELS = ("neutral", "calm", "happy")
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Three clips, the last unlabelled, with waveforms of 5, 3 and 4 samples, faces and stored tensors."""
+    clips = [Clip("a", "01", "happy"), Clip("b", "02", "neutral"), Clip("c", "02", None)]
+    waveforms, faces = {}, {}
+    for clip, size in zip(clips, (5, 3, 4), strict=True):
+        waveforms[clip.clip] = tmp_path / f"{clip.clip}.npy"
+        np.save(waveforms[clip.clip], np.linspace(0.1, 0.5, size, dtype=np.float32))
+        faces[clip.clip] = tmp_path / f"{clip.clip}-faces.npy"
+        np.save(faces[clip.clip], np.full((2, 3, 4, 4), 10 * size, np.uint8))
+    tensors = {"teacher_embedding": np.eye(3, 5, dtype=np.float32), "teacher_logits": np.ones((3, 3), np.float32)}
+    ClipTensors.save(tmp_path / "t.safetensors", ["c", "a", "b"], tensors)
+    return clips, waveforms, faces, ClipTensors(tmp_path / "t.safetensors")
+
+
+def test_an_item_holds_what_is_asked_for_and_nothing_else(stored):
+    clips, waveforms, faces, tensors = stored
+    assert ClipDataset(clips, LABELS)[0] == {"clip": "a", "label": 2}
+    assert ClipDataset(clips, LABELS, waveforms=waveforms)[0].keys() == {"clip", "label", "waveform"}
+    assert ClipDataset(clips, LABELS, faces=faces)[0].keys() == {"clip", "label", "faces"}
+    item = ClipDataset(clips, LABELS, tensors=tensors)[0]
+    assert item.keys() == {"clip", "label", "teacher_embedding", "teacher_logits"}
+    torch.testing.assert_close(item["teacher_embedding"], torch.eye(3, 5)[1])
+
+
+def test_an_unlabelled_clip_has_label_minus_one(stored):
+    clips, *_ = stored
+    assert [ClipDataset(clips, LABELS)[index]["label"] for index in range(3)] == [2, 0, -1]
+
+
+def test_a_batch_pads_waveforms_with_zeros_and_says_their_lengths(stored):
+    clips, waveforms, faces, tensors = stored
+    dataset = ClipDataset(clips, LABELS, waveforms, faces, tensors)
+    batch = collate_clips([dataset[index] for index in range(len(dataset))])
+    assert batch["clip"] == ["a", "b", "c"]
+    assert (batch["label"].dtype, batch["label"].tolist()) == (torch.int64, [2, 0, -1])
+    assert (batch["waveform"].dtype, batch["waveform"].shape) == (torch.float32, (3, 1, 5))
+    assert (batch["waveform_length"].dtype, batch["waveform_length"].tolist()) == (torch.int64, [5, 3, 4])
+    for row, length in enumerate([5, 3, 4]):
+        torch.testing.assert_close(batch["waveform"][row, 0, :length], torch.linspace(0.1, 0.5, length))
+        assert not batch["waveform"][row, 0, length:].any()
+    assert (batch["faces"].dtype, batch["faces"].shape) == (torch.uint8, (3, 2, 3, 4, 4))
+    assert batch["faces"][:, 0, 0, 0, 0].tolist() == [50, 30, 40]
+    assert (batch["teacher_embedding"].dtype, batch["teacher_embedding"].shape) == (torch.float32, (3, 5))
+    assert batch["teacher_logits"].shape == (3, 3)
+
+
+def test_what_is_read_may_be_written_to_without_touching_the_cache(stored):
+    clips, waveforms, _, _ = stored
+    dataset = ClipDataset(clips, LABELS, waveforms)
+    dataset[0]["waveform"].zero_()
+    assert dataset[0]["waveform"].max() == pytest.approx(0.5)
+
+
+def test_an_array_that_is_gone_says_what_to_do(stored):
+    clips, waveforms, _, _ = stored
+    waveforms["b"].unlink()
+    with pytest.raises(DataError, match=r"b\.npy is gone from the cache or damaged: run the command again"):
+        _ = ClipDataset(clips, LABELS, waveforms)[1]
+
+
+def test_a_dataset_holds_no_arrays(tmp_path):
+    path = tmp_path / "long.npy"
+    np.save(path, np.zeros(1_000_000, np.float32))
+    clips = [Clip(f"{index:03d}", "01", "calm") for index in range(100)]
+    dataset = ClipDataset(clips, LABELS, {clip.clip: path for clip in clips})
+    for index in range(3):
+        assert len(dataset[index]["waveform"]) == 1_000_000
+    assert len(pickle.dumps(dataset)) < 20_000
+
+
+@given(size=st.integers(1, 200), seed=st.integers(0, 1000), epoch=st.integers(0, 1000))
+def test_an_epochs_order_is_a_permutation_that_seed_and_epoch_decide(size, seed, epoch):
+    first, second = EpochShuffle(size, seed), EpochShuffle(size, seed)
+    list(second)  # what was drawn before does not matter
+    for shuffle in (first, second):
+        shuffle.set_epoch(epoch)
+    torch.rand(3)  # nor does the global generator
+    assert sorted(first) == list(range(size))
+    assert list(first) == list(second)
+    assert len(first) == size
+
+
+def test_epochs_and_seeds_differ():
+    orders = set()
+    for seed in range(5):
+        shuffle = EpochShuffle(50, seed)
+        for epoch in range(5):
+            shuffle.set_epoch(epoch)
+            orders.add(tuple(shuffle))
+    assert len(orders) == 25

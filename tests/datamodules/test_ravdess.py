@@ -1,0 +1,320 @@
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from crossmodal import RAVDESSAudioDataModule, RAVDESSPairedDataModule, RAVDESSVideoDataModule
+from crossmodal.datamodules import base
+from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.datasets.ravdess import RavdessIndex, index_ravdess
+from crossmodal.errors import ConfigError, CorpusNotFoundError, DataError, LeakageError, ProtocolError
+
+SIZE = {"num_video_frames": 3, "face_size": 32}
+
+
+def ready(datamodule_class, root, **settings):
+    datamodule = datamodule_class(str(root), **{"protocol": "loso24", "batch_size": 8, **settings})
+    datamodule.prepare_data()
+    datamodule.setup()
+    return datamodule
+
+
+def names(datamodule, epoch: int) -> list[list[str]]:
+    loader = datamodule.train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    return [batch["clip"] for batch in loader]
+
+
+@pytest.fixture(scope="module")
+def audio(tiny_ravdess):
+    return ready(RAVDESSAudioDataModule, tiny_ravdess)
+
+
+@pytest.fixture(scope="module")
+def teacher_outputs(tiny_ravdess, tmp_path_factory):
+    """What a teacher trained on actors 03 and 04 says, so that fold 0 (test 01, validation 02) may use it."""
+    path = tmp_path_factory.mktemp("teacher") / "outputs.safetensors"
+    clips = [clip.clip for clip in index_ravdess(tiny_ravdess).clips]
+    rng = np.random.default_rng(0)
+    tensors = {
+        "teacher_embedding": rng.normal(size=(len(clips), 5)).astype(np.float32),
+        "teacher_logits": rng.normal(size=(len(clips), 8)).astype(np.float32),
+    }
+    ClipTensors.save(path, clips, tensors, train_actors=["03", "04"])
+    return str(path)
+
+
+def test_audio_batches(audio):
+    batch = next(iter(audio.train_dataloader()))
+    assert batch.keys() == {"clip", "label", "waveform", "waveform_length"}
+    assert len(batch["clip"]) == 8
+    assert (batch["label"].dtype, batch["label"].shape) == (torch.int64, (8,))
+    assert (batch["waveform"].dtype, batch["waveform"].shape) == (
+        torch.float32,
+        (8, 1, int(batch["waveform_length"].max())),
+    )
+    assert (batch["waveform_length"].dtype, batch["waveform_length"].shape) == (torch.int64, (8,))
+    assert len(set(batch["waveform_length"].tolist())) > 1
+    for waveform, length in zip(batch["waveform"], batch["waveform_length"], strict=True):
+        assert not waveform[0, length:].any()
+        assert waveform[0, :length].abs().max() > 0.1
+    assert batch["waveform"].abs().max() <= 1
+    for clip, label in zip(batch["clip"], batch["label"].tolist(), strict=True):
+        assert int(clip.split("-")[1]) == label + 1
+
+
+def test_waveforms_are_at_16_khz(audio, tiny_ravdess):
+    batch = next(iter(audio.test_dataloader()))
+    for clip, length in zip(batch["clip"], batch["waveform_length"].tolist(), strict=True):
+        info = soundfile.info(next(tiny_ravdess.rglob(f"03-{clip}.wav")))
+        assert length == pytest.approx(info.frames / 3, abs=1)
+
+
+def test_video_batches_hold_pixels(tiny_videos):
+    datamodule = ready(RAVDESSVideoDataModule, tiny_videos, **SIZE)
+    batch = next(iter(datamodule.train_dataloader()))
+    assert batch.keys() == {"clip", "label", "faces"}
+    assert (batch["faces"].dtype, batch["faces"].shape) == (torch.uint8, (8, 3, 3, 32, 32))
+    assert datamodule.face_embedding_size is None
+    assert batch["faces"].float().std() > 20
+
+
+def test_paired_batches_hold_sound_and_pixels_of_the_same_clip(tiny_videos):
+    paired = ready(RAVDESSPairedDataModule, tiny_videos, **SIZE)
+    batch = next(iter(paired.val_dataloader()))
+    assert batch.keys() == {"clip", "label", "waveform", "waveform_length", "faces"}
+    video = ready(RAVDESSVideoDataModule, tiny_videos, **SIZE)
+    alone = next(iter(video.val_dataloader()))
+    assert alone["clip"] == batch["clip"]
+    assert torch.equal(alone["faces"], batch["faces"])
+    # An emotion's bar is as high as its number: the pixels are of the clip that the label says.
+    blue = batch["faces"][:, 0, 2].float().mean(dim=(1, 2))
+    assert blue[batch["label"].argsort()].diff().min() > 0
+
+
+def test_face_features_stand_in_place_of_pixels(tiny_ravdess, tiny_face_features):
+    settings = {"face_features": str(tiny_face_features)}
+    datamodule = ready(RAVDESSVideoDataModule, tiny_ravdess, **settings)
+    batch = next(iter(datamodule.test_dataloader()))
+    assert batch.keys() == {"clip", "label", "face_embeddings"}
+    assert (batch["face_embeddings"].dtype, batch["face_embeddings"].shape) == (torch.float32, (8, 1, 6))
+    assert datamodule.face_embedding_size == 6
+    with tiny_face_features.open(newline="") as file:
+        rows = {row.pop("clip")[3:]: [float(value) for value in row.values()] for row in csv.DictReader(file)}
+    expected = torch.tensor([[rows[clip]] for clip in batch["clip"]])
+    torch.testing.assert_close(batch["face_embeddings"], expected)
+    paired = next(iter(ready(RAVDESSPairedDataModule, tiny_ravdess, **settings).test_dataloader()))
+    assert paired.keys() == {"clip", "label", "waveform", "waveform_length", "face_embeddings"}
+
+
+def test_with_teacher_outputs_there_are_no_faces_in_the_batch(tiny_ravdess, teacher_outputs):
+    datamodule = ready(RAVDESSPairedDataModule, tiny_ravdess, teacher_outputs=teacher_outputs)
+    batch = next(iter(datamodule.train_dataloader()))
+    assert batch.keys() == {"clip", "label", "waveform", "waveform_length", "teacher_embedding", "teacher_logits"}
+    stored = ClipTensors(teacher_outputs)
+    for row, clip in enumerate(batch["clip"]):
+        np.testing.assert_array_equal(batch["teacher_embedding"][row], stored[clip]["teacher_embedding"])
+        np.testing.assert_array_equal(batch["teacher_logits"][row], stored[clip]["teacher_logits"])
+    assert batch["teacher_logits"].shape == (8, 8)
+
+
+def test_splits_are_by_actor_and_complete(audio):
+    assert {name: sorted({clip.actor for clip in clips}) for name, clips in audio.split.items()} == {
+        "train": ["03", "04"],
+        "val": ["02"],
+        "test": ["01"],
+    }
+    assert audio.held_out_actors == {"01", "02"}
+    assert len(audio.clips) == 64
+    loaders = (audio.train_dataloader(), audio.val_dataloader(), audio.test_dataloader())
+    assert [sum(len(batch["clip"]) for batch in loader) for loader in loaders] == [32, 16, 16]
+    assert sum(len(batch["clip"]) for batch in audio.predict_dataloader()) == 64
+
+
+def test_labels_are_those_of_the_label_set(audio, tiny_ravdess):
+    assert audio.labels[0] == "neutral"
+    assert (audio.num_classes, audio.label_set) == (8, "speech8")
+    six = ready(RAVDESSAudioDataModule, tiny_ravdess, label_set="speech6")
+    assert six.num_classes == 6
+    assert len(six.clips) == 48
+    assert {clip.label for clip in six.clips} == set(six.labels)
+
+
+def test_an_unlabelled_clip_is_kept_with_label_minus_one(tiny_ravdess, monkeypatch):
+    def index_unlabelled(root, channel):
+        clips = index_ravdess(root, channel).clips
+        return RavdessIndex([Clip(clip.clip, clip.actor, None, audio=clip.audio) for clip in clips], [])
+
+    monkeypatch.setattr(base, "index_ravdess", index_unlabelled)
+    batch = next(iter(ready(RAVDESSAudioDataModule, tiny_ravdess).test_dataloader()))
+    assert batch["label"].tolist() == [-1] * 8
+
+
+def test_the_order_of_an_epoch_is_reproducible_and_epochs_differ(audio, tiny_ravdess):
+    again = ready(RAVDESSAudioDataModule, tiny_ravdess)
+    assert names(audio, 3) == names(again, 3)
+    assert names(audio, 0) != names(audio, 1)
+    assert names(audio, 0) != names(ready(RAVDESSAudioDataModule, tiny_ravdess, seed=1), 0)
+
+
+def test_student_and_control_meet_the_same_batches(audio, tiny_ravdess, teacher_outputs):
+    paired = ready(RAVDESSPairedDataModule, tiny_ravdess, teacher_outputs=teacher_outputs)
+    for epoch in range(2):
+        assert names(audio, epoch) == names(paired, epoch)
+
+
+def test_validation_and_test_keep_their_order_and_their_last_batch(tiny_ravdess):
+    datamodule = ready(RAVDESSAudioDataModule, tiny_ravdess, batch_size=7)
+    assert [len(batch["clip"]) for batch in datamodule.val_dataloader()] == [7, 7, 2]
+    said = [clip for batch in datamodule.val_dataloader() for clip in batch["clip"]]
+    assert said == [clip.clip for clip in datamodule.split["val"]]
+    assert [len(batch["clip"]) for batch in datamodule.train_dataloader()] == [7] * 4  # of 32, the last 4 wait
+
+
+def test_fewer_training_clips_than_a_batch_are_trained_on_all_the_same(tiny_ravdess):
+    datamodule = ready(RAVDESSAudioDataModule, tiny_ravdess, batch_size=64)
+    assert [len(batch["clip"]) for batch in datamodule.train_dataloader()] == [32]
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_workers_read_the_same_batches(tiny_ravdess, teacher_outputs, num_workers):
+    settings = {"teacher_outputs": teacher_outputs, "batch_size": 16}
+    alone = ready(RAVDESSPairedDataModule, tiny_ravdess, **settings).train_dataloader()
+    helped = ready(RAVDESSPairedDataModule, tiny_ravdess, num_workers=num_workers, **settings).train_dataloader()
+    for one, other in zip(alone, helped, strict=True):
+        assert one.keys() == other.keys()
+        assert one["clip"] == other["clip"]
+        for name in one.keys() - {"clip"}:
+            assert torch.equal(one[name], other[name])
+
+
+@pytest.mark.parametrize(("fold", "named"), [(1, "03"), (2, "03, 04"), (3, "04")])
+def test_a_teacher_that_saw_a_held_out_actor_is_refused(tiny_ravdess, teacher_outputs, fold, named):
+    datamodule = RAVDESSPairedDataModule(
+        str(tiny_ravdess), protocol="loso24", fold=fold, teacher_outputs=teacher_outputs
+    )
+    with pytest.raises(LeakageError, match=f"The teacher was trained on actors {named}, who are validation or test"):
+        datamodule.setup()
+
+
+def test_random_needs_the_users_word_and_holds_nobody_out(tiny_ravdess, teacher_outputs):
+    with pytest.raises(LeakageError, match=r"--data\.allow_speaker_leakage true"):
+        ready(RAVDESSAudioDataModule, tiny_ravdess, protocol="random")
+    settings = {"protocol": "random", "allow_speaker_leakage": True, "teacher_outputs": teacher_outputs}
+    datamodule = ready(RAVDESSPairedDataModule, tiny_ravdess, **settings)
+    assert datamodule.held_out_actors == set()
+    assert len(datamodule.clips) == 64
+
+
+def test_a_fold_that_the_corpus_cannot_fill_names_those_it_can(tiny_ravdess):
+    with pytest.raises(ProtocolError, match=r"cannot fill loso24 fold 7 .*It fills the folds 0, 1, 2, 3: choose one"):
+        ready(RAVDESSAudioDataModule, tiny_ravdess, fold=7)
+
+
+def test_a_clip_without_partner_is_set_aside_and_the_rest_used(tiny_videos, tmp_path):
+    root = shutil.copytree(tiny_videos, tmp_path / "corpus")
+    (root / "Actor_01" / "01-01-03-01-01-01-01.mp4").unlink()
+    silent = root / "Actor_02" / "03-01-04-01-01-01-02.wav"
+    silent.unlink()
+    (root / "Actor_02" / "01-01-04-01-01-01-02.mp4").rename(silent.with_name("02-01-04-01-01-01-02.mp4"))
+    datamodule = ready(RAVDESSPairedDataModule, root, **SIZE)
+    assert len(datamodule.clips) == 22
+    assert {aside.what: aside.reason for aside in datamodule.set_aside} == {
+        "01-03-01-01-01-01": "no partner: there is no video for this sound",
+        "01-04-01-01-01-02": "no partner: there is no sound for this face",
+    }
+    assert len(ready(RAVDESSVideoDataModule, root, **SIZE).clips) == 23
+    assert len(ready(RAVDESSAudioDataModule, root).clips) == 23
+
+
+def test_a_clip_that_the_table_lacks_is_set_aside(tiny_ravdess, tiny_face_features, tmp_path):
+    header, first, *rest = tiny_face_features.read_text().splitlines()
+    table = tmp_path / "short.csv"
+    table.write_text("\n".join([header, *rest]))
+    datamodule = ready(RAVDESSPairedDataModule, tiny_ravdess, face_features=str(table))
+    (aside,) = datamodule.set_aside
+    assert aside.what == first.split(",")[0][3:]
+    assert aside.reason == "no partner: short.csv has nothing for this clip"
+    assert len(datamodule.clips) == 63
+
+
+def test_damaged_files_are_listed_and_the_rest_used(tiny_ravdess, tmp_path):
+    root = shutil.copytree(tiny_ravdess, tmp_path / "corpus")
+    cut = root / "Actor_01" / "03-01-03-01-01-01-01.wav"
+    cut.write_bytes(cut.read_bytes()[:20_000])
+    (root / "recording.wav").write_bytes(b"")
+    datamodule = ready(RAVDESSAudioDataModule, root)
+    assert len(datamodule.clips) == 63
+    named, damaged = datamodule.set_aside
+    assert named.what.endswith("recording.wav")
+    assert damaged.what == str(cut)
+    assert damaged.reason.startswith("the file is cut")
+
+
+def test_nothing_usable_says_why(tmp_path):
+    for actor in ("01", "02", "03"):
+        (tmp_path / f"03-01-03-01-01-01-{actor}.wav").write_bytes(b"")
+    with pytest.raises(CorpusNotFoundError, match=r"holds no clip that can be used; 3 were set aside(.|\n)*empty"):
+        ready(RAVDESSAudioDataModule, tmp_path)
+
+
+def test_restrict_keeps_what_is_asked_for(tiny_ravdess):
+    datamodule = RAVDESSAudioDataModule(str(tiny_ravdess), protocol="loso24")
+    datamodule.restrict(lambda clip: clip.label in ("happy", "sad"))
+    datamodule.setup()
+    assert len(datamodule.clips) == 16
+    assert datamodule.num_classes == 8
+
+
+def test_equal_settings_have_equal_fingerprints_in_any_folder(audio, tiny_ravdess, tmp_path):
+    moved = shutil.copytree(tiny_ravdess, tmp_path / "moved")
+    assert ready(RAVDESSAudioDataModule, moved, num_workers=2).fingerprint == audio.fingerprint
+
+
+@pytest.mark.parametrize("changed", [{"fold": 1}, {"label_set": "speech6"}, {"batch_size": 4}])
+def test_the_fingerprint_follows_the_settings(audio, tiny_ravdess, changed):
+    assert ready(RAVDESSAudioDataModule, tiny_ravdess, **changed).fingerprint != audio.fingerprint
+
+
+def test_the_fingerprint_follows_the_files(audio, tiny_ravdess, tmp_path):
+    root = shutil.copytree(tiny_ravdess, tmp_path / "changed")
+    path = next(root.rglob("*.wav"))
+    samples, sample_rate = soundfile.read(path)
+    soundfile.write(path, 0.5 * samples, sample_rate)
+    assert ready(RAVDESSAudioDataModule, root).fingerprint != audio.fingerprint
+
+
+def test_the_fingerprint_follows_the_features(tiny_ravdess, tiny_face_features, tmp_path):
+    settings = {"face_features": str(tiny_face_features)}
+    before = ready(RAVDESSVideoDataModule, tiny_ravdess, **settings).fingerprint
+    assert ready(RAVDESSVideoDataModule, tiny_ravdess, **settings).fingerprint == before
+    header, first, *rest = tiny_face_features.read_text().splitlines()
+    table = tmp_path / "face_features.csv"
+    table.write_text("\n".join([header, f"{first.rpartition(',')[0]},99", *rest]))
+    assert ready(RAVDESSVideoDataModule, tiny_ravdess, face_features=str(table)).fingerprint != before
+
+
+def test_two_kinds_of_faces_are_refused():
+    with pytest.raises(ConfigError, match="Give face_features or face_embeddings, not both"):
+        RAVDESSVideoDataModule("somewhere", face_features="a.csv", face_embeddings="b.safetensors")
+
+
+def test_a_label_set_of_another_channel_is_refused():
+    with pytest.raises(ConfigError, match="'song6' does not go with channel 'speech'"):
+        RAVDESSAudioDataModule("somewhere", label_set="song6")
+
+
+def test_missing_face_features_are_named(tiny_ravdess):
+    with pytest.raises(DataError, match=r"There are no face features at nowhere\.csv"):
+        ready(RAVDESSVideoDataModule, tiny_ravdess, face_features="nowhere.csv")
+
+
+def test_a_corpus_with_the_marker_is_synthetic(tiny_ravdess, tmp_path):
+    assert not RAVDESSAudioDataModule(str(tiny_ravdess)).is_synthetic
+    assert RAVDESSAudioDataModule().is_synthetic
+    (tmp_path / "synthetic.json").write_text("{}")
+    assert RAVDESSAudioDataModule(str(tmp_path)).is_synthetic

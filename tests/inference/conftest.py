@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+from crossmodal.inference import EmotionRecognizer, save_model_folder
+from crossmodal.models import AudioClassifier
+from crossmodal.models.handover import save_model
+
+LABELS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
+
+
+@pytest.fixture(scope="session")
+def summary() -> dict:
+    return {
+        "corpus": {
+            "kind": "ravdess",
+            "root": "somewhere",
+            "clips": {"train": 30, "val": 20, "test": 10},
+            "actors": {"train": ["09", "10"], "val": ["05", "06"], "test": ["01", "02"]},
+        },
+        "protocol": "seq6",
+        "fold": 0,
+        "channel": "speech",
+        "label_set": "speech8",
+        "labels": LABELS,
+        "speaker_dependent": False,
+        "stages": {"finetune": {"test_uar": 0.512, "test_uar_ci95": [0.41, 0.6], "test_war": 0.534}},
+        "gain": {"uar_pp": 2.5, "ci95_pp": [-1.0, 6.0]},
+    }
+
+
+@pytest.fixture(scope="session")
+def model() -> AudioClassifier:
+    torch.manual_seed(0)
+    model = AudioClassifier("mfcc", "dense", embedding_size=16, encoder_kwargs={"hidden_size": 32}).eval()
+    model.head[-1].weight.data *= 20  # an opinion on everything, so that two sounds differ
+    return model
+
+
+@pytest.fixture(scope="session")
+def model_folder(model, summary, tmp_path_factory):
+    trained = tmp_path_factory.mktemp("trained") / "model.safetensors"
+    save_model(model, trained)
+    return save_model_folder(trained, trained.parent / "model", summary)
+
+
+@pytest.fixture(scope="session")
+def recognizer(model_folder) -> EmotionRecognizer:
+    return EmotionRecognizer.from_pretrained(model_folder)

@@ -1,0 +1,69 @@
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crossmodal.pipeline import fit
+
+EPOCHS = {"teacher": 3, "transfer": 3, "finetune": 2}  # and so 5 for the control
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A whole run over the tiny corpus: what it was told, what it answered, and what it left."""
+
+    args: list[str]
+    summary: dict[str, Any]
+    folder: Path
+    cache: Path
+
+
+@pytest.fixture(scope="session")
+def tiny_args(tiny_ravdess, tiny_face_features) -> Callable[..., list[str]]:
+    """A command line over the tiny corpus; `more` are further arguments."""
+
+    def make(folder: Path, *more: str, root: Path = tiny_ravdess) -> list[str]:
+        epochs = [f"--{stage}.trainer.max_epochs={number}" for stage, number in EPOCHS.items()]
+        return [
+            f"--runs={folder / 'runs'}",
+            f"--data.cache={folder / 'cache'}",
+            f"--data.root={root}",
+            f"--data.face_features={tiny_face_features}",
+            "--data.protocol=loso24",
+            "--data.batch_size=8",
+            "--transfer.model.encoder=dense",
+            "--transfer.model.encoder_kwargs.hidden_size=16",
+            "--transfer.model.lr=3e-3",
+            "--teacher.model.lr=3e-3",
+            "--trainer.enable_progress_bar=false",
+            *epochs,
+            *more,
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_args, tmp_path_factory) -> Finished:
+    """To be read, not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    args = tiny_args(folder)
+    return Finished(args, fit(args), folder / "runs" / "fit", folder / "cache")
+
+
+@pytest.fixture
+def store(finished, tmp_path) -> Path:
+    """A folder whose cache holds all that the finished run stored."""
+    shutil.copytree(finished.cache, tmp_path / "cache")
+    return tmp_path
+
+
+@pytest.fixture
+def decoded(store) -> Path:
+    """A folder whose cache holds the decoded corpus and no stage's result."""
+    shutil.rmtree(store / "cache" / "stages")
+    shutil.rmtree(store / "cache" / "teacher_outputs")
+    return store

@@ -1,0 +1,115 @@
+import csv
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from crossmodal.pipeline.callbacks import History, SeedEachEpoch
+
+
+class Draws(LightningModule):
+    """Logs a number, and writes down what it draws."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.drawn = []
+
+    def training_step(self, batch, batch_idx):
+        self.drawn.append((self.current_epoch, batch_idx, float(torch.rand(()))))
+        self.log("draws/number", float(self.current_epoch), on_step=False, on_epoch=True)
+        return self.layer(batch).sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(folder, callbacks, max_epochs=3, ckpt_path=None):
+    task = Draws()
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=max_epochs,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(task, DataLoader(torch.zeros(4, 1), batch_size=2), ckpt_path=ckpt_path, weights_only=True)
+    return trainer, task
+
+
+def test_each_epochs_draws_depend_on_seed_and_epoch_alone(tmp_path):
+    torch.manual_seed(1)
+    first = fit(tmp_path, [SeedEachEpoch(0)])[1].drawn
+    torch.manual_seed(2)
+    second = fit(tmp_path, [SeedEachEpoch(0)])[1].drawn
+    other = fit(tmp_path, [SeedEachEpoch(1)])[1].drawn
+    assert first == second
+    numbers = [number for *_, number in first + other]
+    assert len(set(numbers)) == len(numbers) == 12  # every batch of every epoch and seed draws its own
+
+
+def test_a_run_that_goes_on_draws_what_it_would_have_drawn(tmp_path):
+    whole = fit(tmp_path, [SeedEachEpoch(0)], max_epochs=3)[1].drawn
+    part, _ = fit(tmp_path, [SeedEachEpoch(0)], max_epochs=2)
+    part.save_checkpoint(tmp_path / "part.ckpt")
+    rest = fit(tmp_path, [SeedEachEpoch(0)], max_epochs=3, ckpt_path=tmp_path / "part.ckpt")[1].drawn
+    assert rest == whole[4:]
+
+
+def test_history_has_a_row_for_each_epoch(tmp_path):
+    history = History()
+    fit(tmp_path, [history])
+    assert [(row["epoch"], row["draws/number"]) for row in history.rows] == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_history_travels_in_the_checkpoint(tmp_path):
+    history = History()
+    trainer, _ = fit(tmp_path, [history], max_epochs=2)
+    seconds = history.seconds
+    trainer.save_checkpoint(tmp_path / "part.ckpt")
+    again = History()
+    fit(tmp_path, [again], max_epochs=3, ckpt_path=tmp_path / "part.ckpt")
+    assert [row["epoch"] for row in again.rows] == [0, 1, 2]
+    assert again.seconds > seconds > 0
+
+
+def test_history_counts_training_and_not_the_time_between_two_pieces(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("crossmodal.pipeline.callbacks.time.monotonic", lambda: now[0])
+    history = History()
+    history.load_state_dict({"rows": [], "seconds": 5.0})
+    for passes, then in ((40.0, history.on_train_start), (2.0, lambda *_: None)):
+        now[0] += passes
+        then(None, None)
+    assert history.state_dict()["seconds"] == 5.0 + 2.0
+    now[0] += 3.0
+    assert history.state_dict()["seconds"] == 5.0 + 2.0 + 3.0
+
+
+def test_history_writes_a_column_for_each_name_and_a_gap_where_there_is_no_number(tmp_path):
+    history = History()
+    history.load_state_dict({"rows": [{"epoch": 0.0, "a": 1 / 3}, {"epoch": 1.0, "a": 0.5, "b": 1e-9}], "seconds": 0.0})
+    history.write_csv(tmp_path / "metrics.csv")
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == [
+            {"epoch": "0", "a": "0.333333", "b": ""},
+            {"epoch": "1", "a": "0.5", "b": "1e-09"},
+        ]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_each_process_draws_numbers_of_its_own(rank):
+    class FakeTrainer:
+        current_epoch = 2
+        global_rank = rank
+
+    SeedEachEpoch(4).on_train_batch_start(FakeTrainer(), None, None, 0)
+    ours = torch.rand(3)
+    FakeTrainer.global_rank = rank + 1
+    SeedEachEpoch(4).on_train_batch_start(FakeTrainer(), None, None, 0)
+    assert not torch.equal(ours, torch.rand(3))

@@ -1,0 +1,316 @@
+import csv
+import json
+import shutil
+
+import pytest
+from lightning.pytorch import Trainer
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+from crossmodal import EmotionRecognizer
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.errors import ConfigError, CorpusNotFoundError, ProtocolError
+from crossmodal.models import AudioClassifier
+from crossmodal.models.handover import load_model
+from crossmodal.pipeline import fit
+from crossmodal.pipeline.callbacks import SeedEachEpoch
+from crossmodal.pipeline.run import fit_command
+from crossmodal.storage import read_json
+
+ORDER = ["teacher", "control", "transfer", "finetune"]
+# Of fold K of loso24: actor K + 1 tests, the next one validates.
+TRAIN, VAL, TEST = ["03", "04"], ["02"], ["01"]
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def reused(summary):
+    return [stage for stage, numbers in summary["stages"].items() if numbers["reused"]]
+
+
+def without_reuse(summary):
+    stages = {stage: numbers | {"reused": None} for stage, numbers in summary["stages"].items()}
+    return summary | {"stages": stages}
+
+
+class TestWhatARunLeaves:
+    def test_the_summary_says_what_was_run_on_what(self, finished, tiny_face_features, tiny_ravdess):
+        summary = finished.summary
+        assert read_json(finished.folder / "summary.json") == json.loads(json.dumps(summary))
+        assert summary["corpus"] == {
+            "kind": "ravdess",
+            "root": str(tiny_ravdess),
+            "clips": {"train": 32, "val": 16, "test": 16},
+            "actors": {"train": TRAIN, "val": VAL, "test": TEST},
+            "faces": str(tiny_face_features),
+            "set_aside": 0,
+        }
+        assert [summary[key] for key in ("protocol", "fold", "channel", "seed")] == ["loso24", 0, "speech", 0]
+        assert summary["labels"] == ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
+        assert summary["model"] == str(finished.folder / "model")
+        assert list(summary["stages"]) == ORDER
+        assert not reused(summary)
+        assert {stage: numbers["epochs"] for stage, numbers in summary["stages"].items()} == {
+            "teacher": 3,
+            "control": 5,
+            "transfer": 3,
+            "finetune": 2,
+        }
+        assert all(0 < numbers["seconds"] < 60 for numbers in summary["stages"].values())
+
+    @pytest.mark.parametrize("stage", ORDER)
+    def test_the_metrics_are_those_of_the_predictions(self, finished, stage):
+        predictions = rows(finished.folder / stage / "predictions.csv")
+        numbers = finished.summary["stages"][stage]
+        for split, actors in (("val", VAL), ("test", TEST)):
+            of_split = [row for row in predictions if row["split"] == split]
+            true, guessed = ([row[column] for row in of_split] for column in ("label", "predicted"))
+            assert len(of_split) == 16
+            assert {row["actor"] for row in of_split} == set(actors)
+            assert numbers[f"{split}_uar"] == pytest.approx(balanced_accuracy_score(true, guessed))
+            assert numbers[f"{split}_war"] == pytest.approx(accuracy_score(true, guessed))
+
+    def test_the_gain_is_finetune_minus_control_in_points(self, finished):
+        stages, gain = finished.summary["stages"], finished.summary["gain"]
+        points = 100 * (stages["finetune"]["test_uar"] - stages["control"]["test_uar"])
+        assert gain["uar_pp"] == pytest.approx(points, abs=0.005)
+        low, high = gain["ci95_pp"]
+        assert low <= gain["uar_pp"] <= high
+
+    def test_the_tiny_corpus_is_learnt(self, finished):
+        # Or the tests below would compare chance with chance.
+        assert finished.summary["stages"]["control"]["test_uar"] > 0.3
+        assert finished.summary["stages"]["teacher"]["test_uar"] > 0.3
+
+    def test_the_report_shows_the_same_for_a_person(self, finished):
+        report = (finished.folder / "report.md").read_text()
+        for stage in ORDER:
+            (line,) = [line for line in report.splitlines() if line.startswith(f"| {stage} |")]
+            assert f"{finished.summary['stages'][stage]['test_uar']:.3f}" in line
+        assert f"{finished.summary['gain']['uar_pp']:+.1f} points" in report
+        for picture in ("confusion.png", "curves.png", "actors.png"):
+            assert f"({picture})" in report
+            assert (finished.folder / picture).read_bytes().startswith(b"\x89PNG")
+
+    def test_each_stage_leaves_its_configuration_checkpoints_curves_and_weights(self, finished):
+        for stage in ORDER:
+            left = {path.name for path in (finished.folder / stage).iterdir()}
+            assert {"config.yaml", "checkpoints", "metrics.csv", "predictions.csv", "model.safetensors"} <= left
+            assert (finished.folder / stage / "checkpoints" / "best.ckpt").exists()
+
+    def test_the_model_folder_hears_what_the_stage_heard(self, finished, tiny_ravdess):
+        recognizer = EmotionRecognizer.from_pretrained(finished.folder / "model")
+        assert recognizer.config["actors_seen"] == VAL + TRAIN
+        for row in rows(finished.folder / "finetune" / "predictions.csv")[::7]:
+            wav = tiny_ravdess / f"Actor_{row['actor']}" / f"03-{row['clip']}.wav"
+            prediction = recognizer(wav)
+            assert prediction.label == row["predicted"]
+            assert sum(prediction.probabilities.values()) == pytest.approx(1)
+            for label, probability in prediction.probabilities.items():
+                assert probability == pytest.approx(float(row[label]), abs=1e-4)
+
+    def test_the_student_ends_as_the_finetune_stage_left_it(self, finished):
+        student, about = load_model(AudioClassifier, finished.folder / "finetune" / "model.safetensors")
+        shipped = EmotionRecognizer.from_pretrained(finished.folder / "model").model
+        assert about["train_actors"] == TRAIN
+        assert all((value == shipped.state_dict()[name]).all() for name, value in student.state_dict().items())
+
+    def test_the_best_epoch_by_validation_uar_is_kept(self, finished):
+        for stage in ORDER:
+            curve = [float(row[f"{stage}/val_uar"]) for row in rows(finished.folder / stage / "metrics.csv")]
+            numbers = finished.summary["stages"][stage]
+            assert numbers["best_epoch"] == curve.index(max(curve))
+            assert numbers["val_uar"] == pytest.approx(max(curve), abs=1e-5)
+
+    def test_nobody_who_tests_or_validates_was_trained_on(self, finished):
+        for stage in ORDER:
+            split = {row["actor"] for row in rows(finished.folder / stage / "predictions.csv")}
+            assert split == {*VAL, *TEST}
+        (path,) = (finished.cache / "teacher_outputs").iterdir()
+        outputs = ClipTensors(path)
+        assert outputs.about["train_actors"] == TRAIN
+        assert len(outputs.clips) == 64
+        assert outputs.shapes == {"teacher_embedding": (128,), "teacher_logits": (8,)}
+
+
+class TestRunningAgain:
+    def test_the_same_command_trains_nothing(self, finished, store, tiny_args, monkeypatch, capsys):
+        monkeypatch.setattr(Trainer, "fit", lambda *args, **kwargs: pytest.fail("an epoch was trained"))
+        summary = fit(tiny_args(store))
+        said = capsys.readouterr().out
+        assert all(f"{stage}: reused" in said for stage in ORDER)
+        assert reused(summary) == ORDER
+        moved = json.loads(json.dumps(finished.summary).replace(str(finished.folder), str(store / "runs" / "fit")))
+        assert without_reuse(json.loads(json.dumps(summary))) == without_reuse(moved)
+
+    @pytest.mark.parametrize(
+        "change, kept",
+        [
+            (["--transfer.model.kd_loss_weight=0.9"], ["teacher", "control"]),
+            (["--finetune.model.lr=1e-4"], ["teacher", "control", "transfer"]),
+            (["--finetune.trainer.max_epochs=1"], ["teacher", "transfer"]),  # the control's budget changes with it
+            (["--teacher.model.hidden_size=32"], ["control"]),
+            (["--transfer.model.dropout=0.1"], ["teacher"]),
+            (["--data.fold=1"], []),
+            (["--name=another", "--trainer.enable_model_summary=false"], ORDER),
+        ],
+        ids=lambda value: " ".join(value),
+    )
+    def test_only_what_a_change_touches_is_trained_anew(self, store, tiny_args, change, kept):
+        assert reused(fit(tiny_args(store, *change))) == kept
+
+    def test_a_run_of_the_same_seed_elsewhere_gives_the_same_numbers(self, finished, decoded, tiny_args):
+        summary = fit(tiny_args(decoded))
+        assert not reused(summary)
+        for stage in ORDER:
+            ours, theirs = decoded / "runs" / "fit" / stage, finished.folder / stage
+            for name in ("predictions.csv", "metrics.csv"):
+                assert (ours / name).read_text() == (theirs / name).read_text()
+
+    def test_another_seed_gives_other_numbers(self, finished, store, tiny_args):
+        summary = fit(tiny_args(store, "--seed_everything=1", "--stages=teacher"))
+        ours = store / "runs" / "fit" / "teacher" / "predictions.csv"
+        assert not reused(summary)
+        assert summary["seed"] == 1
+        assert ours.read_text() != (finished.folder / "teacher" / "predictions.csv").read_text()
+
+
+def at_each_batch(monkeypatch, do):
+    """Have something done before each batch of each stage: `do(stage, epoch, batch)`."""
+    seed = SeedEachEpoch.on_train_batch_start
+
+    def on_train_batch_start(callback, trainer, task, batch, batch_idx):
+        do(task.stage, trainer.current_epoch, batch_idx)
+        seed(callback, trainer, task, batch, batch_idx)
+
+    monkeypatch.setattr(SeedEachEpoch, "on_train_batch_start", on_train_batch_start)
+
+
+def stop_at(monkeypatch, error, *where):
+    """Stop a run before the batch of that stage, epoch and number."""
+
+    def do(*here):
+        if here == where:
+            raise error
+
+    at_each_batch(monkeypatch, do)
+
+
+class TestAStoppedRun:
+    def test_it_goes_on_as_if_it_had_not_been_stopped(self, finished, decoded, tiny_args):
+        args = tiny_args(decoded)
+        stops = [
+            (KeyboardInterrupt(), "teacher", 2, 0),
+            (KeyboardInterrupt(), "control", 3, 2),  # in the middle of an epoch
+            (RuntimeError("no memory left"), "transfer", 1, 3),
+            (KeyboardInterrupt(), "transfer", 2, 0),
+            (RuntimeError("no memory left"), "finetune", 1, 1),
+        ]
+        for error, *where in stops:
+            with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(type(error)):
+                stop_at(monkeypatch, error, *where)
+                fit(args)
+        summary = fit(args)
+        assert reused(summary) == ["teacher", "control", "transfer"]
+        for stage in ORDER:
+            ours, theirs = decoded / "runs" / "fit" / stage, finished.folder / stage
+            for name in ("predictions.csv", "metrics.csv"):
+                assert (ours / name).read_text() == (theirs / name).read_text(), f"{stage}/{name}"
+            assert summary["stages"][stage]["epochs"] == finished.summary["stages"][stage]["epochs"]
+        assert summary["gain"] == finished.summary["gain"]
+
+    def test_it_does_not_train_an_epoch_twice(self, decoded, tiny_args, monkeypatch):
+        args = tiny_args(decoded, "--stages=teacher")
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            stop_at(patch, KeyboardInterrupt(), "teacher", 2, 1)
+            fit(args)
+        trained = []
+        at_each_batch(monkeypatch, lambda *here: trained.append(here))
+        fit(args)
+        assert trained == [("teacher", 2, batch) for batch in range(4)]
+
+    def test_a_changed_setting_starts_the_stage_afresh(self, decoded, tiny_args, monkeypatch):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            stop_at(patch, KeyboardInterrupt(), "teacher", 2, 0)
+            fit(tiny_args(decoded, "--stages=teacher"))
+        trained = []
+        at_each_batch(monkeypatch, lambda *here: trained.append(here))
+        fit(tiny_args(decoded, "--stages=teacher", "--teacher.model.hidden_size=8"))
+        assert trained[0] == ("teacher", 0, 0)
+        assert len(rows(decoded / "runs" / "fit" / "teacher" / "metrics.csv")) == 3
+
+
+class TestStages:
+    def test_the_teacher_alone(self, decoded, tiny_args):
+        summary = fit(tiny_args(decoded, "--stages=teacher"))
+        assert list(summary["stages"]) == ["teacher"]
+        assert "gain" not in summary
+        assert "model" not in summary
+        assert not (decoded / "runs" / "fit" / "model").exists()
+        assert "| teacher |" in (decoded / "runs" / "fit" / "report.md").read_text()
+
+    @pytest.mark.parametrize(
+        "stages, advice", [("finetune", "--stages teacher,finetune"), ("transfer", "--stages teacher,transfer")]
+    )
+    def test_a_stage_that_stands_on_what_was_not_run_says_what_to_run(self, decoded, tiny_args, stages, advice):
+        with pytest.raises(ConfigError, match=rf"{stages} stand on teacher, which was not run.*{advice}"):
+            fit(tiny_args(decoded, f"--stages={stages}"))
+
+    def test_what_a_stage_stands_on_is_taken_from_the_store(self, store, tiny_args):
+        summary = fit(tiny_args(store, "--stages=finetune", "--finetune.model.lr=1e-4"))
+        assert reused(summary) == ["teacher", "transfer"]
+        assert list(summary["stages"]) == ["teacher", "transfer", "finetune"]
+        assert "gain" not in summary
+        EmotionRecognizer.from_pretrained(summary["model"])
+
+    def test_a_stage_that_there_is_not(self, tiny_args, tmp_path):
+        with pytest.raises(ConfigError, match="There is no stage 'techer': choose of teacher, control, transfer"):
+            fit(tiny_args(tmp_path, "--stages=techer"))
+
+    def test_the_order_is_that_of_the_work_and_not_that_of_the_words(self, store, tiny_args):
+        assert list(fit(tiny_args(store, "--stages=control, teacher"))["stages"]) == ["teacher", "control"]
+
+
+class TestBadInput:
+    def test_damaged_and_foreign_files_are_listed_and_the_good_ones_are_used(
+        self, tiny_args, tiny_ravdess, tmp_path, capsys
+    ):
+        root = tmp_path / "corpus"
+        shutil.copytree(tiny_ravdess, root)
+        cut = root / "Actor_03" / "03-01-05-01-01-01-03.wav"
+        cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+        (root / "Actor_03" / "my voice.wav").write_bytes(cut.read_bytes())
+        faceless = root / "Actor_04" / "03-01-05-01-01-02-04.wav"  # a second take, of which the table knows nothing
+        shutil.copy(root / "Actor_04" / "03-01-05-01-01-01-04.wav", faceless)
+        summary = fit(tiny_args(tmp_path, "--stages=teacher", root=root))
+        listed = {one["what"]: one["reason"] for one in read_json(tmp_path / "runs" / "fit" / "set_aside.json")}
+        assert listed.keys() == {str(cut), str(root / "Actor_03" / "my voice.wav"), "01-05-01-01-02-04"}
+        assert "the file is cut" in listed[str(cut)]
+        assert "not a RAVDESS name" in listed[str(root / "Actor_03" / "my voice.wav")]
+        assert "no partner" in listed["01-05-01-01-02-04"]
+        assert summary["corpus"]["set_aside"] == 3
+        assert summary["corpus"]["clips"] == {"train": 31, "val": 16, "test": 16}
+        said = capsys.readouterr().out
+        assert "3 file(s) or clip(s) set aside, listed in" in said
+        assert str(cut) in said
+
+    def test_a_fold_that_the_corpus_cannot_fill(self, decoded, tiny_args):
+        with pytest.raises(ProtocolError, match=r"cannot fill loso24 fold 9.*It fills the folds 0, 1, 2, 3"):
+            fit(tiny_args(decoded, "--data.fold=9"))
+
+    def test_no_folder(self, tiny_args, tmp_path):
+        with pytest.raises(CorpusNotFoundError, match="gone"):
+            fit(tiny_args(tmp_path, root=tmp_path / "gone"))
+
+    def test_neither_backbone_nor_face_features(self, tiny_videos, tmp_path):
+        args = [f"--data.root={tiny_videos}", "--data.protocol=loso24", f"--runs={tmp_path}"]
+        with pytest.raises(ConfigError, match=r"needs a backbone for pixels, or --data\.face_features"):
+            fit([*args, "--teacher.model.backbone=null", f"--data.cache={tmp_path / 'cache'}"])
+
+
+def test_the_command_does_what_the_function_does(finished, store, tiny_args):
+    assert fit_command(tiny_args(store)) == 0
+    stages = read_json(store / "runs" / "fit" / "summary.json")["stages"]
+    assert stages["finetune"]["test_uar"] == finished.summary["stages"]["finetune"]["test_uar"]

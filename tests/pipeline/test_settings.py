@@ -1,0 +1,261 @@
+import inspect
+from typing import ClassVar
+
+import pytest
+import yaml
+
+from crossmodal.errors import ConfigError
+from crossmodal.models import AudioClassifier
+from crossmodal.pipeline.settings import STAGES, STUDENT, build_parser, merge, parse_settings, stage_config
+from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
+
+REAL = "--data.root=ravdess"  # any folder: parsing does not look into it
+
+
+def write(folder, name, **settings):
+    path = folder / name
+    path.write_text(yaml.safe_dump(settings))
+    return f"--config={path}"
+
+
+def test_later_files_are_deltas_on_earlier_ones_and_the_command_line_has_the_last_word(tmp_path):
+    first = write(tmp_path, "first.yaml", transfer={"model": {"encoder": "cnn", "kd_loss": "dist", "temperature": 4.0}})
+    second = write(tmp_path, "second.yaml", transfer={"model": {"kd_loss": "kd", "temperature": 5.0}})
+    model = parse_settings([first, second, "--transfer.model.temperature=6", REAL])["transfer"]["model"]
+    assert model == {"encoder": "cnn", "kd_loss": "kd", "temperature": 6.0}
+    swapped = parse_settings([second, first, REAL])["transfer"]["model"]
+    assert swapped == {"encoder": "cnn", "kd_loss": "dist", "temperature": 4.0}
+
+
+def test_without_arguments_the_packages_defaults_hold():
+    settings = parse_settings([REAL])
+    assert {key: settings[key] for key in ("name", "runs", "stages", "seed_everything")} == {
+        "name": "fit",
+        "runs": "runs",
+        "stages": "teacher,control,transfer,finetune",
+        "seed_everything": 0,
+    }
+    assert settings["teacher"]["trainer"]["max_epochs"] > 12
+    assert "model" not in settings["teacher"]
+
+
+def test_the_synthetic_corpus_has_settings_of_its_own_and_only_it():
+    synthetic, real = parse_settings([]), parse_settings([REAL])
+    assert synthetic["teacher"]["model"]["pretrained"] is False  # it must run without network
+    assert synthetic["teacher"]["trainer"]["max_epochs"] < real["teacher"]["trainer"]["max_epochs"]
+    assert "face_size" not in real["data"]
+    assert synthetic["data"]["face_size"] == 64
+
+
+def test_a_root_in_a_file_counts_as_much_as_one_on_the_command_line(tmp_path):
+    config = write(tmp_path, "mine.yaml", data={"root": "ravdess"})
+    assert parse_settings([config]) == parse_settings([REAL])
+
+
+def test_what_is_asked_for_beats_the_settings_of_the_synthetic_corpus(tmp_path):
+    config = write(tmp_path, "mine.yaml", data={"face_size": 96}, teacher={"model": {"pretrained": True}})
+    settings = parse_settings([config, "--teacher.trainer.max_epochs=1"])
+    assert settings["data"]["face_size"] == 96
+    assert settings["teacher"]["model"]["pretrained"] is True
+    assert settings["teacher"]["model"]["backbone"] == "test_efficientnet"
+    assert settings["teacher"]["trainer"]["max_epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    "argument, meant",
+    [
+        ("--transfer.model.kd_loss_wieght=1", "transfer.model.kd_loss_weight"),
+        ("--transfer.modle.encoder=cnn", "transfer.model.encoder"),
+        ("--data.roto=ravdess", "data.root"),
+        ("--data.batchsize=8", "data.batch_size"),
+        ("--teacher.trainer.max_epcohs=3", "teacher.trainer.max_epochs"),
+        ("--sed_everything=3", "seed_everything"),
+    ],
+)
+def test_a_mistyped_key_gets_the_nearest_one(argument, meant):
+    with pytest.raises(ConfigError, match=rf"Did you mean {meant}\?"):
+        parse_settings([argument])
+
+
+def test_a_mistyped_key_in_a_file_gets_the_nearest_one(tmp_path):
+    config = write(tmp_path, "mine.yaml", transfer={"model": {"kd_loss_wieght": 1.0}})
+    with pytest.raises(ConfigError, match=r"Did you mean (transfer\.model\.)?kd_loss_weight\?"):
+        parse_settings([config])
+
+
+def test_a_key_like_no_other_gets_the_way_to_the_list_of_keys():
+    with pytest.raises(ConfigError, match=r"xyzzy(.|\n)*Every key: crossmodal fit --print_config"):
+        parse_settings(["--xyzzy=1"])
+
+
+@pytest.mark.parametrize(
+    "argument, names",
+    [
+        ("--transfer.model.encoder=ltsm", "cnn dense lstm ltsm"),
+        ("--transfer.model.front_end=mffc", "lmfb mfcc mffc"),
+        ("--transfer.model.kd_loss=kl", "dist kd logit_std kl"),
+        ("--data.protocol=loso", "seq6 luna5 loso24 random"),
+        ("--data.channel=speach", "speech song both speach"),
+    ],
+)
+def test_a_mistyped_name_gets_the_list_of_names(argument, names):
+    with pytest.raises(ConfigError) as raised:
+        parse_settings([argument])
+    assert all(name in str(raised.value) for name in names.split())
+    assert argument[2:].split("=")[0] in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "argument, expected",
+    [
+        ("--data.fold=x", "data.fold"),
+        ("--transfer.model.kd_loss_weight=much", "float"),
+        ("--data.allow_speaker_leakage=maybe", "bool"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_names_the_key_and_the_kind(argument, expected):
+    with pytest.raises(ConfigError, match=expected):
+        parse_settings([argument])
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(ConfigError, match=r"gone\.yaml"):
+        parse_settings(["--config=gone.yaml"])
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("data: {root: [unclosed\n")
+    with pytest.raises(ConfigError, match=r"config"):
+        parse_settings([f"--config={path}"])
+
+
+@pytest.mark.parametrize("key", STUDENT)
+def test_the_student_is_described_once_under_transfer(key):
+    with pytest.raises(ConfigError, match=f"finetune.model.{key}"):
+        parse_settings([f"--finetune.model.{key}=1"])
+
+
+@pytest.mark.parametrize("key", ["transfer.model.teacher", "transfer.model.weights", "finetune.model.num_classes"])
+def test_what_the_run_fills_in_cannot_be_set(key):
+    with pytest.raises(ConfigError, match=key):
+        parse_settings([f"--{key}=1"])
+
+
+def test_the_students_arguments_are_those_of_the_voice_model():
+    of_the_model = set(inspect.signature(AudioClassifier).parameters) - {"num_classes"}
+    of_the_task = set(inspect.signature(FinetuneTask).parameters)
+    assert set(STUDENT) == of_the_model
+    assert of_the_model <= of_the_task
+
+
+def test_defaults_of_student_and_model_agree():
+    model, task = (inspect.signature(one).parameters for one in (AudioClassifier, FinetuneTask))
+    assert {name: model[name].default for name in STUDENT} == {name: task[name].default for name in STUDENT}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--trainer.logger", "wandb"],
+        ["--trainer.logger=wandb"],
+        ["--trainer.logger", "WandbLogger"],
+        ["--trainer.logger=lightning.pytorch.loggers.WandbLogger"],
+    ],
+    ids=" ".join,
+)
+def test_the_ways_to_ask_for_wandb(words):
+    logger = parse_settings([REAL, *words, "--trainer.logger.offline", "true"])["trainer"]["logger"]
+    assert logger["class_path"] == "lightning.pytorch.loggers.WandbLogger"
+    assert logger["init_args"] == {"offline": True}
+
+
+class TestStageConfig:
+    settings = staticmethod(
+        lambda *more: parse_settings(
+            [
+                REAL,
+                "--seed_everything=5",
+                "--data.face_features=au.csv",
+                "--data.fold=2",
+                "--trainer.gradient_clip_val=0.5",
+                "--transfer.model.encoder=cnn",
+                "--transfer.model.encoder_kwargs.dropout=0.1",
+                "--transfer.model.embedding_size=32",
+                "--transfer.model.lr=0.002",
+                "--transfer.model.weight_decay=0.01",
+                "--transfer.model.kd_loss=dist",
+                "--transfer.trainer.max_epochs=7",
+                "--transfer.trainer.gradient_clip_val=2.0",
+                "--finetune.trainer.max_epochs=4",
+                "--finetune.model.lr=0.0001",
+                *more,
+            ]
+        )
+    )
+    STUDENT_SET: ClassVar = {"encoder": "cnn", "encoder_kwargs": {"dropout": 0.1}, "embedding_size": 32}
+
+    def test_the_control_is_the_student_by_transfers_recipe_for_the_summed_epochs(self):
+        config = stage_config(self.settings(), "control")
+        assert config["model"] == self.STUDENT_SET | {"lr": 0.002, "weight_decay": 0.01}
+        assert config["trainer"]["max_epochs"] == 7 + 4
+        assert config["trainer"]["gradient_clip_val"] == 2.0
+
+    def test_finetuning_has_transfers_student_and_a_recipe_of_its_own(self):
+        config = stage_config(self.settings(), "finetune", model={"weights": "student.safetensors"})
+        assert config["model"] == self.STUDENT_SET | {"lr": 0.0001, "weights": "student.safetensors"}
+        assert config["trainer"]["max_epochs"] == 4
+        assert config["trainer"]["gradient_clip_val"] == 0.5
+
+    def test_transfer_has_all_of_its_section(self):
+        config = stage_config(self.settings(), "transfer", model={"num_classes": 8}, data={"teacher_outputs": "said"})
+        assert config["model"] == self.STUDENT_SET | {
+            "lr": 0.002,
+            "weight_decay": 0.01,
+            "kd_loss": "dist",
+            "num_classes": 8,
+        }
+        assert config["data"]["teacher_outputs"] == "said"
+
+    @pytest.mark.parametrize("stage", STAGES)
+    def test_seed_and_fold_are_shared_by_all(self, stage):
+        config = stage_config(self.settings(), stage)
+        assert config["seed_everything"] == config["data"]["seed"] == 5
+        assert config["data"]["fold"] == 2
+
+    @pytest.mark.parametrize("stage", ["control", "finetune"])
+    def test_stages_without_a_teacher_know_nothing_of_faces(self, stage):
+        assert "face_features" not in stage_config(self.settings(), stage)["data"]
+        assert stage_config(self.settings(), "teacher")["data"]["face_features"] == "au.csv"
+
+    def test_the_settings_are_left_as_they_were(self):
+        settings = self.settings()
+        before = repr(settings)
+        stage_config(settings, "control", model={"num_classes": 6}, data={"fold": 1})
+        assert repr(settings) == before
+
+
+def test_control_and_student_are_built_from_the_same_settings():
+    settings = parse_settings([REAL, "--transfer.model.encoder=dense", "--transfer.model.encoder_kwargs.num_layers=1"])
+    student = TransferTask(**stage_config(settings, "transfer")["model"])
+    control = ControlTask(**stage_config(settings, "control")["model"])
+    assert student.model.config == control.model.config
+    for name in ("lr", "weight_decay", "label_smoothing"):
+        assert student.hparams[name] == control.hparams[name]
+
+
+def test_merging_goes_section_by_section_and_changes_neither_side():
+    base = {"a": {"x": 1, "y": {"z": 2}}, "b": 3}
+    delta = {"a": {"y": {"z": 5, "w": 6}}, "b": {"c": 1}, "d": None}
+    assert merge(base, delta) == {"a": {"x": 1, "y": {"z": 5, "w": 6}}, "b": {"c": 1}, "d": None}
+    assert base == {"a": {"x": 1, "y": {"z": 2}}, "b": 3}
+    assert delta == {"a": {"y": {"z": 5, "w": 6}}, "b": {"c": 1}, "d": None}
+
+
+def test_every_key_has_an_explanation():
+    unexplained = [
+        action.dest
+        for action in build_parser()._actions
+        if action.dest.startswith(("data.", "teacher.model.", "transfer.model.", "finetune.model.")) and not action.help
+    ]
+    assert not unexplained

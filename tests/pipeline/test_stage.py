@@ -1,0 +1,163 @@
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from sklearn.metrics import balanced_accuracy_score
+
+from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule
+from crossmodal.pipeline.settings import parse_settings, stage_config
+from crossmodal.pipeline.stage import StageRun, code_version, load_result, predict
+from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
+
+
+@pytest.fixture
+def make(finished, tmp_path):
+    """Make a control stage ready; `change` are further words of the command line."""
+
+    def make(*change, stage="control", clips=None, upstream=()):
+        settings = parse_settings([*finished.args, *change])
+        if clips is None:
+            corpus = RAVDESSPairedDataModule(**settings["data"], seed=settings["seed_everything"])
+            corpus.setup()
+            clips = [clip.clip for clip in corpus.clips]
+        config = stage_config(settings, stage, model={"num_classes": 8})
+        return StageRun(stage, config, clips, tmp_path / stage, list(upstream))
+
+    return make
+
+
+def test_the_key_is_the_same_for_the_same_work(make, finished):
+    assert make().key == make().key == load_result("control", finished.folder / "control", True).key
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["--trainer.logger=true", "--trainer.enable_model_summary=true", "--trainer.log_every_n_steps=1", "--name=other"],
+)
+def test_how_a_run_is_shown_is_not_in_its_key(make, change):
+    assert make(change).key == make().key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "--transfer.model.lr=1e-4",
+        "--transfer.model.encoder=cnn --transfer.model.encoder_kwargs=null",
+        "--transfer.model.encoder_kwargs.hidden_size=17",
+        "--finetune.trainer.max_epochs=9",
+        "--trainer.gradient_clip_val=0.1",
+        "--data.batch_size=16",
+        "--data.fold=1",
+        "--seed_everything=1",
+    ],
+)
+def test_what_changes_the_result_changes_the_key(make, change):
+    assert make(*change.split()).key != make().key
+
+
+@pytest.mark.parametrize(
+    "change", ["--transfer.model.kd_loss_weight=1", "--teacher.model.lr=1", "--finetune.model.lr=1"]
+)
+def test_the_control_does_not_depend_on_the_teaching(make, change):
+    assert make(change).key == make().key
+
+
+def test_the_key_depends_on_what_the_stage_stands_on(make):
+    assert make(stage="finetune", upstream=["one"]).key != make(stage="finetune", upstream=["other"]).key
+
+
+def test_the_key_depends_on_the_clips(make, finished):
+    with (finished.folder / "control" / "predictions.csv").open(newline="") as file:
+        held_out = [row["clip"] for row in csv.DictReader(file)]
+    all_clips = [clip.clip for split in make().datamodule.split.values() for clip in split]
+    assert make(clips=all_clips).key == make().key
+    assert make(clips=[clip for clip in all_clips if clip != held_out[0]]).key != make().key
+
+
+def test_the_key_depends_on_the_sound_itself(make, finished, tiny_ravdess, tmp_path):
+    root = tmp_path / "louder"
+    shutil.copytree(tiny_ravdess, root)
+    assert make(f"--data.root={root}").key == make().key  # the same files elsewhere
+    first, second, *_ = sorted((root / "Actor_03").iterdir())
+    shutil.copy(second, first)
+    assert make(f"--data.root={root}").key != make().key
+
+
+def test_the_key_depends_on_the_code(make, monkeypatch):
+    before = make().key
+    monkeypatch.setattr("crossmodal.pipeline.stage.code_version", lambda: "another")
+    assert len(code_version()) == 16
+    assert make().key != before
+
+
+def test_a_stage_leaves_its_whole_configuration(finished):
+    config = yaml.safe_load((finished.folder / "finetune" / "config.yaml").read_text())
+    assert config["trainer"]["max_epochs"] == 2
+    assert config["data"]["protocol"] == "loso24"
+    task = FinetuneTask(**config["model"] | {"weights": None})
+    assert task.model.config["encoder_kwargs"] == {"hidden_size": 16}
+
+
+@pytest.mark.parametrize(
+    "stage, task", [("control", ControlTask), ("transfer", TransferTask), ("finetune", FinetuneTask)]
+)
+def test_a_stages_best_checkpoint_loads_alone(finished, stage, task):
+    path = finished.folder / stage / "checkpoints" / "best.ckpt"
+    loaded = task.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    assert loaded.hparams["encoder"] == "dense"
+    checkpoint = torch.load(path, weights_only=True)
+    assert checkpoint["epoch"] == finished.summary["stages"][stage]["best_epoch"]
+    assert any("History" in name for name in checkpoint["callbacks"])
+
+
+def test_a_result_read_from_its_folder(finished):
+    result = load_result("transfer", finished.folder / "transfer", reused=True)
+    numbers = finished.summary["stages"]["transfer"]
+    assert (result.stage, result.reused, result.epochs) == ("transfer", True, 3)
+    assert result.metrics["test"]["uar"] == numbers["test_uar"]
+    assert result.seconds == numbers["seconds"]
+    assert result.best_epoch == numbers["best_epoch"]
+    assert result.model.name == "model.safetensors"
+    test = result.predictions.of("test")
+    guessed = test.probabilities.argmax(axis=1)
+    assert numbers["test_uar"] == pytest.approx(balanced_accuracy_score(test.targets, guessed))
+
+
+def test_predictions_are_the_models_probabilities_clip_by_clip(finished, tiny_ravdess):
+    datamodule = RAVDESSAudioDataModule(
+        str(tiny_ravdess), protocol="loso24", fold=2, batch_size=5, cache=str(finished.cache)
+    )
+    datamodule.setup()
+    task = FinetuneTask(encoder="dense", encoder_kwargs={"hidden_size": 8}).train()
+    predictions = predict(task, datamodule, torch.device("cpu"))
+    assert predictions.splits == ["val"] * 16 + ["test"] * 16
+    assert set(predictions.of("val").actors) == {"04"}
+    assert set(predictions.of("test").actors) == {"03"}
+    assert [datamodule.labels[target] for target in predictions.targets] == [
+        clip.label for split in ("val", "test") for clip in datamodule.split[split]
+    ]
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1)
+    batch = next(
+        iter(datamodule.loader([clip for clip in datamodule.split["test"] if clip.clip == predictions.clips[20]]))
+    )
+    with torch.no_grad():
+        alone = task.eval()(batch["waveform"], batch["waveform_length"]).softmax(dim=1)
+    np.testing.assert_allclose(predictions.probabilities[20], alone[0], atol=1e-5)
+
+
+def test_nothing_is_in_the_store_that_is_not_whole(make, store, monkeypatch):
+    run = make("--transfer.model.lr=1e-4", "--finetune.trainer.max_epochs=1", "--transfer.trainer.max_epochs=1")
+    stages = store / "cache" / "stages"
+    before = sorted(stages.iterdir())
+
+    def fail(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space left"):
+        patch.setattr("crossmodal.pipeline.stage.shutil.copytree", fail)
+        run.run(stages, [])
+    assert not run.is_stored(stages)
+    assert sorted(stages.iterdir()) == before

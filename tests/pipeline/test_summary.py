@@ -1,0 +1,106 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from crossmodal.pipeline.stage import StageResult
+from crossmodal.pipeline.summary import summarize
+from crossmodal.studies.predictions import Predictions
+from crossmodal.studies.statistics import describe
+
+LABELS = ("calm", "sad")
+SETTINGS = {"name": "tiny", "seed_everything": 3}
+CLIPS = {"train": ["03", "03", "04"], "val": ["02"] * 4, "test": ["01"] * 4 + ["05"] * 4}
+
+
+def corpus(protocol="seq6", **kwargs):
+    settings = {
+        "protocol": protocol,
+        "fold": 1,
+        "channel": "speech",
+        "label_set": "speech8",
+        "labels": LABELS,
+        "is_synthetic": False,
+        "corpus_folder": "ravdess",
+        "face_features": None,
+        "face_embeddings": None,
+        "set_aside": ["one"],
+        "split": {split: [SimpleNamespace(actor=actor) for actor in actors] for split, actors in CLIPS.items()},
+    }
+    return SimpleNamespace(**settings | kwargs)
+
+
+def result(folder, stage, wrong):
+    """A stage that took so many of the four clips of each test actor for the other emotion, and knew the rest."""
+    actors = CLIPS["val"] + CLIPS["test"]
+    targets = np.array([0, 0, 1, 1] * 3)
+    guesses = targets.copy()
+    for actor, number in wrong.items():
+        rows = [row for row, name in enumerate(actors) if name == actor][:number]
+        guesses[rows] = 1 - guesses[rows]
+    predictions = Predictions(
+        LABELS,
+        [f"clip-{row}" for row in range(12)],
+        actors,
+        ["val"] * 4 + ["test"] * 8,
+        targets,
+        np.eye(2)[guesses] * 0.8 + 0.1,
+    )
+    (folder / stage).mkdir()
+    predictions.write_csv(folder / stage / "predictions.csv")
+    metrics = {split: describe(predictions.of(split)) for split in ("val", "test")}
+    return StageResult(stage, folder / stage, "key", metrics, 1.5, 4, 2, False)
+
+
+def test_the_gain_by_hand(tmp_path):
+    # The student misses 1 of 4 sad-or-calm clips of actor 01, the control 2; both of the control's are calm, as is the
+    # student's. Calm recall is 3/4 against 2/4, sad recall 1 for both: UAR 0.875 against 0.75, a gain of 12.5 points.
+    results = {
+        "control": result(tmp_path, "control", {"01": 2}),
+        "finetune": result(tmp_path, "finetune", {"01": 1}),
+    }
+    summary = summarize(SETTINGS, corpus(), results)
+    assert summary["stages"]["finetune"]["test_uar"] == pytest.approx(0.875)
+    assert summary["stages"]["control"]["test_uar"] == pytest.approx(0.75)
+    assert summary["gain"]["uar_pp"] == 12.5
+    # Drawn with replacement from two actors: 01 twice (a gain of 25 points), once (12.5), or never (0).
+    assert summary["gain"]["ci95_pp"] == [0.0, 25.0]
+
+
+def test_a_loss_is_a_negative_gain(tmp_path):
+    results = {
+        "control": result(tmp_path, "control", {}),
+        "finetune": result(tmp_path, "finetune", {"01": 1, "05": 1}),
+    }
+    assert summarize(SETTINGS, corpus(), results)["gain"]["uar_pp"] == -25.0
+
+
+@pytest.mark.parametrize("stage", ["control", "finetune", "transfer"])
+def test_there_is_no_gain_without_a_student_and_its_control(tmp_path, stage):
+    results = {"teacher": result(tmp_path, "teacher", {}), stage: result(tmp_path, stage, {})}
+    assert "gain" not in summarize(SETTINGS, corpus(), results)
+
+
+def test_numbers_stand_beside_what_they_were_measured_on(tmp_path):
+    summary = summarize(SETTINGS, corpus(), {"teacher": result(tmp_path, "teacher", {"02": 1})})
+    assert summary["corpus"] == {
+        "kind": "ravdess",
+        "root": "ravdess",
+        "clips": {"train": 3, "val": 4, "test": 8},
+        "actors": {"train": ["03", "04"], "val": ["02"], "test": ["01", "05"]},
+        "faces": "pixels",
+        "set_aside": 1,
+    }
+    assert (summary["seed"], summary["fold"], summary["labels"], summary["name"]) == (3, 1, ["calm", "sad"], "tiny")
+    stage = summary["stages"]["teacher"]
+    assert (stage["val_uar"], stage["val_war"], stage["test_uar"]) == (0.75, 0.75, 1.0)
+    assert (stage["seconds"], stage["epochs"], stage["best_epoch"], stage["reused"]) == (1.5, 4, 2, False)
+
+
+def test_the_synthetic_corpus_and_speaker_dependence_are_said(tmp_path):
+    results = {"teacher": result(tmp_path, "teacher", {})}
+    plain = summarize(SETTINGS, corpus(), results)
+    marked = summarize(SETTINGS, corpus("random", is_synthetic=True, face_features="au.csv"), results)
+    assert (plain["corpus"]["kind"], plain["speaker_dependent"]) == ("ravdess", False)
+    assert (marked["corpus"]["kind"], marked["speaker_dependent"]) == ("synthetic", True)
+    assert marked["corpus"]["faces"] == "au.csv"

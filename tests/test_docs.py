@@ -1,0 +1,179 @@
+"""README and docs say what the code does: commands, keys, configs, links, examples."""
+
+import argparse
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from crossmodal.main import COMMANDS
+from crossmodal.pipeline.settings import build_parser, parse_settings
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [README, *DOCS]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+RUN = "python -m pip install -e . && python -m crossmodal fit"
+TEST = "python -m pip install -e '.[test]' && python -m pytest"
+
+_LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
+_KEY = re.compile(r"(?<![\w-])--([a-z][\w.]*)")
+
+
+def load_generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate_reference", ROOT / "docs" / "generate_reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return load_generator()
+
+
+@pytest.fixture(scope="module")
+def fit_keys():
+    return {option.lstrip("-") for action in build_parser()._actions for option in action.option_strings}
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def command_lines(page):
+    """The lines of a page's shell examples that run crossmodal, split into words."""
+    for block in blocks(page, "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in line.split("&&"):
+                words = shlex.split(part.partition(">")[0], comments=True)
+                if words[:3] == ["python", "-m", "crossmodal"]:
+                    words = words[2:]
+                if words[:1] == ["crossmodal"]:
+                    yield words[1:]
+
+
+def slugs(page):
+    """The anchors of a page's headings, as the site makes them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        yield re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
+
+
+def squeezed(text):
+    return " ".join(text.split())  # Python's versions break the lines of a usage differently
+
+
+def test_readme_opens_with_the_two_commands():
+    first, second = blocks(README, "bash")[:2]
+    assert (first.strip(), second.strip()) == (RUN, TEST)
+    assert RUN in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_on_the_commands_page_is_current(generator, command):
+    shown = generator.helps_on_page(generator.COMMANDS_PAGE.read_text(encoding="utf-8"))
+    assert squeezed(shown.get(command, "")) == squeezed(generator.help_text(command)), (
+        "run: python docs/generate_reference.py"
+    )
+
+
+def test_configuration_page_is_current(generator):
+    assert generator.CONFIGURATION_PAGE.read_text(encoding="utf-8") == generator.configuration_page(), (
+        "run: python docs/generate_reference.py"
+    )
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=name)
+def test_every_config_is_named_in_the_docs(config):
+    assert any(name(config) in page.read_text(encoding="utf-8") for page in DOCS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_key_exists(page, fit_keys, generator):
+    helped = set(_KEY.findall("".join(generator.help_text(command) for command in COMMANDS)))
+    helped |= {"help", "version"}
+    foreign = ("ruff ", "python -m mkdocs ")
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if not line.startswith(foreign)]
+    mentioned = {key.rstrip(".") for line in lines for key in _KEY.findall(line)}
+    assert mentioned <= fit_keys | helped
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_example_command_line_is_accepted(page, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for words in command_lines(page):
+        command = next(name for name in COMMANDS if words[: len(name.split())] == name.split())
+        args = words[len(command.split()) :]
+        if command == "fit":
+            parse_settings(args)
+        elif COMMANDS[command].add_arguments:
+            parser = argparse.ArgumentParser(exit_on_error=False)
+            COMMANDS[command].add_arguments(parser)
+            parser.parse_args(args)
+
+
+def test_example_command_lines_are_found():
+    assert ["fit"] in list(command_lines(README))
+    assert sum(len(list(command_lines(page))) for page in PAGES) > 15
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_python_examples_compile(page):
+    for block in blocks(page, "python"):
+        compile(block, name(page), "exec")
+
+
+def test_yaml_example_is_accepted(tmp_path):
+    (example,) = blocks(ROOT / "docs" / "reference" / "configuration.md", "yaml")
+    (tmp_path / "example.yaml").write_text(example, encoding="utf-8")
+    assert parse_settings(["--config", str(tmp_path / "example.yaml")])["data"]["fold"] == 1
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=name)
+def test_links_and_images_resolve(page):
+    for target, anchor in _LINK.findall(page.read_text(encoding="utf-8")):
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), f"{target} is not there"
+        assert not anchor or anchor in slugs(path), f"{target} has no heading #{anchor}"
+
+
+def test_the_navigation_holds_every_page():
+    def pages(entry):
+        if isinstance(entry, str):
+            return [entry]
+        return [page for part in (entry.values() if isinstance(entry, dict) else entry) for page in pages(part)]
+
+    nav = re.search(r"^nav:\n(?:[ -].*\n)+", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(pages(yaml.safe_load(nav[0])["nav"])) == sorted(str(p.relative_to(ROOT / "docs")) for p in DOCS)
+
+
+def test_contributing_names_files_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:crossmodal|docs|tests|configs)/[\w/.]+\.\w+)`", text))
+    assert paths
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.slow
+def test_the_site_builds(tmp_path):
+    for package in ("mkdocs", "material", "mkdocstrings"):
+        pytest.importorskip(package, reason="the site is built with the extra `dev`")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
