@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import HealthCheck, settings
 
 from crossmodal.datasets.ravdess import FACE_BOX, MP4_SOUND_DELAY
 
 SAMPLE_RATE = 48_000
 FRAME_RATE = Fraction(30_000, 1001)
 NUM_FEATURES = 6
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("crossmodal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("crossmodal")
 
 
 @pytest.fixture(scope="session", autouse=True)

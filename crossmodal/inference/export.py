@@ -107,6 +107,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ModelFolderError(f"{path} is damaged: {error}") from error
     if lacking:
         raise ModelFolderError(f"{path} does not say {', '.join(lacking)}: it is not the config of a crossmodal model.")
+    if not isinstance(config["format"], int) or not isinstance(config["labels"], list):
+        raise ModelFolderError(f"{path} is damaged: its format must be a number and its labels a list.")
     if config["format"] > FORMAT:
         raise ModelFolderError(f"{path} was written by a newer crossmodal: pip install --upgrade crossmodal.")
     return config

@@ -25,7 +25,7 @@ _REMEMBERED = ("channel", "label_set", "protocol", "fold")
 def test_command(args: Sequence[str]) -> int:
     """`crossmodal test`."""
     parser = ArgumentParser(prog="crossmodal test")
-    parser.add_argument("--model", type=str, required=True)
+    parser.add_argument("--model", type=str)
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_class_arguments(
         RAVDESSAudioDataModule, "data", skip={"face_features", "face_embeddings", "teacher_outputs"}

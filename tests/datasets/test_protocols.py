@@ -134,7 +134,8 @@ def test_speech6_drops_actor_18_and_the_classes_that_are_not_sung():
 
 
 def test_label_sets_are_ravdess_classes_in_their_order():
-    assert LABEL_SETS == {"speech8": EIGHT, "both8": EIGHT, "song6": EIGHT[:6], "speech6": EIGHT[:6]}
+    expected = {"speech8": EIGHT, "both8": EIGHT, "song6": EIGHT[:6], "speech6": EIGHT[:6]}
+    assert expected == LABEL_SETS
 
 
 @pytest.mark.parametrize(("channel", "label_set"), [("speech", "speech8"), ("song", "song6"), ("both", "both8")])

@@ -60,7 +60,7 @@ def test_any_other_string_raises_value_error_and_nothing_else(name):
     if RAVDESS_NAME.fullmatch(Path(name).stem):
         assert "-".join(parse_name(name)) == Path(name).stem
     else:
-        with pytest.raises(ValueError, match="^not a RAVDESS name: "):
+        with pytest.raises(ValueError, match=r"^not a RAVDESS name: "):
             parse_name(name)
 
 

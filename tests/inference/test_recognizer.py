@@ -55,8 +55,8 @@ def test_channels_are_averaged(recognizer, wav):
 
 
 def test_it_hears_more_than_one_thing(recognizer, tiny_ravdess):
-    heard = [recognizer(path).probabilities["happy"] for path in sorted(tiny_ravdess.rglob("*.wav"))[:16:2]]
-    assert np.ptp(heard) > 0.01
+    heard = [list(recognizer(path).probabilities.values()) for path in sorted(tiny_ravdess.rglob("*.wav"))[:16:2]]
+    assert np.ptp(heard, axis=0).max() > 0.1
 
 
 def test_the_sound_of_a_video_is_heard(recognizer, tiny_videos):
@@ -71,7 +71,7 @@ def test_silence_has_finite_probabilities(recognizer, size):
     assert sum(heard.probabilities.values()) == pytest.approx(1)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(hnp.arrays(np.float32, st.integers(1, 4000), elements=st.floats(-1, 1, width=32)))
 def test_any_sound_has_probabilities_that_sum_to_one(recognizer, samples):
     probabilities = np.array(list(recognizer(samples).probabilities.values()))

@@ -1,0 +1,99 @@
+import csv
+import json
+
+import pytest
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
+from crossmodal.pipeline import fit
+from crossmodal.pipeline.loggers import create_loggers, log_summary
+from crossmodal.pipeline.settings import parse_settings
+
+SUMMARY = {
+    "stages": {"control": {"val_uar": 0.5, "test_uar": 0.25, "test_uar_ci95": (0.1, 0.4), "seconds": 3.0}},
+    "gain": {"uar_pp": 1.5},
+}
+
+
+def metrics(path):
+    """Every number of a CSVLogger's file by name, the last one counts."""
+    with path.open(newline="") as file:
+        return {name: value for row in csv.DictReader(file) for name, value in row.items() if value != ""}
+
+
+@pytest.mark.parametrize("wanted", [None, False])
+def test_no_logger_unless_asked_for(tmp_path, wanted):
+    assert create_loggers(wanted, tmp_path, {"name": "fit"}) == []
+
+
+def test_true_is_a_csv_file_in_the_runs_folder(tmp_path):
+    (logger,) = create_loggers(True, tmp_path, {"name": "fit", "data": {"fold": 2}})
+    assert isinstance(logger, CSVLogger)
+    log_summary([logger], SUMMARY)
+    (path,) = tmp_path.rglob("metrics.csv")
+    numbers = metrics(path)
+    assert {name: float(numbers[name]) for name in ("control/val_uar", "control/test_uar", "gain/uar_pp")} == {
+        "control/val_uar": 0.5,
+        "control/test_uar": 0.25,
+        "gain/uar_pp": 1.5,
+    }
+    assert "control/seconds" not in numbers
+    assert "fold: 2" in path.with_name("hparams.yaml").read_text()
+
+
+def test_a_class_path_with_arguments(tmp_path):
+    wanted = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(tmp_path / "there")}}
+    (logger,) = create_loggers(wanted, tmp_path / "here", {"name": "fit"})
+    assert isinstance(logger, CSVLogger)
+    assert logger.root_dir.startswith(str(tmp_path / "there"))
+
+
+def test_several_loggers_at_once(tmp_path):
+    path = "lightning.pytorch.loggers.CSVLogger"
+    wanted = [path, {"class_path": path, "init_args": {"name": "other"}}]
+    first, second = create_loggers(wanted, tmp_path, {"name": "fit"})
+    assert first.log_dir != second.log_dir
+
+
+def test_wandb_is_told_the_runs_name_and_folder(tmp_path, monkeypatch):
+    made = {}
+
+    def remember(self, **kwargs):
+        made.update(kwargs)
+
+    monkeypatch.setattr(WandbLogger, "__init__", remember)
+    monkeypatch.setattr(WandbLogger, "log_hyperparams", lambda self, settings: made.update(settings=settings))
+    settings = parse_settings(["--data.root=ravdess", "--name=tiny", "--trainer.logger", "wandb"])
+    create_loggers(settings["trainer"]["logger"], tmp_path, settings)
+    assert (made["project"], made["name"], made["save_dir"]) == ("crossmodal", "tiny", str(tmp_path))
+    assert made["settings"] == settings
+
+
+def test_a_csv_logger_of_a_run_holds_all_its_stages(decoded, tiny_args):
+    fit(tiny_args(decoded, "--stages=teacher,control", "--trainer.logger=lightning.pytorch.loggers.CSVLogger"))
+    paths = [path for path in (decoded / "runs" / "fit").rglob("metrics.csv") if "lightning_logs" in path.parts]
+    assert len(paths) == 1
+    numbers = metrics(paths[0])
+    for name in ("teacher/val_uar", "teacher/train_loss", "control/val_uar", "control/train_loss", "control/test_uar"):
+        assert name in numbers
+
+
+def test_an_offline_wandb_run_holds_all_its_stages(decoded, tiny_args):
+    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.sdk.internal.datastore import DataStore
+
+    summary = fit(
+        tiny_args(decoded, "--stages=teacher,control", "--trainer.logger=wandb", "--trainer.logger.offline=true")
+    )
+    (path,) = decoded.rglob("*.wandb")  # one run for both stages
+    store = DataStore()
+    store.open_for_scan(str(path))
+    logged = {}
+    while data := store.scan_data():
+        record = Record()
+        record.ParseFromString(data)
+        for item in record.history.item:
+            logged.setdefault(item.key or "/".join(item.nested_key), []).append(json.loads(item.value_json))
+    assert len(logged["teacher/val_uar"]) >= 3  # an epoch each
+    assert len(logged["control/val_uar"]) >= 5
+    assert logged["control/test_uar"] == [pytest.approx(summary["stages"]["control"]["test_uar"])]
+    assert {"teacher/train_loss", "control/train_uar"} <= logged.keys()

@@ -1,0 +1,148 @@
+"""The rules of the house: who may import whom, how long a file may be, and that every config is one."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import crossmodal
+from crossmodal.datasets import protocols, ravdess
+from crossmodal.losses import factory as losses
+from crossmodal.models import factory as models
+from crossmodal.models import pooling
+from crossmodal.pipeline.settings import STAGES, parse_settings
+
+PACKAGE = Path(crossmodal.__file__).parent
+REPOSITORY = PACKAGE.parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml")) + sorted((PACKAGE / "pipeline").glob("*.yaml"))
+
+GROUND = {"media", "errors", "progress", "storage"}
+TOP = {"main", "pipeline", "studies"}
+# Beside the ground and itself, which rooms a room may import; the top may import all.
+MAY_IMPORT = {
+    "datasets": set(),
+    "transforms": set(),
+    "losses": set(),
+    "models": {"transforms"},
+    "datamodules": {"datasets", "transforms"},
+    "tasks": {"models", "transforms", "losses"},
+    "inference": {"models", "transforms"},
+    "media": set(),
+    "errors": set(),
+    "progress": set(),
+    "storage": set(),
+}
+WITHOUT_LIGHTNING = {"datasets", "transforms", "models", "losses", "inference", *GROUND}
+LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric", "wandb"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, ...]]:
+    """What a file imports, wherever in it, as parts: ('crossmodal', 'models', 'AudioClassifier')."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (tuple(name.name.split(".")) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides where it goes"
+            yield from ((*node.module.split("."), name.name) for name in node.names)
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """The rooms that a file imports; what stands in the package itself (its version) is no room."""
+    ours = {parts[1] for parts in imports(path) if parts[0] == "crossmodal" and len(parts) > 1}
+    return {name for name in ours if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file()}
+
+
+def test_every_room_has_its_place():
+    rooms = {room(path) for path in FILES} - {"__init__", "__main__"}
+    assert rooms == TOP | MAY_IMPORT.keys()
+
+
+def test_the_reader_of_imports_sees_every_kind(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text(
+        "import crossmodal.tasks\nfrom crossmodal import media\nfrom crossmodal.models.cnn import CNNEncoder\n"
+        "def f():\n    from crossmodal.datasets import Clip\n    from crossmodal import __version__\n"
+    )
+    assert rooms_imported(path) == {"tasks", "media", "models", "datasets"}
+
+
+@pytest.mark.parametrize("name", sorted(MAY_IMPORT))
+def test_a_room_imports_only_what_lies_below_it(name):
+    allowed = MAY_IMPORT[name] | GROUND | {name}
+    above = {
+        str(path.relative_to(REPOSITORY)): beyond
+        for path in FILES
+        if room(path) == name and (beyond := rooms_imported(path) - allowed)
+    }
+    assert above == {}
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_LIGHTNING))
+def test_what_is_usable_from_any_loop_knows_neither_lightning_nor_wandb(name):
+    knowing = {path.name for path in FILES if room(path) == name for parts in imports(path) if parts[0] in LIGHTNING}
+    assert knowing == set()
+
+
+def test_the_top_is_imported_by_nobody_below():
+    for path in FILES:
+        if room(path) not in TOP | {"__init__", "__main__"}:
+            assert not rooms_imported(path) & TOP, path
+
+
+def test_there_is_no_drawer_for_everything():
+    names = {part.removesuffix(".py") for path in FILES for part in path.relative_to(PACKAGE).parts}
+    assert not names & {"utils", "util", "common", "core", "helpers", "helper", "misc", "tools"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_can_be_read_in_one_go(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_config_is_one(path):
+    settings = parse_settings(["--config", str(path)])
+    assert settings["stages"].split(",") == list(STAGES)
+    assert len(path.read_text().splitlines()) <= 30, "a config is a short delta"
+
+
+def test_there_are_configs():
+    assert {path.name for path in CONFIGS} >= {"defaults.yaml", "synthetic.yaml", "ravdess_action_units.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("literal", "table"),
+    [
+        (models.FrontEndName, models._FRONT_ENDS),
+        (models.AudioEncoderName, models._AUDIO_ENCODERS),
+        (pooling.PoolingName, pooling._POOLINGS),
+        (losses.KDLossName, losses._KD_LOSSES),
+        (losses.AlignLossName, losses._ALIGN_LOSSES),
+        (protocols.Protocol, protocols.PROTOCOLS),
+        (protocols.LabelSet, protocols.LABEL_SETS),
+        (protocols.Split, protocols.SPLITS),
+        (ravdess.Channel, protocols.LABEL_SET_OF_CHANNEL),
+    ],
+    ids=str,
+)
+def test_a_literal_and_its_table_hold_the_same_names(literal, table):
+    assert set(get_args(literal)) == set(table)
+
+
+def test_the_words_of_the_package_are_the_words_of_ravdess():
+    assert set(get_args(ravdess.Channel)) == {*ravdess.CHANNELS.values(), "both"}
+    assert tuple(ravdess.EMOTIONS.values()) == protocols.LABEL_SETS["speech8"]
+
+
+def test_the_files_name_no_machine():
+    somewhere = re.compile(r"/(home|Users|work|mnt|root)/\w")
+    text = {path: path.read_text(encoding="utf-8") for path in [*FILES, *CONFIGS]}
+    assert [str(path) for path, content in text.items() if somewhere.search(content)] == []

@@ -1,0 +1,173 @@
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossmodal import storage
+from crossmodal.storage import FileHashes, atomic_path, cache_dir, content_key, hash_file, read_json, write_json
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("storage")
+
+
+@given(JSON, JSON)
+def test_two_values_have_one_key_where_their_json_is_one(one, other):
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (content_key(value=one) == content_key(value=other)) == same
+
+
+def test_a_key_does_not_depend_on_the_order_of_its_parts_or_the_process():
+    assert content_key(a=1, b={"x": 1, "y": 2}) == content_key(b={"y": 2, "x": 1}, a=1)
+    assert content_key(a=1) != content_key(b=1)
+    assert content_key() == hashlib.sha256(b"{}").hexdigest()[:32]
+
+
+def test_a_path_may_be_part_of_a_key():
+    assert content_key(path=Path("a")) == content_key(path="a") != content_key(path=Path("b"))
+
+
+@given(JSON)
+def test_json_is_read_back(folder, value):
+    write_json(folder / "deeper" / "value.json", value)
+    assert read_json(folder / "deeper" / "value.json") == value
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+def test_damaged_json_is_none(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    assert read_json(tmp_path / "a.json") is None
+    assert read_json(tmp_path / "gone.json") is None
+
+
+def test_json_keeps_letters_as_people_write_them(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "Zoë"})
+    assert "Zoë" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_a_file_is_there_when_the_block_ends_and_not_before(tmp_path):
+    path = tmp_path / "deeper" / "a.bin"
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert not path.exists()
+        assert (temporary.parent, temporary.suffix) == (path.parent, ".bin")
+    assert path.read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+
+    def fail_in_the_middle():
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"half")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        fail_in_the_middle()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
+    write_json(tmp_path / "a.json", 1)
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"no json": object()})
+    assert read_json(tmp_path / "a.json") == 1
+
+
+def test_two_writers_of_one_path_both_succeed(tmp_path):
+    path = tmp_path / "a.bin"
+    with atomic_path(path) as one, atomic_path(path) as other:
+        assert one != other
+        one.write_bytes(b"one")
+        other.write_bytes(b"other")
+    assert path.read_bytes() == b"one"  # the outer block ends last
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    with atomic_path(tmp_path / "a") as temporary:
+        temporary.write_bytes(b"")
+    (tmp_path / "b").touch()
+    mode = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "ab"]
+    assert mode[0] == mode[1]
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 21) + 5])
+def test_a_files_hash_is_that_of_its_content(tmp_path, size):
+    content = bytes(range(256)) * (size // 256 + 1)
+    (tmp_path / "a").write_bytes(content[:size])
+    assert hash_file(tmp_path / "a") == hashlib.sha256(content[:size]).hexdigest()
+
+
+def test_an_unchanged_file_is_read_once_even_by_the_next_run(tmp_path, monkeypatch):
+    path, memory = tmp_path / "a", tmp_path / "hashes.json"
+    path.write_bytes(b"one")
+    hashes = FileHashes(memory)
+    digest = hashes[path]
+    hashes.save()
+    read = []
+    monkeypatch.setattr(storage, "hash_file", lambda path: read.append(path) or hash_file(path))
+    again = FileHashes(memory)
+    assert again[path] == again[path] == digest == hashlib.sha256(b"one").hexdigest()
+    assert read == []
+    path.write_bytes(b"three")
+    assert again[path] == hashlib.sha256(b"three").hexdigest()
+    assert read == [path]
+
+
+def test_a_file_of_the_same_size_is_read_again_when_its_time_changes(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    hashes = FileHashes(tmp_path / "hashes.json")
+    assert hashes[path] == hashlib.sha256(b"one").hexdigest()
+    path.write_bytes(b"two")
+    os.utime(path, (1, 1))
+    assert hashes[path] == hashlib.sha256(b"two").hexdigest()
+
+
+def test_what_another_process_remembered_meanwhile_stays(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    memory = tmp_path / "hashes.json"
+    one, other = FileHashes(memory), FileHashes(memory)
+    _ = one[tmp_path / "a"], other[tmp_path / "b"]
+    one.save()
+    other.save()
+    assert {Path(name).name for name in read_json(memory)} == {"a", "b"}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", '{"x": 3}'])
+def test_a_damaged_memory_is_no_reason_to_stop(tmp_path, content):
+    (tmp_path / "a").write_bytes(b"one")
+    memory = tmp_path / "hashes.json"
+    memory.write_text(content)
+    hashes = FileHashes(memory)
+    assert hashes[tmp_path / "a"] == hashlib.sha256(b"one").hexdigest()
+    hashes.save()
+    assert FileHashes(memory)[tmp_path / "a"] == hashlib.sha256(b"one").hexdigest()
+
+
+def test_where_the_cache_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("CROSSMODAL_CACHE", "~/somewhere")
+    assert cache_dir() == Path.home() / "somewhere"
+    monkeypatch.delenv("CROSSMODAL_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_dir() == tmp_path / "crossmodal"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_dir() == Path.home() / ".cache" / "crossmodal"
