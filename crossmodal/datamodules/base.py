@@ -165,9 +165,7 @@ class RAVDESSDataModule(LightningDataModule):
     def prepare_data(self) -> None:
         """Make what is missing: the synthetic corpus where no root is given, and the arrays in the cache."""
         if not self.root:
-            rank_zero_info(
-                "No --data.root given: using the built-in synthetic corpus (it is no evidence about people)."
-            )
+            rank_zero_info("No root given: using the built-in synthetic corpus (it is no evidence about people).")
             synthesize(self.corpus_folder, actors=SYNTHETIC_ACTORS, channel=self.channel)
         self._prepare()
 

@@ -110,5 +110,5 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config["format"], int) or not isinstance(config["labels"], list):
         raise ModelFolderError(f"{path} is damaged: its format must be a number and its labels a list.")
     if config["format"] > FORMAT:
-        raise ModelFolderError(f"{path} was written by a newer crossmodal: pip install --upgrade crossmodal.")
+        raise ModelFolderError(f"{path} was written by a newer crossmodal than this one: install that, or a later one.")
     return config

@@ -30,7 +30,7 @@ def create_kd_loss(name: KDLossName, **kwargs: Any) -> nn.Module:
     """Make a loss between student and teacher logits by its name.
 
     Args:
-        name: One of :func:`list_kd_losses`.
+        name: One of `list_kd_losses`.
         **kwargs: Arguments of its class; every one takes a ``temperature``.
 
     Returns:
@@ -55,7 +55,7 @@ def create_align_loss(name: AlignLossName, num_features: int) -> nn.Module:
     """Make a loss between student and teacher embeddings by its name.
 
     Args:
-        name: One of :func:`list_align_losses`.
+        name: One of `list_align_losses`.
         num_features: Width of the embeddings.
 
     Returns:

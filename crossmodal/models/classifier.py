@@ -109,7 +109,7 @@ class AudioClassifier(nn.Module):
         return self.front_end(waveform, waveform_length), self.front_end.num_audio_frames(waveform_length)
 
     def embed(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
-        """Compute embeddings of shape (B, embedding_size); arguments as in :meth:`extract_features`."""
+        """Compute embeddings of shape (B, embedding_size); arguments as in `extract_features`."""
         features, length = self.extract_features(waveform, waveform_length)
         return self.projection(self.encoder(self.normalization(features), length))
 
@@ -118,7 +118,7 @@ class AudioClassifier(nn.Module):
         return self.head(embedding)
 
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
-        """Compute logits of shape (B, num_classes); arguments as in :meth:`extract_features`."""
+        """Compute logits of shape (B, num_classes); arguments as in `extract_features`."""
         return self.classify(self.embed(waveform, waveform_length))
 
 

@@ -51,7 +51,7 @@ class CNNEncoder(AudioEncoder):
         self.out_features = self.pooling.out_features
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Encode a batch; shapes as for :class:`AudioEncoder`."""
+        """Encode a batch; shapes as for `AudioEncoder`."""
         plane = _zero_padding(features[:, None], length)
         for block in self.blocks:
             plane, length = block(plane, length)

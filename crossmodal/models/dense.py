@@ -44,5 +44,5 @@ class DenseEncoder(AudioEncoder):
         self.out_features = sizes[-1]
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Encode a batch; shapes as for :class:`AudioEncoder`."""
+        """Encode a batch; shapes as for `AudioEncoder`."""
         return self.layers(self.pooling(features, length))

@@ -8,7 +8,7 @@ class AudioEncoder(nn.Module):
 
     A clip's vector must not depend on what else is in the batch, nor on how far the batch pads it (in evaluation mode;
     in training, batch normalization sees the whole batch). A new encoder is a subclass with ``forward`` in a file of
-    its own, and a line in :mod:`crossmodal.models.factory`.
+    its own, and a line in `crossmodal.models.factory`.
 
     Attributes:
         out_features: Width of the vector.

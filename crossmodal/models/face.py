@@ -26,7 +26,7 @@ class FaceEncoder(nn.Module):
         pooling: How video frames become one vector.
         dropout: Share of activations dropped after the layer.
         freeze_backbone: Whether the backbone is a fixed function; if not, it is trained along.
-        backbone_kwargs: Further arguments of :class:`FaceBackbone`, such as ``pretrained`` or ``weights``.
+        backbone_kwargs: Further arguments of `FaceBackbone`, such as ``pretrained`` or ``weights``.
 
     Attributes:
         backbone: The backbone, or None.
@@ -94,13 +94,13 @@ class FaceEncoder(nn.Module):
         return features.transpose(1, 2)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Compute embeddings of shape (B, embedding_size); argument as in :meth:`extract_features`."""
+        """Compute embeddings of shape (B, embedding_size); argument as in `extract_features`."""
         features = self.normalization(self.extract_features(faces))
         return self.projection(self.pooling(self.layer(features.transpose(1, 2)).transpose(1, 2)))
 
 
 class FaceClassifier(nn.Module):
-    """A :class:`FaceEncoder` with a head: the teacher.
+    """A `FaceEncoder` with a head: the teacher.
 
     Args:
         in_features: Width of the face embeddings or face features; the backbone's if there is one.
@@ -111,13 +111,13 @@ class FaceClassifier(nn.Module):
         pooling: How video frames become one vector.
         dropout: Share of activations dropped in the encoder and before the head.
         freeze_backbone: Whether the backbone is a fixed function.
-        backbone_kwargs: Further arguments of :class:`FaceBackbone`.
+        backbone_kwargs: Further arguments of `FaceBackbone`.
 
     Attributes:
         encoder: The encoder.
 
     Raises:
-        ConfigError: As for :class:`FaceEncoder`.
+        ConfigError: As for `FaceEncoder`.
         WeightsError: The backbone's weights cannot be had, or do not fit.
 
     Example:
@@ -173,11 +173,11 @@ class FaceClassifier(nn.Module):
         return self.encoder.normalization
 
     def extract_features(self, faces: Tensor) -> Tensor:
-        """Compute what the normalization is fitted to, of shape (B, in_features, N); see :class:`FaceEncoder`."""
+        """Compute what the normalization is fitted to, of shape (B, in_features, N); see `FaceEncoder`."""
         return self.encoder.extract_features(faces)
 
     def embed(self, faces: Tensor) -> Tensor:
-        """Compute embeddings of shape (B, embedding_size); argument as in :meth:`FaceEncoder.extract_features`."""
+        """Compute embeddings of shape (B, embedding_size); argument as in `FaceEncoder.extract_features`."""
         return self.encoder(faces)
 
     def classify(self, embedding: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class FaceClassifier(nn.Module):
         return self.head(embedding)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Compute logits of shape (B, num_classes); argument as in :meth:`FaceEncoder.extract_features`."""
+        """Compute logits of shape (B, num_classes); argument as in `FaceEncoder.extract_features`."""
         return self.classify(self.embed(faces))
 
 

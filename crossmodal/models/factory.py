@@ -27,7 +27,7 @@ def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any
     """Make a front end by its name.
 
     Args:
-        name: One of :func:`list_front_ends`.
+        name: One of `list_front_ends`.
         sample_rate: Samples per second of the waveform.
         **kwargs: Further arguments of its class; None means the default.
 
@@ -54,7 +54,7 @@ def create_audio_encoder(name: AudioEncoderName, in_features: int, **kwargs: Any
     """Make an audio encoder by its name.
 
     Args:
-        name: One of :func:`list_audio_encoders`.
+        name: One of `list_audio_encoders`.
         in_features: Number of features per audio frame.
         **kwargs: Further arguments of its class; None means the default.
 

@@ -56,7 +56,7 @@ class LSTMEncoder(AudioEncoder):
         self.out_features = self.pooling.out_features
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Encode a batch; shapes as for :class:`AudioEncoder`."""
+        """Encode a batch; shapes as for `AudioEncoder`."""
         mask = length_mask(length, features.shape[-1])
         steps = self.conv(features.masked_fill(~mask[:, None], 0.0)).transpose(1, 2)
         steps = self.dropout(self.norm(steps))

@@ -44,7 +44,7 @@ class MeanPooling(Pooling):
     """The mean over time."""
 
     def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
-        """Pool over time; shapes as for :class:`Pooling`."""
+        """Pool over time; shapes as for `Pooling`."""
         mask = _mask(features, length)
         return _masked_mean(features, mask)
 
@@ -57,7 +57,7 @@ class StatsPooling(Pooling):
         self.out_features = 2 * num_features
 
     def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
-        """Pool over time; shapes as for :class:`Pooling`."""
+        """Pool over time; shapes as for `Pooling`."""
         mask = _mask(features, length)
         mean = _masked_mean(features, mask)
         variance = _masked_mean((features - mean[..., None]).square(), mask)
@@ -79,7 +79,7 @@ class AttentionPooling(Pooling):
         )
 
     def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
-        """Pool over time; shapes as for :class:`Pooling`."""
+        """Pool over time; shapes as for `Pooling`."""
         mask = _mask(features, length)
         weight = self.score(features).masked_fill(~mask, -torch.inf).softmax(dim=-1)
         return (features.masked_fill(~mask, 0.0) * weight).sum(dim=-1)
@@ -89,7 +89,7 @@ class LastPooling(Pooling):
     """The clip's last frame."""
 
     def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
-        """Pool over time; shapes as for :class:`Pooling`."""
+        """Pool over time; shapes as for `Pooling`."""
         if length is None:
             return features[..., -1]
         last = (length - 1)[:, None, None].expand(-1, features.shape[1], 1)

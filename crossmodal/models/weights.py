@@ -42,7 +42,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # pickle, zip, safetensors and torch each have their own
         raise WeightsError(
-            f"{path} cannot be read as a safetensors file, or as a file of tensors and nothing else: {error}"
+            f"{path} cannot be read as safetensors, or as a file of tensors and nothing else. A whole pickled model "
+            f"can run code and is not read: save its state_dict() instead. ({str(error).splitlines()[0][:200]})"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

@@ -78,6 +78,8 @@ class Run:
 
     def fit(self) -> dict[str, Any]:
         """Run what was asked for, write the report, and print it."""
+        if not self.corpus.root:
+            tell("No --data.root given: using the built-in synthetic corpus (it is no evidence about people).")
         self.corpus.prepare_data()
         self.corpus.setup()
         self._tell_set_aside()

@@ -78,7 +78,8 @@ def parse_settings(args: Sequence[str]) -> Config:
     overlays = ["--config", str(_DEFAULTS)]
     if not parse_or_raise(parser, asked).get("data", {}).get("root"):
         overlays += ["--config", str(_SYNTHETIC)]
-    settings = parse_or_raise(parser, [*overlays, *args])
+    # To print every key, jsonargparse must fill in the classes' own defaults.
+    settings = parse_or_raise(parser, [*overlays, *args], defaults=args != asked)
     settings.pop("config", None)
     for name in ("name", "runs", "stages"):
         settings.setdefault(name, parser.get_default(name))
@@ -131,11 +132,11 @@ def _stage_sections(settings: Config, stage: str) -> tuple[Config, Config]:
     return {**student, **recipe}, merge(transfer.get("trainer", {}), {"max_epochs": epochs})
 
 
-def parse_or_raise(parser: ArgumentParser, args: Sequence[str]) -> Config:
-    """What a command line sets, without defaults; `ConfigError` with the nearest key where one does not exist."""
+def parse_or_raise(parser: ArgumentParser, args: Sequence[str], defaults: bool = False) -> Config:
+    """What a command line sets, with the classes' defaults if asked; `ConfigError` names the nearest key for a typo."""
     parser.exit_on_error = False
     try:
-        settings: Config = parser.parse_args(list(args), defaults=False).as_dict()
+        settings: Config = parser.parse_args(list(args), defaults=defaults).as_dict()
     except Exception as error:  # jsonargparse raises ArgumentError, and what loading a YAML file raises
         raise ConfigError(f"{error}{_suggestion(parser, str(error))}") from error
     return settings

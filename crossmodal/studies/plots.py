@@ -1,4 +1,4 @@
-"""The pictures of a report. Each function writes one PNG."""
+"""The pictures of a report. Each function writes one PNG; `note` is what must be said of its numbers."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ matplotlib.use("Agg")  # a file, whether or not there is a screen
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from crossmodal.studies.predictions import Predictions
@@ -21,7 +22,7 @@ _DPI = 130
 _STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
 
 
-def plot_confusion(predictions: Mapping[str, Predictions], path: Path) -> None:
+def plot_confusion(predictions: Mapping[str, Predictions], path: Path, note: str = "") -> None:
     """A confusion matrix for each stage: rows are the true emotions, each row sums to one."""
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(
@@ -31,11 +32,10 @@ def plot_confusion(predictions: Mapping[str, Predictions], path: Path) -> None:
             matrix = said.confusion()
             _draw_confusion(axis, matrix, said.labels, first=axis is axes[0][0])
             axis.set_title(f"{stage}: UAR {float(uar(matrix)):.3f}", color=STAGE_COLOURS.get(stage, "black"))
-        figure.savefig(path, dpi=_DPI)
-        plt.close(figure)
+        _save(figure, path, note)
 
 
-def plot_curves(histories: Mapping[str, Path], path: Path) -> None:
+def plot_curves(histories: Mapping[str, Path], path: Path, note: str = "") -> None:
     """UAR on validation and loss in training, epoch by epoch, of each stage."""
     with plt.rc_context(_STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
@@ -52,11 +52,10 @@ def plot_curves(histories: Mapping[str, Path], path: Path) -> None:
         left.legend(frameon=False)
         for axis in (left, right):
             axis.grid(alpha=0.25)
-        figure.savefig(path, dpi=_DPI)
-        plt.close(figure)
+        _save(figure, path, note)
 
 
-def plot_actors(student: Predictions, control: Predictions, path: Path) -> None:
+def plot_actors(student: Predictions, control: Predictions, path: Path, note: str = "") -> None:
     """UAR of each test actor, the student's beside the control's."""
     ours, theirs = student.confusion_by_actor(), control.confusion_by_actor()
     actors = list(ours)
@@ -77,8 +76,15 @@ def plot_actors(student: Predictions, control: Predictions, path: Path) -> None:
         axis.set(xticks=range(len(actors)), xticklabels=actors, xlabel="test actor", ylabel="UAR", ylim=(0, 1))
         axis.margins(x=0.2)
         axis.legend(frameon=False, ncols=3, fontsize=8)
-        figure.savefig(path, dpi=_DPI)
-        plt.close(figure)
+        _save(figure, path, note)
+
+
+def _save(figure: Figure, path: Path, note: str) -> None:
+    """Write the picture, with what must be said of its numbers on its face."""
+    if note:
+        figure.suptitle(note, fontsize=8, color="#b3261e")
+    figure.savefig(path, dpi=_DPI)
+    plt.close(figure)
 
 
 def _draw_confusion(axis: Axes, matrix: NDArray[np.int64], labels: Sequence[str], first: bool) -> None:

@@ -44,10 +44,11 @@ def write_report(folder: Path, summary: dict[str, Any]) -> Path:
     """
     stages = list(summary["stages"])
     test = {stage: Predictions.read_csv(folder / stage / "predictions.csv").of("test") for stage in stages}
-    plot_confusion(test, folder / "confusion.png")
-    plot_curves({stage: folder / stage / "metrics.csv" for stage in stages}, folder / "curves.png")
+    note = " ".join(warnings(summary))
+    plot_confusion(test, folder / "confusion.png", note)
+    plot_curves({stage: folder / stage / "metrics.csv" for stage in stages}, folder / "curves.png", note)
     if "gain" in summary:
-        plot_actors(test["finetune"], test["control"], folder / "actors.png")
+        plot_actors(test["finetune"], test["control"], folder / "actors.png", note)
     path = folder / "report.md"
     with atomic_path(path) as temporary:
         temporary.write_text("\n".join(_report_lines(summary)), encoding="utf-8")

@@ -103,7 +103,7 @@ class LogMelFilterBank(nn.Module):
 class MFCC(LogMelFilterBank):
     """Mel-frequency cepstral coefficients: the cosine transform (orthonormal DCT-II) of the log-mel filter bank.
 
-    Equal to librosa's ``mfcc`` with the settings named at :class:`LogMelFilterBank`.
+    Equal to librosa's ``mfcc`` with the settings named at `LogMelFilterBank`.
 
     Args:
         sample_rate: Samples per second of the waveform.
@@ -117,7 +117,7 @@ class MFCC(LogMelFilterBank):
         top_db: How far, in dB, a band may lie below the loudest of its clip; no limit if None.
 
     Raises:
-        ConfigError: More coefficients than mel bands, or as for :class:`LogMelFilterBank`.
+        ConfigError: More coefficients than mel bands, or as for `LogMelFilterBank`.
 
     Example:
         >>> front_end = MFCC(n_mfcc=40)
@@ -146,7 +146,7 @@ class MFCC(LogMelFilterBank):
         self.register_buffer("dct", create_dct(n_mfcc, n_mels, norm="ortho").T.contiguous())
 
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
-        """Compute the coefficients; shapes as for :class:`LogMelFilterBank`."""
+        """Compute the coefficients; shapes as for `LogMelFilterBank`."""
         log_mel = super().forward(waveform, waveform_length)
         with torch.autocast(waveform.device.type, enabled=False):
             return self.dct @ log_mel

@@ -44,7 +44,7 @@ class FeatureNormalization(nn.Module):
 
     @staticmethod
     def accumulate(features: Tensor, length: Tensor | None = None) -> Tensor:
-        """Sum up a batch for :meth:`fit_from_sums`.
+        """Sum up a batch for `fit_from_sums`.
 
         Sums of batches and of processes add up with ``+``. They are float64 and on the CPU, because Apple's GPUs have
         no float64.
