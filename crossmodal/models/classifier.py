@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.models.factory import AudioEncoderName, FrontEndName, create_audio_encoder, create_front_end
+from crossmodal.models.naming import with_defaults
 from crossmodal.transforms import FeatureNormalization, length_mask
 
 _MIN_SECONDS = 0.1
@@ -58,14 +59,12 @@ class AudioClassifier(nn.Module):
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        self._config = {
+        self._config: dict[str, Any] = {
             "front_end": front_end,
             "encoder": encoder,
             "num_classes": num_classes,
             "embedding_size": embedding_size,
             "sample_rate": sample_rate,
-            "front_end_kwargs": dict(front_end_kwargs or {}),
-            "encoder_kwargs": dict(encoder_kwargs or {}),
             "dropout": dropout,
         }
         self.min_samples = round(_MIN_SECONDS * sample_rate)
@@ -73,6 +72,8 @@ class AudioClassifier(nn.Module):
         num_features = self.front_end.num_features
         self.normalization = FeatureNormalization(num_features)
         self.encoder = create_audio_encoder(encoder, num_features, **(encoder_kwargs or {}))
+        self._config["front_end_kwargs"] = with_defaults(type(self.front_end), front_end_kwargs or {}, ["sample_rate"])
+        self._config["encoder_kwargs"] = with_defaults(type(self.encoder), encoder_kwargs or {}, ["in_features"])
         self.projection = nn.Sequential(
             nn.Linear(self.encoder.out_features, embedding_size), nn.LayerNorm(embedding_size), nn.GELU()
         )
@@ -80,7 +81,7 @@ class AudioClassifier(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments, fit for JSON: ``AudioClassifier(**config)`` takes this one's state dict."""
+        """The constructor's arguments as JSON, defaults spelled out: what this model's state dict fits."""
         return deepcopy(self._config)
 
     def extract_features(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:

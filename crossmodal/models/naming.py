@@ -62,3 +62,24 @@ def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, An
                 f"The {kind} takes no argument {name!r}. Accepted: {', '.join(accepted)}.{suggestion(name, accepted)}"
             )
     return make(**given, **{name: value for name, value in kwargs.items() if value is not None})
+
+
+def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:
+    """Spell out the arguments that a call leaves to their defaults, so that a later default changes no stored model.
+
+    Args:
+        make: What is called.
+        kwargs: The arguments given; None means the default.
+        ours: Arguments to leave out.
+
+    Returns:
+        Every optional argument with its value, tuples as lists: as JSON has them.
+
+    Example:
+        >>> with_defaults(lambda size, depth=2, width=8: None, {"width": 16}, ours=["size"])
+        {'depth': 2, 'width': 16}
+    """
+    parameters = inspect.signature(make).parameters.values()
+    defaults = {parameter.name: parameter.default for parameter in parameters if parameter.name not in ours}
+    spelled_out = defaults | {name: value for name, value in kwargs.items() if value is not None}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in spelled_out.items()}

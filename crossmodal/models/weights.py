@@ -41,9 +41,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # pickle, zip, safetensors and torch each have their own
+        cause = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise WeightsError(
             f"{path} cannot be read as safetensors, or as a file of tensors and nothing else. A whole pickled model "
-            f"can run code and is not read: save its state_dict() instead. ({str(error).splitlines()[0][:200]})"
+            f"can run code and is not read: save its state_dict() instead. ({cause})"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
