@@ -2,11 +2,10 @@ import csv
 import json
 
 import pytest
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger
 
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.loggers import create_loggers, log_summary
-from crossmodal.pipeline.settings import parse_settings
 
 SUMMARY = {
     "stages": {"control": {"val_uar": 0.5, "test_uar": 0.25, "test_uar_ci95": (0.1, 0.4), "seconds": 3.0}},
@@ -54,20 +53,6 @@ def test_several_loggers_at_once(tmp_path):
     assert first.log_dir != second.log_dir
 
 
-def test_wandb_is_told_the_runs_name_and_folder(tmp_path, monkeypatch):
-    made = {}
-
-    def remember(self, **kwargs):
-        made.update(kwargs)
-
-    monkeypatch.setattr(WandbLogger, "__init__", remember)
-    monkeypatch.setattr(WandbLogger, "log_hyperparams", lambda self, settings: made.update(settings=settings))
-    settings = parse_settings(["--data.root=ravdess", "--name=tiny", "--trainer.logger", "wandb"])
-    create_loggers(settings["trainer"]["logger"], tmp_path, settings)
-    assert (made["project"], made["name"], made["save_dir"]) == ("crossmodal", "tiny", str(tmp_path))
-    assert made["settings"] == settings
-
-
 def test_a_csv_logger_of_a_run_holds_all_its_stages(decoded, tiny_args):
     logger = ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={decoded / 'log'}"]
     fit(tiny_args(decoded, "--stages=teacher,control", *logger))
@@ -79,10 +64,12 @@ def test_a_csv_logger_of_a_run_holds_all_its_stages(decoded, tiny_args):
 
 def test_an_offline_wandb_run_holds_all_its_stages(decoded, tiny_args):
     logger = ["--trainer.logger=wandb", "--trainer.logger.offline=true"]
-    summary = fit(tiny_args(decoded, "--stages=teacher,control", *logger))
-    (path,) = decoded.rglob("*.wandb")  # one run for both stages
+    summary = fit(tiny_args(decoded, "--stages=teacher,control", "--name=tiny", *logger))
+    (path,) = (decoded / "runs" / "tiny").rglob("*.wandb")  # one run for both stages
     logged = {}
     for record in read_wandb(path.read_bytes()):
+        if record.HasField("run"):
+            assert (record.run.project, record.run.display_name) == ("crossmodal", "tiny")
         for item in record.history.item:
             logged.setdefault(item.key or "/".join(item.nested_key), []).append(json.loads(item.value_json))
     assert len(logged["teacher/val_uar"]) == 3 + 1  # an epoch each, and the best one at the end
