@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import signal
@@ -336,7 +337,8 @@ def test_a_terminated_run_says_so_and_goes_on(trained, tiny_ravdess, tmp_path):
     args = [sys.executable, "-m", "crossmodal", "fit", f"--data.root={tiny_ravdess}", *words, f"--runs={tmp_path}"]
     args += ["--stages=teacher", "--seed_everything=9", "--data.batch_size=8", "--teacher.trainer.max_epochs=100"]
     last = tmp_path / "fit" / "teacher" / "checkpoints" / "last.ckpt"
-    process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # tiny matrices on a busy machine wait for more
+    process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=one_thread)
     try:
         deadline = time.monotonic() + 90
         while not last.exists() and time.monotonic() < deadline and process.poll() is None:
@@ -347,7 +349,7 @@ def test_a_terminated_run_says_so_and_goes_on(trained, tiny_ravdess, tmp_path):
         process.kill()
     assert last.exists()
     assert not (tmp_path / "fit" / "summary.json").exists()
-    again = subprocess.run(args, capture_output=True, text=True, check=False)
+    again = subprocess.run(args, capture_output=True, text=True, check=False, env=one_thread)
     assert again.returncode == 0, again.stderr
     with (tmp_path / "fit" / "teacher" / "metrics.csv").open() as file:
         assert len(file.readlines()) == 101

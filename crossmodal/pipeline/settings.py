@@ -149,6 +149,8 @@ def _suggestion(parser: ArgumentParser, message: str) -> str:
     keys = [key for key in parser.get_defaults().keys() if key != "config"]  # noqa: SIM118
     last_parts = {key.split(".")[-1]: key for key in keys}
     for word in re.findall(r"[\w.]+", message):
+        if any(f"{key}.".startswith(f"{word}.") for key in keys):  # a key, or the section that lacks one
+            continue
         if near := difflib.get_close_matches(word, [key for key in keys if "." in key], n=1, cutoff=0.85):
             return f"\nDid you mean {near[0]}?"
         if "." not in word and (near := difflib.get_close_matches(word, last_parts, n=1, cutoff=0.85)):

@@ -280,6 +280,13 @@ def test_the_fingerprint_follows_the_settings(audio, tiny_ravdess, changed):
     assert ready(RAVDESSAudioDataModule, tiny_ravdess, **changed).fingerprint != audio.fingerprint
 
 
+def test_the_fingerprint_follows_the_splits(audio, tiny_ravdess):
+    datamodule = ready(RAVDESSAudioDataModule, tiny_ravdess)
+    datamodule.split["val"].insert(0, datamodule.split["train"].pop())
+    assert datamodule.clips == audio.clips
+    assert datamodule.fingerprint != audio.fingerprint
+
+
 def test_the_fingerprint_follows_the_files(audio, tiny_ravdess, tmp_path):
     root = shutil.copytree(tiny_ravdess, tmp_path / "changed")
     path = next(root.rglob("*.wav"))

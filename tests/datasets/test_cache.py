@@ -230,6 +230,17 @@ def test_a_decoder_that_hangs_or_dies_is_set_aside_and_the_others_go_on(videos, 
     np.testing.assert_array_equal(read_array(good.target), media.read_waveform(clips[0].audio))
 
 
+def test_an_array_that_is_half_written_is_not_there(videos, tmp_path, monkeypatch):
+    def write_half(file, array):
+        file.write(b"\x93NUMPY")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(cache.np, "save", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        cache._make(cache._Job(videos[0][0], tmp_path / "a.npy"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_processes_may_prepare_the_same_corpus_at_once(voices, tmp_path):
     root, expected = voices
     both = [start(root, tmp_path), start(root, tmp_path)]

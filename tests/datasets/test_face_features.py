@@ -76,6 +76,13 @@ def test_rows_of_two_clips_may_be_mixed(tmp_path):
     assert read(table, 2) == {CLIP: [[1], [2]], OTHER: [[5], [6]]}
 
 
+def test_the_video_frames_of_a_clip_keep_their_order(tmp_path):
+    rows = [f"{clip},{index}" for index in range(100) for clip in (OTHER, CLIP, OTHER)]
+    table = write(tmp_path / "t.csv", "\n".join(["clip,x", *rows]))
+    in_order = [[index] for index in range(100)]
+    assert read(table, 100) == {CLIP: in_order, OTHER: in_order}
+
+
 def test_openface_spaces_bookkeeping_and_lost_faces(tmp_path):
     table = write(
         tmp_path / "openface.csv",

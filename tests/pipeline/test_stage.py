@@ -98,7 +98,8 @@ def test_a_stage_leaves_its_whole_configuration(finished):
     assert config["trainer"]["max_epochs"] == 2
     assert config["data"]["protocol"] == "loso24"
     task = FinetuneTask(**config["model"] | {"weights": None})
-    assert task.model.config["encoder_kwargs"] == {"hidden_size": 16}
+    assert task.model.config["encoder"] == "dense"
+    assert task.model.config["encoder_kwargs"]["hidden_size"] == 16
 
 
 @pytest.mark.parametrize(

@@ -74,3 +74,18 @@ def test_a_picture_of_one_actor(tmp_path):
     said = make_predictions(actors=1)
     plot_actors(said, said, tmp_path / "actors.png")
     read(tmp_path / "actors.png")
+
+
+def test_what_must_be_said_of_the_numbers_stands_on_the_picture(tmp_path):
+    said = make_predictions(skill=2.0)
+    write_history(tmp_path / "metrics.csv", "teacher", 5)
+    drawings = {
+        "confusion": lambda path, **note: plot_confusion({"control": said}, path, **note),
+        "curves": lambda path, **note: plot_curves({"teacher": tmp_path / "metrics.csv"}, path, **note),
+        "actors": lambda path, **note: plot_actors(said, said, path, **note),
+    }
+    for name, draw in drawings.items():
+        draw(tmp_path / f"{name}.png")
+        draw(tmp_path / f"{name}-noted.png", note="Speaker-dependent")
+        plain, noted = read(tmp_path / f"{name}.png"), read(tmp_path / f"{name}-noted.png")
+        assert plain.shape != noted.shape or not np.array_equal(plain, noted), name

@@ -24,7 +24,7 @@ def sklearn_metrics(said: Predictions) -> tuple[float, float, float]:
     return recall, accuracy_score(said.targets, predicted(said)), f1
 
 
-def naive_interval(students: list[Predictions], draws: int = 2000) -> tuple[float, float]:
+def naive_interval(students: list[Predictions], draws: int = 2000, level: float = 95) -> tuple[float, float]:
     """Resample actors one by one, and count every drawn clip again; of two students, the difference."""
     rng = np.random.default_rng(7)
     actors = sorted(set(students[0].actors))
@@ -37,7 +37,7 @@ def naive_interval(students: list[Predictions], draws: int = 2000) -> tuple[floa
             hit = predicted(said)[rows] == said.targets[rows]
             recalls.append(np.mean([hit[said.targets[rows] == label].mean() for label in set(said.targets[rows])]))
         values.append(recalls[0] - (recalls[1] if len(recalls) > 1 else 0))
-    return tuple(np.percentile(values, [2.5, 97.5]))
+    return tuple(np.percentile(values, [50 - level / 2, 50 + level / 2]))
 
 
 @given(clips=st.integers(1, 60), seed=st.integers(0, 10_000), absent=st.sets(st.integers(0, 3), max_size=3))
@@ -87,8 +87,14 @@ def test_the_calibration_error_is_that_of_fifteen_bins_by_hand():
 
 
 def test_the_interval_is_that_of_a_naive_bootstrap_over_actors():
-    said = make_predictions(clips=120, actors=6, skill=1.5)
-    assert uar_interval(said) == pytest.approx(naive_interval([said]), abs=0.015)
+    said = make_predictions(clips=240, actors=6)
+    easy = np.array([actor in {"01", "02"} for actor in said.actors])
+    said.probabilities[easy] = np.eye(4)[said.targets[easy]]  # actors who differ: a wide interval
+    low, high = uar_interval(said)
+    assert (low, high) == pytest.approx(naive_interval([said], draws=4000), abs=0.02)
+    narrower = naive_interval([said], draws=4000, level=90)
+    assert low < narrower[0] - 0.02
+    assert high > narrower[1] + 0.02
 
 
 def test_the_interval_is_wider_where_actors_differ_than_where_clips_do():
