@@ -80,7 +80,8 @@ class FileHashes:
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
-        self._known: dict[str, list[Any]] = read_json(memory) or {}
+        known = read_json(memory)
+        self._known: dict[str, list[Any]] = known if isinstance(known, dict) else {}
         self._changed = False
 
     def __getitem__(self, path: Path) -> str:

@@ -87,9 +87,9 @@ def _read_folder(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
     for file in sorted(source.rglob("*.npy")):
         try:
             array = np.load(file, allow_pickle=False)
-            yield clip_name(file.name), np.atleast_2d(array).astype(np.float32)
+            yield file.name, np.atleast_2d(array).astype(np.float32)
         except (ValueError, EOFError, OSError):
-            yield clip_name(file.name), np.empty((0, 0), np.float32)
+            yield file.name, np.empty((0, 0), np.float32)
 
 
 def _read_table(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -105,28 +105,32 @@ def _read_table(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
         )
     if "success" in table.column_names:  # OpenFace marks the video frames in which it found no face
         table = table.filter(pa.compute.equal(table["success"], 1))
-    features = [
-        field.name
-        for field in table.schema
-        if field.name not in BOOKKEEPING and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
-    ]
+    features = [field.name for field in table.schema if _is_feature(field)]
     if not features:
         raise DataError(f"{source} holds no numbers beside its column 'clip': there is no feature to learn from.")
     values = np.stack([table[name].to_numpy(zero_copy_only=False) for name in features], 1).astype(np.float32)
-    clips = np.array([clip_name(str(clip)) for clip in table["clip"].to_pylist()])
-    order = np.argsort(clips, kind="stable")
-    clips, firsts = np.unique(clips[order], return_index=True)
-    yield from zip(clips.tolist(), np.split(values[order], firsts[1:]), strict=True)
+    names = np.array([str(name) for name in table["clip"].to_pylist()])
+    order = np.argsort(names, kind="stable")
+    names, firsts = np.unique(names[order], return_index=True)
+    yield from zip(names.tolist(), np.split(values[order], firsts[1:]), strict=True)
+
+
+def _is_feature(field: pa.Field) -> bool:
+    is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+    return is_number and field.name not in {"clip", *BOOKKEEPING}
 
 
 def _store(rows: Iterator[tuple[str, NDArray[np.float32]]], source: Path, num_rows: int, path: Path) -> None:
-    usable, set_aside = {}, []
-    for clip, array in rows:
+    usable: dict[str, NDArray[np.float32]] = {}
+    set_aside = []
+    for name, array in rows:
         whole = array[np.isfinite(array).all(axis=1)] if array.size else array
-        if len(whole):
-            usable[clip] = whole
+        if not len(whole):
+            set_aside.append((f"{source}: {name}", "no row of face features without a gap"))
+        elif clip_name(name) in usable:  # RAVDESS's 01 and 02 are one performance: it counts once
+            set_aside.append((f"{source}: {name}", "a second source of the same clip"))
         else:
-            set_aside.append((f"{source}: {clip}", "no row of face features without a gap"))
+            usable[clip_name(name)] = whole
     if not usable:
         raise DataError(f"{source} holds no usable face features: give one row a clip or more, or one .npy a clip.")
     widths = {array.shape[1] for array in usable.values()}

@@ -47,7 +47,7 @@ def plot_curves(histories: Mapping[str, Path], path: Path, note: str = "") -> No
             left.plot(*_curve(rows, f"{stage}/val_uar", start), color=colour, label=stage)
             right.plot(*_curve(rows, f"{stage}/train_loss", start), color=colour, label=stage)
         left.set(xlabel="epoch", ylabel="UAR on validation", ylim=(0, 1))
-        right.set(xlabel="epoch", ylabel="loss in training (transfer: teaching included)")
+        right.set(xlabel="epoch", ylabel="loss in training")
         right.set_ylim(bottom=0)
         left.legend(frameon=False)
         for axis in (left, right):
@@ -61,19 +61,13 @@ def plot_actors(student: Predictions, control: Predictions, path: Path, note: st
     actors = list(ours)
     with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(max(4.0, 0.7 * len(actors) + 1.5), 3.2), layout="constrained")
-        for position, actor in enumerate(actors):
-            before, after = float(uar(theirs[actor])), float(uar(ours[actor]))
-            axis.annotate(
-                "", (position, after), (position, before), arrowprops={"arrowstyle": "->", "color": "#999999"}
-            )
-            axis.scatter(
-                position, before, color=STAGE_COLOURS["control"], zorder=3, label="control" if not position else ""
-            )
-            axis.scatter(
-                position, after, color=STAGE_COLOURS["finetune"], zorder=3, label="taught" if not position else ""
-            )
+        before, after = ([float(uar(by_actor[actor])) for actor in actors] for by_actor in (theirs, ours))
+        for position, (start, end) in enumerate(zip(before, after, strict=True)):
+            axis.annotate("", (position, end), (position, start), arrowprops={"arrowstyle": "->", "color": "#999999"})
+        axis.scatter(range(len(actors)), before, color=STAGE_COLOURS["control"], zorder=3, label="control")
+        axis.scatter(range(len(actors)), after, color=STAGE_COLOURS["finetune"], zorder=3, label="taught")
         axis.axhline(1 / len(student.labels), color="#bbbbbb", linestyle=":", label="chance")
-        axis.set(xticks=range(len(actors)), xticklabels=actors, xlabel="test actor", ylabel="UAR", ylim=(0, 1))
+        axis.set(xticks=range(len(actors)), xticklabels=actors, xlabel="test actor", ylabel="UAR", ylim=(-0.03, 1))
         axis.margins(x=0.2)
         axis.legend(frameon=False, ncols=3, fontsize=8)
         _save(figure, path, note)

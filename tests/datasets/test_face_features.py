@@ -229,3 +229,11 @@ def test_clips_with_different_numbers_of_features_are_refused(tmp_path):
     np.save(source / "b.npy", np.zeros(4))
     with pytest.raises(DataError, match=re.escape("differ in the number of their features: [3, 4]")):
         store_face_features(source, 1, tmp_path / "cache")
+
+
+def test_the_two_videos_of_one_performance_count_once(tmp_path):
+    table = tmp_path / "both.csv"
+    table.write_text("clip,AU01_r\n02-01-03-01-02-01-12,7.0\n01-01-03-01-02-01-12,5.0\n")
+    tensors, set_aside = store_face_features(table, num_rows=4, folder=tmp_path / "cache")
+    assert tensors["01-03-01-02-01-12"]["face_embeddings"].tolist() == [[5.0]]
+    assert [aside.reason for aside in set_aside] == ["a second source of the same clip"]
