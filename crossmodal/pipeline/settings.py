@@ -50,7 +50,9 @@ _FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size")  # 
 
 def build_parser() -> ArgumentParser:
     """The parser of the whole run; a stage's arguments carry its name."""
-    parser = ArgumentParser(prog="crossmodal fit", description="Train a teacher, teach a student, measure the gain.")
+    parser = ArgumentParser(
+        prog="crossmodal fit", allow_abbrev=False, description="Train a teacher, teach a student, measure the gain."
+    )
     parser.add_argument("--config", action="config", help="A YAML file; a later one is a delta on those before.")
     parser.add_argument("--name", type=str, default="fit", help="Name of the run: runs/<name>.")
     parser.add_argument("--runs", type=str, default="runs", help="The folder of all runs.")
@@ -74,13 +76,18 @@ def parse_settings(args: Sequence[str]) -> Config:
     """
     parser = build_parser()
     args = [argument.replace("logger=wandb", "logger=WandbLogger") for argument in _joined(args)]
-    asked = [argument for argument in args if not argument.startswith("--print_config")]
+    without_print = [argument for argument in args if not argument.startswith("--print_config")]
+    asked = parse_or_raise(parser, without_print)
     overlays = ["--config", str(_DEFAULTS)]
-    if not parse_or_raise(parser, asked).get("data", {}).get("root"):
+    if not asked.get("data", {}).get("root"):
         overlays += ["--config", str(_SYNTHETIC)]
     # To print every key, jsonargparse must fill in the classes' own defaults.
-    settings = parse_or_raise(parser, [*overlays, *args], defaults=args != asked)
+    settings = parse_or_raise(parser, [*overlays, *args], defaults=args != without_print)
     settings.pop("config", None)
+    for stage in ("teacher", "transfer", "finetune"):
+        # What is asked of all stages is stronger than what the package's defaults say of one.
+        for name in asked.get("trainer", {}).keys() - asked.get(stage, {}).get("trainer", {}).keys():
+            settings[stage]["trainer"].pop(name, None)
     for name in ("name", "runs", "stages"):
         settings.setdefault(name, parser.get_default(name))
     return settings
@@ -128,7 +135,8 @@ def _stage_sections(settings: Config, stage: str) -> tuple[Config, Config]:
         return merge(student, finetune.get("model", {})), finetune.get("trainer", {})
     # The control: the recipe of the transfer stage, for as long as transfer and finetune together.
     recipe = {key: value for key, value in teaching.items() if key in _RECIPE}
-    epochs = sum(section.get("trainer", {}).get("max_epochs", 0) for section in (transfer, finetune))
+    shared = settings.get("trainer", {})
+    epochs = sum(merge(shared, section.get("trainer", {}))["max_epochs"] for section in (transfer, finetune))
     return {**student, **recipe}, merge(transfer.get("trainer", {}), {"max_epochs": epochs})
 
 

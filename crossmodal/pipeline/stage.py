@@ -120,7 +120,8 @@ class StageRun:
         """Take the result from the store, or train (going on where an earlier run stopped) and put it there."""
         stored = store / self.key
         if self.is_stored(store):
-            _replace_folder(stored, self.folder)
+            if (read_json(self.folder / RESULT) or {}).get("key") != self.key:
+                _replace_folder(stored, self.folder)
             return load_result(self.stage, self.folder, reused=True)
         self._train(loggers)
         self._evaluate()
@@ -170,7 +171,7 @@ class StageRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "key.json", self.key)
         self._cli.parser.save(
-            self._cli.config, self.folder / "config.yaml", overwrite=True, skip_none=False, skip_check=True
+            self._cli.config, self.folder / "config.yaml", overwrite=True, skip_unset=False, skip_validation=True
         )
         trainer: Trainer = self._cli.trainer
         trainer.loggers = loggers

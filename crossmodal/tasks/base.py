@@ -19,6 +19,26 @@ Losses = dict[str, Tensor]
 UNLABELLED = -1
 
 
+class UnweightedAverageRecall(MulticlassRecall):
+    """The mean recall of the classes that occur.
+
+    `MulticlassRecall` averaged over classes counts one that does not occur, but was predicted, as recall 0.
+
+    Args:
+        num_classes: The number of classes.
+        ignore_index: The label of a clip that does not count.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
+        super().__init__(num_classes, average=None, ignore_index=ignore_index)
+
+    def compute(self) -> Tensor:
+        """A fraction, of shape ()."""
+        found, missed = cast(Tensor, self.tp), cast(Tensor, self.fn)
+        occurs = found + missed > 0
+        return (found / (found + missed))[occurs].mean()
+
+
 class BaseTask(LightningModule):
     """Base of the stages. A subclass makes `self.model` and fills `compute_losses`.
 
@@ -54,7 +74,7 @@ class BaseTask(LightningModule):
         self.label_smoothing = label_smoothing
         metrics = MetricCollection(
             {
-                "uar": MulticlassRecall(num_classes, average="macro", ignore_index=UNLABELLED),
+                "uar": UnweightedAverageRecall(num_classes, ignore_index=UNLABELLED),
                 "war": MulticlassAccuracy(num_classes, average="micro", ignore_index=UNLABELLED),
                 "f1": MulticlassF1Score(num_classes, average="macro", ignore_index=UNLABELLED),
             }

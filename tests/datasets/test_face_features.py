@@ -128,7 +128,7 @@ def test_a_folder_of_npy(tmp_path):
     tensors, set_aside = store_face_features(source, 2, tmp_path / "cache")
     stored = {clip: tensors[clip]["face_embeddings"].tolist() for clip in tensors.clips}
     assert stored == {CLIP: [[1, 2], [5, 6]], OTHER: [[9, 8], [9, 8]]}
-    assert [aside.what for aside in set_aside] == [f"{source}: broken"]
+    assert [aside.what for aside in set_aside] == [f"{source}: broken.npy"]
 
 
 @pytest.mark.parametrize(

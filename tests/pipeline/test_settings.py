@@ -259,3 +259,14 @@ def test_every_key_has_an_explanation():
         if action.dest.startswith(("data.", "teacher.model.", "transfer.model.", "finetune.model.")) and not action.help
     ]
     assert not unexplained
+
+
+def test_what_is_asked_of_all_stages_beats_the_defaults_of_one():
+    settings = parse_settings(["--data.root=x", "--trainer.max_epochs=1", "--finetune.trainer.max_epochs=2"])
+    epochs = {stage: stage_config(settings, stage)["trainer"]["max_epochs"] for stage in STAGES}
+    assert epochs == {"teacher": 1, "transfer": 1, "finetune": 2, "control": 3}
+
+
+def test_a_key_is_not_abbreviated():
+    with pytest.raises(ConfigError):
+        parse_settings(["--stage=teacher"])

@@ -7,6 +7,7 @@ from lightning.pytorch import seed_everything
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
+from crossmodal.tasks.base import UnweightedAverageRecall
 from tests.tasks.tiny import (
     STUDENT,
     TEACHER,
@@ -210,3 +211,10 @@ def test_the_learning_rate_rises_and_falls_along_one_cycle():
 def test_a_subclass_must_say_what_its_losses_are():
     with pytest.raises(NotImplementedError):
         BaseTask.compute_losses(finetune()[0], {})
+
+
+def test_uar_leaves_out_a_class_that_does_not_occur():
+    metric = UnweightedAverageRecall(3)
+    predicted, true = torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1])
+    metric.update(predicted, true)
+    assert metric.compute().item() == pytest.approx(balanced_accuracy_score(true, predicted)) == 0.75
