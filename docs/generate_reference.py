@@ -53,7 +53,7 @@ transfer: {model: {encoder: cnn}, trainer: {max_epochs: 30}}
 ```
 
 Files merge in the order given, and the command line goes on top where it comes later. `null` on the line or in a file
-means none. `--print_config` prints what is set, the defaults of the command included.
+means none. `--print_config` prints every key with its value, those of the Trainer included.
 
 Where no `data.root` is given, the synthetic corpus has defaults of its own; they stand beside the others.
 This page is written by `docs/generate_reference.py`.
