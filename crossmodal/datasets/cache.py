@@ -8,6 +8,7 @@ meets an old array. Foreign files are decoded in child processes with a time lim
 import multiprocessing
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -173,10 +174,10 @@ def _make_all(jobs: Sequence[_Job], num_processes: int) -> dict[Path, str]:
     return damaged
 
 
-def _failure(future: "object") -> str | None:
+def _failure(future: Future[None]) -> str | None:
     """Wait for one array; the reason why it was not made, if so."""
     try:
-        future.result()  # type: ignore[attr-defined]
+        future.result()
     except MediaError as error:
         return error.reason
     except FutureTimeoutError:

@@ -142,7 +142,7 @@ class StageRun:
         }
         classes = STAGES[stage]
         config = {**config, "trainer": {key: value for key, value in config["trainer"].items() if key != "logger"}}
-        return LightningCLI(
+        cli = LightningCLI(
             classes.task,
             classes.datamodule,
             trainer_class=Trainer,
@@ -151,6 +151,12 @@ class StageRun:
             args=config,
             run=False,
         )
+        if cli.trainer.world_size > 1:
+            raise ConfigError(
+                f"fit trains on one device, and {cli.trainer.world_size} were asked for: --trainer.devices 1. "
+                "The tasks and datamodules alone train on several, with a Trainer of yours."
+            )
+        return cli
 
     def _key(self, upstream: list[str]) -> str:
         config = self._cli.config.as_dict()

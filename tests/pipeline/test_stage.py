@@ -8,6 +8,7 @@ import yaml
 from sklearn.metrics import balanced_accuracy_score
 
 from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule
+from crossmodal.errors import ConfigError
 from crossmodal.pipeline.settings import parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun, code_version, load_result, predict
 from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
@@ -162,3 +163,8 @@ def test_nothing_is_in_the_store_that_is_not_whole(make, store, monkeypatch):
         run.run(stages, [])
     assert not run.is_stored(stages)
     assert sorted(stages.iterdir()) == before
+
+
+def test_several_devices_are_refused(make):
+    with pytest.raises(ConfigError, match="fit trains on one device, and 2 were asked for"):
+        make("--trainer.accelerator=cpu", "--trainer.devices=2")
