@@ -62,20 +62,19 @@ class TestHelp:
         assert capsys.readouterr().out == f"crossmodal {__version__}\n"
 
     @pytest.mark.parametrize("name", COMMANDS)
-    def test_each_command_explains_itself_at_once_and_without_torch(self, name):
+    def test_each_command_explains_itself_without_torch(self, name):
         code = (
-            "import sys, time; start = time.monotonic()\n"
+            "import sys\n"
             "from crossmodal.main import main\n"
             "try:\n    status = main(sys.argv[1:])\n"
             "except SystemExit as stop:\n    status = stop.code\n"
-            "seconds = time.monotonic() - start\n"
             "heavy = {'torch', 'lightning', 'timm', 'numpy', 'rich', 'jsonargparse'} & set(sys.modules)\n"
-            "print(status, seconds < 0.9, heavy, file=sys.stderr)"
+            "print(status, heavy, file=sys.stderr)"
         )
         done = subprocess.run(
             [sys.executable, "-c", code, *name.split(), "--help"], capture_output=True, text=True, check=True
         )
-        assert done.stderr == "0 True set()\n"
+        assert done.stderr == "0 set()\n"
         assert done.stdout.startswith(f"usage: crossmodal {name}")
         assert len(done.stdout.splitlines()) > 5
         assert max(map(len, done.stdout.splitlines())) <= 120

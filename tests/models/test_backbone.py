@@ -117,7 +117,7 @@ def test_without_network_the_error_comes_soon_and_names_the_ways_out(name, no_hu
     start = time.monotonic()
     with pytest.raises(WeightsError, match=rf"{name}.*hub does not answer.*weights=FILE.*pretrained=False"):
         FaceBackbone(name, pretrained=True)
-    assert time.monotonic() - start < 10  # the hub's library alone tries for 45 s
+    assert time.monotonic() - start < 30  # the hub's library alone tries for 45 s
     assert not constants.HF_HUB_OFFLINE
 
 
