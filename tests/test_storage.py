@@ -62,7 +62,7 @@ def test_a_file_is_there_when_the_block_ends_and_not_before(tmp_path):
     with atomic_path(path) as temporary:
         temporary.write_bytes(b"new")
         assert not path.exists()
-        assert (temporary.parent, temporary.suffix) == (path.parent, ".bin")
+        assert (temporary.parent, temporary.suffix) == (path.parent, ".tmp")  # no reader of media takes it for one
     assert path.read_bytes() == b"new"
     assert list(path.parent.iterdir()) == [path]
 

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from multiprocessing import get_context
@@ -15,8 +14,6 @@ import av
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, Channel
 from crossmodal.datasets.synthetic.action_units import action_units
@@ -25,6 +22,8 @@ from crossmodal.datasets.synthetic.look import create_look
 from crossmodal.datasets.synthetic.performance import SAMPLE_RATE, VIDEO_FRAME, Floats, Performance
 from crossmodal.datasets.synthetic.voice import synthesize_voice
 from crossmodal.errors import ConfigError
+from crossmodal.progress import progress_bar
+from crossmodal.storage import atomic_path, write_json
 
 SYNTHETIC_MARKER = "synthetic.json"
 """The file in a corpus's folder that says that it is synthetic, and how it was made."""
@@ -96,10 +95,10 @@ def synthesize(
             jobs.append(_Job(performance, missing, seed, resolution))
     if jobs:
         # The marker comes first as well: what a run that was stopped leaves behind is synthetic, too.
-        _write_marker(root, {**marker, "complete": False})
+        write_json(root / SYNTHETIC_MARKER, {**marker, "complete": False})
         _make(jobs, num_processes or os.cpu_count() or 1)
     if jobs or marker != found:
-        _write_marker(root, marker)
+        write_json(root / SYNTHETIC_MARKER, marker)
     return root
 
 
@@ -154,12 +153,6 @@ def _read_marker(root: Path, settings: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _write_marker(root: Path, content: dict[str, Any]) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    with _replacing(root / SYNTHETIC_MARKER) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
 def _path(root: Path, modality: int, performance: Performance) -> Path:
     channel, actor = ("Song" if performance.sung else "Speech"), f"{performance.actor:02d}"
     if modality == 3:
@@ -169,20 +162,8 @@ def _path(root: Path, modality: int, performance: Performance) -> Path:
     return root / archive / f"Actor_{actor}" / f"{modality:02d}-{performance}.{suffix}"
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write to; the file gets its own name only when it is whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _make(jobs: list[_Job], num_processes: int) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with progress_bar() as progress:
         for _ in progress.track(_work(jobs, num_processes), total=len(jobs), description="Synthetic corpus"):
             pass
 
@@ -203,8 +184,7 @@ def _work(jobs: list[_Job], num_processes: int) -> Iterator[None]:
 def _make_clip(job: _Job) -> None:
     waveform = synthesize_voice(job.performance, job.seed)
     for modality, path in job.files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as temporary:
+        with atomic_path(path) as temporary:
             if modality == 3:
                 soundfile.write(temporary, waveform, SAMPLE_RATE, format="WAV", subtype="PCM_16")
                 continue
