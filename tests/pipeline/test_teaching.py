@@ -63,28 +63,30 @@ class TestFaceFeatures:
             datamodule.setup()
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One cache for the file: the videos are decoded once."""
+    return tmp_path_factory.mktemp("pixels")
+
+
+@pytest.fixture(scope="module")
+def args(tiny_videos, folder):
+    return lambda *more: [
+        f"--data.root={tiny_videos}",
+        f"--data.cache={folder / 'cache'}",
+        f"--runs={folder / 'runs'}",
+        "--data.protocol=loso24",
+        "--data.face_size=32",
+        "--data.num_video_frames=2",
+        "--teacher.model.backbone=test_resnet",
+        "--teacher.model.pretrained=false",
+        "--teacher.trainer.max_epochs=1",
+        "--trainer.enable_progress_bar=false",
+        *more,
+    ]
+
+
 class TestPixels:
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory):
-        """One cache for the class: the videos are decoded once."""
-        return tmp_path_factory.mktemp("pixels")
-
-    @pytest.fixture(scope="class")
-    def args(self, tiny_videos, folder):
-        return lambda *more: [
-            f"--data.root={tiny_videos}",
-            f"--data.cache={folder / 'cache'}",
-            f"--runs={folder / 'runs'}",
-            "--data.protocol=loso24",
-            "--data.face_size=32",
-            "--data.num_video_frames=2",
-            "--teacher.model.backbone=test_resnet",
-            "--teacher.model.pretrained=false",
-            "--teacher.trainer.max_epochs=1",
-            "--trainer.enable_progress_bar=false",
-            *more,
-        ]
-
     def test_a_frozen_backbone_looks_at_each_clip_once(self, args, folder, tiny_videos, monkeypatch):
         first = fit(args("--stages=teacher"))
         (path,) = stored(folder, "face_embeddings")
