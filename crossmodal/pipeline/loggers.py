@@ -6,6 +6,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from lightning.pytorch.loggers import Logger, WandbLogger
 
+from crossmodal.errors import ConfigError
 from crossmodal.pipeline.settings import Config
 
 _CSV = {"class_path": "lightning.pytorch.loggers.CSVLogger"}
@@ -19,16 +20,27 @@ def create_loggers(wanted: Any, folder: Path, settings: Config) -> list[Logger]:
             nothing.
         folder: Of the run; where a logger that is not told otherwise writes.
         settings: Of the run; what the loggers show as its configuration.
+
+    Raises:
+        ConfigError: Weights & Biases cannot be reached, or does not know who asks.
     """
     if not wanted:
         return []
+    import wandb  # a second that a run without loggers need not wait
+
     specs = wanted if isinstance(wanted, list) else [_CSV if wanted is True else wanted]
     parser = ArgumentParser()
     parser.add_argument("--loggers", type=list[Logger])
     config = parser.parse_object({"loggers": [_with_defaults(spec, folder, settings["name"]) for spec in specs]})
     loggers: list[Logger] = parser.instantiate(config).loggers
-    for logger in loggers:
-        logger.log_hyperparams(settings)
+    try:
+        for logger in loggers:
+            logger.log_hyperparams(settings)  # the first word to W&B: here it logs in
+    except wandb.Error as error:
+        raise ConfigError(
+            f"Weights & Biases cannot be used: {error} Log in with `wandb login`, or log offline and upload later: "
+            "--trainer.logger.offline true."
+        ) from error
     return loggers
 
 

@@ -2,8 +2,10 @@ import csv
 import json
 
 import pytest
+import wandb
 from lightning.pytorch.loggers import CSVLogger
 
+from crossmodal.errors import ConfigError
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.loggers import create_loggers, log_summary
 
@@ -93,3 +95,12 @@ def read_wandb(content):
         if kind in (1, 4):  # a whole record, or its last piece
             yield Record.FromString(data)
             data = b""
+
+
+def test_without_an_account_the_error_says_how_to_go_on(tmp_path, monkeypatch):
+    def refuse(self, params):
+        raise wandb.errors.UsageError("No API key configured.")
+
+    monkeypatch.setattr(CSVLogger, "log_hyperparams", refuse)
+    with pytest.raises(ConfigError, match=r"No API key configured\. Log in .* --trainer\.logger\.offline true"):
+        create_loggers(True, tmp_path, {"name": "fit"})
