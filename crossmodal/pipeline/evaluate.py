@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from jsonargparse import ArgumentParser
 from rich.console import Console
@@ -95,14 +94,7 @@ def _predict(folder: ModelFolder, datamodule: RAVDESSAudioDataModule) -> Predict
         folder.model(batch["waveform"], batch["waveform_length"]).double().softmax(dim=-1).numpy()
         for batch in datamodule.loader(clips)
     ]
-    return Predictions(
-        datamodule.labels,
-        [clip.clip for clip in clips],
-        [clip.actor for clip in clips],
-        ["test"] * len(clips),
-        np.array([datamodule.labels.index(str(clip.label)) for clip in clips], np.int64),
-        np.concatenate(probabilities),
-    )
+    return Predictions.of_clips([(clip, "test") for clip in clips], datamodule.labels, probabilities)
 
 
 def _print(result: dict[str, Any]) -> None:

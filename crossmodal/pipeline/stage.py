@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
@@ -255,14 +254,7 @@ def predict(task: BaseTask, datamodule: RAVDESSDataModule, device: torch.device)
     for batch in datamodule.loader([clip for clip, _ in clips]):
         logits, _ = task.compute_losses(task.transfer_batch_to_device(batch, device, 0))
         probabilities.append(logits.double().softmax(dim=-1).cpu().numpy())
-    return Predictions(
-        labels=datamodule.labels,
-        clips=[clip.clip for clip, _ in clips],
-        actors=[clip.actor for clip, _ in clips],
-        splits=[split for _, split in clips],
-        targets=np.array([datamodule.labels.index(str(clip.label)) for clip, _ in clips], np.int64),
-        probabilities=np.concatenate(probabilities),
-    )
+    return Predictions.of_clips(clips, datamodule.labels, probabilities)
 
 
 @cache

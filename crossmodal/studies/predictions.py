@@ -1,12 +1,14 @@
 """What a model said of the clips it was evaluated on: the one thing that every number of a report is made of."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmodal.datasets.clip import Clip
 from crossmodal.storage import atomic_path
 
 
@@ -29,6 +31,26 @@ class Predictions:
     splits: list[str]
     targets: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+
+    @classmethod
+    def of_clips(
+        cls, clips: Sequence[tuple[Clip, str]], labels: tuple[str, ...], probabilities: Sequence[NDArray[np.float64]]
+    ) -> "Predictions":
+        """Put what a model said beside what it was asked about.
+
+        Args:
+            clips: Labelled clips, each with its split.
+            labels: The K class names.
+            probabilities: Batches of (b, K) in the order of the clips.
+        """
+        return cls(
+            labels,
+            [clip.clip for clip, _ in clips],
+            [clip.actor for clip, _ in clips],
+            [split for _, split in clips],
+            np.array([labels.index(str(clip.label)) for clip, _ in clips], np.int64),
+            np.concatenate(probabilities),
+        )
 
     def of(self, split: str) -> "Predictions":
         """Those of one split."""
