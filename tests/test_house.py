@@ -20,7 +20,7 @@ REPOSITORY = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml")) + sorted((PACKAGE / "pipeline").glob("*.yaml"))
 
-GROUND = {"media", "errors", "progress", "storage"}
+GROUND = {"errors", "media", "naming", "progress", "storage"}
 TOP = {"main", "pipeline", "studies"}
 # Beside the ground and itself, which rooms a room may import; the top may import all.
 MAY_IMPORT = {
@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "tasks": {"models", "transforms", "losses"},
     "inference": {"models", "transforms"},
     "media": set(),
+    "naming": set(),
     "errors": set(),
     "progress": set(),
     "storage": set(),

@@ -3,14 +3,14 @@
 A new one is a class in a file of its own, a word in the Literal and a line in the dict below it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import nn
 
-from crossmodal.errors import ConfigError
 from crossmodal.losses.alignment import CosineAlignmentLoss, StandardizedMSELoss
 from crossmodal.losses.distillation import DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
+from crossmodal.naming import look_up
 
 KDLossName = Literal["dist", "kd", "logit_std"]
 _KD_LOSSES: dict[KDLossName, type[nn.Module]] = {
@@ -43,7 +43,7 @@ def create_kd_loss(name: KDLossName, **kwargs: Any) -> nn.Module:
         >>> create_kd_loss("kd", temperature=4.0)
         KnowledgeDistillationLoss()
     """
-    return _look_up("KD", _KD_LOSSES, name)(**kwargs)
+    return look_up("KD loss", _KD_LOSSES, name)(**kwargs)
 
 
 def list_kd_losses() -> list[str]:
@@ -68,15 +68,9 @@ def create_align_loss(name: AlignLossName, num_features: int) -> nn.Module:
         >>> create_align_loss("cosine", num_features=128)
         CosineAlignmentLoss()
     """
-    return _look_up("alignment", _ALIGN_LOSSES, name)(num_features)
+    return look_up("alignment loss", _ALIGN_LOSSES, name)(num_features)
 
 
 def list_align_losses() -> list[str]:
     """Name the losses between embeddings."""
     return sorted(_ALIGN_LOSSES)
-
-
-def _look_up(kind: str, table: Mapping[Any, Any], name: str) -> Any:
-    if name not in table:
-        raise ConfigError(f"Unknown {kind} loss {name!r}. Known: {', '.join(table)}.")
-    return table[name]

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError, WeightsError
-from crossmodal.models.naming import suggestion
 from crossmodal.models.weights import load_backbone_weights
+from crossmodal.naming import suggestion
 
 _HUB_PREFIXES = ("hf_hub:", "hf-hub:")
 _HUB_SECONDS = 5.0

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.models.factory import AudioEncoderName, FrontEndName, create_audio_encoder, create_front_end
-from crossmodal.models.naming import with_defaults
+from crossmodal.naming import with_defaults
 from crossmodal.transforms import FeatureNormalization, length_mask
 
 _MIN_SECONDS = 0.1

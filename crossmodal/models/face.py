@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.models.backbone import FaceBackbone
-from crossmodal.models.naming import call_with_known
 from crossmodal.models.pooling import PoolingName, create_pooling
+from crossmodal.naming import call_with_known
 from crossmodal.transforms import FeatureNormalization
 
 

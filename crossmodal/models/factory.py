@@ -9,7 +9,7 @@ from crossmodal.models.cnn import CNNEncoder
 from crossmodal.models.dense import DenseEncoder
 from crossmodal.models.encoder import AudioEncoder
 from crossmodal.models.lstm import LSTMEncoder
-from crossmodal.models.naming import call_with_known, look_up
+from crossmodal.naming import call_with_known, look_up
 from crossmodal.transforms import MFCC, LogMelFilterBank
 
 FrontEndName = Literal["lmfb", "mfcc"]

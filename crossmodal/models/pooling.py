@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from crossmodal.models.naming import look_up
+from crossmodal.naming import look_up
 from crossmodal.transforms import length_mask
 
 PoolingName = Literal["attention", "last", "mean", "stats"]
