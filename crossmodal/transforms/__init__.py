@@ -1,7 +1,43 @@
 """What is done to a batch before a model's own layers: modules from torch tensors to torch tensors."""
 
-from crossmodal.transforms.front_end import MFCC, LogMelFilterBank
+from crossmodal.transforms.augmentation import (
+    AdditiveNoise,
+    RandomCrop,
+    RandomGain,
+    TimeShift,
+    WaveformAugmentation,
+)
+from crossmodal.transforms.factory import (
+    Augmentation,
+    AugmentationName,
+    create_augmentation,
+    list_augmentations,
+)
+from crossmodal.transforms.front_end import MFCC, LogMelFilterBank, MFCCAndLogMel
 from crossmodal.transforms.masking import length_mask
-from crossmodal.transforms.normalization import FeatureNormalization
+from crossmodal.transforms.mixup import Mixup
+from crossmodal.transforms.normalization import ClipNormalization, FeatureNormalization
+from crossmodal.transforms.spec_augment import SpecAugment
+from crossmodal.transforms.speed_and_pitch import PitchPerturbation, SpeedPerturbation
 
-__all__ = ["MFCC", "FeatureNormalization", "LogMelFilterBank", "length_mask"]
+__all__ = [
+    "MFCC",
+    "AdditiveNoise",
+    "Augmentation",
+    "AugmentationName",
+    "ClipNormalization",
+    "FeatureNormalization",
+    "LogMelFilterBank",
+    "MFCCAndLogMel",
+    "Mixup",
+    "PitchPerturbation",
+    "RandomCrop",
+    "RandomGain",
+    "SpecAugment",
+    "SpeedPerturbation",
+    "TimeShift",
+    "WaveformAugmentation",
+    "create_augmentation",
+    "length_mask",
+    "list_augmentations",
+]

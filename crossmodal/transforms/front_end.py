@@ -1,4 +1,4 @@
-"""From a waveform to features per audio frame.
+"""From a waveform to features per audio frame, of those audio frames in which there is something to hear.
 
 A clip's features depend on nothing but the clip. Two things make it so. The ends are padded with zeros, which is what a
 batch pads with; a reflection would differ. And the loudest value, from which ``top_db`` counts, is sought among the
@@ -6,8 +6,9 @@ clip's own audio frames; torchaudio seeks it in the whole batch, where a loud cl
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.functional import create_dct
+from torchaudio.functional import compute_deltas, create_dct
 from torchaudio.transforms import MelSpectrogram
 
 from crossmodal.errors import ConfigError
@@ -30,17 +31,26 @@ class LogMelFilterBank(nn.Module):
         f_min: Lowest frequency in Hz.
         f_max: Highest frequency in Hz; half the sample rate if not given.
         top_db: How far, in dB, a value may lie below the loudest of its clip; no limit if None.
+        energy: Whether a row with the energy of the waveform, in dB, stands below the bands: 10 log10 of the mean
+            square over ``win_length`` samples, as librosa's ``rms`` squared.
+        deltas: How many times the whole is followed by its slope over time: 1 adds deltas, 2 also their deltas
+            (regression over five frames, as in HTK; torchaudio's ``compute_deltas``).
+        silence_db: How far, in dB, the energy of an audio frame may lie below the loudest of its clip; quieter ones are
+            left out after deltas are computed. None keeps all. Silence says more about the room than about the voice,
+            and a half of a RAVDESS clip is silence before and after the sentence.
 
     Attributes:
         num_features: Height of the output.
 
     Raises:
-        ConfigError: The window is longer than the transform, or the frequencies do not fit the sample rate.
+        ConfigError: The window is longer than the transform, the frequencies do not fit the sample rate, or deltas are
+            not 0, 1 or 2.
 
     Example:
         >>> front_end = LogMelFilterBank(n_mels=64)
-        >>> front_end(torch.randn(2, 1, 16000)).shape
-        torch.Size([2, 64, 101])
+        >>> features, length = front_end(torch.randn(2, 1, 16000))
+        >>> features.shape, length
+        (torch.Size([2, 64, 101]), tensor([101, 101]))
     """
 
     def __init__(
@@ -53,6 +63,9 @@ class LogMelFilterBank(nn.Module):
         f_min: float = 20.0,
         f_max: float | None = None,
         top_db: float | None = 80.0,
+        energy: bool = False,
+        deltas: int = 0,
+        silence_db: float | None = 30.0,
     ) -> None:
         super().__init__()
         f_max = sample_rate / 2 if f_max is None else f_max
@@ -63,18 +76,29 @@ class LogMelFilterBank(nn.Module):
                 f"Frequencies must satisfy 0 <= f_min < f_max <= sample_rate / 2, "
                 f"got f_min={f_min}, f_max={f_max}, sample_rate={sample_rate}."
             )
-        self.hop_length = hop_length
-        self.top_db = top_db
-        self.num_features = n_mels
+        if deltas not in (0, 1, 2):
+            raise ConfigError(f"deltas must be 0, 1 (deltas) or 2 (deltas and their deltas), got {deltas}.")
+        self.hop_length, self.win_length = hop_length, win_length
+        self.top_db, self.silence_db = top_db, silence_db
+        self.energy, self.deltas = energy, deltas
         self.mel_spectrogram = MelSpectrogram(
             sample_rate, n_fft, win_length, hop_length, f_min, f_max, n_mels=n_mels, center=True, pad_mode="constant"
         )
 
+    @property
+    def num_features(self) -> int:
+        """Height of the output."""
+        return (self._num_rows + self.energy) * (1 + self.deltas)
+
+    @property
+    def _num_rows(self) -> int:
+        return self.mel_spectrogram.n_mels
+
     def num_audio_frames(self, waveform_length: Tensor) -> Tensor:
-        """Count the audio frames of waveforms of so many samples, both of shape (B,)."""
+        """Count the audio frames of waveforms of so many samples, silent ones too, both of shape (B,)."""
         return 1 + waveform_length // self.hop_length
 
-    def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
+    def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute the features, in float32 under autocast too: energies span more than half precision holds.
 
         Args:
@@ -82,22 +106,39 @@ class LogMelFilterBank(nn.Module):
             waveform_length: Length of each in samples, of shape (B,); T for all if not given.
 
         Returns:
-            Features of shape (B, num_features, audio frames). Those of the first ``num_audio_frames(waveform_length)``
-            frames are the clip's own.
+            Features of shape (B, num_features, audio frames), and how many of the audio frames are each clip's own, of
+            shape (B,).
         """
+        if waveform_length is None:
+            waveform_length = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)
+        length = self.num_audio_frames(waveform_length)
         with torch.autocast(waveform.device.type, enabled=False):
-            power = self.mel_spectrogram(waveform.float().squeeze(1))
-            return self._clip_floor(10 * power.clamp(min=_MIN_POWER).log10(), waveform_length)
+            waveform = waveform.float()
+            log_mel = _decibels(self.mel_spectrogram(waveform.squeeze(1)))
+            features = self._from_log_mel(self._clip_floor(log_mel, length))
+            energy = self._energy(waveform)
+            if self.energy:
+                features = torch.cat([features, self._clip_floor(energy, length)], dim=1)
+            features = _append_deltas(features, length, self.deltas)
+            if self.silence_db is None:
+                return features, length
+            return _leave_out_silence(features, length, energy.squeeze(1), self.silence_db)
 
-    def _clip_floor(self, decibels: Tensor, waveform_length: Tensor | None) -> Tensor:
+    def _from_log_mel(self, log_mel: Tensor) -> Tensor:
+        return log_mel
+
+    def _energy(self, waveform: Tensor) -> Tensor:
+        left = self.win_length // 2
+        padded = F.pad(waveform.square(), (left, self.win_length - left))
+        return _decibels(F.avg_pool1d(padded, self.win_length, self.hop_length))
+
+    def _clip_floor(self, decibels: Tensor, length: Tensor) -> Tensor:
         if self.top_db is None:
             return decibels
-        own = decibels
-        if waveform_length is not None:
-            # The frame after the last can be louder than every own frame: it is centred beyond the end, but hears it.
-            mask = length_mask(self.num_audio_frames(waveform_length), decibels.shape[-1])
-            own = decibels.masked_fill(~mask[:, None], -torch.inf)
-        return torch.maximum(decibels, own.amax(dim=(1, 2), keepdim=True) - self.top_db)
+        # The frame after the last can be louder than every own frame: it is centred beyond the end, but hears it.
+        mask = length_mask(length, decibels.shape[-1])
+        loudest = decibels.masked_fill(~mask[:, None], -torch.inf).amax(dim=(1, 2), keepdim=True)
+        return torch.maximum(decibels, loudest - self.top_db)
 
 
 class MFCC(LogMelFilterBank):
@@ -115,14 +156,17 @@ class MFCC(LogMelFilterBank):
         f_min: Lowest frequency in Hz.
         f_max: Highest frequency in Hz; half the sample rate if not given.
         top_db: How far, in dB, a band may lie below the loudest of its clip; no limit if None.
+        energy: Whether a row with the energy of the waveform, in dB, is added.
+        deltas: How many times the whole is followed by its slope over time: 0, 1 or 2.
+        silence_db: How far, in dB, an audio frame may lie below the loudest of its clip; no limit if None.
 
     Raises:
         ConfigError: More coefficients than mel bands, or as for `LogMelFilterBank`.
 
     Example:
-        >>> front_end = MFCC(n_mfcc=40)
-        >>> front_end(torch.randn(2, 1, 16000)).shape
-        torch.Size([2, 40, 101])
+        >>> front_end = MFCC(n_mfcc=40, deltas=2)
+        >>> front_end(torch.randn(2, 1, 16000))[0].shape
+        torch.Size([2, 120, 101])
     """
 
     dct: Tensor
@@ -138,15 +182,68 @@ class MFCC(LogMelFilterBank):
         f_min: float = 20.0,
         f_max: float | None = None,
         top_db: float | None = 80.0,
+        energy: bool = False,
+        deltas: int = 0,
+        silence_db: float | None = 30.0,
     ) -> None:
-        super().__init__(sample_rate, n_fft, win_length, hop_length, n_mels, f_min, f_max, top_db)
+        super().__init__(
+            sample_rate, n_fft, win_length, hop_length, n_mels, f_min, f_max, top_db, energy, deltas, silence_db
+        )
         if n_mfcc > n_mels:
             raise ConfigError(f"n_mfcc ({n_mfcc}) must not exceed n_mels ({n_mels}).")
-        self.num_features = n_mfcc
         self.register_buffer("dct", create_dct(n_mfcc, n_mels, norm="ortho").T.contiguous())
 
-    def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
-        """Compute the coefficients; shapes as for `LogMelFilterBank`."""
-        log_mel = super().forward(waveform, waveform_length)
-        with torch.autocast(waveform.device.type, enabled=False):
-            return self.dct @ log_mel
+    @property
+    def _num_rows(self) -> int:
+        return len(self.dct)
+
+    def _from_log_mel(self, log_mel: Tensor) -> Tensor:
+        return self.dct @ log_mel
+
+
+class MFCCAndLogMel(MFCC):
+    """MFCC above the log-mel filter bank that they are made of.
+
+    An encoder gets the one decorrelated and the other local in frequency, for the price of one. The arguments are those
+    of `MFCC`.
+
+    Example:
+        >>> front_end = MFCCAndLogMel(n_mfcc=40, n_mels=64)
+        >>> front_end(torch.randn(2, 1, 16000))[0].shape
+        torch.Size([2, 104, 101])
+    """
+
+    @property
+    def _num_rows(self) -> int:
+        return len(self.dct) + self.mel_spectrogram.n_mels
+
+    def _from_log_mel(self, log_mel: Tensor) -> Tensor:
+        return torch.cat([self.dct @ log_mel, log_mel], dim=1)
+
+
+def _decibels(power: Tensor) -> Tensor:
+    return 10 * power.clamp(min=_MIN_POWER).log10()
+
+
+def _append_deltas(features: Tensor, length: Tensor, order: int) -> Tensor:
+    """Features of shape (B, F, frames) with their slopes below them, (B, F * (1 + order), frames).
+
+    A slope looks two frames ahead. Beyond a clip's end it sees the last own frame again, as it does at a tensor's edge.
+    """
+    own = torch.arange(features.shape[-1], device=features.device).clamp(max=length[:, None] - 1)
+    rows = [features]
+    for _ in range(order):
+        held = rows[-1].gather(2, own[:, None].expand_as(features))
+        rows.append(compute_deltas(held, win_length=5))
+    return torch.cat(rows, dim=1)
+
+
+def _leave_out_silence(features: Tensor, length: Tensor, energy: Tensor, silence_db: float) -> tuple[Tensor, Tensor]:
+    """Move up what follows a silent frame; `energy` is in dB, of shape (B, frames). The loudest frame always stays."""
+    own = length_mask(length, features.shape[-1])
+    loudest = energy.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)
+    # Not ">=": a clip with NaN in it keeps all its frames, so that the NaN reaches whoever asks.
+    heard = own & ~(energy < loudest - silence_db)
+    order = (~heard).to(torch.uint8).argsort(dim=1, stable=True)[:, None]
+    length = heard.sum(dim=1)
+    return features.gather(2, order.expand_as(features))[..., : int(length.max())], length

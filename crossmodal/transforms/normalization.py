@@ -1,9 +1,11 @@
-"""Every feature to zero mean and unit variance, by the statistics of the training actors."""
+"""Every feature to zero mean and unit variance: by the statistics of the training actors, or by the clip's own."""
 
 import torch
 from torch import Tensor, nn
 
 from crossmodal.transforms.masking import length_mask
+
+_MIN_STD = 1e-3
 
 
 class FeatureNormalization(nn.Module):
@@ -86,3 +88,35 @@ class FeatureNormalization(nn.Module):
         self.mean.copy_(mean.float())
         self.std.copy_(torch.where(varied, std, 1.0).float())
         self.fitted.fill_(True)
+
+
+class ClipNormalization(nn.Module):
+    """Subtract from each feature its mean over the clip, and divide it by its deviation if asked to.
+
+    Takes away what is the same in all of a clip: the channel, the speaker's long-term spectrum, the level (cepstral
+    mean and variance normalization; Viikki & Laurila, Speech Communication 25, 1998). What an emotion does to these is
+    taken away with it.
+
+    Args:
+        scale: Whether to divide by the standard deviation too; a feature that does not vary in the clip is only
+            shifted.
+
+    Example:
+        >>> ClipNormalization(scale=True)(torch.tensor([[[1.0, 3.0, 9.0]]]), length=torch.tensor([2]))
+        tensor([[[-1.,  1.,  7.]]])
+    """
+
+    def __init__(self, scale: bool = False) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, features: Tensor, length: Tensor) -> Tensor:
+        """Normalize features of shape (B, num_features, frames), of which so many frames, (B,), are each clip's own."""
+        mask = length_mask(length, features.shape[-1])[:, None]
+        count = length[:, None, None]
+        centred = features - features.masked_fill(~mask, 0.0).sum(dim=-1, keepdim=True) / count
+        if not self.scale:
+            return centred
+        std = (centred.masked_fill(~mask, 0.0).square().sum(dim=-1, keepdim=True) / count).sqrt()
+        # What is left of a constant after subtraction is rounding: in dB, about 1e-5.
+        return centred / torch.where(std > _MIN_STD, std, 1.0)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossmodal.transforms import FeatureNormalization
+from crossmodal.transforms import ClipNormalization, FeatureNormalization
 
 
 def fitted_to(batches):
@@ -68,3 +68,21 @@ def test_no_frames_at_all_are_refused():
     sums = FeatureNormalization.accumulate(torch.randn(1, 3, 5), torch.tensor([0]))
     with pytest.raises(ValueError, match="no frames"):
         FeatureNormalization(3).fit_from_sums(*sums)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 5), st.booleans(), st.integers(0, 99))
+def test_clip_normalization_against_numpy_whatever_the_padding_holds(frames, padding, scale, seed):
+    generator = torch.Generator().manual_seed(seed)
+    clip = 50 * torch.randn(3, frames, generator=generator)
+    padded = torch.nn.functional.pad(clip, (0, padding), value=1e4)[None]
+    ours = ClipNormalization(scale)(padded, torch.tensor([frames]))[0, :, :frames].numpy()
+    expected = clip.numpy() - clip.numpy().mean(axis=1, keepdims=True)
+    if scale and frames > 1:
+        expected /= clip.numpy().std(axis=1, keepdims=True)
+    np.testing.assert_allclose(ours, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_a_feature_that_never_varies_in_a_clip_becomes_zero():
+    features = torch.full((1, 2, 7), -100.0)
+    assert torch.equal(ClipNormalization(scale=True)(features, torch.tensor([7])), torch.zeros(1, 2, 7))

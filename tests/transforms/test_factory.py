@@ -1,0 +1,121 @@
+from typing import get_args
+
+import pytest
+import torch
+
+from crossmodal.errors import ConfigError
+from crossmodal.transforms import (
+    AdditiveNoise,
+    Augmentation,
+    AugmentationName,
+    Mixup,
+    PitchPerturbation,
+    RandomCrop,
+    RandomGain,
+    SpecAugment,
+    SpeedPerturbation,
+    TimeShift,
+    create_augmentation,
+    list_augmentations,
+)
+
+
+def voices(batch_size=4, num_samples=1600):
+    return {
+        "clip": [str(clip) for clip in range(batch_size)],
+        "label": torch.arange(batch_size),
+        "waveform": 2 * torch.rand(batch_size, 1, num_samples) - 1,
+        "waveform_length": torch.full((batch_size,), num_samples),
+    }
+
+
+def test_the_names_are_those_of_the_literal():
+    assert list_augmentations() == sorted(get_args(AugmentationName))
+
+
+@pytest.mark.parametrize("settings", [None, {}])
+def test_nothing_is_done_where_nothing_is_configured(settings):
+    augmentation = create_augmentation(settings)
+    batch, features, length = voices(), torch.randn(4, 5, 6), torch.full((4,), 6)
+    assert {key: value is batch[key] for key, value in augmentation.batch(batch).items()} == dict.fromkeys(batch, True)
+    assert augmentation.features(features, length) is features
+
+
+@pytest.mark.parametrize("name", list_augmentations())
+def test_each_does_something_in_training_and_nothing_in_eval(name):
+    augmentation = create_augmentation({name: {"p": 1.0}})
+    batch, features, length = voices(), torch.randn(4, 5, 60), torch.full((4,), 60)
+    before = {key: value.clone() for key, value in batch.items() if key != "clip"}
+    torch.manual_seed(0)
+    augmented = augmentation.batch(batch)
+    changed = not torch.equal(augmented["waveform"], batch["waveform"])
+    assert changed == (name != "spec_augment")
+    assert torch.equal(augmentation.features(features, length), features) == (name != "spec_augment")
+    assert ("label_weight" in augmented) == (name == "mixup")
+    assert all(torch.equal(batch[key], value) for key, value in before.items())
+
+    augmentation.eval()
+    untouched = augmentation.batch(batch)
+    assert untouched.keys() == batch.keys()
+    assert all(untouched[key] is batch[key] for key in batch)
+    assert augmentation.features(features, length) is features
+
+
+def test_the_order_is_fixed_whatever_the_order_of_the_settings():
+    everything = create_augmentation(dict.fromkeys(reversed(list_augmentations())))
+    assert [type(module) for module in everything.waveform] == [
+        SpeedPerturbation,
+        PitchPerturbation,
+        RandomCrop,
+        TimeShift,
+        RandomGain,
+        AdditiveNoise,
+    ]
+    assert isinstance(everything.mixup, Mixup)
+    assert isinstance(everything.spec_augment, SpecAugment)
+
+
+def test_the_same_seed_gives_the_same_batch():
+    augmentation = create_augmentation(dict.fromkeys(list_augmentations()))
+    batch = voices()
+    results = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        results.append(augmentation.batch(batch))
+    assert results[0].keys() == results[1].keys() == {*batch, "mixed_label", "label_weight"}
+    assert all(torch.equal(results[0][key], results[1][key]) for key in results[0] if key != "clip")
+
+
+def test_arguments_and_sample_rate_arrive():
+    augmentation = create_augmentation({"noise": {"min_snr_db": 3}, "pitch": None, "gain": {"p": None}}, 8000)
+    pitch, gain, noise = augmentation.waveform
+    assert (noise.min_snr_db, noise.sample_rate, pitch.sample_rate, gain.p) == (3, 8000, 8000, 0.5)
+
+
+def test_a_batch_without_waveforms_passes():
+    batch = {"label": torch.tensor([0, 1]), "face_embeddings": torch.zeros(2, 3, 4)}
+    assert create_augmentation({"gain": {}, "speed": {}}).batch(batch) is batch
+
+
+def test_there_is_nothing_in_a_checkpoint():
+    assert create_augmentation(dict.fromkeys(list_augmentations())).state_dict() == {}
+
+
+def test_a_module_of_ones_own_can_be_used_in_python():
+    augmentation = Augmentation([RandomCrop(min_share=0.5, p=1.0), TimeShift(p=1.0)], mixup=Mixup())
+    assert augmentation.batch(voices())["waveform_length"].max() <= 1600
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sped": {}}, r"Unknown augmentation 'sped'.* Did you mean 'speed'"),
+        ({"gain": {"min_gain": -3}}, r"augmentation 'gain' takes no argument 'min_gain'.*'min_gain_db'"),
+        ({"noise": {"sample_rate": 8000}}, r"takes no argument 'sample_rate'"),
+        ({"speed": [0.9, 1.1]}, r"'speed' takes a mapping of arguments, got \[0.9, 1.1\]"),
+        ({"mixup": {"alpha": -1}}, r"alpha must be a number from 0.001 to 1000, got -1"),
+    ],
+)
+def test_what_cannot_be_is_said(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        create_augmentation(settings)

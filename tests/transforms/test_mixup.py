@@ -1,0 +1,149 @@
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossmodal.errors import ConfigError
+from crossmodal.transforms import Mixup
+
+
+def batch_of(labels, lengths, sound="waveform"):
+    """A batch in which every clip's own number stands in all that is its own."""
+    channels, name = (1, "waveform_length") if sound == "waveform" else (3, "feature_length")
+    number = torch.arange(1.0, len(labels) + 1)
+    values = torch.zeros(len(labels), channels, max(lengths))
+    for clip, length in enumerate(lengths):
+        values[clip, :, :length] = number[clip]
+    return {
+        "clip": [f"clip {clip}" for clip in range(len(labels))],
+        "label": torch.tensor(labels),
+        sound: values,
+        name: torch.tensor(lengths),
+        "teacher_embedding": number[:, None].repeat(1, 4),
+        "teacher_logits": -number[:, None].repeat(1, 2),
+    }
+
+
+@st.composite
+def batches(draw):
+    clips = draw(st.lists(st.tuples(st.integers(-1, 7), st.integers(1, 20)), min_size=1, max_size=8))
+    labels, lengths = zip(*clips, strict=True)
+    return batch_of(labels, lengths, draw(st.sampled_from(["waveform", "features"])))
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(
+        torch.equal(value, other[key]) if isinstance(value, torch.Tensor) else value == other[key]
+        for key, value in one.items()
+    )
+
+
+@settings(max_examples=60)
+@given(
+    batch=batches(),
+    seed=st.integers(0, 1000),
+    alpha=st.sampled_from([0.001, 0.2, 1.0, 1000.0]),
+    p=st.sampled_from([0.5, 1.0]),
+)
+def test_it_is_what_a_hand_would_mix(batch, seed, alpha, p):
+    before = copy.deepcopy(batch)
+    mixup = Mixup(alpha, p)
+    torch.manual_seed(seed)
+    mixed = mixup(batch)
+    assert same(batch, before)
+    torch.manual_seed(seed)
+    assert same(mixup(batch), mixed)
+    assert mixup.eval()(batch) is batch
+
+    sound, length = ("waveform", "waveform_length") if "waveform" in batch else ("features", "feature_length")
+    weight = mixed["label_weight"]
+    assert weight.dtype == torch.float32
+    assert ((weight >= 0.5) & (weight <= 1)).all()
+    assert mixed["mixed_label"].dtype == torch.int64
+    assert mixed["clip"] == batch["clip"]
+    assert torch.equal(mixed["label"], batch["label"])
+    for clip, own_weight in enumerate(weight.tolist()):
+        number = clip + 1
+        total = -2 * mixed["teacher_logits"][clip, 0].item() / 2
+        if own_weight == 1:
+            partner = clip
+        else:  # the mixed number says who was mixed in
+            partner = round((total - own_weight * number) / (1 - own_weight)) - 1 if own_weight < 0.9999 else None
+        if partner is None:
+            continue
+        expected = own_weight * batch[sound][clip] + (1 - own_weight) * batch[sound][partner]
+        torch.testing.assert_close(mixed[sound][clip], expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            mixed["teacher_embedding"][clip], torch.full((4,), own_weight * number + (1 - own_weight) * (partner + 1))
+        )
+        assert mixed[length][clip] == max(batch[length][clip], batch[length][partner])
+        assert mixed["mixed_label"][clip] == batch["label"][partner]
+
+
+@settings(max_examples=30)
+@given(batch=batches(), seed=st.integers(0, 1000))
+def test_an_unlabelled_clip_stays_as_it_is_and_is_mixed_into_no_other(batch, seed):
+    torch.manual_seed(seed)
+    mixed = Mixup(alpha=1.0)(batch)
+    unlabelled = batch["label"] == -1
+    assert torch.equal(mixed["label_weight"][unlabelled], torch.ones(int(unlabelled.sum())))
+    assert torch.equal(mixed["mixed_label"] == -1, unlabelled)
+    for key, value in batch.items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(mixed[key][unlabelled], value[unlabelled])
+
+
+def test_every_labelled_clip_meets_another():
+    batch = batch_of(list(range(8)), [5] * 8)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        mixed = Mixup(alpha=1.0)(batch)
+        assert (mixed["mixed_label"] != batch["label"]).all()
+        assert sorted(mixed["mixed_label"].tolist()) == list(range(8))
+
+
+def test_each_clip_has_its_own_weight_drawn_from_the_beta_distribution():
+    batch = batch_of([0, 1] * 2000, [1] * 4000)
+    torch.manual_seed(0)
+    weight = Mixup(alpha=0.4)(batch)["label_weight"].double()
+    # E|2 w - 1| and E(2 w - 1)^2 under Beta(a, a); the second is 1 / (2 a + 1).
+    assert (2 * weight - 1).square().mean() == pytest.approx(1 / 1.8, abs=0.02)
+    assert len(weight.unique()) > 2000
+
+
+def test_the_probability_is_that_of_a_clip():
+    torch.manual_seed(0)
+    weight = Mixup(alpha=5.0, p=0.3)(batch_of([0, 1] * 500, [1] * 1000))["label_weight"]
+    assert (weight < 1).float().mean() == pytest.approx(0.3, abs=0.05)
+
+
+def test_what_stands_in_the_padding_of_features_is_not_mixed_in():
+    batch = batch_of([0, 1], [2, 5], sound="features")
+    batch["features"][0, :, 2:] = 99.0
+    torch.manual_seed(0)
+    mixed = Mixup(alpha=1.0)(batch)
+    weight = mixed["label_weight"]
+    assert mixed["feature_length"].tolist() == [5, 5]
+    torch.testing.assert_close(mixed["features"][1, 0, 2:], (weight[1] * 2).expand(3))
+    torch.testing.assert_close(mixed["features"][0, 0, 2:], ((1 - weight[0]) * 2).expand(3))
+
+
+def test_a_clip_alone_stays_as_it_is():
+    batch = batch_of([3], [4])
+    mixed = Mixup()(batch)
+    assert mixed["label_weight"].tolist() == [1]
+    assert mixed["mixed_label"].tolist() == [3]
+    assert torch.equal(mixed["waveform"], batch["waveform"])
+
+
+def test_a_batch_without_sound_is_refused():
+    with pytest.raises(ConfigError, match="waveform or features; this batch holds label, faces"):
+        Mixup()({"label": torch.tensor([0, 1]), "faces": torch.zeros(2, 1, 3, 4, 4)})
+
+
+@pytest.mark.parametrize("kwargs", [{"alpha": 0}, {"alpha": -1.0}, {"alpha": 1e9}, {"p": -0.1}])
+def test_settings_that_cannot_be_are_refused(kwargs):
+    with pytest.raises(ConfigError, match="must be a number"):
+        Mixup(**kwargs)

@@ -1,0 +1,114 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossmodal.errors import ConfigError
+from crossmodal.transforms import SpecAugment
+
+
+def ones(batch_size, num_features, num_frames):
+    return torch.ones(batch_size, num_features, num_frames)
+
+
+def hidden_columns(masked):
+    """Which frames are masked in all features, (B, frames)."""
+    return (masked == 0).all(dim=1)
+
+
+def hidden_rows(masked):
+    """Which features are masked in all frames, (B, F)."""
+    return (masked == 0).all(dim=2)
+
+
+@st.composite
+def batches(draw):
+    lengths = draw(st.lists(st.integers(1, 40), min_size=1, max_size=5))
+    torch.manual_seed(draw(st.integers(0, 1000)))
+    return torch.randn(len(lengths), draw(st.integers(1, 20)), max(lengths)), torch.tensor(lengths)
+
+
+@settings(max_examples=40)
+@given(
+    batch=batches(),
+    seed=st.integers(0, 1000),
+    masks=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    shares=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_it_hides_some_values_and_leaves_the_others_as_they_are(batch, seed, masks, shares):
+    features, length = batch
+    before = features.clone()
+    augment = SpecAugment(masks[0], shares[0], masks[1], shares[1])
+    torch.manual_seed(seed)
+    masked = augment(features, length)
+    assert torch.equal(features, before)
+    assert masked.shape == features.shape
+    assert masked[masked != 0].tolist() == features[masked != 0].tolist()
+    torch.manual_seed(seed)
+    assert torch.equal(augment(features, length), masked)
+    assert augment.eval()(features, length) is features
+
+
+def test_bands_have_every_width_up_to_their_share():
+    torch.manual_seed(0)
+    masked = SpecAugment(num_freq_masks=1, freq_mask_share=0.2, num_time_masks=0)(
+        ones(500, 40, 6), torch.full((500,), 6)
+    )
+    hidden = hidden_rows(masked)
+    assert torch.equal((masked == 0).sum(dim=(1, 2)), 6 * hidden.sum(dim=1))  # a band is hidden in all frames
+    assert hidden.sum(dim=1).unique().tolist() == list(range(9))
+    edges = hidden.int().diff(dim=1, prepend=torch.zeros(500, 1), append=torch.zeros(500, 1)).abs().sum(dim=1)
+    assert edges.max() == 2  # in one piece
+    assert hidden.float().mean() == pytest.approx(0.1, abs=0.01)
+    assert hidden.any(dim=0).all()  # everywhere
+
+
+def test_stretches_of_time_are_shares_of_the_clips_own_length_and_lie_in_it():
+    length = torch.tensor([20, 100] * 250)
+    torch.manual_seed(0)
+    masked = SpecAugment(num_freq_masks=0, num_time_masks=1, time_mask_share=0.3)(ones(500, 3, 120), length)
+    hidden = hidden_columns(masked)
+    for own in (20, 100):
+        widths = hidden[length == own].sum(dim=1)
+        assert widths.min() == 0
+        assert widths.max() == pytest.approx(0.3 * own, abs=0.5)
+        assert not hidden[length == own, own:].any()
+        assert hidden[length == own, :own].any(dim=0).all()
+
+
+def test_several_masks_hide_more_than_one():
+    torch.manual_seed(0)
+    length = torch.full((300,), 100)
+    one, three = (
+        hidden_columns(SpecAugment(0, 0.0, masks, 0.2)(ones(300, 2, 100), length)).float().mean() for masks in (1, 3)
+    )
+    assert one == pytest.approx(0.1, abs=0.01)
+    assert 0.23 < three < 0.29  # 0.3, less where they overlap
+
+
+def test_each_clip_has_its_own_masks():
+    torch.manual_seed(0)
+    masked = SpecAugment()(ones(16, 40, 100), torch.full((16,), 100))
+    assert len({tuple(clip.flatten().tolist()) for clip in masked}) == 16
+
+
+def test_the_probability_is_that_of_a_clip():
+    torch.manual_seed(0)
+    masked = SpecAugment(2, 1.0, 2, 1.0, p=0.3)(ones(500, 40, 40), torch.full((500,), 40))
+    touched = (masked == 0).any(dim=(1, 2))
+    assert touched.float().mean() == pytest.approx(0.3, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"num_freq_masks": -1},
+        {"num_time_masks": 1.5},
+        {"freq_mask_share": 1.1},
+        {"time_mask_share": -0.1},
+        {"p": 2},
+    ],
+)
+def test_settings_that_cannot_be_are_refused(kwargs):
+    with pytest.raises(ConfigError, match=f"{next(iter(kwargs))} must be a"):
+        SpecAugment(**kwargs)
