@@ -66,7 +66,7 @@ class FaceBackbone(nn.Module):
         self.name = name
         self.frozen = frozen
         self.model_kwargs = dict(model_kwargs or {})
-        self.network = _create_network(name, pretrained and weights is None, self.model_kwargs)
+        self.network = create_network(name, pretrained and weights is None, self.model_kwargs)
         if weights is not None:
             load_backbone_weights(self.network, weights)
         trained_with = self.network.pretrained_cfg
@@ -129,18 +129,45 @@ class FaceBackbone(nn.Module):
         return (pixels - self.mean) / self.std
 
 
-def _create_network(name: str, pretrained: bool, model_kwargs: Mapping[str, Any]) -> Any:
+def check_network_name(name: str) -> None:
+    """Refuse a name that timm does not know.
+
+    Args:
+        name: Name of a timm model, or ``hf_hub:user/repository``, which is not looked up.
+
+    Raises:
+        ConfigError: timm has no model of that name.
+    """
     import timm
 
-    from_hub = name.startswith(_HUB_PREFIXES)
-    if not from_hub and not timm.is_model(name):
+    if not name.startswith(_HUB_PREFIXES) and not timm.is_model(name):
         raise ConfigError(f"timm has no model {name!r}.{suggestion(name, timm.list_models())}")
-    if not from_hub and not pretrained:
+
+
+def create_network(name: str, pretrained: bool, model_kwargs: Mapping[str, Any]) -> Any:
+    """Make a timm network without its classifier.
+
+    Args:
+        name: Name of a timm model, or ``hf_hub:user/repository``.
+        pretrained: Whether to fetch the weights that belong to the name.
+        model_kwargs: Further arguments of ``timm.create_model``.
+
+    Returns:
+        The network.
+
+    Raises:
+        ConfigError: timm has no model of that name.
+        WeightsError: The weights cannot be had.
+    """
+    import timm
+
+    check_network_name(name)
+    if not name.startswith(_HUB_PREFIXES) and not pretrained:
         return timm.create_model(name, pretrained=False, num_classes=0, **model_kwargs)
     with _offline_unless_hub_answers() as answers:
         try:
             return timm.create_model(name, pretrained=pretrained, num_classes=0, **model_kwargs)
-        except TypeError:  # a wrong model_kwargs is no matter of weights
+        except (AssertionError, TypeError):  # wrong model_kwargs are no matter of weights
             raise
         except Exception as error:  # the hub's, httpx's, requests' and urllib's errors share no narrower base
             cause = type(error).__name__ if answers else "the Hugging Face hub does not answer"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crossmodal.models.encoder import AudioEncoder
+from crossmodal.models.encoder import AudioEncoder, zero_padding
 from crossmodal.models.pooling import PoolingName, create_pooling
 from crossmodal.transforms import length_mask
 
@@ -41,7 +41,7 @@ class CNNEncoder(AudioEncoder):
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            _ResidualBlock(inputs, outputs) for inputs, outputs in zip([1, *channels], channels, strict=False)
+            ResidualBlock(inputs, outputs) for inputs, outputs in zip([1, *channels], channels, strict=False)
         )
         height = math.ceil(in_features / 2 ** len(channels))
         self.column = nn.Sequential(
@@ -52,36 +52,38 @@ class CNNEncoder(AudioEncoder):
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Encode a batch; shapes as for `AudioEncoder`."""
-        plane = _zero_padding(features[:, None], length)
+        plane = zero_padding(features, length)[:, None]
         for block in self.blocks:
             plane, length = block(plane, length)
         columns = self.column(plane.permute(0, 3, 1, 2).flatten(2))
         return self.pooling(columns.transpose(1, 2), length)
 
 
-class _ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut; the first of them halves both sides.
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut; the first of them halves the height, and the time by default.
 
-    The edge of a plane is zero for a convolution, so padding is made zero again before each of them: normalization
-    has moved it.
+    Args:
+        in_channels: Number of channels that come in.
+        out_channels: Number of channels that go out.
+        time_stride: How many audio frames the first convolution makes into one.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, time_stride: int = 2) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=2, padding=1, bias=False)
+        self.time_stride = time_stride
+        stride = (2, time_stride)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
-        self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=2, bias=False)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
 
     def forward(self, plane: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Halve a plane of shape (B, in_channels, height, audio frames) and the lengths with it."""
-        length = (length + 1) // 2
-        inner = _zero_padding(F.relu(self.norm1(self.conv1(plane))), length)
-        outer = F.relu(self.norm2(self.conv2(inner)) + self.shortcut(plane))
-        return _zero_padding(outer, length), length
-
-
-def _zero_padding(plane: Tensor, length: Tensor) -> Tensor:
-    mask = length_mask(length, plane.shape[-1])
-    return plane.masked_fill(~mask[:, None, None], 0.0)
+        """Shorten a plane of shape (B, in_channels, height, audio frames) and the lengths with it."""
+        length = (length + self.time_stride - 1) // self.time_stride
+        inner = F.relu(self.norm1(self.conv1(plane)))
+        # The edge of a plane is zero for a convolution, and normalization has moved padding off it. The padding is
+        # finite here, and a product takes a fraction of the time of masked_fill.
+        own = length_mask(length, inner.shape[-1])[:, None, None]
+        outer = F.relu(self.norm2(self.conv2(inner * own)) + self.shortcut(plane))
+        return outer * own, length

@@ -1,6 +1,10 @@
 """What every audio encoder has in common."""
 
+from typing import Any, ClassVar
+
 from torch import Tensor, nn
+
+from crossmodal.transforms import length_mask
 
 
 class AudioEncoder(nn.Module):
@@ -12,9 +16,11 @@ class AudioEncoder(nn.Module):
 
     Attributes:
         out_features: Width of the vector.
+        rebuild_kwargs: Arguments to put in place of those given, in a twin that a state dict will fill.
     """
 
     out_features: int
+    rebuild_kwargs: ClassVar[dict[str, Any]] = {}
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Encode a batch.
@@ -27,3 +33,35 @@ class AudioEncoder(nn.Module):
             One vector per clip, of shape (B, out_features).
         """
         raise NotImplementedError
+
+
+def strided_convolution(in_features: int, hidden_size: int, subsampling: int) -> nn.Conv1d:
+    """Make the convolution that makes one step of so many audio frames.
+
+    A clip's time in a model falls with its number of steps, and emotion moves slower than the 10 ms of an audio frame.
+
+    Args:
+        in_features: Number of features per audio frame.
+        hidden_size: Number of features per step.
+        subsampling: Audio frames per step, at least 1.
+
+    Returns:
+        The convolution, for features of shape (B, in_features, audio frames) with zeros as padding. It makes
+        ceil(length / subsampling) steps of a clip, alone as in a batch.
+    """
+    taps = 2 * subsampling - 1
+    return nn.Conv1d(in_features, hidden_size, kernel_size=taps, stride=subsampling, padding=subsampling - 1)
+
+
+def zero_padding(features: Tensor, length: Tensor) -> Tensor:
+    """Make zero whatever stands after a clip's end, NaN as well.
+
+    Args:
+        features: Of shape (B, in_features, audio frames).
+        length: How many audio frames of each clip are its own, of shape (B,).
+
+    Returns:
+        The features with zeros as padding.
+    """
+    own = length_mask(length, features.shape[-1])
+    return features.masked_fill(~own[:, None], 0.0)

@@ -3,9 +3,8 @@
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from crossmodal.models.encoder import AudioEncoder
+from crossmodal.models.encoder import AudioEncoder, strided_convolution, zero_padding
 from crossmodal.models.pooling import PoolingName, create_pooling
-from crossmodal.transforms import length_mask
 
 
 class LSTMEncoder(AudioEncoder):
@@ -38,10 +37,7 @@ class LSTMEncoder(AudioEncoder):
     ) -> None:
         super().__init__()
         self.subsampling = subsampling
-        # So many taps and zeros at the edge make ceil(length / subsampling) steps, alone as in a batch.
-        self.conv = nn.Conv1d(
-            in_features, hidden_size, kernel_size=2 * subsampling - 1, stride=subsampling, padding=subsampling - 1
-        )
+        self.conv = strided_convolution(in_features, hidden_size, subsampling)
         self.norm = nn.LayerNorm(hidden_size)
         self.dropout = nn.Sequential(nn.GELU(), nn.Dropout(dropout))
         self.lstm = nn.LSTM(
@@ -57,8 +53,7 @@ class LSTMEncoder(AudioEncoder):
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Encode a batch; shapes as for `AudioEncoder`."""
-        mask = length_mask(length, features.shape[-1])
-        steps = self.conv(features.masked_fill(~mask[:, None], 0.0)).transpose(1, 2)
+        steps = self.conv(zero_padding(features, length)).transpose(1, 2)
         steps = self.dropout(self.norm(steps))
         length = (length + self.subsampling - 1) // self.subsampling
         # Packed, so that the backward direction starts at the clip's end and not in its padding.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from crossmodal.naming import look_up
 from crossmodal.transforms import length_mask
 
-PoolingName = Literal["attention", "last", "mean", "stats"]
+PoolingName = Literal["attention", "functionals", "last", "mean", "stats"]
 
 _EPS = 1e-5  # under the root, so that the deviation of a single frame is no NaN and has a gradient
 
@@ -64,6 +64,32 @@ class StatsPooling(Pooling):
         return torch.cat([mean, (variance + _EPS).sqrt()], dim=1)
 
 
+class FunctionalsPooling(Pooling):
+    """Mean, standard deviation and five quantiles over time: 0.05, 0.25, 0.5, 0.75 and 0.95.
+
+    The quantiles say how a feature is distributed, whatever a few outliers do: functionals of this kind are what
+    openSMILE's ComParE set is made of (Schuller et al., Interspeech 2016). A quantile is the frame nearest to it.
+    """
+
+    quantiles = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features)
+        self.stats = StatsPooling(num_features)
+        self.out_features = self.stats.out_features + len(self.quantiles) * num_features
+
+    def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
+        """Pool over time; shapes as for `Pooling`."""
+        if length is None:
+            length = torch.full((len(features),), features.shape[-1], device=features.device)
+        mask = _mask(features, length)
+        ordered = features.masked_fill(~mask, torch.inf).sort(dim=-1).values
+        shares = torch.tensor(self.quantiles, device=features.device)
+        rank = (shares * (length[:, None] - 1)).round().long()  # (B, quantiles)
+        quantiles = ordered.gather(2, rank[:, None].expand(-1, features.shape[1], -1))
+        return torch.cat([self.stats(features, length), quantiles.flatten(1)], dim=1)
+
+
 class AttentionPooling(Pooling):
     """A mean over time whose weights are learned: frames that tell more count more.
 
@@ -98,6 +124,7 @@ class LastPooling(Pooling):
 
 _POOLINGS: dict[PoolingName, type[Pooling]] = {
     "attention": AttentionPooling,
+    "functionals": FunctionalsPooling,
     "last": LastPooling,
     "mean": MeanPooling,
     "stats": StatsPooling,

@@ -13,7 +13,8 @@ from crossmodal.errors import WeightsError
 def load_backbone_weights(network: nn.Module, path: str | Path) -> None:
     """Fill a network from a safetensors file or a state dict that ``torch.save`` wrote.
 
-    What the file holds beyond the network, such as a classifier, is left aside.
+    What the file holds beyond the network, such as a classifier, is left aside. A network that sees one channel gets
+    the sum of a file's three colours, as timm does it: a grey picture gives the same then.
 
     Args:
         network: The network.
@@ -22,9 +23,10 @@ def load_backbone_weights(network: nn.Module, path: str | Path) -> None:
     Raises:
         WeightsError: The file cannot be read, or lacks something that the network has.
     """
-    weights = _read(Path(path))
+    weights = read_state_dict(Path(path))
     # Nothing reads the counters of batch normalization unless its momentum is None; many files leave them out.
     needed = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+    weights |= {key: _in_one_channel(weights[key], value) for key, value in needed.items() if key in weights}
     unfit = [key for key, value in needed.items() if key not in weights or weights[key].shape != value.shape]
     if unfit:
         raise WeightsError(
@@ -35,7 +37,26 @@ def load_backbone_weights(network: nn.Module, path: str | Path) -> None:
     network.load_state_dict({key: weights[key] for key in needed}, strict=False)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _in_one_channel(value: Tensor, needed: Tensor) -> Tensor:
+    """Sum a convolution's three colours where one of a single channel is needed."""
+    if value.ndim != 4 or value.shape[1] != 3 or needed.shape != (len(value), 1, *value.shape[2:]):
+        return value
+    return value.sum(dim=1, keepdim=True)
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file or a state dict that ``torch.save`` wrote; nothing in it is executed.
+
+    Args:
+        path: The file. The state dict may lie under ``state_dict`` or ``model``, and its keys may begin with
+            ``module.``, which is taken away.
+
+    Returns:
+        The tensors by name, on the CPU.
+
+    Raises:
+        WeightsError: There is no such file, or it holds something else.
+    """
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}.")
     try:

@@ -1,11 +1,16 @@
 """What every audio encoder owes, whatever it is made of."""
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from crossmodal.models import create_audio_encoder, list_audio_encoders
+from crossmodal.errors import ConfigError
+from crossmodal.models import PoolingName, create_audio_encoder, list_audio_encoders
+from crossmodal.models.tdnn import OwnFramesBatchNorm
 
 NUM_FEATURES = 20
 
@@ -20,12 +25,24 @@ def make(name, **kwargs):
 
 ENCODERS = {name: make(name) for name in list_audio_encoders()}
 ENCODERS |= {f"lstm by {n}": make("lstm", subsampling=n, num_layers=2, hidden_size=16) for n in (1, 2, 3)}
-ENCODERS |= {f"{name} {pool}": make(name, pooling=pool) for name in ("cnn", "lstm") for pool in ("last", "mean")}
+ENCODERS |= {f"crnn by {n}": make("crnn", subsampling=n, num_layers=2, hidden_size=16) for n in (1, 3)}
+ENCODERS |= {f"{name} by {n}": make(name, subsampling=n) for name in ("tdnn", "transformer") for n in (1, 3)}
+ENCODERS |= {"tdnn of 5 taps": make("tdnn", kernel_size=5), "transformer of 1 head": make("transformer", num_heads=1)}
+ENCODERS |= {
+    f"{name} {pool}": make(name, pooling=pool)
+    for name in list_audio_encoders()
+    for pool in get_args(PoolingName)
+    if name != "dense"
+}
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-@settings(max_examples=15, deadline=None)
-@given(length=st.integers(1, 60), padding=st.integers(0, 40), garbage=st.sampled_from([0.0, 50.0, float("nan")]))
+@settings(max_examples=12, deadline=None)
+@given(
+    length=st.one_of(st.integers(1, 60), st.integers(61, 400)),
+    padding=st.integers(0, 40),
+    garbage=st.sampled_from([0.0, 50.0, float("nan")]),
+)
 def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(name, length, padding, garbage):
     encoder = ENCODERS[name]
     clip = torch.randn(1, NUM_FEATURES, length)
@@ -36,6 +53,13 @@ def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(name, length, padding
         together = encoder(batch, torch.tensor([length, length + padding, 1]))[:1]
     assert alone.shape == (1, encoder.out_features)
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_same_twice(name):
+    features, length = torch.randn(2, NUM_FEATURES, 90), torch.tensor([90, 33])
+    with torch.no_grad():
+        assert torch.equal(ENCODERS[name](features, length), ENCODERS[name](features, length))
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -63,6 +87,16 @@ def test_short_clips_and_small_batches_train(name, batch_size, frames):
 
 
 @pytest.mark.parametrize("name", list_audio_encoders())
+def test_half_precision_trains(name):
+    encoder, features = create_audio_encoder(name, NUM_FEATURES, dropout=0.0), torch.randn(3, NUM_FEATURES, 50)
+    length = torch.tensor([50, 33, 7])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = encoder(features, length)
+        out.float().square().sum().backward()
+    torch.testing.assert_close(out.float(), encoder(features, length), atol=0.2, rtol=0.2)
+
+
+@pytest.mark.parametrize("name", list_audio_encoders())
 def test_any_number_of_features_goes(name):
     for num_features in (1, 13, 64):
         encoder = create_audio_encoder(name, num_features).eval()
@@ -71,7 +105,48 @@ def test_any_number_of_features_goes(name):
 
 @pytest.mark.parametrize("name", list_audio_encoders())
 def test_small(name):
-    assert sum(p.numel() for p in create_audio_encoder(name, 64).parameters()) < 500_000
+    sizes = {n: sum(p.numel() for p in create_audio_encoder(name, n).parameters()) for n in (40, 64, 80, 104)}
+    assert sizes[64] < 500_000
+    assert max(sizes.values()) < 2_000_000
+
+
+@pytest.mark.parametrize("name", list_audio_encoders())
+def test_dropout_is_drawn_in_training_and_can_be_left_out(name):
+    features, length = torch.randn(2, NUM_FEATURES, 50), torch.tensor([50, 20])
+    for dropout, same in ((0.5, False), (0.0, True)):
+        encoder = create_audio_encoder(name, NUM_FEATURES, dropout=dropout)
+        assert torch.equal(encoder(features, length), encoder(features, length)) is same
+
+
+@pytest.mark.parametrize("name", list_audio_encoders())
+def test_gradient_reaches_every_parameter(name):
+    torch.manual_seed(0)
+    encoder = create_audio_encoder(name, NUM_FEATURES)
+    out = encoder(torch.randn(4, NUM_FEATURES, 120), torch.tensor([120, 80, 33, 100]))
+    (out * torch.randn_like(out)).sum().backward()
+    without = [name for name, p in encoder.named_parameters() if p.grad is None or p.grad.abs().sum() == 0]
+    assert not without
+
+
+@pytest.mark.parametrize("name", list_audio_encoders())
+@pytest.mark.parametrize("frame", [0, 3, 58])
+def test_nan_in_a_clip_is_nan_for_that_clip_only(name, frame):
+    features, length = torch.randn(3, NUM_FEATURES, 60), torch.tensor([60, 59, 60])
+    healthy = ENCODERS[name](features, length)
+    features[1, 4, frame] = float("nan")
+    with torch.no_grad():
+        out = ENCODERS[name](features, length)
+    assert out[1].isnan().any()
+    torch.testing.assert_close(out[[0, 2]], healthy[[0, 2]], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["crnn", "lstm", "tdnn", "transformer"])
+def test_steps_are_one_for_so_many_audio_frames(name):
+    encoder, seen = make(name, subsampling=4), []
+    encoder.pooling.register_forward_pre_hook(lambda _module, inputs: seen.append((inputs[0].shape[2], inputs[1])))
+    encoder(torch.randn(3, NUM_FEATURES, 41), torch.tensor([41, 40, 1]))
+    assert seen[0][0] == 11
+    assert seen[0][1].tolist() == [11, 10, 1]
 
 
 def test_the_lstms_backward_direction_starts_at_the_clips_end():
@@ -83,3 +158,108 @@ def test_the_lstms_backward_direction_starts_at_the_clips_end():
         expected = encoder.lstm(steps)[0].mean(dim=1)
         padded = torch.nn.functional.pad(clip, (0, 30))
         torch.testing.assert_close(encoder(padded, torch.tensor([21])), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_crnn_is_a_bidirectional_lstm_on_the_bare_clip():
+    """Independent reference: torch's own bidirectional LSTM with the same weights, on what comes before it."""
+    encoder = make("crnn", pooling="mean", hidden_size=16)
+    (layer,) = encoder.layers
+    theirs = nn.LSTM(16, 16, batch_first=True, bidirectional=True)
+    backwards = {f"{name}_reverse": value for name, value in layer.backwards.state_dict().items()}
+    theirs.load_state_dict(layer.forwards.state_dict() | backwards)
+    seen = []
+    layer.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        clip = torch.randn(1, NUM_FEATURES, 29)
+        encoder(clip, torch.tensor([29]))
+        padded = torch.nn.functional.pad(clip, (0, 30))
+        out = encoder(padded, torch.tensor([29]))
+        torch.testing.assert_close(out, theirs(seen[0])[0].mean(dim=1), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["dense", "lstm", "tdnn", "transformer"])
+def test_padding_has_no_part_in_training_either(name):
+    encoder = create_audio_encoder(name, NUM_FEATURES, dropout=0.0)
+    features, length = torch.randn(3, NUM_FEATURES, 60), torch.tensor([60, 41, 7])
+    padded = torch.nn.functional.pad(features, (0, 50), value=9.0)
+    torch.testing.assert_close(encoder(padded, length), encoder(features, length), atol=1e-5, rtol=1e-4)
+
+
+def test_batch_normalization_of_own_frames_is_torchs_of_those_frames():
+    ours, theirs = OwnFramesBatchNorm(4), nn.BatchNorm1d(4)
+    features, own = 3 + torch.randn(2, 4, 5), torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
+    frames = torch.cat([features[0], features[1, :, :2]], dim=1).T
+    expected = theirs(frames).T
+    out = ours(features, own)
+    torch.testing.assert_close(torch.cat([out[0], out[1, :, :2]], dim=1), expected)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    torch.testing.assert_close(ours.eval()(features, own)[0], theirs.eval()(features)[0])
+
+
+def test_the_tdnn_is_its_formula_on_the_bare_clip():
+    """Independent reference: each tap of each convolution by itself, on one clip, with nothing after its end."""
+    encoder = make("tdnn", pooling="mean", hidden_size=8, num_layers=3, subsampling=2)
+    length, clip = 37, torch.randn(NUM_FEATURES, 37)
+
+    def convolve(conv, steps):
+        out = []
+        for centre in range(0, steps.shape[1], conv.stride[0]):
+            total = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.clone()
+            for tap in range(conv.kernel_size[0]):
+                at = centre - conv.padding[0] + tap * conv.dilation[0]
+                if 0 <= at < steps.shape[1]:
+                    total += conv.weight[:, :, tap] @ steps[:, at]
+            out.append(total)
+        return torch.stack(out, dim=1)
+
+    def normalize(norm, steps):
+        return (
+            norm.weight[:, None] * (steps - norm.running_mean[:, None]) / (norm.running_var[:, None] + norm.eps).sqrt()
+            + norm.bias[:, None]
+        )
+
+    with torch.no_grad():
+        steps = normalize(encoder.norm, convolve(encoder.conv, clip)).relu()
+        for dilation, block in zip((1, 2, 4), encoder.blocks, strict=True):
+            assert block.conv.dilation == (dilation,)
+            steps = steps + normalize(block.norm, convolve(block.conv, steps)).relu()
+        batch = torch.randn(2, NUM_FEATURES, 60)
+        batch[1, :, :length] = clip
+        out = encoder(batch, torch.tensor([60, length]))[1]
+    torch.testing.assert_close(out, steps.mean(dim=1), atol=1e-5, rtol=1e-4)
+
+
+def test_an_even_number_of_taps_is_refused():
+    with pytest.raises(ConfigError, match="odd"):
+        create_audio_encoder("tdnn", NUM_FEATURES, kernel_size=4)
+
+
+def test_a_transformer_layer_is_torchs_on_the_bare_clip():
+    """Independent reference: torch's own layer with the same weights, on one clip, with nothing after its end."""
+    layer = make("transformer", hidden_size=24, num_heads=3).layers[0]
+    theirs = nn.TransformerEncoderLayer(24, 3, 48, activation="gelu", batch_first=True, norm_first=True).eval()
+    ours = layer.state_dict()
+    names = {"query_key_value.": "self_attn.in_proj_", "output": "self_attn.out_proj"}
+    names |= {"feed_forward.0": "linear1", "feed_forward.2": "linear2"}
+    for before, after in names.items():
+        ours = {name.replace(before, after): value for name, value in ours.items()}
+    theirs.load_state_dict(ours)
+    steps, own = torch.randn(2, 17, 24), torch.ones(2, 17, dtype=torch.bool)
+    own[0, 9:] = False
+    with torch.no_grad():
+        torch.testing.assert_close(layer(steps, own)[0, :9], theirs(steps[:1, :9])[0], atol=1e-5, rtol=1e-4)
+
+
+def test_the_transformer_knows_the_order_and_no_longest_clip():
+    encoder = make("transformer", pooling="mean", subsampling=1)
+    clip = torch.randn(1, NUM_FEATURES, 1).expand(1, NUM_FEATURES, 40).clone()
+    clip[..., 5] += 3.0
+    moved = clip.roll(20, dims=2)
+    with torch.no_grad():
+        assert not torch.allclose(encoder(clip, torch.tensor([40])), encoder(moved, torch.tensor([40])), atol=1e-3)
+        assert encoder(torch.randn(1, NUM_FEATURES, 3000), torch.tensor([3000])).isfinite().all()
+
+
+def test_a_width_that_the_heads_do_not_divide_is_refused():
+    with pytest.raises(ConfigError, match=r"hidden_size 100 .* num_heads 3"):
+        create_audio_encoder("transformer", NUM_FEATURES, hidden_size=100, num_heads=3)

@@ -35,9 +35,9 @@ def test_arguments_arrive_and_none_means_the_default():
     [
         (
             lambda: create_audio_encoder("ltsm", 40),
-            r"audio encoder 'ltsm'. Known: cnn, dense, lstm. Did you mean 'lstm'",
+            r"audio encoder 'ltsm'. Known: cnn, crnn, .*, transformer. Did you mean 'lstm'",
         ),
-        (lambda: create_front_end("mfc"), r"front end 'mfc'. Known: lmfb, mfcc. Did you mean 'mfcc'"),
+        (lambda: create_front_end("mfc"), r"front end 'mfc'. Known: both, lmfb, mfcc, ssl. Did you mean 'mfcc'"),
         (
             lambda: create_audio_encoder("lstm", 40, hiden_size=3),
             r"'lstm' takes no argument 'hiden_size'. Accepted: hidden_size, .*Did you mean 'hidden_size'",

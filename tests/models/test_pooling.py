@@ -19,6 +19,9 @@ def reference(name, pooling, clip):
         return clip.mean(axis=1)
     if name == "stats":
         return np.concatenate([clip.mean(axis=1), np.sqrt(clip.var(axis=1) + 1e-5)])
+    if name == "functionals":
+        ranks = np.round(np.float32([0.05, 0.25, 0.5, 0.75, 0.95]) * (clip.shape[1] - 1)).astype(int)
+        return np.concatenate([reference("stats", None, clip), np.sort(clip, axis=1)[:, ranks].flatten()])
     inner, _, outer = (layer for layer in pooling.score)
     hidden = np.tanh(inner.weight[..., 0].detach().numpy() @ clip + inner.bias.detach().numpy()[:, None])
     score = (outer.weight[..., 0].detach().numpy() @ hidden)[0]

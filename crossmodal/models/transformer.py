@@ -1,0 +1,113 @@
+"""The transformer audio encoder: every moment of the clip looks at every other."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from crossmodal.errors import ConfigError
+from crossmodal.models.encoder import AudioEncoder, strided_convolution, zero_padding
+from crossmodal.models.pooling import PoolingName, create_pooling
+from crossmodal.transforms import length_mask
+
+
+class TransformerEncoder(AudioEncoder):
+    """A transformer (Vaswani et al., NeurIPS 2017) over features that a strided convolution has shortened.
+
+    Normalization stands before each part (Xiong et al., ICML 2020), so that it trains without a long warmup; positions
+    are sinusoids, which know no longest clip. Not `torchaudio.models.Conformer`: its convolutions see into the padding,
+    its batch normalization counts it, and it has no positions; a clip would depend on its batch.
+
+    Args:
+        in_features: Number of features per audio frame.
+        hidden_size: Width of a step, even, and a multiple of ``num_heads``.
+        num_layers: Number of transformer layers.
+        num_heads: Number of heads of the attention.
+        subsampling: How many audio frames the strided convolution makes into one step. The attention's time grows with
+            the square of the number of steps.
+        pooling: How the steps become one vector.
+        dropout: Share of channels dropped from what each part of a layer adds.
+
+    Raises:
+        ConfigError: ``hidden_size`` is odd, or the heads do not divide it.
+
+    Example:
+        >>> import torch
+        >>> encoder = TransformerEncoder(in_features=40, hidden_size=128, pooling="stats")
+        >>> encoder(torch.randn(2, 40, 300), length=torch.tensor([300, 120])).shape
+        torch.Size([2, 256])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_size: int = 96,
+        num_layers: int = 3,
+        num_heads: int = 4,
+        subsampling: int = 4,
+        pooling: PoolingName = "stats",
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        if hidden_size % 2 or hidden_size % num_heads:
+            raise ConfigError(f"hidden_size {hidden_size} must be even and a multiple of num_heads {num_heads}.")
+        self.subsampling = subsampling
+        self.conv = strided_convolution(in_features, hidden_size, subsampling)
+        self.norm = nn.LayerNorm(hidden_size)
+        self.layers = nn.ModuleList(_Layer(hidden_size, num_heads, dropout) for _ in range(num_layers))
+        self.last_norm = nn.LayerNorm(hidden_size)
+        self.pooling = create_pooling(pooling, hidden_size)
+        self.out_features = self.pooling.out_features
+
+    def forward(self, features: Tensor, length: Tensor) -> Tensor:
+        """Encode a batch; shapes as for `AudioEncoder`."""
+        steps = F.gelu(self.norm(self.conv(zero_padding(features, length)).transpose(1, 2)))
+        steps = steps + _positions(steps)
+        length = (length + self.subsampling - 1) // self.subsampling
+        own = length_mask(length, steps.shape[1])
+        for layer in self.layers:
+            steps = layer(steps, own)
+        return self.pooling(self.last_norm(steps).transpose(1, 2), length)
+
+
+class _Layer(nn.Module):
+    """Attention and a feed-forward part, each beside a shortcut.
+
+    It is `torch.nn.TransformerEncoderLayer` but for dropout: that draws a random number for every activation and every
+    attention weight, which takes a third of a training step on a CPU. Here a channel is dropped for the whole clip (Gal
+    & Ghahramani, NeurIPS 2016).
+    """
+
+    def __init__(self, hidden_size: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm1 = nn.LayerNorm(hidden_size)
+        self.query_key_value = nn.Linear(hidden_size, 3 * hidden_size)
+        self.output = nn.Linear(hidden_size, hidden_size)
+        self.norm2 = nn.LayerNorm(hidden_size)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(hidden_size, 2 * hidden_size), nn.GELU(), nn.Linear(2 * hidden_size, hidden_size)
+        )
+        self.dropout = nn.Dropout1d(dropout)
+
+    def forward(self, steps: Tensor, own: Tensor) -> Tensor:
+        """Shapes (B, steps, hidden_size) and (B, steps)."""
+        steps = steps + self._drop(self._attend(self.norm1(steps), own))
+        return steps + self._drop(self.feed_forward(self.norm2(steps)))
+
+    def _attend(self, steps: Tensor, own: Tensor) -> Tensor:
+        heads = self.query_key_value(steps).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=own[:, None, None])
+        return self.output(attended.transpose(1, 2).flatten(2))
+
+    def _drop(self, steps: Tensor) -> Tensor:
+        return self.dropout(steps.transpose(1, 2)).transpose(1, 2)
+
+
+def _positions(steps: Tensor) -> Tensor:
+    """Sinusoids of wavelengths from 2 pi to 10000 times 2 pi steps, of shape (steps, hidden_size)."""
+    half = steps.shape[2] // 2
+    rate = torch.exp(torch.arange(half, device=steps.device) * (-math.log(10000.0) / half))
+    angle = torch.arange(steps.shape[1], device=steps.device)[:, None] * rate
+    return torch.cat([angle.sin(), angle.cos()], dim=1).to(steps.dtype)
