@@ -53,10 +53,13 @@ class RAVDESSDataModule(LightningDataModule):
         face_features: Features from another program, in place of pixels: CSV, Parquet or a folder of ``.npy``.
         face_embeddings: Embeddings of a frozen backbone by clip (safetensors), in place of pixels.
         teacher_outputs: Embedding and logits of a trained teacher by clip (safetensors).
+        speech_features: A folder of what a frozen front end made of each waveform, as
+            `crossmodal.pipeline.listening.store_speech_features` writes it, in place of waveforms.
         cache: The folder of what is decoded; default ``$CROSSMODAL_CACHE`` or the user's cache.
 
     Raises:
-        ConfigError: The label set does not go with the channel, or two kinds of faces are given.
+        ConfigError: The label set does not go with the channel, two kinds of faces are given, or there is no such
+            folder of speech features.
     """
 
     needs_audio = False
@@ -78,11 +81,14 @@ class RAVDESSDataModule(LightningDataModule):
         face_features: str | None = None,
         face_embeddings: str | None = None,
         teacher_outputs: str | None = None,
+        speech_features: str | None = None,
         cache: str | None = None,
     ) -> None:
         super().__init__()
         if face_features and face_embeddings:
             raise ConfigError("Give face_features or face_embeddings, not both: they are two kinds of the same input.")
+        if speech_features and not Path(speech_features).is_dir():
+            raise ConfigError(f"There is no folder of speech features {speech_features}: `crossmodal fit` makes it.")
         self.root = root
         self.channel = channel
         self.label_set = label_set_for(channel, label_set)
@@ -96,6 +102,7 @@ class RAVDESSDataModule(LightningDataModule):
         self.face_features = face_features
         self.face_embeddings = face_embeddings
         self.teacher_outputs = teacher_outputs
+        self.speech_features = Path(speech_features) if speech_features and self.needs_audio else None
         self.cache = Path(cache) if cache else cache_dir()
         self.split: dict[Split, list[Clip]] = {}
         self.set_aside: list[SetAside] = []
@@ -142,6 +149,11 @@ class RAVDESSDataModule(LightningDataModule):
         return shapes["face_embeddings"][-1] if "face_embeddings" in shapes else None
 
     @property
+    def waveforms(self) -> dict[str, Path]:
+        """The array file of each clip's waveform by the clip's name, after `setup`; its name is its content's key."""
+        return self._corpus.waveforms
+
+    @property
     def fingerprint(self) -> dict[str, Any]:
         """All that decides what the batches hold, as JSON, after `setup`: equal fingerprints, equal batches."""
         waveforms, faces = self._corpus.waveforms, self._corpus.faces
@@ -156,6 +168,8 @@ class RAVDESSDataModule(LightningDataModule):
             "labels": self.labels,
             "batch_size": self.batch_size,
             "tensors": tensors,
+            # The folder's name is a key of what made them; a file's is that of its waveform, which stands in the rows.
+            "speech_features": self.speech_features and self.speech_features.name,
         }
 
     def restrict(self, keep: Callable[[Clip], bool]) -> None:
@@ -198,12 +212,14 @@ class RAVDESSDataModule(LightningDataModule):
 
     def loader(self, clips: Sequence[Clip], shuffle: bool = False) -> DataLoader[Any]:
         """A loader over some of the clips; a shuffled one leaves out the last, smaller batch."""
+        stored = self.speech_features
         dataset = ClipDataset(
             clips,
             self.labels,
-            self._corpus.waveforms if self.needs_audio else None,
+            self.waveforms if self.needs_audio and not stored else None,
             self._corpus.faces if self._reads_pixels else None,
             self._tensors,
+            {clip: stored / path.name for clip, path in self.waveforms.items()} if stored else None,
         )
         return DataLoader(
             dataset,

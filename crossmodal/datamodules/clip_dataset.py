@@ -25,6 +25,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         waveforms: The array file of each clip's waveform, where waveforms are wanted.
         faces: The array file of each clip's face crops, where crops are wanted.
         tensors: Tensors stored by clip: face embeddings, teacher outputs.
+        features: The array file of each clip's stored features, where those are wanted.
     """
 
     def __init__(
@@ -34,10 +35,11 @@ class ClipDataset(Dataset[dict[str, Any]]):
         waveforms: Mapping[str, Path] | None = None,
         faces: Mapping[str, Path] | None = None,
         tensors: ClipTensors | None = None,
+        features: Mapping[str, Path] | None = None,
     ) -> None:
         self.clips = list(clips)
         self._label = {name: index for index, name in enumerate(labels)}
-        self._arrays = {"waveform": waveforms, "faces": faces}
+        self._arrays = {"waveform": waveforms, "faces": faces, "features": features}
         self._tensors = tensors
 
     def __len__(self) -> int:
@@ -58,11 +60,12 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
 
 def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Make the batch of the items: waveforms padded with zeros to the longest, everything else stacked.
+    """Make the batch of the items: waveforms and features padded with zeros to the longest, everything else stacked.
 
     Returns:
         ``clip``: names; ``label``: (B,) int64; and, of what the items hold, ``waveform``: (B, 1, T) float32 with
-        ``waveform_length``: (B,) int64; ``faces``: (B, N, 3, H, W) uint8; ``face_embeddings``: (B, N, D) float32;
+        ``waveform_length``: (B,) int64; ``features``: (B, F, audio frames) float32 with ``feature_length``: (B,) int64;
+        ``faces``: (B, N, 3, H, W) uint8; ``face_embeddings``: (B, N, D) float32;
         ``teacher_embedding``: (B, E) float32; ``teacher_logits``: (B, K) float32.
     """
     batch: dict[str, Any] = {
@@ -74,8 +77,19 @@ def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if name == "waveform":
             batch["waveform_length"] = torch.tensor([len(waveform) for waveform in values])
             batch["waveform"] = torch.nn.utils.rnn.pad_sequence(values, batch_first=True).unsqueeze(1)
+        elif name == "features":
+            batch["feature_length"] = torch.tensor([features.shape[-1] for features in values])
+            batch["features"] = _pad_features(values)
         else:
             batch[name] = torch.stack(values)
+    return batch
+
+
+def _pad_features(values: Sequence[Tensor]) -> Tensor:
+    """Stack features of shape (F, audio frames), stored in half precision, as (B, F, audio frames) float32."""
+    batch = torch.zeros(len(values), len(values[0]), max(features.shape[-1] for features in values))
+    for row, features in zip(batch, values, strict=True):
+        row[:, : features.shape[-1]] = features
     return batch
 
 

@@ -41,6 +41,7 @@ def model_card(summary: dict[str, Any], config: dict[str, Any], parameters: int)
         "",
         f"{model['front_end']} front end, {model['encoder']} encoder, {parameters:,} parameters, "
         f"{config['sample_rate']} Hz mono.",
+        *_frozen_network(model),
         "",
         "## Data",
         "",
@@ -56,6 +57,17 @@ def model_card(summary: dict[str, Any], config: dict[str, Any], parameters: int)
         "",
     ]
     return "\n".join(lines)
+
+
+def _frozen_network(model: dict[str, Any]) -> list[str]:
+    """What is said of weights that are not ours."""
+    if model["front_end"] != "ssl":
+        return []
+    return [
+        f"It listens through {model['front_end_kwargs']['bundle']}, whose weights lie unchanged in "
+        "`front_end.safetensors` and are not counted here. They are under their authors' licence: see the bundle's "
+        "page in the documentation of torchaudio.",
+    ]
 
 
 def _corpus_name(kind: str) -> str:

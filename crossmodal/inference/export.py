@@ -1,4 +1,7 @@
-"""The model folder: what is shipped. ``model.safetensors``, ``config.json``, ``README.md`` (the model card)."""
+"""The model folder: what is shipped. ``model.safetensors``, ``config.json``, ``README.md`` (the model card).
+
+Where the front end is a frozen network, its weights lie beside them as ``front_end.safetensors``.
+"""
 
 import json
 import platform
@@ -13,12 +16,13 @@ from safetensors.torch import load_file, save_file
 from crossmodal import __version__
 from crossmodal.errors import ModelFolderError
 from crossmodal.inference.card import model_card
-from crossmodal.models import AudioClassifier
+from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.handover import load_model
+from crossmodal.models.speech_network import copy_weights, find_weights
 from crossmodal.storage import atomic_path, write_json
 
 FORMAT = 1
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+WEIGHTS, CONFIG, CARD, FRONT_END = "model.safetensors", "config.json", "README.md", "front_end.safetensors"
 _SHIPPED = ("kind", "clips", "actors")  # of the corpus; where it lay is nobody's business
 _KEYS = ("format", "model", "labels", "sample_rate")
 
@@ -36,21 +40,34 @@ class ModelFolder:
     config: dict[str, Any]
 
 
-def save_model_folder(trained: Path, folder: Path, summary: dict[str, Any]) -> Path:
+def save_model_folder(
+    trained: Path, folder: Path, summary: dict[str, Any], front_end_weights: str | Path | None = None
+) -> Path:
     """Write the model folder of a trained student.
 
     Args:
         trained: The stage's file of weights, as `crossmodal.models.handover.save_model` wrote it.
         folder: The model folder; made if need be, its files replaced.
         summary: Of the run, for the card and the configuration.
+        front_end_weights: Where the weights of a frozen front end lie now; where the model says, if not given.
 
     Returns:
         The folder.
+
+    Raises:
+        WeightsError: There is no such model, or its front end's weights cannot be had.
     """
     model, _ = load_model(AudioClassifier, trained)
+    model_config = model.config
+    if isinstance(model.front_end, SelfSupervisedFrontEnd):
+        weights = find_weights(model.front_end.bundle, front_end_weights or model.front_end.weights)
+        copy_weights(weights, folder / FRONT_END)
+        model_config["front_end_kwargs"]["weights"] = FRONT_END
+    else:
+        (folder / FRONT_END).unlink(missing_ok=True)  # of another model that was here before
     config = {
         "format": FORMAT,
-        "model": model.config,
+        "model": model_config,
         "labels": summary["labels"],
         "sample_rate": model.config["sample_rate"],
         # Trained on, and used to choose the model: no honest test is on any of them.
@@ -92,11 +109,21 @@ def load_model_folder(folder: str | Path) -> ModelFolder:
         )
     config = _read_config(folder / CONFIG)
     try:
-        model = AudioClassifier(**config["model"])
+        model = AudioClassifier(**_with_front_end(config["model"], folder))
         model.load_state_dict(load_file(folder / WEIGHTS))
     except Exception as error:  # whatever a damaged file makes of itself, the user must know which folder it is
         raise ModelFolderError(f"The model in {folder} cannot be rebuilt: {error}") from error
     return ModelFolder(model.eval(), config)
+
+
+def _with_front_end(model_config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The model's configuration, in which a frozen front end finds its weights wherever the folder lies."""
+    if model_config.get("front_end") != "ssl":
+        return model_config
+    if not (folder / FRONT_END).is_file():
+        raise ModelFolderError(f"{FRONT_END} is not there, which holds the frozen network that listens")
+    weights = {"weights": str(folder / FRONT_END)}
+    return {**model_config, "front_end_kwargs": {**model_config["front_end_kwargs"], **weights}}
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from crossmodal import media
-from crossmodal.errors import MediaError, ModelFolderError
+from crossmodal.errors import MediaError, ModelFolderError, WeightsError
 from crossmodal.inference.export import load_model_folder
-from crossmodal.models import AudioClassifier
+from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class EmotionRecognizer:
             raise ModelFolderError(
                 f"{folder} names {len(labels)} labels for {loaded.model.config['num_classes']} classes."
             )
+        if isinstance(loaded.model.front_end, SelfSupervisedFrontEnd):
+            _load_front_end(loaded.model.front_end, folder)
         return cls(loaded.model, labels, loaded.config)
 
     @torch.inference_mode()
@@ -93,3 +95,11 @@ class EmotionRecognizer:
         if sample_rate != self.sample_rate:
             samples = soxr.resample(samples, sample_rate, self.sample_rate)
         return np.ascontiguousarray(samples, np.float32)
+
+
+def _load_front_end(front_end: SelfSupervisedFrontEnd, folder: str | Path) -> None:
+    """Load the network that listens now: the first recording should not wait for it, nor meet damaged weights."""
+    try:
+        front_end.load()
+    except WeightsError as error:
+        raise ModelFolderError(f"The model in {folder} cannot be rebuilt: {error}") from error

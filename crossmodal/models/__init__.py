@@ -1,8 +1,9 @@
 """Models of the voice and of the face, and their parts."""
 
 from crossmodal.models.backbone import FaceBackbone
-from crossmodal.models.classifier import AudioClassifier
+from crossmodal.models.classifier import AudioClassifier, ClipNormalizationName
 from crossmodal.models.cnn import CNNEncoder
+from crossmodal.models.crnn import CRNNEncoder
 from crossmodal.models.dense import DenseEncoder
 from crossmodal.models.encoder import AudioEncoder
 from crossmodal.models.face import FaceClassifier, FaceEncoder
@@ -14,9 +15,11 @@ from crossmodal.models.factory import (
     list_audio_encoders,
     list_front_ends,
 )
+from crossmodal.models.layer_mix import LayerMix
 from crossmodal.models.lstm import LSTMEncoder
 from crossmodal.models.pooling import (
     AttentionPooling,
+    FunctionalsPooling,
     LastPooling,
     MeanPooling,
     Pooling,
@@ -24,24 +27,38 @@ from crossmodal.models.pooling import (
     StatsPooling,
     create_pooling,
 )
+from crossmodal.models.self_supervised import SelfSupervisedFrontEnd
+from crossmodal.models.speech_network import BundleName
+from crossmodal.models.tdnn import TDNNEncoder
+from crossmodal.models.timm_encoder import TimmEncoder
+from crossmodal.models.transformer import TransformerEncoder
 
 __all__ = [
     "AttentionPooling",
     "AudioClassifier",
     "AudioEncoder",
     "AudioEncoderName",
+    "BundleName",
     "CNNEncoder",
+    "CRNNEncoder",
+    "ClipNormalizationName",
     "DenseEncoder",
     "FaceBackbone",
     "FaceClassifier",
     "FaceEncoder",
     "FrontEndName",
+    "FunctionalsPooling",
     "LSTMEncoder",
     "LastPooling",
+    "LayerMix",
     "MeanPooling",
     "Pooling",
     "PoolingName",
+    "SelfSupervisedFrontEnd",
     "StatsPooling",
+    "TDNNEncoder",
+    "TimmEncoder",
+    "TransformerEncoder",
     "create_audio_encoder",
     "create_front_end",
     "create_pooling",

@@ -1,8 +1,8 @@
 """The voice model: from a waveform to emotions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,12 @@ from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.models.factory import AudioEncoderName, FrontEndName, create_audio_encoder, create_front_end
+from crossmodal.models.layer_mix import LayerMix
 from crossmodal.naming import with_defaults
-from crossmodal.transforms import FeatureNormalization, length_mask
+from crossmodal.transforms import ClipNormalization, FeatureNormalization, length_mask
 
+ClipNormalizationName = Literal["mean", "mean_std"]
+FeatureAugmentation = Callable[[Tensor, Tensor], Tensor]  # (B, F, frames) and lengths, (B,), to the same shape
 _MIN_SECONDS = 0.1
 
 
@@ -24,17 +27,22 @@ class AudioClassifier(nn.Module):
 
     Args:
         front_end: Name of the front end.
-        encoder: Name of the audio encoder.
+        encoder: Name of the audio encoder, as for `create_audio_encoder`.
         num_classes: Number of emotions.
         embedding_size: Width of the embedding.
         sample_rate: Samples per second of the waveform.
         front_end_kwargs: Further arguments of the front end.
         encoder_kwargs: Further arguments of the encoder.
         dropout: Share of the embedding dropped before the head.
+        clip_normalization: What is taken away from each clip's features by its own statistics: the ``mean`` of each
+            feature, or ``mean_std``, its deviation too; None for nothing.
+        corpus_normalization: Whether features are then brought to zero mean and unit variance over the training actors.
 
     Attributes:
-        front_end: The front end.
-        normalization: Its statistics are those of the training actors, once they are fitted.
+        front_end: The front end. A frozen network in it is in no state dict, and is loaded when it is first used.
+        layer_mix: What makes one set of features of those of many layers; None where the front end has one.
+        normalization: Its statistics are those of the training actors, once they are fitted; None without
+            ``corpus_normalization``.
         encoder: The audio encoder.
 
     Raises:
@@ -50,13 +58,15 @@ class AudioClassifier(nn.Module):
     def __init__(
         self,
         front_end: FrontEndName = "mfcc",
-        encoder: AudioEncoderName = "lstm",
+        encoder: AudioEncoderName | str = "lstm",
         num_classes: int = 8,
         embedding_size: int = 128,
         sample_rate: int = 16000,
         front_end_kwargs: Mapping[str, Any] | None = None,
         encoder_kwargs: Mapping[str, Any] | None = None,
         dropout: float = 0.2,
+        clip_normalization: ClipNormalizationName | None = None,
+        corpus_normalization: bool = True,
     ) -> None:
         super().__init__()
         self._config: dict[str, Any] = {
@@ -66,14 +76,23 @@ class AudioClassifier(nn.Module):
             "embedding_size": embedding_size,
             "sample_rate": sample_rate,
             "dropout": dropout,
+            "clip_normalization": clip_normalization,
+            "corpus_normalization": corpus_normalization,
         }
         self.min_samples = round(_MIN_SECONDS * sample_rate)
         self.front_end = create_front_end(front_end, sample_rate, **(front_end_kwargs or {}))
         num_features = self.front_end.num_features
-        self.normalization = FeatureNormalization(num_features)
-        self.encoder = create_audio_encoder(encoder, num_features, **(encoder_kwargs or {}))
-        self._config["front_end_kwargs"] = with_defaults(type(self.front_end), front_end_kwargs or {}, ["sample_rate"])
-        self._config["encoder_kwargs"] = with_defaults(type(self.encoder), encoder_kwargs or {}, ["in_features"])
+        self.clip_normalization = (
+            ClipNormalization(scale=clip_normalization == "mean_std") if clip_normalization else None
+        )
+        self.normalization = FeatureNormalization(num_features) if corpus_normalization else None
+        num_layers = getattr(self.front_end, "num_layers", 1)
+        self.layer_mix = LayerMix(num_layers) if num_layers > 1 else None
+        self.encoder = create_audio_encoder(encoder, num_features // num_layers, **(encoder_kwargs or {}))
+        spelled_out = with_defaults(type(self.front_end), front_end_kwargs or {}, ["sample_rate"])
+        self._config["front_end_kwargs"] = {**spelled_out, **getattr(self.front_end, "rebuild_kwargs", {})}
+        spelled_out = with_defaults(type(self.encoder), encoder_kwargs or {}, ["in_features", "name"])
+        self._config["encoder_kwargs"] = {**spelled_out, **self.encoder.rebuild_kwargs}
         self.projection = nn.Sequential(
             nn.Linear(self.encoder.out_features, embedding_size), nn.LayerNorm(embedding_size), nn.GELU()
         )
@@ -84,8 +103,8 @@ class AudioClassifier(nn.Module):
         """The constructor's arguments as JSON, defaults spelled out: what this model's state dict fits."""
         return deepcopy(self._config)
 
-    def extract_features(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute what the normalization is fitted to.
+    def run_front_end(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Compute the front end's features, and nothing more.
 
         Clips shorter than 0.1 s are padded with zeros to it.
 
@@ -107,19 +126,57 @@ class AudioClassifier(nn.Module):
         waveform = waveform.masked_fill(~mask[:, None], 0.0)
         waveform = F.pad(waveform, (0, max(self.min_samples - waveform.shape[-1], 0)))
         waveform_length = waveform_length.clamp(self.min_samples, waveform.shape[-1])
-        return self.front_end(waveform, waveform_length), self.front_end.num_audio_frames(waveform_length)
+        features, length = self.front_end(waveform, waveform_length)
+        return features, length
+
+    def normalize_clips(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Do the clip normalization, if it is asked for, on what `run_front_end` returned, now or once.
+
+        Returns:
+            Features of shape (B, num_features, audio frames), and their lengths, (B,), unchanged.
+
+        Raises:
+            ConfigError: The features are of another shape than the front end's.
+        """
+        if features.ndim != 3 or features.shape[1] != self.front_end.num_features:
+            raise ConfigError(
+                f"Features must be of shape (B, {self.front_end.num_features}, audio frames) for this front end, got "
+                f"{tuple(features.shape)}: stored ones were made with another bundle, or other layers."
+            )
+        if self.clip_normalization is not None:
+            features = self.clip_normalization(features, length)
+        return features, length
+
+    def extract_features(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Compute what the corpus normalization is fitted to: arguments and results as of `run_front_end`."""
+        return self.normalize_clips(*self.run_front_end(waveform, waveform_length))
+
+    def encode(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None = None) -> Tensor:
+        """Compute embeddings of shape (B, embedding_size) from what `extract_features` returns.
+
+        Args:
+            features: Features of shape (B, num_features, audio frames), those of all layers if there are many.
+            length: How many audio frames of each clip are its own, of shape (B,).
+            augment: What is done to the normalized features, of which zero is the mean.
+        """
+        if self.normalization is not None:
+            features = self.normalization(features)
+        if augment is not None:
+            features = augment(features, length)
+        if self.layer_mix is not None:
+            features = self.layer_mix(features)
+        return self.projection(self.encoder(features, length))
 
     def embed(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
-        """Compute embeddings of shape (B, embedding_size); arguments as in `extract_features`."""
-        features, length = self.extract_features(waveform, waveform_length)
-        return self.projection(self.encoder(self.normalization(features), length))
+        """Compute embeddings of shape (B, embedding_size); arguments as in `run_front_end`."""
+        return self.encode(*self.extract_features(waveform, waveform_length))
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Compute logits of shape (B, num_classes) from embeddings of shape (B, embedding_size)."""
         return self.head(embedding)
 
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
-        """Compute logits of shape (B, num_classes); arguments as in `extract_features`."""
+        """Compute logits of shape (B, num_classes); arguments as in `run_front_end`."""
         return self.classify(self.embed(waveform, waveform_length))
 
 

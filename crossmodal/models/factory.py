@@ -3,27 +3,44 @@
 A new one is a class in a file of its own, a word in the Literal and a line in the dict below it.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
+from crossmodal.models.backbone import check_network_name
 from crossmodal.models.cnn import CNNEncoder
+from crossmodal.models.crnn import CRNNEncoder
 from crossmodal.models.dense import DenseEncoder
 from crossmodal.models.encoder import AudioEncoder
 from crossmodal.models.lstm import LSTMEncoder
+from crossmodal.models.self_supervised import SelfSupervisedFrontEnd
+from crossmodal.models.tdnn import TDNNEncoder
+from crossmodal.models.timm_encoder import TimmEncoder
+from crossmodal.models.transformer import TransformerEncoder
 from crossmodal.naming import call_with_known, look_up
-from crossmodal.transforms import MFCC, LogMelFilterBank
+from crossmodal.transforms import MFCC, LogMelFilterBank, MFCCAndLogMel
 
-FrontEndName = Literal["lmfb", "mfcc"]
-_FRONT_ENDS: dict[FrontEndName, type[LogMelFilterBank]] = {"lmfb": LogMelFilterBank, "mfcc": MFCC}
-
-AudioEncoderName = Literal["cnn", "dense", "lstm"]
-_AUDIO_ENCODERS: dict[AudioEncoderName, type[AudioEncoder]] = {
-    "cnn": CNNEncoder,
-    "dense": DenseEncoder,
-    "lstm": LSTMEncoder,
+FrontEnd = LogMelFilterBank | SelfSupervisedFrontEnd
+FrontEndName = Literal["both", "lmfb", "mfcc", "ssl"]
+_FRONT_ENDS: dict[FrontEndName, type[FrontEnd]] = {
+    "both": MFCCAndLogMel,
+    "lmfb": LogMelFilterBank,
+    "mfcc": MFCC,
+    "ssl": SelfSupervisedFrontEnd,
 }
 
+AudioEncoderName = Literal["cnn", "crnn", "dense", "lstm", "tdnn", "transformer"]
+_AUDIO_ENCODERS: dict[AudioEncoderName, type[AudioEncoder]] = {
+    "cnn": CNNEncoder,
+    "crnn": CRNNEncoder,
+    "dense": DenseEncoder,
+    "lstm": LSTMEncoder,
+    "tdnn": TDNNEncoder,
+    "transformer": TransformerEncoder,
+}
+_TIMM = "timm:"
 
-def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any) -> LogMelFilterBank:
+
+def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any) -> FrontEnd:
     """Make a front end by its name.
 
     Args:
@@ -41,7 +58,7 @@ def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any
         >>> create_front_end("mfcc", sample_rate=16000, n_mfcc=20).num_features
         20
     """
-    make = look_up("front end", _FRONT_ENDS, name)
+    make: Callable[..., FrontEnd] = look_up("front end", _FRONT_ENDS, name)
     return call_with_known(f"front end {name!r}", make, {"sample_rate": sample_rate}, kwargs)
 
 
@@ -50,13 +67,13 @@ def list_front_ends() -> list[str]:
     return sorted(_FRONT_ENDS)
 
 
-def create_audio_encoder(name: AudioEncoderName, in_features: int, **kwargs: Any) -> AudioEncoder:
+def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwargs: Any) -> AudioEncoder:
     """Make an audio encoder by its name.
 
     Args:
-        name: One of `list_audio_encoders`.
+        name: One of `list_audio_encoders`, or ``timm:`` and the name of a timm image model.
         in_features: Number of features per audio frame.
-        **kwargs: Further arguments of its class; None means the default.
+        **kwargs: Further arguments of its class, which is `TimmEncoder` for ``timm:``; None means the default.
 
     Returns:
         The encoder.
@@ -67,16 +84,43 @@ def create_audio_encoder(name: AudioEncoderName, in_features: int, **kwargs: Any
     Example:
         >>> create_audio_encoder("lstm", in_features=40, hidden_size=64).out_features
         128
+        >>> create_audio_encoder("timm:resnet18", in_features=40, pooling="mean").out_features
+        512
     """
-    make = look_up("audio encoder", _AUDIO_ENCODERS, name)
-    return call_with_known(f"audio encoder {name!r}", make, {"in_features": in_features}, kwargs)
+    kind, given = f"audio encoder {name!r}", {"in_features": in_features}
+    if name.startswith(_TIMM):
+        return call_with_known(kind, TimmEncoder, {**given, "name": name.removeprefix(_TIMM)}, kwargs)
+    return call_with_known(kind, look_up("audio encoder", _AUDIO_ENCODERS, name), given, kwargs)
+
+
+def check_audio_encoder_name(name: str) -> str:
+    """Refuse a name that `create_audio_encoder` does not know, before anything is built.
+
+    Args:
+        name: The name.
+
+    Returns:
+        The name.
+
+    Raises:
+        ConfigError: There is no such audio encoder or timm model.
+
+    Example:
+        >>> check_audio_encoder_name("timm:resnet18")
+        'timm:resnet18'
+    """
+    if name.startswith(_TIMM):
+        check_network_name(name.removeprefix(_TIMM))
+    else:
+        look_up("audio encoder", _AUDIO_ENCODERS, name)
+    return name
 
 
 def list_audio_encoders() -> list[str]:
-    """Name the audio encoders.
+    """Name the audio encoders; ``timm:`` and the name of a timm image model is one as well.
 
     Example:
         >>> list_audio_encoders()
-        ['cnn', 'dense', 'lstm']
+        ['cnn', 'crnn', 'dense', 'lstm', 'tdnn', 'transformer']
     """
     return sorted(_AUDIO_ENCODERS)

@@ -8,10 +8,13 @@ import torch
 from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from crossmodal.datamodules import RAVDESSAudioDataModule
 from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.inference.export import ModelFolder, load_model_folder
+from crossmodal.models import AudioClassifier
+from crossmodal.pipeline.listening import store_speech_features
 from crossmodal.pipeline.settings import parse_or_raise
 from crossmodal.studies.predictions import Predictions
 from crossmodal.studies.report import print_warnings
@@ -26,9 +29,8 @@ def test_command(args: Sequence[str]) -> int:
     parser = ArgumentParser(prog="crossmodal test")
     parser.add_argument("--model", type=str)
     parser.add_argument("--format", choices=("table", "json"), default="table")
-    parser.add_class_arguments(
-        RAVDESSAudioDataModule, "data", skip={"face_features", "face_embeddings", "teacher_outputs"}
-    )
+    skipped = {"face_features", "face_embeddings", "teacher_outputs", "speech_features"}
+    parser.add_class_arguments(RAVDESSAudioDataModule, "data", skip=skipped)
     settings = parse_or_raise(parser, args)
     if "model" not in settings:
         raise ConfigError("Which model? Give its folder: --model runs/fit/model.")
@@ -90,11 +92,19 @@ def evaluate(folder: ModelFolder, data: dict[str, Any]) -> dict[str, Any]:
 @torch.inference_mode()
 def _predict(folder: ModelFolder, datamodule: RAVDESSAudioDataModule) -> Predictions:
     clips = [clip for clip in datamodule.split["test"] if clip.label is not None]
+    # Where a frozen network listens, what it said in training is there, and the batches hold that.
+    datamodule.speech_features = store_speech_features(folder.model, datamodule, clips)
     probabilities = [
-        folder.model(batch["waveform"], batch["waveform_length"]).double().softmax(dim=-1).numpy()
-        for batch in datamodule.loader(clips)
+        _logits(folder.model, batch).double().softmax(dim=-1).numpy() for batch in datamodule.loader(clips)
     ]
     return Predictions.of_clips([(clip, "test") for clip in clips], datamodule.labels, probabilities)
+
+
+def _logits(model: AudioClassifier, batch: dict[str, Any]) -> Tensor:
+    if "features" in batch:
+        return model.classify(model.encode(*model.normalize_clips(batch["features"], batch["feature_length"])))
+    logits: Tensor = model(batch["waveform"], batch["waveform_length"])
+    return logits
 
 
 def _print(result: dict[str, Any]) -> None:

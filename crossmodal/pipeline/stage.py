@@ -163,7 +163,7 @@ class StageRun:
         return content_key(
             stage=self.stage,
             code=code_version(),
-            model={name: value for name, value in config["model"].items() if name not in ("weights", "teacher")},
+            model=_model_in_key(config["model"]),
             trainer=trainer,
             data=self.datamodule.fingerprint,
             seed=config["seed_everything"],
@@ -215,6 +215,14 @@ class StageRun:
                 "best_epoch": best["epoch"],
             },
         )
+
+
+def _model_in_key(model: Config) -> Config:
+    """A task's arguments without paths: what lies there is in the keys of the stages before, and of the data."""
+    arguments = {name: value for name, value in model.items() if name not in ("weights", "teacher")}
+    if front_end_kwargs := arguments.get("front_end_kwargs"):
+        arguments["front_end_kwargs"] = {name: value for name, value in front_end_kwargs.items() if name != "weights"}
+    return arguments
 
 
 def _checkpoint(folder: Path, name: str, **choice: Any) -> ModelCheckpoint:

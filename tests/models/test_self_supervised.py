@@ -1,0 +1,262 @@
+import copy
+
+import pytest
+import torch
+from torchaudio.pipelines import HUBERT_LARGE, WAV2VEC2_BASE
+
+from crossmodal.errors import ConfigError, WeightsError
+from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd, create_front_end
+from crossmodal.models.handover import load_model, save_model
+from tests.tiny_speech import BUNDLE, LAYERS, WIDTH, random_network, shrink, write_weights
+
+KINDS = ["WAV2VEC2_BASE", "HUBERT_LARGE", "WAVLM_BASE", "WAVLM_LARGE"]  # both normalizations, both kinds of attention
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    for name in KINDS:
+        shrink(monkeypatch, name)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    return write_weights(tmp_path / "weights.safetensors")
+
+
+def model_of(weights, **kwargs):
+    settings = {"encoder": "dense", "num_classes": 3, "encoder_kwargs": {"hidden_size": 8}, **kwargs}
+    return AudioClassifier("ssl", front_end_kwargs={"weights": weights, "subsampling": 2}, **settings)
+
+
+def clips(*lengths):
+    """A batch of noise of these lengths, and the lengths."""
+    waveform = torch.zeros(len(lengths), 1, max(lengths))
+    for row, length in zip(waveform, lengths, strict=True):
+        row[0, :length] = 0.1 * torch.randn(length)
+    return waveform, torch.tensor(lengths)
+
+
+def test_features_are_the_layers_averaged_over_time_one_below_the_other(weights):
+    front_end = SelfSupervisedFrontEnd(weights=weights, subsampling=5)
+    waveform, length = clips(8000)
+    with torch.no_grad():
+        states, _ = random_network().extract_features(waveform[0])
+    frames = states[0].shape[1]
+    assert frames == 24
+    expected = torch.stack(
+        [state[0, start : start + 5].mean(dim=0) for state in states for start in range(0, frames, 5)]
+    )
+    expected = expected.view(LAYERS, 5, WIDTH).transpose(1, 2).reshape(1, LAYERS * WIDTH, 5)
+    torch.testing.assert_close(front_end(waveform, length)[0], expected, rtol=1e-3, atol=1e-3)  # of half precision
+    assert (front_end.num_layers, front_end.num_features) == (LAYERS, LAYERS * WIDTH)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_waveforms_are_normalized_where_torchaudio_normalizes_them(tmp_path, name):
+    front_end = SelfSupervisedFrontEnd(bundle=name, weights=write_weights(tmp_path / "a.pth", name), subsampling=1)
+    waveform, _ = clips(8000)
+    heard = torch.nn.functional.layer_norm(waveform[0], waveform[0].shape) if name.endswith("LARGE") else waveform[0]
+    with torch.no_grad():
+        states, _ = random_network(name).extract_features(heard)
+    expected = torch.cat(states, dim=-1).transpose(1, 2)
+    torch.testing.assert_close(front_end(waveform)[0], expected, rtol=1e-3, atol=1e-3)
+    assert HUBERT_LARGE._normalize_waveform and not WAV2VEC2_BASE._normalize_waveform
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_clip_depends_neither_on_its_batch_nor_on_its_padding(tmp_path, name):
+    front_end = SelfSupervisedFrontEnd(bundle=name, weights=write_weights(tmp_path / "a.pth", name), subsampling=2)
+    waveform, length = clips(8000, 16000, 5555)
+    together, frames = front_end(waveform, length)
+    assert torch.equal(frames, front_end.num_audio_frames(length))
+    assert together.shape[-1] == frames.max()
+    padded = torch.nn.functional.pad(waveform, (0, 4000), value=torch.nan)
+    for row, (clip, size) in enumerate(zip(padded, length.tolist(), strict=True)):
+        alone = front_end(waveform[row : row + 1, :, :size])[0][0]
+        assert alone.shape[-1] == frames[row]
+        assert torch.equal(together[row, :, : frames[row]], alone)
+        assert not together[row, :, frames[row] :].any()
+        assert torch.equal(front_end(clip[None], length[row : row + 1])[0][0], alone)
+
+
+def test_a_models_answer_depends_neither_on_the_batch_nor_on_the_padding(weights):
+    model = model_of(weights).eval()
+    waveform, length = clips(8000, 16000, 1000)  # the last one is filled up to 0.1 s
+    with torch.no_grad():
+        together = model(torch.nn.functional.pad(waveform, (0, 2000), value=torch.nan), length)
+        for row, size in enumerate(length.tolist()):
+            torch.testing.assert_close(together[row], model(waveform[row : row + 1, :, :size])[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [1, 399, 400, 401, 719, 720, 1600, 16000])
+@pytest.mark.parametrize("subsampling", [1, 5])
+def test_frames_are_counted_as_they_come_out(weights, samples, subsampling):
+    front_end = SelfSupervisedFrontEnd(weights=weights, subsampling=subsampling)
+    features, _ = front_end(torch.randn(1, 1, samples))
+    assert front_end.num_audio_frames(torch.tensor([samples])).tolist() == [features.shape[-1]]
+    assert features.isfinite().all()
+
+
+def test_some_layers_are_those_rows_and_no_more_is_computed(weights, monkeypatch):
+    every = SelfSupervisedFrontEnd(weights=weights)
+    some = SelfSupervisedFrontEnd(weights=weights, layers=[2, 1])
+    waveform, length = clips(8000)
+    assert some.layers == [1, 2]
+    assert torch.equal(some(waveform, length)[0], every(waveform, length)[0][:, : 2 * WIDTH])
+    monkeypatch.setattr(some.load().encoder.transformer.layers[2], "forward", None)
+    some(waveform, length)
+
+
+def test_features_are_what_half_precision_holds(weights):
+    front_end = SelfSupervisedFrontEnd(weights=weights)
+    features, _ = front_end(*clips(8000))
+    assert features.dtype == torch.float32
+    assert torch.equal(features, features.half().float())
+    layer_norm = front_end.load().encoder.transformer.layers[-1].final_layer_norm
+    layer_norm.bias.data.fill_(1e6)  # beyond half precision: no infinity comes of it
+    assert front_end(*clips(8000))[0].max() == torch.finfo(torch.half).max
+
+
+def test_autocast_changes_nothing(weights):
+    front_end = SelfSupervisedFrontEnd(weights=weights)
+    waveform, length = clips(8000)
+    expected, _ = front_end(waveform, length)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(front_end(waveform, length)[0], expected)
+
+
+def test_the_network_is_frozen_and_no_part_of_the_model(weights):
+    model = model_of(weights)
+    before = {*model.state_dict()}
+    waveform, length = clips(8000, 6000)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    model.train()
+    network = model.front_end.load()
+    held = copy.deepcopy(network.state_dict())
+    model(waveform, length).square().sum().backward()
+    optimizer.step()
+    assert not network.training
+    assert all(torch.equal(value, held[name]) for name, value in network.state_dict().items())
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in network.parameters())
+    assert {*model.state_dict()} == before
+    assert not any(key.startswith("front_end") for key in before)
+    assert not list(model.front_end.parameters()) and not list(model.front_end.children())
+
+
+def test_the_layers_are_mixed_after_normalization_and_augmentation(weights):
+    model = model_of(weights).eval()
+    features, length = model.extract_features(*clips(8000, 6000))
+    assert features.shape[1] == len(model.normalization.mean) == LAYERS * WIDTH
+    assert model.encoder.pooling.out_features == 2 * WIDTH
+    model.normalization.fit_from_sums(*model.normalization.accumulate(features, length))
+    model.layer_mix.scores.data = torch.tensor([-50.0, 50.0, -50.0])
+    seen = []
+
+    def hide_the_others(features, length):
+        seen.append(features)
+        return features * torch.repeat_interleave(torch.tensor([0.0, 1.0, 0.0]), WIDTH)[:, None]
+
+    with torch.no_grad():
+        hidden = model.encode(features, length, augment=hide_the_others)
+        torch.testing.assert_close(hidden, model.encode(features, length))
+    assert torch.equal(seen[0], model.normalization(features))
+
+
+def test_one_layer_needs_no_mixing(weights):
+    kwargs = {"weights": weights, "layers": [2]}
+    model = AudioClassifier("ssl", "dense", num_classes=3, front_end_kwargs=kwargs)
+    assert model.layer_mix is None
+    assert model(*clips(4000, 3000)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("front_end", ["mfcc", "lmfb", "both"])
+def test_other_front_ends_are_as_they_were(front_end):
+    model = AudioClassifier(front_end, "dense")
+    assert model.layer_mix is None
+    assert not any(key.startswith("layer_mix") for key in model.state_dict())
+    assert "weights" not in model.config["front_end_kwargs"]
+
+
+def test_a_model_is_built_and_stored_without_its_weights_and_needs_them_to_listen(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = model_of("later.pth")
+    features, length = torch.randn(2, LAYERS * WIDTH, 9), torch.tensor([9, 4])
+    with torch.no_grad():
+        expected = model.eval().classify(model.encode(features, length))
+    save_model(model, tmp_path / "model.safetensors")
+    again, _ = load_model(AudioClassifier, tmp_path / "model.safetensors")
+    assert again.config == model.config
+    assert again.config["front_end_kwargs"] == {
+        "bundle": BUNDLE,
+        "weights": str(tmp_path / "later.pth"),  # wherever it is loaded
+        "layers": None,
+        "subsampling": 2,
+    }
+    with torch.no_grad():
+        assert torch.equal(again.classify(again.encode(features, length)), expected)
+    with pytest.raises(WeightsError, match=r"no weights file .*later\.pth"):
+        again(*clips(4000))
+    write_weights(tmp_path / "later.pth")
+    assert again(*clips(4000)).shape == (1, 3)
+
+
+def test_loaded_in_inference_mode_it_works_outside_of_it(weights):
+    model = model_of(weights)
+    with torch.inference_mode():
+        model(*clips(4000))
+    model(*clips(4000)).sum().backward()
+    assert model.layer_mix.scores.grad is not None
+
+
+def test_the_key_is_of_the_weights_content_and_the_settings(weights, tmp_path):
+    def key(weights=weights, **kwargs):
+        return SelfSupervisedFrontEnd(weights=weights, **kwargs).content_key()
+
+    other = write_weights(tmp_path / "other.safetensors", seed=1)
+    keys = [key(), key(other), key(layers=[1]), key(subsampling=2), key(bundle="WAVLM_BASE")]
+    assert len(set(keys)) == len(keys)
+    assert key(write_weights(tmp_path / "same.pth")) == key(layers=[1, 2, 3]) == keys[0]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"sample_rate": 8000}, "WAV2VEC2_BASE hears 16000 samples a second, not 8000: resample"),
+        ({"subsampling": 0}, "subsampling must be at least 1, got 0"),
+        ({"layers": []}, r"layers must be some of 1 to 3, which WAV2VEC2_BASE has, each once; got \[\]"),
+        ({"layers": [0, 1]}, r"each once; got \[0, 1\]"),
+        ({"layers": [4]}, r"each once; got \[4\]"),
+        ({"layers": [1, 1]}, r"each once; got \[1, 1\]"),
+        ({"bundle": "WAVLM_BAS"}, "Unknown speech bundle 'WAVLM_BAS'.*Did you mean 'WAVLM_BASE'"),
+        ({"bundel": "WAVLM_BASE"}, "front end 'ssl' takes no argument 'bundel'.*Did you mean 'bundle'"),
+    ],
+)
+def test_what_cannot_be_is_refused(kwargs, message):
+    with pytest.raises(ConfigError, match=message):
+        create_front_end("ssl", **kwargs)
+
+
+def test_stored_features_of_another_front_end_are_refused(weights):
+    with pytest.raises(ConfigError, match=r"shape \(B, 48, audio frames\).*got \(2, 40, 9\): stored ones were made"):
+        model_of(weights).normalize_clips(torch.zeros(2, 40, 9), torch.tensor([9, 9]))
+
+
+class TestRealArchitectures:
+    @pytest.fixture(autouse=True)
+    def tiny(self):
+        """None here."""
+
+    @pytest.mark.parametrize("name", ["WAV2VEC2_BASE", "HUBERT_BASE", "WAVLM_BASE"])
+    @pytest.mark.slow
+    def test_at_random_weights_they_load_and_listen(self, tmp_path, name):
+        write_weights(tmp_path / "weights.pth", name)
+        model = AudioClassifier("ssl", "dense", front_end_kwargs={"bundle": name, "weights": tmp_path / "weights.pth"})
+        waveform, length = clips(16000, 9000)
+        with torch.no_grad():
+            states, _ = random_network(name).extract_features(waveform[1, :, :9000])
+            features, frames = model.extract_features(waveform, length)
+        assert features.shape == (2, 12 * 768, 10)
+        assert frames.tolist() == [10, 6]
+        expected = torch.stack([state[0, :5].mean(dim=0) for state in states]).flatten()
+        torch.testing.assert_close(features[1, :, 0], expected, rtol=1e-3, atol=1e-3)
+        assert model.eval()(waveform, length).shape == (2, 8)
