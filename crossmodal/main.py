@@ -32,8 +32,8 @@ what to run on
 how to teach
   --teacher.model.backbone NAME             any timm model, with pretrained weights from the Hub ...
   --teacher.model.weights FILE              ... or from a file; --teacher.model.pretrained false for none
-  --transfer.model.front_end NAME           mfcc or lmfb
-  --transfer.model.encoder NAME             dense, cnn or lstm
+  --transfer.model.front_end NAME           mfcc, lmfb, both or ssl
+  --transfer.model.encoder NAME             dense, lstm, tdnn, cnn, crnn, transformer or timm:NAME
   --transfer.model.kd_loss NAME             kd, logit_std or dist, with kd_loss_weight and temperature
   --transfer.model.align_loss NAME          mse or cosine, with align_loss_weight
   --{teacher,transfer,finetune}.trainer.max_epochs N

@@ -14,6 +14,7 @@ from crossmodal.losses import factory as losses
 from crossmodal.models import factory as models
 from crossmodal.models import pooling
 from crossmodal.pipeline.settings import STAGES, parse_settings
+from crossmodal.transforms import factory as augmentation
 
 PACKAGE = Path(crossmodal.__file__).parent
 REPOSITORY = PACKAGE.parent
@@ -125,6 +126,7 @@ def test_there_are_configs():
         (models.FrontEndName, models._FRONT_ENDS),
         (models.AudioEncoderName, models._AUDIO_ENCODERS),
         (pooling.PoolingName, pooling._POOLINGS),
+        (augmentation.AugmentationName, augmentation._AUGMENTATIONS),
         (losses.KDLossName, losses._KD_LOSSES),
         (losses.AlignLossName, losses._ALIGN_LOSSES),
         (protocols.Protocol, protocols.PROTOCOLS),

@@ -11,10 +11,16 @@ import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from crossmodal.datamodules import RAVDESSPairedDataModule, RAVDESSVideoDataModule
+from crossmodal.datamodules import (
+    RAVDESSAudioDataModule,
+    RAVDESSDataModule,
+    RAVDESSPairedDataModule,
+    RAVDESSVideoDataModule,
+)
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.inference.export import save_model_folder
+from crossmodal.pipeline.listening import listen_for_stages
 from crossmodal.pipeline.loggers import create_loggers, log_summary
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
 from crossmodal.pipeline.stage import StageResult, StageRun
@@ -70,11 +76,14 @@ class Run:
         self.folder = Path(settings["runs"]) / settings["name"]
         self.stages = _stage_names(settings["stages"])
         self.device = _device(settings["trainer"]["accelerator"])
-        # What the teaching is about, clips with sound and face: every stage uses these and no others.
-        self.corpus = RAVDESSPairedDataModule(**settings["data"], seed=settings["seed_everything"])
+        # What the teaching is about, clips with sound and face: every stage uses these and no others. Where only the
+        # control is asked for, a voice model on its own, no face is needed.
+        corpus = RAVDESSAudioDataModule if self.stages == ["control"] else RAVDESSPairedDataModule
+        self.corpus: RAVDESSDataModule = corpus(**settings["data"], seed=settings["seed_everything"])
         self.results: dict[str, StageResult] = {}
         self._loggers: list[Logger] = []
         self._teacher_outputs: Path | None = None
+        self._speech_features: Path | None = None
 
     def fit(self) -> dict[str, Any]:
         """Run what was asked for, write the report, and print it."""
@@ -85,6 +94,7 @@ class Run:
         self._tell_set_aside()
         self._loggers = create_loggers(self.settings["trainer"].get("logger"), self.folder, self.settings)
         needed = {*self.stages, *(need for stage in self.stages for need in _NEEDS[stage])}
+        self._speech_features = listen_for_stages(self.settings, needed, self.corpus, self.device)
         for stage in STAGES:
             if stage in needed:
                 self._run_stage(stage)
@@ -109,6 +119,8 @@ class Run:
         """Fill in what the stages before it have to say."""
         model: Config = {"num_classes": self.corpus.num_classes}
         data: Config = {}
+        if stage != "teacher" and self._speech_features:
+            data["speech_features"] = str(self._speech_features)
         upstream: list[str] = []
         if stage == "teacher":
             self._fill_in_teacher(model, data)
@@ -143,7 +155,9 @@ class Run:
         """The model folder, summary.json, report.md and the last words on the screen."""
         summary = summarize(self.settings, self.corpus, self.results)
         if "finetune" in self.results:
-            summary["model"] = str(save_model_folder(self.results["finetune"].model, self.folder / "model", summary))
+            weights = (self.settings["transfer"].get("model", {}).get("front_end_kwargs") or {}).get("weights")
+            trained = self.results["finetune"].model
+            summary["model"] = str(save_model_folder(trained, self.folder / "model", summary, weights))
         write_json(self.folder / "summary.json", summary)
         write_report(self.folder, summary)
         log_summary(self._loggers, summary)

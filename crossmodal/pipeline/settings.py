@@ -34,7 +34,8 @@ STAGES: dict[str, StageClasses] = {
 _FOLDER = Path(__file__).parent
 _DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
 
-# The student's own arguments: transfer has them, finetune and control take them from there.
+# What the student is, and how it is trained: transfer has them, finetune and control take them from there. Finetune
+# can be told otherwise of the recipe; the control cannot, since it is to be the same training without a teacher.
 STUDENT = (
     "front_end",
     "front_end_kwargs",
@@ -43,8 +44,19 @@ STUDENT = (
     "embedding_size",
     "dropout",
     "sample_rate",
+    "clip_normalization",
+    "corpus_normalization",
 )
-_RECIPE = ("lr", "weight_decay", "warmup", "label_smoothing")
+_RECIPE = (
+    "augmentation",
+    "lr",
+    "weight_decay",
+    "warmup",
+    "label_smoothing",
+    "class_weighting",
+    "ema_decay",
+    "patience",
+)
 _FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size")  # by the pipeline, stage by stage
 
 
@@ -58,7 +70,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--runs", type=str, default="runs", help="The folder of all runs.")
     parser.add_argument("--stages", type=str, default=",".join(STAGES), help="Which stages to run, by comma.")
     parser.add_argument("--seed_everything", type=int, default=0, help="The seed of everything.")
-    parser.add_class_arguments(RAVDESSPairedDataModule, "data", skip={"seed", "teacher_outputs"})
+    parser.add_class_arguments(RAVDESSPairedDataModule, "data", skip={"seed", "teacher_outputs", "speech_features"})
     parser.add_class_arguments(Trainer, "trainer", fail_untyped=False)
     parser.add_class_arguments(TeacherTask, "teacher.model", skip=set(_FILLED_IN) - {"weights"})
     parser.add_class_arguments(TransferTask, "transfer.model", skip=set(_FILLED_IN))
@@ -88,6 +100,9 @@ def parse_settings(args: Sequence[str]) -> Config:
         # What is asked of all stages is stronger than what the package's defaults say of one.
         for name in asked.get("trainer", {}).keys() - asked.get(stage, {}).get("trainer", {}).keys():
             settings[stage]["trainer"].pop(name, None)
+    student = asked.get("transfer", {}).get("model", {})
+    if student.get("front_end") == "ssl" and "augmentation" not in student:
+        settings["transfer"]["model"]["augmentation"] = None  # the default's would change waveforms, which are stored
     for name in ("name", "runs", "stages"):
         settings.setdefault(name, parser.get_default(name))
     return settings
@@ -130,14 +145,13 @@ def _stage_sections(settings: Config, stage: str) -> tuple[Config, Config]:
         return section.get("model", {}), section.get("trainer", {})
     transfer, finetune = settings.get("transfer", {}), settings.get("finetune", {})
     teaching = transfer.get("model", {})
-    student = {key: value for key, value in teaching.items() if key in STUDENT}
+    student = {key: value for key, value in teaching.items() if key in STUDENT + _RECIPE}
     if stage == "finetune":
-        return merge(student, finetune.get("model", {})), finetune.get("trainer", {})
-    # The control: the recipe of the transfer stage, for as long as transfer and finetune together.
-    recipe = {key: value for key, value in teaching.items() if key in _RECIPE}
+        return student | finetune.get("model", {}), finetune.get("trainer", {})
+    # The control: for as long as transfer and finetune together.
     shared = settings.get("trainer", {})
     epochs = sum(merge(shared, section.get("trainer", {}))["max_epochs"] for section in (transfer, finetune))
-    return {**student, **recipe}, merge(transfer.get("trainer", {}), {"max_epochs": epochs})
+    return student, merge(transfer.get("trainer", {}), {"max_epochs": epochs})
 
 
 def parse_or_raise(parser: ArgumentParser, args: Sequence[str], defaults: bool = False) -> Config:

@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -52,6 +53,12 @@ class BaseTask(LightningModule):
         warmup: Share of the steps in which the learning rate rises; then it falls along a cosine (one-cycle, Smith &
             Topin 2018).
         label_smoothing: Of the cross-entropy, from 0 to 1.
+        class_weighting: Whether a clip counts in the cross-entropy as its class is rare among the training clips, so
+            that all classes count the same: RAVDESS has half as many neutral clips as of any other emotion.
+        ema_decay: Of the exponential moving average of the weights, which is what is validated and kept (Polyak &
+            Juditsky 1992); None for the last weights themselves.
+        patience: After how many epochs without a better validation UAR training stops; None for never. The schedule is
+            made for all epochs, so a run that stops early has not seen the small learning rates.
     """
 
     stage: ClassVar[str]
@@ -59,19 +66,25 @@ class BaseTask(LightningModule):
     ignored_hyperparameters: ClassVar[tuple[str, ...]] = ()
 
     model: nn.Module
+    class_weight: Tensor
 
     def __init__(
         self,
-        num_classes: int,
-        lr: float,
-        weight_decay: float,
-        warmup: float,
-        label_smoothing: float,
+        num_classes: int = 8,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        warmup: float = 0.2,
+        label_smoothing: float = 0.1,
+        class_weighting: bool = False,
+        ema_decay: float | None = None,
+        patience: int | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=list(self.ignored_hyperparameters))
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.class_weighting = label_smoothing, class_weighting
+        self.ema_decay, self.patience = ema_decay, patience
+        self.register_buffer("class_weight", torch.ones(num_classes))
         metrics = MetricCollection(
             {
                 "uar": UnweightedAverageRecall(num_classes, ignore_index=UNLABELLED),
@@ -100,24 +113,55 @@ class BaseTask(LightningModule):
         """What that normalization sees of a batch, (B, features, frames), and the lengths in frames."""
         raise NotImplementedError
 
-    def task_loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Cross-entropy over the labelled clips; zero where there is none."""
-        total = F.cross_entropy(
-            logits, label, ignore_index=UNLABELLED, label_smoothing=self.label_smoothing, reduction="sum"
+    def task_loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy over the labelled clips; zero where there is none.
+
+        Of clips that `crossmodal.transforms.Mixup` has mixed, both labels count, each by its share.
+        """
+        if "mixed_label" not in batch:
+            return self._cross_entropy(logits, batch["label"], torch.ones_like(logits[:, 0]))
+        share = batch["label_weight"]
+        own = self._cross_entropy(logits, batch["label"], share)
+        return own + self._cross_entropy(logits, batch["mixed_label"], 1 - share)
+
+    def _cross_entropy(self, logits: Tensor, label: Tensor, share: Tensor) -> Tensor:
+        """The mean over the labelled clips, each weighted by its class; `share` is how much of each clip counts."""
+        losses = F.cross_entropy(
+            logits, label, ignore_index=UNLABELLED, label_smoothing=self.label_smoothing, reduction="none"
         )
-        return total / (label != UNLABELLED).sum().clamp(min=1)
+        weight = torch.where(label == UNLABELLED, 0.0, self.class_weight[label])
+        return (losses * share * weight).sum() / weight.sum().clamp(min=1e-6)
 
     def on_train_start(self) -> None:
-        """Fit the normalization on the training clips, unless the weights brought theirs."""
+        """Fit class weights, and the normalization unless weights brought one, to the training clips."""
+        if self.class_weighting:
+            self._fit_class_weight()
         normalization = self.normalization()
-        if normalization is None or bool(normalization.fitted):
-            return
+        if normalization is not None and not bool(normalization.fitted):
+            self._fit_normalization(normalization)
+
+    def _fit_class_weight(self) -> None:
+        labels = torch.cat([batch["label"] for batch in self._training_clips()])
+        count = torch.bincount(labels[labels != UNLABELLED], minlength=len(self.class_weight))
+        present = (count > 0).sum()
+        self.class_weight.copy_(torch.where(count > 0, count.sum() / (present * count.clamp(min=1)), 1.0))
+
+    def _fit_normalization(self, normalization: FeatureNormalization) -> None:
         was_training = self.training
         self.eval()
         with torch.no_grad():
             sums = [normalization.accumulate(*self.features(batch)) for batch in self._training_clips()]
         normalization.fit_from_sums(*torch.stack(sums).sum(dim=0))
         self.train(was_training)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """The moving average of the weights and the stopping rule, where they are asked for."""
+        callbacks: list[Callback] = []
+        if self.ema_decay is not None:
+            callbacks.append(EMAWeightAveraging(decay=self.ema_decay))
+        if self.patience is not None:
+            callbacks.append(EarlyStopping(self.monitor, mode="max", patience=self.patience))
+        return callbacks
 
     def _training_clips(self) -> Iterable[Batch]:
         """Every training clip once, on every process: so all ranks get the same statistics without talking."""

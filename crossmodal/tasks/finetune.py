@@ -4,31 +4,45 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from crossmodal.models import AudioClassifier, AudioEncoderName, FrontEndName
+from crossmodal.errors import ConfigError
+from crossmodal.models import (
+    AudioClassifier,
+    AudioEncoderName,
+    ClipNormalizationName,
+    FrontEndName,
+    SelfSupervisedFrontEnd,
+)
 from crossmodal.models.handover import load_weights
 from crossmodal.tasks.base import BaseTask, Batch, Losses
-from crossmodal.transforms import FeatureNormalization
+from crossmodal.tasks.encoder_name import TimmName
+from crossmodal.tasks.feature_memory import FeatureMemory
+from crossmodal.transforms import AugmentationName, FeatureNormalization, create_augmentation
 
 
 class FinetuneTask(BaseTask):
     """Train the student alone, from scratch or from the weights that the transfer stage left.
 
-    A batch holds ``label``, ``waveform`` and ``waveform_length``.
+    A batch holds ``label``, ``waveform`` and ``waveform_length``; or, in place of the latter two, ``features`` and
+    ``feature_length``, which a frozen front end made of them once. Both come to the same.
 
     Args:
         front_end: What the encoder sees of the sound.
         front_end_kwargs: Arguments of the front end, e.g. ``{n_mfcc: 40}``.
-        encoder: The audio encoder.
+        encoder: The audio encoder: a name, or ``timm:`` and the name of a timm image model, e.g. ``timm:resnet18``.
         encoder_kwargs: Arguments of the encoder, e.g. ``{hidden_size: 128}``.
         embedding_size: Width of what the student says of a clip before its head.
         dropout: Before the head.
         sample_rate: Of the waveforms, in Hz.
         weights: Weights of the same student to start from (safetensors).
+        clip_normalization: See `crossmodal.models.AudioClassifier`.
+        corpus_normalization: See `crossmodal.models.AudioClassifier`.
+        augmentation: What is done to training clips by chance: names with their arguments, e.g.
+            ``{speed: {factors: [0.9, 1.0, 1.1]}, spec_augment: {}}``; see `crossmodal.transforms.create_augmentation`.
         num_classes: The number of classes.
-        lr: See `BaseTask`; so for the rest.
-        weight_decay: See `BaseTask`.
-        warmup: See `BaseTask`.
-        label_smoothing: See `BaseTask`.
+        recipe: Further arguments of `BaseTask`.
+
+    Raises:
+        ConfigError: An argument that cannot be, or augmentation of waveforms for the front end ``ssl``.
     """
 
     stage: ClassVar[str] = "finetune"
@@ -39,19 +53,20 @@ class FinetuneTask(BaseTask):
         self,
         front_end: FrontEndName = "mfcc",
         front_end_kwargs: dict[str, Any] | None = None,
-        encoder: AudioEncoderName = "lstm",
+        encoder: AudioEncoderName | TimmName = "lstm",
         encoder_kwargs: dict[str, Any] | None = None,
         embedding_size: int = 128,
         dropout: float = 0.2,
         sample_rate: int = 16000,
         weights: str | None = None,
+        clip_normalization: ClipNormalizationName | None = None,
+        corpus_normalization: bool = True,
+        augmentation: dict[AugmentationName, dict[str, Any] | None] | None = None,
         num_classes: int = 8,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        warmup: float = 0.2,
-        label_smoothing: float = 0.1,
+        **recipe: Any,
     ) -> None:
-        super().__init__(num_classes, lr, weight_decay, warmup, label_smoothing)
+        super().__init__(num_classes, **recipe)
+        self.augmentation = create_augmentation(augmentation, sample_rate)
         self.model = AudioClassifier(
             front_end=front_end,
             encoder=encoder,
@@ -61,7 +76,19 @@ class FinetuneTask(BaseTask):
             front_end_kwargs=front_end_kwargs,
             encoder_kwargs=encoder_kwargs,
             dropout=dropout,
+            clip_normalization=clip_normalization,
+            corpus_normalization=corpus_normalization,
         )
+        self._hears_once = isinstance(self.model.front_end, SelfSupervisedFrontEnd)
+        if self._hears_once and len(self.augmentation.waveform):
+            changing = [name for name in augmentation or {} if name not in ("mixup", "spec_augment")]
+            raise ConfigError(
+                f"The front end ssl hears each clip once, and what it made of it is stored: leave out the augmentation "
+                f"{', '.join(changing)}, which would change the waveform. mixup and spec_augment are fine."
+            )
+        self._memory: FeatureMemory | None = None
+        if FeatureMemory.serves(self.augmentation) and not self._hears_once:
+            self._memory = FeatureMemory(self.model.extract_features, *self.augmentation.waveform)
         if weights:
             load_weights(self.model, weights)
 
@@ -72,21 +99,60 @@ class FinetuneTask(BaseTask):
 
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
         """Cross-entropy on the labels."""
-        logits = self(batch["waveform"], batch["waveform_length"])
-        return logits, {"loss": self.task_loss(logits, batch["label"])}
+        logits = self.model.classify(self.embed(batch))
+        return logits, {"loss": self.task_loss(logits, batch)}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step of training on augmented clips."""
+        return super().training_step(self._augment(batch), batch_idx)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """The student's embeddings of a batch, (B, embedding_size); in training, of hidden features too."""
+        return self.model.encode(*self.features(batch), augment=self.augmentation.features)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Probabilities of a batch, (B, K)."""
-        logits = self(batch["waveform"], batch["waveform_length"])
+        logits = self.model.classify(self.embed(batch))
         return {"clip": batch["clip"], "probabilities": logits.softmax(dim=-1)}
 
-    def normalization(self) -> FeatureNormalization:
-        """That of the front end's features."""
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A checkpoint brings its own weights: who loads it fetches none, and reads no file of them."""
+        if self.model.encoder.rebuild_kwargs:
+            checkpoint["hyper_parameters"]["encoder_kwargs"] = self.model.config["encoder_kwargs"]
+
+    def normalization(self) -> FeatureNormalization | None:
+        """That of the front end's features, if it is asked for."""
         return self.model.normalization
 
     def features(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The front end's features and their lengths in audio frames."""
+        """The front end's features and their lengths in audio frames: stored, or made now."""
+        if "features" in batch:
+            return self.model.normalize_clips(batch["features"], batch["feature_length"])
+        if memory := self._memory_for(batch):
+            return memory.features(batch, self.training)
         return self.model.extract_features(batch["waveform"], batch["waveform_length"])
+
+    def _augment(self, batch: Batch) -> Batch:
+        """Augment a batch: its clips' waveforms, or their features where those are stored or remembered.
+
+        Features are mixed about the corpus's mean, which the padding of the shorter clip then stands for: zero may be
+        far from everything that a network says.
+        """
+        if not (self._hears_once or self._memory_for(batch)):
+            return self.augmentation.batch(batch)
+        if self.augmentation.mixup is None:
+            return batch
+        features, length = self.features(batch)
+        normalization = self.normalization()
+        mean = features.new_zeros(1) if normalization is None else normalization.mean[:, None]
+        heard = {name: value for name, value in batch.items() if not name.startswith("waveform")}
+        mixed = self.augmentation.batch({**heard, "features": features - mean, "feature_length": length})
+        return {**mixed, "features": mixed["features"] + mean}
+
+    def _memory_for(self, batch: Batch) -> FeatureMemory | None:
+        """Where the batch's features are kept; on a GPU nowhere, for they are made faster than they are found."""
+        on_cpu = "waveform" in batch and batch["waveform"].device.type == "cpu"
+        return self._memory if on_cpu else None
 
 
 class ControlTask(FinetuneTask):

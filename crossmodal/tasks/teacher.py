@@ -29,10 +29,7 @@ class TeacherTask(BaseTask):
         dropout: In the layers after the backbone.
         horizontal_flip: Probability that a clip's face is mirrored in training, where the batch holds pixels.
         num_classes: The number of classes.
-        lr: See `BaseTask`; so for the rest.
-        weight_decay: See `BaseTask`.
-        warmup: See `BaseTask`.
-        label_smoothing: See `BaseTask`.
+        recipe: Further arguments of `BaseTask`.
     """
 
     stage: ClassVar[str] = "teacher"
@@ -53,12 +50,9 @@ class TeacherTask(BaseTask):
         dropout: float = 0.3,
         horizontal_flip: float = 0.5,
         num_classes: int = 8,
-        lr: float = 1e-3,
-        weight_decay: float = 0.05,
-        warmup: float = 0.2,
-        label_smoothing: float = 0.1,
+        **recipe: Any,
     ) -> None:
-        super().__init__(num_classes, lr, weight_decay, warmup, label_smoothing)
+        super().__init__(num_classes, **recipe)
         self.horizontal_flip = horizontal_flip
         self.model = FaceClassifier(
             in_features=in_features,
@@ -80,7 +74,7 @@ class TeacherTask(BaseTask):
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
         """Cross-entropy on the labels."""
         logits = self(self._faces(batch))
-        return logits, {"loss": self.task_loss(logits, batch["label"])}
+        return logits, {"loss": self.task_loss(logits, batch)}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Teacher outputs of a batch: ``teacher_embedding``, (B, E), and ``teacher_logits``, (B, K)."""

@@ -30,7 +30,8 @@ class TransferTask(FinetuneTask):
         student: Arguments of `FinetuneTask`.
 
     Raises:
-        ConfigError: The teacher's file says another embedding size or number of classes.
+        ConfigError: The teacher's file says another embedding size or number of classes, or a live teacher is to be
+            used with mixup.
     """
 
     stage: ClassVar[str] = "transfer"
@@ -56,6 +57,11 @@ class TransferTask(FinetuneTask):
         self._teacher: tuple[FaceClassifier, ...] = ()
         self._teacher_actors: set[str] = set()
         if teacher:
+            if self.augmentation.mixup is not None:
+                raise ConfigError(
+                    "mixup needs stored teacher outputs, which it mixes as it mixes the voices; a live teacher would "
+                    "look at faces that are not mixed. Leave out mixup or the teacher's file."
+                )
             model, about = load_model(FaceClassifier, teacher)
             if model.encoder.out_features != teacher_embedding_size:
                 raise ConfigError(
@@ -78,9 +84,9 @@ class TransferTask(FinetuneTask):
 
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
         """The task loss; in training also KD and alignment, each with its weight, each logged."""
-        embedding = self.model.embed(batch["waveform"], batch["waveform_length"])
+        embedding = self.embed(batch)
         logits = self.model.classify(embedding)
-        losses = {"loss": self.task_loss(logits, batch["label"])}
+        losses = {"loss": self.task_loss(logits, batch)}
         if self.training:
             losses |= self._teaching(embedding, logits, losses["loss"], *self._teacher_outputs(batch))
         return logits, losses

@@ -201,9 +201,13 @@ class TestStageConfig:
         assert config["trainer"]["max_epochs"] == 7 + 4
         assert config["trainer"]["gradient_clip_val"] == 2.0
 
-    def test_finetuning_has_transfers_student_and_a_recipe_of_its_own(self):
+    def test_finetuning_has_transfers_student_and_recipe_but_for_what_is_said_otherwise(self):
         config = stage_config(self.settings(), "finetune", model={"weights": "student.safetensors"})
-        assert config["model"] == self.STUDENT_SET | {"lr": 0.0001, "weights": "student.safetensors"}
+        assert config["model"] == self.STUDENT_SET | {
+            "lr": 0.0001,
+            "weight_decay": 0.01,
+            "weights": "student.safetensors",
+        }
         assert config["trainer"]["max_epochs"] == 4
         assert config["trainer"]["gradient_clip_val"] == 0.5
 

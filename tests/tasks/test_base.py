@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, seed_everything
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
@@ -102,15 +102,15 @@ def test_the_task_loss_by_hand(smoothing, expected):
     # Of two classes with logits 2 and 0: -log p0 = log(1 + e^-2) and -log p1 = 2 + log(1 + e^-2); smoothing by 0.1
     # gives the wrong class 0.05 of the weight, and so adds 0.05 * 2.
     task, _ = finetune(num_classes=2, label_smoothing=smoothing)
-    loss = task.task_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
+    loss = task.task_loss(torch.tensor([[2.0, 0.0]]), {"label": torch.tensor([0])})
     assert float(loss) == pytest.approx(expected)
 
 
 def test_clips_without_a_label_do_not_count_in_the_task_loss():
     task, _ = finetune(num_classes=2, label_smoothing=0.1)
     logits = torch.tensor([[2.0, 0.0], [0.5, 0.0], [9.0, -9.0]], requires_grad=True)
-    loss = task.task_loss(logits, torch.tensor([0, 1, -1]))
-    labelled = task.task_loss(logits[:2], torch.tensor([0, 1]))
+    loss = task.task_loss(logits, {"label": torch.tensor([0, 1, -1])})
+    labelled = task.task_loss(logits[:2], {"label": torch.tensor([0, 1])})
     torch.testing.assert_close(loss, labelled)
     loss.backward()
     assert logits.grad[2].abs().max() == 0 < logits.grad[0].abs().max()
@@ -119,7 +119,7 @@ def test_clips_without_a_label_do_not_count_in_the_task_loss():
 def test_a_batch_without_any_label_has_the_loss_zero_and_no_gradient():
     task, _ = finetune(num_classes=2)
     logits = torch.tensor([[2.0, 0.0], [0.5, 0.0]], requires_grad=True)
-    loss = task.task_loss(logits, torch.tensor([-1, -1]))
+    loss = task.task_loss(logits, {"label": torch.tensor([-1, -1])})
     loss.backward()
     assert float(loss) == 0
     assert not logits.grad.any()
@@ -218,3 +218,62 @@ def test_uar_leaves_out_a_class_that_does_not_occur():
     predicted, true = torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1])
     metric.update(predicted, true)
     assert metric.compute().item() == pytest.approx(balanced_accuracy_score(true, predicted)) == 0.75
+
+
+def test_a_mixed_clip_counts_by_the_share_of_each_label():
+    task, _ = finetune(label_smoothing=0.0)
+    logits = torch.tensor([[2.0, 0.0, 1.0, 0.0]])
+    batch = {"label": torch.tensor([0]), "mixed_label": torch.tensor([2]), "label_weight": torch.tensor([0.75])}
+    loss = task.task_loss(logits, batch)
+    own, other = (task.task_loss(logits, {"label": torch.tensor([label])}) for label in (0, 2))
+    torch.testing.assert_close(loss, 0.75 * own + 0.25 * other)
+
+
+def test_class_weighting_makes_all_classes_count_the_same():
+    task, _ = finetune(class_weighting=True, label_smoothing=0.0)
+    fit(task, loader(voices([0, 1, 1, 1, 2, 2]), batch_size=6), max_epochs=1)
+    # n / (classes that occur * n of the class); class 3 never occurs and keeps weight 1.
+    torch.testing.assert_close(task.class_weight, torch.tensor([2.0, 2 / 3, 1.0, 1.0]))
+    logits = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    losses = [
+        task.task_loss(logits[i : i + 1], {"label": torch.tensor([label])}) for i, label in enumerate([0, 1, 1, 1])
+    ]
+    weighted = task.task_loss(logits, {"label": torch.tensor([0, 1, 1, 1])})
+    torch.testing.assert_close(weighted, (losses[0] + sum(losses[1:]) / 3) / 2)
+
+
+def test_what_is_kept_with_a_moving_average_are_the_averaged_weights():
+    torch.manual_seed(0)
+    items = loader(voices(LABELS))
+    plain, averaged = finetune()[0], finetune(ema_decay=0.5)[0]
+    averaged.load_state_dict(plain.state_dict())
+    weights = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            weights.append(pl_module.model.head[1].bias.detach().clone())
+
+    fit(averaged, items, max_epochs=2, callbacks=[Watch()])
+    expected = weights[0]
+    for weight in weights[1:]:
+        expected = 0.5 * expected + 0.5 * weight
+    torch.testing.assert_close(averaged.model.head[1].bias.detach(), expected)
+
+
+def test_patience_ends_training_that_does_not_get_better():
+    task, _ = finetune(patience=2, lr=1e-12)
+    items = loader(voices(LABELS))
+    assert fit(task, items, items, max_epochs=20).current_epoch < 5
+    task, _ = finetune(lr=1e-12)
+    assert fit(task, items, items, max_epochs=6).current_epoch == 6
+
+
+def test_augmentation_is_for_training_alone():
+    task, _ = finetune(augmentation={"gain": {"min_gain_db": -40, "max_gain_db": -20, "p": 1.0}})
+    batch = next(iter(loader(voices(LABELS))))
+    fit(task, loader(voices(LABELS)))
+    seen = []
+    task.model.front_end.register_forward_pre_hook(lambda module, args: seen.append(args[0].abs().max().item()))
+    task.train().compute_losses(task.augmentation.batch(batch))
+    task.eval().compute_losses(task.augmentation.batch(batch))
+    assert seen[0] < 0.2 * seen[1]

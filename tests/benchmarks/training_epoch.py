@@ -1,0 +1,80 @@
+"""A training epoch of each voice model, against the loop that one would write by hand."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
+
+from crossmodal.datamodules import collate_clips
+from crossmodal.models import AudioClassifier, list_audio_encoders
+from crossmodal.tasks import ControlTask
+from tests.benchmarks.measure import Row, seconds
+
+CLIPS, SAMPLES, BATCH = 320, 59200, 32
+RUNS = 3
+PROMISE = 1.15
+
+
+def run(folder: Path) -> list[Row]:
+    """Each encoder; what the task remembers of features is switched off for the first row and on for the second."""
+    loader = _loader()
+    return [row for encoder in list_audio_encoders() for row in _rows(encoder, loader)]
+
+
+def _rows(encoder: str, loader: DataLoader[Any]) -> list[Row]:
+    model = AudioClassifier(encoder=encoder)  # type: ignore[arg-type]
+    live, remembering = ControlTask(encoder=encoder), ControlTask(encoder=encoder)
+    live._memory = None
+    _lightning(remembering, loader)  # all clips are heard
+    times = [
+        (
+            seconds(lambda: _by_hand(model, loader)),
+            seconds(lambda: _lightning(live, loader)),
+            seconds(lambda: _lightning(remembering, loader)),
+        )
+        for _ in range(RUNS)
+    ]
+    hand, ours, remembered = (statistics.median(column) for column in zip(*times, strict=True))
+    return [
+        Row(f"epoch of {encoder}, features made each time", f"{hand:.2f} s", f"{ours:.2f} s", hand / ours,
+            f"at least {1 / PROMISE:.2f}", ours <= PROMISE * hand),
+        Row(f"epoch of {encoder}, features remembered", f"{hand:.2f} s", f"{remembered:.2f} s", hand / remembered,
+            f"at least {1 / PROMISE:.2f}", remembered <= PROMISE * hand),
+    ]  # fmt: skip
+
+
+def _loader() -> DataLoader[Any]:
+    generator = torch.Generator().manual_seed(0)
+    items = [
+        {"clip": str(number), "label": number % 8, "waveform": 0.1 * torch.randn(SAMPLES, generator=generator)}
+        for number in range(CLIPS)
+    ]
+    return DataLoader(items, batch_size=BATCH, collate_fn=collate_clips)  # type: ignore[arg-type]
+
+
+def _by_hand(model: AudioClassifier, loader: DataLoader[Any]) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    model.train()
+    for batch in loader:
+        loss = F.cross_entropy(model(batch["waveform"], batch["waveform_length"]), batch["label"], label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+
+def _lightning(task: ControlTask, loader: DataLoader[Any]) -> None:
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(task, loader)

@@ -1,0 +1,216 @@
+"""How well each voice model does on actors it has not heard, beside what people would otherwise use.
+
+``python -m tests.benchmarks.voice_models --root DIR`` trains each front end with each encoder on each fold with each
+seed, through ``crossmodal fit --stages control``, and writes ``table.md`` and ``table.csv``. What is trained already is
+not trained again, so it can be stopped and goes on; what else is on the command line is for ``fit``. Choose a model by
+its validation column; the test column is for reading.
+"""
+
+import argparse
+import csv
+import gc
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from crossmodal.datamodules import RAVDESSAudioDataModule
+from crossmodal.models import AudioClassifier
+from crossmodal.models.handover import load_model
+from crossmodal.pipeline import fit
+from crossmodal.progress import progress_bar
+from crossmodal.storage import read_json
+from crossmodal.studies.predictions import Predictions
+from crossmodal.studies.statistics import uar, uar_interval, war
+from tests.benchmarks.references import REFERENCES, refer
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FRONT_ENDS = ("mfcc", "lmfb")
+ENCODERS = ("dense", "cnn", "tdnn", "lstm", "crnn", "transformer")
+COLUMNS = (
+    "model", "runs", "UAR val", "UAR test", "SD", "95 % over actors", "WAR test", "SD of WAR",
+    "parameters", "training s", "inference ms",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run."""
+
+    front_end: str
+    encoder: str
+    fold: int
+    seed: int
+
+    @property
+    def model(self) -> str:
+        return f"{self.front_end} + {self.encoder}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.front_end}_{self.encoder}_fold{self.fold}_seed{self.seed}"
+
+
+def train(job: Job, root: str, runs: str, threads: int, overrides: Sequence[str]) -> Job:
+    """Train one voice model alone, in a process of its own."""
+    torch.set_num_threads(threads)
+    configs = [] if job.encoder == "lstm" else [CONFIGS / f"{job.encoder}.yaml"]  # the LSTM is the default
+    if job.front_end != "mfcc":
+        configs.append(CONFIGS / f"{job.front_end}.yaml")
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  (the tables of 144 runs)
+    fit(
+        [
+            *(word for config in configs for word in ("--config", str(config))),
+            *("--stages", "control", "--data.root", root, "--data.fold", str(job.fold), "--runs", runs),
+            *("--seed_everything", str(job.seed), "--name", job.name, "--trainer.enable_progress_bar", "false"),
+            *overrides,
+        ]
+    )
+    gc.collect()  # a trainer and its task refer to each other, and the task remembers features
+    return job
+
+
+def train_all(jobs: Sequence[Job], args: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """Run those that have not run, several at a time; one that fails is told and the rest go on."""
+    runs = str(args.out / "runs")
+    todo = [job for job in jobs if not (args.out / "runs" / job.name / "summary.json").exists()]
+    threads = max((os.cpu_count() or 1) // args.jobs, 1)
+    # Threads that wait for work by spinning take the cores from the other processes.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool, progress_bar() as progress:
+        task = progress.add_task("Training voice models", total=len(jobs), completed=len(jobs) - len(todo))
+        running = {pool.submit(train, job, str(args.root), runs, threads, overrides): job for job in todo}
+        for done in as_completed(running):
+            if error := done.exception():
+                print(f"{running[done].name}: {error}", file=sys.stderr)
+            progress.advance(task)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one model or reference said in one fold with one seed."""
+
+    predictions: Predictions
+    seconds: float
+
+    def of(self, metric: Callable[[Any], Any], split: str) -> float:
+        return float(metric(self.predictions.of(split).confusion()))
+
+
+def row(name: str, trials: Sequence[Trial], parameters: str, milliseconds: str) -> dict[str, str]:
+    """One line of the table: means over folds and seeds; the interval is over actors, seeds pooled."""
+    tests = [trial.of(uar, "test") for trial in trials]
+    wars = [trial.of(war, "test") for trial in trials]
+    low, high = uar_interval(_pooled([trial.predictions.of("test") for trial in trials]))
+    cells = (
+        name, str(len(trials)), f"{statistics.mean(trial.of(uar, 'val') for trial in trials):.3f}",
+        f"{statistics.mean(tests):.3f}", f"{_sd(tests):.3f}", f"{low:.3f} to {high:.3f}",
+        f"{statistics.mean(wars):.3f}", f"{_sd(wars):.3f}", parameters,
+        f"{statistics.median(trial.seconds for trial in trials):.0f}", milliseconds,
+    )  # fmt: skip
+    return dict(zip(COLUMNS, cells, strict=True))
+
+
+def model_rows(jobs: Sequence[Job], runs: Path) -> Iterator[dict[str, str]]:
+    """The lines of the models of which a run is there."""
+    for model in dict.fromkeys(job.model for job in jobs):
+        folders = [runs / job.name / "control" for job in jobs if job.model == model]
+        folders = [folder for folder in folders if (folder / "result.json").exists()]
+        trials = [
+            Trial(Predictions.read_csv(folder / "predictions.csv"), read_json(folder / "result.json")["seconds"])
+            for folder in folders
+        ]
+        if trials:
+            trained, _ = load_model(AudioClassifier, folders[0] / "model.safetensors")
+            count = sum(parameter.numel() for parameter in trained.parameters())
+            yield row(model, trials, f"{count:,}", f"{_milliseconds(trained):.1f}")
+
+
+def reference_rows(args: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """The lines of what people would otherwise use, on the same folds; nothing in it is left to a seed."""
+    for name in REFERENCES:
+        trials = []
+        for fold in args.folds:
+            datamodule = RAVDESSAudioDataModule(root=str(args.root), fold=fold)
+            datamodule.setup()
+            start = time.perf_counter()
+            predictions = refer(name, datamodule, args.out / "references")
+            trials.append(Trial(predictions, time.perf_counter() - start))
+        yield row(name, trials, "", "")
+
+
+def write(rows: Sequence[dict[str, str]], folder: Path) -> str:
+    """Write table.csv and table.md; the latter is returned."""
+    with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *(list(one.values()) for one in rows)]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    (folder / "table.md").write_text(f"{text}\n", encoding="utf-8")
+    return text
+
+
+@torch.inference_mode()
+def _milliseconds(model: AudioClassifier) -> float:
+    """Median time for one clip of 3.7 s on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    waveform = 0.1 * torch.randn(1, 1, 59200)
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        model(waveform)
+        times.append(time.perf_counter() - start)
+    torch.set_num_threads(threads)
+    return 1000 * statistics.median(times)
+
+
+def _pooled(parts: Sequence[Predictions]) -> Predictions:
+    return Predictions(
+        parts[0].labels,
+        [clip for part in parts for clip in part.clips],
+        [actor for part in parts for actor in part.actors],
+        [split for part in parts for split in part.splits],
+        np.concatenate([part.targets for part in parts]),
+        np.concatenate([part.probabilities for part in parts]),
+    )
+
+
+def _sd(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, refer, print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.voice_models", description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="the folder of RAVDESS's speech wavs")
+    parser.add_argument("--out", type=Path, default=Path("runs/voice_models"))
+    parser.add_argument("--front_ends", nargs="+", default=FRONT_ENDS)
+    parser.add_argument("--encoders", nargs="+", default=ENCODERS)
+    parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    args, overrides = parser.parse_known_args(argv)  # what is not known is for `crossmodal fit`
+    args.out.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        Job(front_end, encoder, fold, seed)
+        for seed, fold, front_end, encoder in product(args.seeds, args.folds, args.front_ends, args.encoders)
+    ]
+    train_all(jobs, args, overrides)
+    print(write([*model_rows(jobs, args.out / "runs"), *reference_rows(args)], args.out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+import pytest
+import torch
+
+from crossmodal.tasks import FinetuneTask
+from crossmodal.tasks.feature_memory import FeatureMemory
+from crossmodal.transforms import SpeedPerturbation, create_augmentation
+from tests.tasks.tiny import STUDENT, fit, loader, voices
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+SPEED = {"speed": {"factors": [0.8, 1.25]}}
+
+
+def student(**kwargs):
+    torch.manual_seed(0)
+    return FinetuneTask(**STUDENT | kwargs)
+
+
+def batch_of(labels, **kwargs):
+    return next(iter(loader(voices(labels, **kwargs), batch_size=len(labels))))
+
+
+def counted(task):
+    """The samples of each clip that the front end hears from now on."""
+    heard = []
+    task.model.front_end.register_forward_pre_hook(lambda module, args: heard.append(args[0].shape[-1]))
+    return heard
+
+
+def test_what_is_remembered_is_what_the_model_would_hear():
+    task = student().eval()
+    batch = batch_of([0, 1, 2])
+    features, length = task.features(batch)
+    expected, expected_length = task.model.extract_features(batch["waveform"], batch["waveform_length"])
+    assert torch.equal(length, expected_length)
+    for row, (one, other) in enumerate(zip(features, expected, strict=True)):
+        torch.testing.assert_close(one[:, : length[row]], other[:, : length[row]], atol=1e-3, rtol=0)
+
+
+def test_each_clip_is_heard_once_at_each_speed():
+    task = student(augmentation=SPEED)
+    heard = counted(task)
+    fit(task, loader(voices([0, 1, 2, 3])), loader(voices([0, 1, 2, 3])), max_epochs=12)
+    lengths = [len(item["waveform"]) for item in voices([0, 1, 2, 3])]
+    at_speeds = {round(length / speed) for length in lengths for speed in (0.8, 1.0, 1.25)}
+    assert len(heard) == len(set(heard)) and set(heard) == at_speeds  # 1.0: normalization and validation
+
+
+def test_a_step_is_the_same_whatever_was_heard_before():
+    first, second = student(augmentation=SPEED), student(augmentation=SPEED)
+    for labels in ([0, 1, 2, 3], [3], [1, 2]):
+        second.train().features(batch_of(labels))
+    outputs = []
+    for task in (first, second):
+        torch.manual_seed(1)
+        outputs.append(task.train().features(batch_of([0, 1, 2, 3]))[0])
+    assert torch.equal(*outputs)
+
+
+def test_another_clip_of_the_same_name_is_not_mistaken_for_it():
+    task = student().eval()
+    one, other = batch_of([0]), batch_of([1])
+    assert one["clip"] == other["clip"]
+    assert not torch.equal(task.features(one)[0], task.features(other)[0])
+
+
+def test_what_does_not_fit_is_heard_each_time():
+    model = student().model
+    calls = []
+
+    def hear(waveform, length):
+        calls.append(len(waveform))
+        return model.extract_features(waveform, length)
+
+    memory = FeatureMemory(hear, SpeedPerturbation([1.25]), max_bytes=0)
+    one, other = (memory.features(batch_of([0, 1]), training=True)[0] for _ in range(2))
+    assert torch.equal(one, other) and len(calls) == 4
+
+
+@pytest.mark.parametrize("name, serves", [("speed", True), ("mixup", True), ("spec_augment", True), ("noise", False)])
+def test_only_speed_leaves_few_enough_versions(name, serves):
+    assert FeatureMemory.serves(create_augmentation({name: None})) is serves
+
+
+def test_mixup_mixes_remembered_features():
+    task = student(augmentation={"mixup": {"alpha": 5.0}})
+    batch = batch_of([0, 1, 2, 3])
+    fit(task, loader(voices([0, 1, 2, 3])))
+    plain, _ = task.eval().features(batch)
+    torch.manual_seed(0)
+    mixed = task.train()._augment(batch)
+    assert (mixed["label_weight"] < 1).any()
+    assert not torch.allclose(mixed["features"][..., : plain.shape[-1]], plain[..., : mixed["features"].shape[-1]])
+    assert task.compute_losses(mixed)[1]["loss"].isfinite()
