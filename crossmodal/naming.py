@@ -3,7 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from crossmodal.errors import ConfigError
 
@@ -41,7 +41,7 @@ def look_up(kind: str, table: Mapping[Any, Made], name: str) -> Made:
 
 
 def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Made:
-    """Call with what we give and what the user gives, of which None means the default.
+    """Call with what we give and what the user gives, of which None means the default where None is no value.
 
     Args:
         kind: What is made, for the error.
@@ -61,7 +61,7 @@ def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, An
             raise ConfigError(
                 f"The {kind} takes no argument {name!r}. Accepted: {', '.join(accepted)}.{suggestion(name, accepted)}"
             )
-    return make(**given, **{name: value for name, value in kwargs.items() if value is not None})
+    return make(**given, **_set(make, kwargs))
 
 
 def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Ite
 
     Args:
         make: What is called.
-        kwargs: The arguments given; None means the default.
+        kwargs: The arguments given; None means the default where None is no value.
         ours: Arguments to leave out.
 
     Returns:
@@ -81,5 +81,15 @@ def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Ite
     """
     parameters = inspect.signature(make).parameters.values()
     defaults = {parameter.name: parameter.default for parameter in parameters if parameter.name not in ours}
-    spelled_out = defaults | {name: value for name, value in kwargs.items() if value is not None}
+    spelled_out = defaults | _set(make, kwargs)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in spelled_out.items()}
+
+
+def _set(make: Callable[..., Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the None of an argument that is not annotated to take it."""
+    parameters = inspect.signature(make).parameters
+    return {
+        name: value
+        for name, value in kwargs.items()
+        if value is not None or type(None) in get_args(parameters[name].annotation)
+    }

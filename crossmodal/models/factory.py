@@ -46,7 +46,7 @@ def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any
     Args:
         name: One of `list_front_ends`.
         sample_rate: Samples per second of the waveform.
-        **kwargs: Further arguments of its class; None means the default.
+        **kwargs: Further arguments of its class; None means the default where it is no value.
 
     Returns:
         The front end.
@@ -73,7 +73,8 @@ def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwarg
     Args:
         name: One of `list_audio_encoders`, or ``timm:`` and the name of a timm image model.
         in_features: Number of features per audio frame.
-        **kwargs: Further arguments of its class, which is `TimmEncoder` for ``timm:``; None means the default.
+        **kwargs: Further arguments of its class, which is `TimmEncoder` for ``timm:``; None means the default where it
+            is no value.
 
     Returns:
         The encoder.

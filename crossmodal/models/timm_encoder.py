@@ -43,6 +43,7 @@ class TimmEncoder(AudioEncoder):
         WeightsError: The weights cannot be had, or do not fit.
 
     Example:
+        >>> import torch
         >>> encoder = TimmEncoder(in_features=40, name="test_resnet", pooling="mean")
         >>> encoder(torch.randn(2, 40, 300), length=torch.tensor([300, 120])).shape
         torch.Size([2, 96])

@@ -48,3 +48,10 @@ def test_arguments_arrive_and_none_means_the_default():
 def test_a_mistyped_word_gets_the_words_that_there_are(call, message):
     with pytest.raises(ConfigError, match=message):
         call()
+
+
+def test_none_is_the_default_where_it_is_no_value_and_a_value_where_it_is():
+    front_end = create_front_end("mfcc", n_mfcc=None, silence_db=None)
+    assert front_end.num_features == 40
+    assert front_end.silence_db is None
+    assert create_front_end("mfcc").silence_db == 30.0

@@ -24,7 +24,7 @@ def weights(tmp_path):
 
 
 def model_of(weights, **kwargs):
-    settings = {"encoder": "dense", "num_classes": 3, "encoder_kwargs": {"hidden_size": 8}, **kwargs}
+    settings = {"encoder": "dense", "num_classes": 3, "encoder_kwargs": {"hidden_size": 8, "pooling": "mean"}, **kwargs}
     return AudioClassifier("ssl", front_end_kwargs={"weights": weights, "subsampling": 2}, **settings)
 
 
@@ -147,7 +147,7 @@ def test_the_layers_are_mixed_after_normalization_and_augmentation(weights):
     model = model_of(weights).eval()
     features, length = model.extract_features(*clips(8000, 6000))
     assert features.shape[1] == len(model.normalization.mean) == LAYERS * WIDTH
-    assert model.encoder.pooling.out_features == 2 * WIDTH
+    assert model.encoder.pooling.out_features == WIDTH
     model.normalization.fit_from_sums(*model.normalization.accumulate(features, length))
     model.layer_mix.scores.data = torch.tensor([-50.0, 50.0, -50.0])
     seen = []

@@ -36,6 +36,7 @@ def tiny_args(tiny_ravdess, tiny_face_features) -> Callable[..., list[str]]:
             "--data.batch_size=8",
             "--transfer.model.encoder=dense",
             "--transfer.model.encoder_kwargs.hidden_size=16",
+            "--transfer.model.encoder_kwargs.dropout=0.1",
             "--transfer.model.lr=3e-3",
             "--teacher.model.lr=3e-3",
             "--trainer.enable_progress_bar=false",

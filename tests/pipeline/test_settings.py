@@ -10,6 +10,7 @@ from crossmodal.pipeline.settings import STAGES, STUDENT, build_parser, merge, p
 from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
 
 REAL = "--data.root=ravdess"  # any folder: parsing does not look into it
+DEFAULTS = {"augmentation": {"speed": {}}}  # of the package, for transfer.model
 
 
 def write(folder, name, **settings):
@@ -22,9 +23,9 @@ def test_later_files_are_deltas_on_earlier_ones_and_the_command_line_has_the_las
     first = write(tmp_path, "first.yaml", transfer={"model": {"encoder": "cnn", "kd_loss": "dist", "temperature": 4.0}})
     second = write(tmp_path, "second.yaml", transfer={"model": {"kd_loss": "kd", "temperature": 5.0}})
     model = parse_settings([first, second, "--transfer.model.temperature=6", REAL])["transfer"]["model"]
-    assert model == {"encoder": "cnn", "kd_loss": "kd", "temperature": 6.0}
+    assert model == DEFAULTS | {"encoder": "cnn", "kd_loss": "kd", "temperature": 6.0}
     swapped = parse_settings([second, first, REAL])["transfer"]["model"]
-    assert swapped == {"encoder": "cnn", "kd_loss": "dist", "temperature": 4.0}
+    assert swapped == DEFAULTS | {"encoder": "cnn", "kd_loss": "dist", "temperature": 4.0}
 
 
 def test_without_arguments_the_packages_defaults_hold():
@@ -193,7 +194,7 @@ class TestStageConfig:
             ]
         )
     )
-    STUDENT_SET: ClassVar = {"encoder": "cnn", "encoder_kwargs": {"dropout": 0.1}, "embedding_size": 32}
+    STUDENT_SET: ClassVar = DEFAULTS | {"encoder": "cnn", "encoder_kwargs": {"dropout": 0.1}, "embedding_size": 32}
 
     def test_the_control_is_the_student_by_transfers_recipe_for_the_summed_epochs(self):
         config = stage_config(self.settings(), "control")

@@ -141,7 +141,7 @@ def test_the_normalization_is_that_of_the_training_clips_own_frames(drop_last):
     fit(task, loader(items, shuffle=True, drop_last=drop_last), loader(louder), max_epochs=2)
     # Each clip alone: nothing is padded.
     frames = np.concatenate(
-        [task.model.front_end(item["waveform"].view(1, 1, -1))[0].numpy() for item in items], axis=1
+        [task.model.front_end(item["waveform"].view(1, 1, -1))[0][0].numpy() for item in items], axis=1
     )
     assert frames.shape[0] == 13
     np.testing.assert_allclose(task.model.normalization.mean, frames.mean(axis=1), rtol=1e-3, atol=1e-3)
