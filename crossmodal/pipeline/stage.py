@@ -5,6 +5,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from crossmodal.errors import ConfigError
 from crossmodal.models.handover import save_model
 from crossmodal.pipeline.callbacks import History, SeedEachEpoch
 from crossmodal.pipeline.settings import STAGES, Config
-from crossmodal.storage import content_key, read_json, write_json
+from crossmodal.storage import content_key, hash_file, read_json, write_json
 from crossmodal.studies.predictions import Predictions
 from crossmodal.studies.statistics import Metrics, describe
 from crossmodal.tasks import BaseTask
@@ -218,9 +219,14 @@ class StageRun:
 
 
 def _model_in_key(model: Config) -> Config:
-    """A task's arguments without paths: what lies there is in the keys of the stages before, and of the data."""
-    arguments = {name: value for name, value in model.items() if name not in ("weights", "teacher")}
-    if front_end_kwargs := arguments.get("front_end_kwargs"):
+    """A task's arguments, with what lies at a path in place of the path."""
+    arguments = deepcopy(
+        {name: value for name, value in model.items() if name != "teacher"}
+    )  # its outputs have its key
+    for part in (arguments, arguments.get("encoder_kwargs")):
+        if part and part.get("weights"):
+            part["weights"] = hash_file(Path(part["weights"]))
+    if front_end_kwargs := arguments.get("front_end_kwargs"):  # in the fingerprint of the data that it made
         arguments["front_end_kwargs"] = {name: value for name, value in front_end_kwargs.items() if name != "weights"}
     return arguments
 

@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline.settings import parse_settings, stage_config
-from crossmodal.pipeline.stage import StageRun, code_version, load_result, predict
+from crossmodal.pipeline.stage import StageRun, _model_in_key, code_version, load_result, predict
 from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
 
 
@@ -32,6 +32,17 @@ def make(finished, tmp_path):
 
 def test_the_key_is_the_same_for_the_same_work(make, finished):
     assert make().key == make().key == load_result("control", finished.folder / "control", True).key
+
+
+def test_weights_count_by_what_they_hold_and_not_by_where_they_lie(tmp_path):
+    for name, content in (("a", b"1"), ("copy_of_a", b"1"), ("b", b"2")):
+        (tmp_path / name).write_bytes(content)
+
+    def key(name):
+        path = str(tmp_path / name)
+        return _model_in_key({"weights": path, "encoder_kwargs": {"weights": path}})
+
+    assert key("a") == key("copy_of_a") != key("b")
 
 
 @pytest.mark.parametrize(

@@ -277,3 +277,25 @@ def test_augmentation_is_for_training_alone():
     task.train().compute_losses(task.augmentation.batch(batch))
     task.eval().compute_losses(task.augmentation.batch(batch))
     assert seen[0] < 0.2 * seen[1]
+
+
+def test_a_moving_average_goes_on_where_it_was(tmp_path):
+    items, stopped = loader(voices(LABELS)), tmp_path / "stopped.ckpt"
+
+    class Stop(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            if trainer.current_epoch == 1:
+                trainer.save_checkpoint(stopped)
+
+    def train(checkpoint=None):
+        torch.manual_seed(0)
+        task = finetune(ema_decay=0.8)[0]
+        # Checkpointing, which is off in these tests, is what saves the average beside the weights.
+        run = trainer(max_epochs=4, enable_checkpointing=True, default_root_dir=tmp_path, callbacks=[Stop()])
+        run.fit(task, items, ckpt_path=checkpoint, weights_only=True)
+        return task.state_dict()
+
+    whole = train()
+    resumed = train(stopped)
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value)
