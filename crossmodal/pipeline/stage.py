@@ -220,9 +220,8 @@ class StageRun:
 
 def _model_in_key(model: Config) -> Config:
     """A task's arguments, with what lies at a path in place of the path."""
-    arguments = deepcopy(
-        {name: value for name, value in model.items() if name != "teacher"}
-    )  # its outputs have its key
+    arguments = deepcopy(model)
+    arguments.pop("teacher", None)  # what it says is in the fingerprint of the data
     for part in (arguments, arguments.get("encoder_kwargs")):
         if part and part.get("weights"):
             part["weights"] = hash_file(Path(part["weights"]))

@@ -201,13 +201,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--table_only", action="store_true", help="train nothing; write the table of what is there")
     args, overrides = parser.parse_known_args(argv)  # what is not known is for `crossmodal fit`
     args.out.mkdir(parents=True, exist_ok=True)
     jobs = [
         Job(front_end, encoder, fold, seed)
         for seed, fold, front_end, encoder in product(args.seeds, args.folds, args.front_ends, args.encoders)
     ]
-    train_all(jobs, args, overrides)
+    if not args.table_only:
+        train_all(jobs, args, overrides)
     print(write([*model_rows(jobs, args.out / "runs"), *reference_rows(args)], args.out))
     return 0
 
