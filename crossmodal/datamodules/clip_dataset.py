@@ -12,6 +12,7 @@ from crossmodal.datasets.cache import read_array
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import DataError
+from crossmodal.transforms import pad_features
 
 UNLABELLED = -1
 
@@ -78,18 +79,9 @@ def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
             batch["waveform_length"] = torch.tensor([len(waveform) for waveform in values])
             batch["waveform"] = torch.nn.utils.rnn.pad_sequence(values, batch_first=True).unsqueeze(1)
         elif name == "features":
-            batch["feature_length"] = torch.tensor([features.shape[-1] for features in values])
-            batch["features"] = _pad_features(values)
+            batch["features"], batch["feature_length"] = pad_features(values)
         else:
             batch[name] = torch.stack(values)
-    return batch
-
-
-def _pad_features(values: Sequence[Tensor]) -> Tensor:
-    """Stack features of shape (F, audio frames), stored in half precision, as (B, F, audio frames) float32."""
-    batch = torch.zeros(len(values), len(values[0]), max(features.shape[-1] for features in values))
-    for row, features in zip(batch, values, strict=True):
-        row[:, : features.shape[-1]] = features
     return batch
 
 

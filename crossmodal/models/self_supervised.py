@@ -16,6 +16,7 @@ from crossmodal.models.speech_network import (
     weights_digest,
 )
 from crossmodal.storage import content_key
+from crossmodal.transforms import pad_features
 
 # To be raised when the same sound, weights and settings would give other features: it is part of their key.
 VERSION = 1
@@ -143,11 +144,7 @@ class SelfSupervisedFrontEnd(nn.Module):
             clips = [
                 self._hear(network, clip[:, :length].float()) for clip, length in zip(waveform, lengths, strict=True)
             ]
-        length = torch.tensor([clip.shape[-1] for clip in clips], device=waveform.device)
-        features = waveform.new_zeros(len(clips), self.num_features, int(length.max()), dtype=torch.float)
-        for row, clip in zip(features, clips, strict=True):
-            row[:, : clip.shape[-1]] = clip
-        return features, length
+        return pad_features(clips)
 
     def _hear(self, network: Any, waveform: Tensor) -> Tensor:
         """From one clip, (1, T), to its features, (num_features, audio frames)."""

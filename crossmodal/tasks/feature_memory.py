@@ -1,12 +1,12 @@
 """What the front end made of a clip, kept in memory, so that a training step does not make it again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from crossmodal.transforms import Augmentation, SpeedPerturbation
+from crossmodal.transforms import Augmentation, SpeedPerturbation, pad_features
 
 MAX_BYTES = 2**30  # 960 RAVDESS clips at seven speeds, 40 MFCC: 0.2 GB; what does not fit is made each time
 
@@ -48,7 +48,7 @@ class FeatureMemory:
         # Should another clip bear a name that is known, its sound will not have the same sum.
         sums = waveform.sum(dim=(1, 2), dtype=torch.double).tolist()
         keys = list(zip(batch["clip"], speeds, length.tolist(), sums, strict=True))
-        return _pad([self._recall(key, clip) for key, clip in zip(keys, waveform, strict=True)])
+        return pad_features([self._recall(key, clip) for key, clip in zip(keys, waveform, strict=True)])
 
     def _recall(self, key: _Key, clip: Tensor) -> Tensor:
         """The features, (F, frames), of a clip, (1, T)."""
@@ -64,11 +64,3 @@ class FeatureMemory:
             self._left -= features.nbytes
             self._heard[key] = features
         return features
-
-
-def _pad(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    length = torch.tensor([clip.shape[-1] for clip in clips], device=clips[0].device)
-    batch = clips[0].new_zeros(len(clips), clips[0].shape[0], int(length.max()))
-    for row, clip in zip(batch, clips, strict=True):
-        row[:, : clip.shape[-1]] = clip
-    return batch, length

@@ -14,7 +14,7 @@ from crossmodal.transforms.factory import (
     list_augmentations,
 )
 from crossmodal.transforms.front_end import MFCC, LogMelFilterBank, MFCCAndLogMel
-from crossmodal.transforms.masking import length_mask
+from crossmodal.transforms.masking import length_mask, pad_features
 from crossmodal.transforms.mixup import Mixup
 from crossmodal.transforms.normalization import ClipNormalization, FeatureNormalization
 from crossmodal.transforms.spec_augment import SpecAugment
@@ -40,4 +40,5 @@ __all__ = [
     "create_augmentation",
     "length_mask",
     "list_augmentations",
+    "pad_features",
 ]
