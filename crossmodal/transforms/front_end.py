@@ -114,15 +114,28 @@ class LogMelFilterBank(nn.Module):
         length = self.num_audio_frames(waveform_length)
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = waveform.float()
-            log_mel = _decibels(self.mel_spectrogram(waveform.squeeze(1)))
-            features = self._from_log_mel(self._clip_floor(log_mel, length))
-            energy = self._energy(waveform)
+            features = self._from_log_mel(self._clip_floor(self._log_mel(waveform.squeeze(1)), length))
             if self.energy:
-                features = torch.cat([features, self._clip_floor(energy, length)], dim=1)
+                features = torch.cat([features, self._clip_floor(self._energy(waveform), length)], dim=1)
             features = _append_deltas(features, length, self.deltas)
             if self.silence_db is None:
                 return features, length
-            return _leave_out_silence(features, length, energy.squeeze(1), self.silence_db)
+            return _leave_out_silence(features, length, self._energy(waveform).squeeze(1), self.silence_db)
+
+    def _log_mel(self, waveform: Tensor) -> Tensor:
+        """What `mel_spectrogram` computes, in dB and in half the time: it takes a root only to square it again."""
+        transform = self.mel_spectrogram.spectrogram
+        spectrum = torch.stft(
+            waveform,
+            transform.n_fft,
+            transform.hop_length,
+            transform.win_length,
+            transform.window,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        power = spectrum.real.square() + spectrum.imag.square()
+        return _decibels(self.mel_spectrogram.mel_scale.fb.T @ power)
 
     def _from_log_mel(self, log_mel: Tensor) -> Tensor:
         return log_mel

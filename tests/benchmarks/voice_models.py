@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
@@ -31,7 +31,7 @@ from crossmodal.pipeline import fit
 from crossmodal.progress import progress_bar
 from crossmodal.storage import read_json
 from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import uar, uar_interval, war
+from crossmodal.studies.statistics import uar, uar_gain, uar_interval, war
 from tests.benchmarks.references import REFERENCES, refer
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -121,32 +121,47 @@ def row(name: str, trials: Sequence[Trial], parameters: str, milliseconds: str) 
     return dict(zip(COLUMNS, cells, strict=True))
 
 
-def model_rows(jobs: Sequence[Job], runs: Path) -> Iterator[dict[str, str]]:
-    """The lines of the models of which a run is there."""
-    for model in dict.fromkeys(job.model for job in jobs):
-        folders = [runs / job.name / "control" for job in jobs if job.model == model]
-        folders = [folder for folder in folders if (folder / "result.json").exists()]
-        trials = [
-            Trial(Predictions.read_csv(folder / "predictions.csv"), read_json(folder / "result.json")["seconds"])
-            for folder in folders
-        ]
-        if trials:
-            trained, _ = load_model(AudioClassifier, folders[0] / "model.safetensors")
-            count = sum(parameter.numel() for parameter in trained.parameters())
-            yield row(model, trials, f"{count:,}", f"{_milliseconds(trained):.1f}")
+def model_trials(jobs: Sequence[Job], runs: Path) -> dict[str, dict[Path, Trial]]:
+    """What each model said in the runs that are there, by the run's folder."""
+    trials: dict[str, dict[Path, Trial]] = {}
+    for job in jobs:
+        folder = runs / job.name / "control"
+        if result := read_json(folder / "result.json"):
+            predictions = Predictions.read_csv(folder / "predictions.csv")
+            trials.setdefault(job.model, {})[folder] = Trial(predictions, result["seconds"])
+    return trials
 
 
-def reference_rows(args: argparse.Namespace) -> Iterator[dict[str, str]]:
-    """The lines of what people would otherwise use, on the same folds; nothing in it is left to a seed."""
-    for name in REFERENCES:
-        trials = []
-        for fold in args.folds:
-            datamodule = RAVDESSAudioDataModule(root=str(args.root), fold=fold)
-            datamodule.setup()
-            start = time.perf_counter()
-            predictions = refer(name, datamodule, args.out / "references")
-            trials.append(Trial(predictions, time.perf_counter() - start))
-        yield row(name, trials, "", "")
+def model_row(name: str, trials: dict[Path, Trial]) -> dict[str, str]:
+    """The line of a model."""
+    trained, _ = load_model(AudioClassifier, next(iter(trials)) / "model.safetensors")
+    count = sum(parameter.numel() for parameter in trained.parameters())
+    return row(name, list(trials.values()), f"{count:,}", f"{_milliseconds(trained):.1f}")
+
+
+def reference_trials(name: str, args: argparse.Namespace) -> list[Trial]:
+    """What a reference says on the same folds; nothing in it is left to a seed."""
+    trials = []
+    for fold in args.folds:
+        datamodule = RAVDESSAudioDataModule(root=str(args.root), fold=fold)
+        datamodule.setup()
+        start = time.perf_counter()
+        predictions = refer(name, datamodule, args.out / "references")
+        trials.append(Trial(predictions, time.perf_counter() - start))
+    return trials
+
+
+def verdict(models: dict[str, dict[Path, Trial]], references: dict[str, list[Trial]]) -> str:
+    """The model with the best validation UAR against each reference, paired by actor."""
+    best = max(models, key=lambda name: statistics.mean(trial.of(uar, "val") for trial in models[name].values()))
+    trials = list(models[best].values())
+    lines = [f"Best on validation: {best}. On test, in points of UAR, with the 95 % interval over actors:"]
+    for name, theirs in references.items():
+        repeated = theirs * (len(trials) // len(theirs))  # once for each seed
+        pooled = [_pooled([trial.predictions.of("test") for trial in side]) for side in (trials, repeated)]
+        gain, (low, high) = uar_gain(*pooled)
+        lines.append(f"{100 * gain:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}) over {name}")
+    return "\n".join(lines)
 
 
 def write(rows: Sequence[dict[str, str]], folder: Path) -> str:
@@ -210,7 +225,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     if not args.table_only:
         train_all(jobs, args, overrides)
-    print(write([*model_rows(jobs, args.out / "runs"), *reference_rows(args)], args.out))
+    models = model_trials(jobs, args.out / "runs")
+    references = {name: reference_trials(name, args) for name in REFERENCES}
+    rows = [model_row(name, trials) for name, trials in models.items()]
+    rows += [row(name, trials, "", "") for name, trials in references.items()]
+    print(write(rows, args.out), verdict(models, references), sep="\n\n")
     return 0
 
 
