@@ -86,11 +86,11 @@ class AudioClassifier(nn.Module):
             ClipNormalization(scale=clip_normalization == "mean_std") if clip_normalization else None
         )
         self.normalization = FeatureNormalization(num_features) if corpus_normalization else None
-        num_layers = getattr(self.front_end, "num_layers", 1)
+        num_layers = self.front_end.num_layers
         self.layer_mix = LayerMix(num_layers) if num_layers > 1 else None
         self.encoder = create_audio_encoder(encoder, num_features // num_layers, **(encoder_kwargs or {}))
         spelled_out = with_defaults(type(self.front_end), front_end_kwargs or {}, ["sample_rate"])
-        self._config["front_end_kwargs"] = {**spelled_out, **getattr(self.front_end, "rebuild_kwargs", {})}
+        self._config["front_end_kwargs"] = {**spelled_out, **self.front_end.rebuild_kwargs}
         spelled_out = with_defaults(type(self.encoder), encoder_kwargs or {}, ["in_features", "name"])
         self._config["encoder_kwargs"] = {**spelled_out, **self.encoder.rebuild_kwargs}
         self.projection = nn.Sequential(

@@ -5,6 +5,8 @@ batch pads with; a reflection would differ. And the loudest value, from which ``
 clip's own audio frames; torchaudio seeks it in the whole batch, where a loud clip changes a quiet one.
 """
 
+from typing import Any, ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,6 +43,7 @@ class LogMelFilterBank(nn.Module):
 
     Attributes:
         num_features: Height of the output.
+        num_layers: How many layers of a network the features are of; here there is none, and one set of features.
 
     Raises:
         ConfigError: The window is longer than the transform, the frequencies do not fit the sample rate, or deltas are
@@ -52,6 +55,9 @@ class LogMelFilterBank(nn.Module):
         >>> features.shape, length
         (torch.Size([2, 64, 101]), tensor([101, 101]))
     """
+
+    num_layers: ClassVar[int] = 1
+    rebuild_kwargs: ClassVar[dict[str, Any]] = {}  # nothing of its arguments lies in a file
 
     def __init__(
         self,
@@ -115,12 +121,13 @@ class LogMelFilterBank(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             waveform = waveform.float()
             features = self._from_log_mel(self._clip_floor(self._log_mel(waveform.squeeze(1)), length))
+            energy = self._energy(waveform)
             if self.energy:
-                features = torch.cat([features, self._clip_floor(self._energy(waveform), length)], dim=1)
+                features = torch.cat([features, self._clip_floor(energy, length)], dim=1)
             features = _append_deltas(features, length, self.deltas)
             if self.silence_db is None:
                 return features, length
-            return _leave_out_silence(features, length, self._energy(waveform).squeeze(1), self.silence_db)
+            return _leave_out_silence(features, length, energy.squeeze(1), self.silence_db)
 
     def _log_mel(self, waveform: Tensor) -> Tensor:
         """What `mel_spectrogram` computes, in dB and in half the time: it takes a root only to square it again."""

@@ -11,6 +11,7 @@ from torch import nn
 from crossmodal.errors import ConfigError
 from crossmodal.models import PoolingName, create_audio_encoder, list_audio_encoders
 from crossmodal.models.tdnn import OwnFramesBatchNorm
+from tests.models.padding import check_same_alone_and_padded
 
 NUM_FEATURES = 20
 
@@ -44,15 +45,7 @@ ENCODERS |= {
     garbage=st.sampled_from([0.0, 50.0, float("nan")]),
 )
 def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(name, length, padding, garbage):
-    encoder = ENCODERS[name]
-    clip = torch.randn(1, NUM_FEATURES, length)
-    padded = torch.nn.functional.pad(clip, (0, padding), value=garbage)
-    batch = torch.cat([padded, torch.randn(2, NUM_FEATURES, length + padding)])
-    with torch.no_grad():
-        alone = encoder(clip, torch.tensor([length]))
-        together = encoder(batch, torch.tensor([length, length + padding, 1]))[:1]
-    assert alone.shape == (1, encoder.out_features)
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+    check_same_alone_and_padded(ENCODERS[name], NUM_FEATURES, length, padding, garbage, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

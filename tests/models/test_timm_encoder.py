@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from crossmodal.errors import ConfigError, WeightsError
 from crossmodal.models import AudioClassifier, TimmEncoder, create_audio_encoder
+from tests.models.padding import check_same_alone_and_padded
 
 NUM_FEATURES = 20
 MOBILENET = Path(__file__).parents[3] / "shared" / "data" / "weights" / "mobilenetv2_035_imagenet_headless.safetensors"
@@ -43,15 +44,7 @@ ENCODERS = {
 @settings(max_examples=6, deadline=None)
 @given(length=st.integers(1, 100), padding=st.integers(0, 70), garbage=st.sampled_from([0.0, float("nan")]))
 def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(name, length, padding, garbage):
-    encoder = ENCODERS[name]
-    clip = torch.randn(1, NUM_FEATURES, length)
-    padded = torch.nn.functional.pad(clip, (0, padding), value=garbage)
-    batch = torch.cat([padded, torch.randn(2, NUM_FEATURES, length + padding)])
-    with torch.no_grad():
-        alone = encoder(clip, torch.tensor([length]))
-        together = encoder(batch, torch.tensor([length, length + padding, 1]))[:1]
-    assert alone.shape == (1, encoder.out_features)
-    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+    check_same_alone_and_padded(ENCODERS[name], NUM_FEATURES, length, padding, garbage, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
