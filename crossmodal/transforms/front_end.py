@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.functional import compute_deltas, create_dct
-from torchaudio.transforms import MelSpectrogram
+from torchaudio.functional import compute_deltas, create_dct, melscale_fbanks
 
 from crossmodal.errors import ConfigError
 from crossmodal.transforms.masking import length_mask
@@ -56,6 +55,8 @@ class LogMelFilterBank(nn.Module):
         (torch.Size([2, 64, 101]), tensor([101, 101]))
     """
 
+    window: Tensor
+    filters: Tensor
     num_layers: ClassVar[int] = 1
     rebuild_kwargs: ClassVar[dict[str, Any]] = {}  # nothing of its arguments lies in a file
 
@@ -84,12 +85,15 @@ class LogMelFilterBank(nn.Module):
             )
         if deltas not in (0, 1, 2):
             raise ConfigError(f"deltas must be 0, 1 (deltas) or 2 (deltas and their deltas), got {deltas}.")
-        self.hop_length, self.win_length = hop_length, win_length
+        self.sample_rate, self.hop_length, self.win_length = sample_rate, hop_length, win_length
         self.top_db, self.silence_db = top_db, silence_db
         self.energy, self.deltas = energy, deltas
-        self.mel_spectrogram = MelSpectrogram(
-            sample_rate, n_fft, win_length, hop_length, f_min, f_max, n_mels=n_mels, center=True, pad_mode="constant"
-        )
+        window = F.pad(torch.hann_window(win_length), ((n_fft - win_length) // 2, (n_fft - win_length + 1) // 2))
+        filters = melscale_fbanks(n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate).repeat_interleave(2, dim=0)
+        # Both follow from the arguments, and the weights file need not say them again.
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("filters", filters, persistent=False)
+        self._band_groups = _band_groups(filters)
 
     @property
     def num_features(self) -> int:
@@ -98,7 +102,7 @@ class LogMelFilterBank(nn.Module):
 
     @property
     def _num_rows(self) -> int:
-        return self.mel_spectrogram.n_mels
+        return self.filters.shape[1]
 
     def num_audio_frames(self, waveform_length: Tensor) -> Tensor:
         """Count the audio frames of waveforms of so many samples, silent ones too, both of shape (B,)."""
@@ -119,46 +123,44 @@ class LogMelFilterBank(nn.Module):
             waveform_length = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)
         length = self.num_audio_frames(waveform_length)
         with torch.autocast(waveform.device.type, enabled=False):
-            waveform = waveform.float()
-            features = self._from_log_mel(self._clip_floor(self._log_mel(waveform.squeeze(1)), length))
-            energy = self._energy(waveform)
+            waveform = waveform.squeeze(1).float()
+            features = self._from_log_mel(self._clip_floor(self._log_mel(waveform), length))
             if self.energy:
-                features = torch.cat([features, self._clip_floor(energy, length)], dim=1)
+                energy = self._clip_floor(self._energy(waveform)[:, None], length)
+                features = torch.cat([features, energy], dim=1)
             features = _append_deltas(features, length, self.deltas)
             if self.silence_db is None:
                 return features, length
-            return _leave_out_silence(features, length, energy.squeeze(1), self.silence_db)
+            return _leave_out_silence(features, length, self._energy(waveform), self.silence_db)
 
     def _log_mel(self, waveform: Tensor) -> Tensor:
-        """What `mel_spectrogram` computes, in dB and in half the time: it takes a root only to square it again."""
-        transform = self.mel_spectrogram.spectrogram
-        spectrum = torch.stft(
-            waveform,
-            transform.n_fft,
-            transform.hop_length,
-            transform.win_length,
-            transform.window,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        power = spectrum.real.square() + spectrum.imag.square()
-        return _decibels(self.mel_spectrogram.mel_scale.fb.T @ power)
+        # One clip at a time stays in a CPU's cache: 32 clips take a third of the time of all at once.
+        clips = waveform.split(1 if waveform.device.type == "cpu" else len(waveform))
+        return _decibels(torch.cat([self._mel_power(clip) for clip in clips])).mT
+
+    def _mel_power(self, waveform: Tensor) -> Tensor:
+        frames = self._frames(waveform, len(self.window)) * self.window
+        # Squares of real and imaginary parts lie side by side, and the filters have each row twice to sum them.
+        power = torch.view_as_real(torch.fft.rfft(frames.flatten(0, 1))).square().flatten(1)
+        bands = [power[:, bins] @ self.filters[bins, mels] for bins, mels in self._band_groups]
+        return torch.cat(bands, dim=1).unflatten(0, frames.shape[:2])
 
     def _from_log_mel(self, log_mel: Tensor) -> Tensor:
         return log_mel
 
     def _energy(self, waveform: Tensor) -> Tensor:
-        left = self.win_length // 2
-        padded = F.pad(waveform.square(), (left, self.win_length - left))
-        return _decibels(F.avg_pool1d(padded, self.win_length, self.hop_length))
+        return _decibels(self._frames(waveform.square(), self.win_length).mean(dim=-1))
+
+    def _frames(self, waveform: Tensor, size: int) -> Tensor:
+        """A view of shape (B, audio frames, size): so many samples around the centre of each audio frame."""
+        return F.pad(waveform, (size // 2, size - size // 2)).unfold(-1, size, self.hop_length)
 
     def _clip_floor(self, decibels: Tensor, length: Tensor) -> Tensor:
         if self.top_db is None:
             return decibels
         # The frame after the last can be louder than every own frame: it is centred beyond the end, but hears it.
-        mask = length_mask(length, decibels.shape[-1])
-        loudest = decibels.masked_fill(~mask[:, None], -torch.inf).amax(dim=(1, 2), keepdim=True)
-        return torch.maximum(decibels, loudest - self.top_db)
+        loudest = _loudest(decibels.amax(dim=1), length_mask(length, decibels.shape[-1]))
+        return torch.maximum(decibels, loudest[..., None] - self.top_db)
 
 
 class MFCC(LogMelFilterBank):
@@ -211,7 +213,7 @@ class MFCC(LogMelFilterBank):
         )
         if n_mfcc > n_mels:
             raise ConfigError(f"n_mfcc ({n_mfcc}) must not exceed n_mels ({n_mels}).")
-        self.register_buffer("dct", create_dct(n_mfcc, n_mels, norm="ortho").T.contiguous())
+        self.register_buffer("dct", create_dct(n_mfcc, n_mels, norm="ortho").T.contiguous(), persistent=False)
 
     @property
     def _num_rows(self) -> int:
@@ -235,14 +237,32 @@ class MFCCAndLogMel(MFCC):
 
     @property
     def _num_rows(self) -> int:
-        return len(self.dct) + self.mel_spectrogram.n_mels
+        return len(self.dct) + self.filters.shape[1]
 
     def _from_log_mel(self, log_mel: Tensor) -> Tensor:
         return torch.cat([self.dct @ log_mel, log_mel], dim=1)
 
 
+def _band_groups(filters: Tensor, size: int = 16) -> list[tuple[slice, slice]]:
+    """Cut mel bands into groups, each with the frequency bins that any of its bands hears.
+
+    The matrix is almost all zeros: group by group it is multiplied in less than half the time.
+    """
+    groups = []
+    for start in range(0, filters.shape[1], size):
+        mels = slice(start, start + size)
+        heard = filters[:, mels].any(dim=1).nonzero().flatten().tolist() or [0]
+        groups.append((slice(heard[0], heard[-1] + 1), mels))
+    return groups
+
+
 def _decibels(power: Tensor) -> Tensor:
     return 10 * power.clamp(min=_MIN_POWER).log10()
+
+
+def _loudest(decibels: Tensor, own: Tensor) -> Tensor:
+    """The loudest of each clip's own audio frames, of shape (B, 1), from one value for each frame, (B, frames)."""
+    return decibels.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)
 
 
 def _append_deltas(features: Tensor, length: Tensor, order: int) -> Tensor:
@@ -261,7 +281,7 @@ def _append_deltas(features: Tensor, length: Tensor, order: int) -> Tensor:
 def _leave_out_silence(features: Tensor, length: Tensor, energy: Tensor, silence_db: float) -> tuple[Tensor, Tensor]:
     """Move up what follows a silent frame; `energy` is in dB, of shape (B, frames). The loudest frame always stays."""
     own = length_mask(length, features.shape[-1])
-    loudest = energy.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)
+    loudest = _loudest(energy, own)
     # Not ">=": a clip with NaN in it keeps all its frames, so that the NaN reaches whoever asks.
     heard = own & ~(energy < loudest - silence_db)
     order = (~heard).to(torch.uint8).argsort(dim=1, stable=True)[:, None]

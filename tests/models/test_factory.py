@@ -27,7 +27,7 @@ def test_arguments_arrive_and_none_means_the_default():
     assert encoder.lstm.num_layers == LSTMEncoder(40).lstm.num_layers
     front_end = create_front_end("mfcc", sample_rate=8000, n_mfcc=13)
     assert isinstance(front_end, MFCC)
-    assert (front_end.num_features, front_end.mel_spectrogram.sample_rate) == (13, 8000)
+    assert (front_end.num_features, front_end.sample_rate) == (13, 8000)
 
 
 @pytest.mark.parametrize(
