@@ -1,6 +1,6 @@
 """What the three RAVDESS datamodules share: index, cache, protocol, leak guard, loaders."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from crossmodal.datasets.protocols import (
     Protocol,
     Split,
     check_teacher,
+    hide_labels,
     in_label_set,
     label_set_for,
     split_clips,
@@ -47,6 +48,8 @@ class RAVDESSDataModule(LightningDataModule):
         batch_size: Clips in a batch.
         num_workers: Processes that read; 0 reads in the training process, which suffices for small models.
         seed: Of the order of the training clips.
+        num_unlabelled_actors: How many of the training actors, the last in order, count as if nobody had labelled their
+            clips: for measuring what pairs without labels are worth.
         num_video_frames: Video frames of a clip that are kept, evenly spread; of face features with one row a video
             frame, the number of means over time.
         face_size: Height and width of a face crop in pixels.
@@ -58,8 +61,8 @@ class RAVDESSDataModule(LightningDataModule):
         cache: The folder of what is decoded; default ``$CROSSMODAL_CACHE`` or the user's cache.
 
     Raises:
-        ConfigError: The label set does not go with the channel, two kinds of faces are given, or there is no such
-            folder of speech features.
+        ConfigError: The label set does not go with the channel, two kinds of faces are given, there is no such folder
+            of speech features, or (at `setup`) no training actor would be left with labels.
     """
 
     needs_audio = False
@@ -76,6 +79,7 @@ class RAVDESSDataModule(LightningDataModule):
         batch_size: int = 32,
         num_workers: int = 0,
         seed: int = 0,
+        num_unlabelled_actors: int = 0,
         num_video_frames: int = 8,
         face_size: int = 112,
         face_features: str | None = None,
@@ -98,6 +102,7 @@ class RAVDESSDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.num_unlabelled_actors = num_unlabelled_actors
         self.crops = FaceCrops(num_video_frames, face_size, FACE_BOX)
         self.face_features = face_features
         self.face_embeddings = face_embeddings
@@ -107,6 +112,7 @@ class RAVDESSDataModule(LightningDataModule):
         self.split: dict[Split, list[Clip]] = {}
         self.set_aside: list[SetAside] = []
         self._keep: Callable[[Clip], bool] = lambda clip: True
+        self._left_out: frozenset[str] = frozenset()
         self._tensors: ClipTensors | None = None
         self._corpus = PreparedCorpus([], {}, {}, [], 0, 0)
 
@@ -176,6 +182,10 @@ class RAVDESSDataModule(LightningDataModule):
         """Use only the clips that `keep` is true of; to be called before `setup`."""
         self._keep = keep
 
+    def leave_out(self, actors: Collection[str]) -> None:
+        """Train without these actors, whoever validates and tests; to be called before `setup`."""
+        self._left_out = frozenset(actors)
+
     def prepare_data(self) -> None:
         """Make what is missing: the synthetic corpus where no root is given, and the arrays in the cache."""
         if not self.root:
@@ -191,6 +201,8 @@ class RAVDESSDataModule(LightningDataModule):
         self.split = split_clips(
             self._corpus.clips, self.protocol, self.fold, self.label_set, self.allow_speaker_leakage
         )
+        training = hide_labels(self.split["train"], self.num_unlabelled_actors)
+        self.split["train"] = [clip for clip in training if clip.actor not in self._left_out]
         if self.teacher_outputs and self._tensors and self.protocol != "random":
             check_teacher(self._tensors.about["train_actors"], self.split)
 

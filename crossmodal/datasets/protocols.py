@@ -7,7 +7,7 @@ actors the rest.
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from crossmodal.datasets.clip import Clip
@@ -158,6 +158,22 @@ def split_clips(
     }
     check_no_leak(divided)
     return divided
+
+
+def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
+    """The clips, those of the last so many actors without their labels.
+
+    Raises:
+        ConfigError: No actor would be left with labels, or the number is negative.
+    """
+    actors = sorted({clip.actor for clip in clips})
+    if not 0 <= num_actors < len(actors):
+        raise ConfigError(
+            f"num_unlabelled_actors must be from 0 to {len(actors) - 1}, for {len(actors)} actors train in this fold; "
+            f"it is {num_actors}."
+        )
+    hidden = set(actors[len(actors) - num_actors :])
+    return [replace(clip, label=None) if clip.actor in hidden else clip for clip in clips]
 
 
 def check_no_leak(split: dict[Split, list[Clip]]) -> None:

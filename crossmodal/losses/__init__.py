@@ -1,26 +1,59 @@
-"""How a teacher's outputs become a loss for the student: pure modules, from two tensors to a scalar."""
+"""How a teacher's outputs become a loss for the student: pure modules, from two tensors to a scalar.
 
-from crossmodal.losses.alignment import CosineAlignmentLoss, StandardizedMSELoss
-from crossmodal.losses.distillation import DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
+Those whose idea needs it take the labels as a third argument. Every one takes a batch of at least one clip: to teach
+some clips of a batch, index all arguments with those, and skip the loss if there are none.
+"""
+
+from crossmodal.losses.alignment import (
+    CosineAlignmentLoss,
+    FrequencyMSELoss,
+    SharedClassifierLoss,
+    StandardizedMSELoss,
+)
+from crossmodal.losses.contrastive import CrossModalSupConLoss
+from crossmodal.losses.distillation import (
+    DecoupledKDLoss,
+    DISTLoss,
+    KnowledgeDistillationLoss,
+    LogitStandardizedKDLoss,
+)
 from crossmodal.losses.factory import (
+    LOSSES,
     AlignLossName,
     KDLossName,
+    LossEntry,
+    LossName,
     create_align_loss,
     create_kd_loss,
+    create_loss,
     list_align_losses,
     list_kd_losses,
+    list_losses,
 )
+from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
 
 __all__ = [
+    "LOSSES",
     "AlignLossName",
+    "CKALoss",
     "CosineAlignmentLoss",
+    "CrossModalSupConLoss",
     "DISTLoss",
+    "DecoupledKDLoss",
+    "FrequencyMSELoss",
     "KDLossName",
     "KnowledgeDistillationLoss",
     "LogitStandardizedKDLoss",
+    "LossEntry",
+    "LossName",
+    "MMDLoss",
+    "RKDLoss",
+    "SharedClassifierLoss",
     "StandardizedMSELoss",
     "create_align_loss",
     "create_kd_loss",
+    "create_loss",
     "list_align_losses",
     "list_kd_losses",
+    "list_losses",
 ]

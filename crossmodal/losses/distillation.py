@@ -1,5 +1,6 @@
 """Response-based distillation: the student's logits learn from the teacher's."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -28,7 +29,7 @@ class KnowledgeDistillationLoss(nn.Module):
         self.temperature = _positive(temperature)
 
     def forward(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-        """Compute the loss, a scalar, from logits of shape (B, num_classes)."""
+        """Compute the loss, a scalar, from logits of shape (B, num_classes), B at least 1."""
         student = F.log_softmax(student_logits / self.temperature, dim=1)
         teacher = F.log_softmax(teacher_logits.detach() / self.temperature, dim=1)
         return self.temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
@@ -56,7 +57,7 @@ class LogitStandardizedKDLoss(KnowledgeDistillationLoss):
     """
 
     def forward(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-        """Compute the loss, a scalar, from logits of shape (B, num_classes)."""
+        """Compute the loss, a scalar, from logits of shape (B, num_classes), B at least 1."""
         return super().forward(_standardize(student_logits), _standardize(teacher_logits))
 
 
@@ -65,8 +66,9 @@ class DISTLoss(nn.Module):
 
     ``T^2 * (inter_weight * mean_i(1 - r(S[i, :], T[i, :])) + intra_weight * mean_k(1 - r(S[:, k], T[:, k])))`` with the
     softened probabilities S and T and Pearson's r. Huang et al., "Knowledge Distillation from A Stronger Teacher",
-    NeurIPS 2022, arXiv:2205.10536. In a batch of one clip there is no correlation between clips: that part is then
-    ``intra_weight`` and has no gradient.
+    NeurIPS 2022, arXiv:2205.10536. Correlations do not shrink with the temperature as divergences do: T^2, which the
+    paper's code has, makes this loss grow with it. In a batch of one clip there is no correlation between clips: that
+    part is then ``intra_weight`` and has no gradient.
 
     Args:
         inter_weight: Weight of the correlation of classes within each clip.
@@ -90,12 +92,57 @@ class DISTLoss(nn.Module):
         self.temperature = _positive(temperature)
 
     def forward(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-        """Compute the loss, a scalar, from logits of shape (B, num_classes)."""
+        """Compute the loss, a scalar, from logits of shape (B, num_classes), B at least 1."""
         student = F.softmax(student_logits / self.temperature, dim=1)
         teacher = F.softmax(teacher_logits.detach() / self.temperature, dim=1)
         inter = 1 - _pearson(student, teacher, dim=1).mean()
         intra = 1 - _pearson(student, teacher, dim=0).mean()
         return self.temperature**2 * (self.inter_weight * inter + self.intra_weight * intra)
+
+
+class DecoupledKDLoss(nn.Module):
+    """The divergence of `KnowledgeDistillationLoss` in two parts with weights of their own.
+
+    ``T^2 * (target_weight * KL(b(t) || b(s)) + non_target_weight * KL(n(t) || n(s)))``, mean over the labelled clips: b
+    is how a clip's softened probability is shared between its own class and all others together, n how it is shared
+    among those others. In plain KD the second part has the weight ``1 - p``, p being what the teacher gives to the
+    clip's class: the surer the teacher, the less it tells of the other classes. Zhao et al., "Decoupled Knowledge
+    Distillation", CVPR 2022, arXiv:2203.08679. The weights are those that the paper's code starts from; its temperature
+    is 4, and its experiments let the loss grow over the first 20 epochs, which is the caller's to do.
+
+    A clip without a label, -1, has no class of its own and is left out; without any labelled clip the loss is 0.
+
+    Args:
+        target_weight: Weight of the part of a clip's own class, the paper's alpha.
+        non_target_weight: Weight of the part of the other classes, the paper's beta.
+        temperature: What logits are divided by.
+
+    Raises:
+        ValueError: The temperature is not positive.
+
+    Example:
+        >>> import torch
+        >>> teacher = torch.tensor([[2.0, 1.0, -1.0]])
+        >>> student = torch.tensor([[5.0, 1.0, -1.0]])  # as the teacher's, but for the clip's own class
+        >>> DecoupledKDLoss(target_weight=0.0)(student, teacher, torch.tensor([0])) < 1e-6
+        tensor(True)
+    """
+
+    def __init__(self, target_weight: float = 1.0, non_target_weight: float = 8.0, temperature: float = 2.0) -> None:
+        super().__init__()
+        self.target_weight = target_weight
+        self.non_target_weight = non_target_weight
+        self.temperature = _positive(temperature)
+
+    def forward(self, student_logits: Tensor, teacher_logits: Tensor, label: Tensor) -> Tensor:
+        """Compute the loss, a scalar, from logits of shape (B, num_classes), B at least 1, and labels of shape (B,)."""
+        student_target, student_others = _decouple(student_logits / self.temperature, label)
+        teacher_target, teacher_others = _decouple(teacher_logits.detach() / self.temperature, label)
+        target = _divergence(student_target, teacher_target)
+        non_target = _divergence(student_others, teacher_others)
+        labelled = label >= 0
+        loss = labelled * (self.target_weight * target + self.non_target_weight * non_target)
+        return self.temperature**2 * loss.sum() / labelled.sum().clamp(min=1)
 
 
 def _positive(temperature: float) -> float:
@@ -114,3 +161,17 @@ def _pearson(first: Tensor, second: Tensor, dim: int) -> Tensor:
     return F.cosine_similarity(
         first - first.mean(dim=dim, keepdim=True), second - second.mean(dim=dim, keepdim=True), dim=dim
     )
+
+
+def _decouple(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Log probabilities of each clip's own class and of all others together, (B, 2); among the others, (B, K - 1)."""
+    num_classes = logits.shape[1]
+    own_class_first = (label.clamp(min=0).unsqueeze(1) + torch.arange(num_classes, device=label.device)) % num_classes
+    own, others = F.log_softmax(logits, dim=1).gather(1, own_class_first).split([1, num_classes - 1], dim=1)
+    all_others = others.logsumexp(dim=1, keepdim=True)
+    return torch.cat([own, all_others], dim=1), others - all_others
+
+
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of each clip, (B,), from log probabilities."""
+    return F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)

@@ -3,7 +3,7 @@
 import inspect
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,17 @@ from crossmodal.datamodules import (
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.inference.export import save_model_folder
+from crossmodal.pipeline.face_embeddings import embed_faces
 from crossmodal.pipeline.listening import listen_for_stages
 from crossmodal.pipeline.loggers import create_loggers, log_summary
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
 from crossmodal.pipeline.stage import StageResult, StageRun
 from crossmodal.pipeline.summary import summarize
-from crossmodal.pipeline.teaching import embed_faces, store_teacher_outputs
+from crossmodal.pipeline.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
+from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import write_json
 from crossmodal.studies.report import print_summary, write_report
 from crossmodal.tasks import TeacherTask
-
-# What each stage stands on.
-_NEEDS = {"teacher": (), "control": (), "transfer": ("teacher",), "finetune": ("teacher", "transfer")}
 
 
 @rank_zero_only
@@ -75,6 +74,7 @@ class Run:
         self.settings = settings
         self.folder = Path(settings["runs"]) / settings["name"]
         self.stages = _stage_names(settings["stages"])
+        self.teaching = TeachingSettings(**settings.get("teaching", {}))
         self.device = _device(settings["trainer"]["accelerator"])
         # What the teaching is about, clips with sound and face: every stage uses these and no others. Where only the
         # control is asked for, a voice model on its own, no face is needed.
@@ -82,7 +82,6 @@ class Run:
         self.corpus: RAVDESSDataModule = corpus(**settings["data"], seed=settings["seed_everything"])
         self.results: dict[str, StageResult] = {}
         self._loggers: list[Logger] = []
-        self._teacher_outputs: Path | None = None
         self._speech_features: Path | None = None
 
     def fit(self) -> dict[str, Any]:
@@ -93,7 +92,7 @@ class Run:
         self.corpus.setup()
         self._tell_set_aside()
         self._loggers = create_loggers(self.settings["trainer"].get("logger"), self.folder, self.settings)
-        needed = {*self.stages, *(need for stage in self.stages for need in _NEEDS[stage])}
+        needed = {*self.stages, *(need for stage in self.stages for need in self._needs(stage))}
         self._speech_features = listen_for_stages(self.settings, needed, self.corpus, self.device)
         for stage in STAGES:
             if stage in needed:
@@ -109,13 +108,43 @@ class Run:
             )
         result = run.run(self._store, self._loggers)
         self.results[stage] = result
-        how = "reused" if result.reused else f"{result.epochs} epochs in {result.seconds:.0f} s"
-        val, test = result.metrics["val"]["uar"], result.metrics["test"]["uar"]
-        tell(f"{stage}: {how}; UAR {val:.3f} on validation, {test:.3f} on test")
-        if stage == "teacher" and {"transfer", "finetune"} & set(self.stages):
-            self._teacher_outputs = store_teacher_outputs(result, run.datamodule, self.device)
+        tell(f"{stage}: {_how(result)}, {result.metrics['test']['uar']:.3f} on test")
 
-    def _prepare_stage(self, stage: str) -> StageRun:
+    def _needs(self, stage: str) -> list[str]:
+        """What a stage stands on; of the control only its settings, for a voice teacher is trained anew."""
+        taught = ["teacher"] if "teacher" in self.teaching.stages else []
+        return {"transfer": taught, "finetune": [*taught, "transfer"]}.get(stage, [])
+
+    def _ask_teachers(self) -> Path:
+        """Train what teachers there are to be beside the stage of that name, and store what all of them say."""
+        members: list[Member] = []
+        datamodules: dict[str, RAVDESSDataModule] = {}
+        groups = groups_of_actors((clip.actor for clip in self.corpus.split["train"]), self.teaching.cross_fit)
+        for stage in self.teaching.stages:
+            wanted = [(frozenset[str](), number) for number in range(1 if groups else self.teaching.num_teachers)]
+            wanted += [(group, number) for group in groups for number in range(self.teaching.num_teachers)]
+            for left_out, number in wanted:
+                run, result = self._train_member(stage, left_out, number)
+                datamodules.setdefault(stage, run.datamodule)
+                members.append(Member(stage, result, left_out))
+        return store_teacher_outputs(self.teaching, members, datamodules, self.device)
+
+    def _train_member(self, stage: str, left_out: frozenset[str], number: int) -> tuple[StageRun, StageResult]:
+        """One teacher, or the stage of that name where it is the same."""
+        # A voice teacher with the student's own seed would start where the student starts, and see the same batches.
+        seed = self.settings["seed_everything"] + 1000 * (number + (stage == "control"))
+        name = "_".join([stage, *sorted(left_out), str(number)])
+        run = self._prepare_stage(stage, self.folder / "teachers" / name, seed, left_out)
+        if stage == "teacher" and not left_out and number == 0:
+            return run, self.results["teacher"]
+        result = run.run(self._store, [])
+        whom = f" without actors {', '.join(sorted(left_out))}" if left_out else ""
+        tell(f"a {'voice' if stage == 'control' else 'face'} teacher{whom}: {_how(result)}")
+        return run, result
+
+    def _prepare_stage(
+        self, stage: str, folder: Path | None = None, seed: int | None = None, left_out: Collection[str] = ()
+    ) -> StageRun:
         """Fill in what the stages before it have to say."""
         model: Config = {"num_classes": self.corpus.num_classes}
         data: Config = {}
@@ -125,14 +154,16 @@ class Run:
         if stage == "teacher":
             self._fill_in_teacher(model, data)
         elif stage == "transfer":
-            defaults = _defaults(TeacherTask) | self.settings["teacher"].get("model", {})
-            model["teacher_embedding_size"] = defaults["embedding_size"]
-            data["teacher_outputs"] = str(self._teacher_outputs)
+            outputs = self._ask_teachers()
+            model["teacher_embedding_size"] = ClipTensors(outputs).shapes["teacher_embedding"][-1]
+            data["teacher_outputs"] = str(outputs)
         elif stage == "finetune":
             model["weights"] = str(self.results["transfer"].model)
             upstream = [self.results["transfer"].key]
-        config = stage_config(self.settings, stage, model=model, data=data)
-        return StageRun(stage, config, [clip.clip for clip in self.corpus.clips], self.folder / stage, upstream)
+        settings = self.settings if seed is None else {**self.settings, "seed_everything": seed}
+        config = stage_config(settings, stage, model=model, data=data)
+        clips = [clip.clip for clip in self.corpus.clips]
+        return StageRun(stage, config, clips, folder or self.folder / stage, upstream, left_out)
 
     def _fill_in_teacher(self, model: Config, data: Config) -> None:
         """Decide what the teacher looks at: pixels, stored embeddings of a frozen backbone, or face features."""
@@ -176,6 +207,11 @@ class Run:
     @property
     def _store(self) -> Path:
         return self.corpus.cache / "stages"
+
+
+def _how(result: StageResult) -> str:
+    how = "reused" if result.reused else f"{result.epochs} epochs in {result.seconds:.0f} s"
+    return f"{how}; UAR {result.metrics['val']['uar']:.3f} on validation"
 
 
 def _silence_lightning() -> None:

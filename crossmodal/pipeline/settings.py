@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule, RAVDESSVideoDataModule
 from crossmodal.errors import ConfigError
+from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
 
 Config = dict[str, Any]
@@ -73,6 +74,7 @@ def build_parser() -> ArgumentParser:
     parser.add_class_arguments(RAVDESSPairedDataModule, "data", skip={"seed", "teacher_outputs", "speech_features"})
     parser.add_class_arguments(Trainer, "trainer", fail_untyped=False)
     parser.add_class_arguments(TeacherTask, "teacher.model", skip=set(_FILLED_IN) - {"weights"})
+    parser.add_class_arguments(TeachingSettings, "teaching")
     parser.add_class_arguments(TransferTask, "transfer.model", skip=set(_FILLED_IN))
     parser.add_class_arguments(FinetuneTask, "finetune.model", skip={*_FILLED_IN, *STUDENT})
     for stage in ("teacher", "transfer", "finetune"):

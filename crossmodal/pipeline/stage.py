@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
@@ -85,18 +85,30 @@ class StageRun:
         clips: The names of the clips that the run uses, the same in every stage.
         folder: The run's folder for this stage.
         upstream: The keys of what it stands on.
+        left_out: Training actors whom this stage is to know nothing of.
     """
 
-    def __init__(self, stage: str, config: Config, clips: Iterable[str], folder: Path, upstream: list[str]) -> None:
+    def __init__(
+        self,
+        stage: str,
+        config: Config,
+        clips: Iterable[str],
+        folder: Path,
+        upstream: Sequence[str] = (),
+        left_out: Collection[str] = (),
+    ) -> None:
         self.stage = stage
         self.folder = folder
         self.history = History()
-        self._best = _checkpoint(folder, "best", monitor=f"{stage}/val_uar", mode="max")
+        # Without the labels a model's accuracy is nobody's aim: then the last epoch is kept.
+        by_uar = config["model"].get("task_loss_weight") != 0
+        self._best = _checkpoint(folder, "best", monitor=f"{stage}/val_uar" if by_uar else None, mode="max")
         # ModelCheckpoint's own save_last waits for a better model; a run that goes on wants the latest epoch.
         self._last = _checkpoint(folder, "last")
         self._cli = self._build(stage, config)
         used = set(clips)
         self.datamodule.restrict(lambda clip: clip.clip in used)
+        self.datamodule.leave_out(left_out)
         self.datamodule.setup()
         self.key = self._key(upstream)
 
@@ -158,7 +170,7 @@ class StageRun:
             )
         return cli
 
-    def _key(self, upstream: list[str]) -> str:
+    def _key(self, upstream: Sequence[str]) -> str:
         config = self._cli.config.as_dict()
         trainer = {name: value for name, value in config["trainer"].items() if name not in {*_NOT_IN_KEY, "callbacks"}}
         return content_key(
@@ -168,7 +180,7 @@ class StageRun:
             trainer=trainer,
             data=self.datamodule.fingerprint,
             seed=config["seed_everything"],
-            upstream=upstream,
+            upstream=list(upstream),
         )
 
     def _train(self, loggers: list[Logger]) -> None:
@@ -243,16 +255,8 @@ def _checkpoint(folder: Path, name: str, **choice: Any) -> ModelCheckpoint:
 def load_result(stage: str, folder: Path, reused: bool) -> StageResult:
     """Read what a stage left in its folder."""
     result = read_json(folder / RESULT)
-    return StageResult(
-        stage,
-        folder,
-        result["key"],
-        result["metrics"],
-        result["seconds"],
-        result["epochs"],
-        result["best_epoch"],
-        reused,
-    )
+    kept = {name: result[name] for name in ("key", "metrics", "seconds", "epochs", "best_epoch")}
+    return StageResult(stage, folder, **kept, reused=reused)
 
 
 @torch.no_grad()

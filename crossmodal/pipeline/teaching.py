@@ -1,94 +1,56 @@
-"""What a face says, computed once and stored: embeddings of a frozen backbone, and the teacher's outputs."""
+"""The section `teaching` of a run: who teaches, and how what they say is made worth learning from."""
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
-import torch
-from lightning.pytorch import seed_everything
-from torch import Tensor
+from crossmodal.errors import ConfigError
 
-from crossmodal.datamodules import RAVDESSDataModule, RAVDESSVideoDataModule
-from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.models import FaceBackbone, FaceClassifier
-from crossmodal.models.handover import load_model
-from crossmodal.pipeline.settings import Config
-from crossmodal.pipeline.stage import StageResult
-from crossmodal.progress import progress_bar
-from crossmodal.storage import content_key, hash_file
-
-VERSION = 1
+TeacherKind = Literal["face", "voice", "both"]
+# Which stages a kind of teacher is trained as: a teacher that hears is trained as the student's control is.
+STAGES_OF: dict[TeacherKind, tuple[str, ...]] = {
+    "face": ("teacher",),
+    "voice": ("control",),
+    "both": ("teacher", "control"),
+}
 
 
-def embed_faces(model: Config, datamodule: RAVDESSVideoDataModule, seed: int, device: torch.device) -> Path:
-    """Run a frozen backbone over every face crop of the corpus, once.
+@dataclass(frozen=True)
+class TeachingSettings:
+    """Who teaches, and how what they say is made worth learning from.
 
     Args:
-        model: The arguments of `TeacherTask`, all of them.
-        datamodule: One that reads pixels, set up.
-        seed: Of a backbone with random weights.
-        device: Where to run it.
+        by: ``face``: the face model. ``voice``: a voice model like the student, which is self-distillation, and the
+            control for the claim that it is the face that helps. ``both``: their late fusion, a teacher that also
+            hears; its logits are the sum of theirs, its embedding stands side by side.
+        cross_fit: In how many groups the training actors are divided, so that what is said of a group's clips comes
+            from teachers that were not trained on it (Wolpert's stacking, 1992): of clips that it has learnt by heart
+            a teacher says nothing but the label. 0 for a teacher trained on all of them. Embeddings of different
+            networks have nothing in common, so those are always of one network.
+        num_teachers: How many are trained, with other seeds; their logits are averaged.
+        calibrate: Whether logits are divided by the temperature that fits the validation clips best (Guo et al., ICML
+            2017, arXiv:1706.04599).
+        correct_prior: Whether what a teacher says more often of training clips than other classes is taken off its
+            logits (Menon et al., ICLR 2021, arXiv:2007.07314).
+        mirror: Whether a teacher that looks at pixels also sees each face mirrored, and says the mean of both.
 
-    Returns:
-        The file of ``face_embeddings``, (clips, N, D), by clip.
+    Raises:
+        ConfigError: A number that cannot be.
     """
-    weights = model["weights"]
-    key = content_key(
-        backbone={name: model[name] for name in ("backbone", "pretrained", "backbone_kwargs")},
-        weights=hash_file(Path(weights)) if weights else (model["pretrained"] or seed),
-        clips=datamodule.fingerprint["clips"],
-        version=VERSION,
-    )
-    path = datamodule.cache / "face_embeddings" / f"{key}.safetensors"
-    if not path.exists():
-        seed_everything(seed, verbose=False)
-        backbone = FaceBackbone(
-            model["backbone"], model["pretrained"], weights, frozen=True, **(model["backbone_kwargs"] or {})
-        )
-        backbone.to(device).eval()
-        source = str(model["backbone"])
-        _store(path, datamodule, device, lambda batch: {"face_embeddings": backbone(batch["faces"])}, source=source)
-    return path
 
+    by: TeacherKind = "face"
+    cross_fit: int = 0
+    num_teachers: int = 1
+    calibrate: bool = False
+    correct_prior: bool = False
+    mirror: bool = False
 
-def store_teacher_outputs(teacher: StageResult, datamodule: RAVDESSDataModule, device: torch.device) -> Path:
-    """Ask the trained teacher about every clip, once; what it says is stored beside the actors it was trained on.
+    def __post_init__(self) -> None:
+        if self.cross_fit == 1 or self.cross_fit < 0:
+            raise ConfigError(f"teaching.cross_fit must be 0, or a number of groups from 2 on, not {self.cross_fit}.")
+        if self.num_teachers < 1:
+            raise ConfigError(f"teaching.num_teachers must be 1 or more, not {self.num_teachers}.")
 
-    Returns:
-        The file of ``teacher_embedding``, (clips, E), and ``teacher_logits``, (clips, K), by clip.
-    """
-    path = datamodule.cache / "teacher_outputs" / f"{teacher.key}.safetensors"
-    if not path.exists():
-        model, about = load_model(FaceClassifier, teacher.model)
-        model.to(device)
-
-        def ask(batch: dict[str, Any]) -> dict[str, Tensor]:
-            embedding = model.embed(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
-            return {"teacher_embedding": embedding, "teacher_logits": model.classify(embedding)}
-
-        _store(path, datamodule, device, ask, source="the teacher", train_actors=about["train_actors"])
-    return path
-
-
-@torch.no_grad()
-def _store(
-    path: Path,
-    datamodule: RAVDESSDataModule,
-    device: torch.device,
-    say: Callable[[dict[str, Any]], dict[str, Tensor]],
-    **about: Any,
-) -> None:
-    """Apply `say` to every clip of the datamodule and write the tensors by clip."""
-    clips: list[str] = []
-    said: list[dict[str, Tensor]] = []
-    loader = datamodule.predict_dataloader()
-    with progress_bar() as progress:
-        batches: Iterable[dict[str, Any]] = progress.track(loader, description=f"Storing what {about['source']} says")
-        for batch in batches:
-            on_device = {
-                name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()
-            }
-            said.append({name: value.float().cpu() for name, value in say(on_device).items()})
-            clips += batch["clip"]
-    tensors = {name: torch.cat([one[name] for one in said]).numpy() for name in said[0]}
-    ClipTensors.save(path, clips, tensors, **about)
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that this teaching stands on."""
+        return STAGES_OF[self.by]

@@ -3,14 +3,16 @@
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from crossmodal.errors import ConfigError, LeakageError
-from crossmodal.losses import AlignLossName, KDLossName, create_align_loss, create_kd_loss
+from crossmodal.losses import AlignLossName, KDLossName, LossName, list_align_losses, list_kd_losses
 from crossmodal.models import FaceClassifier
 from crossmodal.models.handover import load_model
+from crossmodal.naming import look_up
 from crossmodal.tasks.base import Batch, Losses
 from crossmodal.tasks.finetune import FinetuneTask
+from crossmodal.tasks.teaching import GateName, Teaching, TermSettings
 
 
 class TransferTask(FinetuneTask):
@@ -22,16 +24,24 @@ class TransferTask(FinetuneTask):
     Args:
         kd_loss: The loss between the logits; None for none.
         kd_loss_weight: Its weight beside the task loss, which has weight 1.
+        kd_loss_warmup: Over what share of training its weight rises from 0.
         temperature: Of the logits in it.
-        align_loss: The loss between the embeddings, the student's taken through a linear projector; None for none.
+        align_loss: The loss between the embeddings, the student's taken through a linear projector where it needs the
+            teacher's width; None for none.
         align_loss_weight: Its weight.
+        align_loss_warmup: Over what share of training its weight rises from 0.
+        more_losses: Further ones by name, each with its weight, or with ``weight``, ``warmup`` and its own arguments:
+            ``{rkd: 0.1, supcon: {weight: 0.05, warmup: 0.2, temperature: 0.1}}``.
+        gate: Which clips the teacher may teach; see `crossmodal.tasks.teaching.Teaching`.
+        task_loss_weight: Of the cross-entropy on the labels; 0 to pre-train on teaching alone, of which the last epoch
+            is then kept.
         teacher_embedding_size: Width E of the teacher's embeddings.
         teacher: A trained teacher's file, to be run in each step. Stored teacher outputs are many times faster.
         student: Arguments of `FinetuneTask`.
 
     Raises:
-        ConfigError: The teacher's file says another embedding size or number of classes, or a live teacher is to be
-            used with mixup.
+        ConfigError: A setting that cannot be, such as the same loss twice; or the teacher's file says another embedding
+            size or number of classes, or a live teacher is to be used with mixup.
     """
 
     stage: ClassVar[str] = "transfer"
@@ -41,35 +51,52 @@ class TransferTask(FinetuneTask):
         self,
         kd_loss: KDLossName | None = "logit_std",
         kd_loss_weight: float = 0.3,
+        kd_loss_warmup: float = 0.0,
         temperature: float = 2.0,
         align_loss: AlignLossName | None = "mse",
         align_loss_weight: float = 0.5,
+        align_loss_warmup: float = 0.0,
+        more_losses: dict[LossName, float | dict[str, Any]] | None = None,
+        gate: GateName | None = None,
+        task_loss_weight: float = 1.0,
         teacher_embedding_size: int = 128,
         teacher: str | None = None,
         **student: Any,
     ) -> None:
         super().__init__(**student)
-        self.kd_loss_weight, self.align_loss_weight = kd_loss_weight, align_loss_weight
-        self.kd_loss = create_kd_loss(kd_loss, temperature=temperature) if kd_loss else None
-        self.align_loss = create_align_loss(align_loss, teacher_embedding_size) if align_loss else None
-        self.projector = nn.Linear(self.model.config["embedding_size"], teacher_embedding_size) if align_loss else None
+        self.task_loss_weight = task_loss_weight
+        terms = {str(name): TermSettings.parse(name, given) for name, given in (more_losses or {}).items()}
+        if twice := terms.keys() & {kd_loss, align_loss}:
+            raise ConfigError(f"The loss {twice.pop()} is named twice, in more_losses and beside it: leave out one.")
+        if kd_loss:
+            look_up("KD loss", dict.fromkeys(list_kd_losses()), kd_loss)
+            terms["kd_loss"] = TermSettings(kd_loss, kd_loss_weight, kd_loss_warmup, {"temperature": temperature})
+        if align_loss:
+            look_up("alignment loss", dict.fromkeys(list_align_losses()), align_loss)
+            terms["align_loss"] = TermSettings(align_loss, align_loss_weight, align_loss_warmup)
+        config = self.model.config
+        self.teaching = Teaching(terms, config["embedding_size"], teacher_embedding_size, config["num_classes"], gate)
         # In a tuple, so that it is no submodule: in no checkpoint, no optimizer, and deaf to train().
         self._teacher: tuple[FaceClassifier, ...] = ()
         self._teacher_actors: set[str] = set()
         if teacher:
-            if self.augmentation.mixup is not None:
-                raise ConfigError(
-                    "mixup needs stored teacher outputs, which it mixes as it mixes the voices; a live teacher would "
-                    "look at faces that are not mixed. Leave out mixup or the teacher's file."
-                )
-            model, about = load_model(FaceClassifier, teacher)
-            if model.encoder.out_features != teacher_embedding_size:
-                raise ConfigError(
-                    f"{teacher} gives embeddings of width {model.encoder.out_features}: "
-                    f"set teacher_embedding_size to it (it is {teacher_embedding_size})."
-                )
-            self._teacher = (model.eval().requires_grad_(False),)
-            self._teacher_actors = set(about["train_actors"])
+            self._invite(teacher, teacher_embedding_size)
+
+    def _invite(self, teacher: str, teacher_embedding_size: int) -> None:
+        """Load a live teacher."""
+        if self.augmentation.mixup is not None:
+            raise ConfigError(
+                "mixup needs stored teacher outputs, which it mixes as it mixes the voices; a live teacher would "
+                "look at faces that are not mixed. Leave out mixup or the teacher's file."
+            )
+        model, about = load_model(FaceClassifier, teacher)
+        if model.encoder.out_features != teacher_embedding_size:
+            raise ConfigError(
+                f"{teacher} gives embeddings of width {model.encoder.out_features}: "
+                f"set teacher_embedding_size to it (it is {teacher_embedding_size})."
+            )
+        self._teacher = (model.eval().requires_grad_(False),)
+        self._teacher_actors = set(about["train_actors"])
 
     def on_fit_start(self) -> None:
         """Refuse a live teacher that knows a held-out actor, and bring it to the device."""
@@ -83,25 +110,21 @@ class TransferTask(FinetuneTask):
         self._teacher = tuple(teacher.to(self.device) for teacher in self._teacher)
 
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
-        """The task loss; in training also KD and alignment, each with its weight, each logged."""
+        """The task loss; in training also what the teacher adds, each loss with its weight, each logged."""
         embedding = self.embed(batch)
         logits = self.model.classify(embedding)
-        losses = {"loss": self.task_loss(logits, batch)}
-        if self.training:
-            losses |= self._teaching(embedding, logits, losses["loss"], *self._teacher_outputs(batch))
-        return logits, losses
+        task_loss = self.task_loss(logits, batch)
+        if not self.training:
+            return logits, {"loss": task_loss}
+        taught, parts = self.teaching(
+            (embedding, logits), self._teacher_outputs(batch), batch["label"], self._progress()
+        )
+        return logits, {"loss": self.task_loss_weight * task_loss + taught, "task_loss": task_loss, **parts}
 
-    def _teaching(
-        self, embedding: Tensor, logits: Tensor, task_loss: Tensor, teacher_embedding: Tensor, teacher_logits: Tensor
-    ) -> Losses:
-        losses = {"task_loss": task_loss, "loss": task_loss}
-        if self.kd_loss is not None:
-            losses["kd_loss"] = self.kd_loss(logits, teacher_logits)
-            losses["loss"] = losses["loss"] + self.kd_loss_weight * losses["kd_loss"]
-        if self.align_loss is not None and self.projector is not None:
-            losses["align_loss"] = self.align_loss(self.projector(embedding), teacher_embedding)
-            losses["loss"] = losses["loss"] + self.align_loss_weight * losses["align_loss"]
-        return losses
+    def _progress(self) -> float:
+        """How much of training is done, from 0 to 1."""
+        trainer = self._trainer
+        return trainer.global_step / trainer.estimated_stepping_batches if trainer else 1.0
 
     @torch.no_grad()
     def _teacher_outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:

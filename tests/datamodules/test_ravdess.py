@@ -325,3 +325,28 @@ def test_a_corpus_with_the_marker_is_synthetic(tiny_ravdess, tmp_path):
     assert RAVDESSAudioDataModule().is_synthetic
     (tmp_path / "synthetic.json").write_text("{}")
     assert RAVDESSAudioDataModule(str(tmp_path)).is_synthetic
+
+
+def test_labels_of_the_last_training_actors_can_be_hidden(tiny_ravdess):
+    open_, hidden = (ready(RAVDESSAudioDataModule, tiny_ravdess, num_unlabelled_actors=number) for number in (0, 1))
+    assert [clip.clip for clip in hidden.clips] == [clip.clip for clip in open_.clips]
+    last = max(clip.actor for clip in open_.split["train"])
+    for clip in hidden.clips:
+        assert (clip.label is None) == (clip.actor == last)
+    assert hidden.fingerprint != open_.fingerprint
+
+
+@pytest.mark.parametrize("number", [-1, 2])
+def test_some_training_actor_keeps_its_labels(tiny_ravdess, number):
+    with pytest.raises(ConfigError, match="num_unlabelled_actors must be from 0 to 1, for 2 actors train"):
+        ready(RAVDESSAudioDataModule, tiny_ravdess, num_unlabelled_actors=number)
+
+
+def test_an_actor_who_is_left_out_trains_nobody_and_changes_no_other_split(tiny_ravdess):
+    whole = ready(RAVDESSAudioDataModule, tiny_ravdess, num_unlabelled_actors=1)
+    first = min(clip.actor for clip in whole.split["train"])
+    part = RAVDESSAudioDataModule(str(tiny_ravdess), protocol="loso24", num_unlabelled_actors=1, cache=str(whole.cache))
+    part.leave_out({first})
+    part.setup()
+    assert part.split["train"] == [clip for clip in whole.split["train"] if clip.actor != first]
+    assert (part.split["val"], part.split["test"]) == (whole.split["val"], whole.split["test"])

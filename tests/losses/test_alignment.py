@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodal.losses import CosineAlignmentLoss, StandardizedMSELoss
+from crossmodal.losses import CosineAlignmentLoss, FrequencyMSELoss, SharedClassifierLoss, StandardizedMSELoss
 
 
 @pytest.fixture
@@ -55,15 +55,103 @@ def test_cosine_by_hand():
     assert CosineAlignmentLoss()(student, teacher).item() == pytest.approx((2 + 0) / 2)
 
 
-def test_a_zero_embedding_has_a_finite_gradient():
-    student = torch.zeros(2, 3, requires_grad=True)
-    CosineAlignmentLoss()(student, torch.randn(2, 3)).backward()
-    assert student.grad.isfinite().all()
+def naive_bands(row, low_share):
+    """Both bands of one embedding by the definition of the transform: sums of sines and cosines, without the mean."""
+    width = len(row)
+    waves = range(1, width // 2 + 1)
+    bands = np.zeros((2, width))
+    for wave in waves:
+        phase = 2 * np.pi * wave * np.arange(width) / width
+        share = 1 if 2 * wave == width else 2  # every wave but the last stands for its mirror image too
+        part = share / width * ((row @ np.cos(phase)) * np.cos(phase) + (row @ np.sin(phase)) * np.sin(phase))
+        bands[0 if wave <= low_share * len(waves) else 1] += part
+    return bands
 
 
-@pytest.mark.parametrize("loss", [StandardizedMSELoss(5), CosineAlignmentLoss()], ids=["mse", "cosine"])
-def test_gradient_flows_to_the_student_and_never_to_the_teacher(loss, embeddings):
-    student, teacher = (e.clone().requires_grad_() for e in embeddings)
-    loss(student, teacher).backward()
-    assert student.grad.abs().sum() > 0
+@pytest.mark.parametrize("width, low_share", [(16, 0.5), (16, 0.25), (12, 0.5), (13, 0.5), (4, 0.5)])
+def test_frequency_mse_equals_a_naive_transform(width, low_share):
+    generator = torch.Generator().manual_seed(1)
+    student, teacher = (torch.randn(7, width, generator=generator, dtype=torch.float64) for _ in range(2))
+    total = np.zeros(2)
+    for pair in zip(student.numpy(), teacher.numpy(), strict=True):
+        (s_low, s_high), (t_low, t_high) = (naive_bands(row, low_share) for row in pair)
+        s_low, s_high, t_low, t_high = (x / x.std() for x in (s_low, s_high, t_low, t_high))
+        s_log, t_log = ([np.log(1 + v) if v > 0 else -np.log(1 - v) for v in high] for high in (s_high, t_high))
+        total += [np.mean((s_low - t_low) ** 2), np.mean(np.subtract(s_log, t_log) ** 2)]
+    low, high = total / len(student)
+    loss = FrequencyMSELoss(low_share, high_weight=0.3)
+    assert loss(student, teacher).item() == pytest.approx(low + 0.3 * high, rel=1e-3)
+
+
+def test_frequency_mse_is_strict_with_slow_waves_and_lenient_with_fast_ones():
+    steps = torch.arange(32.0)
+    slow, fast = torch.cos(2 * torch.pi * 2 * steps / 32)[None], torch.cos(2 * torch.pi * 15 * steps / 32)[None]
+    loss = FrequencyMSELoss()
+    teacher = slow + fast
+    assert loss(slow - fast, teacher) < loss(fast - slow, teacher)
+    assert loss(slow - fast, teacher).item() > 0.1
+
+
+def test_frequency_mse_does_not_see_scale_offset_and_how_much_there_is_of_a_band():
+    steps = torch.arange(32.0)
+    slow, fast = torch.cos(2 * torch.pi * 2 * steps / 32)[None], torch.cos(2 * torch.pi * 15 * steps / 32)[None]
+    assert FrequencyMSELoss()(5 * slow + 0.5 * fast + 3, slow + fast).item() < 1e-3
+
+
+def test_one_band_alone_is_left_at_the_ends_of_the_share(embeddings):
+    student, teacher = embeddings
+    z_scores = [
+        (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True) for x in (student.numpy(), teacher.numpy())
+    ]
+    assert FrequencyMSELoss(low_share=1.0)(student, teacher).item() == pytest.approx(
+        np.mean((z_scores[0] - z_scores[1]) ** 2), rel=1e-3
+    )
+    assert FrequencyMSELoss(low_share=0.0, high_weight=0.0)(student, teacher).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("low_share", [-0.1, 1.5, float("nan")])
+def test_a_share_that_is_none_is_refused(low_share):
+    with pytest.raises(ValueError, match="low_share must be from 0 to 1"):
+        FrequencyMSELoss(low_share)
+
+
+@pytest.fixture
+def labelled(embeddings):
+    label = torch.arange(32) % 8
+    label[::5] = -1
+    return *embeddings, label
+
+
+def test_shared_classifier_equals_a_naive_loop(labelled):
+    loss = SharedClassifierLoss(5, 8).double()
+    weight, bias = (x.detach().numpy() for x in (loss.classifier.weight, loss.classifier.bias))
+    student, teacher, label = labelled
+    total, clips = 0.0, 0
+    for s, t, own in zip(student.double().numpy(), teacher.double().numpy(), label.tolist(), strict=True):
+        if own >= 0:
+            clips += 1
+            for row in (s, t):
+                scores = weight @ row + bias
+                total -= np.log(np.exp(scores[own]) / np.exp(scores).sum())
+    assert loss(student.double(), teacher.double(), label).item() == pytest.approx(total / clips)
+
+
+def test_shared_classifier_learns_from_both_and_the_teacher_from_none(labelled):
+    student, teacher, label = labelled
+    student, teacher = student.clone().requires_grad_(), teacher.clone().requires_grad_()
+    loss = SharedClassifierLoss(5, 8)
+    loss(student, teacher, label).backward()
     assert teacher.grad is None
+    assert (student.grad.abs().sum(dim=1) > 0).tolist() == (label >= 0).tolist()
+    both = loss.classifier.weight.grad.clone()
+    loss.zero_grad()
+    loss(student.detach(), torch.zeros_like(teacher), label).backward()
+    assert not torch.allclose(loss.classifier.weight.grad, both)
+
+
+def test_shared_classifier_without_any_label_is_zero_and_has_a_gradient(embeddings):
+    student = embeddings[0].clone().requires_grad_()
+    loss = SharedClassifierLoss(5, 8)(student, embeddings[1], torch.full((32,), -1))
+    loss.backward()
+    assert loss == 0
+    assert torch.equal(student.grad, torch.zeros_like(student))

@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodal.losses import DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
+from crossmodal.losses import DecoupledKDLoss, DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
 
-LOSSES = [KnowledgeDistillationLoss, LogitStandardizedKDLoss, DISTLoss]
+
+class LabelledDKD(DecoupledKDLoss):
+    """Called as the others are: every clip is of the class that its number gives."""
+
+    def forward(self, student_logits, teacher_logits):
+        return super().forward(student_logits, teacher_logits, torch.arange(len(student_logits)))
+
+
+DIVERGENCES = [KnowledgeDistillationLoss, LogitStandardizedKDLoss, LabelledDKD]
+LOSSES = [*DIVERGENCES, DISTLoss]
+LABEL = torch.tensor([3, 0, 7, 3, 5, 1])
 
 
 @pytest.fixture
@@ -58,6 +68,81 @@ def test_the_factor_keeps_gradients_of_one_size(logits):
         x = student.clone().requires_grad_()
         KnowledgeDistillationLoss(temperature)(x, teacher).backward()
         torch.testing.assert_close(x.grad, (student - teacher) / student.numel(), atol=1e-3, rtol=0.05)
+
+
+@pytest.mark.parametrize("make", DIVERGENCES)
+def test_the_gradient_does_not_shrink_with_the_temperature(make, logits):
+    """Without the factor it would be a hundred times smaller at temperature 20 than at 2."""
+    sizes = []
+    for temperature in (2.0, 20.0):
+        student = logits[0].clone().requires_grad_()
+        make(temperature=temperature)(student, logits[1]).backward()
+        sizes.append(student.grad.norm().item())
+    assert 0.5 < sizes[1] / sizes[0] < 2
+
+
+def test_distributions_that_correlate_need_no_factor_but_have_it(logits):
+    """Of DIST, T^2 is the paper's; what it multiplies tends to one gradient, whatever T."""
+    sizes = []
+    for temperature in (200.0, 2000.0):
+        student = logits[0].clone().requires_grad_()
+        DISTLoss(temperature=temperature)(student, logits[1]).backward()
+        sizes.append(student.grad.norm().item())
+    assert sizes[1] / sizes[0] == pytest.approx(100, rel=0.05)
+
+
+def naive_dkd(student, teacher, label, weights, temperature):
+    def divergence(s_parts, t_parts):
+        return sum(t * math.log(t / s) for s, t in zip(s_parts, t_parts, strict=True))
+
+    total, clips = 0.0, 0
+    for s_row, t_row, own in zip(student, teacher, label, strict=True):
+        if own < 0:
+            continue
+        s, t = softmax(s_row, temperature), softmax(t_row, temperature)
+        target = divergence([s[own], 1 - s[own]], [t[own], 1 - t[own]])
+        s, t = (softmax([x for k, x in enumerate(row) if k != own], temperature) for row in (s_row, t_row))
+        total += weights[0] * target + weights[1] * divergence(s, t)
+        clips += 1
+    return temperature**2 * total / clips
+
+
+@pytest.mark.parametrize("weights", [(1.0, 8.0), (1.0, 0.0), (0.0, 1.0)])
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_dkd_equals_a_naive_loop(logits, weights, temperature):
+    expected = naive_dkd(*(x.tolist() for x in (*logits, LABEL)), weights, temperature)
+    assert DecoupledKDLoss(*weights, temperature)(*logits, LABEL).item() == pytest.approx(expected)
+
+
+def test_the_parts_of_dkd_add_up_to_kd(logits):
+    """KL = target part + (1 - p) * non-target part, p being what the teacher gives to the clip's class."""
+    student, teacher = logits
+    parts = []
+    for i in range(len(LABEL)):
+        clip = slice(i, i + 1)
+        arguments = student[clip], teacher[clip], LABEL[clip]
+        target, non_target = DecoupledKDLoss(1, 0)(*arguments), DecoupledKDLoss(0, 1)(*arguments)
+        parts.append(target + (1 - (teacher[i] / 2).softmax(dim=0)[LABEL[i]]) * non_target)
+    torch.testing.assert_close(torch.stack(parts).mean(), KnowledgeDistillationLoss()(student, teacher))
+
+
+def test_dkd_leaves_out_clips_without_a_label(logits):
+    label = LABEL.clone()
+    label[[1, 4]] = -1
+    student = logits[0].clone().requires_grad_()
+    loss = DecoupledKDLoss()(student, logits[1], label)
+    loss.backward()
+    keep = label >= 0
+    torch.testing.assert_close(loss, DecoupledKDLoss()(logits[0][keep], logits[1][keep], label[keep]))
+    assert (student.grad.abs().sum(dim=1) > 0).tolist() == keep.tolist()
+
+
+def test_dkd_without_any_label_is_zero_and_has_a_gradient(logits):
+    student = logits[0].clone().requires_grad_()
+    loss = DecoupledKDLoss()(student, logits[1], torch.full((6,), -1))
+    loss.backward()
+    assert loss == 0
+    assert torch.equal(student.grad, torch.zeros_like(student))
 
 
 @pytest.mark.parametrize("make", LOSSES)

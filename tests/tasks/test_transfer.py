@@ -71,7 +71,9 @@ def test_the_loss_is_the_weighted_sum_of_its_parts():
     task_loss = torch.nn.functional.cross_entropy(logits, batch["label"])
     student, teacher = ((values / 3.0).softmax(dim=1) for values in (logits, batch["teacher_logits"]))
     kd = 3.0**2 * (teacher * (teacher / student).log()).sum(dim=1).mean()
-    projected = embedding @ task.projector.weight.T + task.projector.bias
+    projected = (
+        embedding @ task.teaching.projectors["align_loss"].weight.T + task.teaching.projectors["align_loss"].bias
+    )
     norms = projected.norm(dim=1) * batch["teacher_embedding"].norm(dim=1)
     align = (1 - (projected * batch["teacher_embedding"]).sum(dim=1) / norms).mean()
 
@@ -89,10 +91,10 @@ def test_a_loss_that_is_not_wanted_is_not_there(off, left):
     task = make(**off).train()
     _, losses = task.compute_losses(collate_clips(taught()))
     (name,) = left
-    weight = {"kd_loss": task.kd_loss_weight, "align_loss": task.align_loss_weight}[name]
+    weight = task.teaching.terms[name].weight
     assert losses.keys() == {"loss", "task_loss"} | left
     torch.testing.assert_close(losses["loss"], losses["task_loss"] + weight * losses[name])
-    assert (task.projector is None) == ("align_loss" in off)
+    assert ("align_loss" in task.teaching.projectors) == ("align_loss" not in off)
 
 
 def test_without_both_losses_the_student_learns_as_the_control_does():
@@ -128,7 +130,7 @@ def test_stored_teacher_outputs_get_no_gradient():
     task.compute_losses(batch)[1]["loss"].backward()
     assert batch["teacher_embedding"].grad is None
     assert batch["teacher_logits"].grad is None
-    assert task.projector.weight.grad.abs().max() > 0
+    assert task.teaching.projectors["align_loss"].weight.grad.abs().max() > 0
 
 
 def test_kd_draws_the_student_to_the_teachers_logits():
@@ -241,7 +243,11 @@ def test_a_file_that_is_no_teacher_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong, message", [({"kd_loss": "kl"}, "Known: dist, kd, logit_std"), ({"align_loss": "l2"}, "Known: cosine, mse")]
+    "wrong, message",
+    [
+        ({"kd_loss": "kl"}, "Known: dist, dkd, kd, logit_std"),
+        ({"align_loss": "l2"}, "Known: cka, cosine, fd, mmd, mse"),
+    ],
 )
 def test_a_mistyped_loss_gets_the_list_of_losses(wrong, message):
     with pytest.raises(ConfigError, match=message):

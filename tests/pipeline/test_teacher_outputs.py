@@ -1,14 +1,18 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from lightning.pytorch import seed_everything
 
 from crossmodal.datamodules import RAVDESSPairedDataModule, RAVDESSVideoDataModule
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.errors import DataError, LeakageError, WeightsError
-from crossmodal.models import FaceBackbone, FaceClassifier
+from crossmodal.errors import ConfigError, DataError, LeakageError, WeightsError
+from crossmodal.models import AudioClassifier, FaceBackbone, FaceClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import fit
+from crossmodal.pipeline.teacher_outputs import _correct, fit_temperature
+from crossmodal.pipeline.teaching import TeachingSettings
 
 
 def stored(folder, kind):
@@ -61,6 +65,126 @@ class TestFaceFeatures:
         )
         with pytest.raises(DataError, match=r"said\.safetensors is not a file of tensors by clip"):
             datamodule.setup()
+
+
+def answers(cache):
+    """The newest file of teacher outputs."""
+    path = max((cache / "teacher_outputs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    return ClipTensors(path)
+
+
+def heard(folder, tiny_ravdess, tiny_face_features, cache):
+    """What the model in a folder says of every clip, by clip."""
+    trained, about = load_model(FaceClassifier, folder / "model.safetensors")
+    datamodule = RAVDESSVideoDataModule(
+        str(tiny_ravdess), protocol="loso24", face_features=str(tiny_face_features), cache=str(cache), batch_size=64
+    )
+    datamodule.setup()
+    said = {}
+    for batch in datamodule.predict_dataloader():
+        with torch.no_grad():
+            logits = trained(batch["face_embeddings"])
+        said |= dict(zip(batch["clip"], logits.numpy(), strict=True))
+    return said, about["train_actors"]
+
+
+class TestTeaching:
+    """The section `teaching`; 03 and 04 train, and each is a group of its own."""
+
+    def test_cross_fitted_outputs_come_from_a_teacher_that_was_not_trained_on_the_actor(
+        self, store, tiny_args, tiny_ravdess, tiny_face_features
+    ):
+        fit(tiny_args(store, "--teaching.cross_fit=2", "--stages=teacher,transfer"))
+        outputs = answers(store / "cache")
+        teachers = {}
+        for actor in ("03", "04"):
+            folder = store / "runs" / "fit" / "teachers" / f"teacher_{actor}_0"
+            teachers[actor] = heard(folder, tiny_ravdess, tiny_face_features, store / "cache")
+            assert actor not in teachers[actor][1]
+        assert outputs.about["train_actors"] == ["03", "04"]
+        for clip in outputs.clips:
+            actor = clip[-2:]
+            if actor in teachers:
+                expected = teachers[actor][0][clip]
+            else:  # a held-out actor: all are fair
+                expected = (teachers["03"][0][clip] + teachers["04"][0][clip]) / 2
+            np.testing.assert_allclose(outputs[clip]["teacher_logits"], expected, atol=1e-5)
+
+    def test_several_teachers_are_averaged(self, store, tiny_args, tiny_ravdess, tiny_face_features):
+        fit(tiny_args(store, "--teaching.num_teachers=2", "--stages=teacher,transfer"))
+        outputs = answers(store / "cache")
+        run = store / "runs" / "fit"
+        both = [
+            heard(folder, tiny_ravdess, tiny_face_features, store / "cache")[0]
+            for folder in (run / "teacher", run / "teachers" / "teacher_1")
+        ]
+        clip = outputs.clips[0]
+        assert not np.allclose(both[0][clip], both[1][clip])
+        np.testing.assert_allclose(outputs[clip]["teacher_logits"], (both[0][clip] + both[1][clip]) / 2, atol=1e-5)
+
+    def test_a_voice_teacher_needs_no_face_and_is_not_the_control(self, store, tiny_args):
+        fit(tiny_args(store, "--teaching.by=voice", "--stages=control,transfer,finetune"))
+        run = store / "runs" / "fit"
+        assert not (run / "teacher").exists()
+        voice, about = load_model(AudioClassifier, run / "teachers" / "control_0" / "model.safetensors")
+        control, _ = load_model(AudioClassifier, run / "control" / "model.safetensors")
+        assert about["train_actors"] == ["03", "04"]
+        assert not torch.equal(voice.head[1].weight, control.head[1].weight)
+        assert answers(store / "cache").shapes == {"teacher_embedding": (128,), "teacher_logits": (8,)}
+
+    def test_a_teacher_that_also_hears_is_the_sum_of_both(self, store, tiny_args):
+        outputs = {}
+        for by in ("face", "voice", "both"):
+            fit(tiny_args(store, f"--teaching.by={by}", "--stages=teacher,transfer"))
+            outputs[by] = answers(store / "cache")
+        for clip in outputs["face"].clips[:3]:
+            face, voice, both = (outputs[by][clip] for by in ("face", "voice", "both"))
+            np.testing.assert_allclose(
+                both["teacher_logits"], face["teacher_logits"] + voice["teacher_logits"], atol=1e-5
+            )
+            np.testing.assert_array_equal(
+                both["teacher_embedding"], np.concatenate([face["teacher_embedding"], voice["teacher_embedding"]])
+            )
+
+    def test_calibrated_outputs_have_the_temperature_that_fits_validation(self, store, tiny_args, finished):
+        fit(tiny_args(store, "--teaching.calibrate=true", "--stages=teacher,transfer"))
+        (plain,) = (finished.cache / "teacher_outputs").iterdir()
+        raw, calibrated = ClipTensors(plain), answers(store / "cache")
+        ratio = {
+            tuple(np.round(raw[clip]["teacher_logits"] / calibrated[clip]["teacher_logits"], 3)) for clip in raw.clips
+        }
+        assert len({value for row in ratio for value in row}) == 1
+        assert ratio != {(1.0,) * 8}
+
+    @pytest.mark.parametrize(
+        "wrong, message",
+        [
+            ("--teaching.cross_fit=1", "a number of groups from 2 on"),
+            ("--teaching.cross_fit=3", "only 2 actors train in this fold"),
+            ("--teaching.num_teachers=0", "must be 1 or more"),
+            ("--teaching.mirror=true", "stored features cannot be mirrored"),
+        ],
+    )
+    def test_a_setting_that_cannot_be_is_named(self, store, tiny_args, wrong, message):
+        with pytest.raises(ConfigError, match=message):
+            fit(tiny_args(store, wrong))
+
+
+class TestNumbers:
+    @given(temperature=st.floats(0.1, 10))
+    def test_the_temperature_undoes_a_scale(self, temperature):
+        shares = np.array([[0.7, 0.2, 0.1]] * 10)
+        targets = np.array([0] * 7 + [1] * 2 + [2])
+        found = fit_temperature(temperature * np.log(shares), targets)
+        assert found == pytest.approx(temperature, rel=0.011)
+
+    def test_the_prior_is_what_the_teacher_says_too_often(self):
+        generator = np.random.default_rng(0)
+        logits = generator.normal(loc=[2.0, 0.0, 0.0], size=(400, 3))
+        targets = {"train": np.zeros(400, np.int64), "val": np.full(400, -1)}
+        corrected = _correct(logits, targets, TeachingSettings(correct_prior=True))
+        assert (logits.argmax(axis=1) == 0).mean() > 0.7
+        assert (corrected.argmax(axis=1) == 0).mean() < 0.5
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,60 @@
+"""What a frozen backbone says of each face, computed once and stored."""
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import seed_everything
+from torch import Tensor
+
+from crossmodal.datamodules import RAVDESSVideoDataModule
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.models import FaceBackbone
+from crossmodal.pipeline.settings import Config
+from crossmodal.progress import progress_bar
+from crossmodal.storage import content_key, hash_file
+
+VERSION = 1
+
+
+def embed_faces(model: Config, datamodule: RAVDESSVideoDataModule, seed: int, device: torch.device) -> Path:
+    """Run a frozen backbone over every face crop of the corpus, once.
+
+    Args:
+        model: The arguments of `TeacherTask`, all of them.
+        datamodule: One that reads pixels, set up.
+        seed: Of a backbone with random weights.
+        device: Where to run it.
+
+    Returns:
+        The file of ``face_embeddings``, (clips, N, D), by clip.
+    """
+    weights = model["weights"]
+    key = content_key(
+        backbone={name: model[name] for name in ("backbone", "pretrained", "backbone_kwargs")},
+        weights=hash_file(Path(weights)) if weights else (model["pretrained"] or seed),
+        clips=datamodule.fingerprint["clips"],
+        version=VERSION,
+    )
+    path = datamodule.cache / "face_embeddings" / f"{key}.safetensors"
+    if not path.exists():
+        seed_everything(seed, verbose=False)
+        backbone = FaceBackbone(
+            model["backbone"], model["pretrained"], weights, frozen=True, **(model["backbone_kwargs"] or {})
+        )
+        backbone.to(device).eval()
+        _look(backbone, datamodule, path, source=str(model["backbone"]))
+    return path
+
+
+@torch.no_grad()
+def _look(backbone: FaceBackbone, datamodule: RAVDESSVideoDataModule, path: Path, source: str) -> None:
+    """Run the backbone over every clip and write its embeddings by clip."""
+    clips: list[str] = []
+    said: list[Tensor] = []
+    device = next(backbone.parameters()).device
+    with progress_bar() as progress:
+        loader = progress.track(datamodule.predict_dataloader(), description=f"Storing what {source} says")
+        for batch in loader:
+            said.append(backbone(batch["faces"].to(device)).float().cpu())
+            clips += batch["clip"]
+    ClipTensors.save(path, clips, {"face_embeddings": torch.cat(said).numpy()}, source=source)

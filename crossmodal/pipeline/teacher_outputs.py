@@ -1,0 +1,239 @@
+"""What the student is taught: what one trained teacher or several say of every clip, asked once and stored."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossmodal.datamodules import RAVDESSDataModule
+from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.errors import ConfigError
+from crossmodal.models import AudioClassifier, FaceClassifier
+from crossmodal.models.handover import load_model
+from crossmodal.pipeline.stage import StageResult
+from crossmodal.pipeline.teaching import TeachingSettings
+from crossmodal.progress import progress_bar
+from crossmodal.storage import content_key
+
+VERSION = 2
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained teacher, and whose clips it was kept from.
+
+    Args:
+        stage: The stage that it was trained as.
+        result: What the stage left.
+        left_out: Training actors that it was not trained on.
+    """
+
+    stage: str
+    result: StageResult
+    left_out: frozenset[str] = frozenset()
+
+
+@dataclass
+class Answers:
+    """What the members of one stage say.
+
+    Args:
+        embedding: Of the one that was trained on all training actors, (clips, E).
+        logits: Of those whose logits are averaged, each (clips, K).
+        left_out: Of the same, the actors that each was not trained on.
+        train_actors: Whom any of them was trained on.
+    """
+
+    embedding: Array
+    logits: list[Array] = field(default_factory=list)
+    left_out: list[frozenset[str]] = field(default_factory=list)
+    train_actors: set[str] = field(default_factory=set)
+
+
+def groups_of_actors(actors: Iterable[str], count: int) -> list[frozenset[str]]:
+    """Divide actors into groups of like size, every `count`-th into one.
+
+    Raises:
+        ConfigError: There are more groups than actors.
+
+    Example:
+        >>> [sorted(group) for group in groups_of_actors(["01", "02", "03", "04", "05"], 2)]
+        [['01', '03', '05'], ['02', '04']]
+    """
+    ordered = sorted(set(actors))
+    if count > len(ordered):
+        raise ConfigError(f"teaching.cross_fit is {count}, but only {len(ordered)} actors train in this fold.")
+    return [frozenset(ordered[start::count]) for start in range(count)]
+
+
+def store_teacher_outputs(
+    settings: TeachingSettings,
+    members: Sequence[Member],
+    datamodules: Mapping[str, RAVDESSDataModule],
+    device: torch.device,
+) -> Path:
+    """Ask the trained teachers about every clip, once.
+
+    Args:
+        settings: Who teaches, and how their answers are combined.
+        members: The trained teachers; of each stage the first was trained on all training actors.
+        datamodules: What the members of each stage look at, set up.
+        device: Where to run them.
+
+    Returns:
+        The file of ``teacher_embedding``, (clips, E), and ``teacher_logits``, (clips, K), by clip, with the actors
+        that any of the teachers was trained on.
+    """
+    datamodule = datamodules[settings.stages[0]]
+    key = content_key(
+        members=[(member.result.key, sorted(member.left_out)) for member in members],
+        settings=asdict(settings),
+        version=VERSION,
+    )
+    path = datamodule.cache / "teacher_outputs" / f"{key}.safetensors"
+    if not path.exists():
+        answers = [
+            _ask_all([member for member in members if member.stage == stage], datamodules[stage], settings, device)
+            for stage in settings.stages
+        ]
+        clips = [(clip, split) for split, clips in datamodule.split.items() for clip in clips]
+        targets = _targets(clips, datamodule.labels)
+        logits = sum(_correct(_average(one, clips), targets, settings) for one in answers)
+        tensors = {
+            "teacher_embedding": np.concatenate([one.embedding for one in answers], axis=1),
+            "teacher_logits": np.asarray(logits, np.float32),
+        }
+        actors = sorted(set[str]().union(*(one.train_actors for one in answers)))
+        names = [clip.clip for clip, _ in clips]
+        ClipTensors.save(path, names, tensors, source="the teacher", train_actors=actors)
+    return path
+
+
+def _ask_all(
+    members: Sequence[Member], datamodule: RAVDESSDataModule, settings: TeachingSettings, device: torch.device
+) -> Answers:
+    """What the members of one stage say of every clip, in the order of the datamodule's."""
+    asked = _with_progress(members, f"Storing what {len(members)} teacher(s) say")
+    answers = Answers(np.empty(0, np.float32))
+    for number, member in enumerate(asked):
+        ask, train_actors = _load(member, settings.mirror, device)
+        embedding, logits = _ask(ask, datamodule, device)
+        answers.train_actors |= train_actors
+        if number == 0:
+            answers.embedding = embedding
+        if number > 0 or not settings.cross_fit:  # of cross-fitted teachers, the first is for its embedding only
+            answers.logits.append(logits)
+            answers.left_out.append(member.left_out)
+    return answers
+
+
+Ask = Callable[[dict[str, Any]], tuple[Tensor, Tensor]]
+
+
+def _load(member: Member, mirror: bool, device: torch.device) -> tuple[Ask, set[str]]:
+    """A function from a batch to embedding and logits, and whom the model was trained on."""
+    if member.stage == "teacher":
+        face, about = load_model(FaceClassifier, member.result.model)
+        face.to(device)
+        return lambda batch: _look(face, batch, mirror), set(about["train_actors"])
+    voice, about = load_model(AudioClassifier, member.result.model)
+    voice.to(device)
+    return lambda batch: _listen(voice, batch), set(about["train_actors"])
+
+
+def _look(model: FaceClassifier, batch: dict[str, Any], mirror: bool) -> tuple[Tensor, Tensor]:
+    if mirror and "faces" not in batch:
+        raise ConfigError("teaching.mirror needs a teacher that looks at pixels: stored features cannot be mirrored.")
+    embedding = model.embed(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
+    if mirror:
+        embedding = (embedding + model.embed(batch["faces"].flip(-1))) / 2
+    return embedding, model.classify(embedding)
+
+
+def _listen(model: AudioClassifier, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    if "features" in batch:
+        heard = model.normalize_clips(batch["features"], batch["feature_length"])
+    else:
+        heard = model.extract_features(batch["waveform"], batch["waveform_length"])
+    embedding = model.encode(*heard)
+    return embedding, model.classify(embedding)
+
+
+@torch.no_grad()
+def _ask(ask: Ask, datamodule: RAVDESSDataModule, device: torch.device) -> tuple[Array, Array]:
+    said = []
+    for batch in datamodule.predict_dataloader():
+        on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+        said.append([value.float().cpu() for value in ask(on_device)])
+    embedding, logits = (torch.cat(parts).numpy() for parts in zip(*said, strict=True))
+    return embedding, logits
+
+
+def _average(answers: Answers, clips: Sequence[tuple[Clip, str]]) -> Array:
+    """The mean logits of each clip, over the teachers that were kept from its actor if there are such; (clips, K)."""
+    fair = np.array([[clip.actor in left_out for clip, _ in clips] for left_out in answers.left_out])
+    weight = np.where(fair.any(axis=0), fair, 1.0)
+    logits = np.stack(answers.logits)
+    return np.asarray((logits * weight[..., None]).sum(axis=0) / weight.sum(axis=0)[:, None], np.float32)
+
+
+def _targets(clips: Sequence[tuple[Clip, str]], labels: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """By split: the label of each clip, or -1 where it has none or is of another split."""
+    number = {label: index for index, label in enumerate(labels)}
+    return {
+        split: np.array(
+            [number[clip.label] if clip.label is not None and of == split else -1 for clip, of in clips], np.int64
+        )
+        for split in ("train", "val")
+    }
+
+
+def _correct(logits: Array, targets: Mapping[str, NDArray[np.int64]], settings: TeachingSettings) -> Array:
+    """Take off the prior, then calibrate."""
+    if settings.correct_prior:
+        prior = _softmax(logits[targets["train"] >= 0]).mean(axis=0)
+        logits = logits - np.log(prior)
+    if settings.calibrate:
+        known = targets["val"] >= 0
+        logits = logits / fit_temperature(logits[known], targets["val"][known])
+    return logits
+
+
+def fit_temperature(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
+    """The temperature with the least cross-entropy, to within one per cent.
+
+    Args:
+        logits: (clips, K).
+        targets: (clips,) numbers of classes.
+
+    Returns:
+        From 0.05 to 20; 1 where there is no clip.
+
+    Example:
+        >>> logits = np.log([[0.75, 0.25]] * 4)
+        >>> abs(fit_temperature(3 * logits, np.array([0, 0, 0, 1])) - 3) < 0.03
+        True
+    """
+    if len(targets) == 0:
+        return 1.0
+    temperatures = np.geomspace(0.05, 20, 602)
+    rows = np.arange(len(targets))
+    costs = [-np.log(_softmax(logits / temperature)[rows, targets] + 1e-12).mean() for temperature in temperatures]
+    return float(temperatures[int(np.argmin(costs))])
+
+
+def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    powers = np.exp(np.asarray(logits, np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _with_progress(members: Sequence[Member], description: str) -> Iterable[Member]:
+    with progress_bar() as progress:
+        yield from progress.track(members, description=description)

@@ -1,0 +1,175 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossmodal.losses import CKALoss, MMDLoss, RKDLoss
+
+
+def draw(seed, *widths, size=6):
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(size, width, generator=generator, dtype=torch.float64) for width in widths)
+
+
+def smooth_l1(difference):
+    return 0.5 * difference**2 if abs(difference) < 1 else abs(difference) - 0.5
+
+
+def naive_rkd_distance(student, teacher):
+    pairs = list(itertools.combinations(range(len(student)), 2))
+    distances = [np.array([np.linalg.norm(x[i] - x[j]) for i, j in pairs]) for x in (student, teacher)]
+    s, t = (d / d.mean() for d in distances)
+    return np.mean([smooth_l1(d) for d in s - t])
+
+
+def naive_rkd_angle(student, teacher):
+    def cosine(x, i, j, k):
+        first, second = x[i] - x[j], x[k] - x[j]
+        sides = np.linalg.norm(first) * np.linalg.norm(second)
+        return first @ second / sides if sides else 0.0
+
+    triples = list(itertools.permutations(range(len(student)), 3))
+    return np.mean([smooth_l1(cosine(student, *triple) - cosine(teacher, *triple)) for triple in triples])
+
+
+@pytest.mark.parametrize("widths", [(4, 4), (3, 7)])
+def test_rkd_equals_a_naive_loop(widths):
+    student, teacher = draw(0, *widths)
+    arrays = student.numpy(), teacher.numpy()
+    distance, angle = naive_rkd_distance(*arrays), naive_rkd_angle(*arrays)
+    assert min(distance, angle) > 0.01
+    assert RKDLoss(1, 0)(student, teacher).item() == pytest.approx(distance)
+    assert RKDLoss(0, 1)(student, teacher).item() == pytest.approx(angle)
+    assert RKDLoss()(student, teacher).item() == pytest.approx(distance + 2 * angle)
+
+
+def test_rkd_of_two_clips_at_one_place_knows_no_angle_between_them():
+    student, teacher = draw(0, 4, 4)
+    student = student[[0, 0, 1, 2, 3, 4]]
+    expected = naive_rkd_angle(student.numpy(), teacher.numpy())
+    assert RKDLoss(0, 1)(student, teacher).item() == pytest.approx(expected)
+
+
+def test_rkd_by_hand():
+    student = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(3) / 2]])
+    teacher = torch.tensor([[0.0], [0.0], [10.0]])
+    # In means over the pairs, the student's distances are 1, 1, 1, the teacher's 0, 1.5, 1.5.
+    assert RKDLoss(1, 0)(student, teacher).item() == pytest.approx((0.5 + 0.125 + 0.125) / 3)
+
+
+@pytest.mark.parametrize("widths", [(4, 4), (3, 7)])
+def test_cka_equals_the_formula_on_features(widths):
+    """|T'S|^2 / (|S'S| |T'T|), in the paper's other form, over dimensions and not over clips."""
+    student, teacher = (x - x.mean(axis=0) for x in (e.numpy() for e in draw(0, *widths)))
+    norm = np.linalg.norm
+    expected = 1 - norm(teacher.T @ student) ** 2 / norm(student.T @ student) / norm(teacher.T @ teacher)
+    assert CKALoss()(*draw(0, *widths)).item() == pytest.approx(expected)
+
+
+def naive_mmd(student, teacher, bandwidths):
+    student, teacher = ((x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5) for x in (student, teacher))
+    everything = [*student, *teacher]
+    distances = sorted(np.linalg.norm(x - y) for x, y in itertools.combinations(everything, 2))
+    median = distances[(len(distances) - 1) // 2]
+
+    def mean_kernel(first, second):
+        return np.mean(
+            [
+                math.exp(-((np.linalg.norm(x - y) / (b * median)) ** 2) / 2)
+                for x in first
+                for y in second
+                for b in bandwidths
+            ]
+        )
+
+    return mean_kernel(student, student) + mean_kernel(teacher, teacher) - 2 * mean_kernel(student, teacher)
+
+
+@pytest.mark.parametrize("bandwidths", [(1.0,), (0.5, 1.0, 2.0)])
+def test_mmd_equals_a_naive_loop(bandwidths):
+    student, teacher = draw(0, 4, 4)
+    teacher = teacher**3
+    expected = naive_mmd(student.numpy(), teacher.numpy(), bandwidths)
+    assert expected > 0.01
+    assert MMDLoss(bandwidths)(student, teacher).item() == pytest.approx(expected)
+
+
+def test_the_bandwidth_of_mmd_is_a_measure_and_not_something_to_learn():
+    """Its gradient would make the kernel blind to the scale of the distances, as its value is."""
+    distances = torch.cdist(*draw(0, 4, 4)).requires_grad_()
+    MMDLoss()._kernel(distances).sum().backward()
+    assert (distances.grad <= 0).all()
+
+
+def test_mmd_sees_how_a_side_is_spread_and_not_which_clip_is_which():
+    student, teacher = draw(0, 4, 4, size=64)
+    other = student.clone()
+    other[:, 0] = other[:, 1]  # two dimensions that always agree: each alone is spread as before
+    loss = MMDLoss()
+    assert loss(teacher.flip(0), teacher).item() == pytest.approx(0, abs=1e-12)
+    assert loss(other, teacher) > 1.5 * loss(student, teacher)
+
+
+def test_gradient_steps_make_the_discrepancy_small():
+    generator = torch.Generator().manual_seed(0)
+    teacher = torch.randn(32, 3, generator=generator).sign() + 0.1 * torch.randn(32, 3, generator=generator)
+    student = torch.randn(32, 3, generator=generator).requires_grad_()
+    before = MMDLoss()(student, teacher).item()
+    optimizer = torch.optim.Adam([student], lr=0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        MMDLoss()(student, teacher).backward()
+        optimizer.step()
+    assert MMDLoss()(student, teacher).item() < 0.3 * before
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    scale=st.floats(0.01, 100),
+    size=st.integers(2, 12),
+    widths=st.tuples(st.integers(2, 8), st.integers(1, 8)),
+)
+@pytest.mark.parametrize("loss", [RKDLoss(), CKALoss()], ids=["rkd", "cka"])
+def test_turning_moving_and_scaling_the_student_changes_nothing(loss, seed, scale, size, widths):
+    student, teacher = draw(seed, *widths, size=size)
+    (matrix, place) = draw(seed + 1, widths[0], 1, size=widths[0])
+    rotation, _ = torch.linalg.qr(matrix)
+    changed = scale * student @ rotation + place.T
+    torch.testing.assert_close(loss(changed, teacher), loss(student, teacher), atol=1e-6, rtol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), size=st.integers(2, 12), width=st.integers(1, 8))
+def test_mmd_is_never_negative_and_symmetric(seed, size, width):
+    student, teacher = draw(seed, width, width, size=size)
+    loss = MMDLoss()
+    assert loss(student, teacher).item() > -1e-9
+    torch.testing.assert_close(loss(student, teacher), loss(teacher, student))
+
+
+@pytest.mark.parametrize("loss", [RKDLoss(), CKALoss(), MMDLoss()], ids=["rkd", "cka", "mmd"])
+@pytest.mark.parametrize(
+    "rows", [[0, 0, 0, 0], [0, 0, 1, 2], [0, 0, 1, 1]], ids=["one place", "two clips", "two pairs"]
+)
+@pytest.mark.parametrize("of", ["student", "teacher", "both"])
+def test_clips_at_one_place_have_finite_gradients_of_usual_size(loss, rows, of):
+    student, teacher = draw(3, 4, 4, size=4)
+    student = student[rows] if of != "teacher" else student
+    teacher = teacher[rows] if of != "student" else teacher
+    student = student.clone().requires_grad_()
+    value = loss(student, teacher)
+    value.backward()
+    assert value.isfinite()
+    assert student.grad.isfinite().all()
+    assert student.grad.abs().max() < 1e3
+
+
+@pytest.mark.parametrize("widths", [(4, 4), (3, 7)])
+def test_rkd_of_two_clips_is_zero(widths):
+    student, teacher = draw(0, *widths, size=2)
+    assert RKDLoss()(student, teacher).item() == pytest.approx(0, abs=1e-12)
