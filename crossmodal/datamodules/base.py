@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from crossmodal.datamodules.clip_dataset import ClipDataset, EpochShuffle, collate_clips
+from crossmodal.datasets.actor_normalization import center_by_actor
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
 from crossmodal.datasets.clip import Clip, SetAside
 from crossmodal.datasets.clip_tensors import ClipTensors
@@ -30,6 +31,7 @@ from crossmodal.datasets.synthetic import SYNTHETIC_MARKER, synthesize
 from crossmodal.errors import ConfigError, CorpusNotFoundError
 from crossmodal.storage import cache_dir, content_key
 
+FaceNormalizationName = Literal["actor"]
 # The built-in corpus: small enough to be made in half a minute, large enough to fill four folds of seq6.
 SYNTHETIC_ACTORS = 16
 
@@ -55,6 +57,8 @@ class RAVDESSDataModule(LightningDataModule):
         face_size: Height and width of a face crop in pixels.
         face_features: Features from another program, in place of pixels: CSV, Parquet or a folder of ``.npy``.
         face_embeddings: Embeddings of a frozen backbone by clip (safetensors), in place of pixels.
+        face_normalization: ``actor`` takes each actor's mean off face features or embeddings (see
+            `crossmodal.datasets.actor_normalization.center_by_actor`); pixels stay as they are.
         teacher_outputs: Embedding and logits of a trained teacher by clip (safetensors).
         speech_features: A folder of what a frozen front end made of each waveform, as
             `crossmodal.pipeline.listening.store_speech_features` writes it, in place of waveforms.
@@ -84,6 +88,7 @@ class RAVDESSDataModule(LightningDataModule):
         face_size: int = 112,
         face_features: str | None = None,
         face_embeddings: str | None = None,
+        face_normalization: FaceNormalizationName | None = None,
         teacher_outputs: str | None = None,
         speech_features: str | None = None,
         cache: str | None = None,
@@ -106,6 +111,7 @@ class RAVDESSDataModule(LightningDataModule):
         self.crops = FaceCrops(num_video_frames, face_size, FACE_BOX)
         self.face_features = face_features
         self.face_embeddings = face_embeddings
+        self.face_normalization = face_normalization
         self.teacher_outputs = teacher_outputs
         self.speech_features = Path(speech_features) if speech_features and self.needs_audio else None
         self.cache = Path(cache) if cache else cache_dir()
@@ -252,6 +258,8 @@ class RAVDESSDataModule(LightningDataModule):
         """Index the folder, keep what has all that a batch needs, and decode what is not decoded."""
         index = index_ravdess(self.corpus_folder, self.channel)
         tensors, features_aside = self._stored_tensors()
+        if tensors and self.face_normalization and "face_embeddings" in tensors.shapes:
+            tensors = center_by_actor(tensors, {clip.clip: clip.actor for clip in index.clips}, self.cache)
         wanted = [clip for clip in index.clips if in_label_set(clip, self.label_set) and self._keep(clip)]
         lacking = {clip.clip: reason for clip in wanted if (reason := self._lacks(clip, tensors))}
         corpus = prepare_corpus(

@@ -179,6 +179,11 @@ class Run:
             path = embed_faces(asked, pixels, self.settings["seed_everything"], self.device)
             data["face_embeddings"] = str(path)
             size = ClipTensors(path).shapes["face_embeddings"][-1]
+        elif size is None and self.corpus.face_normalization:
+            raise ConfigError(
+                "face_normalization is for face features and for a frozen backbone's embeddings; this teacher trains "
+                "its backbone on pixels: leave it out, or --teacher.model.freeze_backbone true."
+            )
         if size is not None:
             model |= {"backbone": None, "in_features": size}
 

@@ -122,7 +122,8 @@ def stage_config(settings: Config, stage: str, **filled_in: Any) -> Config:
     model, trainer = _stage_sections(settings, stage)
     data = {**settings.get("data", {}), "seed": seed}
     if stage in ("finetune", "control"):  # of the faces these stages know nothing, and keep nothing in their config
-        data = {key: value for key, value in data.items() if key not in ("face_features", "face_embeddings")}
+        faces = ("face_features", "face_embeddings", "face_normalization")
+        data = {key: value for key, value in data.items() if key not in faces}
     return {
         "seed_everything": seed,
         "model": merge(model, filled_in.get("model", {})),

@@ -350,3 +350,13 @@ def test_an_actor_who_is_left_out_trains_nobody_and_changes_no_other_split(tiny_
     part.setup()
     assert part.split["train"] == [clip for clip in whole.split["train"] if clip.actor != first]
     assert (part.split["val"], part.split["test"]) == (whole.split["val"], whole.split["test"])
+
+
+def test_face_features_can_be_centred_by_actor(tiny_ravdess, tiny_face_features):
+    features = {"face_features": str(tiny_face_features), "batch_size": 64}
+    plain = ready(RAVDESSVideoDataModule, tiny_ravdess, **features)
+    centred = ready(RAVDESSVideoDataModule, tiny_ravdess, face_normalization="actor", **features)
+    for datamodule, is_zero in ((plain, False), (centred, True)):
+        (batch,) = datamodule.loader([clip for clip in datamodule.clips if clip.actor == "02"])
+        assert torch.allclose(batch["face_embeddings"].mean(dim=(0, 1)), torch.tensor(0.0), atol=1e-5) == is_zero
+    assert centred.fingerprint["tensors"] != plain.fingerprint["tensors"]

@@ -1,0 +1,39 @@
+"""What a face shows less what it always shows: features as they differ from their actor's mean."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.storage import content_key
+
+VERSION = 1
+
+
+def center_by_actor(tensors: ClipTensors, actors: Mapping[str, str], folder: Path) -> ClipTensors:
+    """Take off each actor's mean over all clips and video frames; written once to the cache.
+
+    How somebody looks at rest says who it is and not what is felt. No label is read, and no actor's clips touch
+    another's, so nothing leaks between splits; but what is then said of a clip depends on the actor's other clips.
+    That suits a teacher, which only ever speaks of recordings that are all there.
+
+    Args:
+        tensors: ``face_embeddings`` by clip, of shape (N, D).
+        actors: Who speaks in each clip; the others' clips are left out.
+        folder: The cache.
+
+    Returns:
+        The same tensors, centred.
+    """
+    clips = [clip for clip in tensors.clips if clip in actors]
+    who = np.array([actors[clip] for clip in clips])
+    key = content_key(source=tensors.digest, actors=[(clip, actors[clip]) for clip in clips], version=VERSION)
+    path = folder / "face_embeddings" / f"{key}.safetensors"
+    if not path.exists():
+        values = np.stack([tensors[clip]["face_embeddings"] for clip in clips]).astype(np.float32)
+        for actor in np.unique(who):
+            values[who == actor] -= values[who == actor].mean(axis=(0, 1))
+        about = {name: value for name, value in tensors.about.items() if name != "clips"}
+        ClipTensors.save(path, clips, {"face_embeddings": values}, **about)
+    return ClipTensors(path)
