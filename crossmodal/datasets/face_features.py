@@ -53,6 +53,20 @@ def store_face_features(
     return tensors, [SetAside(what, reason) for what, reason in tensors.about["set_aside"]]
 
 
+def feature_names(source: str | Path) -> list[str] | None:
+    """The names of a table's D features, in the order in which they are stored; None for a folder, which has none."""
+    source = Path(source)
+    if source.is_dir():
+        return None
+    if source.suffix == ".parquet":
+        schema = pa.parquet.read_schema(source)
+    else:
+        with pa.csv.open_csv(source) as reader:
+            schema = reader.schema
+    fields = [field.with_name(field.name.strip()) for field in schema]
+    return [field.name for field in fields if _is_feature(field)]
+
+
 def clip_name(name: str) -> str:
     """The clip that a table means: RAVDESS's six fields where it names a RAVDESS file, else the name's stem."""
     try:

@@ -58,7 +58,7 @@ def fit(args: Sequence[str] = ()) -> dict[str, Any]:
 
 def fit_command(args: Sequence[str]) -> int:
     """`crossmodal fit`."""
-    _silence_lightning()
+    silence_lightning()
     Run(parse_settings(args)).fit()
     return 0
 
@@ -97,10 +97,10 @@ class Run:
         for stage in STAGES:
             if stage in needed:
                 self._run_stage(stage)
-        return self._conclude()
+        return self.conclude()
 
     def _run_stage(self, stage: str) -> None:
-        run = self._prepare_stage(stage)
+        run = self.prepare_stage(stage)
         if stage not in self.stages and not run.is_stored(self._store):
             raise ConfigError(
                 f"The stages {', '.join(self.stages)} stand on {stage}, which was not run with these settings: "
@@ -108,7 +108,7 @@ class Run:
             )
         result = run.run(self._store, self._loggers)
         self.results[stage] = result
-        tell(f"{stage}: {_how(result)}, {result.metrics['test']['uar']:.3f} on test")
+        tell(f"{stage}: {_how(result)}")
 
     def _needs(self, stage: str) -> list[str]:
         """What a stage stands on; of the control only its settings, for a voice teacher is trained anew."""
@@ -134,7 +134,7 @@ class Run:
         # A voice teacher with the student's own seed would start where the student starts, and see the same batches.
         seed = self.settings["seed_everything"] + 1000 * (number + (stage == "control"))
         name = "_".join([stage, *sorted(left_out), str(number)])
-        run = self._prepare_stage(stage, self.folder / "teachers" / name, seed, left_out)
+        run = self.prepare_stage(stage, self.folder / "teachers" / name, seed, left_out)
         if stage == "teacher" and not left_out and number == 0:
             return run, self.results["teacher"]
         result = run.run(self._store, [])
@@ -142,7 +142,7 @@ class Run:
         tell(f"a {'voice' if stage == 'control' else 'face'} teacher{whom}: {_how(result)}")
         return run, result
 
-    def _prepare_stage(
+    def prepare_stage(
         self, stage: str, folder: Path | None = None, seed: int | None = None, left_out: Collection[str] = ()
     ) -> StageRun:
         """Fill in what the stages before it have to say."""
@@ -187,7 +187,7 @@ class Run:
         if size is not None:
             model |= {"backbone": None, "in_features": size}
 
-    def _conclude(self) -> dict[str, Any]:
+    def conclude(self) -> dict[str, Any]:
         """The model folder, summary.json, report.md and the last words on the screen."""
         summary = summarize(self.settings, self.corpus, self.results)
         if "finetune" in self.results:
@@ -219,7 +219,7 @@ def _how(result: StageResult) -> str:
     return f"{how}; UAR {result.metrics['val']['uar']:.3f} on validation"
 
 
-def _silence_lightning() -> None:
+def silence_lightning() -> None:
     """Leave out what four Trainers would say four times over, and what does not concern who typed the command."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -19,12 +19,12 @@ from crossmodal.studies.statistics import uar
 
 STAGE_COLOURS = {"teacher": "#8a5fbf", "control": "#8c8c8c", "transfer": "#2a9d8f", "finetune": "#e07a1f"}
 _DPI = 130
-_STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
+STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
 
 
 def plot_confusion(predictions: Mapping[str, Predictions], path: Path, note: str = "") -> None:
     """A confusion matrix for each stage: rows are the true emotions, each row sums to one."""
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             1, len(predictions), figsize=(3.6 * len(predictions) + 0.6, 4.0), squeeze=False, layout="constrained"
         )
@@ -32,12 +32,12 @@ def plot_confusion(predictions: Mapping[str, Predictions], path: Path, note: str
             matrix = said.confusion()
             _draw_confusion(axis, matrix, said.labels, first=axis is axes[0][0])
             axis.set_title(f"{stage}: UAR {float(uar(matrix)):.3f}", color=STAGE_COLOURS.get(stage, "black"))
-        _save(figure, path, note)
+        save_figure(figure, path, note)
 
 
 def plot_curves(histories: Mapping[str, Path], path: Path, note: str = "") -> None:
     """UAR on validation and loss in training, epoch by epoch, of each stage."""
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
         for stage, file in histories.items():
             rows = _read_history(file)
@@ -52,14 +52,14 @@ def plot_curves(histories: Mapping[str, Path], path: Path, note: str = "") -> No
         left.legend(frameon=False)
         for axis in (left, right):
             axis.grid(alpha=0.25)
-        _save(figure, path, note)
+        save_figure(figure, path, note)
 
 
 def plot_actors(student: Predictions, control: Predictions, path: Path, note: str = "") -> None:
     """UAR of each test actor, the student's beside the control's."""
     ours, theirs = student.confusion_by_actor(), control.confusion_by_actor()
     actors = list(ours)
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(max(4.0, 0.7 * len(actors) + 1.5), 3.2), layout="constrained")
         before, after = ([float(uar(by_actor[actor])) for actor in actors] for by_actor in (theirs, ours))
         for position, (start, end) in enumerate(zip(before, after, strict=True)):
@@ -70,10 +70,10 @@ def plot_actors(student: Predictions, control: Predictions, path: Path, note: st
         axis.set(xticks=range(len(actors)), xticklabels=actors, xlabel="test actor", ylabel="UAR", ylim=(-0.03, 1))
         axis.margins(x=0.2)
         axis.legend(frameon=False, ncols=3, fontsize=8)
-        _save(figure, path, note)
+        save_figure(figure, path, note)
 
 
-def _save(figure: Figure, path: Path, note: str) -> None:
+def save_figure(figure: Figure, path: Path, note: str) -> None:
     """Write the picture, with what must be said of its numbers on its face."""
     if note:
         figure.suptitle(note, fontsize=8, color="#b3261e")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmodal.datasets import face_features
-from crossmodal.datasets.face_features import clip_name, segment_means, store_face_features
+from crossmodal.datasets.face_features import clip_name, feature_names, segment_means, store_face_features
 from crossmodal.datasets.ravdess import index_ravdess
 from crossmodal.errors import DataError
 
@@ -116,6 +116,16 @@ def test_rows_with_gaps_are_dropped_and_a_clip_without_a_whole_row_is_set_aside(
     (aside,) = set_aside
     assert aside.what == f"{table}: {lost}"
     assert aside.reason == "no row of face features without a gap"
+
+
+def test_the_names_are_those_of_the_stored_dimensions_in_their_order(table, tmp_path):
+    assert feature_names(table) == ["AU01_r", "AU02_r"]
+    openface = write(tmp_path / "openface.csv", f"frame, success, AU04_r, clip, text, AU45_c\n1, 1, 2.5,{CLIP}, x, 0")
+    assert feature_names(openface) == ["AU04_r", "AU45_c"]
+    assert len(read(openface)[CLIP][0]) == 2
+    pa.parquet.write_table(pa.csv.read_csv(table), tmp_path / "features.parquet")
+    assert feature_names(tmp_path / "features.parquet") == ["AU01_r", "AU02_r"]
+    assert feature_names(tmp_path) is None
 
 
 def test_a_folder_of_npy(tmp_path):
