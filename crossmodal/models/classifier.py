@@ -167,6 +167,16 @@ class AudioClassifier(nn.Module):
             features = self.layer_mix(features)
         return self.projection(self.encoder(features, length))
 
+    def summarize(self, features: Tensor, length: Tensor) -> Tensor:
+        """Compute what training does not change, (B, P), from what `extract_features` returns; see `AudioEncoder`."""
+        if self.normalization is not None:
+            features = self.normalization(features)
+        return self.encoder.summarize(features, length)
+
+    def encode_summary(self, summary: Tensor) -> Tensor:
+        """Compute embeddings of shape (B, embedding_size) from what `summarize` returns."""
+        return self.projection(self.encoder.encode_summary(summary))
+
     def embed(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
         """Compute embeddings of shape (B, embedding_size); arguments as in `run_front_end`."""
         return self.encode(*self.extract_features(waveform, waveform_length))

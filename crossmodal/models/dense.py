@@ -47,10 +47,20 @@ class DenseEncoder(AudioEncoder):
             )
         )
         self.out_features = sizes[-1]
+        self.summarizes = pooling != "attention"  # whose weights are learned
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Encode a batch; shapes as for `AudioEncoder`."""
-        pooled = self.pooling(features, length)
-        if self.training and len(pooled) == 1:  # a single clip has no statistics of a batch
-            return self.layers(F.batch_norm(pooled, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps))
-        return self.layers(self.norm(pooled))
+        return self.encode_summary(self.summarize(features, length))
+
+    def summarize(self, features: Tensor, length: Tensor) -> Tensor:
+        """Statistics over time, (B, P)."""
+        pooled: Tensor = self.pooling(features, length)
+        return pooled
+
+    def encode_summary(self, summary: Tensor) -> Tensor:
+        """Encode statistics over time, (B, P), to (B, out_features)."""
+        if self.training and len(summary) == 1:  # a single clip has no statistics of a batch
+            normalized = F.batch_norm(summary, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps)
+            return self.layers(normalized)
+        return self.layers(self.norm(summary))

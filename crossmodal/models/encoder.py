@@ -17,9 +17,12 @@ class AudioEncoder(nn.Module):
     Attributes:
         out_features: Width of the vector.
         rebuild_kwargs: Arguments to put in place of those given, in a twin that a state dict will fill.
+        summarizes: Whether it makes of a clip, before it learns anything, one vector that a training loop can keep:
+            then it has ``summarize``, from features to (B, P), and ``encode_summary``, from there to the result.
     """
 
     out_features: int
+    summarizes: bool = False
     rebuild_kwargs: ClassVar[dict[str, Any]] = {}
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
@@ -32,6 +35,14 @@ class AudioEncoder(nn.Module):
         Returns:
             One vector per clip, of shape (B, out_features).
         """
+        raise NotImplementedError
+
+    def summarize(self, features: Tensor, length: Tensor) -> Tensor:
+        """What does not change in training, of shape (B, P); shapes of the arguments as in `forward`."""
+        raise NotImplementedError
+
+    def encode_summary(self, summary: Tensor) -> Tensor:
+        """Encode what `summarize` returned, to (B, out_features)."""
         raise NotImplementedError
 
 

@@ -30,7 +30,12 @@ class FeatureMemory:
 
     def __init__(self, hear: Hear, speed: SpeedPerturbation | None = None, max_bytes: int = MAX_BYTES) -> None:
         self._hear, self._speed = hear, speed
-        self._left = max_bytes
+        self._max_bytes = max_bytes
+        self.forget()
+
+    def forget(self) -> None:
+        """Remember nothing; for when what was remembered would be made otherwise now."""
+        self._left = self._max_bytes
         self._heard: dict[_Key, Tensor] = {}
 
     @staticmethod

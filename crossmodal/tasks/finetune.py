@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from crossmodal.errors import ConfigError
@@ -87,8 +88,10 @@ class FinetuneTask(BaseTask):
                 f"{', '.join(changing)}, which would change the waveform. mixup and spec_augment are fine."
             )
         self._memory: FeatureMemory | None = None
+        self._summarized_by: Tensor | None = None
         if FeatureMemory.serves(self.augmentation) and not self._hears_once:
             self._memory = FeatureMemory(self.model.extract_features, *self.augmentation.waveform)
+            self._summaries = FeatureMemory(self._summarize, *self.augmentation.waveform)
         if weights:
             load_weights(self.model, weights)
 
@@ -108,6 +111,8 @@ class FinetuneTask(BaseTask):
 
     def embed(self, batch: Batch) -> Tensor:
         """The student's embeddings of a batch, (B, embedding_size); in training, of hidden features too."""
+        if self._keeps_summaries and self._memory_for(batch):
+            return self.model.encode_summary(self._summary(batch))
         return self.model.encode(*self.features(batch), augment=self.augmentation.features)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
@@ -128,9 +133,28 @@ class FinetuneTask(BaseTask):
         """The front end's features and their lengths in audio frames: stored, or made now."""
         if "features" in batch:
             return self.model.normalize_clips(batch["features"], batch["feature_length"])
-        if memory := self._memory_for(batch):
+        if (memory := self._memory_for(batch)) and not self._keeps_summaries:
             return memory.features(batch, self.training)
         return self.model.extract_features(batch["waveform"], batch["waveform_length"])
+
+    @property
+    def _keeps_summaries(self) -> bool:
+        untouched = self.augmentation.mixup is None and self.augmentation.spec_augment is None
+        return self.model.encoder.summarizes and untouched
+
+    def _summary(self, batch: Batch) -> Tensor:
+        """What the encoder makes of each clip before it learns anything, (B, P), made once for each normalization."""
+        normalization = self.normalization()
+        fitted = torch.zeros(0) if normalization is None else torch.stack([normalization.mean, normalization.std])
+        if self._summarized_by is None or not torch.equal(fitted, self._summarized_by):
+            self._summaries.forget()
+            self._summarized_by = fitted
+        summary, _ = self._summaries.features(batch, self.training)
+        return summary[..., 0]
+
+    def _summarize(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        summary = self.model.summarize(*self.model.extract_features(waveform, length))
+        return summary[..., None], torch.ones_like(length)
 
     def _augment(self, batch: Batch) -> Batch:
         """Augment a batch: its clips' waveforms, or their features where those are stored or remembered.

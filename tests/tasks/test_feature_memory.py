@@ -28,7 +28,7 @@ def counted(task):
 
 
 def test_what_is_remembered_is_what_the_model_would_hear():
-    task = student().eval()
+    task = student(encoder="tdnn", encoder_kwargs={"hidden_size": 8}).eval()
     batch = batch_of([0, 1, 2])
     features, length = task.features(batch)
     expected, expected_length = task.model.extract_features(batch["waveform"], batch["waveform_length"])
@@ -38,7 +38,7 @@ def test_what_is_remembered_is_what_the_model_would_hear():
 
 
 def test_each_clip_is_heard_once_at_each_speed():
-    task = student(augmentation=SPEED)
+    task = student(augmentation=SPEED, encoder="tdnn", encoder_kwargs={"hidden_size": 8})
     heard = counted(task)
     fit(task, loader(voices([0, 1, 2, 3])), loader(voices([0, 1, 2, 3])), max_epochs=12)
     lengths = [len(item["waveform"]) for item in voices([0, 1, 2, 3])]
@@ -55,6 +55,28 @@ def test_a_step_is_the_same_whatever_was_heard_before():
         torch.manual_seed(1)
         outputs.append(task.train().features(batch_of([0, 1, 2, 3]))[0])
     assert torch.equal(*outputs)
+
+
+def test_statistics_over_time_are_remembered_in_place_of_features():
+    task = student(augmentation=SPEED)
+    heard = counted(task)
+    items = voices([0, 1, 2, 3])
+    fit(task, loader(items), loader(items), max_epochs=12)
+    assert len(heard) == 4 * 2 + 4 + 1  # two speeds; validation; the normalization hears a batch and keeps none
+    batch = batch_of([0, 1, 2, 3])
+    task.eval()
+    expected = task.model.encode(*task.model.extract_features(batch["waveform"], batch["waveform_length"]))
+    torch.testing.assert_close(task.embed(batch), expected, atol=1e-3, rtol=1e-3)
+
+
+def test_another_normalization_makes_other_statistics():
+    task = student().eval()
+    batch = batch_of([0, 1])
+    before = task.embed(batch)
+    task.model.normalization.mean += 3
+    expected = task.model.encode(*task.model.extract_features(batch["waveform"], batch["waveform_length"]))
+    assert not torch.allclose(task.embed(batch), before)
+    torch.testing.assert_close(task.embed(batch), expected, atol=1e-3, rtol=1e-3)
 
 
 def test_another_clip_of_the_same_name_is_not_mistaken_for_it():
