@@ -34,8 +34,11 @@ how to teach
   --teacher.model.weights FILE              ... or from a file; --teacher.model.pretrained false for none
   --transfer.model.front_end NAME           mfcc, lmfb, both or ssl
   --transfer.model.encoder NAME             dense, lstm, tdnn, cnn, crnn, transformer or timm:NAME
-  --transfer.model.kd_loss NAME             kd, logit_std or dist, with kd_loss_weight and temperature
-  --transfer.model.align_loss NAME          mse or cosine, with align_loss_weight
+  --transfer.model.kd_loss NAME             dist, dkd, kd or logit_std, with kd_loss_weight and temperature
+  --transfer.model.align_loss NAME          cka, cosine, fd, mmd, mse, rkd, shared_classifier or supcon, with
+                                            align_loss_weight; more_losses takes further ones, each with its weight
+  --teaching.by NAME                        face, voice (self-distillation) or both
+  --teaching.cross_fit N                    outputs from teachers that were not trained on the clip's actor
   --{teacher,transfer,finetune}.trainer.max_epochs N
 
 how to run
@@ -66,6 +69,41 @@ trained for, unless told otherwise; a model that has seen a test actor is refuse
 
 example
   crossmodal test --model runs/fit/model --data.root ravdess
+"""
+
+_PREFLIGHT_HELP = """\
+usage: crossmodal study preflight [--config FILE]... [--key value]...
+
+Say, before the expensive run, whether this teacher can help this student. Takes the same arguments as fit, runs the
+stages teacher and control of it (fit then finds them in the cache), and compares the two on training and validation
+actors: who is right where the other errs, how alike their embeddings are, and how much of what the teacher says can be
+told from sound. Prints a table and one sentence of advice, and writes runs/NAME/preflight.json and preflight.png.
+
+  --data.root DIR, --data.fold K, --transfer.model.encoder NAME, ...   as for fit: crossmodal fit --help
+
+examples
+  crossmodal study preflight
+  crossmodal study preflight --config configs/ravdess_action_units.yaml --data.root ravdess --data.face_features au.csv
+"""
+
+_STUDY_RUN_HELP = """\
+usage: crossmodal study run FILE [--out DIR] [--jobs N] [--folds LIST] [--seeds LIST] [--methods LIST] [--key value]...
+
+Run what a study's file asks for: each of its methods on each fold with each seed, every one a run of fit with a control
+of its own. A run that is finished is never repeated, one that was stopped goes on where it was, one that failed is
+listed at the end (exit status 1) and tried again by the next call. Runs share the decoded corpus, teachers and
+controls. Afterwards, crossmodal study report DIR makes the table.
+
+  FILE              such as configs/studies/teaching.yaml: configs, folds, seeds, self_distillation, methods
+  --out DIR         the study's folder; default: studies/ and the file's name
+  --jobs N          runs at a time, each in a process with one thread; default: 1
+  --folds LIST      in place of the file's, such as 0,1
+  --seeds LIST      in place of the file's, such as 0,1,2
+  --methods LIST    some of the file's, by name
+  --key value       for fit, in all runs: --data.root DIR, --transfer.trainer.max_epochs N, ...; wins over the methods
+
+example
+  crossmodal study run configs/studies/teaching.yaml --jobs 2 --data.root ravdess --data.face_features au.csv
 """
 
 
@@ -120,6 +158,11 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num_processes", type=int, help="files decoded at the same time; default: one for each core")
 
 
+def _study_report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="the study's folder, such as studies/teaching")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+
+
 COMMANDS: dict[str, Command] = {
     "fit": Command(
         "train a teacher, teach a voice, measure the gain", "crossmodal.pipeline.run:fit_command", usage=_FIT_HELP
@@ -129,6 +172,21 @@ COMMANDS: dict[str, Command] = {
     ),
     "predict": Command(
         "tell the emotion of recordings", "crossmodal.inference.predict:predict_command", _predict_arguments
+    ),
+    "study preflight": Command(
+        "say whether this teacher can help this student, before fit",
+        "crossmodal.studies.preflight:preflight_command",
+        usage=_PREFLIGHT_HELP,
+    ),
+    "study run": Command(
+        "compare ways of teaching: methods x folds x seeds",
+        "crossmodal.studies.run_grid:run_command",
+        usage=_STUDY_RUN_HELP,
+    ),
+    "study report": Command(
+        "make the table of a study from its runs",
+        "crossmodal.studies.compare_report:report_command",
+        _study_report_arguments,
     ),
     "data prepare": Command(
         "decode a corpus into the cache", "crossmodal.datasets.commands:prepare_command", _prepare_arguments
@@ -207,12 +265,13 @@ def _overview() -> str:
 
 
 def _unknown(args: list[str]) -> int:
-    if args[0] == "data" and set(args[1:]) <= {"-h", "--help"}:
+    groups = {name.split()[0] for name in COMMANDS if " " in name}
+    if args[0] in groups and set(args[1:]) <= {"-h", "--help"}:
         print(_overview())
         return 0
     import difflib
 
-    typed = " ".join(args[:2]) if args[0] == "data" else args[0]
+    typed = " ".join(args[:2]) if args[0] in groups else args[0]
     near = difflib.get_close_matches(typed, COMMANDS, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     print(f"crossmodal: there is no command {typed!r}.{hint}\n\n{_overview()}", file=sys.stderr)

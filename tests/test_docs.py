@@ -14,6 +14,8 @@ import yaml
 
 from crossmodal.main import COMMANDS
 from crossmodal.pipeline.settings import build_parser, parse_settings
+from crossmodal.studies import run_grid
+from crossmodal.studies.grid import plan, read_study
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -116,8 +118,11 @@ def test_every_example_command_line_is_accepted(page, monkeypatch):
     for words in command_lines(page):
         command = next(name for name in COMMANDS if words[: len(name.split())] == name.split())
         args = words[len(command.split()) :]
-        if command == "fit":
+        if command in ("fit", "study preflight"):
             parse_settings(args)
+        elif command == "study run":
+            options, overrides = run_grid._parse(args)
+            assert plan(run_grid._narrow(read_study(options.file), options), Path("out"), overrides)
         elif COMMANDS[command].add_arguments:
             parser = argparse.ArgumentParser(exit_on_error=False)
             COMMANDS[command].add_arguments(parser)

@@ -19,7 +19,8 @@ from crossmodal.transforms import factory as augmentation
 PACKAGE = Path(crossmodal.__file__).parent
 REPOSITORY = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml")) + sorted((PACKAGE / "pipeline").glob("*.yaml"))
+STUDIES = sorted((REPOSITORY / "configs" / "studies").glob("*.yaml"))  # parsed in tests/studies/test_grid.py
+CONFIGS = sorted({*(REPOSITORY / "configs").rglob("*.yaml"), *(PACKAGE / "pipeline").glob("*.yaml")} - {*STUDIES})
 
 GROUND = {"errors", "media", "naming", "progress", "storage"}
 TOP = {"main", "pipeline", "studies"}
@@ -147,5 +148,5 @@ def test_the_words_of_the_package_are_the_words_of_ravdess():
 
 def test_the_files_name_no_machine():
     somewhere = re.compile(r"/(home|Users|work|mnt|root)/\w")
-    text = {path: path.read_text(encoding="utf-8") for path in [*FILES, *CONFIGS]}
+    text = {path: path.read_text(encoding="utf-8") for path in [*FILES, *CONFIGS, *STUDIES]}
     assert [str(path) for path, content in text.items() if somewhere.search(content)] == []

@@ -50,7 +50,9 @@ def fails(capsys, args, status=1):
 
 
 class TestHelp:
-    @pytest.mark.parametrize("args", [[], ["--help"], ["-h"], ["help"], ["data"], ["data", "--help"]], ids=str)
+    @pytest.mark.parametrize(
+        "args", [[], ["--help"], ["-h"], ["help"], ["data"], ["data", "--help"], ["study"], ["study", "-h"]], ids=str
+    )
     def test_the_overview_names_every_command(self, args, capsys):
         assert main(args) == 0
         said = capsys.readouterr().out
@@ -124,6 +126,7 @@ class TestLinesThatMakeNoSense:
             (["fti"], "fti", "fit"),
             (["predcit", "x.wav"], "predcit", "predict"),
             (["data", "prepair", "x"], "data prepair", "data prepare"),
+            (["study", "preflihgt"], "study preflihgt", "study preflight"),
         ],
     )
     def test_a_mistyped_command_gets_the_nearest_one(self, args, typed, meant, capsys):

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from rich.console import Console
 from rich.table import Table
 
-from crossmodal.studies.plots import STYLE, STAGE_COLOURS, save_figure
+from crossmodal.studies.plots import STAGE_COLOURS, STYLE, save_figure
 from crossmodal.studies.preflight_advice import CARRIED_R2
 from crossmodal.studies.report import print_warnings
 

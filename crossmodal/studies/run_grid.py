@@ -1,0 +1,165 @@
+"""`study run`: the runs of a grid in several processes, each once, those that failed again."""
+
+import argparse
+import gc
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import closing, redirect_stderr, redirect_stdout
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from shutil import rmtree
+from typing import TypeVar
+
+import torch
+from rich.progress import Progress
+
+from crossmodal.datamodules import RAVDESSPairedDataModule
+from crossmodal.errors import ConfigError, CrossmodalError, ProtocolError
+from crossmodal.naming import look_up
+from crossmodal.pipeline import fit
+from crossmodal.pipeline.run import silence_lightning
+from crossmodal.pipeline.stage import code_version
+from crossmodal.progress import progress_bar
+from crossmodal.storage import content_key, write_json
+from crossmodal.studies.grid import CELL, Cell, Study, plan, read_study
+from crossmodal.studies.pool import Job, run_jobs
+
+LOG = "log.txt"
+_DAY = 24 * 3600.0
+Item = TypeVar("Item")
+
+
+def run_command(args: Sequence[str]) -> int:
+    """`crossmodal study run`."""
+    options, overrides = _parse(args)
+    silence_lightning()
+    study = _narrow(read_study(options.file), options)
+    out = options.out or Path("studies") / options.file.stem
+    cells = plan(study, out, overrides)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes; threads that wait for work take the cores from the others
+    failed = run_cells(cells, options.jobs)
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}\n  all it said: {out / 'runs' / name / LOG}", file=sys.stderr)
+    again = "; the same command tries the others again" if failed else ""
+    print(f"{len(cells) - len(failed)} of {len(cells)} runs are there{again}.")
+    print(f"The table: python -m crossmodal study report {out}")
+    return 1 if failed else 0
+
+
+def run_cells(cells: Sequence[Cell], jobs: int = 1) -> dict[str, str]:
+    """Run those that are not finished.
+
+    Args:
+        cells: See `crossmodal.studies.grid.plan`.
+        jobs: Processes at a time, each with one thread.
+
+    Returns:
+        What went wrong, by the name of the run.
+
+    Raises:
+        ConfigError: A fold that the corpus cannot fill.
+        DataError: The recordings are not there.
+    """
+    finished = [cell for cell in cells if cell.is_finished]
+    todo = [cell for cell in cells if not cell.is_finished]
+    prepare_corpora(todo)
+    made = {thing for cell in finished for thing in cell.makes}
+    work = [Job(cell.folder.name, cell, cell.makes) for cell in todo]
+    failed: dict[str, str] = {}
+    # A run takes minutes: what is left is told by all that was run in the last day.
+    with progress_bar(memory=_DAY) as progress, closing(run_jobs(run_cell, work, jobs, made)) as ended:
+        bar = progress.add_task("Runs", total=len(cells), completed=len(finished))
+        for job, reason in ended:
+            progress.advance(bar)
+            if reason is not None:
+                failed[job.name] = reason
+            _tell(progress, job.name, reason)
+    return failed
+
+
+def run_cell(cell: Cell) -> str | None:
+    """One run, in a process of the pool; what it says goes to its ``log.txt``.
+
+    Returns:
+        What went wrong, or None.
+    """
+    silence_lightning()
+    gc.collect()  # of the run before: a trainer and its task refer to each other, and the task remembers features
+    torch.set_num_threads(1)  # also where OMP_NUM_THREADS came too late
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    (cell.folder / CELL).unlink(missing_ok=True)  # of other settings
+    with (cell.folder / LOG).open("w", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+        try:
+            fit(cell.args)
+        except (Exception, SystemExit) as error:
+            traceback.print_exc()
+            return str(error) if isinstance(error, CrossmodalError) else f"{type(error).__name__}: {error}"
+    for folder in list(cell.folder.rglob("checkpoints")):  # to go on from; the weights are in model.safetensors
+        rmtree(folder)
+    write_json(cell.folder / CELL, cell.about | {"code": code_version()})
+    return None
+
+
+def prepare_corpora(cells: Sequence[Cell]) -> None:
+    """Decode what the runs will read, once and before them, and see that every fold can be filled.
+
+    Raises:
+        ConfigError: A fold that there is not, or that the corpus cannot fill.
+        DataError: The recordings are not there.
+    """
+    for data in _distinct([cell.settings["data"] for cell in cells], lambda data: content_key(**data)):
+        corpus = RAVDESSPairedDataModule(**data)
+        corpus.prepare_data()
+        try:
+            corpus.setup()
+        except ProtocolError as error:
+            raise ConfigError(f"Fold {data['fold']} of the study: {error} In a study: --folds.") from error
+
+
+def _tell(progress: Progress, name: str, reason: str | None) -> None:
+    """Say how far it is: in a file or a pipe there is no bar."""
+    if progress.console.is_terminal:
+        return
+    task = progress.tasks[0]
+    left = "" if task.time_remaining is None else f", {timedelta(seconds=task.time_remaining)} left"
+    how = "done" if reason is None else f"failed: {reason}"
+    print(f"[{task.completed:.0f}/{task.total:.0f}{left}] {name}: {how}", file=sys.stderr, flush=True)
+
+
+def _distinct(items: Sequence[Item], key: Callable[[Item], str]) -> list[Item]:
+    return list({key(item): item for item in items}.values())
+
+
+def _narrow(study: Study, options: argparse.Namespace) -> Study:
+    """Only what the command line asks for."""
+    methods = {name: look_up(f"method of {study.file}", study.methods, name) for name in options.methods or ()}
+    return replace(
+        study,
+        methods=methods or study.methods,
+        folds=options.folds or study.folds,
+        seeds=options.seeds or study.seeds,
+    )
+
+
+def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """What is the study's, and what is for `fit`."""
+    parser = argparse.ArgumentParser("crossmodal study run", allow_abbrev=False, add_help=False)
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--out", type=Path, metavar="DIR")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N")
+    parser.add_argument("--folds", type=_numbers, metavar="LIST")
+    parser.add_argument("--seeds", type=_numbers, metavar="LIST")
+    parser.add_argument("--methods", type=lambda text: text.split(","), metavar="LIST")
+    if args and args[0].startswith("-"):  # the value of a key that is not ours would be taken for the file
+        parser.error("FILE comes first")
+    return parser.parse_known_args(list(args))
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"numbers by comma, such as 0,1,2, not {text!r}") from None

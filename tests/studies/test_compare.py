@@ -1,0 +1,258 @@
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+from crossmodal.errors import ConfigError
+from crossmodal.main import main
+from crossmodal.storage import write_json
+from crossmodal.studies.compare import compare
+from crossmodal.studies.finished import load_runs
+from tests.studies.finished_runs import EPOCHS, write_run
+from tests.studies.test_plots import read
+
+FOLDS = {0: (["01", "02"], ["03", "04"]), 1: (["03", "04"], ["01", "02"])}  # who tests, who validates
+# Of ten clips of each of four labels: one more is 10 points of UAR for an actor.
+CONTROL, TEACHER = 5, 8
+TEST_GAINS = {"good": {"01": 1, "02": 0, "03": 2, "04": 1}, "bad": {"01": -1, "02": -1, "03": -1, "04": -1}}
+SELF_GAINS = {"01": 0, "02": 0, "03": 1, "04": 1}
+VAL_GAINS = {"good": 1, "bad": 2}
+
+
+def hits(method_gains, val_gain, fold, seed):
+    """What each stage gets right; the seeds differ by one clip, and in the mean by nothing."""
+    test, val = FOLDS[fold]
+    shift = 2 * seed - 1
+
+    def right(number, gains, spread=0):
+        return {actor: [number + gains.get(actor, 0) + spread] * 4 for actor in (*test, *val)}
+
+    def split(rows, val_rows):
+        return {"val": {actor: val_rows[actor] for actor in val}, "test": {actor: rows[actor] for actor in test}}
+
+    control, teacher = right(CONTROL, {}), right(TEACHER, {})
+    student = right(CONTROL, method_gains, shift)
+    val_student = right(CONTROL + val_gain, {})
+    return {
+        "control": split(control, control),
+        "teacher": split(teacher, teacher),
+        "finetune": split(student, val_student),
+    }
+
+
+def write_study(folder, methods=("good", "bad"), self_taught=("good",), seeds=(0, 1), **options):
+    for fold in FOLDS:
+        for seed in seeds:
+            for method in methods:
+                said = hits(TEST_GAINS[method], VAL_GAINS[method], fold, seed)
+                write_run(folder, method, fold, seed, said, **options)
+            for method in self_taught:
+                said = hits(SELF_GAINS, VAL_GAINS[method], fold, seed)
+                write_run(folder, method, fold, seed, said, self_taught=True, **options)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return write_study(tmp_path_factory.mktemp("studies") / "known")
+
+
+@pytest.fixture(scope="module")
+def numbers(study):
+    return compare(load_runs(study))
+
+
+def by_name(rows):
+    return {row["name"]: row for row in rows}
+
+
+class TestTheNumbers:
+    def test_methods_are_sorted_by_their_gain_on_validation(self, numbers):
+        assert [(row["name"], row["val_gain_pp"]) for row in numbers["methods"]] == [
+            ("bad", pytest.approx(20)),
+            ("good", pytest.approx(10)),
+        ]
+
+    def test_the_best_is_the_best_on_validation_whatever_the_test_says(self, numbers):
+        rows = by_name(numbers["methods"])
+        assert numbers["best"] == "bad"
+        assert rows["good"]["over_control"]["gain_pp"] > rows["bad"]["over_control"]["gain_pp"]
+
+    def test_gains_on_test_are_those_calculated_by_hand(self, numbers):
+        good = by_name(numbers["methods"])["good"]
+        assert good["runs"] == 4
+        assert good["control_uar"] == pytest.approx(0.5)
+        assert good["test_uar"] == pytest.approx(0.6)
+        assert good["over_control"]["gain_pp"] == pytest.approx((10 + 0 + 20 + 10) / 4)
+        assert good["fold_gains_pp"] == {"0": pytest.approx(5), "1": pytest.approx(15)}
+        assert good["over_self"]["gain_pp"] == pytest.approx((10 + 0 + 10 + 0) / 4)
+        assert good["seconds"] == 1.5 * (EPOCHS["transfer"] + EPOCHS["finetune"])
+
+    def test_the_interval_is_a_bootstrap_over_actors(self, numbers):
+        rng = np.random.default_rng(3)
+        drawn = rng.choice([10, 0, 20, 10], size=(20_000, 4)).mean(axis=1)
+        interval = by_name(numbers["methods"])["good"]["over_control"]["ci95_pp"]
+        assert interval == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=0.5)
+        assert by_name(numbers["methods"])["bad"]["over_control"]["ci95_pp"] == pytest.approx((-10, -10))
+
+    def test_p_is_that_of_all_signs_and_holm_corrects_it(self, numbers):
+        """Four actors, one without a gain: 1 of 8 signs are as extreme; without such a one 1 of 16; on both sides."""
+        good, bad = (by_name(numbers["methods"])[name] for name in ("good", "bad"))
+        assert good["over_control"]["p"] == pytest.approx(2 / 8)
+        assert bad["over_control"]["p"] == pytest.approx(2 / 16)
+        assert bad["over_control"]["p_holm"] == pytest.approx(2 * 2 / 16)
+        assert good["over_control"]["p_holm"] == pytest.approx(2 / 8)
+        assert good["over_self"]["p_holm"] == good["over_self"]["p"]  # the only one that is asked
+
+    def test_rows_for_reference_are_control_teacher_and_their_late_fusion(self, numbers):
+        control, teacher, fusion = numbers["references"]
+        assert control["test_uar"] == pytest.approx(0.5)
+        assert control["over_control"] is None
+        assert teacher["test_uar"] == pytest.approx(0.8)
+        assert teacher["over_control"]["gain_pp"] == pytest.approx(30)
+        assert fusion["test_uar"] == pytest.approx(0.8)  # the teacher is so sure that it decides
+        assert {row["runs"] for row in numbers["references"]} == {4}  # one a fold and seed, not one a method
+
+    def test_it_says_what_it_is_of(self, numbers):
+        assert numbers["study"] == "known"
+        assert numbers["test_actors"] == ["01", "02", "03", "04"]
+        assert (numbers["folds"], numbers["seeds"], numbers["protocol"]) == ([0, 1], [0, 1], "seq6")
+
+    def test_fewer_than_three_seeds_are_noted(self, numbers):
+        assert numbers["notes"] == ["Only 2 of at least 3 seeds: one seed finds winners that are not there."]
+
+    def test_three_are_not(self, tmp_path):
+        write_study(tmp_path, methods=["good"], self_taught=[], seeds=(0, 1, 2))
+        numbers = compare(load_runs(tmp_path))
+        assert numbers["notes"] == []
+        assert numbers["methods"][0]["over_self"] is None
+
+
+class TestWhatIsNotThere:
+    def test_a_method_with_fewer_runs_is_not_chosen(self, tmp_path):
+        write_study(tmp_path, self_taught=[])
+        (tmp_path / "runs" / "bad_fold1_seed1" / "cell.json").unlink()
+        numbers = compare(load_runs(tmp_path))
+        assert numbers["best"] == "good"
+        assert by_name(numbers["methods"])["bad"]["runs"] == 3
+        assert "Not finished, and not among what is chosen from: bad (3 of 4 runs)." in numbers["notes"]
+
+    def test_self_distillation_is_compared_on_the_runs_that_both_have(self, tmp_path):
+        write_study(tmp_path)
+        for seed in (0, 1):
+            (tmp_path / "runs" / f"good_self_fold0_seed{seed}" / "cell.json").unlink()
+        good = by_name(compare(load_runs(tmp_path))["methods"])["good"]
+        assert good["over_self"]["gain_pp"] == pytest.approx((10 + 0) / 2)
+        assert good["over_control"]["gain_pp"] == pytest.approx(10)
+
+    def test_no_run_at_all(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"no finished run in .*: crossmodal study run FILE --out"):
+            load_runs(tmp_path)
+
+
+class TestWhatIsRefused:
+    @pytest.mark.parametrize("epochs", [{"control": 40}, {"control": 60}, {"transfer": 39}, {"finetune": 0}])
+    def test_a_gain_over_a_control_with_another_budget(self, tmp_path, epochs):
+        write_study(tmp_path, epochs=EPOCHS | epochs)
+        with pytest.raises(ConfigError, match=r"(?s)the control was trained for .* no gain"):
+            load_runs(tmp_path)
+
+    def test_only_one_such_run(self, tmp_path):
+        write_study(tmp_path)
+        write_run(tmp_path, "cheap", 0, 0, hits({}, 0, 0, 0), epochs=EPOCHS | {"control": 49})
+        with pytest.raises(ConfigError, match="cheap_fold0_seed0: the control was trained for 49 epochs, the student"):
+            load_runs(tmp_path)
+
+    def test_a_run_without_a_control(self, tmp_path):
+        stages = {stage: number for stage, number in EPOCHS.items() if stage != "control"}
+        write_run(tmp_path, "alone", 0, 0, hits({}, 0, 0, 0), epochs=stages)
+        with pytest.raises(ConfigError, match="the control was trained for 0 epochs"):
+            load_runs(tmp_path)
+
+    @pytest.mark.parametrize(
+        "other", [{"protocol": "luna5"}, {"label_set": "speech6"}, {"channel": "song"}, {"speaker_dependent": True}]
+    )
+    def test_runs_of_another_study(self, tmp_path, other):
+        write_study(tmp_path)
+        write_run(tmp_path, "other", 0, 0, hits({}, 0, 0, 0), **other)
+        with pytest.raises(ConfigError, match=f"not of one study: {next(iter(other))} is "):
+            load_runs(tmp_path)
+
+
+def test_several_controls_are_noted(tmp_path):
+    write_study(tmp_path, methods=["good"], self_taught=[])
+    write_study(tmp_path, methods=["bad"], self_taught=[], key="another student")
+    numbers = compare(load_runs(tmp_path))
+    assert {row["runs"] for row in numbers["references"]} == {8}
+    assert any("different teachers or controls" in note for note in numbers["notes"])
+
+
+def test_versions_of_the_package_are_not_mixed_in_silence(tmp_path):
+    write_study(tmp_path, methods=["good"], self_taught=[])
+    write_study(tmp_path, methods=["bad"], self_taught=[], code="second")
+    assert any("Made by 2 versions of the package" in note for note in compare(load_runs(tmp_path))["notes"])
+
+
+class TestTheReport:
+    def report(self, folder, capsys, *args):
+        assert main(["study", "report", str(folder), *args]) == 0
+        return capsys.readouterr().out
+
+    def test_the_screen_has_the_table_the_choice_and_the_files(self, study, capsys):
+        said = self.report(study, capsys)
+        rows = {line.split()[0]: line for line in said.splitlines() if line.strip()}
+        assert re.search(r"good +4 +\+10\.0 +0\.600 +\+10\.0 \(.*\) +0\.250 +\+5\.0 \(.*\) +0\.500 +75", rows["good"])
+        assert said.index(" bad ") < said.index(" good ") < said.index("voice alone") < said.index("late fusion")
+        assert "Best on validation: bad, +20.0 points. On test: -10.0 (-10.0 to -10.0) points of UAR" in said
+        assert "protocol seq6, folds 0, 1, seeds 0, 1; 4 test actors (01 to 04)" in said
+        assert "table.md, table.csv, table.tex, gains.png" in said
+
+    def test_json_is_the_numbers(self, study, numbers, capsys):
+        assert json.loads(self.report(study, capsys, "--format", "json")) == json.loads(json.dumps(numbers))
+
+    def test_the_files_hold_the_same_numbers(self, study, capsys):
+        self.report(study, capsys)
+        text = (study / "table.md").read_text()
+        (line,) = (line for line in text.splitlines() if line.startswith("| good |"))
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert cells[:5] == ["good", "4", "+10.0", "0.600", "0.500"]
+        assert cells[6:9] == ["+5.0 to +15.0", "0.250", "0.250"]
+        with (study / "table.csv").open(newline="") as file:
+            rows = {row["name"]: row for row in csv.DictReader(file)}
+        assert float(rows["good"]["gain_pp"]) == pytest.approx(10)
+        assert float(rows["good"]["over_self_gain_pp"]) == pytest.approx(5)
+        assert rows["bad"]["over_self_gain_pp"] == ""
+        for row in rows.values():
+            assert (row["protocol"], row["test_actors"], row["folds"], row["seeds"]) == (
+                "seq6",
+                "01 02 03 04",
+                "0 1",
+                "0 1",
+            )
+        tex = (study / "table.tex").read_text()
+        assert r"good & 4 & $+$10.0 & 0.600 & $+$10.0 (" in tex
+        assert r"95 \%" in tex
+        assert "protocol seq6" in tex
+        read(study / "gains.png")
+
+    @pytest.mark.parametrize(
+        ("change", "warning"),
+        [({"kind": "synthetic"}, "Synthetic corpus: "), ({"speaker_dependent": True}, "Speaker-dependent: ")],
+    )
+    def test_every_table_warns_of_synthetic_and_speaker_dependent_numbers(self, tmp_path, capsys, change, warning):
+        study = write_study(tmp_path / "known", methods=["good"], self_taught=[])
+        for path in study.glob("runs/*/summary.json"):
+            summary = json.loads(path.read_text())
+            kind = change.get("kind", "ravdess")
+            summary = summary | {"corpus": summary["corpus"] | {"kind": kind}}
+            write_json(path, summary | {key: value for key, value in change.items() if key != "kind"})
+        assert warning in self.report(study, capsys)
+        for name in ("table.md", "table.csv", "table.tex"):
+            assert warning in (study / name).read_text()
+        assert "over self" not in (study / "table.md").read_text()
+
+    def test_a_folder_that_is_no_study(self, tmp_path, capsys):
+        assert main(["study", "report", str(tmp_path)]) == 1
+        assert "crossmodal study report: There is no finished run" in capsys.readouterr().err

@@ -1,0 +1,208 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from crossmodal.main import main
+from crossmodal.pipeline.stage import code_version
+from crossmodal.storage import read_json
+from crossmodal.studies import run_grid
+from crossmodal.studies.pool import startable
+
+METHODS = {
+    "mse": {"transfer": {"model": {"kd_loss": None}}},
+    "kd": {"transfer": {"model": {"kd_loss": "kd", "align_loss": None}}},
+    "broken": {"transfer": {"trainer": {"max_epochs": 0}}},
+}
+
+
+@pytest.fixture(scope="module")
+def words(tiny_ravdess, tiny_face_features, tmp_path_factory):
+    """What every run of these tests is told."""
+    return [
+        f"--data.root={tiny_ravdess}",
+        f"--data.face_features={tiny_face_features}",
+        f"--data.cache={tmp_path_factory.mktemp('cache')}",
+        "--data.protocol=loso24",
+        "--transfer.model.encoder=dense",
+        "--transfer.model.encoder_kwargs.hidden_size=16",
+        "--teacher.trainer.max_epochs=2",
+        "--finetune.trainer.max_epochs=1",
+    ]
+
+
+def write_study(folder: Path, **content) -> str:
+    path = folder / "tiny.yaml"
+    trained = {"transfer": {"trainer": {"max_epochs": 1}}}
+    (folder / "short.yaml").write_text(yaml.safe_dump(trained))
+    content = {"configs": ["short.yaml"], "folds": [0], "seeds": [0], "methods": METHODS} | content
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return str(path)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Run jobs in this process, one after the other; holds the names of those that were run."""
+    ran = []
+
+    def run_jobs(function, jobs, processes, made):
+        waiting, made = list(jobs), set(made)
+        while waiting:
+            job = startable(waiting, [], made, 1)[0]
+            waiting.remove(job)
+            ran.append(job.name)
+            yield job, function(job.argument)
+
+    monkeypatch.setattr(run_grid, "run_jobs", run_jobs)
+    return ran
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    return write_study(folder), folder / "out"
+
+
+class TestAStudyOfThreeMethods:
+    """The tests of this class go on where the one before stopped."""
+
+    def test_runs_that_fail_are_listed_and_the_others_are_there(self, study, words, here, capsys):
+        file, out = study
+        assert main(["study", "run", file, "--out", str(out), *words]) == 1
+        said = capsys.readouterr()
+        assert here == ["mse_fold0_seed0", "kd_fold0_seed0", "broken_fold0_seed0"]
+        assert "failed: broken_fold0_seed0: transfer ended before its first epoch did" in said.err
+        assert str(out / "runs" / "broken_fold0_seed0" / "log.txt") in said.err
+        assert "2 of 3 runs are there; the same command tries the others again." in said.out
+        assert f"study report {out}" in said.out
+        assert "[3/3" in said.err  # no bar where there is no terminal
+
+    def test_a_run_leaves_what_fit_leaves_but_checkpoints(self, study):
+        folder = study[1] / "runs" / "mse_fold0_seed0"
+        summary = read_json(folder / "summary.json")
+        assert summary["name"] == "mse_fold0_seed0"
+        assert {stage: numbers["epochs"] for stage, numbers in summary["stages"].items()} == {
+            "teacher": 2,
+            "control": 2,
+            "transfer": 1,
+            "finetune": 1,
+        }
+        assert (folder / "finetune" / "model.safetensors").exists()
+        assert not list(folder.rglob("checkpoints"))
+        assert "control: 2 epochs" in (folder / "log.txt").read_text()
+        about = read_json(folder / "cell.json")
+        assert about == {
+            "study": "out",
+            "method": "mse",
+            "self_taught": False,
+            "fold": 0,
+            "seed": 0,
+            "key": about["key"],
+            "code": code_version(),
+        }
+
+    def test_teacher_and_control_are_trained_once(self, study):
+        summary = read_json(study[1] / "runs" / "kd_fold0_seed0" / "summary.json")
+        reused = {stage for stage, numbers in summary["stages"].items() if numbers["reused"]}
+        assert reused == {"teacher", "control"}
+
+    def test_the_next_call_tries_only_what_failed(self, study, words, here, capsys):
+        file, out = study
+        assert main(["study", "run", file, "--out", str(out), *words]) == 1
+        assert here == ["broken_fold0_seed0"]
+        assert "2 of 3 runs" in capsys.readouterr().out
+
+    def test_where_all_are_there_nothing_is_run(self, study, words, here, capsys, monkeypatch):
+        monkeypatch.setattr(run_grid, "RAVDESSPairedDataModule", None)  # nor are recordings asked for
+        file, out = study
+        assert main(["study", "run", file, "--out", str(out), "--methods", "kd,mse", *words]) == 0
+        assert here == []
+        assert "2 of 2 runs are there.\n" in capsys.readouterr().out
+
+    def test_a_run_with_other_settings_is_repeated_and_does_not_count_until_it_ends(self, study, words, here, capsys):
+        file, out = study
+        args = ["study", "run", file, "--out", str(out), "--methods=kd", *words]
+        assert main([*args, "--transfer.trainer.max_epochs=0"]) == 1
+        assert here == ["kd_fold0_seed0"]
+        assert not (out / "runs" / "kd_fold0_seed0" / "cell.json").exists()
+        assert main(args) == 0
+        assert here == ["kd_fold0_seed0"] * 2
+        assert read_json(out / "runs" / "kd_fold0_seed0" / "summary.json")["stages"]["finetune"]["reused"]
+
+    def test_the_report_is_made_of_those_that_are_there(self, study, capsys):
+        out = study[1]
+        assert main(["study", "report", str(out), "--format", "json"]) == 0
+        numbers = json.loads(capsys.readouterr().out)
+        assert sorted(row["name"] for row in numbers["methods"]) == ["kd", "mse"]
+        for row in numbers["methods"]:
+            summary = read_json(out / "runs" / f"{row['name']}_fold0_seed0" / "summary.json")
+            assert row["over_control"]["gain_pp"] == pytest.approx(summary["gain"]["uar_pp"], abs=0.005)
+            assert row["test_uar"] == pytest.approx(summary["stages"]["finetune"]["test_uar"])
+        assert numbers["test_actors"] == ["01"]
+
+
+class TestBeforeAnythingRuns:
+    @pytest.fixture
+    def refused(self, tmp_path, words, here, capsys):
+        """Run a study that cannot be, and return what it says."""
+
+        def run(*args: str, **content) -> str:
+            assert main(["study", "run", write_study(tmp_path, **content), *words, *args]) == 1
+            assert here == []
+            return capsys.readouterr().err
+
+        return run
+
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            (["--folds=0,9"], "Fold 9 of the study: This corpus cannot fill loso24 fold 9"),
+            (["--folds=99"], "loso24 has no fold 99: its folds are 0 to 23."),
+            (["--methods=mse,brokn"], "'brokn'. Known: mse, kd, broken. Did you mean 'broken'?"),
+            (["--data.root=gone"], "gone"),
+            (["--transfer.model.kd_loss_wieght=1"], "Did you mean transfer.model.kd_loss_weight"),
+            (["--data.fold=1"], "sets data.fold, which a study sets by itself: folds are in the file, or --folds"),
+        ],
+    )
+    def test_what_cannot_be_is_told(self, refused, args, message):
+        assert message in refused(*args)
+
+    def test_a_mistyped_method_at_the_end_of_the_file(self, refused):
+        methods = {**METHODS, "last": {"transfer": {"model": {"align_loss": "msee"}}}}
+        assert "method 'last': " in refused(methods=methods)
+
+    @pytest.mark.parametrize("args", [["--folds", "a"], ["--jobs", "many"]])
+    def test_a_line_that_makes_no_sense(self, tmp_path, args, capsys):
+        with pytest.raises(SystemExit) as raised:
+            main(["study", "run", write_study(tmp_path), *args])
+        assert raised.value.code == 2
+        assert args[0] in capsys.readouterr().err
+
+    def test_the_file_comes_first(self, capsys):
+        with pytest.raises(SystemExit) as raised:
+            main(["study", "run", "--data.root", "ravdess", "study.yaml"])
+        assert raised.value.code == 2
+        assert "FILE comes first" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_and_a_second_control(tmp_path, words):
+    file = write_study(tmp_path, methods={"mse": METHODS["mse"]}, folds=[0, 1], self_distillation=True)
+    args = [sys.executable, "-m", "crossmodal", "study", "run", file, "--jobs", "2", *words]
+    done = subprocess.run(args, capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 runs are there." in done.stdout
+    numbers = subprocess.run(
+        [*args[:4], "report", "studies/tiny", "--format=json"], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    (row,) = json.loads(numbers.stdout)["methods"]
+    assert row["runs"] == 2
+    assert row["over_self"] is not None
+    trained = [
+        read_json(path)["stages"]["control"]["reused"] for path in tmp_path.glob("studies/tiny/runs/*/summary.json")
+    ]
+    assert sorted(trained) == [False, False, True, True]
