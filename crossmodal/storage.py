@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,3 +108,15 @@ def _read_umask() -> int:
 
 
 _UMASK = _read_umask()  # once, at import: os.umask can only be read by setting it, which no thread may do later
+
+
+def replace_folder(source: Path, target: Path, **copy: Any) -> None:
+    """Copy a folder so that the target is whole or not there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        shutil.copytree(source, temporary / "new", **copy)
+        shutil.rmtree(target, ignore_errors=True)
+        (temporary / "new").replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,10 +1,13 @@
 """Clips as tensors: what a training loop reads, one memory map at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -18,7 +21,7 @@ UNLABELLED = -1
 
 
 class ClipDataset(Dataset[dict[str, Any]]):
-    """Clips with what of them is asked for; nothing is held in memory between two reads.
+    """Clips with what of them is asked for; nothing but memory maps is held between two reads.
 
     Args:
         clips: In the order of the indices.
@@ -110,8 +113,17 @@ class EpochShuffle(Sampler[int]):
 
 
 def _read(path: Path) -> Tensor:
+    # A copy: the memory map is read-only, and a tensor must not outlive it.
+    return torch.from_numpy(_open(path).copy())
+
+
+@lru_cache(maxsize=8192)
+def _open(path: Path) -> NDArray[np.generic]:
+    """An array's memory map, which holds no data: to open it costs more than to read a clip.
+
+    A process may have 65,530 of them, so the latest are kept.
+    """
     array = read_array(path)
     if array is None:
         raise DataError(f"{path} is gone from the cache or damaged: run the command again and it is made anew.")
-    # A copy: the memory map is read-only, and a tensor must not outlive it.
-    return torch.from_numpy(array.copy())
+    return array

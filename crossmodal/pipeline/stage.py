@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import signal
-import tempfile
+from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -24,12 +24,15 @@ from crossmodal.errors import ConfigError
 from crossmodal.models.handover import save_model
 from crossmodal.pipeline.callbacks import History, SeedEachEpoch
 from crossmodal.pipeline.settings import STAGES, Config
-from crossmodal.storage import content_key, hash_file, read_json, write_json
+from crossmodal.storage import content_key, hash_file, read_json, replace_folder, write_json
 from crossmodal.studies.predictions import Predictions
 from crossmodal.studies.statistics import Metrics, describe
-from crossmodal.tasks import BaseTask
+from crossmodal.tasks import BaseTask, FinetuneTask
+from crossmodal.tasks.feature_memory import FeatureMemory
 
 MODEL, PREDICTIONS, RESULT, HISTORY = "model.safetensors", "predictions.csv", "result.json", "metrics.csv"
+# What the last stages heard: the next ones, and the next run in this process, need not hear it again.
+_HEARD: deque[FeatureMemory | None] = deque(maxlen=2)
 # Where and how a stage is run and shown, but not what comes out of it.
 _NOT_IN_KEY = {
     "logger",
@@ -133,11 +136,13 @@ class StageRun:
         stored = store / self.key
         if self.is_stored(store):
             if (read_json(self.folder / RESULT) or {}).get("key") != self.key:
-                _replace_folder(stored, self.folder)
+                replace_folder(stored, self.folder)
             return load_result(self.stage, self.folder, reused=True)
         self._train(loggers)
         self._evaluate()
-        _replace_folder(self.folder, stored, ignore=shutil.ignore_patterns("checkpoints"))
+        if isinstance(self.task, FinetuneTask):
+            _HEARD.append(self.task.memory)
+        replace_folder(self.folder, stored, ignore=shutil.ignore_patterns("checkpoints"))
         return load_result(self.stage, self.folder, reused=False)
 
     def _build(self, stage: str, config: Config) -> LightningCLI:
@@ -283,15 +288,3 @@ def code_version() -> str:
         for source in sorted((package / room).glob("*.py")):
             digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _replace_folder(source: Path, target: Path, **copy: Any) -> None:
-    """Copy a folder so that the target is whole or not there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        shutil.copytree(source, temporary / "new", **copy)
-        shutil.rmtree(target, ignore_errors=True)
-        (temporary / "new").replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -30,13 +31,23 @@ class FeatureMemory:
 
     def __init__(self, hear: Hear, speed: SpeedPerturbation | None = None, max_bytes: int = MAX_BYTES) -> None:
         self._hear, self._speed = hear, speed
-        self._max_bytes = max_bytes
-        self.forget()
-
-    def forget(self) -> None:
-        """Remember nothing; for when what was remembered would be made otherwise now."""
-        self._left = self._max_bytes
+        self._left = max_bytes
         self._heard: dict[_Key, Tensor] = {}
+
+    @classmethod
+    def shared(cls, key: str, hear: Hear, speed: SpeedPerturbation | None = None) -> "FeatureMemory":
+        """The one memory of all tasks that hear the same of a clip, as long as somebody keeps it.
+
+        So the stages of a run, and runs that follow each other in a process, hear a clip once.
+
+        Args:
+            key: Of all that decides what `hear` makes of a waveform.
+            hear: See the class.
+            speed: See the class.
+        """
+        memory = _MEMORIES.setdefault(key, cls(hear, speed))
+        memory._hear, memory._speed = hear, speed
+        return memory
 
     @staticmethod
     def serves(augmentation: Augmentation) -> bool:
@@ -69,3 +80,6 @@ class FeatureMemory:
             self._left -= features.nbytes
             self._heard[key] = features
         return features
+
+
+_MEMORIES: WeakValueDictionary[str, FeatureMemory] = WeakValueDictionary()

@@ -14,6 +14,7 @@ from crossmodal.models import (
     SelfSupervisedFrontEnd,
 )
 from crossmodal.models.handover import load_weights
+from crossmodal.storage import content_key
 from crossmodal.tasks.base import BaseTask, Batch, Losses
 from crossmodal.tasks.encoder_name import TimmName
 from crossmodal.tasks.feature_memory import FeatureMemory
@@ -88,10 +89,12 @@ class FinetuneTask(BaseTask):
                 f"{', '.join(changing)}, which would change the waveform. mixup and spec_augment are fine."
             )
         self._memory: FeatureMemory | None = None
+        self._summaries: FeatureMemory | None = None
         self._summarized_by: Tensor | None = None
         if FeatureMemory.serves(self.augmentation) and not self._hears_once:
-            self._memory = FeatureMemory(self.model.extract_features, *self.augmentation.waveform)
-            self._summaries = FeatureMemory(self._summarize, *self.augmentation.waveform)
+            self._memory = FeatureMemory.shared(
+                self._memory_key(), self.model.extract_features, *self.augmentation.waveform
+            )
         if weights:
             load_weights(self.model, weights)
 
@@ -138,6 +141,11 @@ class FinetuneTask(BaseTask):
         return self.model.extract_features(batch["waveform"], batch["waveform_length"])
 
     @property
+    def memory(self) -> FeatureMemory | None:
+        """What was heard so far; who keeps it spares the next task of the same front end to hear it again."""
+        return self._summaries or self._memory
+
+    @property
     def _keeps_summaries(self) -> bool:
         untouched = self.augmentation.mixup is None and self.augmentation.spec_augment is None
         return self.model.encoder.summarizes and untouched
@@ -146,11 +154,18 @@ class FinetuneTask(BaseTask):
         """What the encoder makes of each clip before it learns anything, (B, P), made once for each normalization."""
         normalization = self.normalization()
         fitted = torch.zeros(0) if normalization is None else torch.stack([normalization.mean, normalization.std])
-        if self._summarized_by is None or not torch.equal(fitted, self._summarized_by):
-            self._summaries.forget()
+        if self._summaries is None or self._summarized_by is None or not torch.equal(fitted, self._summarized_by):
+            key = self._memory_key(fitted.tolist(), self.model.config["encoder"], self.model.config["encoder_kwargs"])
+            self._summaries = FeatureMemory.shared(key, self._summarize, *self.augmentation.waveform)
             self._summarized_by = fitted
         summary, _ = self._summaries.features(batch, self.training)
         return summary[..., 0]
+
+    def _memory_key(self, *more: Any) -> str:
+        """All that decides what the front end makes of a waveform, and what else is asked for."""
+        config = self.model.config
+        heard = ("front_end", "front_end_kwargs", "sample_rate", "clip_normalization")
+        return content_key(heard=[config[name] for name in heard], more=more)
 
     def _summarize(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         summary = self.model.summarize(*self.model.extract_features(waveform, length))

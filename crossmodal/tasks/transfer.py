@@ -65,6 +65,7 @@ class TransferTask(FinetuneTask):
     ) -> None:
         super().__init__(**student)
         self.task_loss_weight = task_loss_weight
+        self._total_steps = 1.0
         terms = {str(name): TermSettings.parse(name, given) for name, given in (more_losses or {}).items()}
         if twice := terms.keys() & {kd_loss, align_loss}:
             raise ConfigError(f"The loss {twice.pop()} is named twice, in more_losses and beside it: leave out one.")
@@ -109,6 +110,11 @@ class TransferTask(FinetuneTask):
             )
         self._teacher = tuple(teacher.to(self.device) for teacher in self._teacher)
 
+    def on_train_start(self) -> None:
+        """Count the steps once, which Lightning does anew whenever it is asked."""
+        super().on_train_start()
+        self._total_steps = float(self.trainer.estimated_stepping_batches)
+
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
         """The task loss; in training also what the teacher adds, each loss with its weight, each logged."""
         embedding = self.embed(batch)
@@ -123,8 +129,7 @@ class TransferTask(FinetuneTask):
 
     def _progress(self) -> float:
         """How much of training is done, from 0 to 1."""
-        trainer = self._trainer
-        return trainer.global_step / trainer.estimated_stepping_batches if trainer else 1.0
+        return self.trainer.global_step / self._total_steps if self._trainer else 1.0
 
     @torch.no_grad()
     def _teacher_outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-BENCHMARKS = ("start_up", "front_end", "training_epoch", "cached_epoch", "stored_teacher", "memory")
+BENCHMARKS = ("start_up", "front_end", "training_epoch", "cached_epoch", "stored_teacher", "teaching_cost", "memory")
 
 
 def main(names: list[str]) -> int:

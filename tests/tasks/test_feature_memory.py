@@ -69,6 +69,19 @@ def test_statistics_over_time_are_remembered_in_place_of_features():
     torch.testing.assert_close(task.embed(batch), expected, atol=1e-3, rtol=1e-3)
 
 
+def test_the_next_task_need_not_hear_again_what_somebody_keeps():
+    first, items = student(augmentation=SPEED), voices([0, 1, 2, 3])
+    fit(first, loader(items), max_epochs=12)
+    second, other = student(augmentation=SPEED), student(augmentation=SPEED, front_end_kwargs={"n_mfcc": 12})
+    heard, heard_otherwise = counted(second), counted(other)
+    for task in (second, other):
+        fit(task, loader(items), max_epochs=12)
+    assert len(heard) == 1  # the normalization's pass
+    assert len(heard_otherwise) == 4 * 2 + 1
+    kept = first.memory
+    assert second.memory is kept and other.memory is not kept
+
+
 def test_another_normalization_makes_other_statistics():
     task = student().eval()
     batch = batch_of([0, 1])
