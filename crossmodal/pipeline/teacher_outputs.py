@@ -110,6 +110,9 @@ def store_teacher_outputs(
             "teacher_embedding": np.concatenate([one.embedding for one in answers], axis=1),
             "teacher_logits": np.asarray(logits, np.float32),
         }
+        if settings.shuffle:
+            order = shuffled_order([(clip.actor, clip.label) for clip, _ in clips])
+            tensors = {name: tensor[order] for name, tensor in tensors.items()}
         actors = sorted(set[str]().union(*(one.train_actors for one in answers)))
         names = [clip.clip for clip, _ in clips]
         ClipTensors.save(path, names, tensors, source="the teacher", train_actors=actors)
@@ -232,6 +235,22 @@ def fit_temperature(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
 def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     powers = np.exp(np.asarray(logits, np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def shuffled_order(groups: Sequence[object], seed: int = 0) -> NDArray[np.int64]:
+    """The numbers of the clips, shuffled within each group; the order of a corpus is always the same.
+
+    Example:
+        >>> order = shuffled_order(["a", "b", "a", "b", "b"])
+        >>> sorted(order[[0, 2]].tolist()), sorted(order[[1, 3, 4]].tolist())
+        ([0, 2], [1, 3, 4])
+    """
+    generator = np.random.default_rng(seed)
+    order = np.arange(len(groups))
+    for group in dict.fromkeys(groups):
+        members = np.array([number for number, other in enumerate(groups) if other == group])
+        order[members] = generator.permutation(members)
+    return order
 
 
 def _with_progress(members: Sequence[Member], description: str) -> Iterable[Member]:

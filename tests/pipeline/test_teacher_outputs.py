@@ -146,6 +146,21 @@ class TestTeaching:
                 both["teacher_embedding"], np.concatenate([face["teacher_embedding"], voice["teacher_embedding"]])
             )
 
+    def test_shuffled_outputs_stay_with_their_actor_and_emotion(self, store, tiny_args, finished):
+        fit(tiny_args(store, "--teaching.shuffle=true", "--stages=teacher,transfer"))
+        (plain,) = (finished.cache / "teacher_outputs").iterdir()
+        own, shuffled = ClipTensors(plain), answers(store / "cache")
+
+        def groups(outputs):
+            said = {}
+            for clip in outputs.clips:  # channel-emotion-intensity-statement-repetition-actor
+                said.setdefault((clip[3:5], clip[-2:]), []).append(tuple(outputs[clip]["teacher_logits"].tolist()))
+            return said
+
+        before, after = groups(own), groups(shuffled)
+        assert {group: sorted(rows) for group, rows in before.items()} == {g: sorted(r) for g, r in after.items()}
+        assert before != after
+
     def test_calibrated_outputs_have_the_temperature_that_fits_validation(self, store, tiny_args, finished):
         fit(tiny_args(store, "--teaching.calibrate=true", "--stages=teacher,transfer"))
         (plain,) = (finished.cache / "teacher_outputs").iterdir()
