@@ -31,8 +31,8 @@ class TeachingSettings:
             2017, arXiv:1706.04599).
         correct_prior: Whether what a teacher says more often of training clips than other classes is taken off its
             logits (Menon et al., ICLR 2021, arXiv:2007.07314).
-        shuffle: Whether each clip gets what is said of another clip of the same actor and emotion: a control. If a student
-            gains as much from it, the face taught it nothing of the clip that it belongs to.
+        shuffle: Whether each clip gets what is said of another clip of the same actor and emotion: a control. If a
+            student gains as much from it, the face taught it nothing of the clip that it belongs to.
         mirror: Whether a teacher that looks at pixels also sees each face mirrored, and says the mean of both.
 
     Raises:
