@@ -4,6 +4,10 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.data import DataLoader
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,17 @@ def compare(what: str, otherwise: Callable[[], None], ours: Callable[[], None], 
     slow, fast = (statistics.median(column) for column in zip(*times, strict=True))
     ratio = slow / fast
     return Row(what, f"{slow:.2f} s", f"{fast:.3f} s", ratio, f"at least {at_least:g} times", ratio >= at_least)
+
+
+def train_epoch(task: LightningModule, loader: DataLoader[Any]) -> None:
+    """One epoch on a CPU, as `fit` trains, of which nothing is kept or shown."""
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(task, loader)

@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 from crossmodal.models import FaceClassifier
 from crossmodal.models.handover import save_model
 from crossmodal.tasks import TransferTask
-from tests.benchmarks.measure import Row, compare
+from tests.benchmarks.measure import Row, compare, train_epoch
 
 CLIPS, SECONDS = 128, 3.5
 
@@ -25,8 +24,8 @@ def run(folder: Path) -> list[Row]:
     return [
         compare(
             f"transfer epoch of {CLIPS} clips, resnet18 on 8 x 112x112",
-            lambda: _epoch(live, faces),
-            lambda: _epoch(stored, outputs),
+            lambda: train_epoch(live, faces),
+            lambda: train_epoch(stored, outputs),
             at_least=10,
         )
     ]
@@ -38,7 +37,12 @@ def _clips(pixels: bool) -> DataLoader[Any]:
     items = []
     for label in range(CLIPS):
         waveform = torch.randn(1, samples, generator=generator) * 0.1
-        item = {"label": label % 8, "waveform": waveform, "waveform_length": samples}
+        item: dict[str, Any] = {
+            "clip": str(label),
+            "label": label % 8,
+            "waveform": waveform,
+            "waveform_length": samples,
+        }
         if pixels:
             item["faces"] = torch.randint(0, 256, (8, 3, 112, 112), dtype=torch.uint8, generator=generator)
         else:
@@ -46,15 +50,3 @@ def _clips(pixels: bool) -> DataLoader[Any]:
             item |= {"teacher_logits": torch.randn(8, generator=generator)}
         items.append(item)
     return DataLoader(items, batch_size=32)  # type: ignore[arg-type]
-
-
-def _epoch(task: TransferTask, loader: DataLoader[Any]) -> None:
-    trainer = Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(task, loader)

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 from crossmodal.datamodules import collate_clips
 from crossmodal.models import list_audio_encoders
 from crossmodal.tasks import FinetuneTask, TransferTask
-from tests.benchmarks.measure import Row, seconds
+from tests.benchmarks.measure import Row, seconds, train_epoch
 
 CLIPS, SAMPLES, BATCH = 320, 59200, 32
 RUNS = 5
@@ -38,21 +37,10 @@ def run(folder: Path) -> list[Row]:
 def _row(encoder: str, loader: DataLoader[Any]) -> Row:
     alone, taught = FinetuneTask(encoder=encoder), TransferTask(encoder=encoder)
     for task in (alone, taught):
-        _epoch(task, loader)  # all clips are heard
-    times = [(seconds(lambda: _epoch(alone, loader)), seconds(lambda: _epoch(taught, loader))) for _ in range(RUNS)]
+        train_epoch(task, loader)  # all clips are heard
+    times = [
+        (seconds(lambda: train_epoch(alone, loader)), seconds(lambda: train_epoch(taught, loader))) for _ in range(RUNS)
+    ]
     finetune, transfer = (statistics.median(column) for column in zip(*times, strict=True))
     return Row(f"epoch of {encoder}: fine-tuning, and transfer", f"{finetune:.2f} s", f"{transfer:.2f} s",
                finetune / transfer, f"at least {1 / PROMISE:.2f}", transfer <= PROMISE * finetune)  # fmt: skip
-
-
-def _epoch(task: FinetuneTask, loader: DataLoader[Any]) -> None:
-    trainer = Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        gradient_clip_val=1.0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(task, loader)

@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 from crossmodal.datamodules import collate_clips
 from crossmodal.models import AudioClassifier, list_audio_encoders
 from crossmodal.tasks import ControlTask
-from tests.benchmarks.measure import Row, seconds
+from tests.benchmarks.measure import Row, seconds, train_epoch
 
 CLIPS, SAMPLES, BATCH = 320, 59200, 32
 RUNS = 3
@@ -29,12 +28,12 @@ def _rows(encoder: str, loader: DataLoader[Any]) -> list[Row]:
     model = AudioClassifier(encoder=encoder)  # type: ignore[arg-type]
     live, remembering = ControlTask(encoder=encoder), ControlTask(encoder=encoder)
     live._memory = None
-    _lightning(remembering, loader)  # all clips are heard
+    train_epoch(remembering, loader)  # all clips are heard
     times = [
         (
             seconds(lambda: _by_hand(model, loader)),
-            seconds(lambda: _lightning(live, loader)),
-            seconds(lambda: _lightning(remembering, loader)),
+            seconds(lambda: train_epoch(live, loader)),
+            seconds(lambda: train_epoch(remembering, loader)),
         )
         for _ in range(RUNS)
     ]
@@ -65,16 +64,3 @@ def _by_hand(model: AudioClassifier, loader: DataLoader[Any]) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-
-
-def _lightning(task: ControlTask, loader: DataLoader[Any]) -> None:
-    trainer = Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        gradient_clip_val=1.0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(task, loader)

@@ -21,7 +21,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from crossmodal.datamodules import RAVDESSAudioDataModule
@@ -31,7 +30,7 @@ from crossmodal.pipeline import fit
 from crossmodal.progress import progress_bar
 from crossmodal.storage import read_json
 from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import uar, uar_gain, uar_interval, war
+from crossmodal.studies.statistics import pool, uar, uar_gain, uar_interval, war
 from tests.benchmarks.references import REFERENCES, refer
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -111,7 +110,7 @@ def row(name: str, trials: Sequence[Trial], parameters: str, milliseconds: str) 
     """One line of the table: means over folds and seeds; the interval is over actors, seeds pooled."""
     tests = [trial.of(uar, "test") for trial in trials]
     wars = [trial.of(war, "test") for trial in trials]
-    low, high = uar_interval(_pooled([trial.predictions.of("test") for trial in trials]))
+    low, high = uar_interval(pool([trial.predictions.of("test") for trial in trials]))
     cells = (
         name, str(len(trials)), f"{statistics.mean(trial.of(uar, 'val') for trial in trials):.3f}",
         f"{statistics.mean(tests):.3f}", f"{_sd(tests):.3f}", f"{low:.3f} to {high:.3f}",
@@ -158,7 +157,7 @@ def verdict(models: dict[str, dict[Path, Trial]], references: dict[str, list[Tri
     lines = [f"Best on validation: {best}. On test, in points of UAR, with the 95 % interval over actors:"]
     for name, theirs in references.items():
         repeated = theirs * (len(trials) // len(theirs))  # once for each seed
-        pooled = [_pooled([trial.predictions.of("test") for trial in side]) for side in (trials, repeated)]
+        pooled = [pool([trial.predictions.of("test") for trial in side]) for side in (trials, repeated)]
         gain, (low, high) = uar_gain(*pooled)
         lines.append(f"{100 * gain:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}) over {name}")
     return "\n".join(lines)
@@ -189,17 +188,6 @@ def _milliseconds(model: AudioClassifier) -> float:
         times.append(time.perf_counter() - start)
     torch.set_num_threads(threads)
     return 1000 * statistics.median(times)
-
-
-def _pooled(parts: Sequence[Predictions]) -> Predictions:
-    return Predictions(
-        parts[0].labels,
-        [clip for part in parts for clip in part.clips],
-        [actor for part in parts for actor in part.actors],
-        [split for part in parts for split in part.splits],
-        np.concatenate([part.targets for part in parts]),
-        np.concatenate([part.probabilities for part in parts]),
-    )
 
 
 def _sd(values: Sequence[float]) -> float:
