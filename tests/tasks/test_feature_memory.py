@@ -1,7 +1,9 @@
+from weakref import WeakValueDictionary
+
 import pytest
 import torch
 
-from crossmodal.tasks import FinetuneTask
+from crossmodal.tasks import FinetuneTask, feature_memory
 from crossmodal.tasks.feature_memory import FeatureMemory
 from crossmodal.transforms import SpeedPerturbation, create_augmentation
 from tests.tasks.tiny import STUDENT, fit, loader, voices
@@ -9,6 +11,12 @@ from tests.tasks.tiny import STUDENT, fit, loader, voices
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 SPEED = {"speed": {"factors": [0.8, 1.25]}}
+
+
+@pytest.fixture(autouse=True)
+def nothing_heard(monkeypatch):
+    """The memory is shared in a process: what other tests heard is none of these tests' business."""
+    monkeypatch.setattr(feature_memory, "_MEMORIES", WeakValueDictionary())
 
 
 def student(**kwargs):
