@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossmodal.models.both_ways_lstm import BothWaysLSTM
 from crossmodal.models.cnn import ResidualBlock
 from crossmodal.models.encoder import AudioEncoder, zero_padding
 from crossmodal.models.pooling import PoolingName, create_pooling
@@ -61,9 +61,7 @@ class CRNNEncoder(AudioEncoder):
         )
         height = math.ceil(in_features / 2 ** len(channels))
         self.column = nn.Sequential(nn.Linear(channels[-1] * height, hidden_size), nn.LayerNorm(hidden_size), nn.ReLU())
-        self.dropout = nn.Dropout(dropout)
-        sizes = [hidden_size] + [2 * hidden_size] * (num_layers - 1)
-        self.layers = nn.ModuleList(_BothWaysLSTM(size, hidden_size) for size in sizes)
+        self.lstm = BothWaysLSTM(hidden_size, hidden_size, num_layers, dropout)
         self.pooling = create_pooling(pooling, 2 * hidden_size)
         self.out_features = self.pooling.out_features
 
@@ -75,27 +73,4 @@ class CRNNEncoder(AudioEncoder):
         for block in self.blocks:
             plane, length = block(plane, length)
         columns = self.column(plane.permute(0, 3, 1, 2).flatten(2))
-        for layer in self.layers:
-            columns = layer(self.dropout(columns), length)
-        return self.pooling(columns.transpose(1, 2), length)
-
-
-class _BothWaysLSTM(nn.Module):
-    """A bidirectional LSTM whose backward direction gets each clip turned round, so that it starts at the clip's end.
-
-    On a CPU this takes a third of the time of a packed sequence, and it can be exported with any number of steps.
-    """
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.forwards = nn.LSTM(input_size, hidden_size, batch_first=True)
-        self.backwards = nn.LSTM(input_size, hidden_size, batch_first=True)
-
-    def forward(self, steps: Tensor, length: Tensor) -> Tensor:
-        """From steps of shape (B, steps, input_size) to steps of shape (B, steps, 2 * hidden_size)."""
-        position = torch.arange(steps.shape[1], device=steps.device)
-        turned = length[:, None] - 1 - position
-        turned = torch.where(turned < 0, position, turned)[..., None]
-        backwards, _ = self.backwards(steps.gather(1, turned.expand(-1, -1, steps.shape[2])))
-        backwards = backwards.gather(1, turned.expand(-1, -1, backwards.shape[2]))
-        return torch.cat([self.forwards(steps)[0], backwards], dim=2)
+        return self.pooling(self.lstm(columns, length).transpose(1, 2), length)

@@ -1,8 +1,9 @@
 """The recurrent audio encoder: how the voice moves through the clip."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from crossmodal.models.both_ways_lstm import BothWaysLSTM
 from crossmodal.models.encoder import AudioEncoder, strided_convolution, zero_padding
 from crossmodal.models.pooling import PoolingName, create_pooling
 
@@ -39,24 +40,13 @@ class LSTMEncoder(AudioEncoder):
         self.subsampling = subsampling
         self.conv = strided_convolution(in_features, hidden_size, subsampling)
         self.norm = nn.LayerNorm(hidden_size)
-        self.dropout = nn.Sequential(nn.GELU(), nn.Dropout(dropout))
-        self.lstm = nn.LSTM(
-            hidden_size,
-            hidden_size,
-            num_layers,
-            batch_first=True,
-            bidirectional=True,
-            dropout=dropout if num_layers > 1 else 0.0,
-        )
+        self.lstm = BothWaysLSTM(hidden_size, hidden_size, num_layers, dropout)
         self.pooling = create_pooling(pooling, 2 * hidden_size)
         self.out_features = self.pooling.out_features
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Encode a batch; shapes as for `AudioEncoder`."""
         steps = self.conv(zero_padding(features, length)).transpose(1, 2)
-        steps = self.dropout(self.norm(steps))
         length = (length + self.subsampling - 1) // self.subsampling
-        # Packed, so that the backward direction starts at the clip's end and not in its padding.
-        packed = pack_padded_sequence(steps, length.cpu(), batch_first=True, enforce_sorted=False)
-        outputs, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=steps.shape[1])
+        outputs = self.lstm(F.gelu(self.norm(steps)), length)
         return self.pooling(outputs.transpose(1, 2), length)

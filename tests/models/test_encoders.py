@@ -142,26 +142,17 @@ def test_steps_are_one_for_so_many_audio_frames(name):
     assert seen[0][1].tolist() == [11, 10, 1]
 
 
-def test_the_lstms_backward_direction_starts_at_the_clips_end():
-    """Independent reference: torch's LSTM on the bare clip, step by step as the encoder prepares it."""
-    encoder = make("lstm", pooling="mean")
-    clip = torch.randn(1, NUM_FEATURES, 21)
-    with torch.no_grad():
-        steps = encoder.dropout(encoder.norm(encoder.conv(clip).transpose(1, 2)))
-        expected = encoder.lstm(steps)[0].mean(dim=1)
-        padded = torch.nn.functional.pad(clip, (0, 30))
-        torch.testing.assert_close(encoder(padded, torch.tensor([21])), expected, atol=1e-5, rtol=1e-4)
-
-
-def test_the_crnn_is_a_bidirectional_lstm_on_the_bare_clip():
-    """Independent reference: torch's own bidirectional LSTM with the same weights, on what comes before it."""
-    encoder = make("crnn", pooling="mean", hidden_size=16)
-    (layer,) = encoder.layers
-    theirs = nn.LSTM(16, 16, batch_first=True, bidirectional=True)
-    backwards = {f"{name}_reverse": value for name, value in layer.backwards.state_dict().items()}
-    theirs.load_state_dict(layer.forwards.state_dict() | backwards)
+@pytest.mark.parametrize("name", ["crnn", "lstm"])
+def test_the_recurrent_part_is_torchs_bidirectional_lstm_on_the_bare_clip(name):
+    """Independent reference: torch's own, of two layers, with the same weights, on what comes before it."""
+    encoder = make(name, pooling="mean", hidden_size=16, num_layers=2)
+    theirs = nn.LSTM(16, 16, num_layers=2, batch_first=True, bidirectional=True)
+    for number, layer in enumerate(encoder.lstm.layers):
+        for direction, suffix in ((layer.forwards, ""), (layer.backwards, "_reverse")):
+            for key, value in direction.named_parameters():
+                getattr(theirs, key.replace("l0", f"l{number}") + suffix).data.copy_(value)
     seen = []
-    layer.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    encoder.lstm.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     with torch.no_grad():
         clip = torch.randn(1, NUM_FEATURES, 29)
         encoder(clip, torch.tensor([29]))

@@ -23,8 +23,8 @@ def test_the_literals_name_what_there_is():
 def test_arguments_arrive_and_none_means_the_default():
     encoder = create_audio_encoder("lstm", in_features=40, hidden_size=32, num_layers=None)
     assert isinstance(encoder, LSTMEncoder)
-    assert encoder.lstm.hidden_size == 32
-    assert encoder.lstm.num_layers == LSTMEncoder(40).lstm.num_layers
+    assert encoder.out_features == 2 * 32
+    assert len(encoder.lstm.layers) == len(LSTMEncoder(40).lstm.layers)
     front_end = create_front_end("mfcc", sample_rate=8000, n_mfcc=13)
     assert isinstance(front_end, MFCC)
     assert (front_end.num_features, front_end.sample_rate) == (13, 8000)
