@@ -6,6 +6,7 @@ some clips of a batch, index all arguments with those, and skip the loss if ther
 
 from crossmodal.losses.alignment import (
     CosineAlignmentLoss,
+    FeatureRegressionLoss,
     FrequencyMSELoss,
     SharedClassifierLoss,
     StandardizedMSELoss,
@@ -40,6 +41,7 @@ __all__ = [
     "CrossModalSupConLoss",
     "DISTLoss",
     "DecoupledKDLoss",
+    "FeatureRegressionLoss",
     "FrequencyMSELoss",
     "KDLossName",
     "KnowledgeDistillationLoss",

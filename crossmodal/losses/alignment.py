@@ -36,6 +36,24 @@ class StandardizedMSELoss(nn.Module):
         return F.mse_loss(student, teacher)
 
 
+class FeatureRegressionLoss(nn.Module):
+    """The student tells from the sound what the teacher looks at: mean squared error, ``mean((s - t)^2)``.
+
+    Targets are features that have been standardized over the training actors: for each, 1 less the loss is the share of
+    its variance that the voice explains. A side task shapes what the main task sees: Caruana, "Multitask learning",
+    Machine Learning 28, 1997.
+
+    Example:
+        >>> import torch
+        >>> FeatureRegressionLoss()(torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, 1.0]]))
+        tensor(2.)
+    """
+
+    def forward(self, student_features: Tensor, teacher_features: Tensor) -> Tensor:
+        """Compute the loss, a scalar, from features of shape (B, D), B at least 1."""
+        return F.mse_loss(student_features, teacher_features.detach())
+
+
 class CosineAlignmentLoss(nn.Module):
     """One minus the cosine between embeddings, mean over the batch: ``mean_i(1 - cos(s[i], t[i]))``.
 

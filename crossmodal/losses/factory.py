@@ -12,6 +12,7 @@ from torch import nn
 from crossmodal.errors import ConfigError
 from crossmodal.losses.alignment import (
     CosineAlignmentLoss,
+    FeatureRegressionLoss,
     FrequencyMSELoss,
     SharedClassifierLoss,
     StandardizedMSELoss,
@@ -27,7 +28,7 @@ from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
 from crossmodal.naming import call_with_known, look_up
 
 KDLossName = Literal["dist", "dkd", "kd", "logit_std"]
-AlignLossName = Literal["cka", "cosine", "fd", "mmd", "mse", "rkd", "shared_classifier", "supcon"]
+AlignLossName = Literal["cka", "cosine", "fd", "mmd", "mse", "regression", "rkd", "shared_classifier", "supcon"]
 LossName = Literal[KDLossName, AlignLossName]
 
 
@@ -37,13 +38,14 @@ class LossEntry:
 
     Args:
         make: Its class.
-        compares: Which outputs of student and teacher it takes, the student's first.
+        compares: Which outputs of student and teacher it takes, the student's first; ``features`` are the teacher's
+            alone, and the student has to tell them from its embedding.
         needs_label: Whether it takes the labels of shape (B,) as a third argument, -1 for a clip without one.
-        needs_projection: Whether the student's embedding has to be brought to the teacher's width.
+        needs_projection: Whether the student's embedding has to be brought to the width of the teacher's output.
     """
 
     make: type[nn.Module]
-    compares: Literal["logits", "embeddings"]
+    compares: Literal["logits", "embeddings", "features"]
     needs_label: bool = False
     needs_projection: bool = False
 
@@ -58,12 +60,13 @@ LOSSES: dict[LossName, LossEntry] = {
     "fd": LossEntry(FrequencyMSELoss, "embeddings", needs_projection=True),
     "mmd": LossEntry(MMDLoss, "embeddings", needs_projection=True),
     "mse": LossEntry(StandardizedMSELoss, "embeddings", needs_projection=True),
+    "regression": LossEntry(FeatureRegressionLoss, "features", needs_projection=True),
     "rkd": LossEntry(RKDLoss, "embeddings"),
     "shared_classifier": LossEntry(SharedClassifierLoss, "embeddings", needs_label=True, needs_projection=True),
     "supcon": LossEntry(CrossModalSupConLoss, "embeddings", needs_label=True, needs_projection=True),
 }
 _KD_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares == "logits"}
-_ALIGN_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares == "embeddings"}
+_ALIGN_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares != "logits"}
 
 
 def create_loss(name: LossName, num_features: int, num_classes: int, **kwargs: Any) -> nn.Module:

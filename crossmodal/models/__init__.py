@@ -17,6 +17,7 @@ from crossmodal.models.factory import (
 )
 from crossmodal.models.layer_mix import LayerMix
 from crossmodal.models.lstm import LSTMEncoder
+from crossmodal.models.outputs import Outputs
 from crossmodal.models.pooling import (
     AttentionPooling,
     FunctionalsPooling,
@@ -52,6 +53,7 @@ __all__ = [
     "LastPooling",
     "LayerMix",
     "MeanPooling",
+    "Outputs",
     "Pooling",
     "PoolingName",
     "SelfSupervisedFrontEnd",

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from crossmodal.errors import ConfigError
 from crossmodal.models.factory import AudioEncoderName, FrontEndName, create_audio_encoder, create_front_end
 from crossmodal.models.layer_mix import LayerMix
+from crossmodal.models.outputs import Outputs
+from crossmodal.models.pooling import MeanPooling
+from crossmodal.models.windows import cut_into_windows
 from crossmodal.naming import with_defaults
 from crossmodal.transforms import ClipNormalization, FeatureNormalization, length_mask
 
@@ -159,19 +162,58 @@ class AudioClassifier(nn.Module):
             length: How many audio frames of each clip are its own, of shape (B,).
             augment: What is done to the normalized features, of which zero is the mean.
         """
-        if self.normalization is not None:
-            features = self.normalization(features)
+        return self.projection(self.encoder(self._prepare(features, length, augment), length))
+
+    def encode_windows(
+        self, features: Tensor, length: Tensor, count: int, augment: FeatureAugmentation | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute embeddings of whole clips, and of `count` equal parts of each as if they were clips.
+
+        Args:
+            features: As for `encode`.
+            length: As for `encode`.
+            count: How many windows N.
+            augment: As for `encode`.
+
+        Returns:
+            Embeddings of shapes (B, embedding_size) and (B, N, embedding_size).
+
+        Raises:
+            ConfigError: The encoder makes nothing of parts of a clip.
+        """
+        if not self.encoder.has_steps:
+            raise ConfigError(
+                f"The encoder {self.config['encoder']!r} makes one vector of a whole clip: to teach it over time, "
+                "choose one that goes through a clip, such as tdnn or lstm."
+            )
+        steps, length = self.encoder.steps(self._prepare(features, length, augment), length)
+        whole = self.projection(self.encoder.pooling(steps, length))
+        windows = self.projection(self.encoder.pooling(*cut_into_windows(steps, length, count)))
+        return whole, windows.unflatten(0, (-1, count))
+
+    def outputs(self, features: Tensor, length: Tensor, num_windows: int) -> Outputs:
+        """Say all that another student can be taught; arguments as in `encode_windows`, not augmented."""
+        windows = None
+        if self.encoder.has_steps:
+            embedding, windows = self.encode_windows(features, length, num_windows)
+        else:
+            embedding = self.encode(features, length)
+        mean = MeanPooling(self.front_end.num_features)(self._normalize(features), length)
+        return Outputs(embedding, self.classify(embedding), mean, windows)
+
+    def _normalize(self, features: Tensor) -> Tensor:
+        return features if self.normalization is None else self.normalization(features)
+
+    def _prepare(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> Tensor:
+        """What the encoder sees."""
+        features = self._normalize(features)
         if augment is not None:
             features = augment(features, length)
-        if self.layer_mix is not None:
-            features = self.layer_mix(features)
-        return self.projection(self.encoder(features, length))
+        return features if self.layer_mix is None else self.layer_mix(features)
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
         """Compute what training does not change, (B, P), from what `extract_features` returns; see `AudioEncoder`."""
-        if self.normalization is not None:
-            features = self.normalization(features)
-        return self.encoder.summarize(features, length)
+        return self.encoder.summarize(self._normalize(features), length)
 
     def encode_summary(self, summary: Tensor) -> Tensor:
         """Compute embeddings of shape (B, embedding_size) from what `summarize` returns."""

@@ -50,13 +50,13 @@ class CNNEncoder(AudioEncoder):
         self.pooling = create_pooling(pooling, hidden_size)
         self.out_features = self.pooling.out_features
 
-    def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Encode a batch; shapes as for `AudioEncoder`."""
+    def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode each part of a clip; shapes as for `AudioEncoder`."""
         plane = zero_padding(features, length)[:, None]
         for block in self.blocks:
             plane, length = block(plane, length)
         columns = self.column(plane.permute(0, 3, 1, 2).flatten(2))
-        return self.pooling(columns.transpose(1, 2), length)
+        return columns.transpose(1, 2), length
 
 
 class ResidualBlock(nn.Module):

@@ -65,12 +65,12 @@ class CRNNEncoder(AudioEncoder):
         self.pooling = create_pooling(pooling, 2 * hidden_size)
         self.out_features = self.pooling.out_features
 
-    def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Encode a batch; shapes as for `AudioEncoder`."""
+    def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode each part of a clip; shapes as for `AudioEncoder`."""
         plane = F.relu(self.norm(self.conv(zero_padding(features, length)[:, None])))
         length = (length + self.subsampling - 1) // self.subsampling
         plane = plane * length_mask(length, plane.shape[-1])[:, None, None]
         for block in self.blocks:
             plane, length = block(plane, length)
         columns = self.column(plane.permute(0, 3, 1, 2).flatten(2))
-        return self.pooling(self.lstm(columns, length).transpose(1, 2), length)
+        return self.lstm(columns, length).transpose(1, 2), length

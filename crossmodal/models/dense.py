@@ -27,6 +27,8 @@ class DenseEncoder(AudioEncoder):
         torch.Size([2, 256])
     """
 
+    has_steps = False
+
     def __init__(
         self,
         in_features: int,

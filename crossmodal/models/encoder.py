@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from crossmodal.models.pooling import Pooling
 from crossmodal.transforms import length_mask
 
 
@@ -11,17 +12,21 @@ class AudioEncoder(nn.Module):
     """Base of the audio encoders: features over time in, one vector per clip out.
 
     A clip's vector must not depend on what else is in the batch, nor on how far the batch pads it (in evaluation mode;
-    in training, batch normalization sees the whole batch). A new encoder is a subclass with ``forward`` in a file of
-    its own, and a line in `crossmodal.models.factory`.
+    in training, batch normalization sees the whole batch). A new encoder is a subclass with ``steps`` and a pooling, or
+    with ``forward``, in a file of its own, and a line in `crossmodal.models.factory`.
 
     Attributes:
+        pooling: What makes one vector of the steps.
         out_features: Width of the vector.
+        has_steps: Whether it makes steps at all: something of each part of a clip, before they are pooled.
         rebuild_kwargs: Arguments to put in place of those given, in a twin that a state dict will fill.
         summarizes: Whether it makes of a clip, before it learns anything, one vector that a training loop can keep:
             then it has ``summarize``, from features to (B, P), and ``encode_summary``, from there to the result.
     """
 
+    pooling: Pooling
     out_features: int
+    has_steps: ClassVar[bool] = True
     summarizes: bool = False
     rebuild_kwargs: ClassVar[dict[str, Any]] = {}
 
@@ -34,6 +39,15 @@ class AudioEncoder(nn.Module):
 
         Returns:
             One vector per clip, of shape (B, out_features).
+        """
+        pooled: Tensor = self.pooling(*self.steps(features, length))
+        return pooled
+
+    def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """What it says of each part of a clip, part after part; shapes of the arguments as in `forward`.
+
+        Returns:
+            Steps of shape (B, pooling.in_features, steps), and how many of them are each clip's own, of shape (B,).
         """
         raise NotImplementedError
 

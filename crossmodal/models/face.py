@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.models.backbone import FaceBackbone
+from crossmodal.models.outputs import Outputs
 from crossmodal.models.pooling import PoolingName, create_pooling
 from crossmodal.naming import call_with_known
 from crossmodal.transforms import FeatureNormalization
@@ -95,7 +96,10 @@ class FaceEncoder(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Compute embeddings of shape (B, embedding_size); argument as in `extract_features`."""
-        features = self.normalization(self.extract_features(faces))
+        return self.encode(self.normalization(self.extract_features(faces)))
+
+    def encode(self, features: Tensor) -> Tensor:
+        """Compute embeddings of shape (B, embedding_size) from normalized features of shape (B, in_features, N)."""
         return self.projection(self.pooling(self.layer(features.transpose(1, 2)).transpose(1, 2)))
 
 
@@ -179,6 +183,19 @@ class FaceClassifier(nn.Module):
     def embed(self, faces: Tensor) -> Tensor:
         """Compute embeddings of shape (B, embedding_size); argument as in `FaceEncoder.extract_features`."""
         return self.encoder(faces)
+
+    def outputs(self, faces: Tensor) -> Outputs:
+        """Look once, and say all that a student can be taught; argument as in `FaceEncoder.extract_features`.
+
+        The windows are of single video frames, which stand for equal parts of the clip. A clip of one has none.
+        """
+        features = self.normalization(self.extract_features(faces))
+        embedding = self.encoder.encode(features)
+        windows = None
+        if features.shape[2] > 1:
+            frames = features.transpose(1, 2).flatten(0, 1)[..., None]
+            windows = self.encoder.encode(frames).unflatten(0, (len(faces), -1))
+        return Outputs(embedding, self.classify(embedding), features.mean(dim=2), windows)
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Compute logits of shape (B, num_classes) from embeddings of shape (B, embedding_size)."""

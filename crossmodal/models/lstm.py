@@ -44,9 +44,9 @@ class LSTMEncoder(AudioEncoder):
         self.pooling = create_pooling(pooling, 2 * hidden_size)
         self.out_features = self.pooling.out_features
 
-    def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Encode a batch; shapes as for `AudioEncoder`."""
+    def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode each part of a clip; shapes as for `AudioEncoder`."""
         steps = self.conv(zero_padding(features, length)).transpose(1, 2)
         length = (length + self.subsampling - 1) // self.subsampling
         outputs = self.lstm(F.gelu(self.norm(steps)), length)
-        return self.pooling(outputs.transpose(1, 2), length)
+        return outputs.transpose(1, 2), length

@@ -20,11 +20,13 @@ class Pooling(nn.Module):
         num_features: Number of features.
 
     Attributes:
+        in_features: Number of features.
         out_features: Width of the result.
     """
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
+        self.in_features = num_features
         self.out_features = num_features
 
     def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:

@@ -61,15 +61,15 @@ class TDNNEncoder(AudioEncoder):
         self.pooling = create_pooling(pooling, hidden_size)
         self.out_features = self.pooling.out_features
 
-    def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Encode a batch; shapes as for `AudioEncoder`."""
+    def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode each part of a clip; shapes as for `AudioEncoder`."""
         steps = self.conv(zero_padding(features, length))
         length = (length + self.subsampling - 1) // self.subsampling
         own = length_mask(length, steps.shape[-1])
         steps = self.dropout(F.relu(self.norm(steps, own)))
         for block in self.blocks:
             steps = block(steps, own)
-        return self.pooling(steps, length)
+        return steps, length
 
 
 class _DilatedBlock(nn.Module):

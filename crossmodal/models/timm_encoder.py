@@ -76,15 +76,15 @@ class TimmEncoder(AudioEncoder):
         self.pooling = create_pooling(pooling, num_features)
         self.out_features = self.pooling.out_features
 
-    def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Encode a batch; shapes as for `AudioEncoder`."""
+    def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode each part of a clip; shapes as for `AudioEncoder`."""
         features = F.pad(zero_padding(features, length), (0, -features.shape[-1] % self.image_width))
         images = features.unflatten(2, (-1, self.image_width)).transpose(1, 2)
         columns = self._columns_of_own(images, length) if self.training else self._columns(images.flatten(0, 1))
         size = columns.shape[-1]
         columns = columns.unflatten(0, images.shape[:2]).transpose(1, 2).flatten(2)
         length = (length * size + self.image_width - 1) // self.image_width
-        return self.pooling(self.dropout(columns), length)
+        return self.dropout(columns), length
 
     def _columns_of_own(self, images: Tensor, length: Tensor) -> Tensor:
         """Keep images of nothing but padding out of the statistics of batch normalization."""

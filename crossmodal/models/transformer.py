@@ -60,15 +60,15 @@ class TransformerEncoder(AudioEncoder):
         self.pooling = create_pooling(pooling, hidden_size)
         self.out_features = self.pooling.out_features
 
-    def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Encode a batch; shapes as for `AudioEncoder`."""
+    def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode each part of a clip; shapes as for `AudioEncoder`."""
         steps = F.gelu(self.norm(self.conv(zero_padding(features, length)).transpose(1, 2)))
         steps = steps + _positions(steps)
         length = (length + self.subsampling - 1) // self.subsampling
         own = length_mask(length, steps.shape[1])
         for layer in self.layers:
             steps = layer(steps, own)
-        return self.pooling(self.last_norm(steps).transpose(1, 2), length)
+        return self.last_norm(steps).transpose(1, 2), length
 
 
 class _Layer(nn.Module):

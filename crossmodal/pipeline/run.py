@@ -7,9 +7,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
 
 from crossmodal.datamodules import (
     RAVDESSAudioDataModule,
@@ -23,6 +25,7 @@ from crossmodal.inference.export import save_model_folder
 from crossmodal.pipeline.face_embeddings import embed_faces
 from crossmodal.pipeline.listening import listen_for_stages
 from crossmodal.pipeline.loggers import create_loggers, log_summary
+from crossmodal.pipeline.modality_general import sound_statistics
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
 from crossmodal.pipeline.stage import StageResult, StageRun
 from crossmodal.pipeline.summary import summarize
@@ -30,7 +33,7 @@ from crossmodal.pipeline.teacher_outputs import Member, groups_of_actors, store_
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import write_json
 from crossmodal.studies.report import print_summary, write_report
-from crossmodal.tasks import TeacherTask
+from crossmodal.tasks import FinetuneTask, TeacherTask
 
 
 @rank_zero_only
@@ -127,7 +130,14 @@ class Run:
                 run, result = self._train_member(stage, left_out, number)
                 datamodules.setdefault(stage, run.datamodule)
                 members.append(Member(stage, result, left_out))
-        return store_teacher_outputs(self.teaching, members, datamodules, self.device)
+        sound = self._sound() if self.teaching.general_share < 1 else None
+        return store_teacher_outputs(self.teaching, members, datamodules, self.device, sound)
+
+    def _sound(self) -> NDArray[np.float64]:
+        """What the student's front end says of the training clips."""
+        listening = self.prepare_stage("control", self.folder / "teachers" / "sound")
+        assert isinstance(listening.task, FinetuneTask), "the control is a student"
+        return sound_statistics(listening.task.model, listening.datamodule, self.corpus.split["train"], self.device)
 
     def _train_member(self, stage: str, left_out: frozenset[str], number: int) -> tuple[StageRun, StageResult]:
         """One teacher, or the stage of that name where it is the same."""
@@ -155,7 +165,8 @@ class Run:
             self._fill_in_teacher(model, data)
         elif stage == "transfer":
             outputs = self._ask_teachers()
-            model["teacher_embedding_size"] = ClipTensors(outputs).shapes["teacher_embedding"][-1]
+            shapes = ClipTensors(outputs).shapes
+            model |= {f"teacher_{name}_size": shapes[f"teacher_{name}"][-1] for name in ("embedding", "features")}
             data["teacher_outputs"] = str(outputs)
         elif stage == "finetune":
             model["weights"] = str(self.results["transfer"].model)

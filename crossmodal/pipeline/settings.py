@@ -58,7 +58,8 @@ _RECIPE = (
     "ema_decay",
     "patience",
 )
-_FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size")  # by the pipeline, stage by stage
+# By the pipeline, stage by stage.
+_FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
 
 
 def build_parser() -> ArgumentParser:

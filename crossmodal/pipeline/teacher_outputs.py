@@ -1,7 +1,7 @@
 """What the student is taught: what one trained teacher or several say of every clip, asked once and stored."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.handover import load_model
+from crossmodal.models.outputs import Outputs
+from crossmodal.pipeline.modality_general import general_dimensions
 from crossmodal.pipeline.stage import StageResult
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key
 
-VERSION = 2
+VERSION = 3
 Array = NDArray[np.float32]
 
 
@@ -45,16 +47,16 @@ class Answers:
     """What the members of one stage say.
 
     Args:
-        embedding: Of the one that was trained on all training actors, (clips, E).
+        first: What the one says that was trained on all training actors, of all clips.
         logits: Of those whose logits are averaged, each (clips, K).
         left_out: Of the same, the actors that each was not trained on.
         train_actors: Whom any of them was trained on.
     """
 
-    embedding: Array
-    logits: list[Array] = field(default_factory=list)
-    left_out: list[frozenset[str]] = field(default_factory=list)
-    train_actors: set[str] = field(default_factory=set)
+    first: Outputs
+    logits: list[Array]
+    left_out: list[frozenset[str]]
+    train_actors: set[str]
 
 
 def groups_of_actors(actors: Iterable[str], count: int) -> list[frozenset[str]]:
@@ -78,6 +80,7 @@ def store_teacher_outputs(
     members: Sequence[Member],
     datamodules: Mapping[str, RAVDESSDataModule],
     device: torch.device,
+    sound: NDArray[np.float64] | None = None,
 ) -> Path:
     """Ask the trained teachers about every clip, once.
 
@@ -86,15 +89,19 @@ def store_teacher_outputs(
         members: The trained teachers; of each stage the first was trained on all training actors.
         datamodules: What the members of each stage look at, set up.
         device: Where to run them.
+        sound: Of the training clips, where only those dimensions are to be taught that it tells; see
+            `crossmodal.pipeline.modality_general.sound_statistics`.
 
     Returns:
-        The file of ``teacher_embedding``, (clips, E), and ``teacher_logits``, (clips, K), by clip, with the actors
-        that any of the teachers was trained on.
+        The file of ``teacher_embedding``, (clips, E), ``teacher_logits``, (clips, K), ``teacher_features``, (clips, D),
+        and, of teachers that look or listen to parts of a clip, ``teacher_windows``, (clips, N, E), by clip; with the
+        actors that any of the teachers was trained on.
     """
     datamodule = datamodules[settings.stages[0]]
     key = content_key(
         members=[(member.result.key, sorted(member.left_out)) for member in members],
         settings=asdict(settings),
+        sound=None if sound is None else sound.tolist(),
         version=VERSION,
     )
     path = datamodule.cache / "teacher_outputs" / f"{key}.safetensors"
@@ -106,10 +113,10 @@ def store_teacher_outputs(
         clips = [(clip, split) for split, clips in datamodule.split.items() for clip in clips]
         targets = _targets(clips, datamodule.labels)
         logits = sum(_correct(_average(one, clips), targets, settings) for one in answers)
-        tensors = {
-            "teacher_embedding": np.concatenate([one.embedding for one in answers], axis=1),
-            "teacher_logits": np.asarray(logits, np.float32),
-        }
+        tensors = _side_by_side([one.first for one in answers]) | {"teacher_logits": np.asarray(logits, np.float32)}
+        if sound is not None:
+            training = datamodule.split["train"]
+            tensors = _keep_general(tensors, sound, [clip.actor for clip in training], settings.general_share)
         if settings.shuffle:
             order = shuffled_order([(clip.actor, clip.label) for clip, _ in clips])
             tensors = {name: tensor[order] for name, tensor in tensors.items()}
@@ -122,61 +129,82 @@ def store_teacher_outputs(
 def _ask_all(
     members: Sequence[Member], datamodule: RAVDESSDataModule, settings: TeachingSettings, device: torch.device
 ) -> Answers:
-    """What the members of one stage say of every clip, in the order of the datamodule's."""
+    """What the members of one stage say of every clip."""
     asked = _with_progress(members, f"Storing what {len(members)} teacher(s) say")
-    answers = Answers(np.empty(0, np.float32))
-    for number, member in enumerate(asked):
-        ask, train_actors = _load(member, settings.mirror, device)
-        embedding, logits = _ask(ask, datamodule, device)
-        answers.train_actors |= train_actors
-        if number == 0:
-            answers.embedding = embedding
-        if number > 0 or not settings.cross_fit:  # of cross-fitted teachers, the first is for its embedding only
-            answers.logits.append(logits)
-            answers.left_out.append(member.left_out)
-    return answers
+    said, actors = zip(*(_ask(member, datamodule, settings.mirror, device) for member in asked), strict=True)
+    # Of cross-fitted teachers the first, which was trained on all, is for its embedding only.
+    fair = slice(1 if settings.cross_fit else 0, None)
+    return Answers(
+        said[0],
+        [outputs.logits.numpy() for outputs in said[fair]],
+        [member.left_out for member in members[fair]],
+        set[str]().union(*actors),
+    )
 
 
-Ask = Callable[[dict[str, Any]], tuple[Tensor, Tensor]]
+def _side_by_side(outputs: Sequence[Outputs]) -> dict[str, Array]:
+    """The tensors of one teacher, or of several in one; windows if all have as many."""
+    together = {}
+    for name in ("embedding", "features", "windows"):
+        tensors = [tensor for one in outputs if (tensor := getattr(one, name)) is not None]
+        if len(tensors) == len(outputs) and len({tensor.shape[:-1] for tensor in tensors}) == 1:
+            together[f"teacher_{name}"] = torch.cat(tensors, dim=-1).numpy()
+    return together
 
 
-def _load(member: Member, mirror: bool, device: torch.device) -> tuple[Ask, set[str]]:
-    """A function from a batch to embedding and logits, and whom the model was trained on."""
+def _keep_general(
+    tensors: dict[str, Array], sound: NDArray[np.float64], actors: Sequence[str], share: float
+) -> dict[str, Array]:
+    """Only those dimensions of the embeddings that sound tells; the training clips stand first."""
+    keep = general_dimensions(tensors["teacher_embedding"][: len(sound)], sound, actors, share)
+    masked = {"teacher_embedding", "teacher_windows"}
+    return {name: tensor[..., keep] if name in masked else tensor for name, tensor in tensors.items()}
+
+
+Ask = Callable[[dict[str, Any]], Outputs]
+
+
+def _load(member: Member, mirror: bool, num_windows: int, device: torch.device) -> tuple[Ask, set[str]]:
+    """A function from a batch to what the model says of it, and whom it was trained on."""
     if member.stage == "teacher":
         face, about = load_model(FaceClassifier, member.result.model)
         face.to(device)
         return lambda batch: _look(face, batch, mirror), set(about["train_actors"])
     voice, about = load_model(AudioClassifier, member.result.model)
     voice.to(device)
-    return lambda batch: _listen(voice, batch), set(about["train_actors"])
+    return lambda batch: _listen(voice, batch, num_windows), set(about["train_actors"])
 
 
-def _look(model: FaceClassifier, batch: dict[str, Any], mirror: bool) -> tuple[Tensor, Tensor]:
+def _look(model: FaceClassifier, batch: dict[str, Any], mirror: bool) -> Outputs:
     if mirror and "faces" not in batch:
         raise ConfigError("teaching.mirror needs a teacher that looks at pixels: stored features cannot be mirrored.")
-    embedding = model.embed(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
-    if mirror:
-        embedding = (embedding + model.embed(batch["faces"].flip(-1))) / 2
-    return embedding, model.classify(embedding)
+    outputs = model.outputs(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
+    if not mirror:
+        return outputs
+    mirrored = model.outputs(batch["faces"].flip(-1))
+    pairs = zip(outputs, mirrored, strict=True)
+    mean = Outputs._make((one + other) / 2 if one is not None and other is not None else None for one, other in pairs)
+    return mean._replace(logits=model.classify(mean.embedding))
 
 
-def _listen(model: AudioClassifier, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def _listen(model: AudioClassifier, batch: dict[str, Any], num_windows: int) -> Outputs:
     if "features" in batch:
         heard = model.normalize_clips(batch["features"], batch["feature_length"])
     else:
         heard = model.extract_features(batch["waveform"], batch["waveform_length"])
-    embedding = model.encode(*heard)
-    return embedding, model.classify(embedding)
+    return model.outputs(*heard, num_windows)
 
 
 @torch.no_grad()
-def _ask(ask: Ask, datamodule: RAVDESSDataModule, device: torch.device) -> tuple[Array, Array]:
+def _ask(member: Member, datamodule: RAVDESSDataModule, mirror: bool, device: torch.device) -> tuple[Outputs, set[str]]:
+    """What a teacher says of every clip, in the order of the datamodule's, and whom it was trained on."""
+    ask, train_actors = _load(member, mirror, datamodule.crops.num_video_frames, device)
     said = []
     for batch in datamodule.predict_dataloader():
         on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
-        said.append([value.float().cpu() for value in ask(on_device)])
-    embedding, logits = (torch.cat(parts).numpy() for parts in zip(*said, strict=True))
-    return embedding, logits
+        said.append(ask(on_device).map(lambda value: value.float().cpu()))
+    together = (None if parts[0] is None else torch.cat(parts) for parts in zip(*said, strict=True))
+    return Outputs._make(together), train_actors
 
 
 def _average(answers: Answers, clips: Sequence[tuple[Clip, str]]) -> Array:

@@ -33,6 +33,9 @@ class TeachingSettings:
             logits (Menon et al., ICLR 2021, arXiv:2007.07314).
         shuffle: Whether each clip gets what is said of another clip of the same actor and emotion: a control. If a
             student gains as much from it, the face taught it nothing of the clip that it belongs to.
+        general_share: Which share of the teacher's embedding is taught: the dimensions that sound tells best of actors
+            whom it has not met, as the Modality Focusing Hypothesis has it (see
+            `crossmodal.pipeline.modality_general.general_dimensions`). 1 for all.
         mirror: Whether a teacher that looks at pixels also sees each face mirrored, and says the mean of both.
 
     Raises:
@@ -46,12 +49,15 @@ class TeachingSettings:
     correct_prior: bool = False
     shuffle: bool = False
     mirror: bool = False
+    general_share: float = 1.0
 
     def __post_init__(self) -> None:
         if self.cross_fit == 1 or self.cross_fit < 0:
             raise ConfigError(f"teaching.cross_fit must be 0, or a number of groups from 2 on, not {self.cross_fit}.")
         if self.num_teachers < 1:
             raise ConfigError(f"teaching.num_teachers must be 1 or more, not {self.num_teachers}.")
+        if not 0 < self.general_share <= 1:
+            raise ConfigError(f"teaching.general_share must be above 0, and 1 at most, not {self.general_share}.")
 
     @property
     def stages(self) -> tuple[str, ...]:

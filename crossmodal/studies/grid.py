@@ -138,7 +138,7 @@ class Cell:
 
 
 def read_study(path: Path) -> Study:
-    """Read a study's file.
+    """Read a study's file; where it names another file under ``methods``, it has that study's methods.
 
     Raises:
         ConfigError: It is not there, is no YAML, has a key that does not exist or a value that cannot be.
@@ -154,6 +154,8 @@ def read_study(path: Path) -> Study:
         look_up(f"key of {path}", known, str(key))
     if "methods" not in content:
         raise ConfigError(f"The study {path} has no methods to compare: name them under the key methods.")
+    if isinstance(content["methods"], str):
+        content["methods"] = read_study(path.parent / content["methods"]).methods
     return Study(file=path, **content)
 
 

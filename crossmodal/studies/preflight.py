@@ -15,7 +15,7 @@ from crossmodal.datamodules import RAVDESSDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.face_features import feature_names
 from crossmodal.errors import ProtocolError
-from crossmodal.models import AudioClassifier, FaceClassifier
+from crossmodal.models import AudioClassifier, FaceClassifier, StatsPooling
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import run as pipeline
 from crossmodal.pipeline.loggers import log_summary
@@ -26,7 +26,6 @@ from crossmodal.studies.preflight_advice import advise
 from crossmodal.studies.preflight_measures import Array, Pairs, measure
 from crossmodal.studies.preflight_report import plot_preflight, print_preflight
 from crossmodal.studies.report import warnings
-from crossmodal.transforms import length_mask
 
 _STAGES = ("teacher", "control")
 _Split = Literal["train", "val"]
@@ -129,7 +128,7 @@ def _ask_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
 def _ask_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
     model, _ = load_model(AudioClassifier, run.results["control"].model)
     model.to(run.device)
-    rows = []
+    over_time, rows = StatsPooling(model.front_end.num_features), []
     for batch in _batches(run, "control", clips):
         if "features" in batch:
             features, length = batch["features"], batch["feature_length"]
@@ -137,7 +136,7 @@ def _ask_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
             features, length = model.run_front_end(batch["waveform"], batch["waveform_length"])
         embedding = model.encode(*model.normalize_clips(features, length))
         row = {"student_embedding": embedding, "student_logits": model.classify(embedding)}
-        rows.append(row | {"sound": _over_time(features, length)})
+        rows.append(row | {"sound": over_time(features, length)})
     return _stack(rows)
 
 
@@ -150,11 +149,3 @@ def _batches(run: pipeline.Run, stage: str, clips: list[Clip]) -> Any:
 
 def _stack(rows: list[dict[str, Tensor]]) -> dict[str, Array]:
     return {name: torch.cat([row[name].cpu() for row in rows]).double().numpy() for name in rows[0]}
-
-
-def _over_time(features: Tensor, length: Tensor) -> Tensor:
-    """Mean and standard deviation over each clip's own audio frames: (B, F, frames) to (B, 2F)."""
-    own = length_mask(length, features.shape[-1])[:, None].to(features.dtype)
-    mean = (features * own).sum(dim=-1) / length[:, None]
-    variance = ((features - mean[..., None]).square() * own).sum(dim=-1) / length[:, None]
-    return torch.cat([mean, variance.sqrt()], dim=1)

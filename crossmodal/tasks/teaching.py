@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.losses import LOSSES, LossName, create_loss
+from crossmodal.models.outputs import Outputs
 from crossmodal.naming import look_up
 
 GateName = Literal["agreement", "teacher_correct"]
@@ -23,15 +24,17 @@ class TermSettings:
         weight: Beside the task loss.
         warmup: Over what share of all training steps the weight rises from 0, in a straight line.
         kwargs: Arguments of its class.
+        over_time: Whether embeddings are compared window by window in place of clip by clip.
 
     Raises:
-        ConfigError: A weight or a share that cannot be.
+        ConfigError: A weight or a share that cannot be, or a loss that compares no embeddings, over time.
     """
 
     loss: LossName
     weight: float
     warmup: float = 0.0
     kwargs: dict[str, Any] = field(default_factory=dict)
+    over_time: bool = False
 
     def __post_init__(self) -> None:
         if self.weight < 0:
@@ -40,6 +43,8 @@ class TermSettings:
             raise ConfigError(
                 f"The warm-up of the loss {self.loss} is a share of training, from 0 to 1, not {self.warmup}."
             )
+        if self.over_time and LOSSES[self.loss].compares != "embeddings":
+            raise ConfigError(f"The loss {self.loss} compares no embeddings: it has no over_time.")
 
     @classmethod
     def parse(cls, name: str, given: float | Mapping[str, Any] | None) -> "TermSettings":
@@ -53,7 +58,8 @@ class TermSettings:
         weight = arguments.pop("weight", None)
         if not isinstance(weight, int | float):
             raise ConfigError(f"The loss {name} needs a weight: {{{name}: 0.1}}, or {{{name}: {{weight: 0.1}}}}.")
-        return cls(name, weight, arguments.pop("warmup", 0.0), arguments)  # type: ignore[arg-type]
+        warmup, over_time = arguments.pop("warmup", 0.0), arguments.pop("over_time", False)
+        return cls(name, weight, warmup, arguments, over_time)  # type: ignore[arg-type]
 
     def weight_at(self, progress: float) -> float:
         """The weight when so much of training, from 0 to 1, is done.
@@ -72,6 +78,7 @@ class Teaching(nn.Module):
         terms: By the name under which each is logged.
         embedding_size: Width of the student's embeddings.
         teacher_embedding_size: Width E of the teacher's.
+        teacher_features_size: Width D of what it looks at, for the loss that has the student tell it.
         num_classes: K.
         gate: Which clips the teacher may teach. ``teacher_correct``: those on which it is right, and those without a
             label. ``agreement``: those of which it ranks the emotions as the student does (Kendall's tau above 0), as
@@ -86,10 +93,12 @@ class Teaching(nn.Module):
         terms: Mapping[str, TermSettings],
         embedding_size: int,
         teacher_embedding_size: int,
+        teacher_features_size: int,
         num_classes: int,
         gate: GateName | None = None,
     ) -> None:
         super().__init__()
+        widths = {"embeddings": teacher_embedding_size, "features": teacher_features_size}
         self.terms = dict(terms)
         self.gate = look_up("gate", _GATES, gate) if gate else None
         self.losses = nn.ModuleDict(
@@ -100,20 +109,26 @@ class Teaching(nn.Module):
         )
         self.projectors = nn.ModuleDict(
             {
-                name: nn.Linear(embedding_size, teacher_embedding_size)
+                name: nn.Linear(embedding_size, widths[LOSSES[term.loss].compares])
                 for name, term in self.terms.items()
                 if LOSSES[term.loss].needs_projection
             }
         )
 
+    @property
+    def over_time(self) -> bool:
+        """Whether any loss compares windows."""
+        return any(term.over_time for term in self.terms.values())
+
     def forward(
-        self, student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], label: Tensor, progress: float
+        self, student: Outputs, teacher: Outputs, label: Tensor, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the sum and its parts.
 
         Args:
-            student: Its embeddings, (B, embedding_size), and logits, (B, K).
-            teacher: Its embeddings, (B, E), and logits, (B, K).
+            student: What it says, its embeddings of width embedding_size; its windows, as many as the teacher's, where
+                a loss is over time.
+            teacher: What it says, its embeddings of width E; its features, of width D, where a loss compares them.
             label: (B,), -1 where there is none.
             progress: How much of training is done, from 0 to 1.
 
@@ -121,23 +136,45 @@ class Teaching(nn.Module):
             The weighted sum, and each loss by name without its weight; both zero where the gate leaves no clip.
         """
         if self.gate is not None:
-            keep = self.gate(student[1], teacher[1], label)
-            student, teacher, label = (
-                (student[0][keep], student[1][keep]),
-                (teacher[0][keep], teacher[1][keep]),
-                label[keep],
-            )
-        zero = student[0].sum() * 0 + student[1].sum() * 0
+            keep = self.gate(student.logits, teacher.logits, label)
+            student, teacher = (side.map(lambda tensor: tensor[keep]) for side in (student, teacher))
+            label = label[keep]
+        zero = student.embedding.sum() * 0 + student.logits.sum() * 0
         parts = {name: self._loss(name, student, teacher, label) if len(label) else zero for name in self.terms}
         return sum((self.terms[name].weight_at(progress) * part for name, part in parts.items()), zero), parts
 
-    def _loss(self, name: str, student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], label: Tensor) -> Tensor:
-        entry = LOSSES[self.terms[name].loss]
-        ours, theirs = (side[entry.compares == "logits"] for side in (student, teacher))
+    def _loss(self, name: str, student: Outputs, teacher: Outputs, label: Tensor) -> Tensor:
+        term = self.terms[name]
+        entry = LOSSES[term.loss]
+        if term.over_time:
+            ours, theirs = _windows(student), _windows(teacher)
+            label = label.repeat_interleave(len(ours) // len(label))
+        elif entry.compares == "logits":
+            ours, theirs = student.logits, teacher.logits
+        elif entry.compares == "features":
+            ours, theirs = student.embedding, _features(teacher)
+        else:
+            ours, theirs = student.embedding, teacher.embedding
         if name in self.projectors:
             ours = self.projectors[name](ours)
         value: Tensor = self.losses[name](ours, theirs, label) if entry.needs_label else self.losses[name](ours, theirs)
         return value
+
+
+def _windows(outputs: Outputs) -> Tensor:
+    """Embeddings of all windows of all clips, (B * N, E)."""
+    if outputs.windows is None:
+        raise ConfigError(
+            "There is nothing to compare over time: the teacher says one thing of a whole clip. It needs faces over "
+            "time: pixels, or face features with a row for each video frame."
+        )
+    return outputs.windows.flatten(0, 1)
+
+
+def _features(teacher: Outputs) -> Tensor:
+    if teacher.features is None:
+        raise ConfigError("The teacher's outputs lack what it looked at: store them anew with `crossmodal fit`.")
+    return teacher.features
 
 
 def _teacher_correct(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:

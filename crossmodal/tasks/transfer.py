@@ -9,17 +9,20 @@ from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.losses import AlignLossName, KDLossName, LossName, list_align_losses, list_kd_losses
 from crossmodal.models import FaceClassifier
 from crossmodal.models.handover import load_model
+from crossmodal.models.outputs import Outputs
 from crossmodal.naming import look_up
 from crossmodal.tasks.base import Batch, Losses
 from crossmodal.tasks.finetune import FinetuneTask
 from crossmodal.tasks.teaching import GateName, Teaching, TermSettings
+from crossmodal.transforms import RandomCrop, TimeShift
 
 
 class TransferTask(FinetuneTask):
     """Train the student on the labels, on the teacher's logits (KD) and on its embeddings (alignment).
 
-    A batch holds ``label``, ``waveform``, ``waveform_length`` and, for training, ``teacher_embedding`` and
-    ``teacher_logits``; or, with a live `teacher`, the ``faces`` or ``face_embeddings`` that it looks at.
+    A batch holds ``label``, ``waveform``, ``waveform_length`` and, for training, ``teacher_embedding``,
+    ``teacher_logits`` and what else is stored of `crossmodal.models.outputs.Outputs`; or, with a live `teacher`, the
+    ``faces`` or ``face_embeddings`` that it looks at.
 
     Args:
         kd_loss: The loss between the logits; None for none.
@@ -30,12 +33,16 @@ class TransferTask(FinetuneTask):
             teacher's width; None for none.
         align_loss_weight: Its weight.
         align_loss_warmup: Over what share of training its weight rises from 0.
-        more_losses: Further ones by name, each with its weight, or with ``weight``, ``warmup`` and its own arguments:
-            ``{rkd: 0.1, supcon: {weight: 0.05, warmup: 0.2, temperature: 0.1}}``.
+        align_loss_over_time: Whether it compares embeddings of parts of a clip, as many as the teacher has video frames
+            of it, in place of whole clips. Voice and face must keep in step: with ``silence_db: null`` for the front
+            end, and no augmentation that moves sound in time.
+        more_losses: Further ones by name, each with its weight, or with ``weight``, ``warmup``, ``over_time`` and its
+            own arguments: ``{rkd: 0.1, supcon: {weight: 0.05, warmup: 0.2, temperature: 0.1}}``.
         gate: Which clips the teacher may teach; see `crossmodal.tasks.teaching.Teaching`.
         task_loss_weight: Of the cross-entropy on the labels; 0 to pre-train on teaching alone, of which the last epoch
             is then kept.
         teacher_embedding_size: Width E of the teacher's embeddings.
+        teacher_features_size: Width D of what the teacher looks at; only the loss ``regression`` has to know it.
         teacher: A trained teacher's file, to be run in each step. Stored teacher outputs are many times faster.
         student: Arguments of `FinetuneTask`.
 
@@ -56,10 +63,12 @@ class TransferTask(FinetuneTask):
         align_loss: AlignLossName | None = "mse",
         align_loss_weight: float = 0.5,
         align_loss_warmup: float = 0.0,
+        align_loss_over_time: bool = False,
         more_losses: dict[LossName, float | dict[str, Any]] | None = None,
         gate: GateName | None = None,
         task_loss_weight: float = 1.0,
         teacher_embedding_size: int = 128,
+        teacher_features_size: int = 1,
         teacher: str | None = None,
         **student: Any,
     ) -> None:
@@ -74,14 +83,37 @@ class TransferTask(FinetuneTask):
             terms["kd_loss"] = TermSettings(kd_loss, kd_loss_weight, kd_loss_warmup, {"temperature": temperature})
         if align_loss:
             look_up("alignment loss", dict.fromkeys(list_align_losses()), align_loss)
-            terms["align_loss"] = TermSettings(align_loss, align_loss_weight, align_loss_warmup)
+            over_time = align_loss_over_time
+            terms["align_loss"] = TermSettings(align_loss, align_loss_weight, align_loss_warmup, over_time=over_time)
         config = self.model.config
-        self.teaching = Teaching(terms, config["embedding_size"], teacher_embedding_size, config["num_classes"], gate)
+        teacher_sizes = teacher_embedding_size, teacher_features_size
+        self.teaching = Teaching(terms, config["embedding_size"], *teacher_sizes, config["num_classes"], gate)
+        if self.teaching.over_time:
+            self._check_in_step()
         # In a tuple, so that it is no submodule: in no checkpoint, no optimizer, and deaf to train().
         self._teacher: tuple[FaceClassifier, ...] = ()
         self._teacher_actors: set[str] = set()
         if teacher:
             self._invite(teacher, teacher_embedding_size)
+
+    def _check_in_step(self) -> None:
+        """Refuse what moves sound against faces, or has no parts."""
+        if not self.model.encoder.has_steps:
+            raise ConfigError(
+                f"The encoder {self.model.config['encoder']!r} makes one vector of a whole clip and cannot be taught "
+                "over time: choose one that goes through a clip, such as tdnn or lstm."
+            )
+        if getattr(self.model.front_end, "silence_db", None) is not None:
+            raise ConfigError(
+                "To teach over time, every audio frame must stand in its place: --transfer.model.front_end_kwargs "
+                "'{silence_db: null}'. The front end leaves out silent ones by default."
+            )
+        moving = [type(one).__name__ for one in self.augmentation.waveform if isinstance(one, RandomCrop | TimeShift)]
+        if moving or self.augmentation.mixup is not None:
+            raise ConfigError(
+                "To teach over time, voice and face must keep in step: leave out the augmentation "
+                f"{', '.join([*moving, *(['Mixup'] if self.augmentation.mixup is not None else [])])}."
+            )
 
     def _invite(self, teacher: str, teacher_embedding_size: int) -> None:
         """Load a live teacher."""
@@ -117,30 +149,37 @@ class TransferTask(FinetuneTask):
 
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
         """The task loss; in training also what the teacher adds, each loss with its weight, each logged."""
-        embedding = self.embed(batch)
-        logits = self.model.classify(embedding)
-        task_loss = self.task_loss(logits, batch)
         if not self.training:
-            return logits, {"loss": task_loss}
-        taught, parts = self.teaching(
-            (embedding, logits), self._teacher_outputs(batch), batch["label"], self._progress()
-        )
-        return logits, {"loss": self.task_loss_weight * task_loss + taught, "task_loss": task_loss, **parts}
+            return super().compute_losses(batch)
+        teacher = self._teacher_outputs(batch)
+        student = self._student_outputs(batch, teacher.windows)
+        task_loss = self.task_loss(student.logits, batch)
+        taught, parts = self.teaching(student, teacher, batch["label"], self._progress())
+        return student.logits, {"loss": self.task_loss_weight * task_loss + taught, "task_loss": task_loss, **parts}
 
     def _progress(self) -> float:
         """How much of training is done, from 0 to 1."""
         return self.trainer.global_step / self._total_steps if self._trainer else 1.0
 
+    def _student_outputs(self, batch: Batch, teacher_windows: Tensor | None) -> Outputs:
+        """What the student says, of windows too where those are compared."""
+        if not self.teaching.over_time or teacher_windows is None:
+            embedding = self.embed(batch)
+            return Outputs(embedding, self.model.classify(embedding))
+        embedding, windows = self.model.encode_windows(
+            *self.features(batch), teacher_windows.shape[1], self.augmentation.features
+        )
+        return Outputs(embedding, self.model.classify(embedding), windows=windows)
+
     @torch.no_grad()
-    def _teacher_outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _teacher_outputs(self, batch: Batch) -> Outputs:
         """What the teacher says of the batch: stored, or said now."""
         if "teacher_logits" in batch:
-            return batch["teacher_embedding"], batch["teacher_logits"]
+            return Outputs._make(batch.get(f"teacher_{name}") for name in Outputs._fields)
         if not self._teacher:
             raise ConfigError(
                 "There is no teacher: give the datamodule teacher_outputs, as `crossmodal fit` stores them, "
                 "or the task a teacher's file."
             )
         faces = batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"]
-        embedding = self._teacher[0].embed(faces)
-        return embedding, self._teacher[0].classify(embedding)
+        return self._teacher[0].outputs(faces)

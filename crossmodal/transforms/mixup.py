@@ -10,7 +10,7 @@ from crossmodal.transforms.masking import length_mask
 from crossmodal.transforms.random_transform import RandomTransform, check_number
 
 _SOUNDS = {"waveform": "waveform_length", "features": "feature_length"}  # what is mixed, and where its length stands
-_TEACHER_OUTPUTS = ("teacher_embedding", "teacher_logits")
+_TEACHER = "teacher_"  # what the names of a teacher's outputs begin with
 
 
 class Mixup(RandomTransform):
@@ -51,8 +51,8 @@ class Mixup(RandomTransform):
 
         Args:
             batch: With ``label`` (B,); ``waveform`` (B, 1, T) and ``waveform_length`` (B,), or ``features`` (B, F,
-                frames), normalized, and ``feature_length`` (B,); and possibly ``teacher_embedding`` (B, E) and
-                ``teacher_logits`` (B, K).
+                frames), normalized, and ``feature_length`` (B,); and possibly a teacher's outputs, such as
+                ``teacher_embedding`` (B, E) and ``teacher_logits`` (B, K).
 
         Returns:
             A new batch, in which these are mixed and a length is the longer of the two. It holds in addition
@@ -74,8 +74,8 @@ class Mixup(RandomTransform):
                 padding = ~length_mask(batch[length], batch[sound].shape[-1])
                 mixed[sound] = _mix(batch[sound].masked_fill(padding[:, None], 0.0), partner, weight)
                 mixed[length] = torch.maximum(batch[length], batch[length][partner])
-        for name in _TEACHER_OUTPUTS:
-            if name in batch:
+        for name in batch:
+            if name.startswith(_TEACHER):
                 mixed[name] = _mix(batch[name], partner, weight)
         return mixed
 

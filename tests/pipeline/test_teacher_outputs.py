@@ -11,6 +11,7 @@ from crossmodal.errors import ConfigError, DataError, LeakageError, WeightsError
 from crossmodal.models import AudioClassifier, FaceBackbone, FaceClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import fit
+from crossmodal.pipeline.modality_general import general_dimensions
 from crossmodal.pipeline.teacher_outputs import _correct, fit_temperature
 from crossmodal.pipeline.teaching import TeachingSettings
 
@@ -130,7 +131,11 @@ class TestTeaching:
         control, _ = load_model(AudioClassifier, run / "control" / "model.safetensors")
         assert about["train_actors"] == ["03", "04"]
         assert not torch.equal(voice.head[1].weight, control.head[1].weight)
-        assert answers(store / "cache").shapes == {"teacher_embedding": (128,), "teacher_logits": (8,)}
+        assert answers(store / "cache").shapes == {
+            "teacher_embedding": (128,),
+            "teacher_logits": (8,),
+            "teacher_features": (40,),  # the mean of its MFCC; dense says nothing of parts of a clip
+        }
 
     def test_a_teacher_that_also_hears_is_the_sum_of_both(self, store, tiny_args):
         outputs = {}
@@ -177,12 +182,58 @@ class TestTeaching:
             ("--teaching.cross_fit=1", "a number of groups from 2 on"),
             ("--teaching.cross_fit=3", "only 2 actors train in this fold"),
             ("--teaching.num_teachers=0", "must be 1 or more"),
+            ("--teaching.general_share=0", "must be above 0, and 1 at most"),
+            ("--teaching.general_share=0.5", "needs three training actors or more"),
             ("--teaching.mirror=true", "stored features cannot be mirrored"),
         ],
     )
     def test_a_setting_that_cannot_be_is_named(self, store, tiny_args, wrong, message):
         with pytest.raises(ConfigError, match=message):
             fit(tiny_args(store, wrong))
+
+    def test_only_what_sound_tells_is_taught(self, store, tiny_args):
+        shuffled = ("--data.protocol=random", "--data.allow_speaker_leakage=true")  # for four training actors
+        fit(tiny_args(store, *shuffled, "--stages=teacher,transfer", "--teaching.general_share=0.25"))
+        assert answers(store / "cache").shapes["teacher_embedding"] == (32,)
+
+    def test_one_row_of_features_a_clip_is_nothing_over_time(self, store, tiny_args):
+        over_time = (
+            "--transfer.model.encoder=tdnn",
+            "--transfer.model.encoder_kwargs={hidden_size: 8}",
+            "--transfer.model.front_end_kwargs.silence_db=null",
+            "--transfer.model.align_loss_over_time=true",
+        )
+        with pytest.raises(ConfigError, match="It needs faces over time"):
+            fit(tiny_args(store, "--stages=teacher,transfer", *over_time))
+
+
+class TestGeneralDimensions:
+    """Six actors; of eight dimensions, those of even number are told by sound."""
+
+    actors = ("01", "02", "03", "04", "05", "06") * 20
+
+    def chosen(self, share):
+        generator = np.random.default_rng(0)
+        sound = generator.normal(size=(120, 4))
+        embedding = generator.normal(size=(120, 8))
+        embedding[:, ::2] += 3 * sound
+        embedding[:, 7] = 1.0  # constant: nothing to tell
+        return general_dimensions(embedding, sound, self.actors, share).tolist()
+
+    def test_what_sound_tells_is_kept(self):
+        assert self.chosen(0.5) == [0, 2, 4, 6]
+
+    def test_a_constant_comes_last_and_one_dimension_always_stays(self):
+        assert self.chosen(7 / 8) == [0, 1, 2, 3, 4, 5, 6]
+        assert len(self.chosen(0.01)) == 1
+
+    def test_a_dimension_that_sound_tells_of_one_actor_only_is_not_general(self):
+        generator = np.random.default_rng(0)
+        sound = generator.normal(size=(120, 1))
+        embedding = generator.normal(size=(120, 2))
+        embedding[:, 0] = np.where(np.array(self.actors) == "01", 100 * sound[:, 0], generator.normal(size=120))
+        embedding[:, 1] += 0.5 * sound[:, 0]
+        assert general_dimensions(embedding, sound, self.actors, 0.5).tolist() == [1]
 
 
 class TestNumbers:
@@ -280,12 +331,35 @@ class TestPixels:
         )
         assert list(summary["stages"]) == ["teacher", "transfer"]
         assert stored(folder, "face_embeddings") == before
-        (path,) = stored(folder, "teacher_outputs")
-        assert ClipTensors(path).shapes == {"teacher_embedding": (128,), "teacher_logits": (8,)}
+        path = answers(folder / "cache").path
+        assert ClipTensors(path).shapes == {
+            "teacher_embedding": (128,),
+            "teacher_logits": (8,),
+            "teacher_features": (96,),  # the backbone's
+            "teacher_windows": (2, 128),
+        }
         assert ClipTensors(path).about["train_actors"] == ["03"]
         teacher, _ = load_model(FaceClassifier, folder / "runs" / "fit" / "teacher" / "model.safetensors")
         assert teacher.encoder.backbone is not None
         assert not teacher.normalization.fitted
+
+    @pytest.mark.parametrize("by", ["face", "voice", "both"])
+    def test_a_student_is_taught_over_time_and_what_the_teacher_looks_at(self, args, folder, by):
+        summary = fit(
+            args(
+                "--stages=teacher,transfer",
+                f"--teaching.by={by}",
+                "--transfer.model.encoder=tdnn",
+                "--transfer.model.encoder_kwargs={hidden_size: 8, num_layers: 1}",
+                "--transfer.model.front_end_kwargs.silence_db=null",
+                "--transfer.model.align_loss_over_time=true",
+                "--transfer.model.more_losses={regression: 0.1}",
+                "--transfer.trainer.max_epochs=1",
+            )
+        )
+        assert summary["stages"]["transfer"]["epochs"] == 1
+        width = 256 if by == "both" else 128
+        assert answers(folder / "cache").shapes["teacher_windows"] == (2, width)
 
     @pytest.mark.parametrize("frozen", ["true", "false"])
     def test_pretrained_weights_that_cannot_be_fetched(self, args, tmp_path, monkeypatch, frozen):

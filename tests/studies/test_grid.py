@@ -70,6 +70,16 @@ class TestTheGrid:
         model = cell.settings["transfer"]["model"]
         assert (model["encoder"], model["dropout"]) == ("tdnn", 0.5)
 
+    def test_a_study_may_have_the_methods_of_another(self, write_study, tmp_path):
+        theirs = read_study(write_study(folds=[1]))
+        (tmp_path / "second.yaml").write_text("methods: first.yaml\nseeds: [7]")
+        ours = read_study(tmp_path / "second.yaml")
+        assert ours.methods == theirs.methods == METHODS
+        assert (list(ours.folds), list(ours.seeds)) == ([0], [7])
+        with pytest.raises(ConfigError, match=r"The study .*third.yaml cannot be read"):
+            (tmp_path / "second.yaml").write_text("methods: third.yaml")
+            read_study(tmp_path / "second.yaml")
+
     def test_the_command_line_wins_over_the_methods(self, write_study):
         methods = {"mse": {"transfer": {"model": {"align_loss_weight": 2.0}, "trainer": {"max_epochs": 7}}}}
         (cell,) = cells_of(write_study(methods=methods, seeds=[0]), "--transfer.trainer.max_epochs=3").values()

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-import torch
 from sklearn.metrics import balanced_accuracy_score
 
 from crossmodal.datasets.clip import Clip
@@ -15,7 +14,7 @@ from crossmodal.main import main
 from crossmodal.pipeline import fit
 from crossmodal.storage import read_json
 from crossmodal.studies import preflight as command
-from crossmodal.studies.preflight import _over_time, preflight
+from crossmodal.studies.preflight import preflight
 from crossmodal.studies.preflight_advice import (
     BY_HEART_GAP,
     BY_HEART_UAR,
@@ -211,13 +210,6 @@ class TestWhatSoundCarries:
         numbers = measure(*of_both(half, clips=80), LABELS)["sound_carries"]["teacher_embedding"]["within_actor"]
         assert numbers["share_carried"] == 0.5
         assert {one["dimension"] for one in numbers["top"][:2]} == {"0", "1"}
-
-
-def test_statistics_over_time_leave_out_the_padding():
-    features = torch.tensor([[[1.0, 3.0, 100.0]], [[2.0, 4.0, 9.0]]])
-    statistics = _over_time(features, torch.tensor([2, 3]))
-    assert statistics[0].tolist() == [2.0, 1.0]
-    assert statistics[1].tolist() == pytest.approx([5.0, np.std([2, 4, 9])])
 
 
 def healthy():

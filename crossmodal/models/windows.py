@@ -1,0 +1,33 @@
+"""A clip cut into equal parts, so that a face and a voice can be compared at the same instants."""
+
+import torch
+from torch import Tensor
+
+
+def cut_into_windows(steps: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Cut each clip's own steps into windows of equal length, to within a step.
+
+    A clip of fewer steps than windows has some steps in several windows.
+
+    Args:
+        steps: Of shape (B, C, steps).
+        length: How many of them are each clip's own, at least 1, of shape (B,).
+        count: How many windows N.
+
+    Returns:
+        Windows of shape (B * N, C, steps of the longest), a clip's side by side, and how many steps are each one's own,
+        of shape (B * N,).
+
+    Example:
+        >>> windows, length = cut_into_windows(torch.arange(5.0).view(1, 1, 5), torch.tensor([5]), count=2)
+        >>> windows.squeeze(1), length
+        (tensor([[0., 1.],
+                [2., 3.]]), tensor([2, 3]))
+    """
+    edges = torch.arange(count + 1, device=length.device) * length[:, None] // count
+    start = edges[:, :-1]
+    size = (edges[:, 1:] - start).clamp(min=1)
+    index = start[..., None] + torch.arange(int(size.max()), device=length.device)  # (B, N, steps of a window)
+    index = index.clamp(max=length[:, None, None] - 1).flatten(1)
+    windows = steps.gather(2, index[:, None].expand(-1, steps.shape[1], -1))
+    return windows.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1), size.flatten()
