@@ -22,6 +22,8 @@ from crossmodal.datamodules import (
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.inference.export import save_model_folder
+from crossmodal.models import FaceClassifier
+from crossmodal.models.handover import load_model
 from crossmodal.pipeline.face_embeddings import embed_faces
 from crossmodal.pipeline.listening import listen_for_stages
 from crossmodal.pipeline.loggers import create_loggers, log_summary
@@ -164,10 +166,7 @@ class Run:
         if stage == "teacher":
             self._fill_in_teacher(model, data)
         elif stage == "transfer":
-            outputs = self._ask_teachers()
-            shapes = ClipTensors(outputs).shapes
-            model |= {f"teacher_{name}_size": shapes[f"teacher_{name}"][-1] for name in ("embedding", "features")}
-            data["teacher_outputs"] = str(outputs)
+            upstream = self._fill_in_transfer(model, data)
         elif stage == "finetune":
             model["weights"] = str(self.results["transfer"].model)
             upstream = [self.results["transfer"].key]
@@ -175,6 +174,22 @@ class Run:
         config = stage_config(settings, stage, model=model, data=data)
         clips = [clip.clip for clip in self.corpus.clips]
         return StageRun(stage, config, clips, folder or self.folder / stage, upstream, left_out)
+
+    def _fill_in_transfer(self, model: Config, data: Config) -> list[str]:
+        """Decide what teaches: stored answers, or the teacher itself, whose key is then returned."""
+        if self.teaching.live:
+            teacher = self.results["teacher"]
+            face, _ = load_model(FaceClassifier, teacher.model)
+            model |= {"teacher": str(teacher.model)}
+            model |= {"teacher_embedding_size": face.encoder.out_features}
+            model |= {"teacher_features_size": face.encoder.in_features}
+            self._fill_in_teacher({}, data)
+            return [teacher.key]
+        outputs = self._ask_teachers()
+        shapes = ClipTensors(outputs).shapes
+        model |= {f"teacher_{name}_size": shapes[f"teacher_{name}"][-1] for name in ("embedding", "features")}
+        data["teacher_outputs"] = str(outputs)
+        return []
 
     def _fill_in_teacher(self, model: Config, data: Config) -> None:
         """Decide what the teacher looks at: pixels, stored embeddings of a frozen backbone, or face features."""

@@ -1,6 +1,6 @@
 """The section `teaching` of a run: who teaches, and how what they say is made worth learning from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from crossmodal.errors import ConfigError
@@ -36,6 +36,8 @@ class TeachingSettings:
         general_share: Which share of the teacher's embedding is taught: the dimensions that sound tells best of actors
             whom it has not met, as the Modality Focusing Hypothesis has it (see
             `crossmodal.pipeline.modality_general.general_dimensions`). 1 for all.
+        live: Whether the teacher looks at every batch anew, at pixels mirrored by chance, in place of answers stored
+            once; many times slower. None of the above goes with it, nor `mirror`.
         mirror: Whether a teacher that looks at pixels also sees each face mirrored, and says the mean of both.
 
     Raises:
@@ -48,6 +50,7 @@ class TeachingSettings:
     calibrate: bool = False
     correct_prior: bool = False
     shuffle: bool = False
+    live: bool = False
     mirror: bool = False
     general_share: float = 1.0
 
@@ -56,6 +59,11 @@ class TeachingSettings:
             raise ConfigError(f"teaching.cross_fit must be 0, or a number of groups from 2 on, not {self.cross_fit}.")
         if self.num_teachers < 1:
             raise ConfigError(f"teaching.num_teachers must be 1 or more, not {self.num_teachers}.")
+        others = [one.name for one in fields(self) if one.name != "live" and getattr(self, one.name) != one.default]
+        if self.live and others:
+            raise ConfigError(
+                f"teaching.live is one face teacher that is asked in each step: leave out teaching.{others[0]}."
+            )
         if not 0 < self.general_share <= 1:
             raise ConfigError(f"teaching.general_share must be above 0, and 1 at most, not {self.general_share}.")
 

@@ -2,13 +2,12 @@
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from crossmodal.models import FaceClassifier
 from crossmodal.models.pooling import PoolingName
 from crossmodal.tasks.base import BaseTask, Batch, Losses
-from crossmodal.transforms import FeatureNormalization
+from crossmodal.transforms import FeatureNormalization, random_horizontal_flip
 
 
 class TeacherTask(BaseTask):
@@ -100,7 +99,4 @@ class TeacherTask(BaseTask):
             embeddings: Tensor = batch["face_embeddings"]
             return embeddings
         faces: Tensor = batch["faces"]
-        if self.training and self.horizontal_flip:
-            mirrored = torch.rand(len(faces), device=faces.device) < self.horizontal_flip
-            faces = torch.where(mirrored[:, None, None, None, None], faces.flip(-1), faces)
-        return faces
+        return random_horizontal_flip(faces, self.horizontal_flip) if self.training else faces

@@ -14,7 +14,7 @@ from crossmodal.naming import look_up
 from crossmodal.tasks.base import Batch, Losses
 from crossmodal.tasks.finetune import FinetuneTask
 from crossmodal.tasks.teaching import GateName, Teaching, TermSettings
-from crossmodal.transforms import RandomCrop, TimeShift
+from crossmodal.transforms import RandomCrop, TimeShift, random_horizontal_flip
 
 
 class TransferTask(FinetuneTask):
@@ -44,6 +44,7 @@ class TransferTask(FinetuneTask):
         teacher_embedding_size: Width E of the teacher's embeddings.
         teacher_features_size: Width D of what the teacher looks at; only the loss ``regression`` has to know it.
         teacher: A trained teacher's file, to be run in each step. Stored teacher outputs are many times faster.
+        horizontal_flip: Probability that such a teacher looks at a clip's face mirrored.
         student: Arguments of `FinetuneTask`.
 
     Raises:
@@ -70,9 +71,11 @@ class TransferTask(FinetuneTask):
         teacher_embedding_size: int = 128,
         teacher_features_size: int = 1,
         teacher: str | None = None,
+        horizontal_flip: float = 0.5,
         **student: Any,
     ) -> None:
         super().__init__(**student)
+        self.horizontal_flip = horizontal_flip
         self.task_loss_weight = task_loss_weight
         self._total_steps = 1.0
         terms = {str(name): TermSettings.parse(name, given) for name, given in (more_losses or {}).items()}
@@ -181,5 +184,6 @@ class TransferTask(FinetuneTask):
                 "There is no teacher: give the datamodule teacher_outputs, as `crossmodal fit` stores them, "
                 "or the task a teacher's file."
             )
-        faces = batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"]
-        return self._teacher[0].outputs(faces)
+        if "face_embeddings" in batch:
+            return self._teacher[0].outputs(batch["face_embeddings"])
+        return self._teacher[0].outputs(random_horizontal_flip(batch["faces"], self.horizontal_flip))

@@ -14,6 +14,7 @@ from crossmodal.transforms.factory import (
     list_augmentations,
 )
 from crossmodal.transforms.front_end import MFCC, LogMelFilterBank, MFCCAndLogMel
+from crossmodal.transforms.horizontal_flip import random_horizontal_flip
 from crossmodal.transforms.masking import length_mask, pad_features
 from crossmodal.transforms.mixup import Mixup
 from crossmodal.transforms.normalization import ClipNormalization, FeatureNormalization
@@ -41,4 +42,5 @@ __all__ = [
     "length_mask",
     "list_augmentations",
     "pad_features",
+    "random_horizontal_flip",
 ]

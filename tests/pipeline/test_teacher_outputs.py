@@ -182,6 +182,7 @@ class TestTeaching:
             ("--teaching.cross_fit=1", "a number of groups from 2 on"),
             ("--teaching.cross_fit=3", "only 2 actors train in this fold"),
             ("--teaching.num_teachers=0", "must be 1 or more"),
+            ("--teaching={live: true, cross_fit: 2}", r"leave out teaching\.cross_fit"),
             ("--teaching.general_share=0", "must be above 0, and 1 at most"),
             ("--teaching.general_share=0.5", "needs three training actors or more"),
             ("--teaching.mirror=true", "stored features cannot be mirrored"),
@@ -342,6 +343,31 @@ class TestPixels:
         teacher, _ = load_model(FaceClassifier, folder / "runs" / "fit" / "teacher" / "model.safetensors")
         assert teacher.encoder.backbone is not None
         assert not teacher.normalization.fitted
+
+    @pytest.mark.parametrize("frozen", ["true", "false"])
+    def test_a_live_teacher_is_asked_in_each_step(self, args, folder, frozen, monkeypatch):
+        asked = []
+        outputs = FaceClassifier.outputs
+
+        def counted(model, faces):
+            asked.append(faces)
+            return outputs(model, faces)
+
+        monkeypatch.setattr(FaceClassifier, "outputs", counted)
+        before = stored(folder, "teacher_outputs")
+        live = args(
+            f"--teacher.model.freeze_backbone={frozen}",
+            "--teaching.live=true",
+            "--transfer.model.encoder=dense",
+            "--transfer.model.more_losses={regression: 0.1}",
+            "--transfer.trainer.max_epochs=2",
+        )
+        summary = fit([*live, "--stages=teacher,transfer"])
+        assert len(asked) == 2 * summary["corpus"]["clips"]["train"] // 8
+        assert {faces.ndim for faces in asked} == {3 if frozen == "true" else 5}  # embeddings, or pixels
+        assert stored(folder, "teacher_outputs") == before
+        again = fit([*live, "--stages=teacher,transfer", "--teacher.trainer.max_epochs=2"])
+        assert not again["stages"]["transfer"]["reused"]  # another teacher
 
     @pytest.mark.parametrize("by", ["face", "voice", "both"])
     def test_a_student_is_taught_over_time_and_what_the_teacher_looks_at(self, args, folder, by):

@@ -197,13 +197,22 @@ def test_a_checkpoint_loads_after_teacher_and_weights_are_gone(teacher, tmp_path
 @pytest.mark.parametrize("align_loss", ["mse", "cosine"])
 @pytest.mark.parametrize("kd_loss", ["kd", "logit_std", "dist"])
 def test_a_live_teacher_and_its_stored_outputs_give_the_same_loss(teacher, kd_loss, align_loss):
-    task = make(teacher=str(teacher), kd_loss=kd_loss, align_loss=align_loss).train()
+    task = make(teacher=str(teacher), kd_loss=kd_loss, align_loss=align_loss, horizontal_flip=0.0).train()
     live = collate_clips(paired())
     with torch.no_grad():
         embedding = task._teacher[0].embed(live["faces"])
         stored = {name: value for name, value in live.items() if name != "faces"}
         stored |= {"teacher_embedding": embedding, "teacher_logits": task._teacher[0].classify(embedding)}
     torch.testing.assert_close(task.compute_losses(live)[1], task.compute_losses(stored)[1])
+
+
+def test_a_live_teacher_looks_at_faces_mirrored_by_chance(teacher):
+    task = make(teacher=str(teacher), horizontal_flip=1.0).train()
+    live = collate_clips(paired())
+    mirrored = live | {"faces": live["faces"].flip(-1)}
+    said = task._teacher_outputs(live).embedding
+    assert torch.equal(said, task._teacher[0].embed(mirrored["faces"]))
+    assert not torch.allclose(said, task._teacher[0].embed(live["faces"]))
 
 
 def test_a_live_teacher_may_look_at_face_embeddings(tmp_path):
