@@ -13,10 +13,12 @@ from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassRecall
 
+from crossmodal.tasks.epoch_losses import EpochLosses
 from crossmodal.transforms import FeatureNormalization
 
 Batch = dict[str, Any]
 Losses = dict[str, Tensor]
+Split = Literal["train", "val", "test"]
 UNLABELLED = -1
 
 
@@ -92,6 +94,7 @@ class BaseTask(LightningModule):
                 "f1": MulticlassF1Score(num_classes, average="macro", ignore_index=UNLABELLED),
             }
         )
+        self._losses: dict[Split, EpochLosses] = {"train": EpochLosses(), "val": EpochLosses(), "test": EpochLosses()}
         self.metrics = nn.ModuleDict(
             {f"{split}_metrics": metrics.clone(prefix=f"{self.stage}/{split}_") for split in ("train", "val", "test")}
         )
@@ -172,7 +175,10 @@ class BaseTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of training."""
-        return self._shared_step(batch, "train")
+        loss = self._shared_step(batch, "train")
+        if self._trainer and self.trainer.is_last_batch:  # and not later: callbacks look before the epoch's last hook
+            self._log_epoch("train")
+        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch of validation."""
@@ -182,17 +188,30 @@ class BaseTask(LightningModule):
         """One batch of test."""
         return self._shared_step(batch, "test")
 
-    def _shared_step(self, batch: Batch, split: Literal["train", "val", "test"]) -> Tensor:
+    def _shared_step(self, batch: Batch, split: Split) -> Tensor:
         logits, losses = self.compute_losses(batch)
-        size = len(batch["label"])
+        self._losses[split].add(losses, len(batch["label"]))
+        self._metrics(split).update(logits, batch["label"])
+        return losses["loss"]
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's losses and metrics."""
+        self._log_epoch("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the losses and metrics of the test clips."""
+        self._log_epoch("test")
+
+    def _log_epoch(self, split: Split) -> None:
+        losses, clips = self._losses[split].take()
         for name, value in losses.items():
             logged = f"{self.stage}/{split}_loss" if name == "loss" else f"{self.stage}/{name}"
-            self.log(logged, value.detach(), on_step=False, on_epoch=True, batch_size=size, sync_dist=split != "train")
-        metrics = cast(MetricCollection, self.metrics[f"{split}_metrics"])
-        metrics.update(logits, batch["label"])
-        for name, metric in metrics.items():
-            self.log(name, metric, on_step=False, on_epoch=True, batch_size=size, prog_bar=name == self.monitor)
-        return losses["loss"]
+            self.log(logged, value, on_step=False, on_epoch=True, batch_size=clips, sync_dist=split != "train")
+        for name, metric in self._metrics(split).items():
+            self.log(name, metric, on_step=False, on_epoch=True, batch_size=clips, prog_bar=name == self.monitor)
+
+    def _metrics(self, split: Split) -> MetricCollection:
+        return cast(MetricCollection, self.metrics[f"{split}_metrics"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW and one cycle of the learning rate over all steps."""
