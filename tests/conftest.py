@@ -27,6 +27,8 @@ def isolated_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CROSSMODAL_CACHE", str(folder))
         patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_DATA_DIR", str(folder / "wandb"))  # where artifacts wait for the upload
+        patch.setenv("WANDB_CACHE_DIR", str(folder / "wandb"))
         yield folder
 
 

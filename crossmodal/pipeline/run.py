@@ -26,7 +26,7 @@ from crossmodal.models import FaceClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline.face_embeddings import embed_faces
 from crossmodal.pipeline.listening import listen_for_stages
-from crossmodal.pipeline.loggers import create_loggers, log_summary
+from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, run_name
 from crossmodal.pipeline.modality_general import sound_statistics
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
 from crossmodal.pipeline.stage import StageResult, StageRun
@@ -64,7 +64,8 @@ def fit(args: Sequence[str] = ()) -> dict[str, Any]:
 def fit_command(args: Sequence[str]) -> int:
     """`crossmodal fit`."""
     silence_lightning()
-    Run(parse_settings(args)).fit()
+    settings = parse_settings(args)
+    Run({**settings, "name": run_name(settings["name"])}).fit()
     return 0
 
 
@@ -96,7 +97,8 @@ class Run:
         self.corpus.prepare_data()
         self.corpus.setup()
         self._tell_set_aside()
-        self._loggers = create_loggers(self.settings["trainer"].get("logger"), self.folder, self.settings)
+        wanted = self.settings["trainer"].get("logger")
+        self._loggers = create_loggers(wanted, self.folder, self.settings, self.stages[-1])
         needed = {*self.stages, *(need for stage in self.stages for need in self._needs(stage))}
         self._speech_features = listen_for_stages(self.settings, needed, self.corpus, self.device)
         for stage in STAGES:
@@ -222,7 +224,8 @@ class Run:
             summary["model"] = str(save_model_folder(trained, self.folder / "model", summary, weights))
         write_json(self.folder / "summary.json", summary)
         write_report(self.folder, summary)
-        log_summary(self._loggers, summary)
+        log_summary(self._loggers, summary, self.folder)
+        end_loggers(self._loggers)
         print_summary(self.folder, summary)
         return summary
 
@@ -263,6 +266,8 @@ def _stage_names(stages: str) -> list[str]:
     names = [name.strip() for name in stages.split(",") if name.strip()]
     if unknown := [name for name in names if name not in STAGES]:
         raise ConfigError(f"There is no stage {unknown[0]!r}: choose of {', '.join(STAGES)}.")
+    if not names:
+        raise ConfigError(f"--stages names no stage: choose of {', '.join(STAGES)}.")
     return [name for name in STAGES if name in names]
 
 

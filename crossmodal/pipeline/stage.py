@@ -24,6 +24,7 @@ from crossmodal.errors import ConfigError
 from crossmodal.models.handover import save_model
 from crossmodal.pipeline.callbacks import History, SeedEachEpoch
 from crossmodal.pipeline.settings import STAGES, Config
+from crossmodal.pipeline.turns import taking_turns
 from crossmodal.storage import content_key, hash_file, read_json, replace_folder, write_json
 from crossmodal.studies.predictions import Predictions
 from crossmodal.studies.statistics import Metrics, describe
@@ -133,17 +134,20 @@ class StageRun:
 
     def run(self, store: Path, loggers: list[Logger]) -> StageResult:
         """Take the result from the store, or train (going on where an earlier run stopped) and put it there."""
-        stored = store / self.key
-        if self.is_stored(store):
-            if (read_json(self.folder / RESULT) or {}).get("key") != self.key:
-                replace_folder(stored, self.folder)
-            return load_result(self.stage, self.folder, reused=True)
+        with taking_turns(store / ".locks", self.key, self.stage):
+            reused = self.is_stored(store)
+            if not reused:
+                self._make(store / self.key, loggers)
+            elif (read_json(self.folder / RESULT) or {}).get("key") != self.key:
+                replace_folder(store / self.key, self.folder)
+        return load_result(self.stage, self.folder, reused=reused)
+
+    def _make(self, stored: Path, loggers: list[Logger]) -> None:
         self._train(loggers)
         self._evaluate()
         if isinstance(self.task, FinetuneTask):
             _HEARD.append(self.task.memory)
         replace_folder(self.folder, stored, ignore=shutil.ignore_patterns("checkpoints"))
-        return load_result(self.stage, self.folder, reused=False)
 
     def _build(self, stage: str, config: Config) -> LightningCLI:
         callbacks: list[Callback] = [self._best, self._last, self.history, SeedEachEpoch(config["seed_everything"])]

@@ -47,6 +47,7 @@ def _describe_corpus(corpus: RAVDESSDataModule) -> dict[str, Any]:
         "root": str(corpus.corpus_folder),
         "clips": {split: len(clips) for split, clips in corpus.split.items()},
         "actors": {split: sorted({clip.actor for clip in clips}) for split, clips in corpus.split.items()},
+        "unlabelled_actors": corpus.num_unlabelled_actors,
         "faces": corpus.face_features or corpus.face_embeddings or "pixels",
         "set_aside": len(corpus.set_aside),
     }

@@ -18,7 +18,7 @@ from crossmodal.errors import ProtocolError
 from crossmodal.models import AudioClassifier, FaceClassifier, StatsPooling
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import run as pipeline
-from crossmodal.pipeline.loggers import log_summary
+from crossmodal.pipeline.loggers import end_loggers
 from crossmodal.pipeline.settings import Config, parse_settings
 from crossmodal.pipeline.summary import summarize
 from crossmodal.storage import write_json
@@ -37,7 +37,7 @@ class _StagesOnly(pipeline.Run):
     """A run without the report at its end, which is about test actors."""
 
     def conclude(self) -> dict[str, Any]:
-        log_summary(self._loggers, {"stages": {}})  # nothing more to log: it ends them
+        end_loggers(self._loggers)
         return summarize(self.settings, self.corpus, self.results)
 
 

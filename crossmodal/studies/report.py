@@ -23,6 +23,8 @@ _ROLE = {
 def warnings(summary: dict[str, Any]) -> list[str]:
     """What every table and picture of these numbers must say."""
     said = [SYNTHETIC] if summary["corpus"]["kind"] == "synthetic" else []
+    if hidden := summary["corpus"].get("unlabelled_actors"):
+        said.append(f"{hidden} of the training actors count as unlabelled: their clips teach, and are in no task loss.")
     return said + ([SPEAKER_DEPENDENT] if summary["speaker_dependent"] else [])
 
 

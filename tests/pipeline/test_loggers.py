@@ -1,5 +1,4 @@
 import csv
-import json
 
 import pytest
 import wandb
@@ -7,11 +6,12 @@ from lightning.pytorch.loggers import CSVLogger
 
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline import fit
-from crossmodal.pipeline.loggers import create_loggers, log_summary
+from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, run_name
+from tests.offline_runs import read_offline_run
 
 SUMMARY = {
     "stages": {"control": {"val_uar": 0.5, "test_uar": 0.25, "test_uar_ci95": (0.1, 0.4), "seconds": 3.0}},
-    "gain": {"uar_pp": 1.5},
+    "gain": {"uar_pp": 1.5, "ci95_pp": [-1.0, 4.0], "of": "finetune minus control"},
 }
 
 
@@ -23,27 +23,32 @@ def metrics(path):
 
 @pytest.mark.parametrize("wanted", [None, False])
 def test_no_logger_unless_asked_for(tmp_path, wanted):
-    assert create_loggers(wanted, tmp_path, {"name": "fit"}) == []
+    assert create_loggers(wanted, tmp_path, {"name": "fit"}, "finetune") == []
 
 
 def test_true_is_a_csv_file_in_the_runs_folder(tmp_path):
-    (logger,) = create_loggers(True, tmp_path, {"name": "fit", "data": {"fold": 2}})
+    logger, last_stage = create_loggers(True, tmp_path, {"name": "fit", "data": {"fold": 2}}, "control")
     assert isinstance(logger, CSVLogger)
-    log_summary([logger], SUMMARY)
+    log_summary([logger, last_stage], SUMMARY, tmp_path)
+    end_loggers([logger, last_stage])
     (path,) = tmp_path.rglob("metrics.csv")
-    numbers = metrics(path)
-    assert {name: float(numbers[name]) for name in ("control/val_uar", "control/test_uar", "gain/uar_pp")} == {
+    numbers = {name: float(value) for name, value in metrics(path).items() if name != "step"}
+    assert numbers == {
         "control/val_uar": 0.5,
         "control/test_uar": 0.25,
+        "control/test_uar_ci95_low": 0.1,
+        "control/test_uar_ci95_high": 0.4,
         "gain/uar_pp": 1.5,
+        "gain/ci95_pp_low": -1.0,
+        "gain/ci95_pp_high": 4.0,
+        "val_uar": 0.5,
     }
-    assert "control/seconds" not in numbers
     assert "fold: 2" in path.with_name("hparams.yaml").read_text()
 
 
 def test_a_class_path_with_arguments(tmp_path):
     wanted = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(tmp_path / "there")}}
-    (logger,) = create_loggers(wanted, tmp_path / "here", {"name": "fit"})
+    logger, _ = create_loggers(wanted, tmp_path / "here", {"name": "fit"}, "finetune")
     assert isinstance(logger, CSVLogger)
     assert logger.root_dir.startswith(str(tmp_path / "there"))
 
@@ -51,7 +56,7 @@ def test_a_class_path_with_arguments(tmp_path):
 def test_several_loggers_at_once(tmp_path):
     path = "lightning.pytorch.loggers.CSVLogger"
     wanted = [path, {"class_path": path, "init_args": {"name": "other"}}]
-    first, second = create_loggers(wanted, tmp_path, {"name": "fit"})
+    first, second, _ = create_loggers(wanted, tmp_path, {"name": "fit"}, "finetune")
     assert first.log_dir != second.log_dir
 
 
@@ -64,37 +69,77 @@ def test_a_csv_logger_of_a_run_holds_all_its_stages(decoded, tiny_args):
         assert name in numbers
 
 
-def test_an_offline_wandb_run_holds_all_its_stages(decoded, tiny_args):
-    logger = ["--trainer.logger=wandb", "--trainer.logger.offline=true"]
-    summary = fit(tiny_args(decoded, "--stages=teacher,control", "--name=tiny", *logger))
-    (path,) = (decoded / "runs" / "tiny").rglob("*.wandb")  # one run for both stages
-    logged = {}
-    for record in read_wandb(path.read_bytes()):
-        if record.HasField("run"):
-            assert (record.run.project, record.run.display_name) == ("crossmodal", "tiny")
-        for item in record.history.item:
-            logged.setdefault(item.key or "/".join(item.nested_key), []).append(json.loads(item.value_json))
+@pytest.fixture
+def offline_run(tiny_args):
+    """Run `fit` with W&B offline, and read the one run file that it leaves."""
+
+    def run(folder, *more):
+        summary = fit(
+            tiny_args(folder, "--name=tiny", "--trainer.logger=wandb", "--trainer.logger.offline=true", *more)
+        )
+        (path,) = (folder / "runs" / "tiny").rglob("*.wandb")  # one run for all stages
+        return summary, read_offline_run(path)
+
+    return run
+
+
+def test_an_offline_wandb_run_holds_all_its_stages(decoded, offline_run):
+    summary, offline = offline_run(decoded, "--stages=teacher,control")
+    assert (offline.run.project, offline.run.display_name) == ("crossmodal", "tiny")
+    assert offline.config["stages"] == "teacher,control"
+    logged = offline.history
     assert len(logged["teacher/val_uar"]) == 3 + 1  # an epoch each, and the best one at the end
     assert len(logged["control/val_uar"]) == 5 + 1
     assert logged["control/test_uar"] == [pytest.approx(summary["stages"]["control"]["test_uar"])]
     assert {"teacher/train_loss", "control/train_uar"} <= logged.keys()
+    assert logged["val_uar"] == logged["control/val_uar"]  # the last stage's, under a name that all runs share
+    assert "model" not in offline.artifacts  # there is no taught student
 
 
-def read_wandb(content):
-    """The records of an offline run: LevelDB's log format behind a header of 7 bytes."""
-    from wandb.proto.wandb_internal_pb2 import Record
+def test_a_run_from_the_cache_logs_what_it_came_to_and_its_artifacts(store, offline_run):
+    summary, offline = offline_run(store)
+    results, logged = summary["stages"]["finetune"], offline.history
+    assert logged["val_uar"] == logged["finetune/val_uar"] == [pytest.approx(results["val_uar"])]
+    assert [*logged["finetune/test_uar_ci95_low"], *logged["finetune/test_uar_ci95_high"]] == pytest.approx(
+        list(results["test_uar_ci95"])
+    )
+    assert logged["gain/uar_pp"] == [summary["gain"]["uar_pp"]]
+    assert [*logged["gain/ci95_pp_low"], *logged["gain/ci95_pp_high"]] == summary["gain"]["ci95_pp"]
+    folder = store / "runs" / "tiny"
+    for kind, files in (("report", folder), ("model", folder / "model")):
+        for name, content in offline.artifacts[kind].items():
+            assert content.read_bytes() == (files / name).read_bytes()
+    assert offline.artifacts["model"].keys() == {path.name for path in (folder / "model").iterdir()}
+    assert offline.artifacts["report"].keys() >= {
+        *("report.md", "summary.json", "confusion.png", "curves.png", "actors.png"),
+        *(f"{stage}/predictions.csv" for stage in summary["stages"]),
+    }
 
-    position, data = 7, b""
-    while position + 7 <= len(content):
-        if (room := 32768 - position % 32768) < 7:  # a block's end, too short for a piece
-            position += room
-            continue
-        length, kind = int.from_bytes(content[position + 4 : position + 6], "little"), content[position + 6]
-        data += content[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (1, 4):  # a whole record, or its last piece
-            yield Record.FromString(data)
-            data = b""
+
+def test_wandb_switched_off_is_no_error(store, tiny_args, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    wandb.teardown()  # it reads its environment once
+    try:
+        fit(tiny_args(store, "--trainer.logger=wandb"))
+    finally:
+        wandb.teardown()
+    assert list((store / "runs").rglob("*.wandb")) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({}, "fit"),
+        ({"WANDB_RUN_ID": "abc"}, "fit"),  # a person's choice, and one run
+        ({"WANDB_SWEEP_ID": "s", "WANDB_RUN_ID": "abc"}, "fit_abc"),
+    ],
+)
+def test_trials_of_an_agent_have_names_of_their_own(monkeypatch, environment, name):
+    for variable in ("WANDB_SWEEP_ID", "WANDB_RUN_ID"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    assert run_name("fit") == name
 
 
 def test_without_an_account_the_error_says_how_to_go_on(tmp_path, monkeypatch):
@@ -103,4 +148,4 @@ def test_without_an_account_the_error_says_how_to_go_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(CSVLogger, "log_hyperparams", refuse)
     with pytest.raises(ConfigError, match=r"No API key configured\. Log in .* --trainer\.logger\.offline true"):
-        create_loggers(True, tmp_path, {"name": "fit"})
+        create_loggers(True, tmp_path, {"name": "fit"}, "finetune")

@@ -44,6 +44,7 @@ class TestWhatARunLeaves:
             "root": str(tiny_ravdess),
             "clips": {"train": 32, "val": 16, "test": 16},
             "actors": {"train": TRAIN, "val": VAL, "test": TEST},
+            "unlabelled_actors": 0,
             "faces": str(tiny_face_features),
             "set_aside": 0,
         }
@@ -132,7 +133,7 @@ class TestWhatARunLeaves:
         outputs = ClipTensors(path)
         assert outputs.about["train_actors"] == TRAIN
         assert len(outputs.clips) == 64
-        assert outputs.shapes == {"teacher_embedding": (128,), "teacher_logits": (8,)}
+        assert outputs.shapes == {"teacher_embedding": (128,), "teacher_logits": (8,), "teacher_features": (6,)}
 
 
 class TestRunningAgain:

@@ -106,6 +106,13 @@ def test_report_and_table_warn_of_synthetic_and_speaker_dependent_numbers(
         assert (warning in said) == (warning in expected)
 
 
+def test_a_run_with_labels_hidden_says_so(tmp_path):
+    summary = make_run(tmp_path, stages=["teacher"])
+    assert "unlabelled" not in write_report(tmp_path, summary).read_text()
+    summary["corpus"]["unlabelled_actors"] = 4
+    assert "> **4 of the training actors count as unlabelled" in write_report(tmp_path, summary).read_text()
+
+
 def test_a_run_of_some_stages_reports_no_gain(tmp_path):
     summary = make_run(tmp_path, stages=["teacher"])
     del summary["model"]

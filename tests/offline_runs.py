@@ -1,0 +1,59 @@
+"""What W&B wrote in offline mode, read back."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import wandb
+from wandb.proto.wandb_internal_pb2 import Record
+
+
+@dataclass
+class OfflineRun:
+    """One ``run-*.wandb``.
+
+    Args:
+        run: The record of the run itself: ``run_id``, ``sweep_id``, ``project``, ``display_name``.
+        config: By key; what an agent sets stands there under its dotted name.
+        history: Every value that was logged, by name, in order.
+        artifacts: The files of each by type, and where their content waits for the upload.
+    """
+
+    run: Any = None
+    config: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, list[Any]] = field(default_factory=dict)
+    artifacts: dict[str, dict[str, Path]] = field(default_factory=dict)
+
+
+def read_offline_run(path: Path) -> OfflineRun:
+    wandb.teardown()  # offline, a run that is finished may not be written yet
+    read = OfflineRun()
+    for record in records(path.read_bytes()):
+        config = record.config if record.HasField("config") else record.run.config
+        for item in config.update:
+            read.config[item.key or ".".join(item.nested_key)] = json.loads(item.value_json)
+        for item in record.history.item:
+            read.history.setdefault(item.key or "/".join(item.nested_key), []).append(json.loads(item.value_json))
+        if record.HasField("run"):
+            read.run = record.run
+        if record.HasField("artifact"):
+            entries = record.artifact.manifest.contents
+            read.artifacts[record.artifact.type] = {entry.path: Path(entry.local_path) for entry in entries}
+    return read
+
+
+def records(content: bytes) -> Iterator[Record]:
+    """LevelDB's log format behind a header of 7 bytes."""
+    position, data = 7, b""
+    while position + 7 <= len(content):
+        if (room := 32768 - position % 32768) < 7:  # a block's end, too short for a piece
+            position += room
+            continue
+        length, kind = int.from_bytes(content[position + 4 : position + 6], "little"), content[position + 6]
+        data += content[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # a whole record, or its last piece
+            yield Record.FromString(data)
+            data = b""
