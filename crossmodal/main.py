@@ -87,23 +87,31 @@ examples
 """
 
 _STUDY_RUN_HELP = """\
-usage: crossmodal study run FILE [--out DIR] [--jobs N] [--folds LIST] [--seeds LIST] [--methods LIST] [--key value]...
+usage: crossmodal study run FILE [--out DIR] [--jobs N] [--protocols LIST] [--folds LIST] [--seeds LIST]
+                            [--methods LIST | --applications LIST] [--only LIST] [--print-commands] [--key value]...
 
 Run what a study's file asks for: each of its methods on each fold with each seed, every one a run of fit with a control
-of its own. A run that is finished is never repeated, one that was stopped goes on where it was, one that failed is
-listed at the end (exit status 1) and tried again by the next call. Runs share the decoded corpus, teachers and
-controls. Afterwards, crossmodal study report DIR makes the table.
+of its own; or each of its applications, with the stages that are its own, under each protocol as well. A run that is
+finished is never repeated, one that was stopped goes on where it was, one that failed is listed at the end (exit status
+1) and tried again by the next call. Runs share the decoded corpus, teachers and controls. Afterwards, crossmodal study
+report DIR makes the table and the page.
 
-  FILE              such as configs/studies/teaching.yaml: configs, folds, seeds, self_distillation, methods
-  --out DIR         the study's folder; default: studies/ and the file's name
-  --jobs N          runs at a time, each in a process with one thread; default: 1
-  --folds LIST      in place of the file's, such as 0,1
-  --seeds LIST      in place of the file's, such as 0,1,2
-  --methods LIST    some of the file's, by name
-  --key value       for fit, in all runs: --data.root DIR, --transfer.trainer.max_epochs N, ...; wins over the methods
+  FILE                 such as configs/studies/teaching.yaml: configs, folds, seeds, self_distillation, methods; or
+                       configs/studies/applications.yaml: configs, protocols, folds, seeds, applications
+  --out DIR            the study's folder; default: studies/ and the file's name
+  --jobs N             runs at a time, each in a process with one thread; default: 1
+  --protocols LIST     in place of the file's, such as loso24,random; of applications
+  --folds LIST         in place of the file's, such as 0,1
+  --seeds LIST         in place of the file's, such as 0,1,2
+  --methods LIST       some of the file's, by name; --applications LIST is the same
+  --only LIST          some of the runs, by the names of their folders
+  --print-commands     print a command line for each run that is not finished, for any scheduler, and run nothing
+  --key value          for fit, in all runs: --data.root DIR, --transfer.trainer.max_epochs N, ...; wins over the file
 
-example
+examples
   crossmodal study run configs/studies/teaching.yaml --jobs 2 --data.root ravdess --data.face_features au.csv
+  crossmodal study run configs/studies/applications.yaml --jobs 2 --folds 0 --seeds 0
+  crossmodal study run configs/studies/applications.yaml --data.root ravdess --print-commands > commands.txt
 """
 
 
@@ -179,13 +187,13 @@ COMMANDS: dict[str, Command] = {
         usage=_PREFLIGHT_HELP,
     ),
     "study run": Command(
-        "compare ways of teaching: methods x folds x seeds",
+        "compare ways of teaching, or applications, over folds and seeds",
         "crossmodal.studies.run_grid:run_command",
         usage=_STUDY_RUN_HELP,
     ),
     "study report": Command(
-        "make the table of a study from its runs",
-        "crossmodal.studies.compare_report:report_command",
+        "make the table and the page of a study from its runs",
+        "crossmodal.studies.study_report:report_command",
         _study_report_arguments,
     ),
     "data prepare": Command(

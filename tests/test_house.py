@@ -20,7 +20,10 @@ PACKAGE = Path(crossmodal.__file__).parent
 REPOSITORY = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 STUDIES = sorted((REPOSITORY / "configs" / "studies").glob("*.yaml"))  # parsed in tests/studies/test_grid.py
-CONFIGS = sorted({*(REPOSITORY / "configs").rglob("*.yaml"), *(PACKAGE / "pipeline").glob("*.yaml")} - {*STUDIES})
+SWEEPS = sorted((REPOSITORY / "configs" / "sweeps").glob("*.yaml"))  # parsed in tests/test_sweeps.py
+CONFIGS = sorted(
+    {*(REPOSITORY / "configs").rglob("*.yaml"), *(PACKAGE / "pipeline").glob("*.yaml")} - {*STUDIES, *SWEEPS}
+)
 
 GROUND = {"errors", "media", "naming", "progress", "storage"}
 TOP = {"main", "pipeline", "studies"}
@@ -113,8 +116,30 @@ def test_a_file_can_be_read_in_one_go(path):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_every_config_is_one(path):
     settings = parse_settings(["--config", str(path)])
-    assert settings["stages"].split(",") == list(STAGES)
+    stages = settings["stages"].split(",")
+    if path.parent.name == "applications":
+        assert settings["name"] == path.stem
+        assert stages in (["control"], ["teacher"], list(STAGES))
+    else:
+        assert stages == list(STAGES)
     assert len(path.read_text().splitlines()) <= 30, "a config is a short delta"
+
+
+def test_the_eleven_applications_are_the_reading_of_the_thesis():
+    """Sound: two front ends, two encoders, two channels; video: two channels; one transfer. Three more have a CNN."""
+    found = {}
+    for path in sorted((REPOSITORY / "configs" / "applications").glob("*.yaml")):
+        settings = parse_settings(["--config", str(path)])
+        model = settings["transfer"]["model"]
+        voice = (model["front_end"], model["encoder"]) if settings["stages"] != "teacher" else ()
+        found[path.name[:2]] = (settings["stages"], settings["data"]["channel"], *voice)
+    numbers = [f"{number:02d}" for number in range(1, 15)]
+    voices = [(front_end, encoder) for front_end in ("mfcc", "lmfb") for encoder in ("dense", "lstm")]
+    expected = [("control", channel, *voice) for voice in voices for channel in ("speech", "song")]
+    expected += [("teacher", "speech"), ("teacher", "song"), (",".join(STAGES), "speech", "mfcc", "lstm")]
+    cnn = (("speech", "mfcc"), ("speech", "lmfb"), ("song", "lmfb"))
+    expected += [("control", channel, front_end, "cnn") for channel, front_end in cnn]
+    assert found == dict(zip(numbers, expected, strict=True))
 
 
 def test_there_are_configs():
@@ -148,5 +173,5 @@ def test_the_words_of_the_package_are_the_words_of_ravdess():
 
 def test_the_files_name_no_machine():
     somewhere = re.compile(r"/(home|Users|work|mnt|root)/\w")
-    text = {path: path.read_text(encoding="utf-8") for path in [*FILES, *CONFIGS, *STUDIES]}
+    text = {path: path.read_text(encoding="utf-8") for path in [*FILES, *CONFIGS, *STUDIES, *SWEEPS]}
     assert [str(path) for path, content in text.items() if somewhere.search(content)] == []

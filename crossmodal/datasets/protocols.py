@@ -246,8 +246,9 @@ def _split_at_random(clips: Sequence[Clip], fold: int) -> dict[Split, list[Clip]
         by_label[clip.label].append(clip)
     divided: dict[Split, list[Clip]] = {"train": [], "val": [], "test": []}
     names: dict[int, Split] = {fold: "test", (fold + 1) % num_folds: "val"}
+    generator = random.Random(0)  # one for all: the same order for each label would gather the same actors in a fold
     for same_label in by_label.values():
-        random.Random(0).shuffle(same_label)
+        generator.shuffle(same_label)
         for position, clip in enumerate(same_label):
             divided[names.get(position % num_folds, "train")].append(clip)
     if lacking := [name for name, part in divided.items() if not part]:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import mean, median
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from crossmodal.studies.finished import FinishedRun
 from crossmodal.studies.predictions import Predictions
 from crossmodal.studies.statistics import Interval, holm, pool, uar, uar_gain, wilcoxon_by_actor
 
 LEAST_SEEDS = 3
+# What the stages are called beside the methods.
+LAST = {"control": "voice alone (control)", "teacher": "face alone (teacher)"}
 
 
 class Effect(TypedDict):
@@ -45,7 +47,7 @@ class Comparison(TypedDict):
     """A study's answer; `methods` by their gain on validation, the best first."""
 
     study: str
-    corpus: dict[str, str]
+    corpus: dict[str, Any]
     protocol: str
     speaker_dependent: bool
     channel: str
@@ -69,8 +71,8 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
     Args:
         runs: See `crossmodal.studies.finished.load_runs`.
     """
-    taught = _by_method(run for run in runs if not run.about["self_taught"])
-    by_self = _by_method(run for run in runs if run.about["self_taught"])
+    taught = _by_method(run for run in runs if not run.self_taught)
+    by_self = _by_method(run for run in runs if run.self_taught)
     rows = [_method_row(name, those, by_self.get(name, [])) for name, those in taught.items()]
     _correct([row["over_control"] for row in rows])
     _correct([row["over_self"] for row in rows])
@@ -80,7 +82,10 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
     summary = runs[0].summary
     return Comparison(
         study=runs[0].about["study"],
-        corpus={name: summary["corpus"][name] for name in ("kind", "faces")},
+        corpus={
+            **{name: summary["corpus"][name] for name in ("kind", "faces")},
+            "unlabelled_actors": min(_num_unlabelled(runs)),
+        },
         protocol=summary["protocol"],
         speaker_dependent=summary["speaker_dependent"],
         channel=summary["channel"],
@@ -148,13 +153,17 @@ def _row(name: str, runs: Sequence[FinishedRun], said: Said) -> Row:
 
 def _references(runs: Sequence[FinishedRun]) -> tuple[list[Row], list[FinishedRun]]:
     """Control, teacher, and their late fusion, the ceiling; and a run for each pair of teacher and control."""
-    pairs = {(*run.place, run.key("teacher"), run.key("control")): run for run in runs}
-    distinct = list(pairs.values())
-    control = _row("voice alone (control)", distinct, lambda run: run.control)
+    distinct = one_a_pair(runs)
+    control = _row(LAST["control"], distinct, lambda run: run.control)
     control |= {"val_gain_pp": None, "over_control": None, "fold_gains_pp": {}}
-    teacher = _row("face alone (teacher)", distinct, lambda run: run.teacher)
+    teacher = _row(LAST["teacher"], distinct, lambda run: run.teacher)
     fusion = _row("late fusion of both", distinct, lambda run: run.fusion)
     return [control, teacher, fusion], distinct
+
+
+def one_a_pair(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """A run for each pair of teacher and control: methods share them."""
+    return list({(*run.place, run.key("teacher"), run.key("control")): run for run in runs}.values())
 
 
 def _notes(runs: Sequence[FinishedRun], rows: Sequence[Row], pairs: Sequence[FinishedRun]) -> list[str]:
@@ -167,9 +176,15 @@ def _notes(runs: Sequence[FinishedRun], rows: Sequence[Row], pairs: Sequence[Fin
         notes.append(f"Not finished, and not among what is chosen from: {', '.join(lacking)}.")
     if len(versions := {run.about["code"] for run in runs}) > 1:
         notes.append(f"Made by {len(versions)} versions of the package: what differs need not be the methods.")
+    if len(_num_unlabelled(runs)) > 1:
+        notes.append("Methods differ in how many training actors count as unlabelled, and so do their controls.")
     if len(pairs) > len({run.place for run in runs}):
         notes.append("Methods have different teachers or controls; the rows for reference are pooled over them.")
     return notes
+
+
+def _num_unlabelled(runs: Sequence[FinishedRun]) -> set[int]:
+    return {run.summary["corpus"].get("unlabelled_actors", 0) for run in runs}
 
 
 def _correct(effects: Sequence[Effect | None]) -> None:
@@ -186,5 +201,5 @@ def _uar(parts: Iterable[Predictions], split: str) -> float:
 def _by_method(runs: Iterable[FinishedRun]) -> dict[str, list[FinishedRun]]:
     methods: dict[str, list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: run.place):
-        methods.setdefault(run.about["method"], []).append(run)
+        methods.setdefault(run.name, []).append(run)
     return methods

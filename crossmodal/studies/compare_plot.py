@@ -1,4 +1,4 @@
-"""The picture of a study."""
+"""The pictures of differences: the gain of each method, and the claims."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,11 @@ from textwrap import fill
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from crossmodal.studies.claims import Claim
 from crossmodal.studies.compare import Effect, Row
-from crossmodal.studies.plots import STAGE_COLOURS, STYLE, save_figure
+from crossmodal.studies.gallery import PROTOCOL_COLOURS, PROTOCOL_MARKERS
+from crossmodal.studies.plots import STAGE_COLOURS, STYLE, legend_below, save_figure
+from crossmodal.studies.statistics import Interval
 
 _LINE = 105  # letters of the title's size above the axis
 _GAIN, _SELF, _FOLD = STAGE_COLOURS["finetune"], STAGE_COLOURS["teacher"], "#555555"
@@ -39,12 +42,49 @@ def plot_gains(rows: Sequence[Row], path: Path, title: str, note: str = "") -> N
         axis.set_title(title, loc="left", fontsize=8)
         axis.grid(axis="x", alpha=0.25)
         axis.tick_params(axis="y", length=0)
-        handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
+        legend_below(figure, axis, 3)
+        save_figure(figure, path, note)
+
+
+def plot_claims(claims: Sequence[Claim], path: Path, title: str, note: str = "") -> None:
+    """The difference behind each claim with its interval, under each protocol.
+
+    Args:
+        claims: By question; those without an answer leave a gap.
+        path: The PNG to write.
+        title: What the numbers are of.
+        note: What must be said of them.
+    """
+    questions = list(dict.fromkeys(claim["question"] for claim in claims))
+    protocols = list(dict.fromkeys(claim["protocol"] for claim in claims))
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(8.4, 1.6 + 0.6 * len(questions)), layout="constrained")
+        axis.axvline(0, color="#333333", linewidth=0.8)
+        for claim in claims:
+            number = protocols.index(claim["protocol"])
+            place = questions.index(claim["question"]) + 0.3 * (number - (len(protocols) - 1) / 2)
+            look = PROTOCOL_COLOURS[number % 4], PROTOCOL_MARKERS[number % 4], claim["protocol"]
+            if difference := claim["difference"]:
+                _draw_interval(axis, difference["gain_pp"], difference["ci95_pp"], place, *look)
+            else:
+                axis.text(0, place, f"  {claim['protocol']}: no runs", fontsize=7, va="center", color="#555555")
+        axis.set_yticks(range(len(questions)), [fill(question, 44) for question in questions])
+        axis.set_ylim(len(questions) - 0.5, -0.5)
+        axis.set_xlabel("difference on the test actors in points of UAR, with 95 % interval over actors")
+        axis.set_title(fill(title, _LINE), loc="left", fontsize=8)
+        axis.grid(axis="x", alpha=0.25)
+        axis.tick_params(axis="y", length=0)
+        legend_below(figure, axis, 4)
         save_figure(figure, path, note)
 
 
 def _draw_effect(axis: Axes, effect: Effect | None, place: float, colour: str, marker: str, label: str) -> None:
     if effect:
-        axis.plot(effect["ci95_pp"], [place, place], color=colour, linewidth=2, solid_capstyle="butt", zorder=3)
-        axis.scatter(effect["gain_pp"], place, s=26, color=colour, marker=marker, zorder=4, label=label)
+        _draw_interval(axis, effect["gain_pp"], effect["ci95_pp"], place, colour, marker, label)
+
+
+def _draw_interval(
+    axis: Axes, gain: float, interval: Interval, place: float, colour: str, marker: str, label: str
+) -> None:
+    axis.plot(interval, [place, place], color=colour, linewidth=2, solid_capstyle="butt", zorder=3)
+    axis.scatter(gain, place, s=26, color=colour, marker=marker, zorder=4, label=label)

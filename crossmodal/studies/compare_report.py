@@ -1,53 +1,51 @@
-"""`study report`: a study's table for people, programs and papers, and its picture."""
+"""The report of a study of methods: its table for people, programs and papers, its pictures, its page."""
 
-import argparse
-import csv
-import json
-import re
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
-from crossmodal.storage import atomic_path
-from crossmodal.studies.compare import Comparison, Effect, Row, compare
+from crossmodal.studies.compare import LAST, Comparison, Effect, Row, compare, one_a_pair
 from crossmodal.studies.compare_plot import plot_gains
-from crossmodal.studies.finished import load_runs
+from crossmodal.studies.finished import FinishedRun
+from crossmodal.studies.gallery import Exhibit, draw_gallery
+from crossmodal.studies.page import Page, html_table
 from crossmodal.studies.report import print_warnings, warnings
+from crossmodal.studies.tables import (
+    Column,
+    console,
+    counted,
+    in_ranges,
+    latex_table,
+    markdown_table,
+    points,
+    probability,
+    screen_table,
+    with_interval,
+    write_csv,
+    write_text,
+)
 
-_WIDTH = 132  # of the table in a pipe or file, where there is no terminal to ask
 
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table.
+def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> Comparison:
+    """Write the files of the report.
 
     Args:
-        heading: For people.
-        cell: What stands there, of a row.
-        short: Its heading on the screen and in LaTeX, where there is less room; empty where it is left out there.
+        folder: The study's.
+        runs: See `crossmodal.studies.finished.load_runs`.
+
+    Returns:
+        The numbers.
     """
-
-    heading: str
-    cell: Callable[[Row], str]
-    short: str = ""
-
-
-def report_command(options: argparse.Namespace) -> int:
-    """`crossmodal study report`."""
-    folder = Path(options.folder)
-    numbers = compare(load_runs(folder))
+    numbers = compare(runs)
     write_comparison(folder, numbers)
-    if options.format == "json":
-        print(json.dumps(numbers, indent=2, ensure_ascii=False))
-    else:
-        print_comparison(folder, numbers)
-    return 0
+    pictures = draw_gallery(_exhibits(runs, numbers), folder, {numbers["protocol"]: _warnings(numbers)})
+    rows = [*numbers["methods"], *numbers["references"]]
+    page = Page(numbers["study"], _warnings(numbers), [f"{_setting(numbers)}."])
+    page.add("Methods", html_table(_columns(numbers), rows), *_sentences(numbers), _explanation(numbers))
+    page.picture("Gain against the control", folder / "gains.png", "Each method's gain over its control.")
+    page.gallery(pictures)
+    page.write(folder / "report.html")
+    return numbers
 
 
 def write_comparison(folder: Path, numbers: Comparison) -> None:
@@ -57,37 +55,45 @@ def write_comparison(folder: Path, numbers: Comparison) -> None:
         folder: The study's.
         numbers: See `crossmodal.studies.compare.compare`.
     """
-    _write(folder / "table.md", _markdown(numbers))
-    _write(folder / "table.tex", _latex(numbers))
-    _write_csv(folder / "table.csv", numbers)
+    write_text(folder / "table.md", _markdown(numbers))
+    caption = " ".join([*_warnings(numbers), f"{_setting(numbers)}.", *_sentences(numbers)])
+    groups = (numbers["methods"], numbers["references"])
+    write_text(folder / "table.tex", latex_table(_columns(numbers), groups, caption))
+    # Numbers as they are, unrounded, each row with what it is of.
+    kinds = zip(("method", "reference"), groups, strict=True)
+    write_csv(folder / "table.csv", [_flat(row, kind, numbers) for kind, rows in kinds for row in rows])
     plot_gains(numbers["methods"], folder / "gains.png", _setting(numbers), " ".join(_warnings(numbers)))
 
 
 def print_comparison(folder: Path, numbers: Comparison) -> None:
     """Print the table, what is best on validation, and where the files are."""
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
-    table = Table(title=_setting(numbers), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    columns = [column for column in _columns(numbers) if column.short]
-    for column in columns:
-        table.add_column(column.short, justify="left" if column is columns[0] else "right")
-    for rows in (numbers["methods"], numbers["references"]):
-        for row in rows:
-            table.add_row(*(column.cell(row) for column in columns))
-        table.add_section()
-    console.print(table)
+    screen = console()
+    screen.print(screen_table(_setting(numbers), _columns(numbers), (numbers["methods"], numbers["references"])))
     for sentence in _sentences(numbers):
-        console.print(sentence, highlight=False)
-    print_warnings(console, dict(numbers))
+        screen.print(sentence, highlight=False)
+    print_warnings(screen, dict(numbers))
     files = ", ".join(f"table.{kind}" for kind in ("md", "csv", "tex"))
-    console.print(f"In {folder}: {files}, gains.png", soft_wrap=True, highlight=False)
+    screen.print(f"In {folder}: report.html, {files}, gains.png", soft_wrap=True, highlight=False)
 
 
-def _columns(numbers: Comparison) -> list[Column]:
+def _exhibits(runs: Sequence[FinishedRun], numbers: Comparison) -> list[Exhibit]:
+    """What is drawn, as in the table: each method's student, then control and teacher, once a fold and seed."""
+    protocol = numbers["protocol"]
+    own = [run for run in runs if not run.self_taught]
+    shown = [
+        Exhibit.of_runs(row["name"], {protocol: [run for run in own if run.name == row["name"]]}, "finetune")
+        for row in numbers["methods"]
+    ]
+    distinct = {protocol: one_a_pair(runs)}
+    return [*shown, *(Exhibit.of_runs(LAST[stage], distinct, stage) for stage in ("control", "teacher"))]
+
+
+def _columns(numbers: Comparison) -> list[Column[Row]]:
     """All columns; those of self-distillation only where there is any."""
-    columns = [
+    columns: list[Column[Row]] = [
         Column("method", lambda row: row["name"], "method"),
         Column("runs", lambda row: str(row["runs"]), "runs"),
-        Column("gain on validation", lambda row: _points(row["val_gain_pp"]), "val gain"),
+        Column("gain on validation", lambda row: points(row["val_gain_pp"]), "val gain"),
         Column("UAR test", lambda row: f"{row['test_uar']:.3f}", "UAR"),
         Column("UAR of control", lambda row: f"{row['control_uar']:.3f}"),
         Column("gain on test (95 %)", lambda row: _gain(row["over_control"]), "test gain (95 %)"),
@@ -110,7 +116,7 @@ def _sentences(numbers: Comparison) -> list[str]:
     gain = best["over_control"]
     assert gain is not None, "every method has a control"
     text = (
-        f"Best on validation: {best['name']}, {_points(best['val_gain_pp'])} points. On test: {_gain(gain)} points of "
+        f"Best on validation: {best['name']}, {points(best['val_gain_pp'])} points. On test: {_gain(gain)} points of "
         f"UAR over its control, p {_p(gain)} over {len(numbers['test_actors'])} actors"
     )
     if best["over_self"]:
@@ -119,12 +125,9 @@ def _sentences(numbers: Comparison) -> list[str]:
 
 
 def _markdown(numbers: Comparison) -> str:
-    columns = _columns(numbers)
     lines = [f"# {numbers['study']}", "", *(f"> **{warning}**\n" for warning in _warnings(numbers))]
     lines += [_setting(numbers), ""]
-    lines += [_line([column.heading for column in columns]), _line(["---", *["---:"] * (len(columns) - 1)])]
-    for row in (*numbers["methods"], *numbers["references"]):
-        lines.append(_line([column.cell(row) for column in columns]))
+    lines += markdown_table(_columns(numbers), [*numbers["methods"], *numbers["references"]])
     lines += ["", *(f"{sentence}\n" for sentence in _sentences(numbers)), _explanation(numbers), ""]
     return "\n".join([*lines, "![Gain of each method](gains.png)", ""])
 
@@ -138,43 +141,6 @@ def _explanation(numbers: Comparison) -> str:
         "those of transfer and finetune, median over runs. Choosing looks at validation only; the last rows are for "
         "reference."
     )
-
-
-def _latex(numbers: Comparison) -> str:
-    columns = [column for column in _columns(numbers) if column.short]
-    rows = [
-        " & ".join(_escaped(column.cell(row)) for column in columns) + r" \\"
-        for row in (*numbers["methods"], *numbers["references"])
-    ]
-    rows.insert(len(numbers["methods"]), r"\midrule")
-    caption = " ".join([*_warnings(numbers), f"{_setting(numbers)}.", *_sentences(numbers)])
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            r"\begin{table*}",
-            r"\centering\small",
-            rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
-            r"\toprule",
-            " & ".join(_escaped(column.short) for column in columns) + r" \\",
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            rf"\caption{{{_escaped(caption)}}}",
-            r"\end{table*}",
-            "",
-        ]
-    )
-
-
-def _write_csv(path: Path, numbers: Comparison) -> None:
-    """Numbers as they are, unrounded, each row with what it is of."""
-    rows = [_flat(row, "method", numbers) for row in numbers["methods"]]
-    rows += [_flat(row, "reference", numbers) for row in numbers["references"]]
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _flat(row: Row, kind: str, numbers: Comparison) -> dict[str, Any]:
@@ -194,39 +160,20 @@ def _flat(row: Row, kind: str, numbers: Comparison) -> dict[str, Any]:
 
 def _setting(numbers: Comparison) -> str:
     corpus = {"synthetic": "Synthetic corpus", "ravdess": "RAVDESS"}[numbers["corpus"]["kind"]]
-    folds, seeds = (_counted(name, numbers[name]) for name in ("folds", "seeds"))
+    folds, seeds = (counted(name, numbers[name]) for name in ("folds", "seeds"))
     actors = numbers["test_actors"]
     return (
         f"{corpus}, {numbers['channel']}, {len(numbers['labels'])} emotions; protocol {numbers['protocol']}, {folds}, "
-        f"{seeds}; {len(actors)} test actors ({_in_ranges(actors)}); chance is {1 / len(numbers['labels']):.3f}"
+        f"{seeds}; {len(actors)} test actors ({in_ranges(actors)}); chance is {1 / len(numbers['labels']):.3f}"
     )
-
-
-def _in_ranges(actors: Sequence[str]) -> str:
-    """Actors one after the other as a range: 01 to 04, 07, 08."""
-    groups: list[list[str]] = []
-    for actor in actors:
-        if groups and int(actor) == int(groups[-1][-1]) + 1:
-            groups[-1].append(actor)
-        else:
-            groups.append([actor])
-    return ", ".join(f"{group[0]} to {group[-1]}" if len(group) > 2 else ", ".join(group) for group in groups)
-
-
-def _counted(name: str, numbers: Sequence[int]) -> str:
-    return f"{name.removesuffix('s') if len(numbers) == 1 else name} {', '.join(map(str, numbers))}"
 
 
 def _warnings(numbers: Comparison) -> list[str]:
     return warnings(dict(numbers))
 
 
-def _points(value: float | None) -> str:
-    return "" if value is None else f"{value:+.1f}"
-
-
 def _gain(effect: Effect | None) -> str:
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(effect["gain_pp"], *effect["ci95_pp"]) if effect else ""
+    return with_interval(dict(effect)) if effect else ""
 
 
 def _range(values: Sequence[float]) -> str:
@@ -234,29 +181,8 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _p(effect: Effect | None) -> str:
-    return _probability(effect["p"] if effect else None)
+    return probability(effect["p"] if effect else None)
 
 
 def _p_holm(effect: Effect | None) -> str:
-    return _probability(effect["p_holm"] if effect else None)
-
-
-def _probability(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _escaped(text: str) -> str:
-    """For LaTeX, with signs as in formulas."""
-    text = re.sub(r"([&%#_])", r"\\\1", text)
-    return re.sub(r"([+-])(?=\d)|(<)", r"$\1\2$", text)
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    return probability(effect["p_holm"] if effect else None)

@@ -21,13 +21,34 @@ class FinishedRun:
 
     Args:
         folder: Its folder.
-        about: Its ``cell.json``: method, self_taught, fold, seed, code (a hash of the package's).
+        about: Its ``cell.json``: method and self_taught, or application with front_end and encoder; fold, seed, code
+            (a hash of the package's).
         summary: Its ``summary.json``.
     """
 
     folder: Path
     about: dict[str, Any]
     summary: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """What its study compares: ``method`` or ``application``."""
+        return "application" if "application" in self.about else "method"
+
+    @property
+    def name(self) -> str:
+        """Of the method or application."""
+        return str(self.about[self.kind])
+
+    @property
+    def self_taught(self) -> bool:
+        """Whether a method's own teacher was replaced by a voice."""
+        return bool(self.about.get("self_taught"))
+
+    @property
+    def last_stage(self) -> str:
+        """The stage whose model is the run's result."""
+        return str(list(self.summary["stages"])[-1])
 
     @property
     def place(self) -> tuple[int, int]:
@@ -37,17 +58,17 @@ class FinishedRun:
     @cached_property
     def student(self) -> Predictions:
         """What the taught and fine-tuned student said."""
-        return self._said("finetune")
+        return self.said("finetune")
 
     @cached_property
     def control(self) -> Predictions:
         """What its control said."""
-        return self._said("control")
+        return self.said("control")
 
     @cached_property
     def teacher(self) -> Predictions:
         """What the face model said."""
-        return self._said("teacher")
+        return self.said("teacher")
 
     @property
     def fusion(self) -> Predictions:
@@ -63,7 +84,8 @@ class FinishedRun:
         """Made of all that a stage's result came from."""
         return str((read_json(self.folder / stage / "result.json") or {}).get("key"))
 
-    def _said(self, stage: str) -> Predictions:
+    def said(self, stage: str) -> Predictions:
+        """What the model of a stage said of the validation and test clips."""
         return Predictions.read_csv(self.folder / stage / "predictions.csv")
 
 
@@ -74,30 +96,37 @@ def load_runs(folder: Path) -> list[FinishedRun]:
         folder: The study's.
 
     Raises:
-        ConfigError: There is none, or they are not of one study, or a run's control had another budget.
+        ConfigError: There is none, or they are not of one study, or a student's control had another budget.
     """
     runs = []
     for path in sorted((folder / "runs").glob(f"*/{CELL}")):
         about, summary = read_json(path), read_json(path.with_name(SUMMARY))
         if about and summary:
             runs.append(FinishedRun(path.parent, about, summary))
-    if not any(not run.about["self_taught"] for run in runs):
+    if not any(not run.self_taught for run in runs):
         raise ConfigError(f"There is no finished run in {folder / 'runs'}: crossmodal study run FILE --out {folder}.")
     for run in runs:
         _refuse_another_study(runs[0], run)
-        _refuse_unequal_budgets(run)
+        if run.kind == "method" or "finetune" in run.summary["stages"]:
+            _refuse_unequal_budgets(run)
     return runs
 
 
 def _refuse_another_study(first: FinishedRun, run: FinishedRun) -> None:
-    shared = [{name: one.summary[name] for name in SHARED} | one.summary["corpus"] for one in (first, run)]
-    for name in (*SHARED, "kind"):
-        ours, theirs = (one[name] for one in shared)
+    # Applications differ in channel, labels and protocol: that is what they are compared for.
+    names = ("compared", *SHARED, "corpus") if first.kind == "method" else ("compared", "corpus")
+    for name in names:
+        ours, theirs = (_is_of(one)[name] for one in (first, run))
         if ours != theirs:
             raise ConfigError(
                 f"These runs are not of one study: {name} is {ours} in {first.folder}, and {theirs} in {run.folder}. "
                 "Keep what is compared in a folder of its own."
             )
+
+
+def _is_of(run: FinishedRun) -> dict[str, Any]:
+    kinds = {"compared": f"{run.kind}s", "corpus": run.summary["corpus"]["kind"]}
+    return kinds | {name: run.summary[name] for name in SHARED}
 
 
 def _refuse_unequal_budgets(run: FinishedRun) -> None:

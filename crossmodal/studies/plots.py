@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 
@@ -18,7 +19,9 @@ from crossmodal.studies.predictions import Predictions
 from crossmodal.studies.statistics import uar
 
 STAGE_COLOURS = {"teacher": "#8a5fbf", "control": "#8c8c8c", "transfer": "#2a9d8f", "finetune": "#e07a1f"}
+STAGE_DASHES = {"teacher": ":", "control": "--", "transfer": "-", "finetune": "-."}  # what colours say, in grey
 _DPI = 130
+_LETTERS = 13  # of the size of a note, in an inch
 STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
 
 
@@ -30,7 +33,7 @@ def plot_confusion(predictions: Mapping[str, Predictions], path: Path, note: str
         )
         for axis, (stage, said) in zip(axes[0], predictions.items(), strict=True):
             matrix = said.confusion()
-            _draw_confusion(axis, matrix, said.labels, first=axis is axes[0][0])
+            draw_confusion(axis, matrix, said.labels, first=axis is axes[0][0])
             axis.set_title(f"{stage}: UAR {float(uar(matrix)):.3f}", color=STAGE_COLOURS.get(stage, "black"))
         save_figure(figure, path, note)
 
@@ -40,12 +43,12 @@ def plot_curves(histories: Mapping[str, Path], path: Path, note: str = "") -> No
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
         for stage, file in histories.items():
-            rows = _read_history(file)
+            rows = read_history(file)
             # Fine-tuning goes on where transfer ended, so that both together stand above the control's epochs.
-            start = len(_read_history(histories["transfer"])) if stage == "finetune" and "transfer" in histories else 0
-            colour = STAGE_COLOURS.get(stage)
-            left.plot(*_curve(rows, f"{stage}/val_uar", start), color=colour, label=stage)
-            right.plot(*_curve(rows, f"{stage}/train_loss", start), color=colour, label=stage)
+            start = len(read_history(histories["transfer"])) if stage == "finetune" and "transfer" in histories else 0
+            look = {"color": STAGE_COLOURS[stage], "linestyle": STAGE_DASHES[stage], "label": stage}
+            left.plot(*curve(rows, f"{stage}/val_uar", start), **look)
+            right.plot(*curve(rows, f"{stage}/train_loss", start), **look)
         left.set(xlabel="epoch", ylabel="UAR on validation", ylim=(0, 1))
         right.set(xlabel="epoch", ylabel="loss in training")
         right.set_ylim(bottom=0)
@@ -64,7 +67,7 @@ def plot_actors(student: Predictions, control: Predictions, path: Path, note: st
         before, after = ([float(uar(by_actor[actor])) for actor in actors] for by_actor in (theirs, ours))
         for position, (start, end) in enumerate(zip(before, after, strict=True)):
             axis.annotate("", (position, end), (position, start), arrowprops={"arrowstyle": "->", "color": "#999999"})
-        axis.scatter(range(len(actors)), before, color=STAGE_COLOURS["control"], zorder=3, label="control")
+        axis.scatter(range(len(actors)), before, color=STAGE_COLOURS["control"], marker="s", zorder=3, label="control")
         axis.scatter(range(len(actors)), after, color=STAGE_COLOURS["finetune"], zorder=3, label="taught")
         axis.axhline(1 / len(student.labels), color="#bbbbbb", linestyle=":", label="chance")
         axis.set(xticks=range(len(actors)), xticklabels=actors, xlabel="test actor", ylabel="UAR", ylim=(-0.03, 1))
@@ -73,15 +76,23 @@ def plot_actors(student: Predictions, control: Predictions, path: Path, note: st
         save_figure(figure, path, note)
 
 
+def legend_below(figure: Figure, axis: Axes, columns: int) -> None:
+    """A legend below the picture, each label once."""
+    handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False)
+
+
 def save_figure(figure: Figure, path: Path, note: str) -> None:
     """Write the picture, with what must be said of its numbers on its face."""
     if note:
-        figure.suptitle(note, fontsize=8, color="#b3261e")
+        letters = int(_LETTERS * figure.get_figwidth())
+        figure.suptitle(fill(note, letters, break_on_hyphens=False), fontsize=8, color="#b3261e")
     figure.savefig(path, dpi=_DPI)
     plt.close(figure)
 
 
-def _draw_confusion(axis: Axes, matrix: NDArray[np.int64], labels: Sequence[str], first: bool) -> None:
+def draw_confusion(axis: Axes, matrix: NDArray[np.int64], labels: Sequence[str], first: bool) -> None:
+    """A confusion matrix with the share of each row in percent; the first of several names the rows."""
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(matrix > 0):
@@ -103,11 +114,13 @@ def _draw_confusion(axis: Axes, matrix: NDArray[np.int64], labels: Sequence[str]
     axis.tick_params(length=0)
 
 
-def _read_history(path: Path) -> list[dict[str, str]]:
+def read_history(path: Path) -> list[dict[str, str]]:
+    """The rows of a stage's ``metrics.csv``, one an epoch."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def _curve(rows: list[dict[str, str]], name: str, start: int) -> tuple[list[float], list[float]]:
+def curve(rows: list[dict[str, str]], name: str, start: int = 0) -> tuple[list[float], list[float]]:
+    """Epochs, counted on from `start`, and the values of a column where it has any."""
     points = [(start + float(row["epoch"]), float(row[name])) for row in rows if row.get(name)]
     return [epoch for epoch, _ in points], [value for _, value in points]

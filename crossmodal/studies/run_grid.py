@@ -3,6 +3,7 @@
 import argparse
 import gc
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from typing import TypeVar
 import torch
 from rich.progress import Progress
 
-from crossmodal.datamodules import RAVDESSPairedDataModule
+from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule
 from crossmodal.errors import ConfigError, CrossmodalError, ProtocolError
 from crossmodal.naming import look_up
 from crossmodal.pipeline import fit
@@ -24,8 +25,9 @@ from crossmodal.pipeline.run import silence_lightning
 from crossmodal.pipeline.stage import code_version
 from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key, write_json
-from crossmodal.studies.grid import CELL, Cell, Study, plan, read_study
+from crossmodal.studies.grid import CELL, Cell, plan
 from crossmodal.studies.pool import Job, run_jobs
+from crossmodal.studies.study_file import Study, read_study
 
 LOG = "log.txt"
 _DAY = 24 * 3600.0
@@ -38,7 +40,10 @@ def run_command(args: Sequence[str]) -> int:
     silence_lightning()
     study = _narrow(read_study(options.file), options)
     out = options.out or Path("studies") / options.file.stem
-    cells = plan(study, out, overrides)
+    cells = _only(plan(study, out, overrides), options.only)
+    if options.print_commands:
+        _print_commands(args, cells)
+        return 0
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes; threads that wait for work take the cores from the others
     failed = run_cells(cells, options.jobs)
     for name, reason in failed.items():
@@ -110,8 +115,10 @@ def prepare_corpora(cells: Sequence[Cell]) -> None:
         ConfigError: A fold that there is not, or that the corpus cannot fill.
         DataError: The recordings are not there.
     """
-    for data in _distinct([cell.settings["data"] for cell in cells], lambda data: content_key(**data)):
-        corpus = RAVDESSPairedDataModule(**data)
+    # A voice alone needs no face, and a corpus of voices may have none.
+    asked = [(cell.stages == ["control"], cell.settings["data"]) for cell in cells]
+    for voice_alone, data in _distinct(asked, lambda one: content_key(asked=one)):
+        corpus = (RAVDESSAudioDataModule if voice_alone else RAVDESSPairedDataModule)(**data)
         corpus.prepare_data()
         try:
             corpus.setup()
@@ -135,13 +142,24 @@ def _distinct(items: Sequence[Item], key: Callable[[Item], str]) -> list[Item]:
 
 def _narrow(study: Study, options: argparse.Namespace) -> Study:
     """Only what the command line asks for."""
-    methods = {name: look_up(f"method of {study.file}", study.methods, name) for name in options.methods or ()}
-    return replace(
-        study,
-        methods=methods or study.methods,
-        folds=options.folds or study.folds,
-        seeds=options.seeds or study.seeds,
-    )
+    kind = study.key.removesuffix("s")
+    chosen = {name: look_up(f"{kind} of {study.file}", study.compared, name) for name in options.names or ()}
+    asked = {study.key: chosen, "protocols": options.protocols, "folds": options.folds, "seeds": options.seeds}
+    return replace(study, **{key: value for key, value in asked.items() if value})
+
+
+def _only(cells: Sequence[Cell], names: Sequence[str] | None) -> list[Cell]:
+    """The runs of these names; all, where none is named."""
+    by_name = {cell.folder.name: cell for cell in cells}
+    return [look_up("run of this study", by_name, name) for name in names] if names else list(cells)
+
+
+def _print_commands(args: Sequence[str], cells: Sequence[Cell]) -> None:
+    """A line for each run that is not finished, which runs it and no other, wherever a scheduler puts it."""
+    said = [word for word in args if word != "--print-commands"]
+    for cell in cells:
+        if not cell.is_finished:
+            print(shlex.join(["python", "-m", "crossmodal", "study", "run", *said, "--only", cell.folder.name]))
 
 
 def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -152,10 +170,17 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--jobs", type=int, default=1, metavar="N")
     parser.add_argument("--folds", type=_numbers, metavar="LIST")
     parser.add_argument("--seeds", type=_numbers, metavar="LIST")
-    parser.add_argument("--methods", type=lambda text: text.split(","), metavar="LIST")
+    parser.add_argument("--protocols", type=_names, metavar="LIST")
+    parser.add_argument("--methods", "--applications", dest="names", type=_names, metavar="LIST")
+    parser.add_argument("--only", type=_names, metavar="LIST")
+    parser.add_argument("--print-commands", action="store_true")
     if args and args[0].startswith("-"):  # the value of a key that is not ours would be taken for the file
         parser.error("FILE comes first")
     return parser.parse_known_args(list(args))
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
 
 
 def _numbers(text: str) -> list[int]:

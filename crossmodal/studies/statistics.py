@@ -14,6 +14,7 @@ from crossmodal.studies.predictions import Predictions
 
 RESAMPLES = 10_000
 _LEAST = 5e-7  # half of the last digit of a probability in predictions.csv: what is written 0 is not quite impossible
+_BINS = 15  # of confidence, as many as torchmetrics takes
 Interval = tuple[float, float]
 
 
@@ -91,10 +92,25 @@ def describe(predictions: Predictions) -> Metrics:
     )
 
 
+def reliability(predictions: Predictions) -> tuple[NDArray[np.float64], ...]:
+    """How right the model is where it is so sure; `describe`'s ``ece`` is the mean distance, weighted by share.
+
+    Returns:
+        Mean confidence, accuracy and share of the clips, (n,) each, of those of 15 equal bins of confidence that hold a
+        clip; fractions.
+    """
+    confidence = predictions.probabilities.max(axis=1)
+    right = predictions.probabilities.argmax(axis=1) == predictions.targets
+    place = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
+    clips = np.bincount(place, minlength=_BINS)
+    sums = [np.bincount(place, weights=values, minlength=_BINS)[clips > 0] for values in (confidence, right)]
+    return (*(total / clips[clips > 0] for total in sums), clips[clips > 0] / clips.sum())
+
+
 def uar_interval(predictions: Predictions) -> Interval:
     """95 % percentile interval of UAR by bootstrap over actors."""
-    drawn = _resample(np.stack(list(predictions.confusion_by_actor().values())))
-    return _percentiles(uar(drawn))
+    per_actor = np.stack(list(predictions.confusion_by_actor().values()))
+    return percentiles(uar(resample(per_actor, draw_actors(len(per_actor)))))
 
 
 def uar_gain(student: Predictions, control: Predictions) -> tuple[float, Interval]:
@@ -111,8 +127,8 @@ def uar_gain(student: Predictions, control: Predictions) -> tuple[float, Interva
     _check_same_clips("A gain needs the student and its control", student, control)
     ours, theirs = student.confusion_by_actor(), control.confusion_by_actor()
     pairs = np.stack([np.stack([ours[actor], theirs[actor]]) for actor in ours])
-    drawn = uar(_resample(pairs))
-    return float(uar(student.confusion()) - uar(control.confusion())), _percentiles(drawn[:, 0] - drawn[:, 1])
+    drawn = uar(resample(pairs, draw_actors(len(pairs))))
+    return float(uar(student.confusion()) - uar(control.confusion())), percentiles(drawn[:, 0] - drawn[:, 1])
 
 
 def gain_by_actor(students: Sequence[Predictions], controls: Sequence[Predictions]) -> dict[str, float]:
@@ -222,14 +238,19 @@ def _check_same_clips(what: str, one: Predictions, other: Predictions) -> None:
         raise ValueError(f"{what} on the same clips.")
 
 
-def _resample(per_actor: NDArray[np.int64], seed: int = 0) -> NDArray[np.float64]:
-    """Sums over as many actors as there are, drawn with replacement: (A, ...) to (RESAMPLES, ...)."""
-    actors = len(per_actor)
+def draw_actors(actors: int, seed: int = 0) -> NDArray[np.float64]:
+    """How often each of so many actors is drawn, with replacement: (RESAMPLES, actors) whole numbers."""
     counts = np.random.default_rng(seed).multinomial(actors, np.full(actors, 1 / actors), size=RESAMPLES)
-    drawn = counts.astype(np.float64) @ per_actor.reshape(actors, -1).astype(np.float64)
-    return drawn.reshape(RESAMPLES, *per_actor.shape[1:])
+    return counts.astype(np.float64)
 
 
-def _percentiles(values: NDArray[np.float64]) -> Interval:
+def resample(per_actor: NDArray[np.int64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums over drawn actors: (A, ...) by (RESAMPLES, A) counts to (RESAMPLES, ...)."""
+    drawn = counts @ per_actor.reshape(len(per_actor), -1).astype(np.float64)
+    return drawn.reshape(len(counts), *per_actor.shape[1:])
+
+
+def percentiles(values: NDArray[np.float64]) -> Interval:
+    """What lies between is the middle 95 % of the values; nan are left out."""
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)

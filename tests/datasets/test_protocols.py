@@ -191,6 +191,16 @@ def test_random_covers_every_clip_once_and_spreads_each_label_evenly():
     assert sorted(tested) == sorted(clip.clip for clip in clips)
 
 
+def test_random_puts_each_actor_into_test_and_training():
+    clips = make_clips()
+    for fold in range(6):
+        divided = split_clips(clips, "random", fold, allow_speaker_leakage=True)
+        counts = Counter(clip.actor for clip in divided["test"])
+        assert len(counts) > 0.8 * len(ALL)
+        assert max(counts.values()) <= 8  # of 16
+        assert {clip.actor for clip in divided["train"]} == set(ALL)
+
+
 def test_random_does_not_depend_on_the_order_of_the_clips():
     clips = make_clips()
     shuffled = random.Random(1).sample(clips, len(clips))

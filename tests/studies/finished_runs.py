@@ -88,3 +88,53 @@ def write_run(
     about = {"method": method, "self_taught": self_taught, "fold": fold, "seed": seed, "key": method, "code": code}
     write_json(folder / "cell.json", {"study": study.name, **about})
     return folder
+
+
+def write_application(
+    study: Path,
+    name: str,
+    protocol: str,
+    fold: int,
+    seed: int,
+    said_by_stage: dict[str, Predictions],
+    label_set: str = "speech8",
+    front_end: str = "mfcc",
+    encoder: str = "lstm",
+    **summary: object,
+) -> Path:
+    """One finished run of an application.
+
+    Args:
+        study: The study's folder.
+        name: Of the application.
+        protocol: ``random`` is speaker-dependent.
+        fold: Whose actors test.
+        seed: Of everything.
+        said_by_stage: What its stages said, in the order in which they ran.
+        label_set: Decides the channel.
+        front_end: Of the voice.
+        encoder: Of the voice.
+        summary: What differs from what is written otherwise.
+    """
+    folder = study / "runs" / f"{name}_{protocol}_fold{fold}_seed{seed}"
+    for stage, rows in said_by_stage.items():
+        (folder / stage).mkdir(parents=True)
+        rows.write_csv(folder / stage / "predictions.csv")
+        lines = [f"{epoch},{0.2 + 0.1 * epoch},{1 / (1 + epoch)}" for epoch in range(5)]
+        header = f"epoch,{stage}/val_uar,{stage}/train_loss"
+        (folder / stage / "metrics.csv").write_text("\n".join([header, *lines]))
+    rows = next(iter(said_by_stage.values()))
+    splits = {split: sorted(set(rows.of(split).actors)) for split in ("val", "test")}
+    numbers = {
+        "protocol": protocol,
+        "speaker_dependent": protocol == "random",
+        "channel": "song" if label_set == "song6" else "speech",
+        "label_set": label_set,
+        "labels": list(rows.labels),
+        "corpus": {"kind": "ravdess", "faces": "pixels", "actors": splits},
+        "stages": {stage: {"epochs": EPOCHS[stage], "seconds": 1.0} for stage in said_by_stage},
+    }
+    write_json(folder / "summary.json", {**numbers, **summary})
+    about = {"application": name, "fold": fold, "seed": seed, "front_end": front_end, "encoder": encoder}
+    write_json(folder / "cell.json", {"study": study.name, "code": "first", "key": name, **about})
+    return folder

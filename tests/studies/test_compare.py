@@ -11,6 +11,7 @@ from crossmodal.storage import write_json
 from crossmodal.studies.compare import compare
 from crossmodal.studies.finished import load_runs
 from tests.studies.finished_runs import EPOCHS, write_run
+from tests.studies.test_page import assert_needs_nothing_else
 from tests.studies.test_plots import read
 
 FOLDS = {0: (["01", "02"], ["03", "04"]), 1: (["03", "04"], ["01", "02"])}  # who tests, who validates
@@ -207,7 +208,7 @@ class TestTheReport:
         assert said.index(" bad ") < said.index(" good ") < said.index("voice alone") < said.index("late fusion")
         assert "Best on validation: bad, +20.0 points. On test: -10.0 (-10.0 to -10.0) points of UAR" in said
         assert "protocol seq6, folds 0, 1, seeds 0, 1; 4 test actors (01 to 04)" in said
-        assert "table.md, table.csv, table.tex, gains.png" in said
+        assert "report.html, table.md, table.csv, table.tex, gains.png" in said
 
     def test_json_is_the_numbers(self, study, numbers, capsys):
         assert json.loads(self.report(study, capsys, "--format", "json")) == json.loads(json.dumps(numbers))
@@ -237,19 +238,32 @@ class TestTheReport:
         assert "protocol seq6" in tex
         read(study / "gains.png")
 
+    def test_the_page_needs_nothing_else_and_says_it_all(self, study, capsys):
+        self.report(study, capsys)
+        reader = assert_needs_nothing_else((study / "report.html").read_text(encoding="utf-8"))
+        assert (
+            reader.tags.count("img") == 5
+        )  # gains, bars, actors, confusion, calibration; of no run there is a history
+        for name in ("good", "bad", "voice alone (control)", "face alone (teacher)", "late fusion of both"):
+            assert name in reader.text
+        assert "Best on validation: bad" in reader.text
+        assert "protocol seq6, folds 0, 1, seeds 0, 1; 4 test actors (01 to 04)" in reader.text
+
     @pytest.mark.parametrize(
         ("change", "warning"),
-        [({"kind": "synthetic"}, "Synthetic corpus: "), ({"speaker_dependent": True}, "Speaker-dependent: ")],
+        [
+            ({"corpus": {"kind": "synthetic"}}, "Synthetic corpus: "),
+            ({"corpus": {"unlabelled_actors": 4}}, "4 of the training actors count as unlabelled"),
+            ({"speaker_dependent": True}, "Speaker-dependent: "),
+        ],
     )
-    def test_every_table_warns_of_synthetic_and_speaker_dependent_numbers(self, tmp_path, capsys, change, warning):
+    def test_every_table_warns_of_what_its_numbers_are_not(self, tmp_path, capsys, change, warning):
         study = write_study(tmp_path / "known", methods=["good"], self_taught=[])
         for path in study.glob("runs/*/summary.json"):
             summary = json.loads(path.read_text())
-            kind = change.get("kind", "ravdess")
-            summary = summary | {"corpus": summary["corpus"] | {"kind": kind}}
-            write_json(path, summary | {key: value for key, value in change.items() if key != "kind"})
+            write_json(path, summary | change | {"corpus": summary["corpus"] | change.get("corpus", {})})
         assert warning in self.report(study, capsys)
-        for name in ("table.md", "table.csv", "table.tex"):
+        for name in ("table.md", "table.csv", "table.tex", "report.html"):
             assert warning in (study / name).read_text()
         assert "over self" not in (study / "table.md").read_text()
 

@@ -9,7 +9,8 @@ from crossmodal.errors import ConfigError
 from crossmodal.losses import list_align_losses, list_kd_losses
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.storage import write_json
-from crossmodal.studies.grid import plan, read_study
+from crossmodal.studies.grid import plan
+from crossmodal.studies.study_file import read_study
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))

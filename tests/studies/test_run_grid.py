@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def write_study(folder: Path, **content) -> str:
     trained = {"transfer": {"trainer": {"max_epochs": 1}}}
     (folder / "short.yaml").write_text(yaml.safe_dump(trained))
     content = {"configs": ["short.yaml"], "folds": [0], "seeds": [0], "methods": METHODS} | content
+    content = {key: value for key, value in content.items() if value is not None}
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return str(path)
 
@@ -187,6 +189,98 @@ class TestBeforeAnythingRuns:
             main(["study", "run", "--data.root", "ravdess", "study.yaml"])
         assert raised.value.code == 2
         assert "FILE comes first" in capsys.readouterr().err
+
+
+APPLICATIONS = {
+    "voice": [{"stages": "control"}],
+    "lmfb": [{"stages": "control", "transfer": {"model": {"front_end": "lmfb"}}}],
+    "face": [{"stages": "teacher"}],
+    "taught": [{"stages": "teacher,control,transfer,finetune"}],
+    "broken": [{"stages": "control", "transfer": {"trainer": {"limit_train_batches": 0}}}],
+}
+
+
+@pytest.fixture(scope="module")
+def args(words, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("applications")
+    file = write_study(folder, methods=None, applications=APPLICATIONS, protocols=["loso24", "random"])
+    words = [word for word in words if "protocol" not in word]
+    return ["study", "run", file, "--out", str(folder / "out"), "--methods=voice,lmfb,face,taught", *words]
+
+
+class TestAStudyOfApplications:
+    """The tests of this class go on where the one before stopped."""
+
+    def test_a_command_is_printed_for_each_run_and_nothing_is_run(self, args, here, capsys):
+        assert main([*args, "--print-commands"]) == 0
+        lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+        assert here == []
+        assert len(lines) == 2 * 4
+        assert all(line[:3] == ["python", "-m", "crossmodal"] for line in lines)
+        assert lines[0][3:] == [*args, "--only", "voice_loso24_fold0_seed0"]
+
+    def test_what_a_command_runs_is_finished_and_not_printed_again(self, args, here, capsys):
+        assert main([*args, "--only", "voice_loso24_fold0_seed0"]) == 0
+        assert here == ["voice_loso24_fold0_seed0"]
+        assert "1 of 1 runs are there." in capsys.readouterr().out
+        main([*args, "--print-commands"])
+        printed = capsys.readouterr().out
+        assert len(printed.splitlines()) == 7
+        assert "voice_loso24" not in printed
+
+    def test_a_run_that_there_is_not(self, args, here, capsys):
+        assert main([*args, "--only", "voice_loso24_fold9_seed0"]) == 1
+        assert "Did you mean 'voice_loso24_fold0_seed0'" in capsys.readouterr().err
+        assert here == []
+
+    def test_the_others_are_run_each_with_its_stages(self, args, here):
+        assert main(args) == 0
+        assert "voice_loso24_fold0_seed0" not in here
+        assert len(here) == 7
+        runs = Path(args[4]) / "runs"
+        stages = {path.parent.name: list(read_json(path)["stages"]) for path in runs.glob("*_random_*/summary.json")}
+        assert stages == {
+            "voice_random_fold0_seed0": ["control"],
+            "lmfb_random_fold0_seed0": ["control"],
+            "face_random_fold0_seed0": ["teacher"],
+            "taught_random_fold0_seed0": ["teacher", "control", "transfer", "finetune"],
+        }
+        assert all(read_json(path)["speaker_dependent"] for path in runs.glob("*_random_*/summary.json"))
+        reused = read_json(runs / "taught_loso24_fold0_seed0" / "summary.json")["stages"]
+        assert [stage for stage, numbers in reused.items() if numbers["reused"]] == ["teacher", "control"]
+
+    def test_nothing_is_run_twice(self, args, here, capsys):
+        assert main(args) == 0
+        assert here == []
+        assert "8 of 8 runs are there." in capsys.readouterr().out
+
+    def test_the_report_knows_what_it_is_of_and_is_the_same_after_a_stop(self, args, here, capsys):
+        out = Path(args[4])
+        report = ["study", "report", str(out), "--format", "json"]
+        assert main(report) == 0
+        before = json.loads(capsys.readouterr().out)
+        assert list(before["protocols"]) == ["loso24", "random"]
+        assert [one["name"] for one in before["applications"]] == [
+            "face",
+            "lmfb",
+            "taught",
+            "taught (control)",
+            "voice",
+        ]
+        assert before["applications"][-1]["parameters"] > 0
+        assert (out / "report.html").exists()
+        (out / "runs" / "lmfb_loso24_fold0_seed0" / "cell.json").unlink()  # as where it was killed before its end
+        assert main(args) == 0
+        assert here == ["lmfb_loso24_fold0_seed0"]
+        capsys.readouterr()
+        assert main(report) == 0
+        assert json.loads(capsys.readouterr().out) == before
+
+    def test_voices_alone_need_no_faces(self, args, here):
+        args = [word for word in args if "face_features" not in word]  # the corpus has no video either
+        assert main([*args, "--only", "voice_loso24_fold0_seed0"]) == 0
+        assert here == ["voice_loso24_fold0_seed0"]  # another setting, another run
+        assert main([*args, "--only", "face_loso24_fold0_seed0"]) == 1
 
 
 @pytest.mark.slow

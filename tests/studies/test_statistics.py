@@ -15,6 +15,7 @@ from crossmodal.studies.statistics import (
     late_fusion,
     macro_f1,
     pool,
+    reliability,
     uar,
     uar_gain,
     uar_interval,
@@ -35,6 +36,23 @@ def sklearn_metrics(said: Predictions) -> tuple[float, float, float]:
         recall = balanced_accuracy_score(said.targets, predicted(said))
     f1 = f1_score(said.targets, predicted(said), labels=occurring, average="macro", zero_division=0)
     return recall, accuracy_score(said.targets, predicted(said)), f1
+
+
+@given(clips=st.integers(1, 80), seed=st.integers(0, 10_000), skill=st.floats(0, 4))
+def test_the_distance_of_reliability_is_the_calibration_error(clips, seed, skill):
+    said = make_predictions(clips=clips, seed=seed, skill=skill, splits=("test",))
+    confidence, accuracy, share = reliability(said)
+    assert share.sum() == pytest.approx(1)
+    assert float(np.sum(share * np.abs(accuracy - confidence))) == pytest.approx(describe(said)["ece"], abs=1e-6)
+
+
+def test_reliability_of_four_clips():
+    probabilities = np.array([[0.9, 0.1], [0.92, 0.08], [0.4, 0.6], [1.0, 0.0]])
+    said = Predictions(("a", "b"), list("wxyz"), ["01"] * 4, ["test"] * 4, np.array([0, 1, 1, 0]), probabilities)
+    confidence, accuracy, share = reliability(said)
+    assert confidence == pytest.approx([0.6, (0.9 + 0.92) / 2, 1.0])
+    assert accuracy == pytest.approx([1.0, 0.5, 1.0])
+    assert share == pytest.approx([0.25, 0.5, 0.25])
 
 
 def naive_interval(students: list[Predictions], draws: int = 2000, level: float = 95) -> tuple[float, float]:

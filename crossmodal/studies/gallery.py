@@ -1,0 +1,247 @@
+"""The pictures of a study, whatever it compares: bars, dots, and a small picture for each of many models.
+
+No difference is told by colour alone: hatches, markers and dashes say the same, for print and for every eye.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from crossmodal.studies.finished import FinishedRun
+from crossmodal.studies.plots import (
+    STAGE_COLOURS,
+    STAGE_DASHES,
+    STYLE,
+    curve,
+    draw_confusion,
+    legend_below,
+    read_history,
+    save_figure,
+)
+from crossmodal.studies.predictions import Predictions
+from crossmodal.studies.statistics import describe, pool, reliability, uar
+
+PROTOCOL_COLOURS = ("#1f5a8a", "#f0b04a", "#7fb8a4", "#5b3a6e")  # dark, light, middle, dark: told apart in grey, too
+PROTOCOL_MARKERS = ("o", "D", "^", "s")
+_HATCHES = ("", "///", "...", "xx")
+_COLUMNS = 4
+_INK = "#333333"
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """What is drawn of one model.
+
+    Args:
+        name: What it is called.
+        said: What it said of the test clips, all folds and seeds pooled, by protocol.
+        histories: The ``metrics.csv`` of its stages, of each run, by protocol.
+    """
+
+    name: str
+    said: dict[str, Predictions]
+    histories: dict[str, list[dict[str, Path]]]
+
+    @classmethod
+    def of_runs(cls, name: str, runs: Mapping[str, Sequence[FinishedRun]], stage: str) -> "Exhibit":
+        """What the model of a stage said and how it was trained, in runs by protocol."""
+        trained = ("transfer", "finetune") if stage == "finetune" else (stage,)
+        said = {protocol: pool([run.said(stage).of("test") for run in those]) for protocol, those in runs.items()}
+        histories = {
+            protocol: [{one: run.folder / one / "metrics.csv" for one in trained} for run in those]
+            for protocol, those in runs.items()
+        }
+        return cls(name, said, histories)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was drawn.
+
+    Args:
+        heading: What it shows, in a few words.
+        path: The PNG.
+        caption: How it is read.
+    """
+
+    heading: str
+    path: Path
+    caption: str
+
+
+def join_warnings(warnings: Mapping[str, Sequence[str]]) -> list[str]:
+    """What must be said of numbers of several protocols: what holds for some only, with their names.
+
+    Example:
+        >>> join_warnings({"seq6": ["Synthetic."], "random": ["Synthetic.", "Speaker-dependent."]})
+        ['Synthetic.', 'random: Speaker-dependent.']
+    """
+    said: dict[str, list[str]] = {}
+    for protocol, sentences in warnings.items():
+        for sentence in sentences:
+            said.setdefault(sentence, []).append(protocol)
+    return [
+        sentence if len(whose) == len(warnings) else f"{', '.join(whose)}: {sentence}"
+        for sentence, whose in said.items()
+    ]
+
+
+def draw_gallery(exhibits: Sequence[Exhibit], folder: Path, warnings: Mapping[str, Sequence[str]]) -> list[Picture]:
+    """Draw what a page shows of models.
+
+    Args:
+        exhibits: The models, from top to bottom.
+        folder: Where the PNGs go.
+        warnings: What must be said of the numbers of each protocol; its keys are the protocols.
+
+    Returns:
+        The pictures, in the order of the page.
+    """
+    note = " ".join(join_warnings(warnings))
+    pictures = [
+        Picture(
+            "UAR",
+            folder / "bars.png",
+            "UAR on the test actors with its 95 % interval over actors; the dotted line is chance.",
+        ),
+        Picture("Actors", folder / "actors.png", "UAR of each test actor, all runs pooled; the bar is their mean."),
+    ]
+    _draw_bars(exhibits, list(warnings), pictures[0].path, note)
+    _draw_actors(exhibits, list(warnings), pictures[1].path, note)
+    for protocol, sentences in warnings.items():
+        pictures += _draw_each(exhibits, protocol, folder, " ".join(sentences))
+    return pictures
+
+
+def _draw_each(exhibits: Sequence[Exhibit], protocol: str, folder: Path, note: str) -> list[Picture]:
+    """The pictures that have a part for each model."""
+    shown = [one for one in exhibits if protocol in one.said]
+    trained = [one for one in shown if all(path.exists() for run in one.histories[protocol] for path in run.values())]
+    kinds: list[tuple[str, str, Callable[[Axes, Exhibit, str], None], Sequence[Exhibit], float]] = [
+        ("Confusion", "Rows are the true emotions, % of the row.", _confusion, shown, 1.06),
+        ("Calibration", "How often a clip is right (up) that the model is so sure of (right); the larger a dot, the "
+         "more clips. On the line it is as right as it is sure; ECE is the mean distance.", _calibration, shown, 0.95),
+        ("Training", "UAR on validation by epoch, mean of the runs; the band holds them all.", _curves, trained, 0.75),
+    ]  # fmt: skip
+    pictures = []
+    for kind, caption, draw, whose, height in kinds:
+        if whose:
+            path = folder / f"{kind.lower()}_{protocol}.png"
+            _small_multiples(whose, protocol, draw, height, path, note)
+            pictures.append(Picture(f"{kind}, {protocol}", path, caption))
+    return pictures
+
+
+def _draw_bars(exhibits: Sequence[Exhibit], protocols: Sequence[str], path: Path, note: str) -> None:
+    thick = 0.8 / len(protocols)
+    with plt.rc_context({**STYLE, "hatch.linewidth": 0.6}):
+        figure, axis = plt.subplots(
+            figsize=(8.4, 1.2 + 0.15 * len(exhibits) * (1 + len(protocols))), layout="constrained"
+        )
+        for place, one in enumerate(exhibits):
+            for number, protocol in enumerate(protocols):
+                if protocol in one.said:
+                    numbers = describe(one.said[protocol])
+                    middle = place - 0.4 + thick * (number + 0.5)
+                    look = {"color": PROTOCOL_COLOURS[number % 4], "hatch": _HATCHES[number % 4], "edgecolor": "white"}
+                    axis.barh(middle, numbers["uar"], thick * 0.92, linewidth=0, label=protocol, **look)
+                    for colour, width in (("white", 3.2), ("black", 1.3)):  # seen on every bar
+                        axis.plot(numbers["uar_ci95"], [middle] * 2, color=colour, linewidth=width)
+            chance = 1 / len(next(iter(one.said.values())).labels)
+            axis.plot([chance] * 2, [place - 0.42, place + 0.42], color=_INK, linewidth=1.1, linestyle=":")
+        _rows(axis, [one.name for one in exhibits], "UAR on the test actors, with 95 % interval over actors")
+        if len(protocols) > 1:
+            legend_below(figure, axis, len(protocols))
+        save_figure(figure, path, note)
+
+
+def _draw_actors(exhibits: Sequence[Exhibit], protocols: Sequence[str], path: Path, note: str) -> None:
+    apart = 0.7 / len(protocols)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(
+            figsize=(8.4, 1.2 + 0.15 * len(exhibits) * (1 + len(protocols))), layout="constrained"
+        )
+        for place, one in enumerate(exhibits):
+            for number, protocol in enumerate(protocols):
+                if protocol in one.said:
+                    found = [float(uar(matrix)) for matrix in one.said[protocol].confusion_by_actor().values()]
+                    middle = place - 0.35 + apart * (number + 0.5)
+                    colour = PROTOCOL_COLOURS[number % 4]
+                    look = {"marker": PROTOCOL_MARKERS[number % 4], "color": colour, "edgecolors": _INK}
+                    axis.scatter(found, [middle] * len(found), s=22, alpha=0.65, linewidths=0.5, label=protocol, **look)
+                    axis.plot(
+                        [np.mean(found)] * 2, [middle - apart / 2, middle + apart / 2], color="black", linewidth=2
+                    )
+        _rows(axis, [one.name for one in exhibits], "UAR of each test actor")
+        if len(protocols) > 1:
+            legend_below(figure, axis, len(protocols))
+        save_figure(figure, path, note)
+
+
+def _rows(axis: Axes, names: Sequence[str], what: str) -> None:
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_xlim(0, 1)
+    axis.set_xlabel(what)
+    axis.grid(axis="x", alpha=0.25)
+    axis.tick_params(axis="y", length=0)
+
+
+def _small_multiples(
+    exhibits: Sequence[Exhibit],
+    protocol: str,
+    draw: Callable[[Axes, Exhibit, str], None],
+    height: float,
+    path: Path,
+    note: str,
+) -> None:
+    """A part for each model, four in a row; its height is that many times its width."""
+    rows = -(-len(exhibits) // _COLUMNS)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            rows, _COLUMNS, figsize=(3.1 * _COLUMNS, 3.1 * height * rows + 0.4), squeeze=False, layout="constrained"
+        )
+        for axis in axes.flat[len(exhibits) :]:
+            axis.set_axis_off()
+        for axis, one in zip(axes.flat, exhibits, strict=False):
+            draw(axis, one, protocol)
+        save_figure(figure, path, note)
+
+
+def _confusion(axis: Axes, one: Exhibit, protocol: str) -> None:
+    said = one.said[protocol]
+    draw_confusion(axis, said.confusion(), said.labels, first=True)
+    axis.set_xlabel("")
+    axis.set_title(f"{one.name}: {float(uar(said.confusion())):.3f}", fontsize=8.5)
+
+
+def _calibration(axis: Axes, one: Exhibit, protocol: str) -> None:
+    confidence, accuracy, share = reliability(one.said[protocol])
+    axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
+    axis.plot(confidence, accuracy, color=PROTOCOL_COLOURS[0], linewidth=1)
+    axis.scatter(confidence, accuracy, s=8 + 240 * share, color=PROTOCOL_COLOURS[0], alpha=0.75, linewidths=0)
+    error = float(np.sum(share * np.abs(accuracy - confidence)))
+    axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    axis.set_title(f"{one.name}: ECE {error:.3f}", fontsize=8.5)
+
+
+def _curves(axis: Axes, one: Exhibit, protocol: str) -> None:
+    runs = [{stage: read_history(path) for stage, path in run.items()} for run in one.histories[protocol]]
+    for stage in runs[0]:
+        start = len(runs[0].get("transfer", [])) if stage == "finetune" else 0  # it goes on where transfer ended
+        drawn = [curve(run[stage], f"{stage}/val_uar", start) for run in runs]
+        most = min(len(values) for _, values in drawn)
+        values = np.array([values[:most] for _, values in drawn])
+        epochs = drawn[0][0][:most]
+        axis.fill_between(epochs, values.min(0), values.max(0), color=STAGE_COLOURS[stage], alpha=0.22, linewidth=0)
+        axis.plot(epochs, values.mean(0), color=STAGE_COLOURS[stage], linestyle=STAGE_DASHES[stage], label=stage)
+    axis.set_ylim(0, 1)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axis.set_title(one.name, fontsize=8.5)
+    axis.grid(alpha=0.25)
+    axis.legend(frameon=False, fontsize=7, loc="lower right")

@@ -1,0 +1,29 @@
+"""`study report`: what a study compares is seen in its run folders, and decides which report is made."""
+
+import argparse
+import json
+from pathlib import Path
+
+from crossmodal.studies.applications_report import print_applications, report_applications
+from crossmodal.studies.compare_report import print_comparison, report_methods
+from crossmodal.studies.finished import load_runs
+
+
+def report_command(options: argparse.Namespace) -> int:
+    """`crossmodal study report`."""
+    folder = Path(options.folder)
+    runs = load_runs(folder)
+    if runs[0].kind == "application":
+        applications = report_applications(folder, runs)
+        if options.format == "table":
+            print_applications(folder, applications)
+            return 0
+        numbers = dict(applications)
+    else:
+        comparison = report_methods(folder, runs)
+        if options.format == "table":
+            print_comparison(folder, comparison)
+            return 0
+        numbers = dict(comparison)
+    print(json.dumps(numbers, indent=2, ensure_ascii=False))
+    return 0

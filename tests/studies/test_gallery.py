@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from crossmodal.studies.gallery import (
+    PROTOCOL_COLOURS,
+    Exhibit,
+    draw_gallery,
+    join_warnings,
+)
+from crossmodal.studies.plots import STAGE_COLOURS, STAGE_DASHES
+from tests.studies import make_predictions
+from tests.studies.test_plots import read, write_history
+
+
+def exhibit(name, protocols, folder, stages=("control",)):
+    histories = {protocol: [] for protocol in protocols}
+    for protocol in protocols:
+        for run in range(2):
+            paths = {stage: folder / f"{name}_{protocol}_{run}" / stage / "metrics.csv" for stage in stages}
+            for stage, path in paths.items():
+                write_history(path, stage, 5 + run)
+            histories[protocol].append(paths)
+    said = {protocol: make_predictions(splits=("test",), seed=seed) for seed, protocol in enumerate(protocols)}
+    return Exhibit(name, said, histories)
+
+
+def luminance(colour: str) -> float:
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def test_a_picture_of_all_and_one_of_each_kind_for_each_protocol(tmp_path):
+    shown = [
+        exhibit("both", ["seq6", "random"], tmp_path),
+        exhibit("taught", ["seq6", "random"], tmp_path, ("transfer", "finetune")),
+        exhibit("one", ["seq6"], tmp_path),
+    ]
+    pictures = draw_gallery(shown, tmp_path, {"seq6": [], "random": ["Speaker-dependent."]})
+    names = [picture.path.name for picture in pictures]
+    each = ["confusion", "calibration", "training"]
+    assert names == ["bars.png", "actors.png", *(f"{one}_{split}.png" for split in ("seq6", "random") for one in each)]
+    for picture in pictures:
+        read(picture.path)
+        assert picture.caption
+    assert len({picture.heading for picture in pictures}) == len(pictures)
+
+
+def test_without_histories_there_are_no_curves(tmp_path):
+    one = exhibit("one", ["seq6"], tmp_path)
+    one.histories["seq6"][0]["control"].unlink()
+    names = [picture.path.name for picture in draw_gallery([one], tmp_path, {"seq6": []})]
+    assert names == ["bars.png", "actors.png", "confusion_seq6.png", "calibration_seq6.png"]
+    assert not (tmp_path / "training_seq6.png").exists()
+
+
+def test_what_must_be_said_stands_on_the_pictures_of_its_protocol(tmp_path):
+    shown = [exhibit("one", ["seq6", "random"], tmp_path)]
+    pictures = {}
+    for name, said in (("plain", []), ("noted", ["Speaker-dependent."])):
+        drawn = draw_gallery(shown, tmp_path, {"seq6": [], "random": said})
+        pictures[name] = {picture.path.stem: read(picture.path) for picture in drawn}
+    for stem, plain in pictures["plain"].items():
+        noted = pictures["noted"][stem]
+        same = plain.shape == noted.shape and np.array_equal(plain, noted)
+        assert same == ("seq6" in stem), stem
+
+
+@pytest.mark.parametrize(
+    ("warnings", "said"),
+    [
+        ({"seq6": [], "random": []}, []),
+        ({"seq6": ["A."]}, ["A."]),
+        ({"seq6": ["A."], "random": ["A.", "B."]}, ["A.", "random: B."]),
+    ],
+)
+def test_what_holds_for_some_protocols_names_them(warnings, said):
+    assert join_warnings(warnings) == said
+
+
+def test_two_protocols_are_told_apart_in_grey():
+    first, second = (luminance(colour) for colour in PROTOCOL_COLOURS[:2])
+    assert abs(first - second) > 80
+
+
+def test_stages_are_told_apart_without_colour():
+    assert STAGE_DASHES.keys() == STAGE_COLOURS.keys()
+    assert len(set(STAGE_DASHES.values())) == len(STAGE_DASHES)
