@@ -35,8 +35,8 @@ how to teach
   --transfer.model.front_end NAME           mfcc, lmfb, both or ssl
   --transfer.model.encoder NAME             dense, lstm, tdnn, cnn, crnn, transformer or timm:NAME
   --transfer.model.kd_loss NAME             dist, dkd, kd or logit_std, with kd_loss_weight and temperature
-  --transfer.model.align_loss NAME          cka, cosine, fd, mmd, mse, rkd, shared_classifier or supcon, with
-                                            align_loss_weight; more_losses takes further ones, each with its weight
+  --transfer.model.align_loss NAME          cka, cosine, fd, mmd, mse, regression, rkd, shared_classifier or
+                                            supcon, with align_loss_weight; more_losses takes further ones
   --teaching.by NAME                        face, voice (self-distillation) or both
   --teaching.cross_fit N                    outputs from teachers that were not trained on the clip's actor
   --{teacher,transfer,finetune}.trainer.max_epochs N

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crossmodal import media
 from crossmodal.errors import MediaError, ModelFolderError, WeightsError
-from crossmodal.inference.export import load_model_folder
+from crossmodal.inference.model_folder import load_model_folder
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 
 

@@ -20,9 +20,8 @@ def cut_into_windows(steps: Tensor, length: Tensor, count: int) -> tuple[Tensor,
 
     Example:
         >>> windows, length = cut_into_windows(torch.arange(5.0).view(1, 1, 5), torch.tensor([5]), count=2)
-        >>> windows.squeeze(1), length
-        (tensor([[0., 1.],
-                [2., 3.]]), tensor([2, 3]))
+        >>> windows.squeeze(1).tolist(), length.tolist()
+        ([[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]], [2, 3])
     """
     edges = torch.arange(count + 1, device=length.device) * length[:, None] // count
     start = edges[:, :-1]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from crossmodal.datamodules import RAVDESSAudioDataModule
 from crossmodal.errors import ConfigError, LeakageError
-from crossmodal.inference.export import ModelFolder, load_model_folder
+from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.listening import store_speech_features
 from crossmodal.pipeline.settings import parse_or_raise

@@ -21,7 +21,7 @@ from crossmodal.datamodules import (
 )
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
-from crossmodal.inference.export import save_model_folder
+from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline.face_embeddings import embed_faces

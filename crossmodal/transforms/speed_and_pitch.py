@@ -136,7 +136,8 @@ def _shift_pitch(waveform: Tensor, ratio: Fraction, n_fft: int) -> Tensor:
     spectrum = torch.stft(
         padded, n_fft, hop_length, window=window, center=True, pad_mode="constant", return_complex=True
     )
-    stretched_size = -(-size * ratio.numerator // ratio.denominator)
+    # A little beyond the end, for the resampler hears some samples ahead.
+    stretched_size = -(-(size + hop_length) * ratio.numerator // ratio.denominator)
     stretched = torch.istft(
         _stretch(spectrum, ratio), n_fft, hop_length, window=window, center=True, length=stretched_size
     )

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from crossmodal.errors import ConfigError, LeakageError, ModelFolderError
-from crossmodal.inference.export import load_model_folder
+from crossmodal.inference.model_folder import load_model_folder
 from crossmodal.pipeline import evaluate as command
 from crossmodal.pipeline.evaluate import evaluate
 

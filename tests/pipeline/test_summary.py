@@ -25,6 +25,7 @@ def corpus(protocol="seq6", **kwargs):
         "face_features": None,
         "face_embeddings": None,
         "set_aside": ["one"],
+        "num_unlabelled_actors": 2,
         "split": {split: [SimpleNamespace(actor=actor) for actor in actors] for split, actors in CLIPS.items()},
     }
     return SimpleNamespace(**settings | kwargs)
@@ -88,6 +89,7 @@ def test_numbers_stand_beside_what_they_were_measured_on(tmp_path):
         "root": "ravdess",
         "clips": {"train": 3, "val": 4, "test": 8},
         "actors": {"train": ["03", "04"], "val": ["02"], "test": ["01", "05"]},
+        "unlabelled_actors": 2,
         "faces": "pixels",
         "set_aside": 1,
     }
