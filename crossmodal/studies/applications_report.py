@@ -69,7 +69,9 @@ def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> Applicatio
     )
     caption = "Each claim's difference with its 95 % interval; for transfer that is the gain over its control."
     page.picture("Gain against the control, and the other differences", folder / "claims.png", caption)
-    page.add("Applications", html_table(_columns(numbers), numbers["applications"]), _READING, *numbers["notes"])
+    for protocol in numbers["protocols"]:
+        page.add(f"Applications, {protocol}", html_table(*_table_of(protocol, numbers)))
+    page.add("How to read this", _READING, *numbers["notes"])
     page.gallery(pictures)
     page.write(folder / "report.html")
     return numbers
@@ -102,17 +104,23 @@ def _warnings(numbers: Applications) -> dict[str, list[str]]:
     }
 
 
+_WHAT_IT_IS: list[Column[Application]] = [
+    Column("application", lambda row: row["name"], "application"),
+    Column("model", lambda row: row["model"]),
+    Column("labels", lambda row: row["label_set"]),
+    Column("parameters", lambda row: "" if row["parameters"] is None else f"{row['parameters']:,}"),
+]
+
+
 def _columns(numbers: Applications) -> list[Column[Application]]:
     """What an application is, then the same columns for each protocol."""
-    columns: list[Column[Application]] = [
-        Column("application", lambda row: row["name"], "application"),
-        Column("model", lambda row: row["model"]),
-        Column("labels", lambda row: row["label_set"]),
-        Column("parameters", lambda row: "" if row["parameters"] is None else f"{row['parameters']:,}"),
-    ]
-    for protocol in numbers["protocols"]:
-        columns += _protocol_columns(protocol)
-    return columns
+    return sum((_protocol_columns(protocol) for protocol in numbers["protocols"]), _WHAT_IT_IS)
+
+
+def _table_of(protocol: str, numbers: Applications) -> tuple[list[Column[Application]], list[Application]]:
+    """Columns and rows of one protocol: several side by side are too wide for a page."""
+    rows = [row for row in numbers["applications"] if protocol in row["measured"]]
+    return [*_WHAT_IT_IS, *_protocol_columns(protocol)], rows
 
 
 def _protocol_columns(protocol: str) -> list[Column[Application]]:
@@ -121,7 +129,7 @@ def _protocol_columns(protocol: str) -> list[Column[Application]]:
             measured = row["measured"].get(protocol)
             return cell(measured) if measured else ""
 
-        return Column(f"{protocol}: {heading}", write, f"{protocol}: {heading}" if short else "")
+        return Column(heading, write, f"{protocol}: {heading}" if short else "")
 
     return [
         column("runs", lambda one: str(one["runs"])),
@@ -184,8 +192,17 @@ def _markdown(numbers: Applications) -> str:
     lines += [f"{sentence}\n" for sentence in _settings(numbers)]
     lines += ["## The three claims", "", *markdown_table(_claim_columns(numbers), _by_question(numbers)), ""]
     lines += [*(f"{sentence}\n" for sentence in _verdicts(numbers, True)), _TEST, "", "![The claims](claims.png)", ""]
-    lines += ["## Applications", "", *markdown_table(_columns(numbers), numbers["applications"]), ""]
-    lines += [_READING, "", *(f"{note}\n" for note in numbers["notes"]), "![UAR](bars.png)", ""]
+    for protocol in numbers["protocols"]:
+        lines += [f"## Applications, {protocol}", "", *markdown_table(*_table_of(protocol, numbers)), ""]
+    lines += [
+        "## How to read this",
+        "",
+        _READING,
+        "",
+        *(f"{note}\n" for note in numbers["notes"]),
+        "![UAR](bars.png)",
+        "",
+    ]
     return "\n".join(lines)
 
 

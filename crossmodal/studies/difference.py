@@ -52,8 +52,8 @@ def paired_difference(pairs: Sequence[tuple[ByActor, ByActor]]) -> Difference:
     gains, drawn = [], []
     for pair in pairs:
         sides = [_stack(side, actors) for side in pair]
-        gains.append(float(_minus(*(uar(side.sum(axis=0)) for side in sides))))
-        drawn.append(_minus(*(uar(resample(side, counts)) for side in sides)))
+        gains.append(float(np.subtract(*(uar(side.sum(axis=0)) for side in sides))))
+        drawn.append(np.subtract(*(uar(resample(side, counts)) for side in sides)))
     by_actor = {actor: 100 * float(np.mean(_of_actor(pairs, actor))) for actor in actors if _of_actor(pairs, actor)}
     # Rounded, so that gains which are equal by arithmetic are equal in ranks.
     ranked = np.round(list(by_actor.values()), 7)
@@ -75,8 +75,8 @@ def unpaired_difference(pairs: Sequence[tuple[ByActor, ByActor]]) -> Difference:
     counts = [draw_actors(len(actors), seed) for seed, actors in enumerate(people)]
     for pair in pairs:
         sides = [_stack(side, actors) for side, actors in zip(pair, people, strict=True)]
-        gains.append(float(_minus(*(uar(side.sum(axis=0)) for side in sides))))
-        drawn.append(_minus(*(uar(resample(side, drawn_)) for side, drawn_ in zip(sides, counts, strict=True))))
+        gains.append(float(np.subtract(*(uar(side.sum(axis=0)) for side in sides))))
+        drawn.append(np.subtract(*(uar(resample(side, drawn_)) for side, drawn_ in zip(sides, counts, strict=True))))
     by_actor = [
         [float(np.mean([uar(pair[side][actor]) for pair in pairs if actor in pair[side]])) for actor in people[side]]
         for side in (0, 1)
@@ -124,7 +124,3 @@ def _stack(side: ByActor, actors: Sequence[str]) -> NDArray[np.int64]:
     """(A, K, K), zeros for an actor who is not there."""
     nobody = np.zeros_like(next(iter(side.values())))
     return np.stack([side.get(actor, nobody) for actor in actors])
-
-
-def _minus(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    return one - other

@@ -172,8 +172,9 @@ def _draw_actors(exhibits: Sequence[Exhibit], protocols: Sequence[str], path: Pa
                     found = [float(uar(matrix)) for matrix in one.said[protocol].confusion_by_actor().values()]
                     middle = place - 0.35 + apart * (number + 0.5)
                     colour = PROTOCOL_COLOURS[number % 4]
-                    look = {"marker": PROTOCOL_MARKERS[number % 4], "color": colour, "edgecolors": _INK}
-                    axis.scatter(found, [middle] * len(found), s=22, alpha=0.65, linewidths=0.5, label=protocol, **look)
+                    look = {"marker": PROTOCOL_MARKERS[number % 4], "color": colour, "edgecolors": _INK, "alpha": 0.65}
+                    at = [middle] * len(found)
+                    axis.scatter(found, at, s=22, linewidths=0.5, label=protocol, clip_on=False, **look)
                     axis.plot(
                         [np.mean(found)] * 2, [middle - apart / 2, middle + apart / 2], color="black", linewidth=2
                     )

@@ -17,7 +17,8 @@ h2 { margin-top: 2.5rem; border-bottom: 1px solid #bbb; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; vertical-align: top; }
-th:first-child, td:first-child { text-align: left; }
+td { white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; white-space: normal; }
 thead th { border-bottom: 2px solid #333; }
 figure { margin: 1rem 0; }
 img { max-width: 100%; height: auto; }
