@@ -1,6 +1,44 @@
-"""What needs a finished model only: it imports nothing of the training half."""
+"""What needs a finished model only: it imports nothing of the training half, and torch only for a model in torch."""
 
-from crossmodal.inference.model_folder import load_model_folder, save_model_folder
-from crossmodal.inference.recognizer import EmotionRecognizer, Prediction
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ("EmotionRecognizer", "Prediction", "load_model_folder", "save_model_folder")
+if TYPE_CHECKING:
+    from crossmodal.inference.model_folder import load_model_folder, save_model_folder
+    from crossmodal.inference.prediction import SILENCE, Prediction, Segment, Timeline, Window
+    from crossmodal.inference.recognizer import EmotionRecognizer
+    from crossmodal.inference.streaming import EmotionStream
+
+_HOME = {
+    "SILENCE": "prediction",
+    "EmotionRecognizer": "recognizer",
+    "EmotionStream": "streaming",
+    "Prediction": "prediction",
+    "Segment": "prediction",
+    "Timeline": "prediction",
+    "Window": "prediction",
+    "load_model_folder": "model_folder",
+    "save_model_folder": "model_folder",
+}
+
+__all__ = (
+    "SILENCE",
+    "EmotionRecognizer",
+    "EmotionStream",
+    "Prediction",
+    "Segment",
+    "Timeline",
+    "Window",
+    "load_model_folder",
+    "save_model_folder",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'crossmodal.inference' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"crossmodal.inference.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,9 +1,9 @@
 """The model folder: what is shipped. ``model.safetensors``, ``config.json``, ``README.md`` (the model card).
 
-Where the front end is a frozen network, its weights lie beside them as ``front_end.safetensors``.
+Where the front end is a frozen network, its weights lie beside them as ``front_end.safetensors``. This is what needs
+torch; what the folder says of itself is read in `crossmodal.inference.model_config`.
 """
 
-import json
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,23 @@ from safetensors.torch import load_file, save_file
 from crossmodal import __version__
 from crossmodal.errors import ModelFolderError
 from crossmodal.inference.card import model_card
+from crossmodal.inference.model_config import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    FRONT_END,
+    ONNX,
+    ONNX_INT8,
+    WEIGHTS,
+    read_config,
+    require_files,
+)
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.handover import load_model
 from crossmodal.models.speech_network import copy_weights, find_weights
 from crossmodal.storage import atomic_path, write_json
 
-FORMAT = 1
-WEIGHTS, CONFIG, CARD, FRONT_END = "model.safetensors", "config.json", "README.md", "front_end.safetensors"
-_SHIPPED = ("kind", "clips", "actors")  # of the corpus; where it lay is nobody's business
-_KEYS = ("format", "model", "labels", "sample_rate")
+_SHIPPED = ("kind", "name", "clips", "actors")  # of the corpus; where it lay is nobody's business
 
 
 @dataclass(frozen=True)
@@ -41,15 +49,20 @@ class ModelFolder:
 
 
 def save_model_folder(
-    trained: Path, folder: Path, summary: dict[str, Any], front_end_weights: str | Path | None = None
+    trained: Path,
+    folder: Path,
+    summary: dict[str, Any],
+    front_end_weights: str | Path | None = None,
+    stage: str = "finetune",
 ) -> Path:
-    """Write the model folder of a trained student.
+    """Write the model folder of a trained student, or of its control.
 
     Args:
         trained: The stage's file of weights, as `crossmodal.models.handover.save_model` wrote it.
         folder: The model folder; made if need be, its files replaced.
         summary: Of the run, for the card and the configuration.
         front_end_weights: Where the weights of a frozen front end lie now; where the model says, if not given.
+        stage: Which trained it: ``finetune``, or ``control``, which has no teacher.
 
     Returns:
         The folder.
@@ -65,16 +78,21 @@ def save_model_folder(
         model_config["front_end_kwargs"]["weights"] = FRONT_END
     else:
         (folder / FRONT_END).unlink(missing_ok=True)  # of another model that was here before
+    for exported in (ONNX, ONNX_INT8):
+        (folder / exported).unlink(missing_ok=True)  # the same
     config = {
         "format": FORMAT,
+        "stage": stage,
         "model": model_config,
         "labels": summary["labels"],
         "sample_rate": model.config["sample_rate"],
+        **_temperature(summary.get("calibration")),
         # Trained on, and used to choose the model: no honest test is on any of them.
         "actors_seen": sorted({*summary["corpus"]["actors"]["train"], *summary["corpus"]["actors"]["val"]}),
         "corpus": {name: value for name, value in summary["corpus"].items() if name in _SHIPPED},
         "protocol": summary["protocol"],
         "fold": summary["fold"],
+        "num_folds": summary.get("num_folds"),
         "channel": summary["channel"],
         "label_set": summary["label_set"],
         "speaker_dependent": summary["speaker_dependent"],
@@ -94,6 +112,16 @@ def save_model_folder(
     return folder
 
 
+def _temperature(calibration: dict[str, Any] | None) -> dict[str, Any]:
+    """What logits are divided by, and how it was found; 1 where there was nothing to fit it to."""
+    if calibration is None:
+        return {"temperature": 1.0}
+    return {
+        "temperature": calibration["temperature"],
+        "calibration": {name: value for name, value in calibration.items() if name != "temperature"},
+    }
+
+
 def load_model_folder(folder: str | Path) -> ModelFolder:
     """Read a model folder; nothing in it is executed.
 
@@ -101,13 +129,8 @@ def load_model_folder(folder: str | Path) -> ModelFolder:
         ModelFolderError: There is no such folder, a file of it is missing or damaged, or a newer version wrote it.
     """
     folder = Path(folder)
-    missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
-    if missing:
-        raise ModelFolderError(
-            f"{folder} is not a model folder: {' and '.join(missing)} not there. `crossmodal fit` writes one at "
-            "runs/<name>/model."
-        )
-    config = _read_config(folder / CONFIG)
+    require_files(folder, CONFIG, WEIGHTS)
+    config = read_config(folder)
     try:
         model = AudioClassifier(**_with_front_end(config["model"], folder))
         model.load_state_dict(load_file(folder / WEIGHTS))
@@ -124,18 +147,3 @@ def _with_front_end(model_config: dict[str, Any], folder: Path) -> dict[str, Any
         raise ModelFolderError(f"{FRONT_END} is not there, which holds the frozen network that listens")
     weights = {"weights": str(folder / FRONT_END)}
     return {**model_config, "front_end_kwargs": {**model_config["front_end_kwargs"], **weights}}
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        lacking = [key for key in _KEYS if key not in config]
-    except (ValueError, TypeError) as error:
-        raise ModelFolderError(f"{path} is damaged: {error}") from error
-    if lacking:
-        raise ModelFolderError(f"{path} does not say {', '.join(lacking)}: it is not the config of a crossmodal model.")
-    if not isinstance(config["format"], int) or not isinstance(config["labels"], list):
-        raise ModelFolderError(f"{path} is damaged: its format must be a number and its labels a list.")
-    if config["format"] > FORMAT:
-        raise ModelFolderError(f"{path} was written by a newer crossmodal than this one: install that, or a later one.")
-    return config

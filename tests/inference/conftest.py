@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from crossmodal.inference import EmotionRecognizer, save_model_folder
+from crossmodal.inference.export import export_model
 from crossmodal.models import AudioClassifier
 from crossmodal.models.handover import save_model
 
@@ -46,3 +47,11 @@ def model_folder(model, summary, tmp_path_factory):
 @pytest.fixture(scope="session")
 def recognizer(model_folder) -> EmotionRecognizer:
     return EmotionRecognizer.from_pretrained(model_folder)
+
+
+@pytest.fixture(scope="session")
+def onnx_folder(model_folder, tmp_path_factory):
+    """The same model exported, in a folder without weights for torch."""
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    export_model(model_folder, folder, int8=True)
+    return folder

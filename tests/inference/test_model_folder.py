@@ -116,6 +116,31 @@ def test_a_config_whose_values_cannot_be_is_refused(copy, changes):
         EmotionRecognizer.from_pretrained(copy)
 
 
+def test_the_temperature_is_in_the_config(model, summary, tmp_path):
+    save_model(model, tmp_path / "trained.safetensors")
+    calibration = {"temperature": 1.5, "clips": 20, "ece_before": 0.2, "ece_after": 0.1}
+    folder = save_model_folder(
+        tmp_path / "trained.safetensors", tmp_path / "model", {**summary, "calibration": calibration}
+    )
+    config = json.loads((folder / "config.json").read_text())
+    assert config["temperature"] == 1.5
+    assert config["calibration"] == {"clips": 20, "ece_before": 0.2, "ece_after": 0.1}
+
+
+def test_without_validation_clips_and_in_an_older_folder_it_is_one(copy):
+    assert json.loads((copy / "config.json").read_text())["temperature"] == 1.0  # the fixture's summary has none
+    change_config(copy, temperature=None)
+    assert "temperature" not in json.loads((copy / "config.json").read_text())
+    assert EmotionRecognizer.from_pretrained(copy).model.temperature == 1.0
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, "warm", float("inf"), float("nan"), True])
+def test_a_temperature_that_cannot_be(copy, temperature):
+    change_config(copy, temperature=temperature)
+    with pytest.raises(ModelFolderError, match="temperature must be a number above 0"):
+        EmotionRecognizer.from_pretrained(copy)
+
+
 def test_a_folder_of_a_newer_version_says_so(copy):
     change_config(copy, format=2)
     with pytest.raises(ModelFolderError, match=r"config\.json was written by a newer crossmodal than this one"):
@@ -148,7 +173,7 @@ def test_labels_and_classes_must_be_as_many(copy):
 
 
 def test_inference_needs_nothing_of_the_training_half():
-    code = "import sys, crossmodal.inference, crossmodal.inference.predict; print(*sorted(sys.modules))"
+    code = "import sys, crossmodal.inference, crossmodal.inference.predict.command; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "crossmodal.inference.recognizer" in loaded

@@ -1,0 +1,51 @@
+"""What a model folder is called by and says of itself: names of files and ``config.json``. Needs no torch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from crossmodal.errors import ModelFolderError
+
+FORMAT = 1
+WEIGHTS, CONFIG, CARD, FRONT_END = "model.safetensors", "config.json", "README.md", "front_end.safetensors"
+ONNX, ONNX_INT8 = "model.onnx", "model.int8.onnx"
+_KEYS = ("format", "model", "labels", "sample_rate")
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """Read what a model folder says of itself.
+
+    Returns:
+        The content of ``config.json``. Its ``temperature``, by which logits are divided before the softmax, is 1.0
+        where an older folder does not say it.
+
+    Raises:
+        ModelFolderError: There is no such folder, its config is missing or damaged, or a newer version wrote it.
+    """
+    path = Path(folder) / CONFIG
+    require_files(folder, CONFIG)
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        lacking = [key for key in _KEYS if key not in config]
+    except (ValueError, TypeError) as error:
+        raise ModelFolderError(f"{path} is damaged: {error}") from error
+    if lacking:
+        raise ModelFolderError(f"{path} does not say {', '.join(lacking)}: it is not the config of a crossmodal model.")
+    if not isinstance(config["format"], int) or not isinstance(config["labels"], list):
+        raise ModelFolderError(f"{path} is damaged: its format must be a number and its labels a list.")
+    if config["format"] > FORMAT:
+        raise ModelFolderError(f"{path} was written by a newer crossmodal than this one: install that, or a later one.")
+    temperature = config.setdefault("temperature", 1.0)
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
+        raise ModelFolderError(f"{path} is damaged: its temperature must be a number above 0, not {temperature!r}.")
+    return config
+
+
+def require_files(folder: str | Path, *names: str) -> None:
+    """Raise ModelFolderError unless the folder holds these files."""
+    missing = [name for name in names if not (Path(folder) / name).is_file()]
+    if missing:
+        raise ModelFolderError(
+            f"{folder} is not a model folder: {' and '.join(missing)} not there. `crossmodal fit` writes one at "
+            "runs/<name>/model."
+        )

@@ -1,0 +1,95 @@
+"""`crossmodal predict`."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TextIO
+
+from crossmodal.errors import ConfigError
+from crossmodal.inference.model_config import read_config
+from crossmodal.inference.predict.formats import FORMATS
+from crossmodal.inference.predict.inputs import STANDARD_INPUT, Input, find_inputs
+from crossmodal.inference.predict.listening import Heard, Order, listen
+from crossmodal.inference.predict.plot import PICTURES
+from crossmodal.inference.recognizer import HOP, WINDOW, find_model
+from crossmodal.progress import progress_bar
+
+_MANY = 20  # recordings, from which on it is shown how far it has come
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+def predict_command(args: argparse.Namespace) -> int:
+    """`crossmodal predict`; the status is 1 where a recording could not be heard."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="crossmodal-") as folder:
+            return _predict(args, Path(folder), sys.stdout)
+    except KeyboardInterrupt:
+        print("crossmodal predict: stopped", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _predict(args: argparse.Namespace, folder: Path, out: TextIO) -> int:
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs is the number of processes, 1 or more, not {args.jobs}.")
+    model = find_model(args.model)
+    labels = read_config(model)["labels"]
+    inputs = find_inputs(args.inputs, folder)
+    order = _order(args, str(model), inputs)
+    over_time = order.window is not None
+    # A bar would run through what is written line by line to the same screen.
+    streaming = _is_screen(out) and args.format != "table"
+    shown = _is_screen(sys.stderr) and not streaming and len(inputs) > (1 if over_time else _MANY)
+    failures: list[str] = []
+    heard = _watched(listen(inputs, order, args.jobs), len(inputs) if shown else None, failures)
+    FORMATS[args.format](heard, labels, over_time, out)
+    return int(bool(failures))
+
+
+def _is_screen(stream: TextIO) -> bool:
+    return stream.isatty()
+
+
+def _watched(heard: Iterable[Heard], total: int | None, failures: list[str]) -> Iterator[Heard]:
+    """Tell on stderr how far it has come, if `total` is given, and what could not be heard; count that."""
+    with ExitStack() as stack:
+        if total is not None:
+            heard = stack.enter_context(progress_bar()).track(heard, total=total, description="Listening")
+        for one in heard:
+            if one.error is not None:
+                failures.append(one.name)
+                print(f"crossmodal predict: {one.error}", file=sys.stderr)
+            yield one
+
+
+def _order(args: argparse.Namespace, model: str, inputs: Sequence[Input]) -> Order:
+    asked = (args.plot, args.window, args.hop)
+    over_time = args.timeline or args.format == "audacity" or any(one is not None for one in asked)
+    if args.format == "audacity" and len(inputs) > 1:
+        raise ConfigError(f"A label track is of one recording, and there are {len(inputs)}: --format csv or json.")
+    return Order(
+        model,
+        args.backend,
+        window=(WINDOW if args.window is None else args.window) if over_time else None,
+        hop=HOP if args.hop is None else args.hop,
+        pictures={} if args.plot is None else picture_paths(args.plot, inputs),
+    )
+
+
+def picture_paths(plot: str, inputs: Sequence[Input]) -> dict[str, Path]:
+    """Where the picture of each input goes, by its name: a file for one; for several a folder, with a file for each."""
+    target = Path(plot)
+    if len(inputs) == 1 and not target.is_dir():
+        if target.suffix.lower() not in PICTURES:
+            raise ConfigError(f"--plot {plot} must end in {', '.join(PICTURES)}, or be a folder.")
+        return {inputs[0].name: target}
+    if target.suffix and not target.is_dir():
+        raise ConfigError(f"--plot {plot} is one picture, and there are {len(inputs)} recordings: name a folder.")
+    paths: dict[str, Path] = {}
+    for one in inputs:
+        stem = "standard_input" if one.name == STANDARD_INPUT else Path(one.name).name
+        names = (f"{stem}{number}.png" for number in ["", *(f".{count}" for count in range(2, len(inputs) + 1))])
+        paths[one.name] = next(target / name for name in names if target / name not in paths.values())
+    return paths

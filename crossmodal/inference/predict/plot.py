@@ -1,0 +1,135 @@
+"""The picture of a timeline: waveform, spectrogram, emotions."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crossmodal.errors import ConfigError
+from crossmodal.inference.colours import SILENCE_COLOUR, colours_of, ink_on
+from crossmodal.inference.predict.overview import RATE, Overview, look_over
+from crossmodal.inference.prediction import SILENCE, Segment, Timeline
+from crossmodal.inference.recording import Recording
+from crossmodal.inference.timeline import means_over_time
+from crossmodal.storage import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PICTURES = (".png", ".pdf", ".svg")
+_INCHES, _DPI = (12.0, 7.0), 130
+_RANGE = 70.0  # dB below the loudest that the spectrogram shows
+_IN_SECONDS = 90.0  # s, up to which time is told in seconds
+_STEPS, _TICKS = (15, 30, 60, 120, 300, 600, 1200, 3600, 7200, 14_400), 12  # s from tick to tick; ticks at the most
+_LETTER = 0.0068  # of the width of the picture, that a letter takes
+
+
+def plot_timeline(
+    recording: Recording, timeline: Timeline, path: Path, *, sample_rate: int | None = None, title: str = ""
+) -> None:
+    """Draw a recording and what was heard in it. The recording is read block by block, as for the timeline.
+
+    Args:
+        recording: What the timeline is of; as for `EmotionRecognizer.timeline`.
+        timeline: What was heard.
+        path: A file to write: png, pdf or svg. Its folder is made if need be.
+        sample_rate: Of samples, in Hz.
+        title: Stands above it.
+
+    Raises:
+        ConfigError: The file's name ends in something else.
+        MediaError: The recording cannot be decoded.
+    """
+    from matplotlib.figure import Figure  # not pyplot: no window is opened, and no state is shared
+
+    if path.suffix.lower() not in PICTURES:
+        raise ConfigError(f"A picture is a file that ends in {', '.join(PICTURES)}, not {path.name!r}.")
+    overview = look_over(recording, sample_rate)
+    figure = Figure(figsize=_INCHES, layout="constrained")
+    wave, spectrum, bands, shares = figure.subplots(4, 1, sharex=True, height_ratios=(1.1, 2.0, 0.7, 2.2))
+    wave.set_title(title, loc="left", fontsize=11)
+    _draw_waveform(wave, overview)
+    _draw_spectrogram(spectrum, overview)
+    _draw_segments(bands, timeline)
+    image = _draw_probabilities(shares, timeline)
+    figure.colorbar(image, ax=shares, label="probability", aspect=12, pad=0.01)
+    _draw_time(shares, timeline.duration)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=_DPI)
+
+
+def _draw_waveform(axis: "Axes", overview: Overview) -> None:
+    axis.fill_between(overview.times, overview.low, overview.high, color="#444444", linewidth=0)
+    peak = max(float(np.abs([overview.low, overview.high]).max()), 1e-3)
+    axis.set(ylim=(-1.05 * peak, 1.05 * peak), ylabel="waveform")
+
+
+def _draw_spectrogram(axis: "Axes", overview: Overview) -> None:
+    power = overview.power.T
+    decibels = 10 * np.log10(power / max(float(power.max()), 1e-12) + 1e-12)
+    extent = (0.0, overview.duration, 0.0, RATE / 2000)
+    axis.imshow(
+        decibels,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap="magma",
+        vmin=-_RANGE,
+        vmax=0,
+        interpolation="nearest",
+    )
+    axis.set_ylabel("kHz")
+
+
+def _draw_segments(axis: "Axes", timeline: Timeline) -> None:
+    """Bands of colour, with the name of the emotion wherever it finds room."""
+    colours = colours_of(timeline.labels)
+    for segment in timeline.segments:
+        colour = colours[segment.label]
+        wide = (segment.end - segment.start) / timeline.duration > _LETTER  # a rim would hide what is narrower
+        axis.axvspan(segment.start, segment.end, facecolor=colour, edgecolor="white", linewidth=float(wide))
+        text, rotation = _fitting(segment, timeline.duration)
+        look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9, "clip_on": True, "rotation": rotation}
+        axis.text((segment.start + segment.end) / 2, 0.48, text, color=ink_on(colour), **look)
+    axis.set(ylim=(0, 1), yticks=[], ylabel="emotion")
+
+
+def _fitting(segment: Segment, duration: float) -> tuple[str, int]:
+    """As much of a segment's name and probability as fits into its band, and how it is turned, in degrees."""
+    room = (segment.end - segment.start) / duration / _LETTER
+    whole = segment.label if segment.label == SILENCE else f"{segment.label} {segment.score:.2f}"
+    level = next((text for text in (whole, segment.label) if len(text) + 1 <= room), "")
+    return (level, 0) if level or room < 2 else (segment.label, 90)
+
+
+def _draw_probabilities(axis: "Axes", timeline: Timeline) -> Any:
+    """A row for each emotion: the mean over the windows that hold an instant."""
+    edges, means = means_over_time(timeline.windows, timeline.labels)
+    rows = np.arange(len(timeline.labels) + 1)
+    heard = np.ma.masked_array(means[:, :-1], np.repeat(means[:, -1:] > 0.5, len(timeline.labels), axis=1))
+    image = axis.pcolormesh(edges, rows, heard.T, cmap="Blues", vmin=0, vmax=1, rasterized=True)
+    axis.set_facecolor(SILENCE_COLOUR)
+    axis.set_yticks(rows[:-1] + 0.5, timeline.labels)
+    colours = colours_of(timeline.labels)
+    for tick, label in zip(axis.get_yticklabels(), timeline.labels, strict=True):
+        tick.set_bbox({"facecolor": colours[label], "edgecolor": "none", "pad": 1.5})
+        tick.set_color(ink_on(colours[label]))
+    axis.hlines(rows[1:-1], 0, timeline.duration, color="white", linewidth=1.5)
+    axis.invert_yaxis()
+    axis.tick_params(axis="y", length=0)
+    return image
+
+
+def _draw_time(axis: "Axes", duration: float) -> None:
+    axis.set_xlim(0, duration)
+    axis.set_xlabel("time in seconds")
+    if duration > _IN_SECONDS:
+        step = next((step for step in _STEPS if duration / step <= _TICKS), _STEPS[-1])
+        axis.set_xticks(np.arange(0, duration, step))
+        axis.xaxis.set_major_formatter(_clock)
+        axis.set_xlabel("time")
+
+
+def _clock(seconds: float, _position: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

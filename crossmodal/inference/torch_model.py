@@ -1,0 +1,58 @@
+"""The voice model in PyTorch, as the recognizer asks it. The only file of recognition that imports torch."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crossmodal.errors import ModelFolderError, WeightsError
+from crossmodal.inference.model_folder import load_model_folder
+from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
+
+
+class TorchModel:
+    """A voice model that answers NumPy with NumPy.
+
+    Args:
+        network: The voice model.
+        temperature: What logits are divided by; fitted on validation clips.
+
+    Attributes:
+        min_samples: A shorter waveform is padded with zeros to this.
+    """
+
+    def __init__(self, network: AudioClassifier, temperature: float = 1.0) -> None:
+        self.network = network.eval()
+        self.temperature = temperature
+        self.min_samples = network.min_samples
+
+    @torch.inference_mode()
+    def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+        """Calibrated probabilities of shape (B, K) for waveforms of shape (B, T) and their lengths in samples, (B,)."""
+        logits = self.network(torch.from_numpy(waveforms)[:, None], torch.from_numpy(lengths))
+        return (logits.double() / self.temperature).softmax(dim=-1).float().numpy()
+
+
+def load_torch_model(folder: str | Path) -> TorchModel:
+    """Load ``model.safetensors`` of a model folder.
+
+    Raises:
+        ModelFolderError: It is incomplete, damaged or of another make.
+    """
+    loaded = load_model_folder(folder)
+    labels, num_classes = loaded.config["labels"], loaded.model.config["num_classes"]
+    if len(labels) != num_classes:
+        raise ModelFolderError(f"{folder} names {len(labels)} labels for {num_classes} classes.")
+    if isinstance(loaded.model.front_end, SelfSupervisedFrontEnd):
+        _load_front_end(loaded.model.front_end, folder)
+    return TorchModel(loaded.model, loaded.config["temperature"])
+
+
+def _load_front_end(front_end: SelfSupervisedFrontEnd, folder: str | Path) -> None:
+    """Load the network that listens now: the first recording should not wait for it, nor meet damaged weights."""
+    try:
+        front_end.load()
+    except WeightsError as error:
+        raise ModelFolderError(f"The model in {folder} cannot be rebuilt: {error}") from error

@@ -1,0 +1,251 @@
+import io
+import os
+import threading
+import tracemalloc
+from contextlib import ExitStack
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossmodal.errors import MediaError
+from crossmodal.media import open_sound, read_waveform
+from crossmodal.media.sound import _open_with_pyav
+from tests.media.recordings import numbered_pictures, sine, write_video, write_wav
+
+
+@pytest.fixture(scope="module")
+def sounds(folder):
+    """The same second of sound in several formats."""
+    samples = sine(440, 1.0, 48_000)
+    paths = [write_wav(folder / f"sound{suffix}", samples, 48_000) for suffix in (".wav", ".flac", ".ogg", ".mp3")]
+    videos = [
+        write_video(folder / f"sound{suffix}", numbered_pictures(30), sound=samples) for suffix in (".mp4", ".mkv")
+    ]
+    return {path.suffix: path for path in [*paths, *videos]}
+
+
+class Pipe(io.RawIOBase):
+    """What cannot be sought in, such as standard input."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self.content.read(size)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".mp4", ".mkv"])
+def test_bytes_files_and_pipes_are_read_as_the_path_is(sounds, suffix):
+    path = sounds[suffix]
+    expected = read_waveform(path)
+    content = path.read_bytes()
+    for source in (str(path), content, bytearray(content), io.BytesIO(content), Pipe(content)):
+        np.testing.assert_array_equal(read_waveform(source), expected)
+    with path.open("rb") as file:
+        file.seek(77)  # it is read from its beginning, wherever it stands
+        np.testing.assert_array_equal(read_waveform(file), expected)
+        assert not file.closed
+
+
+def test_a_real_pipe(sounds):
+    content = sounds[".wav"].read_bytes()
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe, os.fdopen(writing, "wb") as end:
+
+        def write() -> None:
+            end.write(content)
+            end.close()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        np.testing.assert_array_equal(read_waveform(pipe), read_waveform(content))
+        writer.join()
+
+
+def test_a_suffix_that_lies_does_not_matter(sounds, tmp_path):
+    for suffix, path in sounds.items():
+        lying = tmp_path / f"a{'.mp4' if suffix == '.wav' else '.wav'}"
+        lying.write_bytes(path.read_bytes())
+        np.testing.assert_allclose(read_waveform(lying), read_waveform(path), atol=1e-6)
+
+
+def test_a_format_of_which_only_ffmpeg_knows(tmp_path):
+    path = tmp_path / "a.ac3"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ac3", rate=48_000, layout="mono")
+        samples = sine(440, 1.0, 48_000)
+        for first in range(0, len(samples), 1536):
+            frame = av.AudioFrame.from_ndarray(samples[None, first : first + 1536], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 48_000, first
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with open_sound(path) as sound:
+        assert (sound.sample_rate, sound.channels) == (48_000, 1)
+    assert np.abs(read_waveform(path)).max() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: f"ffconcat version 1.0\nfile '{path}'\n",
+        lambda path: f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:1,\nfile://{path}\n#EXT-X-ENDLIST\n",
+        lambda path: f"#EXTM3U\n#EXTINF:1,\n{path.name}\n#EXT-X-ENDLIST\n",
+    ],
+    ids=["concat", "hls of an address", "hls of a name"],
+)
+@pytest.mark.parametrize("name", ["list.wav", "list.mp4", "list.m3u8", "list.txt"])
+def test_a_playlist_does_not_make_it_read_another_file(sounds, folder, make, name):
+    path = folder / name
+    path.write_text(make(sounds[".mp4"]))
+    for source in (path, path.read_bytes()):
+        with pytest.raises(MediaError, match=r"not a sound"):
+            read_waveform(source)
+
+
+class TestWhatAHeaderPromises:
+    def test_is_told_before_anything_is_decoded(self, sounds):
+        for suffix in (".wav", ".flac", ".mp4"):
+            with open_sound(sounds[suffix]) as sound:
+                assert (sound.sample_rate, sound.channels) == (48_000, 1)
+                assert sound.duration == pytest.approx(1.0, abs=0.05)
+
+    def test_ten_hours_take_no_memory(self, tmp_path):
+        path = tmp_path / "a.flac"
+        soundfile.write(path, sine(440, 0.5, 16_000), 16_000)
+        content = bytearray(path.read_bytes())
+        # STREAMINFO's count of samples: 36 bits that end at byte 26.
+        content[22:26] = (36_000 * 16_000).to_bytes(4, "big")
+        path.write_bytes(content)
+        tracemalloc.start()
+        for source in (path, bytes(content)):
+            with pytest.raises(MediaError, match=r"the file is cut|it is damaged"):
+                read_waveform(source)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 5e6  # bytes; ten hours would be 2.3e9
+
+    @pytest.mark.parametrize("sample_rate", [1, 999, 800_000])
+    def test_a_rate_of_no_voice(self, sample_rate):
+        file = io.BytesIO()
+        soundfile.write(file, sine(440, 0.1, 16_000), sample_rate, format="WAV")
+        with pytest.raises(MediaError, match=f"sample rate is {sample_rate:,} Hz"):
+            read_waveform(file.getvalue())
+
+    @pytest.mark.parametrize("channels", [9, 24, 64])
+    def test_more_channels_than_ffmpeg_has_planes(self, channels):
+        file = io.BytesIO()
+        samples = np.random.default_rng(0).uniform(-1, 1, (1000, channels)).astype(np.float32)
+        soundfile.write(file, samples, 16_000, format="WAV", subtype="FLOAT")
+        content = file.getvalue()
+        np.testing.assert_allclose(read_waveform(content), samples.mean(axis=1), atol=1e-6)
+        with ExitStack() as stack:
+            opened = _open_with_pyav("bytes", io.BytesIO(content), stack)
+            np.testing.assert_allclose(np.concatenate(list(opened.blocks())), samples.mean(axis=1), atol=1e-6)
+
+    def test_hundreds_of_channels(self):
+        file = io.BytesIO()
+        soundfile.write(file, np.zeros((100, 300)), 16_000, format="WAV")
+        with pytest.raises(MediaError, match="it has 300 channels, and at most 64 are read"):
+            read_waveform(file.getvalue())
+
+
+class TestBlocks:
+    @pytest.mark.parametrize("suffix", [".wav", ".ogg", ".mp3", ".mp4", ".mkv"])
+    def test_together_they_are_the_waveform(self, sounds, suffix):
+        with open_sound(sounds[suffix]) as sound:
+            blocks = list(sound.blocks())
+        assert all(block.dtype == np.float32 and block.ndim == 1 for block in blocks)
+        np.testing.assert_array_equal(np.concatenate(blocks), read_waveform(sounds[suffix], 48_000))
+
+    def test_they_are_short_however_long_the_sound(self, folder):
+        path = write_wav(folder / "long.wav", np.zeros(1_000_000, np.float32))
+        with open_sound(path) as sound:
+            assert max(map(len, sound.blocks())) <= 65_536
+
+    def test_no_more_is_decoded_than_asked_for(self, folder, monkeypatch):
+        decoded = []
+        read = soundfile.SoundFile.read
+        monkeypatch.setattr(
+            soundfile.SoundFile, "read", lambda self, *args, **kwargs: decoded.append(1) or read(self, *args, **kwargs)
+        )
+        path = write_wav(folder / "long.wav", np.zeros(2_000_000, np.float32))
+        with pytest.raises(MediaError, match="more than 5 s; ask for its timeline"):
+            read_waveform(path, longest=5.0)
+        assert len(decoded) == 2
+
+    def test_a_late_sound_is_preceded_by_silence_in_blocks(self, tmp_path):
+        sound = sine(440, 0.5, 48_000)
+        path = write_video(tmp_path / "late.mkv", numbered_pictures(30), sound=sound, delay=48_000 * 20)
+        with open_sound(path) as opened:
+            blocks = list(opened.blocks())
+        assert max(map(len, blocks)) <= 65_536
+        assert sum(map(len, blocks)) == pytest.approx(20.5 * 48_000, abs=5000)
+
+    @pytest.mark.parametrize("place", [0, 70_000, 99_999])
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_what_is_no_number_is_found_in_any_block(self, folder, place, bad):
+        samples = np.zeros(100_000, np.float32)
+        samples[place] = bad
+        with pytest.raises(MediaError, match="not finite"):
+            read_waveform(write_wav(folder / "nan.wav", samples, subtype="FLOAT"))
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_sound_or_a_media_error(content):
+    try:
+        waveform = read_waveform(content, longest=10)
+    except MediaError as error:
+        assert str(error).startswith("bytes: ")
+    else:
+        assert np.isfinite(waveform).all()
+
+
+@given(st.data())
+def test_a_damaged_sound_is_a_sound_or_a_media_error(sounds, data):
+    content = bytearray(sounds[data.draw(st.sampled_from([".wav", ".flac", ".ogg", ".mp4", ".mkv"]))].read_bytes())
+    for place in data.draw(st.lists(st.integers(0, 400), max_size=8)):
+        content[place] = data.draw(st.integers(0, 255))
+    try:
+        waveform = read_waveform(bytes(content), longest=10)
+    except MediaError:
+        return
+    assert np.isfinite(waveform).all()
+    assert np.abs(waveform).max() <= 1
+
+
+def test_an_error_names_what_was_given(folder):
+    path = folder / "text.wav"
+    path.write_text("a page of text " * 10)
+    for source, name in (
+        (path, str(path)),
+        (path.read_bytes(), "bytes"),
+        (io.BytesIO(path.read_bytes()), "file object"),
+    ):
+        with pytest.raises(MediaError, match=r"not a sound") as caught:
+            read_waveform(source)
+        assert str(caught.value).startswith(f"{name}: ")
+    with path.open("rb") as file, pytest.raises(MediaError) as caught:
+        read_waveform(file)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_what_is_no_file(folder):
+    with pytest.raises(MediaError, match="it is not a file"):
+        read_waveform(folder)
+    with pytest.raises(MediaError, match="there is no such file"):
+        read_waveform(folder / "gone.wav")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read all")
+def test_what_may_not_be_read(folder):
+    path = write_wav(folder / "locked.wav", sine(440, 0.1, 16_000))
+    path.chmod(0)
+    with pytest.raises(MediaError, match=r"it cannot be read \(Permission denied\)"):
+        read_waveform(path)

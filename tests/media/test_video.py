@@ -1,0 +1,148 @@
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossmodal.errors import MediaError
+from crossmodal.media import probe_video, read_video_frames, video
+from tests.media.recordings import (
+    NUM_VIDEO_FRAMES,
+    indices_of,
+    numbered_pictures,
+    write_video,
+)
+
+
+class TestVideo:
+    def test_probe(self, numbered, quadrants):
+        info = probe_video(numbered)
+        assert info.frame_rate == pytest.approx(30000 / 1001)
+        assert (info.num_video_frames, info.width, info.height, info.has_sound) == (NUM_VIDEO_FRAMES, 64, 48, True)
+        assert info.duration == pytest.approx(NUM_VIDEO_FRAMES * 1001 / 30000)
+        assert not probe_video(quadrants).has_sound
+
+    @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+    def test_one_picture_is_a_video(self, tmp_path, suffix):
+        path = write_video(tmp_path / f"a{suffix}", numbered_pictures(5)[4:])
+        assert probe_video(path).num_video_frames == 1
+        assert indices_of(read_video_frames(path, [0.0, 1.0])) == [4, 4]
+
+    def test_every_video_frame_at_its_time(self, numbered, decoder):
+        starts = np.arange(NUM_VIDEO_FRAMES) * 1001 / 30000
+        video_frames = read_video_frames(numbered, starts, decoder=decoder)
+        assert video_frames.shape == (NUM_VIDEO_FRAMES, 3, 48, 64)
+        assert video_frames.dtype == np.uint8
+        assert video_frames.flags.c_contiguous
+        assert indices_of(video_frames) == list(range(NUM_VIDEO_FRAMES))
+
+    @settings(max_examples=25, deadline=None)
+    @given(seconds=st.lists(st.floats(-1, 3), min_size=1, max_size=6))
+    def test_decoders_agree_at_any_instants(self, numbered, seconds):
+        pytest.importorskip("decord")
+        by_decord = read_video_frames(numbered, seconds, decoder="decord")
+        by_pyav = read_video_frames(numbered, seconds, decoder="pyav")
+        np.testing.assert_array_equal(by_decord, by_pyav)
+        expected = [min(max(int((s + 6e-4) * 30000 / 1001), 0), NUM_VIDEO_FRAMES - 1) for s in seconds]
+        assert indices_of(by_pyav) == expected
+
+    def test_order_and_repetition_are_kept(self, numbered, decoder):
+        assert indices_of(read_video_frames(numbered, [1.0, 0.0, 1.0, 0.49], decoder=decoder)) == [29, 0, 29, 14]
+
+    def test_beyond_the_ends(self, numbered, decoder):
+        assert indices_of(read_video_frames(numbered, [-5, 1e6], decoder=decoder)) == [0, NUM_VIDEO_FRAMES - 1]
+
+    @pytest.mark.parametrize("name", ["a.mkv", "a.avi", "a.flv", "a.mov"])
+    def test_other_containers(self, tmp_path, name):
+        # decord numbers the video frames of some of these otherwise; then `auto` must not believe it.
+        path = write_video(tmp_path / name, numbered_pictures(), codec="mpeg4" if name == "a.avi" else "libx264")
+        with av.open(str(path)) as container:
+            first = next(container.decode(video=0)).time
+        instants = first + np.array([0, 7, 23, 39]) * 1001 / 30000
+        assert indices_of(read_video_frames(path, instants)) == [0, 7, 23, 39]
+
+    @pytest.mark.parametrize(
+        ("box", "colour"),
+        [
+            ((0.0, 0.0, 0.5, 0.5), (200, 40, 40)),
+            ((0.5, 0.0, 1.0, 0.5), (40, 200, 40)),
+            ((0.0, 0.5, 0.5, 1.0), (40, 40, 200)),
+            ((0.5, 0.5, 1.0, 1.0), (220, 220, 220)),
+        ],
+    )
+    @pytest.mark.parametrize("size", [None, 16])
+    def test_box(self, quadrants, decoder, box, colour, size):
+        (crop,) = read_video_frames(quadrants, [0], box=box, size=size, decoder=decoder)
+        assert crop.shape == ((3, 48, 64) if size is None else (3, 16, 16))
+        inside = crop[:, 2:-2, 2:-2].astype(int)  # chroma is shared by 2 x 2 pixels: borders blend
+        assert np.abs(inside - np.array(colour)[:, None, None]).max() <= 6
+
+    def test_box_borders_are_exact(self, quadrants):
+        # 24 of the 64 columns left of the middle, 40 of the 64 right of it, in pixels of 1/8: the edge is at 3/8.
+        (crop,) = read_video_frames(quadrants, [0], box=(40 / 128, 0, 104 / 128, 0.5), size=64)
+        edge = np.abs(np.diff(crop[1].astype(int).mean(axis=0))).argmax()
+        assert edge == 23
+
+    def test_resize_is_antialiased(self, tmp_path):
+        stripes = np.zeros((64, 64, 3), np.uint8)
+        stripes[:, ::2] = 255
+        (crop,) = read_video_frames(write_video(tmp_path / "a.mp4", [stripes] * 2), [0], size=8)
+        assert crop.std() < 3
+
+    def test_without_decord_pyav_does_it(self, numbered, without_decord):
+        assert indices_of(read_video_frames(numbered, [0.49])) == [14]
+
+    def test_without_decord_asking_for_it_says_so(self, numbered, without_decord):
+        with pytest.raises(MediaError, match="decord is not installed here"):
+            read_video_frames(numbered, [0.5], decoder="decord")
+
+    def test_where_decord_fails_pyav_does_it(self, numbered, monkeypatch):
+        decord = pytest.importorskip("decord")
+
+        def fail(*args, **kwargs):
+            raise decord.DECORDError("no")
+
+        monkeypatch.setattr(decord, "VideoReader", fail)
+        assert indices_of(read_video_frames(numbered, [0.49])) == [14]
+        with pytest.raises(MediaError, match="decord cannot decode it"):
+            read_video_frames(numbered, [0.5], decoder="decord")
+
+    @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mov"])
+    def test_late_in_a_video_it_is_decoded_from_a_keyframe(self, tmp_path, suffix, monkeypatch):
+        shades = 5 * (np.arange(360) % 50).astype(np.uint8)
+        pictures = np.broadcast_to(shades[:, None, None, None], (360, 48, 64, 3))
+        codec = "mpeg4" if suffix == ".avi" else "libx264"
+        path = write_video(tmp_path / f"a{suffix}", pictures, codec=codec)
+        decode, starts = video._decode_from, []
+
+        def watch(path, start, *args):
+            starts.append(start)
+            return decode(path, start, *args)
+
+        monkeypatch.setattr(video, "_decode_from", watch)
+        late = np.arange(250, 360, 7)
+        with av.open(str(path)) as container:
+            instants = next(container.decode(video=0)).time + late * 1001 / 30000
+        assert indices_of(read_video_frames(path, instants, decoder="pyav")) == (late % 50).tolist()
+        assert starts == [pytest.approx(instants[0] - 1, abs=0.02)]
+
+    def test_where_the_keyframes_are_not_where_the_index_says_it_is_decoded_from_the_beginning(
+        self, tmp_path, monkeypatch
+    ):
+        shades = 5 * (np.arange(240) % 50).astype(np.uint8)
+        path = write_video(tmp_path / "a.mp4", np.broadcast_to(shades[:, None, None, None], (240, 48, 64, 3)))
+        monkeypatch.setattr(video, "_FAR", 1.0)
+        decode = video._decode_from
+        monkeypatch.setattr(video, "_decode_from", lambda path, start, *args: decode(path, start and 7.9, *args))
+        assert indices_of(read_video_frames(path, [2.0, 3.0], decoder="pyav")) == [9, 39]
+
+    def test_what_is_damaged_is_not_filled_in(self, tmp_path):
+        rng = np.random.default_rng(0)
+        path = write_video(tmp_path / "a.mp4", rng.integers(0, 255, (24, 96, 128, 3), np.uint8))
+        content = bytearray(path.read_bytes())
+        begin, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+        for position in rng.choice(np.arange(begin, end), 200, replace=False):
+            content[position] ^= int(rng.integers(1, 256))
+        path.write_bytes(content)
+        with pytest.raises(MediaError, match="damaged"):
+            read_video_frames(path, [0.4, 0.7], decoder="pyav")
