@@ -79,10 +79,11 @@ class TimmEncoder(AudioEncoder):
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Encode each part of a clip; shapes as for `AudioEncoder`."""
         features = F.pad(zero_padding(features, length), (0, -features.shape[-1] % self.image_width))
-        images = features.unflatten(2, (-1, self.image_width)).transpose(1, 2)
+        # Not unflatten: an exported file would keep the sizes of the example that it was exported with.
+        images = features.reshape(*features.shape[:2], -1, self.image_width).transpose(1, 2)
         columns = self._columns_of_own(images, length) if self.training else self._columns(images.flatten(0, 1))
         size = columns.shape[-1]
-        columns = columns.unflatten(0, images.shape[:2]).transpose(1, 2).flatten(2)
+        columns = columns.reshape(*images.shape[:2], *columns.shape[1:]).transpose(1, 2).flatten(2)
         length = (length * size + self.image_width - 1) // self.image_width
         return self.dropout(columns), length
 

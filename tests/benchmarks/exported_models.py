@@ -1,0 +1,92 @@
+"""What an export costs on real voices: ``python -m tests.benchmarks.exported_models --root DIR MODEL...``.
+
+Each model hears the validation and the test actors of its own fold: in PyTorch, exported, and with weights of 8 bits.
+The table says UAR in percent, what the others add to it in points, and how far a probability moves at most.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from crossmodal import media
+from crossmodal.datasets.ravdess import index_ravdess
+from crossmodal.inference.export import export_model
+from crossmodal.inference.model_config import read_config
+from crossmodal.inference.onnx_model import load_onnx_model
+from crossmodal.inference.recognizer import VoiceModel
+from crossmodal.inference.torch_model import load_torch_model
+from crossmodal.progress import progress_bar
+from crossmodal.studies.statistics import uar
+
+Voices = dict[str, list[tuple[NDArray[np.float32], str]]]  # from the actor to waveforms with their emotions
+
+
+def read_voices(root: Path) -> Voices:
+    """All speech of a folder, decoded once."""
+    voices: Voices = {}
+    with progress_bar() as progress:
+        for clip in progress.track(index_ravdess(root, "speech").clips, description="Decoding"):
+            voices.setdefault(clip.actor, []).append(
+                (media.read_waveform(clip.audio, start=clip.audio_start), clip.label)
+            )
+    return voices
+
+
+def hear(model: VoiceModel, voices: Voices, actors: list[str]) -> NDArray[np.float64]:
+    """Probabilities of each clip, (clips, K), one clip at a time as a program would ask."""
+    waveforms = [waveform for actor in actors for waveform, _ in voices[actor]]
+    return np.concatenate([model.probabilities(one[None], np.array([len(one)])) for one in waveforms])
+
+
+def measure(folder: Path, voices: Voices) -> list[str]:
+    """One line of the table."""
+    config = read_config(folder)
+    with tempfile.TemporaryDirectory() as exported:
+        files = export_model(folder, exported, int8=True)
+        small = load_onnx_model(exported, int8=True)
+        models: list[VoiceModel] = [load_torch_model(folder), load_onnx_model(exported), small]
+    cells = [f"{config['model']['front_end']} + {config['model']['encoder']}"]
+    cells.append(", ".join(f"{file.size / 1e6:.2f}" for file in files))
+    moved = np.zeros(2)
+    for split in ("val", "test"):
+        actors = [actor for actor in config["corpus"]["actors"][split] if actor in voices]
+        targets = [config["labels"].index(label) for actor in actors for _, label in voices[actor]]
+        heard = [hear(model, voices, actors) for model in models]
+        values = [100 * float(uar(_confusion(targets, one, len(config["labels"])))) for one in heard]
+        cells += [f"{values[0]:.1f}", f"{values[1] - values[0]:+.2f}", f"{values[2] - values[0]:+.2f}"]
+        moved = np.maximum(moved, [np.abs(one - heard[0]).max() for one in heard[1:]])
+    return [*cells, f"{moved[0]:.0e}", f"{moved[1]:.3f}"]
+
+
+def _confusion(targets: list[int], heard: NDArray[np.float64], num_labels: int) -> NDArray[np.int64]:
+    matrix = np.zeros((num_labels, num_labels), np.int64)
+    np.add.at(matrix, (targets, heard.argmax(axis=1)), 1)
+    return matrix
+
+
+def main(args: list[str]) -> int:
+    """Print a line for each model."""
+    parser = argparse.ArgumentParser("python -m tests.benchmarks.exported_models", description=__doc__)
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="model folders")
+    parser.add_argument("--root", required=True, type=Path, help="folder of the extracted RAVDESS files")
+    given = parser.parse_args(args)
+    torch.set_num_threads(1)
+    voices = read_voices(given.root)
+    splits = [f"{split} {name}" for split in ("val", "test") for name in ("UAR", "ONNX", "int8")]
+    table = Table("model", "MB", *splits, "moved: ONNX", "int8", box=None)
+    with progress_bar() as progress:
+        for folder in progress.track(given.models, description="Listening"):
+            table.add_row(*measure(folder, voices))
+    Console(width=140).print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

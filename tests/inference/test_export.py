@@ -1,0 +1,271 @@
+import json
+import shutil
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossmodal import __version__
+from crossmodal.errors import ExportError, MissingExtraError, ModelFolderError
+from crossmodal.inference import export, onnx_graph, save_model_folder
+from crossmodal.inference.export import export_model
+from crossmodal.inference.onnx_check import hard_batches, voice
+from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
+from crossmodal.inference.torch_model import TorchModel
+from crossmodal.main import main
+from crossmodal.models import AudioClassifier
+from crossmodal.models.handover import save_model
+from tests.inference.conftest import LABELS
+from tests.tiny_speech import BUNDLE, shrink, write_weights
+
+SMALL = {"cnn": {"channels": [4, 8], "hidden_size": 16}, "crnn": {"channels": [4, 8], "hidden_size": 16}}
+# Every encoder, every front end, and every setting of either that has operations of its own.
+MODELS = {
+    "dense": {"front_end": "lmfb", "front_end_kwargs": {"deltas": 2, "energy": True}},
+    "cnn": {"front_end": "mfcc", "clip_normalization": "mean", "encoder_kwargs": SMALL["cnn"]},
+    "tdnn": {"front_end": "both", "front_end_kwargs": {"top_db": None, "deltas": 1}},
+    "lstm": {"front_end": "mfcc", "encoder_kwargs": {"num_layers": 2, "pooling": "attention"}},
+    "crnn": {"front_end": "lmfb", "clip_normalization": "mean_std", "encoder_kwargs": SMALL["crnn"]},
+    "transformer": {"front_end": "mfcc", "front_end_kwargs": {"silence_db": None}},
+    "timm:test_resnet": {
+        "front_end": "lmfb",
+        "front_end_kwargs": {"n_mels": 32},
+        "encoder_kwargs": {"image_width": 32},
+    },
+    "timm:test_vit": {"front_end": "both", "corpus_normalization": False},
+    "lstm at 8 kHz": {
+        "sample_rate": 8000,
+        "front_end_kwargs": {"n_fft": 250, "win_length": 199, "hop_length": 77, "n_mels": 20, "n_mfcc": 13},
+        "encoder_kwargs": {"subsampling": 1, "pooling": "last"},
+    },
+}
+
+
+def opinionated(encoder: str, **kwargs) -> AudioClassifier:
+    """A model of random weights whose answers differ from sound to sound."""
+    torch.manual_seed(0)
+    model = AudioClassifier(encoder=encoder.partition(" ")[0], **kwargs).eval()
+    model.head[-1].weight.data *= 8
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    return model
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def pair(request):
+    """A model in PyTorch, and the same exported."""
+    model = opinionated(request.param, **MODELS[request.param])
+    return TorchModel(model, 1.7), OnnxModel(onnx_graph.to_onnx(model, LABELS, 1.7))
+
+
+def test_every_model_says_the_same_exported(pair):
+    original, exported = pair
+    answers = []
+    for batch in hard_batches(exported.sample_rate):
+        answers.append(exported.probabilities(*batch))
+        np.testing.assert_allclose(answers[-1], original.probabilities(*batch), atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(answers).sum(axis=1), 1, atol=1e-5)
+    assert np.ptp(np.concatenate(answers), axis=0).max() > 0.05  # it hears more than one thing
+
+
+@settings(max_examples=10)
+@given(lengths=st.lists(st.integers(1, 30_000), min_size=1, max_size=4), padding=st.integers(0, 5000))
+def test_it_takes_any_number_of_clips_of_any_length(pair, lengths, padding):
+    original, exported = pair
+    rate, size = exported.sample_rate, max(lengths) + padding
+    waveforms = np.stack([voice(rate, size, seed) for seed in range(len(lengths))])
+    found = exported.probabilities(waveforms, np.array(lengths))
+    np.testing.assert_allclose(found, original.probabilities(waveforms, np.array(lengths)), atol=export.TOLERANCE)
+    alone = exported.probabilities(waveforms[:1, : lengths[0]], np.array(lengths[:1]))
+    np.testing.assert_allclose(found[:1], alone, atol=export.TOLERANCE)
+
+
+def test_the_sizes_in_the_file_are_open(onnx_folder):
+    graph = onnx.load(onnx_folder / "model.onnx").graph
+    shapes = {
+        value.name: [dimension.dim_param or dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+        for value in [*graph.input, *graph.output]
+    }
+    assert shapes == {"waveform": ["batch", "time"], "waveform_length": ["batch"], "probabilities": ["batch", 8]}
+
+
+def test_the_file_says_what_it_is(onnx_folder):
+    file = onnx.load(onnx_folder / "model.onnx")
+    said = {entry.key: entry.value for entry in file.metadata_props}
+    assert json.loads(said["labels"]) == LABELS
+    assert (said["sample_rate"], said["min_samples"], said["crossmodal_version"]) == ("16000", "1600", __version__)
+    onnx.checker.check_model(file, full_check=True)
+
+
+def test_the_temperature_is_inside(model, tmp_path, summary):
+    save_model(model, tmp_path / "trained.safetensors")
+    calibration = {"temperature": 3.0, "clips": 20, "ece_before": 0.2, "ece_after": 0.1}
+    folder = save_model_folder(
+        tmp_path / "trained.safetensors", tmp_path / "model", {**summary, "calibration": calibration}
+    )
+    export_model(folder)
+    waveform = voice(16_000, 20_000, seed=3)[None]
+    with torch.inference_mode():
+        expected = (model(torch.from_numpy(waveform)[None]) / 3.0).softmax(dim=-1)
+    found = load_onnx_model(folder).probabilities(waveform, np.array([20_000]))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_model_that_is_exported_stays_as_it_was():
+    model = opinionated("dense")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    onnx_graph.to_onnx(model, LABELS, 1.0)
+    assert model.state_dict().keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("encoder", ["dense", "lstm", "tdnn", "timm:test_resnet"])
+def test_weights_of_8_bits_are_smaller_and_say_nearly_the_same(encoder):
+    content = onnx_graph.to_onnx(opinionated(encoder, **MODELS[encoder]), LABELS, 1.0)
+    smaller = onnx_graph.to_int8(content)
+    assert len(smaller) < 0.7 * len(content)
+    sounds = np.stack([voice(16_000, 40_000, seed) for seed in range(8)]), np.full(8, 40_000)
+    apart = OnnxModel(smaller).probabilities(*sounds) - OnnxModel(content).probabilities(*sounds)
+    assert 0 < np.abs(apart).max() < 0.05
+    file = onnx.load_from_string(smaller)
+    integer = [node.name for node in file.graph.node if "Integer" in node.op_type or "Quantize" in node.op_type]
+    assert integer
+    assert not [name for name in integer if name.startswith("/front_end")]
+    assert {entry.key for entry in file.metadata_props} >= {"labels", "sample_rate", "min_samples"}
+
+
+def files(folder) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.fixture
+def copy(model_folder, tmp_path):
+    return shutil.copytree(model_folder, tmp_path / "copy")
+
+
+def test_the_command(copy, capsys):
+    assert main(["export", str(copy), "--format", "onnx", "--int8"]) == 0
+    assert files(copy) == {"model.safetensors", "config.json", "README.md", "model.onnx", "model.int8.onnx"}
+    first, second, advice = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{copy / 'model.onnx'} (")
+    assert "from those of PyTorch; the same emotion in 18." in first
+    assert second.startswith(f"{copy / 'model.int8.onnx'} (")
+    assert "on 32 generated sounds" in second
+    assert "crossmodal test" in advice
+
+
+def test_what_is_measured_is_what_is_returned(copy):
+    (exact,) = export_model(copy)
+    assert (exact.path, exact.size) == (copy / "model.onnx", (copy / "model.onnx").stat().st_size)
+    assert 0 <= exact.mean <= exact.largest < 1e-5
+    assert (exact.original, exact.same_label, exact.clips) == ("PyTorch", 18, 18)
+
+
+def test_a_folder_of_its_own_needs_no_torch(onnx_folder, model_folder):
+    assert files(onnx_folder) == {"model.onnx", "model.int8.onnx", "config.json", "README.md"}
+    for name in ("config.json", "README.md"):
+        assert (onnx_folder / name).read_bytes() == (model_folder / name).read_bytes()
+    assert files(model_folder) == {"model.safetensors", "config.json", "README.md"}
+
+
+def test_another_models_export_does_not_stay(copy, model, summary, tmp_path):
+    (copy / "model.int8.onnx").write_bytes(b"another model's")
+    export_model(copy)
+    assert "model.int8.onnx" not in files(copy)
+    save_model(model, tmp_path / "trained.safetensors")
+    save_model_folder(tmp_path / "trained.safetensors", copy, summary)
+    assert "model.onnx" not in files(copy)
+
+
+def test_a_file_with_other_answers_is_not_written(copy, monkeypatch, capsys):
+    (copy / "model.onnx").write_bytes(b"of before")
+    to_onnx = onnx_graph.to_onnx
+    monkeypatch.setattr(onnx_graph, "to_onnx", lambda model, labels, temperature: to_onnx(model, labels, 1.01))
+    assert main(["export", str(copy), "--int8"]) == 1
+    assert "would differ from PyTorch by" in capsys.readouterr().err
+    assert (copy / "model.onnx").read_bytes() == b"of before"
+    assert "model.int8.onnx" not in files(copy)
+
+
+def test_the_folder_of_another_model_is_left_alone(copy, model_folder):
+    with pytest.raises(ExportError, match="copy is the folder of another model"):
+        export_model(model_folder, copy)
+    assert "model.onnx" not in files(copy)
+
+
+def test_a_folder_that_cannot_be_written_is_told(copy, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ExportError, match=r"file/below cannot be written: "):
+        export_model(copy, tmp_path / "file" / "below")
+
+
+def test_nan_is_no_agreement(copy, monkeypatch):
+    to_onnx = onnx_graph.to_onnx
+    monkeypatch.setattr(onnx_graph, "to_onnx", lambda model, labels, _: to_onnx(model, labels, float("nan")))
+    with pytest.raises(ExportError, match="would differ from PyTorch by nan"):
+        export_model(copy)
+
+
+def test_a_file_of_one_size_is_not_written(copy, monkeypatch):
+    monkeypatch.setattr(onnx_graph, "_AXES", {})
+    with pytest.raises(ExportError, match="does not take 1 x 800 samples"):
+        export_model(copy)
+    assert "model.onnx" not in files(copy)
+
+
+def test_what_onnx_does_not_know_is_told(copy, monkeypatch, capsys):
+    monkeypatch.setattr(AudioClassifier, "classify", lambda model, embedding: model.head(torch.fft.fft(embedding).real))
+    with pytest.raises(ExportError, match=r"The encoder 'dense' cannot be written as ONNX: .*fft"):
+        export_model(copy)
+    assert capsys.readouterr().out == ""  # the exporter prints its whole graph
+
+
+def test_a_frozen_network_is_refused_with_the_reason(tmp_path, summary, capsys):
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch)
+        kwargs = {"bundle": BUNDLE, "weights": write_weights(tmp_path / "network.safetensors")}
+        save_model(AudioClassifier("ssl", "dense", front_end_kwargs=kwargs), tmp_path / "trained.safetensors")
+        folder = save_model_folder(tmp_path / "trained.safetensors", tmp_path / "model", summary)
+        assert main(["export", str(folder)]) == 1
+    said = capsys.readouterr().err
+    assert f"{BUNDLE}, which this model listens through, hears one clip at a time" in said
+    assert "Use such a model in PyTorch" in said
+    assert "model.onnx" not in files(folder)
+
+
+def test_a_folder_that_is_none(tmp_path, onnx_folder):
+    with pytest.raises(ModelFolderError, match="nowhere is not a model folder"):
+        export_model(tmp_path / "nowhere")
+    with pytest.raises(ModelFolderError, match=r"model\.safetensors not there"):
+        export_model(onnx_folder)
+
+
+@pytest.mark.parametrize(
+    ("missing", "int8"), [("onnx", False), ("onnxruntime", False), ("onnxruntime.quantization", True)]
+)
+def test_without_the_extra_its_name_is_told(copy, monkeypatch, missing, int8):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'crossmodal\[export\]'"):
+        export_model(copy, int8=int8)
+    assert "model.onnx" not in files(copy)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16_000])
+def test_the_sounds_are_hard_and_the_same_every_time(sample_rate):
+    batches = list(hard_batches(sample_rate))
+    assert {waveforms.shape[0] for waveforms, _ in batches} == {1, 5}
+    assert len({waveforms.shape[1] for waveforms, _ in batches}) == 3
+    assert min(lengths.min() for _, lengths in batches) < 0.1 * sample_rate  # shorter than a model's shortest
+    assert any((lengths < waveforms.shape[1]).any() for waveforms, lengths in batches)
+    for (waveforms, lengths), (again, _) in zip(batches, hard_batches(sample_rate), strict=True):
+        assert np.array_equal(waveforms, again)
+        assert np.abs(waveforms).max() <= 1
+        assert 1 <= lengths.min() <= lengths.max() <= waveforms.shape[1]
+    loudest = np.abs(batches[-1][0]).max(axis=1)
+    assert loudest[4] == 0 < loudest[3] < 1e-3 < 0.1 < loudest[0]
