@@ -1,0 +1,1 @@
+"""`crossmodal serve`: recognition over HTTP and WebSocket. Nothing here imports torch; FastAPI only when it serves."""
