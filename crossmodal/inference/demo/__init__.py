@@ -1,0 +1,1 @@
+"""`crossmodal demo`: a page that listens. Nothing here imports torch; Gradio only when the page is built."""
