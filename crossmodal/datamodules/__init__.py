@@ -1,14 +1,22 @@
 """LightningDataModules over the datasets."""
 
-from crossmodal.datamodules.base import RAVDESSDataModule
+from crossmodal.datamodules.base import CorpusDataModule
 from crossmodal.datamodules.clip_dataset import ClipDataset, collate_clips
+from crossmodal.datamodules.corpus import AudioDataModule, PairedDataModule, VideoDataModule
+from crossmodal.datamodules.manifest import ManifestAudioDataModule, ManifestPairedDataModule, ManifestVideoDataModule
 from crossmodal.datamodules.ravdess import RAVDESSAudioDataModule, RAVDESSPairedDataModule, RAVDESSVideoDataModule
 
 __all__ = (
+    "AudioDataModule",
     "ClipDataset",
+    "CorpusDataModule",
+    "ManifestAudioDataModule",
+    "ManifestPairedDataModule",
+    "ManifestVideoDataModule",
+    "PairedDataModule",
     "RAVDESSAudioDataModule",
-    "RAVDESSDataModule",
     "RAVDESSPairedDataModule",
     "RAVDESSVideoDataModule",
+    "VideoDataModule",
     "collate_clips",
 )

@@ -1,52 +1,53 @@
-"""What the three RAVDESS datamodules share: index, cache, protocol, leak guard, loaders."""
+"""What all datamodules share: index, cache, protocol, leak guard, loaders."""
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
-from crossmodal.datamodules.clip_dataset import ClipDataset, EpochShuffle, collate_clips
-from crossmodal.datasets.actor_normalization import center_by_actor
-from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
-from crossmodal.datasets.clip import Clip, SetAside
+from crossmodal.datamodules.clip_dataset import ClipDataset, clip_loader
+from crossmodal.datamodules.usable import prepare_usable, read_stored
+from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
+from crossmodal.datasets.clip import Clip, SetAside, Split, nothing_usable
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.face_features import store_face_features
+from crossmodal.datasets.given_split import shared_speakers
 from crossmodal.datasets.protocols import (
-    LABEL_SETS,
+    NUM_FOLDS,
     LabelSet,
     Protocol,
-    Split,
     check_teacher,
     hide_labels,
-    in_label_set,
-    label_set_for,
     split_clips,
 )
-from crossmodal.datasets.ravdess import FACE_BOX, Channel, index_ravdess
-from crossmodal.datasets.synthetic import SYNTHETIC_MARKER, synthesize
+from crossmodal.datasets.ravdess import Channel
+from crossmodal.datasets.source import create_source
 from crossmodal.errors import ConfigError, CorpusNotFoundError
+from crossmodal.media import Box
 from crossmodal.storage import cache_dir, content_key
 
 FaceNormalizationName = Literal["actor"]
-# The built-in corpus: small enough to be made in half a minute, large enough to fill four folds of seq6.
-SYNTHETIC_ACTORS = 16
 
 
-class RAVDESSDataModule(LightningDataModule):
-    """The clips of a RAVDESS folder, divided by a protocol; subclasses say what a batch holds.
+class CorpusDataModule(LightningDataModule):
+    """The clips of a corpus, divided by a protocol; subclasses say what a batch holds.
 
     Args:
-        root: The folder of the extracted files; none means the built-in synthetic corpus.
-        channel: ``speech``, ``song`` or ``both``.
-        label_set: ``speech8``, ``song6``, ``speech6`` (the song classes, clips matched to song) or ``both8``; default
-            is the channel's own.
-        protocol: How actors are divided into folds.
-        fold: Whose actors test, counted from 0; the next fold's actors validate, the rest train.
-        allow_speaker_leakage: Needed for the protocol ``random``, whose results are speaker-dependent.
+        root: The folder of RAVDESS's extracted files; none, and no manifest, means the built-in synthetic corpus.
+        manifest: Any other corpus of paired recordings, as a table: CSV or Parquet with a row for each clip; see
+            `crossmodal.datasets.index_manifest`.
+        allow_outside_paths: Whether a manifest's files may lie outside of its folder.
+        channel: Of RAVDESS: ``speech``, ``song`` or ``both``.
+        label_set: Of RAVDESS: ``speech8``, ``song6``, ``speech6`` (the song classes, clips matched to song) or
+            ``both8``; default is the channel's own. A manifest's labels are those that occur in it.
+        protocol: How speakers are divided into folds; default ``seq6``, and for a manifest ``given`` where it names a
+            split, else ``grouped``.
+        fold: Whose speakers test, counted from 0; the next fold's speakers validate, the rest train.
+        num_folds: How many folds ``grouped`` makes, 3 or more.
+        allow_speaker_leakage: Needed for the protocol ``random``, and for a given split whose parts share speakers:
+            their results are speaker-dependent.
         batch_size: Clips in a batch.
         num_workers: Processes that read; 0 reads in the training process, which suffices for small models.
         seed: Of the order of the training clips.
@@ -55,6 +56,9 @@ class RAVDESSDataModule(LightningDataModule):
         num_video_frames: Video frames of a clip that are kept, evenly spread; of face features with one row a video
             frame, the number of means over time.
         face_size: Height and width of a face crop in pixels.
+        face_box: Left, top, right and bottom of the face, as fractions of the picture's width and height; default is
+            where RAVDESS has it, and for a manifest the whole picture.
+        face_detector: Follows the face in its place: ``haar``, or the path of a YuNet ONNX file (extra ``face``).
         face_features: Features from another program, in place of pixels: CSV, Parquet or a folder of ``.npy``.
         face_embeddings: Embeddings of a frozen backbone by clip (safetensors), in place of pixels.
         face_normalization: ``actor`` takes each actor's mean off face features or embeddings (see
@@ -62,11 +66,12 @@ class RAVDESSDataModule(LightningDataModule):
         teacher_outputs: Embedding and logits of a trained teacher by clip (safetensors).
         speech_features: A folder of what a frozen front end made of each waveform, as
             `crossmodal.pipeline.listening.store_speech_features` writes it, in place of waveforms.
+        max_duration: Seconds; a clip whose sound is longer is set aside, for its batch would be as long as it is.
         cache: The folder of what is decoded; default ``$CROSSMODAL_CACHE`` or the user's cache.
 
     Raises:
-        ConfigError: The label set does not go with the channel, two kinds of faces are given, there is no such folder
-            of speech features, or (at `setup`) no training actor would be left with labels.
+        ConfigError: The label set does not go with the channel, two kinds of faces or two corpora are given, there is
+            no such folder of speech features, or (at `setup`) no training actor would be left with labels.
     """
 
     needs_audio = False
@@ -75,10 +80,13 @@ class RAVDESSDataModule(LightningDataModule):
     def __init__(
         self,
         root: str | None = None,
+        manifest: str | None = None,
+        allow_outside_paths: bool = False,
         channel: Channel = "speech",
         label_set: LabelSet | None = None,
-        protocol: Protocol = "seq6",
+        protocol: Protocol | None = None,
         fold: int = 0,
+        num_folds: int = NUM_FOLDS,
         allow_speaker_leakage: bool = False,
         batch_size: int = 32,
         num_workers: int = 0,
@@ -86,11 +94,14 @@ class RAVDESSDataModule(LightningDataModule):
         num_unlabelled_actors: int = 0,
         num_video_frames: int = 8,
         face_size: int = 112,
+        face_box: Box | None = None,
+        face_detector: str | None = None,
         face_features: str | None = None,
         face_embeddings: str | None = None,
         face_normalization: FaceNormalizationName | None = None,
         teacher_outputs: str | None = None,
         speech_features: str | None = None,
+        max_duration: float = 60.0,
         cache: str | None = None,
     ) -> None:
         super().__init__()
@@ -98,25 +109,27 @@ class RAVDESSDataModule(LightningDataModule):
             raise ConfigError("Give face_features or face_embeddings, not both: they are two kinds of the same input.")
         if speech_features and not Path(speech_features).is_dir():
             raise ConfigError(f"There is no folder of speech features {speech_features}: `crossmodal fit` makes it.")
-        self.root = root
-        self.channel = channel
-        self.label_set = label_set_for(channel, label_set)
-        self.protocol = protocol
+        self.cache = Path(cache) if cache else cache_dir()
+        self.source = create_source(root, manifest, allow_outside_paths, channel, label_set, self.cache)
+        self.channel, self.label_set = self.source.channel, self.source.label_set
+        self._protocol = protocol
         self.fold = fold
+        self.num_folds = num_folds
         self.allow_speaker_leakage = allow_speaker_leakage
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
         self.num_unlabelled_actors = num_unlabelled_actors
-        self.crops = FaceCrops(num_video_frames, face_size, FACE_BOX)
+        self.crops = FaceCrops(num_video_frames, face_size, face_box or self.source.face_box, face_detector)
         self.face_features = face_features
         self.face_embeddings = face_embeddings
         self.face_normalization = face_normalization
         self.teacher_outputs = teacher_outputs
         self.speech_features = Path(speech_features) if speech_features and self.needs_audio else None
-        self.cache = Path(cache) if cache else cache_dir()
+        self.max_duration = max_duration
         self.split: dict[Split, list[Clip]] = {}
         self.set_aside: list[SetAside] = []
+        self._listed: list[Clip] = []
         self._keep: Callable[[Clip], bool] = lambda clip: True
         self._left_out: frozenset[str] = frozenset()
         self._tensors: ClipTensors | None = None
@@ -125,7 +138,7 @@ class RAVDESSDataModule(LightningDataModule):
     @property
     def labels(self) -> tuple[str, ...]:
         """The class names, in the order of their numbers."""
-        return LABEL_SETS[self.label_set]
+        return self.source.labels
 
     @property
     def num_classes(self) -> int:
@@ -140,19 +153,24 @@ class RAVDESSDataModule(LightningDataModule):
     @property
     def held_out_actors(self) -> set[str]:
         """Validation and test actors: no teacher may have been trained on them. Empty if leakage was allowed."""
-        if self.protocol == "random":
+        if self.is_speaker_dependent:
             return set()
         return {clip.actor for name in ("val", "test") for clip in self.split[name]}
 
     @property
-    def corpus_folder(self) -> Path:
-        """Where the recordings are."""
-        return Path(self.root) if self.root else self.cache / "synthetic"
+    def protocol(self) -> Protocol:
+        """How speakers are divided into folds."""
+        return self._protocol or self.source.protocol
+
+    @property
+    def is_speaker_dependent(self) -> bool:
+        """Whether the same speakers train and test, after `setup`: then no result says anything about other people."""
+        return self.protocol == "random" or bool(shared_speakers(self.split))
 
     @property
     def is_synthetic(self) -> bool:
         """Whether the corpus was made by `synthesize`: then no result says anything about people."""
-        return not self.root or (self.corpus_folder / SYNTHETIC_MARKER).exists()
+        return self.source.kind == "synthetic"
 
     @property
     def face_embedding_size(self) -> int | None:
@@ -194,9 +212,9 @@ class RAVDESSDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Make what is missing: the synthetic corpus where no root is given, and the arrays in the cache."""
-        if not self.root:
+        if self.source.is_built_in:
             rank_zero_info("No root given: using the built-in synthetic corpus (it is no evidence about people).")
-            synthesize(self.corpus_folder, actors=SYNTHETIC_ACTORS, channel=self.channel)
+            self.source.make()
         self._prepare()
 
     def setup(self, stage: str | None = None) -> None:
@@ -205,11 +223,17 @@ class RAVDESSDataModule(LightningDataModule):
             return
         self._corpus, self._tensors, self.set_aside = self._prepare()
         self.split = split_clips(
-            self._corpus.clips, self.protocol, self.fold, self.label_set, self.allow_speaker_leakage
+            self._corpus.clips,
+            self.protocol,
+            self.fold,
+            self.label_set,
+            self.allow_speaker_leakage,
+            self.num_folds,
+            corpus=self._listed,
         )
         training = hide_labels(self.split["train"], self.num_unlabelled_actors)
         self.split["train"] = [clip for clip in training if clip.actor not in self._left_out]
-        if self.teacher_outputs and self._tensors and self.protocol != "random":
+        if self.teacher_outputs and self._tensors and not self.is_speaker_dependent:
             check_teacher(self._tensors.about["train_actors"], self.split)
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -239,62 +263,33 @@ class RAVDESSDataModule(LightningDataModule):
             self._tensors,
             {clip: stored / path.name for clip, path in self.waveforms.items()} if stored else None,
         )
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=EpochShuffle(len(dataset), self.seed) if shuffle else None,
-            drop_last=shuffle and len(dataset) >= self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            collate_fn=collate_clips,
-            pin_memory=torch.cuda.is_available(),
-        )
+        return clip_loader(dataset, self.batch_size, self.num_workers, self.seed if shuffle else None)
 
     @property
     def _reads_pixels(self) -> bool:
         return self.needs_faces and not (self.face_features or self.face_embeddings or self.teacher_outputs)
 
     def _prepare(self) -> tuple[PreparedCorpus, ClipTensors | None, list[SetAside]]:
-        """Index the folder, keep what has all that a batch needs, and decode what is not decoded."""
-        index = index_ravdess(self.corpus_folder, self.channel)
-        tensors, features_aside = self._stored_tensors()
-        if tensors and self.face_normalization and "face_embeddings" in tensors.shapes:
-            tensors = center_by_actor(tensors, {clip.clip: clip.actor for clip in index.clips}, self.cache)
-        wanted = [clip for clip in index.clips if in_label_set(clip, self.label_set) and self._keep(clip)]
-        lacking = {clip.clip: reason for clip in wanted if (reason := self._lacks(clip, tensors))}
-        corpus = prepare_corpus(
-            [clip for clip in wanted if clip.clip not in lacking],
+        """Index the corpus, keep what has all that a batch needs, and decode what is not decoded."""
+        clips, index_aside = self.source.index()
+        tensors, features_aside = self._read_stored({clip.clip: clip.actor for clip in clips})
+        self._listed = [clip for clip in clips if self.source.holds(clip)]
+        corpus = prepare_usable(
+            [clip for clip in self._listed if self._keep(clip)],
             audio=self.needs_audio,
             crops=self.crops if self._reads_pixels else None,
+            tensors=tensors,
+            max_duration=self.max_duration,
             folder=self.cache,
         )
-        partnerless = [SetAside(clip, reason) for clip, reason in lacking.items()]
-        set_aside = [*index.set_aside, *features_aside, *partnerless, *corpus.set_aside]
+        set_aside = [*index_aside, *features_aside, *corpus.set_aside]
         if not corpus.clips:
-            raise CorpusNotFoundError(_nothing_usable(self.corpus_folder, set_aside))
+            raise CorpusNotFoundError(nothing_usable(self.source.path, set_aside))
         return corpus, tensors, set_aside
 
-    def _stored_tensors(self) -> tuple[ClipTensors | None, list[SetAside]]:
-        """What stands in the batch in place of pixels."""
-        if not self.needs_faces:
+    def _read_stored(self, actors: dict[str, str]) -> tuple[ClipTensors | None, list[SetAside]]:
+        """What stands in the batch in place of pixels, by clip; `actors` says who speaks in each."""
+        if not self.needs_faces or self._reads_pixels:
             return None, []
-        if path := self.teacher_outputs or self.face_embeddings:
-            return ClipTensors(path), []
-        if self.face_features:
-            return store_face_features(self.face_features, self.crops.num_video_frames, self.cache)
-        return None, []
-
-    def _lacks(self, clip: Clip, tensors: ClipTensors | None) -> str | None:
-        """Why a clip cannot be used, if so."""
-        if self.needs_audio and clip.audio is None:
-            return "no partner: there is no sound for this face"
-        if self.needs_faces and tensors is not None and clip.clip not in tensors:
-            return f"no partner: {tensors.about.get('source', tensors.path)} has nothing for this clip"
-        if self._reads_pixels and clip.video is None:
-            return "no partner: there is no video for this sound"
-        return None
-
-
-def _nothing_usable(folder: Path, set_aside: Sequence[SetAside]) -> str:
-    shown = "\n".join(f"  {aside.what}: {aside.reason}" for aside in set_aside[:5])
-    return f"{folder} holds no clip that can be used; {len(set_aside)} were set aside, among them:\n{shown}"
+        path, num_rows = self.teacher_outputs or self.face_embeddings, self.crops.num_video_frames
+        return read_stored(path, self.face_features, num_rows, actors if self.face_normalization else None, self.cache)

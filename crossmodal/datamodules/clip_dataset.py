@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from crossmodal.datasets.cache import read_array
 from crossmodal.datasets.clip import Clip
@@ -110,6 +110,22 @@ class EpochShuffle(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
         return iter(torch.randperm(self._size, generator=generator).tolist())
+
+
+def clip_loader(
+    dataset: ClipDataset, batch_size: int, num_workers: int = 0, shuffle_seed: int | None = None
+) -> DataLoader[Any]:
+    """A loader over clips; with a seed in a new order each epoch, and without the last batch if it is smaller."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=EpochShuffle(len(dataset), shuffle_seed) if shuffle_seed is not None else None,
+        drop_last=shuffle_seed is not None and len(dataset) >= batch_size,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        collate_fn=collate_clips,
+        pin_memory=torch.cuda.is_available(),
+    )
 
 
 def _read(path: Path) -> Tensor:

@@ -1,7 +1,12 @@
 """What a clip is, whichever corpus it comes from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,8 @@ class Clip:
         video: The file that holds the face.
         audio_start: Seconds into the sound file at which the clip begins.
         video_start: Seconds into the video file at which the clip begins.
+        duration: Seconds that the clip lasts, of both files; None to the end of each.
+        split: Where its corpus puts it, if its corpus says.
     """
 
     clip: str
@@ -30,6 +37,8 @@ class Clip:
     video: Path | None = None
     audio_start: float = 0.0
     video_start: float = 0.0
+    duration: float | None = None
+    split: Split | None = None
 
 
 @dataclass(frozen=True)
@@ -38,3 +47,10 @@ class SetAside:
 
     what: str
     reason: str
+
+
+def nothing_usable(source: Path, set_aside: Sequence[SetAside]) -> str:
+    """The sentence for a corpus of which nothing is left, with the first reasons."""
+    shown = "".join(f"\n  {aside.what}: {aside.reason}" for aside in set_aside[:5])
+    among = f", among them:{shown}" if shown else "."
+    return f"{source} holds no clip that can be used; {len(set_aside)} were set aside{among}"

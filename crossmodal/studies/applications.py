@@ -36,8 +36,8 @@ class Application(TypedDict):
     name: str
     stage: str
     model: str
-    channel: str
-    label_set: str
+    channel: str | None
+    label_set: str | None
     num_classes: int
     parameters: int | None
     measured: dict[str, Measured]
@@ -76,7 +76,7 @@ def measure(runs: Sequence[FinishedRun]) -> Applications:
     asked = [answer(those) for those in by_protocol.values()]
     return Applications(
         study=runs[0].about["study"],
-        corpus={name: runs[0].summary["corpus"][name] for name in ("kind", "faces")},
+        corpus={name: runs[0].summary["corpus"].get(name) for name in ("kind", "name", "faces")},
         speaker_dependent=any(setting["speaker_dependent"] for setting in settings.values()),
         protocols=settings,
         applications=applications,

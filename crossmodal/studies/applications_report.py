@@ -32,6 +32,7 @@ from crossmodal.studies.tables import (
     write_csv,
     write_text,
 )
+from crossmodal.studies.wording import corpus_name, in_words_of
 
 _READING = (
     "UAR is over all test actors, folds and seeds pooled, with a bootstrap over actors; mean and SD are over runs. "
@@ -65,13 +66,16 @@ def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> Applicatio
     pictures = draw_gallery(_exhibits(runs), folder, _warnings(numbers))
     page = Page(numbers["study"], said, _settings(numbers))
     page.add(
-        "The three claims", html_table(_claim_columns(numbers), _by_question(numbers)), *_verdicts(numbers, True), _TEST
+        "The three claims",
+        html_table(_claim_columns(numbers), _by_question(numbers)),
+        *_verdicts(numbers, True),
+        in_words_of(numbers["corpus"], _TEST),
     )
     caption = "Each claim's difference with its 95 % interval; for transfer that is the gain over its control."
     page.picture("Gain against the control, and the other differences", folder / "claims.png", caption)
     for protocol in numbers["protocols"]:
         page.add(f"Applications, {protocol}", html_table(*_table_of(protocol, numbers)))
-    page.add("How to read this", _READING, *numbers["notes"])
+    page.add("How to read this", in_words_of(numbers["corpus"], _READING), *numbers["notes"])
     page.gallery(pictures)
     page.write(folder / "report.html")
     return numbers
@@ -107,7 +111,7 @@ def _warnings(numbers: Applications) -> dict[str, list[str]]:
 _WHAT_IT_IS: list[Column[Application]] = [
     Column("application", lambda row: row["name"], "application"),
     Column("model", lambda row: row["model"]),
-    Column("labels", lambda row: row["label_set"]),
+    Column("labels", lambda row: row["label_set"] or "own"),
     Column("parameters", lambda row: "" if row["parameters"] is None else f"{row['parameters']:,}"),
 ]
 
@@ -177,10 +181,11 @@ def _verdicts(numbers: Applications, at_length: bool = False) -> list[str]:
 
 def _settings(numbers: Applications) -> list[str]:
     """What the numbers are of, a sentence for each protocol."""
-    corpus = {"synthetic": "Synthetic corpus", "ravdess": "RAVDESS"}[numbers["corpus"]["kind"]]
+    corpus = corpus_name(numbers["corpus"])
     sentences = []
     for protocol, setting in numbers["protocols"].items():
-        actors = f"{len(setting['test_actors'])} test actors ({in_ranges(setting['test_actors'])})"
+        people = in_words_of(numbers["corpus"], "actors")
+        actors = f"{len(setting['test_actors'])} test {people} ({in_ranges(setting['test_actors'])})"
         folds, seeds = counted("folds", setting["folds"]), counted("seeds", setting["seeds"])
         marked = " (speaker-dependent)" if setting["speaker_dependent"] else ""
         sentences.append(f"{corpus}; protocol {protocol}{marked}, {folds}, {seeds}; {actors}.")
@@ -191,13 +196,14 @@ def _markdown(numbers: Applications) -> str:
     lines = [f"# {numbers['study']}", "", *(f"> **{warning}**\n" for warning in join_warnings(_warnings(numbers)))]
     lines += [f"{sentence}\n" for sentence in _settings(numbers)]
     lines += ["## The three claims", "", *markdown_table(_claim_columns(numbers), _by_question(numbers)), ""]
-    lines += [*(f"{sentence}\n" for sentence in _verdicts(numbers, True)), _TEST, "", "![The claims](claims.png)", ""]
+    lines += [*(f"{sentence}\n" for sentence in _verdicts(numbers, True))]
+    lines += [in_words_of(numbers["corpus"], _TEST), "", "![The claims](claims.png)", ""]
     for protocol in numbers["protocols"]:
         lines += [f"## Applications, {protocol}", "", *markdown_table(*_table_of(protocol, numbers)), ""]
     lines += [
         "## How to read this",
         "",
-        _READING,
+        in_words_of(numbers["corpus"], _READING),
         "",
         *(f"{note}\n" for note in numbers["notes"]),
         "![UAR](bars.png)",
@@ -231,7 +237,7 @@ def _flat_claim(claim: Claim, numbers: Applications) -> dict[str, Any]:
 
 def _where(protocol: str, numbers: Applications) -> dict[str, str]:
     setting = numbers["protocols"][protocol]
-    where = {"corpus": numbers["corpus"]["kind"]}
+    where = {"corpus": corpus_name(numbers["corpus"])}
     where |= {name: " ".join(map(str, setting[name])) for name in ("folds", "seeds", "test_actors")}
     return where | {"warnings": " ".join(_warnings(numbers)[protocol])}
 

@@ -118,7 +118,8 @@ def _transfer(runs: Sequence[FinishedRun]) -> list[Comparison]:
 
 def _front_ends(runs: Sequence[FinishedRun]) -> list[Comparison]:
     """MFCC against LMFB, with the same encoder on the same clips."""
-    voices = [run for run in _voices(runs) if run.summary["label_set"] == LABEL_SET_OF_CHANNEL[run.summary["channel"]]]
+    own = LABEL_SET_OF_CHANNEL.get  # a manifest has neither channel nor label set: its labels are its own
+    voices = [run for run in _voices(runs) if run.summary["label_set"] == own(run.summary["channel"])]
     first, second = ([run for run in voices if run.about["front_end"] == name] for name in ("mfcc", "lmfb"))
     return _compare(first, second, lambda run: (run.about["encoder"], run.summary["channel"]))
 

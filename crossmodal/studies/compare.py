@@ -49,9 +49,10 @@ class Comparison(TypedDict):
     study: str
     corpus: dict[str, Any]
     protocol: str
+    num_folds: int | None
     speaker_dependent: bool
-    channel: str
-    label_set: str
+    channel: str | None
+    label_set: str | None
     labels: list[str]
     test_actors: list[str]
     folds: list[int]
@@ -83,10 +84,11 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
     return Comparison(
         study=runs[0].about["study"],
         corpus={
-            **{name: summary["corpus"][name] for name in ("kind", "faces")},
+            **{name: summary["corpus"].get(name) for name in ("kind", "name", "faces")},
             "unlabelled_actors": min(_num_unlabelled(runs)),
         },
         protocol=summary["protocol"],
+        num_folds=summary.get("num_folds"),
         speaker_dependent=summary["speaker_dependent"],
         channel=summary["channel"],
         label_set=summary["label_set"],
@@ -178,6 +180,8 @@ def _notes(runs: Sequence[FinishedRun], rows: Sequence[Row], pairs: Sequence[Fin
         notes.append(f"Made by {len(versions)} versions of the package: what differs need not be the methods.")
     if len(_num_unlabelled(runs)) > 1:
         notes.append("Methods differ in how many training actors count as unlabelled, and so do their controls.")
+    if not any(_num_unlabelled(runs)) and any(run.summary["corpus"].get("unlabelled_clips") for run in runs):
+        notes.append("Some of the training clips have no label: they teach, and are in no task loss.")
     if len(pairs) > len({run.place for run in runs}):
         notes.append("Methods have different teachers or controls; the rows for reference are pooled over them.")
     return notes

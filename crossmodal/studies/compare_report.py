@@ -24,6 +24,7 @@ from crossmodal.studies.tables import (
     write_csv,
     write_text,
 )
+from crossmodal.studies.wording import corpus_and_channel, corpus_name, in_words_of, protocol_name
 
 
 def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> Comparison:
@@ -115,9 +116,10 @@ def _sentences(numbers: Comparison) -> list[str]:
     best = next(row for row in numbers["methods"] if row["name"] == numbers["best"])
     gain = best["over_control"]
     assert gain is not None, "every method has a control"
+    people = in_words_of(numbers["corpus"], "actors")
     text = (
         f"Best on validation: {best['name']}, {points(best['val_gain_pp'])} points. On test: {_gain(gain)} points of "
-        f"UAR over its control, p {_p(gain)} over {len(numbers['test_actors'])} actors"
+        f"UAR over its control, p {_p(gain)} over {len(numbers['test_actors'])} {people}"
     )
     if best["over_self"]:
         text += f"; {_gain(best['over_self'])} over self-distillation, p {_p(best['over_self'])}"
@@ -133,7 +135,7 @@ def _markdown(numbers: Comparison) -> str:
 
 
 def _explanation(numbers: Comparison) -> str:
-    return (
+    text = (
         "Gains are points of UAR, student minus control. On test they are pooled over folds and seeds; the interval is "
         "a bootstrap over actors, the same for both; p is Wilcoxon's signed-rank test over the actors, two-sided, with "
         "each actor's gain averaged over seeds; Holm corrects it over the "
@@ -141,6 +143,7 @@ def _explanation(numbers: Comparison) -> str:
         "those of transfer and finetune, median over runs. Choosing looks at validation only; the last rows are for "
         "reference."
     )
+    return in_words_of(numbers["corpus"], text)
 
 
 def _flat(row: Row, kind: str, numbers: Comparison) -> dict[str, Any]:
@@ -152,19 +155,19 @@ def _flat(row: Row, kind: str, numbers: Comparison) -> dict[str, Any]:
         flat |= {f"{name}gain_pp": effect and effect["gain_pp"], f"{name}low_pp": low, f"{name}high_pp": high}
         flat |= {f"{name}p": effect and effect["p"], f"{name}p_holm": effect and effect["p_holm"]}
     flat |= {"fold_gain_min_pp": min(folds, default=None), "fold_gain_max_pp": max(folds, default=None)}
-    flat |= {"seconds": row["seconds"], "corpus": numbers["corpus"]["kind"], "channel": numbers["channel"]}
+    flat |= {"seconds": row["seconds"], "corpus": corpus_name(numbers["corpus"]), "channel": numbers["channel"]}
     flat |= {"label_set": numbers["label_set"], "protocol": numbers["protocol"]}
     flat |= {name: " ".join(map(str, numbers[name])) for name in ("test_actors", "folds", "seeds")}
     return flat | {"warnings": " ".join(_warnings(numbers))}
 
 
 def _setting(numbers: Comparison) -> str:
-    corpus = {"synthetic": "Synthetic corpus", "ravdess": "RAVDESS"}[numbers["corpus"]["kind"]]
     folds, seeds = (counted(name, numbers[name]) for name in ("folds", "seeds"))
     actors = numbers["test_actors"]
+    test = f"{len(actors)} test {in_words_of(numbers['corpus'], 'actors')} ({in_ranges(actors)})"
     return (
-        f"{corpus}, {numbers['channel']}, {len(numbers['labels'])} emotions; protocol {numbers['protocol']}, {folds}, "
-        f"{seeds}; {len(actors)} test actors ({in_ranges(actors)}); chance is {1 / len(numbers['labels']):.3f}"
+        f"{corpus_and_channel(numbers)}, {len(numbers['labels'])} emotions; protocol {protocol_name(numbers)}, "
+        f"{folds}, {seeds}; {test}; chance is {1 / len(numbers['labels']):.3f}"
     )
 
 

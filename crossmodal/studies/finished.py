@@ -10,6 +10,7 @@ from crossmodal.storage import read_json
 from crossmodal.studies.grid import CELL, SUMMARY
 from crossmodal.studies.predictions import Predictions
 from crossmodal.studies.statistics import late_fusion
+from crossmodal.studies.wording import corpus_name
 
 # What all runs of a study have in common, beside the kind of corpus.
 SHARED = ("protocol", "speaker_dependent", "channel", "label_set", "labels")
@@ -114,9 +115,10 @@ def load_runs(folder: Path) -> list[FinishedRun]:
 
 def _refuse_another_study(first: FinishedRun, run: FinishedRun) -> None:
     # Applications differ in channel, labels and protocol: that is what they are compared for.
-    names = ("compared", *SHARED, "corpus") if first.kind == "method" else ("compared", "corpus")
+    every = _is_of(first)
+    names = list(every) if first.kind == "method" else ["compared", "corpus", "corpus name"]
     for name in names:
-        ours, theirs = (_is_of(one)[name] for one in (first, run))
+        ours, theirs = every[name], _is_of(run)[name]
         if ours != theirs:
             raise ConfigError(
                 f"These runs are not of one study: {name} is {ours} in {first.folder}, and {theirs} in {run.folder}. "
@@ -125,8 +127,10 @@ def _refuse_another_study(first: FinishedRun, run: FinishedRun) -> None:
 
 
 def _is_of(run: FinishedRun) -> dict[str, Any]:
-    kinds = {"compared": f"{run.kind}s", "corpus": run.summary["corpus"]["kind"]}
-    return kinds | {name: run.summary[name] for name in SHARED}
+    corpus = run.summary["corpus"]
+    kinds = {"compared": f"{run.kind}s", "corpus": corpus["kind"], "corpus name": corpus_name(corpus)}
+    shared = {name: run.summary[name] for name in SHARED}
+    return kinds | shared | {"num_folds": run.summary.get("num_folds")}
 
 
 def _refuse_unequal_budgets(run: FinishedRun) -> None:

@@ -107,9 +107,9 @@ def draw_gallery(exhibits: Sequence[Exhibit], folder: Path, warnings: Mapping[st
         Picture(
             "UAR",
             folder / "bars.png",
-            "UAR on the test actors with its 95 % interval over actors; the dotted line is chance.",
+            "UAR on the test speakers with its 95 % interval over speakers; the dotted line is chance.",
         ),
-        Picture("Actors", folder / "actors.png", "UAR of each test actor, all runs pooled; the bar is their mean."),
+        Picture("Speakers", folder / "actors.png", "UAR of each test speaker, all runs pooled; the bar is their mean."),
     ]
     _draw_bars(exhibits, list(warnings), pictures[0].path, note)
     _draw_actors(exhibits, list(warnings), pictures[1].path, note)
@@ -154,7 +154,7 @@ def _draw_bars(exhibits: Sequence[Exhibit], protocols: Sequence[str], path: Path
                         axis.plot(numbers["uar_ci95"], [middle] * 2, color=colour, linewidth=width)
             chance = 1 / len(next(iter(one.said.values())).labels)
             axis.plot([chance] * 2, [place - 0.42, place + 0.42], color=_INK, linewidth=1.1, linestyle=":")
-        _rows(axis, [one.name for one in exhibits], "UAR on the test actors, with 95 % interval over actors")
+        _rows(axis, [one.name for one in exhibits], "UAR on the test speakers, with 95 % interval over speakers")
         if len(protocols) > 1:
             legend_below(figure, axis, len(protocols))
         save_figure(figure, path, note)
@@ -178,7 +178,7 @@ def _draw_actors(exhibits: Sequence[Exhibit], protocols: Sequence[str], path: Pa
                     axis.plot(
                         [np.mean(found)] * 2, [middle - apart / 2, middle + apart / 2], color="black", linewidth=2
                     )
-        _rows(axis, [one.name for one in exhibits], "UAR of each test actor")
+        _rows(axis, [one.name for one in exhibits], "UAR of each test speaker")
         if len(protocols) > 1:
             legend_below(figure, axis, len(protocols))
         save_figure(figure, path, note)

@@ -92,7 +92,8 @@ class Cell:
         return frozenset(made)
 
 
-_SPLITS = ("protocol", "allow_speaker_leakage")  # how clips are divided changes nothing that is computed of a clip
+# How clips are divided changes nothing that is computed of a clip.
+_SPLITS = ("protocol", "num_folds", "allow_speaker_leakage")
 
 
 def plan(study: Study, out: Path, overrides: Sequence[str] = ()) -> list[Cell]:

@@ -21,6 +21,7 @@ from crossmodal.studies.statistics import uar
 STAGE_COLOURS = {"teacher": "#8a5fbf", "control": "#8c8c8c", "transfer": "#2a9d8f", "finetune": "#e07a1f"}
 STAGE_DASHES = {"teacher": ":", "control": "--", "transfer": "-", "finetune": "-."}  # what colours say, in grey
 _DPI = 130
+_WIDEST = 16.0  # inches
 _LETTERS = 13  # of the size of a note, in an inch
 STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
 
@@ -63,15 +64,18 @@ def plot_actors(student: Predictions, control: Predictions, path: Path, note: st
     ours, theirs = student.confusion_by_actor(), control.confusion_by_actor()
     actors = list(ours)
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(max(4.0, 0.7 * len(actors) + 1.5), 3.2), layout="constrained")
+        width = min(max(4.0, 0.7 * len(actors) + 1.5), _WIDEST)
+        figure, axis = plt.subplots(figsize=(width, 3.2), layout="constrained")
         before, after = ([float(uar(by_actor[actor])) for actor in actors] for by_actor in (theirs, ours))
         for position, (start, end) in enumerate(zip(before, after, strict=True)):
             axis.annotate("", (position, end), (position, start), arrowprops={"arrowstyle": "->", "color": "#999999"})
         axis.scatter(range(len(actors)), before, color=STAGE_COLOURS["control"], marker="s", zorder=3, label="control")
         axis.scatter(range(len(actors)), after, color=STAGE_COLOURS["finetune"], zorder=3, label="taught")
         axis.axhline(1 / len(student.labels), color="#bbbbbb", linestyle=":", label="chance")
-        axis.set(xticks=range(len(actors)), xticklabels=actors, xlabel="test actor", ylabel="UAR", ylim=(-0.03, 1))
-        axis.margins(x=0.2)
+        axis.set(xticks=range(len(actors)), xticklabels=actors, xlabel="test speaker", ylabel="UAR", ylim=(-0.03, 1))
+        if width == _WIDEST or max(map(len, actors)) > 5:
+            axis.tick_params(axis="x", rotation=90, labelsize=7)
+        axis.margins(x=0.2 if len(actors) < 8 else 0.02)
         axis.legend(frameon=False, ncols=3, fontsize=8)
         save_figure(figure, path, note)
 

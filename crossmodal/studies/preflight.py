@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossmodal.datamodules import RAVDESSDataModule
+from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.face_features import feature_names
 from crossmodal.errors import ProtocolError
@@ -30,7 +30,7 @@ from crossmodal.studies.report import warnings
 _STAGES = ("teacher", "control")
 _Split = Literal["train", "val"]
 _SPLITS: tuple[_Split, ...] = ("train", "val")
-_DESCRIBED = ("corpus", "protocol", "speaker_dependent", "fold", "channel", "label_set", "labels", "seed")
+_DESCRIBED = ("corpus", "protocol", "num_folds", "speaker_dependent", "fold", "channel", "label_set", "labels", "seed")
 
 
 class _StagesOnly(pipeline.Run):
@@ -142,7 +142,7 @@ def _ask_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
 
 def _batches(run: pipeline.Run, stage: str, clips: list[Clip]) -> Any:
     """The batches that the stage was given, of some clips."""
-    datamodule: RAVDESSDataModule = run.prepare_stage(stage).datamodule
+    datamodule: CorpusDataModule = run.prepare_stage(stage).datamodule
     for batch in datamodule.loader(clips):
         yield {name: value.to(run.device) if isinstance(value, Tensor) else value for name, value in batch.items()}
 

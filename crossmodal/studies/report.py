@@ -9,6 +9,7 @@ from rich.table import Table
 from crossmodal.storage import atomic_path
 from crossmodal.studies.plots import plot_actors, plot_confusion, plot_curves
 from crossmodal.studies.predictions import Predictions
+from crossmodal.studies.wording import corpus_and_channel, in_words_of, named, protocol_name
 
 SYNTHETIC = "Synthetic corpus: this shows that the machine works. It is no evidence about people."
 SPEAKER_DEPENDENT = "Speaker-dependent: the same actors are in training and test."
@@ -25,7 +26,10 @@ def warnings(summary: dict[str, Any]) -> list[str]:
     said = [SYNTHETIC] if summary["corpus"]["kind"] == "synthetic" else []
     if hidden := summary["corpus"].get("unlabelled_actors"):
         said.append(f"{hidden} of the training actors count as unlabelled: their clips teach, and are in no task loss.")
-    return said + ([SPEAKER_DEPENDENT] if summary["speaker_dependent"] else [])
+    elif unlabelled := summary["corpus"].get("unlabelled_clips"):
+        said.append(f"{unlabelled} of the training clips have no label: they teach, and are in no task loss.")
+    said += [SPEAKER_DEPENDENT] if summary["speaker_dependent"] else []
+    return [in_words_of(summary["corpus"], sentence) for sentence in said]
 
 
 def print_warnings(console: Console, summary: dict[str, Any]) -> None:
@@ -85,19 +89,18 @@ def _report_lines(summary: dict[str, Any]) -> list[str]:
         _setting(summary),
         "",
     ]
+    people = in_words_of(corpus, "actors")
     lines += [
-        "| split | clips | actors |",
+        f"| split | clips | {people} |",
         "|---|---:|---|",
-        *(
-            f"| {split} | {corpus['clips'][split]} | {', '.join(corpus['actors'][split])} |"
-            for split in corpus["clips"]
-        ),
+        *(f"| {split} | {corpus['clips'][split]} | {named(corpus['actors'][split])} |" for split in corpus["clips"]),
         "",
         f"Faces: {corpus['faces']}. Set aside: {corpus['set_aside']} (see set_aside.json).",
         "",
         "## Results",
         "",
-        "UAR is the mean recall over the emotions, WAR is accuracy; the interval is a bootstrap over the test actors.",
+        "UAR is the mean recall over the emotions, WAR is accuracy; the interval is a bootstrap over the test "
+        f"{people}.",
         "",
         "| stage | what it is | UAR val | UAR test | 95 % interval | WAR test | seconds |",
         "|---|---|---:|---:|---:|---:|---:|",
@@ -105,17 +108,16 @@ def _report_lines(summary: dict[str, Any]) -> list[str]:
         "",
     ]
     if "gain" in summary:
-        lines += [_gain_sentence(summary), "", "![UAR of each test actor](actors.png)", ""]
+        lines += [_gain_sentence(summary), "", f"![UAR of each test {people.removesuffix('s')}](actors.png)", ""]
     if "model" in summary:
         lines += [f"The model is in `{summary['model']}`.", ""]
-    lines += ["## Confusion on the test actors", "", "![Confusion matrices](confusion.png)", ""]
+    lines += [f"## Confusion on the test {people}", "", "![Confusion matrices](confusion.png)", ""]
     return [*lines, "## Training", "", "![Training curves](curves.png)", ""]
 
 
 def _setting(summary: dict[str, Any]) -> str:
-    name = {"synthetic": "Synthetic corpus", "ravdess": "RAVDESS"}[summary["corpus"]["kind"]]
     return (
-        f"{name}, {summary['channel']}, {len(summary['labels'])} emotions; protocol {summary['protocol']}, "
+        f"{corpus_and_channel(summary)}, {len(summary['labels'])} emotions; protocol {protocol_name(summary)}, "
         f"fold {summary['fold']}, seed {summary['seed']}; chance is {1 / len(summary['labels']):.3f}"
     )
 
@@ -139,6 +141,7 @@ def _gain_sentence(summary: dict[str, Any]) -> str:
     low, high = summary["gain"]["ci95_pp"]
     return (
         f"Gain of the taught student over its control: {summary['gain']['uar_pp']:+.1f} points of test UAR, "
-        f"95 % interval {low:+.1f} to {high:+.1f} over {len(summary['corpus']['actors']['test'])} actors; "
+        f"95 % interval {low:+.1f} to {high:+.1f} over {len(summary['corpus']['actors']['test'])} "
+        f"{in_words_of(summary['corpus'], 'actors')}; "
         "one fold and one seed."
     )

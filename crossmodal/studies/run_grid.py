@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 from rich.progress import Progress
 
-from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule
+from crossmodal.datamodules import AudioDataModule, PairedDataModule
 from crossmodal.errors import ConfigError, CrossmodalError, ProtocolError
 from crossmodal.naming import look_up
 from crossmodal.pipeline import fit
@@ -118,7 +118,7 @@ def prepare_corpora(cells: Sequence[Cell]) -> None:
     # A voice alone needs no face, and a corpus of voices may have none.
     asked = [(cell.stages == ["control"], cell.settings["data"]) for cell in cells]
     for voice_alone, data in _distinct(asked, lambda one: content_key(asked=one)):
-        corpus = (RAVDESSAudioDataModule if voice_alone else RAVDESSPairedDataModule)(**data)
+        corpus = (AudioDataModule if voice_alone else PairedDataModule)(**data)
         corpus.prepare_data()
         try:
             corpus.setup()

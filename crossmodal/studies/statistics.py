@@ -78,18 +78,23 @@ def macro_f1(confusion: ArrayLike) -> float:
 def describe(predictions: Predictions) -> Metrics:
     """All metrics of predictions, with the interval of UAR over actors."""
     confusion = predictions.confusion()
+    return Metrics(
+        uar=float(uar(confusion)),
+        war=float(war(confusion)),
+        f1=macro_f1(confusion),
+        ece=calibration_error(predictions),
+        uar_ci95=uar_interval(predictions),
+    )
+
+
+def calibration_error(predictions: Predictions) -> float:
+    """The mean distance between how sure a model is and how often it is right, over 15 bins of confidence; 0 to 1."""
     ece = multiclass_calibration_error(
         torch.from_numpy(predictions.probabilities),
         torch.from_numpy(predictions.targets),
         num_classes=len(predictions.labels),
     )
-    return Metrics(
-        uar=float(uar(confusion)),
-        war=float(war(confusion)),
-        f1=macro_f1(confusion),
-        ece=float(ece),
-        uar_ci95=uar_interval(predictions),
-    )
+    return float(ece)
 
 
 def reliability(predictions: Predictions) -> tuple[NDArray[np.float64], ...]:

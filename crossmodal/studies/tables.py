@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from crossmodal.storage import atomic_path
+from crossmodal.studies.wording import named
 
 Row = TypeVar("Row")
 _WIDTH = 132  # of the table in a pipe or file, where there is no terminal to ask
@@ -96,19 +97,21 @@ def write_text(path: Path, text: str) -> None:
 
 
 def in_ranges(actors: Sequence[str]) -> str:
-    """Actors one after the other as a range.
+    """Actors one after the other as a range; names that are no numbers stand for themselves, and of many the first.
 
     Example:
-        >>> in_ranges(["01", "02", "03", "07", "08"])
-        '01 to 03, 07, 08'
+        >>> in_ranges(["01", "02", "03", "07", "08"]), in_ranges(["Joey", "Ross"])
+        ('01 to 03, 07, 08', 'Joey, Ross')
     """
     groups: list[list[str]] = []
     for actor in actors:
-        if groups and int(actor) == int(groups[-1][-1]) + 1:
+        before = groups[-1][-1] if groups else ""
+        if actor.isdecimal() and before.isdecimal() and int(actor) == int(before) + 1:
             groups[-1].append(actor)
         else:
             groups.append([actor])
-    return ", ".join(f"{group[0]} to {group[-1]}" if len(group) > 2 else ", ".join(group) for group in groups)
+    ranges = [f"{group[0]} to {group[-1]}" if len(group) > 2 else ", ".join(group) for group in groups]
+    return named(ranges)
 
 
 def counted(name: str, numbers: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ import soundfile
 import torch
 
 from crossmodal import RAVDESSAudioDataModule, RAVDESSPairedDataModule, RAVDESSVideoDataModule
-from crossmodal.datamodules import base
+from crossmodal.datasets import source
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.datasets.ravdess import RavdessIndex, index_ravdess
@@ -149,7 +149,7 @@ def test_an_unlabelled_clip_is_kept_with_label_minus_one(tiny_ravdess, monkeypat
         clips = index_ravdess(root, channel).clips
         return RavdessIndex([Clip(clip.clip, clip.actor, None, audio=clip.audio) for clip in clips], [])
 
-    monkeypatch.setattr(base, "index_ravdess", index_unlabelled)
+    monkeypatch.setattr(source, "index_ravdess", index_unlabelled)
     batch = next(iter(ready(RAVDESSAudioDataModule, tiny_ravdess).test_dataloader()))
     assert batch["label"].tolist() == [-1] * 8
 

@@ -1,0 +1,214 @@
+"""Manifests of published corpora, written from the layouts in which they are published."""
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crossmodal.datasets.clip import SetAside
+from crossmodal.datasets.ravdess import index_ravdess
+from crossmodal.errors import CorpusNotFoundError
+
+Row = dict[str, object]
+_VIDEO_SUFFIXES = (".flv", ".mp4", ".avi", ".mkv", ".mov", ".webm")
+
+_CREMAD_NAME = re.compile(r"(?P<speaker>\d{4})_[A-Z]{3}_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_[A-Z]{1,2}")
+# In RAVDESS's words, so that models and corpora can be compared.
+_CREMAD_LABELS = {
+    "ANG": "angry",
+    "DIS": "disgust",
+    "FEA": "fearful",
+    "HAP": "happy",
+    "NEU": "neutral",
+    "SAD": "sad",
+}
+_MELD_LABELS = {
+    "anger": "angry",
+    "disgust": "disgust",
+    "fear": "fearful",
+    "joy": "happy",
+    "neutral": "neutral",
+    "sadness": "sad",
+    "surprise": "surprised",
+}
+# By part: its table, and the folder of its videos.
+_MELD_PARTS = {
+    "train": ("train_sent_emo.csv", "train_splits"),
+    "val": ("dev_sent_emo.csv", "dev_splits_complete"),
+    "test": ("test_sent_emo.csv", "output_repeated_splits_test"),
+}
+_MELD_COLUMNS = ("Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+@dataclass
+class Listing:
+    """What a recipe finds.
+
+    Args:
+        rows: Of a manifest; files as they can be opened.
+        set_aside: What cannot be used, and why.
+        notes: What whoever uses the corpus should know.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    set_aside: list[SetAside] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def list_cremad(root: Path) -> Listing:
+    """CREMA-D: ``AudioWAV/1001_DFA_ANG_XX.wav`` and ``VideoFlash/1001_DFA_ANG_XX.flv``.
+
+    A name holds speaker, sentence, emotion and level. 7,442 clips, 91 speakers, six emotions. Cao et al. (2014), IEEE
+    Transactions on Affective Computing 5(4).
+    """
+    listing = Listing()
+    sounds, videos = (_by_stem(root, suffixes, listing) for suffixes in ((".wav",), _VIDEO_SUFFIXES))
+    for stem in sorted(sounds.keys() | videos.keys()):
+        name = _CREMAD_NAME.fullmatch(stem)
+        if name is None:
+            listing.set_aside.append(SetAside(stem, "not a name of CREMA-D, such as 1001_DFA_ANG_XX"))
+            continue
+        label = _CREMAD_LABELS[name["emotion"]]
+        files = {"audio": sounds.get(stem, ""), "video": videos.get(stem, "")}
+        listing.rows.append({"clip": stem, **files, "label": label, "speaker": name["speaker"]})
+    if not videos:
+        listing.notes.append("There is no video: this is a corpus of voices (fit --stages control).")
+    return listing
+
+
+def list_meld(root: Path) -> Listing:
+    """MELD: ``train_sent_emo.csv`` with ``train_splits/dia0_utt0.mp4``, and dev and test likewise.
+
+    13,708 utterances of the series Friends, seven emotions, with a split of its own. Poria et al. (2019), ACL,
+    arXiv:1810.02508.
+    """
+    listing = Listing()
+    for part, (table, folder) in _MELD_PARTS.items():
+        found = sorted(root.rglob(table))
+        if not found:
+            listing.notes.append(f"There is no {table}: the part {part} is left out.")
+            continue
+        videos = next(iter(sorted(root.rglob(folder))), root / folder)
+        for row in _read_meld_table(found[0]):
+            _add_meld_row(listing, part, row, videos)
+    shared = _speakers_in_several_parts(listing.rows)
+    if shared:
+        listing.notes.append(
+            f"{shared} of its speakers are in more than one part of its published split. fit refuses that, unless "
+            "--data.allow_speaker_leakage true takes it as it is and marks every result. --data.protocol grouped makes "
+            "folds that share no speaker by name; but names such as 'All' stand for several people."
+        )
+    return listing
+
+
+def list_ravdess(root: Path) -> Listing:
+    """RAVDESS, speech and song, in any of the layouts of `index_ravdess`."""
+    index = index_ravdess(root, "both")
+    rows: list[Row] = [
+        {
+            "clip": clip.clip,
+            "audio": clip.audio or "",
+            "video": clip.video or "",
+            "label": clip.label or "",
+            "speaker": clip.actor,
+            "audio_delay": clip.audio_start or "",
+        }
+        for clip in index.clips
+    ]
+    return Listing(rows, index.set_aside)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a published corpus is listed.
+
+    Args:
+        list_clips: Finds its clips below a folder.
+        layout: What is expected there, for a person.
+    """
+
+    list_clips: Callable[[Path], Listing]
+    layout: str
+
+
+RECIPES = {
+    "cremad": Recipe(list_cremad, "AudioWAV/1001_DFA_ANG_XX.wav and VideoFlash/1001_DFA_ANG_XX.flv"),
+    "meld": Recipe(list_meld, "train_sent_emo.csv with train_splits/dia0_utt0.mp4, and dev and test likewise"),
+    "ravdess": Recipe(list_ravdess, "03-01-06-01-02-01-12.wav and 01-01-06-01-02-01-12.mp4"),
+}
+
+
+def list_corpus(corpus: str, root: Path) -> Listing:
+    """List a published corpus.
+
+    Args:
+        corpus: One of `RECIPES`.
+        root: The folder that holds it; searched to any depth.
+
+    Raises:
+        CorpusNotFoundError: There is no such folder, or nothing of this corpus in it.
+    """
+    if not root.is_dir():
+        raise CorpusNotFoundError(f"There is no folder {root}.")
+    recipe = RECIPES[corpus]
+    listing = recipe.list_clips(root)
+    if not listing.rows:
+        first = "".join(f" {aside.what}: {aside.reason}." for aside in listing.set_aside[:1])
+        raise CorpusNotFoundError(
+            f"{root} holds nothing of {corpus}: expected is {recipe.layout}, at any depth. {len(listing.set_aside)} "
+            f"were set aside.{first}"
+        )
+    return listing
+
+
+def _by_stem(root: Path, suffixes: tuple[str, ...], listing: Listing) -> dict[str, Path]:
+    """The files of some kinds below a folder by their name without suffix; the first of several."""
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in suffixes):
+        if path.name.startswith("._"):  # macOS's own notes
+            continue
+        if _is_lfs_pointer(path):
+            listing.set_aside.append(SetAside(str(path), "a pointer of Git LFS in place of the file: git lfs pull"))
+        elif found.setdefault(path.stem, path) != path:
+            listing.set_aside.append(SetAside(str(path), f"a second copy of {found[path.stem]}"))
+    return found
+
+
+def _is_lfs_pointer(path: Path) -> bool:
+    if path.stat().st_size > 1024:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_LFS_POINTER)) == _LFS_POINTER
+
+
+def _read_meld_table(path: Path) -> Iterator[dict[str, str]]:
+    # Quotation marks of Windows stand in some of the texts, which nobody reads here.
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.DictReader(file)
+        if lacking := set(_MELD_COLUMNS) - set(reader.fieldnames or ()):
+            raise CorpusNotFoundError(f"{path} is no table of MELD: it lacks {', '.join(sorted(lacking))}.")
+        yield from reader
+
+
+def _add_meld_row(listing: Listing, part: str, row: dict[str, str], videos: Path) -> None:
+    dialogue, utterance, speaker, emotion = (
+        (row[name] or "").strip() for name in ("Dialogue_ID", "Utterance_ID", "Speaker", "Emotion")
+    )
+    name = f"dia{dialogue}_utt{utterance}"
+    video = videos / f"{name}.mp4"
+    if not video.is_file():
+        listing.set_aside.append(SetAside(f"{part} {name}", f"there is no {video}"))
+    elif emotion.lower() not in _MELD_LABELS:
+        listing.set_aside.append(SetAside(f"{part} {name}", f"its emotion is {emotion!r}"))
+    else:
+        known = {"label": _MELD_LABELS[emotion.lower()], "speaker": " ".join(speaker.split()), "split": part}
+        listing.rows.append({"clip": f"{part}_{name}", "audio": "", "video": video, **known})
+
+
+def _speakers_in_several_parts(rows: list[Row]) -> int:
+    parts: dict[object, set[object]] = {}
+    for row in rows:
+        parts.setdefault(row["speaker"], set()).add(row["split"])
+    return sum(len(names) > 1 for names in parts.values())

@@ -1,0 +1,331 @@
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from jsonargparse import ArgumentParser
+
+from crossmodal import ManifestAudioDataModule, ManifestPairedDataModule, ManifestVideoDataModule
+from crossmodal.datamodules import PairedDataModule, RAVDESSAudioDataModule
+from crossmodal.datasets import index_ravdess
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.datasets.synthetic import SYNTHETIC_MARKER
+from crossmodal.errors import ConfigError, CorpusNotFoundError, LeakageError, ProtocolError
+
+EVERYBODY = ["person 01", "person 02", "person 03"]
+COLUMNS = ["clip", "audio", "video", "label", "speaker", "split", "start", "end"]
+
+
+def write(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def recordings(tiny_videos, tmp_path_factory):
+    """Three people, eight emotions each, wav and mp4; the rows of their manifest."""
+    folder = tmp_path_factory.mktemp("corpus")
+    shutil.copytree(tiny_videos, folder / "media")
+    rows = []
+    for clip in index_ravdess(folder / "media").clips:
+        files = {name: str(getattr(clip, name).relative_to(folder)) for name in ("audio", "video")}
+        rows.append({"clip": f"take {clip.clip}", **files, "label": clip.label, "speaker": f"person {clip.actor}"})
+    return folder, rows
+
+
+def ready(datamodule_class, manifest, **settings):
+    sizes = {"num_video_frames": 3, "face_size": 32, "batch_size": 8, "num_folds": 3}
+    datamodule = datamodule_class(manifest, **sizes | settings)
+    datamodule.prepare_data()
+    datamodule.setup()
+    return datamodule
+
+
+def people(datamodule):
+    return {name: sorted({clip.actor for clip in clips}) for name, clips in datamodule.split.items()}
+
+
+@pytest.fixture(scope="module")
+def manifest(recordings):
+    folder, rows = recordings
+    return write(folder / "mine.csv", rows)
+
+
+class TestBatches:
+    @pytest.mark.parametrize(
+        "datamodule_class, keys",
+        [
+            (ManifestAudioDataModule, {"waveform", "waveform_length"}),
+            (ManifestVideoDataModule, {"faces"}),
+            (ManifestPairedDataModule, {"waveform", "waveform_length", "faces"}),
+        ],
+    )
+    def test_they_hold_what_those_of_ravdess_hold(self, manifest, datamodule_class, keys):
+        datamodule = ready(datamodule_class, manifest)
+        batch = next(iter(datamodule.train_dataloader()))
+        assert batch.keys() == {"clip", "label"} | keys
+        assert datamodule.labels[int(batch["label"][0])] in ("neutral", "calm", "happy", "sad", "angry", "fearful",
+                                                             "disgust", "surprised")  # fmt: skip
+
+    def test_sound_and_pictures_are_those_of_the_row(self, manifest, recordings):
+        batch = next(iter(ready(ManifestPairedDataModule, manifest).test_dataloader()))
+        rows = {row["clip"]: row for row in recordings[1]}
+        labels = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+        assert [labels[label] for label in batch["label"]] == [rows[clip]["label"] for clip in batch["clip"]]
+        for clip, length in zip(batch["clip"], batch["waveform_length"].tolist(), strict=True):
+            assert length == pytest.approx(soundfile.info(recordings[0] / rows[clip]["audio"]).frames / 3, abs=1)
+        # An emotion's bar is as high as its number, in the middle of the picture.
+        middle = batch["faces"][:, 0, 2].float()[:, :, 8:24].mean(dim=(1, 2))
+        assert middle[batch["label"].argsort()].diff().min() > 0
+
+    def test_the_face_is_where_somebody_says(self, manifest):
+        left, right = (
+            next(iter(ready(ManifestVideoDataModule, manifest, face_box=box).test_dataloader()))["faces"].float()
+            for box in ((0.0, 0.0, 0.2, 1.0), (0.4, 0.2, 0.6, 0.9))
+        )
+        assert left.std() < 5 < right.std()  # an even wall, and a face before it
+
+    def test_unlabelled_pairs_are_in_the_batches_with_label_minus_one(self, recordings):
+        folder, rows = recordings
+        hidden = {row["clip"] for row in rows if row["label"] in ("calm", "sad")}
+        path = write(folder / "hidden.csv", [row | {"label": ""} if row["clip"] in hidden else row for row in rows])
+        datamodule = ready(ManifestPairedDataModule, path)
+        assert datamodule.labels == ("neutral", "happy", "angry", "fearful", "disgust", "surprised")
+        assert datamodule.num_classes == 6
+        found = {}
+        for batch in datamodule.predict_dataloader():
+            found |= dict(zip(batch["clip"], batch["label"].tolist(), strict=True))
+        assert {clip for clip, label in found.items() if label == -1} == hidden
+
+    def test_pieces_of_one_long_recording(self, recordings, tmp_path):
+        folder, rows = recordings
+        wavs = [soundfile.read(folder / row["audio"], dtype="int16") for row in rows]
+        long = np.concatenate([wav for wav, _ in wavs])
+        soundfile.write(tmp_path / "long.wav", long, 48_000, subtype="PCM_16")
+        ends = np.cumsum([len(wav) for wav, _ in wavs]) / 48_000
+        starts = [0.0, *ends[:-1]]
+        pieces = [
+            row | {"audio": "long.wav", "video": "", "start": start, "end": end}
+            for row, start, end in zip(rows, starts, ends, strict=True)
+        ]
+        cut = ready(ManifestAudioDataModule, write(tmp_path / "pieces.csv", pieces))
+        apart = ready(ManifestAudioDataModule, write(folder / "apart.csv", rows))
+        assert cut.set_aside == []
+        for ours, theirs in zip(cut.test_dataloader(), apart.test_dataloader(), strict=True):
+            assert ours["clip"] == theirs["clip"]
+            torch.testing.assert_close(ours["waveform_length"], theirs["waveform_length"])
+            inside = slice(40, int(ours["waveform_length"].min()) - 40)
+            torch.testing.assert_close(
+                ours["waveform"][..., inside], theirs["waveform"][..., inside], atol=2e-3, rtol=0
+            )
+
+
+class TestFaceFeatures:
+    @pytest.fixture
+    def features(self, recordings, tmp_path):
+        path = tmp_path / "faces.csv"
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["clip", "AU01_r", "AU02_r"])
+            writer.writerows([row["clip"], number, -number] for number, row in enumerate(recordings[1][:-1]))
+        return str(path)
+
+    def test_no_video_has_to_be_there(self, recordings, features):
+        folder, rows = recordings
+        path = write(folder / "heard.csv", [row | {"video": ""} for row in rows])
+        datamodule = ready(ManifestPairedDataModule, path, face_features=features)
+        assert datamodule.face_embedding_size == 2
+        (aside,) = datamodule.set_aside
+        assert (aside.what, aside.reason) == (rows[-1]["clip"], "no partner: faces.csv has nothing for this clip")
+        batch = next(iter(datamodule.test_dataloader()))
+        numbers = {row["clip"]: float(number) for number, row in enumerate(rows)}
+        assert batch["face_embeddings"][:, 0, 0].tolist() == [numbers[clip] for clip in batch["clip"]]
+
+    def test_faces_as_they_differ_from_their_speakers_mean(self, recordings, features, manifest):
+        datamodule = ready(ManifestVideoDataModule, manifest, face_features=features, face_normalization="actor")
+        for who in ("person 01", "person 02", "person 03"):
+            clips = [clip for clip in datamodule.clips if clip.actor == who]
+            (batch,) = datamodule.loader(clips)
+            assert batch["face_embeddings"].mean(dim=0).abs().max() < 1e-5
+
+
+class TestSplits:
+    def test_speakers_are_the_folds_where_no_split_is_named(self, manifest):
+        tested = []
+        for fold in range(3):
+            datamodule = ready(ManifestAudioDataModule, manifest, fold=fold)
+            assert datamodule.protocol == "grouped"
+            assert not datamodule.is_speaker_dependent
+            assert sorted(who for part in people(datamodule).values() for who in part) == EVERYBODY
+            assert datamodule.held_out_actors == {*people(datamodule)["val"], *people(datamodule)["test"]}
+            tested += people(datamodule)["test"]
+        assert sorted(tested) == EVERYBODY
+
+    def test_folds_are_the_same_whatever_of_the_corpus_can_be_used(self, recordings, tiny_videos):
+        """A voice alone has its clips without a face, and a damaged file is nobody's; the folds do not move."""
+        folder, rows = recordings
+        faceless = [
+            row | {"video": ""} if "01-0" in row["clip"] and row["speaker"] == "person 02" else row for row in rows
+        ]
+        (folder / "broken.wav").write_bytes(b"no sound")
+        faceless[0] = faceless[0] | {"audio": "broken.wav"}
+        path = write(folder / "faceless.csv", faceless)
+        both = people(ready(ManifestAudioDataModule, path, fold=1))
+        assert both == people(ready(ManifestAudioDataModule, write(folder / "whole.csv", rows), fold=1))
+        with pytest.raises(ProtocolError, match="can be used and has a label"):
+            ready(ManifestPairedDataModule, path, fold=1)
+
+    def test_more_folds_than_speakers(self, manifest):
+        with pytest.raises(ProtocolError, match=r"only 3 have labelled clips: --data\.num_folds 3"):
+            ready(ManifestAudioDataModule, manifest, num_folds=5)
+
+    def given(self, recordings, name, **splits):
+        folder, rows = recordings
+        return write(folder / name, [row | {"split": splits[row["speaker"][-1]]} for row in rows])
+
+    def test_a_split_that_is_named_is_the_only_fold(self, recordings):
+        path = self.given(recordings, "given.csv", **{"1": "test", "2": "train", "3": "dev"})
+        datamodule = ready(ManifestAudioDataModule, path)
+        assert datamodule.protocol == "given"
+        assert people(datamodule) == {"train": ["person 02"], "val": ["person 03"], "test": ["person 01"]}
+        with pytest.raises(ProtocolError, match="given has one fold"):
+            ready(ManifestAudioDataModule, path, fold=1)
+        assert ready(ManifestAudioDataModule, path, protocol="grouped", fold=1).protocol == "grouped"
+
+    def test_speakers_in_two_of_its_parts(self, recordings):
+        folder, rows = recordings
+        names = ("train", "val", "test")
+        path = write(folder / "leak.csv", [row | {"split": names[number // 3 % 3]} for number, row in enumerate(rows)])
+        with pytest.raises(
+            LeakageError, match=r"3 speaker\(s\) are in more than one part .*person 01 \(train, val, test\)"
+        ):
+            ready(ManifestAudioDataModule, path)
+        datamodule = ready(ManifestAudioDataModule, path, allow_speaker_leakage=True)
+        assert datamodule.is_speaker_dependent
+        assert datamodule.held_out_actors == set()
+        assert not ready(ManifestAudioDataModule, path, protocol="grouped").is_speaker_dependent
+
+    def test_allowing_what_is_not_there_marks_nothing(self, recordings):
+        path = self.given(recordings, "clean.csv", **{"1": "test", "2": "train", "3": "val"})
+        assert not ready(ManifestAudioDataModule, path, allow_speaker_leakage=True).is_speaker_dependent
+
+    def test_a_teacher_that_knows_a_held_out_speaker_is_refused(self, manifest, recordings, tmp_path):
+        clips = [row["clip"] for row in recordings[1]]
+        tensors = {"teacher_embedding": np.zeros((24, 2), np.float32), "teacher_logits": np.zeros((24, 8), np.float32)}
+        path = tmp_path / "said.safetensors"
+        for who, refused in (("person 01", True), ("person 03", False)):
+            ClipTensors.save(path, clips, tensors, train_actors=[who])
+            test = people(ready(ManifestAudioDataModule, manifest))
+            assert (who in test["train"]) != refused
+            if refused:
+                with pytest.raises(LeakageError, match="The teacher was trained on actors person 01"):
+                    ready(ManifestPairedDataModule, manifest, teacher_outputs=str(path))
+            else:
+                ready(ManifestPairedDataModule, manifest, teacher_outputs=str(path))
+
+    def test_the_protocols_of_ravdess_are_not_for_other_people(self, manifest):
+        with pytest.raises(ProtocolError, match=r"seq6 is of RAVDESS's actors; --data\.protocol grouped makes folds"):
+            ready(ManifestAudioDataModule, manifest, protocol="seq6")
+
+    def test_hidden_labels_are_those_of_speakers_who_have_some(self, recordings):
+        folder, rows = recordings
+
+        def again(**change):
+            return [row | {"clip": f"{row['clip']} {change}"} | change for row in rows if row["speaker"] == "person 01"]
+
+        more = [row for number in (4, 5, 6) for row in again(speaker=f"person {number:02d}")]
+        path = write(folder / "more.csv", [*rows, *more, *again(speaker="x", label="")])
+        datamodule = ready(ManifestAudioDataModule, path, num_unlabelled_actors=1)
+        first, second, last = people(datamodule)["train"]
+        assert last == "x"
+        assert {clip.actor for clip in datamodule.split["train"] if clip.label} == {first}
+        assert first < second
+        with pytest.raises(ConfigError, match="num_unlabelled_actors must be from 0 to 1, for 2 actors train"):
+            ready(ManifestAudioDataModule, path, num_unlabelled_actors=2)
+
+
+class TestWhatIsUsed:
+    def test_a_long_recording_is_set_aside(self, recordings):
+        folder, rows = recordings
+        soundfile.write(folder / "long.wav", np.zeros(16_000 * 3, np.int16), 16_000)
+        path = write(folder / "long.csv", [*rows, rows[0] | {"clip": "long", "audio": "long.wav", "video": ""}])
+        (aside,) = ready(ManifestAudioDataModule, path, max_duration=2.5).set_aside
+        assert (aside.what, aside.reason) == ("long", "it lasts 3.0 s, and max_duration is 2.5")
+        assert ready(ManifestAudioDataModule, path).set_aside == []
+
+    def test_a_file_that_cannot_be_decoded_is_set_aside_beside_bad_rows(self, recordings):
+        folder, rows = recordings
+        (folder / "broken.wav").write_bytes(b"no sound")
+        bad = [rows[0] | {"clip": "broken", "audio": "broken.wav"}, rows[0] | {"clip": "gone", "audio": "gone.wav"}]
+        datamodule = ready(ManifestAudioDataModule, write(folder / "bad.csv", [*rows, *bad]))
+        assert len(datamodule.clips) == 24
+        assert [aside.what.split("/")[-1] for aside in datamodule.set_aside] == [
+            "bad.csv row 27 (clip gone)",
+            "broken.wav",
+        ]
+
+    def test_voices_without_faces_are_no_pairs(self, recordings):
+        folder, rows = recordings
+        path = write(folder / "voices.csv", [row | {"video": ""} for row in rows])
+        assert len(ready(ManifestAudioDataModule, path).clips) == 24
+        with pytest.raises(
+            CorpusNotFoundError, match=r"(?s)voices\.csv holds no clip .* no video for this sound"
+        ) as raised:
+            ready(ManifestPairedDataModule, path)
+        assert "24 were set aside" in str(raised.value)
+
+    def test_the_same_recordings_are_the_same_arrays_as_in_a_folder_of_ravdess(self, manifest, recordings):
+        ours = ready(ManifestAudioDataModule, manifest)
+        theirs = RAVDESSAudioDataModule(str(recordings[0] / "media"), protocol="loso24")
+        theirs.setup()
+        assert {path.stem for path in ours.waveforms.values()} == {path.stem for path in theirs.waveforms.values()}
+
+    def test_synthetic_recordings_are_synthetic_however_they_are_listed(self, recordings, tmp_path):
+        folder, rows = recordings
+        assert ready(ManifestAudioDataModule, write(folder / "real.csv", rows)).source.kind == "manifest"
+        shutil.copytree(folder / "media", tmp_path / "corpus" / "media")
+        (tmp_path / "corpus" / SYNTHETIC_MARKER).write_text("{}")
+        listed = [row | {"audio": f"corpus/{row['audio']}", "video": ""} for row in rows]
+        assert ready(ManifestAudioDataModule, write(tmp_path / "list.csv", listed)).is_synthetic
+
+
+class TestSettings:
+    def test_one_corpus_at_a_time(self, manifest):
+        with pytest.raises(ConfigError, match=r"Give data\.root \(somewhere\) or data\.manifest"):
+            PairedDataModule(root="somewhere", manifest=manifest)
+
+    @pytest.mark.parametrize("settings", [{"channel": "song"}, {"label_set": "speech6"}])
+    def test_what_is_of_ravdess_is_not_of_a_manifest(self, manifest, settings):
+        with pytest.raises(ConfigError, match=r"data\.channel and data\.label_set are of RAVDESS"):
+            ManifestAudioDataModule(manifest, **settings)
+
+    def test_what_is_kept_of_a_face_is_said_once_for_all(self, manifest):
+        crops = ManifestVideoDataModule(manifest, face_size=64, face_box=(0.1, 0.2, 0.3, 0.4)).crops
+        assert (crops.face_size, crops.box, crops.detector) == (64, (0.1, 0.2, 0.3, 0.4), None)
+        assert ManifestVideoDataModule(manifest).crops.box == (0.0, 0.0, 1.0, 1.0)
+        assert ManifestVideoDataModule(manifest, face_detector="haar").crops.detector == "haar"
+
+    def test_equal_corpora_have_equal_fingerprints_wherever_they_lie(self, recordings, tmp_path):
+        folder, rows = recordings
+        shutil.copytree(folder / "media", tmp_path / "media")
+        one, other = (ready(ManifestAudioDataModule, write(place / "f.csv", rows)) for place in (folder, tmp_path))
+        assert one.fingerprint == other.fingerprint
+        changed = ready(ManifestAudioDataModule, write(folder / "g.csv", [rows[0] | {"label": "sad"}, *rows[1:]]))
+        assert changed.fingerprint != one.fingerprint
+
+    def test_the_command_line_knows_the_same_arguments(self):
+        parser = ArgumentParser()
+        parser.add_class_arguments(ManifestPairedDataModule, "data")
+        keys = {action.dest for action in parser._actions}
+        assert keys >= {
+            "data.manifest",
+            "data.num_folds",
+            "data.allow_outside_paths",
+            "data.face_box",
+            "data.batch_size",
+        }

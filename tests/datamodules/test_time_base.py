@@ -1,0 +1,101 @@
+"""Sound that comes from an mp4, where there is no wav, is put on the wav's time; and crops follow the face if asked."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from crossmodal.datamodules import RAVDESSPairedDataModule, RAVDESSVideoDataModule
+from crossmodal.datasets.check_sync import compare_sounds
+from crossmodal.datasets.face_crops import FaceCrops, read_face_crops
+from crossmodal.datasets.ravdess import FACE_BOX, index_ravdess
+from crossmodal.datasets.synthetic import corpus as synthetic
+from crossmodal.datasets.synthetic.performance import Performance
+from crossmodal.media import read_waveform
+
+RATE = 16_000
+CLIPS = [Performance(1, 3, 1, 1, 1, actor) for actor in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> Path:
+    """Three actors, a clip of each, as wav and mp4."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "list_performances", lambda actors, channel, repetitions: CLIPS)
+        return synthetic.synthesize(tmp_path_factory.mktemp("drawn") / "corpus", actors=3, num_processes=1)
+
+
+def waveforms(root: Path, cache: Path) -> dict[str, np.ndarray]:
+    """What the datamodule yields, by clip."""
+    datamodule = RAVDESSPairedDataModule(str(root), protocol="loso24", face_size=16, cache=str(cache))
+    datamodule.prepare_data()
+    datamodule.setup()
+    found = {}
+    for batch in datamodule.loader(datamodule.clips):
+        for clip, waveform, length in zip(batch["clip"], batch["waveform"], batch["waveform_length"], strict=True):
+            found[clip] = waveform[0, :length].numpy()
+    return found
+
+
+def lag(one: np.ndarray, other: np.ndarray) -> float:
+    """How much later the same sound is in one than in the other, in milliseconds."""
+    size = 1 << (len(one) + len(other)).bit_length()
+    product = np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size))
+    offset = int(np.fft.irfft(product, size).argmax())
+    return 1000 * (offset - size * (offset > size // 2)) / RATE
+
+
+def assert_compensated(root: Path, tmp_path: Path) -> None:
+    """The sound of an mp4 is 33.3 ms late, and that of the datamodule's clip is not."""
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for clip in index_ravdess(root).clips:
+        sync, differs = compare_sounds(read_waveform(clip.video, 48_000), read_waveform(clip.audio, 48_000))
+        assert abs(sync.lag - 100 / 3) < 5
+        assert differs is None
+        shutil.copy(clip.video, alone)
+    from_wavs, from_mp4s = waveforms(root, tmp_path / "cache"), waveforms(alone, tmp_path / "cache")
+    assert len(from_wavs) == 3
+    assert from_mp4s.keys() == from_wavs.keys()
+    for clip, waveform in from_wavs.items():
+        assert abs(lag(from_mp4s[clip], waveform)) < 0.1
+
+
+def test_the_lag_of_a_drawn_corpus_is_compensated(drawn, tmp_path):
+    assert_compensated(drawn, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_lag_of_real_recordings_is_compensated(pytestconfig, tmp_path):
+    folder = Path(pytestconfig.rootpath).parent / "shared" / "data"
+    video, audio = folder / "Video_Speech_Actor_01.zip", folder / "Audio_Speech_Actors_01-16.zip"
+    if not (video.is_file() and audio.is_file()):
+        pytest.skip("the folder of real recordings is not here")
+    root = tmp_path / "root"
+    root.mkdir()
+    with zipfile.ZipFile(video) as videos, zipfile.ZipFile(audio) as voices:
+        names = sorted(name for name in videos.namelist() if "/01-" in name)
+        assert len(names) == 3
+        for actor, name in enumerate(names, start=1):  # as if of three actors, which a protocol asks for
+            stem = f"{Path(name).stem[2:-2]}{actor:02d}"
+            (root / f"01{stem}.mp4").write_bytes(videos.read(name))
+            wav = name.replace("/01-", "/03-").replace(".mp4", ".wav")
+            (root / f"03{stem}.wav").write_bytes(voices.read(wav))
+    assert_compensated(root, tmp_path)
+
+
+def test_a_detector_that_is_asked_for_is_that_of_the_batches(drawn, tmp_path):
+    kwargs = {"protocol": "loso24", "num_video_frames": 2, "face_size": 32, "cache": str(tmp_path)}
+    fixed, followed = (RAVDESSVideoDataModule(str(drawn), face_detector=name, **kwargs) for name in (None, "haar"))
+    for datamodule in (fixed, followed):
+        datamodule.prepare_data()
+        datamodule.setup()
+    assert fixed.fingerprint["clips"] != followed.fingerprint["clips"]
+    (clip,) = followed.split["test"]
+    crops = next(iter(followed.test_dataloader()))["faces"][0]
+    expected = read_face_crops(clip, clip.video, FaceCrops(2, 32, FACE_BOX, "haar"))
+    assert torch.equal(crops, torch.from_numpy(expected))
+    assert not torch.equal(crops, next(iter(fixed.test_dataloader()))["faces"][0])

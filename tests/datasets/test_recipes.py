@@ -1,0 +1,290 @@
+import argparse
+import csv
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from crossmodal.data_arguments import manifest_arguments
+from crossmodal.datasets import FaceCrops, index_manifest, index_ravdess, prepare_corpus
+from crossmodal.datasets.manifest_command import manifest_command
+from crossmodal.datasets.protocols import LABEL_SETS, split_clips
+from crossmodal.datasets.recipes import RECIPES, list_corpus
+from crossmodal.errors import CorpusNotFoundError, LeakageError
+from crossmodal.main import main
+
+EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
+
+
+def touch(root, *names, content=b"anything"):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+
+
+@pytest.fixture
+def cremad(tmp_path):
+    """CREMA-D as its repository has it: three speakers, six emotions, names with every kind of level."""
+    stems = [f"{who}_DFA_{emotion}_XX" for who in (1001, 1002, 1091) for emotion in EMOTIONS]
+    stems += ["1001_IEO_ANG_HI", "1001_IEO_ANG_LO", "1040_ITH_SAD_X"]
+    for folder, suffix in (("AudioWAV", "wav"), ("AudioMP3", "mp3"), ("VideoFlash", "flv")):
+        touch(tmp_path, *(f"{folder}/{stem}.{suffix}" for stem in stems))
+    touch(tmp_path, "README.md", "VideoDemographics.csv", "SentenceFilenames.csv")
+    return tmp_path
+
+
+MELD_HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
+MELD = {
+    "train": (
+        "train_sent_emo.csv",
+        "train_splits",
+        ("Monica,joy,0,0", "Ross,sadness,0,1", "The Casting Director ,fear,1,0"),
+    ),
+    "dev": (
+        "dev_sent_emo.csv",
+        "dev_splits_complete",
+        ("Monica,surprise,0,0", "Phoebe,neutral,0,1", "Joey,anger,110,7"),
+    ),
+    "test": (
+        "test_sent_emo.csv",
+        "output_repeated_splits_test",
+        ("Mark,disgust,0,0", "All,joy,0,1", "Mark,neutral,38,4"),
+    ),
+}
+
+
+@pytest.fixture
+def meld(tmp_path):
+    """MELD as its archive unpacks: a folder for each part, and in it a table and a folder of videos."""
+    for part, (table, videos, rows) in MELD.items():
+        lines = [MELD_HEADER]
+        for number, row in enumerate(rows, 1):
+            speaker, emotion, dialogue, utterance = row.split(",")
+            lines.append(
+                f'{number},"Oh, what\x92s he got, “{number}”?",{speaker},{emotion},positive,{dialogue},{utterance},'
+                '8,21,"00:16:16,059","00:16:21,731"'
+            )
+            if dialogue != "110":  # missing from the published archive
+                touch(tmp_path, f"{part}/{videos}/dia{dialogue}_utt{utterance}.mp4")
+        touch(tmp_path, f"{part}/{table}", content="\r\n".join(lines).encode())
+    # Videos without a row, and macOS's notes.
+    touch(tmp_path, "dev/dev_splits_complete/dia66_utt9.mp4")
+    touch(
+        tmp_path,
+        *(f"test/output_repeated_splits_test/{one}.mp4" for one in ("final_videos_testdia101_utt0", "._dia0_utt0")),
+    )
+    return tmp_path
+
+
+def run(corpus, root, *more):
+    parser = argparse.ArgumentParser()
+    manifest_arguments(parser)
+    return manifest_command(parser.parse_args([corpus, str(root), *map(str, more)]))
+
+
+class TestCremad:
+    def test_its_names_say_speaker_and_emotion(self, cremad, capsys):
+        assert run("cremad", cremad) == 0
+        index = index_manifest(cremad / "cremad.csv")
+        assert index.set_aside == []
+        assert len(index.clips) == 21
+        assert {clip.actor for clip in index.clips} == {"1001", "1002", "1040", "1091"}
+        for clip in index.clips:
+            assert clip.label == EMOTIONS[clip.clip.split("_")[2]]
+            assert clip.audio == cremad / "AudioWAV" / f"{clip.clip}.wav"
+            assert clip.video == cremad / "VideoFlash" / f"{clip.clip}.flv"
+        assert index.labels == ("neutral", "happy", "sad", "angry", "fearful", "disgust")
+        said = capsys.readouterr().out
+        assert "21 clips of 4 speakers with 6 labels are in" in said
+        assert "set aside" not in said
+        assert f"crossmodal fit --data.manifest {cremad / 'cremad.csv'}\n" in said
+
+    def test_the_manifest_goes_where_the_folder_goes(self, cremad, tmp_path):
+        run("cremad", cremad)
+        moved = cremad.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
+        assert index_manifest(moved / "cremad.csv").set_aside == []
+
+    def test_elsewhere_its_paths_are_absolute_and_have_to_be_allowed(self, cremad, tmp_path_factory, capsys):
+        path = tmp_path_factory.mktemp("elsewhere") / "mine.parquet"
+        run("cremad", cremad, "--out", path)
+        assert f"--data.manifest {path} --data.allow_outside_paths true" in capsys.readouterr().out
+        with pytest.raises(CorpusNotFoundError, match="may lie outside of the manifest's folder"):
+            index_manifest(path)
+        index = index_manifest(path, allow_outside_paths=True)
+        assert (index.name, len(index.clips)) == ("mine", 21)
+
+    def test_voices_alone(self, cremad, capsys):
+        for path in (cremad / "VideoFlash").iterdir():
+            path.unlink()
+        run("cremad", cremad)
+        assert all(clip.video is None for clip in index_manifest(cremad / "cremad.csv").clips)
+        assert "There is no video: this is a corpus of voices (fit --stages control)." in capsys.readouterr().out
+
+    def test_what_git_lfs_has_not_fetched(self, cremad, capsys):
+        pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 50000\n"
+        touch(cremad, *(str(path.relative_to(cremad)) for path in cremad.rglob("*.flv")), content=pointer)
+        run("cremad", cremad)
+        said = capsys.readouterr().out
+        assert "21 set aside:" in said
+        assert "1001_DFA_ANG_XX.flv: a pointer of Git LFS in place of the file: git lfs pull" in said
+        assert "... and 16 more" in said
+
+    def test_other_files_are_set_aside(self, cremad):
+        touch(cremad, "AudioWAV/notes.wav", "AudioWAV/1001_DFA_ANG.wav", "copy/1001_DFA_ANG_XX.wav", "AudioWAV/._x.wav")
+        listing = list_corpus("cremad", cremad)
+        assert len(listing.rows) == 21
+        assert sorted(aside.reason.split(",")[0].split(str(cremad))[0] for aside in listing.set_aside) == [
+            "a second copy of ",
+            "not a name of CREMA-D",
+            "not a name of CREMA-D",
+        ]
+
+
+class TestMeld:
+    def test_its_tables_name_speakers_labels_and_parts(self, meld, capsys):
+        assert run("meld", meld) == 0
+        index = index_manifest(meld / "meld.csv")
+        assert {(clip.clip, clip.actor, clip.label, clip.split) for clip in index.clips} == {
+            ("train_dia0_utt0", "Monica", "happy", "train"),
+            ("train_dia0_utt1", "Ross", "sad", "train"),
+            ("train_dia1_utt0", "The Casting Director", "fearful", "train"),
+            ("val_dia0_utt0", "Monica", "surprised", "val"),
+            ("val_dia0_utt1", "Phoebe", "neutral", "val"),
+            ("test_dia0_utt0", "Mark", "disgust", "test"),
+            ("test_dia0_utt1", "All", "happy", "test"),
+            ("test_dia38_utt4", "Mark", "neutral", "test"),
+        }
+        (clip,) = (clip for clip in index.clips if clip.clip == "val_dia0_utt0")
+        assert clip.video == clip.audio == meld / "dev/dev_splits_complete/dia0_utt0.mp4"
+
+    def test_a_video_that_is_not_there_is_set_aside(self, meld, capsys):
+        run("meld", meld)
+        said = capsys.readouterr().out
+        assert "1 set aside:" in said
+        assert "val dia110_utt7: there is no " in said
+
+    def test_its_split_shares_speakers_and_it_says_so(self, meld, capsys):
+        run("meld", meld)
+        assert "1 of its speakers are in more than one part of its published split." in capsys.readouterr().out
+        clips = index_manifest(meld / "meld.csv").clips
+        with pytest.raises(LeakageError, match=r"1 speaker\(s\) .*: Monica \(train, val\)"):
+            split_clips(clips, "given", 0)
+        divided = split_clips(clips, "given", 0, allow_speaker_leakage=True)
+        assert {name: len(part) for name, part in divided.items()} == {"train": 3, "val": 2, "test": 3}
+        assert split_clips(clips, "grouped", 0, num_folds=3)["test"]
+
+    def test_some_parts_of_it(self, meld, capsys):
+        (meld / "test" / "test_sent_emo.csv").unlink()
+        run("meld", meld)
+        assert "There is no test_sent_emo.csv: the part test is left out." in capsys.readouterr().out
+        assert {clip.split for clip in index_manifest(meld / "meld.csv").clips} == {"train", "val"}
+
+    def test_a_table_of_something_else(self, meld):
+        (meld / "train" / "train_sent_emo.csv").write_text("a,b\n1,2\n")
+        with pytest.raises(CorpusNotFoundError, match="is no table of MELD: it lacks Dialogue_ID, Emotion, Speaker"):
+            list_corpus("meld", meld)
+
+    def test_an_emotion_that_it_has_not(self, meld):
+        path = meld / "train" / "train_sent_emo.csv"
+        path.write_bytes(path.read_bytes().replace(b"fear", b"boredom"))
+        assert next(aside.reason for aside in list_corpus("meld", meld).set_aside) == "its emotion is 'boredom'"
+
+
+def test_ravdess_is_listed_as_it_is_indexed(tiny_videos, tmp_path):
+    run("ravdess", tiny_videos, "--out", tmp_path / "r.csv")
+    assert (
+        index_manifest(tmp_path / "r.csv", allow_outside_paths=True).clips == index_ravdess(tiny_videos, "both").clips
+    )
+
+
+def test_the_sound_of_ravdess_videos_is_put_on_the_time_of_the_picture(tiny_videos, tmp_path):
+    for path in tiny_videos.rglob("01-*.mp4"):
+        touch(tmp_path, path.name, content=path.read_bytes())
+    run("ravdess", tmp_path)
+    clips = index_manifest(tmp_path / "ravdess.csv").clips
+    assert clips == index_ravdess(tmp_path).clips
+    assert {clip.audio_start for clip in clips} == {1 / 30}
+
+
+class TestNothingToList:
+    @pytest.mark.parametrize("corpus", RECIPES)
+    def test_a_folder_without_it(self, corpus, tmp_path):
+        touch(tmp_path, "x/y.wav", "x/z.txt")
+        with pytest.raises(CorpusNotFoundError):
+            list_corpus(corpus, tmp_path)
+
+    @pytest.mark.parametrize("corpus", RECIPES)
+    def test_no_folder(self, corpus, tmp_path):
+        with pytest.raises(CorpusNotFoundError, match="There is no folder"):
+            list_corpus(corpus, tmp_path / "gone")
+
+    def test_it_says_what_is_expected(self, tmp_path, capsys):
+        touch(tmp_path, "happy.wav")
+        assert main(["data", "manifest", "cremad", str(tmp_path)]) == 1
+        error = capsys.readouterr().err
+        assert "holds nothing of cremad: expected is AudioWAV/1001_DFA_ANG_XX.wav and VideoFlash/" in error
+        assert "1 were set aside. happy: not a name of CREMA-D" in error
+
+
+def test_the_command_knows_every_recipe():
+    parser = argparse.ArgumentParser()
+    manifest_arguments(parser)
+    (corpus,) = (action for action in parser._actions if action.dest == "corpus")
+    assert list(corpus.choices) == list(RECIPES)
+
+
+def test_the_labels_are_words_of_ravdess():
+    from crossmodal.datasets import recipes
+
+    words = {*recipes._CREMAD_LABELS.values(), *recipes._MELD_LABELS.values()}
+    assert words <= {*LABEL_SETS["speech8"]}
+
+
+def test_sound_and_pictures_of_cremads_formats_are_read(tmp_path):
+    """A Flash video and a wav, of the sizes and rates that CREMA-D has."""
+    for who in (1001, 1002):
+        for emotion in ("ANG", "SAD"):
+            stem = f"{who}_IEO_{emotion}_HI"
+            for folder in ("AudioWAV", "VideoFlash"):
+                (tmp_path / folder).mkdir(exist_ok=True)
+            sound = 0.3 * np.sin(np.arange(8000) * (0.1 if emotion == "ANG" else 0.05))
+            soundfile.write(tmp_path / "AudioWAV" / f"{stem}.wav", sound, 16_000, subtype="PCM_16")
+            _write_flash(tmp_path / "VideoFlash" / f"{stem}.flv", brightness=200 if emotion == "ANG" else 60)
+    run("cremad", tmp_path)
+    clips = index_manifest(tmp_path / "cremad.csv").clips
+    corpus = prepare_corpus(
+        clips, crops=FaceCrops(2, 32, (0.0, 0.0, 1.0, 1.0)), folder=tmp_path / "cache", num_processes=1
+    )
+    assert corpus.set_aside == []
+    assert {len(np.load(path)) for path in corpus.waveforms.values()} == {8000}
+    for name, path in corpus.faces.items():
+        faces = np.load(path)
+        assert faces.shape == (2, 3, 32, 32)
+        assert faces.mean() == pytest.approx(200 if "ANG" in name else 60, abs=12)
+
+
+def _write_flash(path, brightness):
+    with av.open(str(path), "w", format="flv") as container:
+        stream = container.add_stream("flv", rate=Fraction(30_000, 1001))
+        stream.width, stream.height, stream.pix_fmt = 480, 360, "yuv420p"
+        for _ in range(15):
+            picture = np.full((360, 480, 3), brightness, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def test_a_manifest_can_be_opened_by_anything_that_reads_csv(cremad):
+    run("cremad", cremad)
+    with (cremad / "cremad.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["clip", "audio", "video", "label", "speaker", "split"]
+    assert rows[0] == {
+        "clip": "1001_DFA_ANG_XX",
+        "audio": "AudioWAV/1001_DFA_ANG_XX.wav",
+        "video": "VideoFlash/1001_DFA_ANG_XX.flv",
+        "label": "angry",
+        "speaker": "1001",
+        "split": "",
+    }

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import soundfile
+
+from crossmodal.datasets import FaceCrops, prepare_corpus
+from crossmodal.datasets.cache import VERSION
+from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.ravdess import FACE_BOX
+from crossmodal.datasets.window import clip_instants, read_clip_waveform
+from crossmodal.errors import MediaError
+from crossmodal.media import read_waveform
+from crossmodal.storage import content_key, hash_file
+
+RATE = 48_000
+
+
+@pytest.fixture(scope="module")
+def wav(tmp_path_factory):
+    """Three seconds of a tone that rises, so that no two pieces are alike."""
+    path = tmp_path_factory.mktemp("window") / "rising.wav"
+    time = np.arange(3 * RATE) / RATE
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * (200 + 150 * time) * time), RATE, subtype="PCM_16")
+    return path
+
+
+def clip(path, start=0.0, duration=None, **files):
+    return Clip("one", "Ada", "sad", audio=path, audio_start=start, video_start=start, duration=duration, **files)
+
+
+class TestSound:
+    @pytest.mark.parametrize("start, duration", [(0.0, 1.0), (0.7, 0.5), (1.5, 1.5), (2.0, 0.013)])
+    def test_a_piece_is_that_piece_of_the_whole(self, wav, start, duration):
+        piece = read_clip_waveform(clip(wav, start, duration), wav)
+        assert piece.dtype == np.float32
+        assert len(piece) == round(16_000 * duration)
+        whole = read_waveform(wav)[round(16_000 * start) :][: len(piece)]
+        inside = slice(40, -40) if len(piece) > 400 else slice(60, -60)  # the resampler meets silence at the edges
+        np.testing.assert_allclose(piece[inside], whole[inside], atol=2e-3)
+
+    def test_without_an_end_it_goes_on_to_that_of_the_file(self, wav):
+        np.testing.assert_array_equal(read_clip_waveform(clip(wav, 1.0), wav), read_waveform(wav, start=1.0))
+
+    @pytest.mark.parametrize("start, duration", [(2.5, 1.0), (3.5, 1.0), (3.0, 0.05)])
+    def test_a_file_that_ends_before_the_clip_does(self, wav, start, duration):
+        with pytest.raises(MediaError, match=rf"its sound ends at 3\.00 s, and the clip at {start + duration:.2f} s"):
+            read_clip_waveform(clip(wav, start, duration), wav)
+
+    def test_times_in_a_table_are_rounded(self, wav):
+        assert len(read_clip_waveform(clip(wav, 2.0, 1.04), wav)) == 16_000
+
+    def test_a_file_that_is_cut_gives_no_piece_either(self, wav, tmp_path):
+        cut = tmp_path / "cut.wav"
+        cut.write_bytes(wav.read_bytes()[:-2])
+        with pytest.raises(MediaError, match="the file is cut"):
+            read_clip_waveform(clip(cut, 0.5, 1.0), cut)
+
+
+class TestPictures:
+    @pytest.fixture
+    def video(self, tiny_videos):
+        return next(iter(sorted(tiny_videos.rglob("*.mp4"))))  # 12 video frames, 0.4004 s
+
+    def test_instants_are_the_middles_of_equal_pieces(self, video):
+        assert clip_instants(clip(None), video, 4) == pytest.approx([0.05005, 0.15015, 0.25025, 0.35035], abs=1e-4)
+        assert clip_instants(clip(None, 0.1, 0.2), video, 2) == pytest.approx([0.15, 0.25])
+
+    @pytest.mark.parametrize("start, duration", [(0.1, 2.0), (0.5, None), (0.6, 0.1)])
+    def test_a_video_that_ends_before_the_clip_does(self, video, start, duration):
+        with pytest.raises(MediaError, match=r"its pictures end at 0\.40 s, and the clip (begins|ends) at"):
+            clip_instants(clip(None, start, duration), video, 4)
+
+
+def test_pieces_of_a_file_have_arrays_of_their_own_and_whole_clips_keep_their_keys(tiny_videos, tmp_path):
+    wav = next(iter(sorted(tiny_videos.rglob("03-*.wav"))))
+    video = wav.with_name(f"01{wav.stem[2:]}.mp4")
+    clips = [
+        Clip("whole", "Ada", "sad", audio=wav, video=video),
+        Clip("begin", "Ada", "sad", audio=wav, video=video, duration=0.2),
+        Clip("end", "Ada", "sad", audio=wav, video=video, audio_start=0.2, video_start=0.2, duration=0.2),
+    ]
+    crops = FaceCrops(2, 16, FACE_BOX)
+    corpus = prepare_corpus(clips, crops=crops, folder=tmp_path, num_processes=1)
+    assert corpus.set_aside == []
+    assert len({*corpus.waveforms.values()}) == len({*corpus.faces.values()}) == 3
+    sizes = {name: len(np.load(path)) for name, path in corpus.waveforms.items()}
+    assert (sizes["begin"], sizes["end"]) == (3200, 3200)
+    made_of = {"source": hash_file(wav), "version": VERSION, "start": 0.0, "sample_rate": 16_000}
+    assert corpus.waveforms["whole"].stem == content_key(**made_of)
+    begin, end = (np.load(corpus.faces[name]).astype(float) for name in ("begin", "end"))
+    assert np.abs(begin - end).max() > 20  # the bar in the picture moves
