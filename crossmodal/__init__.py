@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule, RAVDESSVideoDataModule
+    from crossmodal.datamodules import (
+        ManifestAudioDataModule,
+        ManifestPairedDataModule,
+        ManifestVideoDataModule,
+        RAVDESSAudioDataModule,
+        RAVDESSPairedDataModule,
+        RAVDESSVideoDataModule,
+    )
     from crossmodal.inference import EmotionRecognizer
     from crossmodal.models import AudioClassifier, FaceClassifier, FaceEncoder
     from crossmodal.pipeline import fit
@@ -22,6 +29,9 @@ _HOME = {
     "FaceClassifier": "models",
     "FaceEncoder": "models",
     "FinetuneTask": "tasks",
+    "ManifestAudioDataModule": "datamodules",
+    "ManifestPairedDataModule": "datamodules",
+    "ManifestVideoDataModule": "datamodules",
     "RAVDESSAudioDataModule": "datamodules",
     "RAVDESSPairedDataModule": "datamodules",
     "RAVDESSVideoDataModule": "datamodules",
@@ -37,6 +47,9 @@ __all__ = (
     "FaceClassifier",
     "FaceEncoder",
     "FinetuneTask",
+    "ManifestAudioDataModule",
+    "ManifestPairedDataModule",
+    "ManifestVideoDataModule",
     "RAVDESSAudioDataModule",
     "RAVDESSPairedDataModule",
     "RAVDESSVideoDataModule",

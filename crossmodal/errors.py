@@ -5,10 +5,16 @@ CrossmodalError
 ├── DataError                the recordings, or what was asked of them
 │   ├── CorpusNotFoundError  no folder, or nothing usable in it
 │   ├── MediaError           one file that cannot be decoded
+│   ├── DownloadError        a file that cannot be had
+│   │   └── ChecksumError    a file, or what is said of it, is not what it has to be
+│   ├── ArchiveError         an archive that is damaged, or that no one should extract
+│   ├── DiskSpaceError       less room on the disk than is needed
 │   ├── ProtocolError        a protocol or fold that the corpus cannot fill
 │   └── LeakageError         an actor on both sides of a split
 ├── WeightsError             pretrained weights that cannot be had or do not fit
 ├── ModelFolderError         a model folder that is incomplete or of another make
+├── ExportError              a model that cannot be exported, or whose export answers differently
+├── HubError                 the Hugging Face Hub cannot be reached, or does not give or take what was asked
 └── MissingExtraError        an optional dependency that is not installed
 """
 
@@ -49,6 +55,22 @@ class MediaError(DataError):
         return f"{self.path}: {self.reason}"
 
 
+class DownloadError(DataError):
+    """A file that cannot be had: no connection, a server that refuses, or one that never gets done."""
+
+
+class ChecksumError(DownloadError):
+    """A file, or what a record says of it, is not what it has to be."""
+
+
+class ArchiveError(DataError):
+    """An archive that is damaged, or that holds what no one should extract."""
+
+
+class DiskSpaceError(DataError):
+    """There is less room on the disk than is needed."""
+
+
 class ProtocolError(DataError):
     """A protocol or fold that does not exist or that the corpus cannot fill."""
 
@@ -63,6 +85,14 @@ class WeightsError(CrossmodalError):
 
 class ModelFolderError(CrossmodalError):
     """A model folder that is incomplete, damaged or of another make."""
+
+
+class ExportError(CrossmodalError):
+    """A model that cannot be exported, or whose exported file gives other answers."""
+
+
+class HubError(CrossmodalError):
+    """The Hugging Face Hub cannot be reached, or does not give or take what was asked of it."""
 
 
 class MissingExtraError(CrossmodalError, ImportError):

@@ -7,112 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from crossmodal import __version__
+from crossmodal import __version__, data_arguments, usage
 from crossmodal.errors import CrossmodalError
 
 INTERRUPT_STATUS = 130  # 128 + SIGINT, as shells count
-
-_FIT_HELP = """\
-usage: crossmodal fit [--config FILE]... [--key value]...
-
-Train a face model, let it teach a voice model, fine-tune the voice model alone, and measure the gain against the same
-voice model without a teacher. With no data given, it runs on a small synthetic corpus that it makes itself. A run that
-was stopped goes on where it was; what did not change is not done again.
-
-what to run on
-  --data.root DIR              folder of the extracted RAVDESS files; none: the synthetic corpus
-  --data.channel NAME          speech, song or both
-  --data.label_set NAME        speech8, song6, speech6 or both8; none: the channel's own
-  --data.protocol NAME         seq6, luna5, emobox6, chumachenko1, loso24 or random
-  --data.fold K                whose actors test, from 0
-  --data.face_features FILE    CSV, Parquet or folder of .npy in place of pixels, as input of the teacher
-  --data.num_video_frames N    face crops kept of a clip
-  --data.batch_size N          clips in a batch
-
-how to teach
-  --teacher.model.backbone NAME             any timm model, with pretrained weights from the Hub ...
-  --teacher.model.weights FILE              ... or from a file; --teacher.model.pretrained false for none
-  --transfer.model.front_end NAME           mfcc, lmfb, both or ssl
-  --transfer.model.encoder NAME             dense, lstm, tdnn, cnn, crnn, transformer or timm:NAME
-  --transfer.model.kd_loss NAME             dist, dkd, kd or logit_std, with kd_loss_weight and temperature
-  --transfer.model.align_loss NAME          cka, cosine, fd, mmd, mse, regression, rkd, shared_classifier or
-                                            supcon, with align_loss_weight; more_losses takes further ones
-  --teaching.by NAME                        face, voice (self-distillation) or both
-  --teaching.cross_fit N                    outputs from teachers that were not trained on the clip's actor
-  --{teacher,transfer,finetune}.trainer.max_epochs N
-
-how to run
-  --name NAME                  the run's folder is runs/NAME
-  --stages LIST                of teacher,control,transfer,finetune
-  --seed_everything N          the seed of everything
-  --trainer.accelerator NAME   auto, cpu, gpu, ...; every argument of Lightning's Trainer works
-  --trainer.logger wandb       log to Weights & Biases (--trainer.logger.offline true without an account)
-  --config FILE                a YAML file of such keys; a later one is a delta on those before
-  --print_config               print every key with its value, and stop
-
-examples
-  crossmodal fit
-  crossmodal fit --data.root ravdess --teacher.model.backbone resnet18
-  crossmodal fit --config configs/ravdess_action_units.yaml --data.root ravdess --data.face_features au.csv
-"""
-
-_TEST_HELP = """\
-usage: crossmodal test --model FOLDER [--data.root DIR] [--data.key value]... [--format {table,json}]
-
-Measure a model on the test actors of a fold. The fold, the channel and the label set are those that the model was
-trained for, unless told otherwise; a model that has seen a test actor is refused.
-
-  --model FOLDER        the model folder, such as runs/fit/model
-  --data.root DIR       folder of the extracted RAVDESS files; none: the synthetic corpus
-  --data.protocol NAME  and --data.fold K, --data.channel NAME, --data.label_set NAME: other test actors
-  --format NAME         table for a person, json for a program
-
-example
-  crossmodal test --model runs/fit/model --data.root ravdess
-"""
-
-_PREFLIGHT_HELP = """\
-usage: crossmodal study preflight [--config FILE]... [--key value]...
-
-Say, before the expensive run, whether this teacher can help this student. Takes the same arguments as fit, runs the
-stages teacher and control of it (fit then finds them in the cache), and compares the two on training and validation
-actors: who is right where the other errs, how alike their embeddings are, and how much of what the teacher says can be
-told from sound. Prints a table and one sentence of advice, and writes runs/NAME/preflight.json and preflight.png.
-
-  --data.root DIR, --data.fold K, --transfer.model.encoder NAME, ...   as for fit: crossmodal fit --help
-
-examples
-  crossmodal study preflight
-  crossmodal study preflight --config configs/ravdess_action_units.yaml --data.root ravdess --data.face_features au.csv
-"""
-
-_STUDY_RUN_HELP = """\
-usage: crossmodal study run FILE [--out DIR] [--jobs N] [--protocols LIST] [--folds LIST] [--seeds LIST]
-                            [--methods LIST | --applications LIST] [--only LIST] [--print-commands] [--key value]...
-
-Run what a study's file asks for: each of its methods on each fold with each seed, every one a run of fit with a control
-of its own; or each of its applications, with the stages that are its own, under each protocol as well. A run that is
-finished is never repeated, one that was stopped goes on where it was, one that failed is listed at the end (exit status
-1) and tried again by the next call. Runs share the decoded corpus, teachers and controls. Afterwards, crossmodal study
-report DIR makes the table and the page.
-
-  FILE                 such as configs/studies/teaching.yaml: configs, folds, seeds, self_distillation, methods; or
-                       configs/studies/applications.yaml: configs, protocols, folds, seeds, applications
-  --out DIR            the study's folder; default: studies/ and the file's name
-  --jobs N             runs at a time, each in a process with one thread; default: 1
-  --protocols LIST     in place of the file's, such as loso24,random; of applications
-  --folds LIST         in place of the file's, such as 0,1
-  --seeds LIST         in place of the file's, such as 0,1,2
-  --methods LIST       some of the file's, by name; --applications LIST is the same
-  --only LIST          some of the runs, by the names of their folders
-  --print-commands     print a command line for each run that is not finished, for any scheduler, and run nothing
-  --key value          for fit, in all runs: --data.root DIR, --transfer.trainer.max_epochs N, ...; wins over the file
-
-examples
-  crossmodal study run configs/studies/teaching.yaml --jobs 2 --data.root ravdess --data.face_features au.csv
-  crossmodal study run configs/studies/applications.yaml --jobs 2 --folds 0 --seeds 0
-  crossmodal study run configs/studies/applications.yaml --data.root ravdess --print-commands > commands.txt
-"""
 
 
 @dataclass(frozen=True)
@@ -133,37 +31,94 @@ class Command:
 
 
 def _predict_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", nargs="+", metavar="PATH", help="sound or video files, folders or globs")
-    parser.add_argument("--model", required=True, metavar="FOLDER", help="the model folder, such as runs/fit/model")
-    parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
+    parser.description = (
+        "Tell the emotion of recordings: of each as a whole, or over time. What cannot be read is told on stderr, the "
+        "rest is done, and the exit status is then 1."
+    )
+    inputs = "sound or video files, folders or globs; - is standard input"
+    parser.add_argument("inputs", nargs="+", metavar="PATH", help=inputs)
+    model = "a model folder, such as runs/fit/model, or its name on the Hub"
+    parser.add_argument("--model", required=True, metavar="MODEL", help=model)
+    formats = ("table", "json", "jsonl", "csv", "audacity")
+    told = "audacity: a label track of one recording; default: %(default)s"
+    parser.add_argument("--format", choices=formats, default="table", help=told)
+    over_time = "window by window, for recordings of any length; --window, --hop, --plot and audacity ask for it too"
+    parser.add_argument("--timeline", action="store_true", help=over_time)
+    parser.add_argument("--window", type=float, metavar="S", help="seconds heard at a time; default: 3")
+    parser.add_argument("--hop", type=float, metavar="S", help="seconds from one window to the next; default: 0.5")
+    drawn = "draw waveform, spectrogram and emotions: .png, .pdf or .svg; of several recordings into a folder"
+    parser.add_argument("--plot", metavar="FILE", help=drawn)
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; default: %(default)s")
+    backends = ("auto", "torch", "onnx", "int8")
+    parser.add_argument("--backend", choices=backends, default="auto", help="default: %(default)s")
 
 
-def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("root", metavar="DIR", help="folder of the extracted RAVDESS files")
-    parser.add_argument("--channel", choices=("speech", "song", "both"), default="both", help="default: %(default)s")
-    parser.add_argument("--num_video_frames", type=int, default=8, help="face crops of a clip; default: %(default)s")
-    parser.add_argument("--face_size", type=int, default=112, help="height and width in pixels; default: %(default)s")
-    parser.add_argument("--num_processes", type=int, help="files decoded at the same time; default: one for each core")
-    parser.add_argument("--contact_sheet", metavar="PNG", help="also draw the face crops of the first clips")
-    parser.add_argument("--cache", metavar="DIR", help="default: $CROSSMODAL_CACHE, else the user's cache")
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Serve a page that listens: drop a recording or make one, and see waveform, spectrogram and emotions move with "
+        "the sound. It asks nothing of any other server, and keeps recordings an hour at most. Needs the extra [demo]."
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model folder, such as runs/fit/model, or its name on the Hub")
+    parser.add_argument("--control", metavar="MODEL", help="shown beside it, such as runs/fit/control_model")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in; default: %(default)s, nobody else")
+    parser.add_argument("--port", type=int, default=7860, help="0: one that is free; default: %(default)s")
+    backends = ("auto", "torch", "onnx", "int8")
+    parser.add_argument("--backend", choices=backends, default="auto", help="default: %(default)s")
+    parser.add_argument("--max_seconds", type=float, default=300.0, help="of a recording; default: %(default)g")
+    parser.add_argument("--max_megabytes", type=float, default=50.0, help="of an upload; default: %(default)g")
 
 
-def _synthesize_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("root", metavar="DIR", help="folder to write; made if need be")
-    parser.add_argument("--actors", type=int, default=16, help="1 to 24; default: %(default)s")
-    parser.add_argument("--channel", choices=("speech", "song", "both"), default="speech", help="default: %(default)s")
-    parser.add_argument("--repetitions", type=int, default=1, help="1, or 2 as RAVDESS has; default: %(default)s")
-    parser.add_argument("--resolution", default="320x180", metavar="WxH", help="of the video; default: %(default)s")
-    parser.add_argument("--video_only", action="store_true", help="also write the 02 files, whose sound is silence")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other actors; default: %(default)s")
-    parser.add_argument("--num_processes", type=int, help="default: one for each core")
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write the voice model as one file that takes sound and makes calibrated probabilities, for onnxruntime: "
+        "model.onnx in the model folder. It is compared with PyTorch first, on generated sounds of three lengths in "
+        "batches of two sizes; where they differ by more than 1e-4, nothing is written. Needs the extra [export]."
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model folder, such as runs/fit/model, or its name on the Hub")
+    parser.add_argument("--format", choices=("onnx",), default="onnx", help="default: %(default)s, the only one so far")
+    int8 = "also write model.int8.onnx: weights of 8 bits, at most a half of the size, nearly the same answers"
+    parser.add_argument("--int8", action="store_true", help=int8)
+    out = "write there, with config.json and README.md: a model folder without torch; default: MODEL"
+    parser.add_argument("--out", metavar="DIR", help=out)
 
 
-def _check_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("root", metavar="DIR", help="folder of the extracted RAVDESS files")
-    parser.add_argument("--channel", choices=("speech", "song", "both"), default="both", help="default: %(default)s")
-    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
-    parser.add_argument("--num_processes", type=int, help="files decoded at the same time; default: one for each core")
+def _push_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Put a model folder on the Hugging Face Hub, in one commit: its weights, configuration and card, and what was "
+        "exported. The repository is made if need be. Log in first: `hf auth login`, or set HF_TOKEN."
+    )
+    parser.add_argument("model", metavar="MODEL", help="the model folder, such as runs/fit/model")
+    parser.add_argument("repository", metavar="OWNER/NAME", help="the model's name on the Hub")
+    parser.add_argument("--private", action="store_true", help="a repository that is made is for you alone")
+    parser.add_argument("--revision", metavar="BRANCH", help="default: main")
+
+
+def _serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Answer over HTTP and WebSocket: POST /v1/predict (a file; ?timeline=true), GET /healthz and /v1/model, live "
+        "sound at /v1/stream; a page at / tells the rest. What is beyond a limit is refused with a reason. SIGTERM or "
+        "Ctrl-C stops it when what is under way is answered. Needs the extra [serve]."
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model folder, such as runs/fit/model, or its name on the Hub")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in; default: %(default)s, nobody else")
+    parser.add_argument("--port", type=int, default=8000, help="0: one that is free; default: %(default)s")
+    backends = ("auto", "torch", "onnx", "int8")
+    parser.add_argument("--backend", choices=backends, default="auto", help="default: %(default)s")
+    token = "holds the token that clients must show; default: the variable CROSSMODAL_TOKEN, else none is asked for"
+    parser.add_argument("--token_file", metavar="FILE", help=token)
+    numbers: dict[str, tuple[float, str]] = {
+        "max_megabytes": (32.0, "of an upload"),
+        "max_seconds": (300.0, "of a recording"),
+        "max_channels": (8, "of a recording"),
+        "max_decode_seconds": (10.0, "to decode one"),
+        "max_requests": (64, "under way at a time"),
+        "max_streams": (16, "live, at a time"),
+        "max_batch": (16, "recordings heard at once"),
+        "decoders": (2, "processes that decode"),
+    }
+    for name, (number, meaning) in numbers.items():
+        told = f"{meaning}; default: {number:g}"
+        parser.add_argument(f"--{name}", type=type(number), default=number, metavar="N", help=told)
 
 
 def _study_report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -173,41 +128,63 @@ def _study_report_arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS: dict[str, Command] = {
     "fit": Command(
-        "train a teacher, teach a voice, measure the gain", "crossmodal.pipeline.run:fit_command", usage=_FIT_HELP
+        "train a teacher, teach a voice, measure the gain", "crossmodal.pipeline.run:fit_command", usage=usage.FIT
     ),
     "test": Command(
-        "measure a model on actors it has not seen", "crossmodal.pipeline.evaluate:test_command", usage=_TEST_HELP
+        "measure a model on actors it has not seen", "crossmodal.pipeline.evaluate:test_command", usage=usage.TEST
     ),
     "predict": Command(
-        "tell the emotion of recordings", "crossmodal.inference.predict:predict_command", _predict_arguments
+        "tell the emotion of recordings", "crossmodal.inference.predict.command:predict_command", _predict_arguments
+    ),
+    "demo": Command("show on a page what is heard", "crossmodal.inference.demo.command:demo_command", _demo_arguments),
+    "export": Command(
+        "write a model as a file that needs no PyTorch", "crossmodal.inference.export:export_command", _export_arguments
+    ),
+    "push": Command(
+        "put a model on the Hugging Face Hub", "crossmodal.inference.hub:push_command", _push_arguments
+    ),
+    "serve": Command(
+        "answer over HTTP and WebSocket", "crossmodal.inference.serve.command:serve_command", _serve_arguments
     ),
     "study preflight": Command(
         "say whether this teacher can help this student, before fit",
         "crossmodal.studies.preflight:preflight_command",
-        usage=_PREFLIGHT_HELP,
+        usage=usage.PREFLIGHT,
     ),
     "study run": Command(
         "compare ways of teaching, or applications, over folds and seeds",
         "crossmodal.studies.run_grid:run_command",
-        usage=_STUDY_RUN_HELP,
+        usage=usage.STUDY_RUN,
     ),
     "study report": Command(
         "make the table and the page of a study from its runs",
         "crossmodal.studies.study_report:report_command",
         _study_report_arguments,
     ),
+    "data download": Command(
+        "fetch RAVDESS from Zenodo, verified",
+        "crossmodal.datasets.download_command:download_command",
+        data_arguments.download_arguments,
+    ),
     "data prepare": Command(
-        "decode a corpus into the cache", "crossmodal.datasets.commands:prepare_command", _prepare_arguments
+        "decode a corpus into the cache",
+        "crossmodal.datasets.commands:prepare_command",
+        data_arguments.prepare_arguments,
+    ),
+    "data manifest": Command(
+        "list a corpus as a table: CREMA-D, MELD, RAVDESS",
+        "crossmodal.datasets.manifest_command:manifest_command",
+        data_arguments.manifest_arguments,
     ),
     "data synthesize": Command(
         "write the synthetic corpus to a folder",
         "crossmodal.datasets.commands:synthesize_command",
-        _synthesize_arguments,
+        data_arguments.synthesize_arguments,
     ),
     "data check": Command(
         "say what a folder holds, lacks, and what is damaged",
-        "crossmodal.datasets.commands:check_command",
-        _check_arguments,
+        "crossmodal.datasets.check_command:check_command",
+        data_arguments.check_arguments,
     ),
 }
 

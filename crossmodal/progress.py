@@ -1,7 +1,15 @@
 """The progress bar of everything but training, which has Lightning's."""
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 
 def progress_bar(memory: float = 30.0) -> Progress:
@@ -17,4 +25,16 @@ def progress_bar(memory: float = 30.0) -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         speed_estimate_period=memory,
+    )
+
+
+def transfer_bar() -> Progress:
+    """Bars of bytes, with rate and time left, on stderr."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
     )

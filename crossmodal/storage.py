@@ -8,7 +8,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
 
 
 def cache_dir() -> Path:
@@ -49,6 +51,38 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[Literal["held", "taken", "none"]]:
+    """Hold a lock file while the block runs. The system gives it back when a process ends, however it ends.
+
+    Args:
+        path: The lock file; it stays.
+        wait: For whoever has it; else the block runs all the same, and is told.
+
+    Yields:
+        Whether it is ``held``, ``taken`` by another process, or whether the file system has no locks (``none``).
+    """
+    lock = FileLock(path)
+    state: Literal["held", "taken", "none"] = "held"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        state = "taken"
+    except (OSError, NotImplementedError):
+        state = "none"
+    try:
+        yield state
+    finally:
+        lock.release()
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what writers of `path` left behind who were killed; for whoever holds its lock, and so is the only one."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON for people and programs alike, whole or not at all."""
     with atomic_path(path) as temporary:
@@ -86,19 +120,33 @@ class FileHashes:
         self._changed = False
 
     def __getitem__(self, path: Path) -> str:
-        stat = path.stat()
-        name, mark = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
+        name, mark = str(path.resolve()), _mark(path)
         if self._known.get(name, [None])[:-1] != mark:
             self._known[name] = [*mark, hash_file(path)]
             self._changed = True
         digest: str = self._known[name][-1]
         return digest
 
+    def knows(self, path: Path) -> bool:
+        """Whether the file's content need not be read, or cannot be: there is no such file."""
+        try:
+            return self._known.get(str(path.resolve()), [None])[:-1] == _mark(path)
+        except OSError:
+            return True
+
     def save(self) -> None:
         """Remember for the next run; what another process remembered meanwhile stays."""
         if self._changed:
-            write_json(self._memory, {**(read_json(self._memory) or {}), **self._known})
+            with locked(self._memory.with_suffix(".lock")) as state:
+                if state == "held":
+                    remove_leftovers(self._memory)
+                write_json(self._memory, {**(read_json(self._memory) or {}), **self._known})
             self._changed = False
+
+
+def _mark(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def _read_umask() -> int:

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 import crossmodal
-from crossmodal.datasets import protocols, ravdess
+from crossmodal.datasets import clip, protocols, ravdess
 from crossmodal.losses import factory as losses
 from crossmodal.models import factory as models
 from crossmodal.models import pooling
@@ -26,7 +26,7 @@ CONFIGS = sorted(
 )
 
 GROUND = {"errors", "media", "naming", "progress", "storage"}
-TOP = {"main", "pipeline", "studies"}
+TOP = {"data_arguments", "main", "pipeline", "studies", "usage"}
 # Beside the ground and itself, which rooms a room may import; the top may import all.
 MAY_IMPORT = {
     "datasets": set(),
@@ -157,7 +157,7 @@ def test_there_are_configs():
         (losses.AlignLossName, losses._ALIGN_LOSSES),
         (protocols.Protocol, protocols.PROTOCOLS),
         (protocols.LabelSet, protocols.LABEL_SETS),
-        (protocols.Split, protocols.SPLITS),
+        (clip.Split, clip.SPLITS),
         (ravdess.Channel, protocols.LABEL_SET_OF_CHANNEL),
     ],
     ids=str,

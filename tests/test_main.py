@@ -102,7 +102,7 @@ class TestHelp:
 
         parser = ArgumentParser()
         parser.add_class_arguments(RAVDESSAudioDataModule, "data")
-        known = {action.dest for action in parser._actions} | {"model", "format", "data.key"}
+        known = {action.dest for action in parser._actions} | {"model", "backend", "format", "data.key"}
         assert set(re.findall(r"--([a-z_][a-z_.]*)", COMMANDS["test"].usage)) <= known
 
     def test_the_names_in_fits_help_are_all_that_there_are(self):

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmodal import storage
-from crossmodal.storage import FileHashes, atomic_path, cache_dir, content_key, hash_file, read_json, write_json
+from crossmodal.storage import (
+    FileHashes,
+    atomic_path,
+    cache_dir,
+    content_key,
+    hash_file,
+    locked,
+    read_json,
+    remove_leftovers,
+    write_json,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -171,3 +181,47 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     assert cache_dir() == tmp_path / "crossmodal"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_dir() == Path.home() / ".cache" / "crossmodal"
+
+
+def test_a_lock_is_held_by_one_and_given_back_when_the_block_ends(tmp_path):
+    path = tmp_path / "deeper" / "a.lock"
+    with locked(path) as first, locked(path, wait=False) as second:
+        assert (first, second) == ("held", "taken")
+    with pytest.raises(KeyError), locked(path, wait=False) as third:
+        assert third == "held"
+        raise KeyError
+    with locked(path, wait=False) as fourth:
+        assert fourth == "held"
+
+
+def test_without_locks_the_block_runs_all_the_same(tmp_path, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise NotImplementedError
+
+    monkeypatch.setattr(storage.FileLock, "acquire", refuse)
+    with locked(tmp_path / "a.lock") as state:
+        assert state == "none"
+    hashes = FileHashes(tmp_path / "hashes.json")
+    (tmp_path / "a").write_bytes(b"a")
+    hashes[tmp_path / "a"]
+    hashes.save()
+    assert FileHashes(tmp_path / "hashes.json").knows(tmp_path / "a")
+
+
+def test_only_what_a_writer_of_this_path_left_is_removed(tmp_path):
+    for name in ("a.json", ".a.json.x1.tmp", ".a.json.x2.tmp", ".b.json.x1.tmp", ".a.json"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path / "a.json")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", ".b.json.x1.tmp", ".a.json"}
+
+
+def test_what_was_left_of_the_memory_is_cleared_away_by_the_next_run(tmp_path):
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / ".hashes.json.x1.tmp").write_text("half")
+    hashes = FileHashes(tmp_path / "hashes.json")
+    assert not hashes.knows(tmp_path / "a")
+    assert hashes.knows(tmp_path / "nothing")  # there is nothing to read
+    hashes[tmp_path / "a"]
+    assert hashes.knows(tmp_path / "a")
+    hashes.save()
+    assert {path.name for path in tmp_path.iterdir()} <= {"a", "hashes.json", "hashes.lock"}

@@ -4,6 +4,7 @@ A CSV or Parquet table with a column `clip` and one row a clip or a video frame 
 that holds one `.npy` for each clip.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,21 @@ from crossmodal.storage import FileHashes, cache_dir, content_key
 VERSION = 1
 # What OpenFace and py-feat write beside the features of a video frame.
 BOOKKEEPING = {"frame", "face_id", "timestamp", "approx_time", "confidence", "success"}
+_FILE_SUFFIXES = {
+    ".avi",
+    ".csv",
+    ".flac",
+    ".flv",
+    ".m4a",
+    ".mkv",
+    ".mov",
+    ".mp3",
+    ".mp4",
+    ".npy",
+    ".ogg",
+    ".wav",
+    ".webm",
+}
 
 
 def store_face_features(
@@ -68,11 +84,19 @@ def feature_names(source: str | Path) -> list[str] | None:
 
 
 def clip_name(name: str) -> str:
-    """The clip that a table means: RAVDESS's six fields where it names a RAVDESS file, else the name's stem."""
-    try:
-        return parse_name(name).clip
-    except ValueError:
-        return Path(name).stem
+    """The clip that a table means: RAVDESS's six fields where it names a RAVDESS file, else what it says.
+
+    A folder goes, and so does the suffix of a file; another dot within a name stays.
+
+    Example:
+        >>> clip_name("faces/03-01-06-01-02-01-12.wav"), clip_name("dia0_utt1.mp4"), clip_name("take 2.1")
+        ('01-06-01-02-01-12', 'dia0_utt1', 'take 2.1')
+    """
+    if name.count("-") >= 6:  # as a name of RAVDESS has; to try all others would take most of a long table's time
+        with contextlib.suppress(ValueError):
+            return parse_name(name).clip
+    path = Path(name)
+    return path.stem if path.suffix.lower() in _FILE_SUFFIXES else path.name
 
 
 def segment_means(rows: NDArray[np.float32], num_rows: int) -> NDArray[np.float32]:

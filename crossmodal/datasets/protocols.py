@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.clip import Clip, Split
+from crossmodal.datasets.given_split import split_as_given
+from crossmodal.datasets.speaker_folds import split_by_speaker
 from crossmodal.errors import ConfigError, LeakageError, ProtocolError
 
-Protocol = Literal["seq6", "luna5", "emobox6", "chumachenko1", "loso24", "random"]
+Protocol = Literal["seq6", "luna5", "emobox6", "chumachenko1", "loso24", "grouped", "given", "random"]
 LabelSet = Literal["speech8", "song6", "speech6", "both8"]
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 _EIGHT = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 LABEL_SETS: dict[LabelSet, tuple[str, ...]] = {
@@ -26,6 +26,7 @@ LABEL_SETS: dict[LabelSet, tuple[str, ...]] = {
     "both8": _EIGHT,
 }
 LABEL_SET_OF_CHANNEL: dict[str, LabelSet] = {"speech": "speech8", "song": "song6", "both": "both8"}
+NUM_FOLDS = 5  # of speakers, where a corpus names no split
 # Actor 18 did not sing: the song corpus, and speech matched to it, have 23 actors.
 NOT_IN_SONG = "18"
 
@@ -47,6 +48,9 @@ PROTOCOLS: dict[Protocol, tuple[tuple[int, ...], ...]] = {
     # Chumachenko et al. 2022; its second group is for validation only
     "chumachenko1": ((5, 10, 16, 19), (11, 13, 18, 22)),
     "loso24": tuple((actor,) for actor in range(1, 25)),
+    # These are made of the corpus: folds of its speakers, the split that it names itself, clips at random.
+    "grouped": (),
+    "given": (),
     "random": ((),) * 6,
 }
 
@@ -102,7 +106,7 @@ def split_actors(protocol: Protocol, fold: int, actors: Iterable[str], label_set
     A corpus that holds only some actors uses the folds that it can fill; validation is the next filled one.
 
     Args:
-        protocol: Any but ``random``, which divides clips and not actors.
+        protocol: One that names actors: not ``grouped``, ``given`` or ``random``.
         fold: Counted from 0.
         actors: Those of the corpus.
         label_set: Decides whether actor 18 is expected.
@@ -133,15 +137,33 @@ def split_clips(
     clips: Sequence[Clip],
     protocol: Protocol,
     fold: int,
-    label_set: LabelSet = "speech8",
+    label_set: LabelSet | None = "speech8",
     allow_speaker_leakage: bool = False,
+    num_folds: int = NUM_FOLDS,
+    corpus: Sequence[Clip] | None = None,
 ) -> dict[Split, list[Clip]]:
     """Divide clips into train, val and test.
 
+    Args:
+        clips: Those that can be used.
+        protocol: See `PROTOCOLS`.
+        fold: Counted from 0.
+        label_set: Decides whether actor 18 is expected, where the protocol names actors; None for another corpus.
+        allow_speaker_leakage: Whether a speaker may be in more than one part.
+        num_folds: Of the protocol ``grouped``.
+        corpus: All clips of the corpus, of which ``grouped`` makes its folds; default `clips`.
+
     Raises:
-        ProtocolError: See `split_actors`.
-        LeakageError: ``random`` was asked for without `allow_speaker_leakage`.
+        ProtocolError: See `split_actors`, `split_by_speaker` and `split_as_given`.
+        LeakageError: The same speakers would be in more than one part, without `allow_speaker_leakage`.
     """
+    if protocol in ("grouped", "given"):
+        if protocol == "given":
+            made = split_as_given(clips, fold, allow_speaker_leakage)
+        else:
+            made = split_by_speaker(clips, corpus or clips, fold, num_folds)
+        _check_labelled(made, protocol)
+        return made
     if protocol == "random":
         if not allow_speaker_leakage:
             raise LeakageError(
@@ -150,7 +172,7 @@ def split_clips(
                 "result will be marked speaker-dependent."
             )
         return _split_at_random(clips, fold)
-    split = split_actors(protocol, fold, [clip.actor for clip in clips], label_set)
+    split = split_actors(protocol, fold, [clip.actor for clip in clips], label_set or "speech8")
     divided: dict[Split, list[Clip]] = {
         "train": [clip for clip in clips if clip.actor in split.train],
         "val": [clip for clip in clips if clip.actor in split.val],
@@ -161,13 +183,15 @@ def split_clips(
 
 
 def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
-    """The clips, those of the last so many actors without their labels.
+    """The clips, those of the last so many actors without their labels; who has none anyway is not counted.
 
     Raises:
         ConfigError: No actor would be left with labels, or the number is negative.
     """
-    actors = sorted({clip.actor for clip in clips})
-    if not 0 <= num_actors < len(actors):
+    if num_actors == 0:
+        return list(clips)
+    actors = sorted({clip.actor for clip in clips if clip.label is not None})
+    if not 0 < num_actors < len(actors):
         raise ConfigError(
             f"num_unlabelled_actors must be from 0 to {len(actors) - 1}, for {len(actors)} actors train in this fold; "
             f"it is {num_actors}."
@@ -226,10 +250,22 @@ def _cannot_fill(
         text = f"This corpus cannot fill {protocol} fold {fold} (test actors {_names(groups[fold])}): {why}."
     if filled:
         return f"{text} It fills the folds {_names(filled)}: choose one with --data.fold."
+    if not set(actors) & {actor for group in _groups("loso24") for actor in group}:
+        return f"{text} {protocol} is of RAVDESS's actors; --data.protocol grouped makes folds of any speakers."
     return (
         f"{text} It fills no fold of {protocol}: its actors are {_names(actors)}. loso24 needs one actor for each "
         "fold, and three in all: --data.protocol loso24."
     )
+
+
+def _check_labelled(split: dict[Split, list[Clip]], protocol: str) -> None:
+    """Raise unless there are labels to train, validate and test with."""
+    if lacking := [name for name, clips in split.items() if all(clip.label is None for clip in clips)]:
+        raise ProtocolError(
+            f"{protocol}: no clip for {_names(lacking)} can be used and has a label. Of those that can be used, "
+            + "; ".join(f"{name} has {len(clips)}" for name, clips in split.items())
+            + "."
+        )
 
 
 def _names(items: Iterable[object]) -> str:

@@ -4,6 +4,7 @@ Livingstone & Russo (2018), The Ryerson Audio-Visual Database of Emotional Speec
 Zenodo record 1188976, CC BY-NC-SA 4.0.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ EMOTIONS = {
     "08": "surprised",
 }
 MEDIA_SUFFIXES = {".wav", ".mp4"}
+NOT_SUNG = 18  # the actor of whom there is no song
 
 # An 01 mp4's sound is the 03 wav 1600 samples later, at 48 kHz. By its container its picture is as late; decoders show
 # that picture from 0 on, and so at the times of the wav.
@@ -110,7 +112,7 @@ def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex
     if not root.is_dir():
         raise CorpusNotFoundError(
             f"There is no folder {root}. Give the folder that holds the extracted RAVDESS files with --data.root, "
-            "or leave it out to use the built-in synthetic corpus."
+            "or leave it out to use the built-in synthetic corpus. To fetch RAVDESS: crossmodal data download DIR"
         )
     files, set_aside = _files_by_clip(root, channel)
     if not files:
@@ -118,14 +120,40 @@ def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex
     return RavdessIndex([_pair(by_modality) for _, by_modality in sorted(files.items())], set_aside)
 
 
+def media_files(root: Path) -> list[Path]:
+    """Every wav and mp4 below a folder, in order."""
+    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in MEDIA_SUFFIXES)
+    # macOS leaves "._name.wav" beside each file on foreign disks and in zips: its own notes, not sound.
+    return [path for path in found if not path.name.startswith("._") and "__MACOSX" not in path.parts]
+
+
+def published_names(channel: Channel = "both") -> list[RavdessName]:
+    """The names of all files that RAVDESS has.
+
+    Example:
+        >>> len(published_names()), len(published_names("song"))
+        (7356, 3036)
+    """
+    codes = [code for code, name in CHANNELS.items() if channel in ("both", name)]
+    two = ("01", "02")
+    every = itertools.product(MODALITIES, codes, EMOTIONS, two, two, two, _FIELDS["actor"])
+    return sorted(name for name in itertools.starmap(RavdessName, every) if _exists(name))
+
+
+def _exists(name: RavdessName) -> bool:
+    is_sung = CHANNELS[name.channel] == "song"
+    return not (
+        (EMOTIONS[name.emotion] == "neutral" and name.intensity == "02")
+        or (is_sung and EMOTIONS[name.emotion] in ("disgust", "surprised"))
+        or (is_sung and int(name.actor) == NOT_SUNG)
+    )
+
+
 def _files_by_clip(root: Path, channel: Channel) -> tuple[dict[str, dict[str, Path]], list[SetAside]]:
     """Group the media files below `root` by clip, then by modality."""
     files: dict[str, dict[str, Path]] = defaultdict(dict)
     set_aside = []
-    for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in MEDIA_SUFFIXES):
-        # macOS leaves "._name.wav" beside each file on foreign disks and in zips: its own notes, not sound.
-        if path.name.startswith("._") or "__MACOSX" in path.parts:
-            continue
+    for path in media_files(root):
         try:
             name = parse_name(path.name)
         except ValueError as error:
@@ -163,4 +191,5 @@ def _nothing_found(root: Path, channel: Channel, set_aside: list[SetAside]) -> s
         text += f" It holds {len(zips)} zip file(s), {zips[0]} first: extract them there."
     elif set_aside:
         text += f" {len(set_aside)} file(s) were set aside, {set_aside[0].what} first: {set_aside[0].reason}."
-    return text + " The published archives are at https://zenodo.org/records/1188976."
+    fetch = f" To fetch what is published at https://zenodo.org/records/1188976: crossmodal data download {root}"
+    return text + fetch

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import seed_everything
 from torch import Tensor
 
-from crossmodal.datamodules import RAVDESSVideoDataModule
+from crossmodal.datamodules import VideoDataModule
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.models import FaceBackbone
 from crossmodal.pipeline.settings import Config
@@ -16,7 +16,7 @@ from crossmodal.storage import content_key, hash_file
 VERSION = 1
 
 
-def embed_faces(model: Config, datamodule: RAVDESSVideoDataModule, seed: int, device: torch.device) -> Path:
+def embed_faces(model: Config, datamodule: VideoDataModule, seed: int, device: torch.device) -> Path:
     """Run a frozen backbone over every face crop of the corpus, once.
 
     Args:
@@ -47,7 +47,7 @@ def embed_faces(model: Config, datamodule: RAVDESSVideoDataModule, seed: int, de
 
 
 @torch.no_grad()
-def _look(backbone: FaceBackbone, datamodule: RAVDESSVideoDataModule, path: Path, source: str) -> None:
+def _look(backbone: FaceBackbone, datamodule: VideoDataModule, path: Path, source: str) -> None:
     """Run the backbone over every clip and write its embeddings by clip."""
     clips: list[str] = []
     said: list[Tensor] = []

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crossmodal.datamodules import RAVDESSDataModule
+from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.cache import read_array
 from crossmodal.datasets.clip import Clip
 from crossmodal.errors import DataError
@@ -20,7 +20,7 @@ _STUDENT_STAGES = ("control", "transfer", "finetune")
 
 
 def listen_for_stages(
-    settings: Config, stages: Collection[str], corpus: RAVDESSDataModule, device: torch.device
+    settings: Config, stages: Collection[str], corpus: CorpusDataModule, device: torch.device
 ) -> Path | None:
     """Store what the students' front end makes of the corpus, if it is one that hears a clip once.
 
@@ -51,7 +51,7 @@ def listen_for_stages(
 
 @torch.no_grad()
 def store_speech_features(
-    model: AudioClassifier, datamodule: RAVDESSDataModule, clips: Iterable[Clip], device: torch.device | str = "cpu"
+    model: AudioClassifier, datamodule: CorpusDataModule, clips: Iterable[Clip], device: torch.device | str = "cpu"
 ) -> Path | None:
     """Run a model's frozen front end over clips, each once.
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crossmodal.datamodules import RAVDESSDataModule
+from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier, StatsPooling
@@ -17,7 +17,7 @@ NUM_GROUPS = 4  # of actors, each predicted from the others
 
 @torch.no_grad()
 def sound_statistics(
-    model: AudioClassifier, datamodule: RAVDESSDataModule, clips: Sequence[Clip], device: torch.device
+    model: AudioClassifier, datamodule: CorpusDataModule, clips: Sequence[Clip], device: torch.device
 ) -> NDArray[np.float64]:
     """Describe the sound of clips, (n, 2F): mean and standard deviation over time of what the front end makes of it.
 

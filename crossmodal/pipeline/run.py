@@ -13,17 +13,13 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
-from crossmodal.datamodules import (
-    RAVDESSAudioDataModule,
-    RAVDESSDataModule,
-    RAVDESSPairedDataModule,
-    RAVDESSVideoDataModule,
-)
+from crossmodal.datamodules import AudioDataModule, CorpusDataModule, PairedDataModule, VideoDataModule
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
 from crossmodal.models.handover import load_model
+from crossmodal.pipeline.calibration import calibrate
 from crossmodal.pipeline.face_embeddings import embed_faces
 from crossmodal.pipeline.listening import listen_for_stages
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, run_name
@@ -84,15 +80,15 @@ class Run:
         self.device = _device(settings["trainer"]["accelerator"])
         # What the teaching is about, clips with sound and face: every stage uses these and no others. Where only the
         # control is asked for, a voice model on its own, no face is needed.
-        corpus = RAVDESSAudioDataModule if self.stages == ["control"] else RAVDESSPairedDataModule
-        self.corpus: RAVDESSDataModule = corpus(**settings["data"], seed=settings["seed_everything"])
+        corpus = AudioDataModule if self.stages == ["control"] else PairedDataModule
+        self.corpus: CorpusDataModule = corpus(**settings["data"], seed=settings["seed_everything"])
         self.results: dict[str, StageResult] = {}
         self._loggers: list[Logger] = []
         self._speech_features: Path | None = None
 
     def fit(self) -> dict[str, Any]:
         """Run what was asked for, write the report, and print it."""
-        if not self.corpus.root:
+        if self.corpus.source.is_built_in:
             tell("No --data.root given: using the built-in synthetic corpus (it is no evidence about people).")
         self.corpus.prepare_data()
         self.corpus.setup()
@@ -125,7 +121,7 @@ class Run:
     def _ask_teachers(self) -> Path:
         """Train what teachers there are to be beside the stage of that name, and store what all of them say."""
         members: list[Member] = []
-        datamodules: dict[str, RAVDESSDataModule] = {}
+        datamodules: dict[str, CorpusDataModule] = {}
         groups = groups_of_actors((clip.actor for clip in self.corpus.split["train"]), self.teaching.cross_fit)
         for stage in self.teaching.stages:
             wanted = [(frozenset[str](), number) for number in range(1 if groups else self.teaching.num_teachers)]
@@ -200,7 +196,7 @@ class Run:
         if size is None and asked["freeze_backbone"]:
             if asked["backbone"] is None:
                 raise ConfigError("The teacher needs a backbone for pixels, or --data.face_features in their place.")
-            pixels = RAVDESSVideoDataModule(**self.settings["data"])
+            pixels = VideoDataModule(**self.settings["data"])
             used = {clip.clip for clip in self.corpus.clips}
             pixels.restrict(lambda clip: clip.clip in used)
             pixels.setup()
@@ -216,12 +212,14 @@ class Run:
             model |= {"backbone": None, "in_features": size}
 
     def conclude(self) -> dict[str, Any]:
-        """The model folder, summary.json, report.md and the last words on the screen."""
+        """The model folders, summary.json, report.md and the last words on the screen."""
         summary = summarize(self.settings, self.corpus, self.results)
-        if "finetune" in self.results:
-            weights = (self.settings["transfer"].get("model", {}).get("front_end_kwargs") or {}).get("weights")
-            trained = self.results["finetune"].model
-            summary["model"] = str(save_model_folder(trained, self.folder / "model", summary, weights))
+        weights = (self.settings["transfer"].get("model", {}).get("front_end_kwargs") or {}).get("weights")
+        for stage, name in {"control": "control_model", "finetune": "model"}.items():
+            if stage in self.results:
+                result = self.results[stage]
+                summary["calibration"] = calibrate(result.predictions.of("val"))
+                summary[name] = str(save_model_folder(result.model, self.folder / name, summary, weights, stage))
         write_json(self.folder / "summary.json", summary)
         write_report(self.folder, summary)
         log_summary(self._loggers, summary, self.folder)

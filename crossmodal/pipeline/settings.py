@@ -10,7 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule, Trainer
 
-from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule, RAVDESSVideoDataModule
+from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
@@ -27,10 +27,10 @@ class StageClasses:
 
 
 STAGES: dict[str, StageClasses] = {
-    "teacher": StageClasses(TeacherTask, RAVDESSVideoDataModule),
-    "control": StageClasses(ControlTask, RAVDESSAudioDataModule),
-    "transfer": StageClasses(TransferTask, RAVDESSPairedDataModule),
-    "finetune": StageClasses(FinetuneTask, RAVDESSAudioDataModule),
+    "teacher": StageClasses(TeacherTask, VideoDataModule),
+    "control": StageClasses(ControlTask, AudioDataModule),
+    "transfer": StageClasses(TransferTask, PairedDataModule),
+    "finetune": StageClasses(FinetuneTask, AudioDataModule),
 }
 _FOLDER = Path(__file__).parent
 _DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
@@ -72,7 +72,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--runs", type=str, default="runs", help="The folder of all runs.")
     parser.add_argument("--stages", type=str, default=",".join(STAGES), help="Which stages to run, by comma.")
     parser.add_argument("--seed_everything", type=int, default=0, help="The seed of everything.")
-    parser.add_class_arguments(RAVDESSPairedDataModule, "data", skip={"seed", "teacher_outputs", "speech_features"})
+    parser.add_class_arguments(PairedDataModule, "data", skip={"seed", "teacher_outputs", "speech_features"})
     parser.add_class_arguments(Trainer, "trainer", fail_untyped=False)
     parser.add_class_arguments(TeacherTask, "teacher.model", skip=set(_FILLED_IN) - {"weights"})
     parser.add_class_arguments(TeachingSettings, "teaching")
@@ -94,7 +94,7 @@ def parse_settings(args: Sequence[str]) -> Config:
     without_print = [argument for argument in args if not argument.startswith("--print_config")]
     asked = parse_or_raise(parser, without_print)
     overlays = ["--config", str(_DEFAULTS)]
-    if not asked.get("data", {}).get("root"):
+    if not any(asked.get("data", {}).get(name) for name in ("root", "manifest")):
         overlays += ["--config", str(_SYNTHETIC)]
     # To print every key, jsonargparse must fill in the classes' own defaults.
     settings = parse_or_raise(parser, [*overlays, *args], defaults=args != without_print)

@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import crossmodal
-from crossmodal.datamodules import RAVDESSDataModule
+from crossmodal.datamodules import CorpusDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.models.handover import save_model
 from crossmodal.pipeline.callbacks import History, SeedEachEpoch
@@ -123,9 +123,9 @@ class StageRun:
         return task
 
     @property
-    def datamodule(self) -> RAVDESSDataModule:
+    def datamodule(self) -> CorpusDataModule:
         """The LightningDataModule."""
-        datamodule: RAVDESSDataModule = self._cli.datamodule
+        datamodule: CorpusDataModule = self._cli.datamodule
         return datamodule
 
     def is_stored(self, store: Path) -> bool:
@@ -269,7 +269,7 @@ def load_result(stage: str, folder: Path, reused: bool) -> StageResult:
 
 
 @torch.no_grad()
-def predict(task: BaseTask, datamodule: RAVDESSDataModule, device: torch.device) -> Predictions:
+def predict(task: BaseTask, datamodule: CorpusDataModule, device: torch.device) -> Predictions:
     """Probabilities of a task's model for the labelled validation and test clips, in the order of the split.
 
     On one device and in a plain loop: a distributed sampler would count some clips twice.

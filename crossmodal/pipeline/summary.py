@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from crossmodal import __version__
-from crossmodal.datamodules import RAVDESSDataModule
+from crossmodal.datamodules import CorpusDataModule
 from crossmodal.pipeline.settings import Config
 from crossmodal.pipeline.stage import StageResult
 from crossmodal.studies.statistics import uar_gain
 
 
-def summarize(settings: Config, corpus: RAVDESSDataModule, results: Mapping[str, StageResult]) -> dict[str, Any]:
+def summarize(settings: Config, corpus: CorpusDataModule, results: Mapping[str, StageResult]) -> dict[str, Any]:
     """Make what ``summary.json`` holds.
 
     Returns:
@@ -22,7 +22,8 @@ def summarize(settings: Config, corpus: RAVDESSDataModule, results: Mapping[str,
         "name": settings["name"],
         "corpus": _describe_corpus(corpus),
         "protocol": corpus.protocol,
-        "speaker_dependent": corpus.protocol == "random",
+        "num_folds": corpus.num_folds if corpus.protocol == "grouped" else None,
+        "speaker_dependent": corpus.is_speaker_dependent,
         "fold": corpus.fold,
         "channel": corpus.channel,
         "label_set": corpus.label_set,
@@ -41,13 +42,15 @@ def summarize(settings: Config, corpus: RAVDESSDataModule, results: Mapping[str,
     return summary
 
 
-def _describe_corpus(corpus: RAVDESSDataModule) -> dict[str, Any]:
+def _describe_corpus(corpus: CorpusDataModule) -> dict[str, Any]:
     return {
-        "kind": "synthetic" if corpus.is_synthetic else "ravdess",
-        "root": str(corpus.corpus_folder),
+        "kind": corpus.source.kind,
+        "name": corpus.source.name,
+        "root": str(corpus.source.path),
         "clips": {split: len(clips) for split, clips in corpus.split.items()},
         "actors": {split: sorted({clip.actor for clip in clips}) for split, clips in corpus.split.items()},
         "unlabelled_actors": corpus.num_unlabelled_actors,
+        "unlabelled_clips": sum(clip.label is None for clip in corpus.split["train"]),
         "faces": corpus.face_features or corpus.face_embeddings or "pixels",
         "set_aside": len(corpus.set_aside),
     }

@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodal.datamodules import RAVDESSDataModule
+from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.models.outputs import Outputs
+from crossmodal.pipeline.calibration import fit_temperature
 from crossmodal.pipeline.modality_general import general_dimensions
 from crossmodal.pipeline.stage import StageResult
 from crossmodal.pipeline.teaching import TeachingSettings
@@ -78,7 +79,7 @@ def groups_of_actors(actors: Iterable[str], count: int) -> list[frozenset[str]]:
 def store_teacher_outputs(
     settings: TeachingSettings,
     members: Sequence[Member],
-    datamodules: Mapping[str, RAVDESSDataModule],
+    datamodules: Mapping[str, CorpusDataModule],
     device: torch.device,
     sound: NDArray[np.float64] | None = None,
 ) -> Path:
@@ -127,7 +128,7 @@ def store_teacher_outputs(
 
 
 def _ask_all(
-    members: Sequence[Member], datamodule: RAVDESSDataModule, settings: TeachingSettings, device: torch.device
+    members: Sequence[Member], datamodule: CorpusDataModule, settings: TeachingSettings, device: torch.device
 ) -> Answers:
     """What the members of one stage say of every clip."""
     asked = _with_progress(members, f"Storing what {len(members)} teacher(s) say")
@@ -196,7 +197,7 @@ def _listen(model: AudioClassifier, batch: dict[str, Any], num_windows: int) -> 
 
 
 @torch.no_grad()
-def _ask(member: Member, datamodule: RAVDESSDataModule, mirror: bool, device: torch.device) -> tuple[Outputs, set[str]]:
+def _ask(member: Member, datamodule: CorpusDataModule, mirror: bool, device: torch.device) -> tuple[Outputs, set[str]]:
     """What a teacher says of every clip, in the order of the datamodule's, and whom it was trained on."""
     ask, train_actors = _load(member, mirror, datamodule.crops.num_video_frames, device)
     said = []
@@ -235,29 +236,6 @@ def _correct(logits: Array, targets: Mapping[str, NDArray[np.int64]], settings: 
         known = targets["val"] >= 0
         logits = logits / fit_temperature(logits[known], targets["val"][known])
     return logits
-
-
-def fit_temperature(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
-    """The temperature with the least cross-entropy, to within one per cent.
-
-    Args:
-        logits: (clips, K).
-        targets: (clips,) numbers of classes.
-
-    Returns:
-        From 0.05 to 20; 1 where there is no clip.
-
-    Example:
-        >>> logits = np.log([[0.75, 0.25]] * 4)
-        >>> abs(fit_temperature(3 * logits, np.array([0, 0, 0, 1])) - 3) < 0.03
-        True
-    """
-    if len(targets) == 0:
-        return 1.0
-    temperatures = np.geomspace(0.05, 20, 602)
-    rows = np.arange(len(targets))
-    costs = [-np.log(_softmax(logits / temperature)[rows, targets] + 1e-12).mean() for temperature in temperatures]
-    return float(temperatures[int(np.argmin(costs))])
 
 
 def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

@@ -10,7 +10,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-BENCHMARKS = ("start_up", "front_end", "training_epoch", "cached_epoch", "stored_teacher", "teaching_cost", "memory")
+BENCHMARKS = (
+    "start_up",
+    "front_end",
+    "training_epoch",
+    "cached_epoch",
+    "preparing",
+    "stored_teacher",
+    "teaching_cost",
+    "memory",
+    "server_load",
+)
 
 
 def main(names: list[str]) -> int:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from crossmodal.datamodules import RAVDESSPairedDataModule
-from crossmodal.datasets.cache import _read_face_crops
+from crossmodal.datasets.face_crops import read_face_crops
 from crossmodal.datasets.synthetic import synthesize
 from crossmodal.media import read_waveform
 from tests.benchmarks.measure import Row, compare
@@ -20,7 +20,7 @@ def run(folder: Path) -> list[Row]:
     def from_files() -> None:
         for clip in clips:
             read_waveform(clip.audio, start=clip.audio_start)
-            _read_face_crops(clip, clip.video, datamodule.crops)
+            read_face_crops(clip, clip.video, datamodule.crops)
 
     def from_cache() -> None:
         for _ in datamodule.train_dataloader():

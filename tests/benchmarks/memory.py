@@ -1,7 +1,5 @@
 """Peak memory of a transfer epoch from the cache, as the corpus grows from 100 to 1,000 clips."""
 
-import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.benchmarks.measure import Row
+from tests.benchmarks.own_memory import own_peak
 
 SMALL, LARGE = 100, 1_000
 
@@ -59,14 +58,6 @@ def _epoch(folder: Path, clips: int) -> None:
     Trainer(max_epochs=1, accelerator="cpu", enable_model_summary=False, **quiet).fit(TransferTask(), loader)
 
 
-def _own_peak() -> float:
-    """Peak memory of this process in MB. Linux's ru_maxrss would count the parent's peak too, from before the exec."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
-
-
 if __name__ == "__main__":
     _epoch(Path(sys.argv[1]), int(sys.argv[2]))
-    print(_own_peak())
+    print(own_peak())

@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from crossmodal.datamodules import RAVDESSDataModule
+from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.progress import progress_bar
 from crossmodal.storage import atomic_path
@@ -44,7 +44,7 @@ REFERENCES: dict[str, Callable[[], Features]] = {
 }
 
 
-def refer(name: str, datamodule: RAVDESSDataModule, folder: Path) -> Predictions:
+def refer(name: str, datamodule: CorpusDataModule, folder: Path) -> Predictions:
     """What a reference says of the validation and test clips of a fold; its features are stored in `folder`."""
     table = _table(name, datamodule, folder)
     split = datamodule.split
@@ -65,7 +65,7 @@ def _regression(strength: float) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
 
 
-def _table(name: str, datamodule: RAVDESSDataModule, folder: Path) -> dict[str, NDArray[np.float64]]:
+def _table(name: str, datamodule: CorpusDataModule, folder: Path) -> dict[str, NDArray[np.float64]]:
     """The features of every clip by its name, made once."""
     path = folder / f"{name.split()[0]}.npz"
     stored = dict(np.load(path)) if path.exists() else {}

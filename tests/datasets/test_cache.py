@@ -1,52 +1,21 @@
 import dataclasses
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from crossmodal import media
-from crossmodal.datasets import cache
+from crossmodal import media, storage
+from crossmodal.datasets import cache, children
 from crossmodal.datasets.cache import FaceCrops, prepare_corpus, read_array
+from crossmodal.datasets.children import Failure
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.ravdess import FACE_BOX, index_ravdess
+from tests.datasets.arrays import arrays
 from tests.datasets.hanging_jobs import CrashingJob, HangingJob
 
 CROPS = FaceCrops(num_video_frames=4, face_size=32, box=FACE_BOX)
-SCRIPT = """
-import os, signal, sys
-from pathlib import Path
-from crossmodal.datasets import cache
-from crossmodal.datasets.ravdess import index_ravdess
-
-root, folder, kill_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-wait, waited = cache._failure, []
-
-def wait_or_die(future):
-    reason = wait(future)
-    waited.append(future)
-    if len(waited) == kill_after:
-        os.killpg(0, signal.SIGKILL)
-    return reason
-
-cache._failure = wait_or_die
-cache.prepare_corpus(index_ravdess(root).clips, folder=folder, num_processes=1)
-"""
-
-
-def arrays(folder: Path) -> dict[str, bytes]:
-    """What the cache holds, whoever wrote it; a name with a dot in front is a file that was never finished."""
-    found = folder.rglob("*.npy")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found if not path.name.startswith(".")}
-
-
-def start(root: Path, folder: Path, kill_after: int = 0) -> subprocess.Popen:
-    command = [sys.executable, "-c", SCRIPT, str(root), str(folder), str(kill_after)]
-    return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +28,6 @@ def videos(tiny_videos, tmp_path_factory):
     clips = index_ravdess(root).clips
     assert len(clips) == 2
     return clips, folder, prepare_corpus(clips, crops=CROPS, folder=folder)
-
-
-@pytest.fixture(scope="module")
-def voices(tiny_ravdess, tmp_path_factory):
-    """Sixteen voices, and the cache that one process left in peace makes of them."""
-    folder = tmp_path_factory.mktemp("voices")
-    root = tiny_ravdess / "Actor_01"
-    corpus = prepare_corpus(index_ravdess(root).clips, folder=folder)
-    assert (len(corpus.clips), corpus.made) == (16, 16)
-    return root, arrays(folder)
 
 
 def test_a_waveform_is_what_media_reads(videos):
@@ -117,7 +76,8 @@ def test_a_second_call_decodes_nothing(videos, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("nothing is to be decoded")
 
-    monkeypatch.setattr(cache, "ProcessPool", refuse)
+    monkeypatch.setattr(children, "ProcessPool", refuse)
+    monkeypatch.setattr(cache, "progress_bar", refuse)
     again = prepare_corpus(clips, crops=CROPS, folder=folder)
     assert (again.made, again.reused) == (0, 4)
     assert (again.clips, again.waveforms, again.faces) == (first.clips, first.waveforms, first.faces)
@@ -189,7 +149,7 @@ def test_damaged_files_are_set_aside_with_the_reason_and_the_good_ones_used(vide
     assert reasons.keys() == bad.keys()
     for name, (_, reason) in bad.items():
         assert reason in reasons[name]
-    assert corpus.made == 4  # the partners are copies of the good ones
+    assert corpus.made == 5  # the partners are copies of the good ones; a face beside another sound is another array
     for clip in corpus.clips:
         assert read_array(corpus.waveforms[clip.clip]) is not None
         assert read_array(corpus.faces[clip.clip]) is not None
@@ -219,14 +179,16 @@ def test_files_of_the_same_content_are_decoded_once_and_each_listed_where_damage
 
 def test_a_decoder_that_hangs_or_dies_is_set_aside_and_the_others_go_on(videos, tmp_path, monkeypatch):
     clips, _, _ = videos
-    monkeypatch.setattr(cache, "TIME_LIMIT", 2.0)
-    hanging = HangingJob(clips[0], tmp_path / "hanging.npy")
-    crashing = CrashingJob(clips[0], tmp_path / "crashing.npy")
-    good = cache._Job(clips[0], tmp_path / "good.npy")
-    damaged = cache._make_all([hanging, crashing, good], 2)
-    assert damaged.keys() == {hanging.target, crashing.target}
-    assert damaged[hanging.target] == "decoding did not end within 2 s"
-    assert damaged[crashing.target].startswith("the decoder crashed on it")
+    monkeypatch.setattr(children, "TIME_LIMIT", 2.0)
+    folder = tmp_path / "waveforms" / "00"
+    hanging = HangingJob(clips[0], folder / "hanging.npy")
+    crashing = CrashingJob(clips[0], folder / "crashing.npy")
+    good = cache._Job(clips[0], folder / "good.npy")
+    made, damaged = cache._make_all([hanging, crashing, good], 2)
+    assert (made, damaged.keys()) == (1, {hanging.target, crashing.target})
+    assert damaged[hanging.target] == Failure("decoding did not end within 2 s", lasting=False)
+    assert damaged[crashing.target].reason.startswith("the decoder crashed on it")
+    assert not damaged[crashing.target].lasting
     np.testing.assert_array_equal(read_array(good.target), media.read_waveform(clips[0].audio))
 
 
@@ -237,24 +199,25 @@ def test_an_array_that_is_half_written_is_not_there(videos, tmp_path, monkeypatc
 
     monkeypatch.setattr(cache.np, "save", write_half)
     with pytest.raises(OSError, match="No space left"):
-        cache._make(cache._Job(videos[0][0], tmp_path / "a.npy"))
-    assert list(tmp_path.iterdir()) == []
+        cache._make(cache._Job(videos[0][0], tmp_path / "waveforms" / "00" / "a.npy"))
+    assert list((tmp_path / "waveforms" / "00").iterdir()) == []
 
 
-def test_two_processes_may_prepare_the_same_corpus_at_once(voices, tmp_path):
-    root, expected = voices
-    both = [start(root, tmp_path), start(root, tmp_path)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
-    assert arrays(tmp_path) == expected
-    assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
+def test_where_there_are_no_locks_the_work_is_done_all_the_same(videos, tmp_path, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(storage.FileLock, "acquire", refuse)
+    job = cache._Job(videos[0][0], tmp_path / "waveforms" / "00" / "a.npy")
+    assert (cache._make(job), cache._make(job)) == ("made", "found")
 
 
-@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
-def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(voices, tmp_path):
-    root, expected = voices
-    assert start(root, tmp_path, kill_after=3).wait(timeout=120) == -9
-    left = arrays(tmp_path)
-    assert 3 <= len(left) < len(expected)
-    corpus = prepare_corpus(index_ravdess(root).clips, folder=tmp_path)
-    assert corpus.made == len(expected) - len(left)
-    assert arrays(tmp_path) == expected
+def test_what_a_killed_writer_left_is_cleared_away(videos, tmp_path):
+    job = cache._Job(videos[0][0], tmp_path / "waveforms" / "00" / "a.npy")
+    left, other = (job.target.parent / f".{name}.npy.xyz.tmp" for name in "ab")
+    job.target.parent.mkdir(parents=True)
+    for path in (left, other):
+        path.write_bytes(b"half")
+    assert cache._make(job) == "made"
+    assert not left.exists()
+    assert other.exists()

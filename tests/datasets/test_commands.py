@@ -1,14 +1,21 @@
+import itertools
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
+from crossmodal.datasets.commands import take_shard
 from crossmodal.datasets.ravdess import index_ravdess
 from crossmodal.datasets.synthetic import corpus
 from crossmodal.datasets.synthetic.performance import Performance
+from crossmodal.errors import ConfigError
 from crossmodal.main import main
+from tests.datasets.arrays import arrays
 
 
 @pytest.fixture
@@ -65,26 +72,75 @@ def test_a_missing_root_is_one_line_and_status_1(tmp_path, capsys, command):
     assert "Traceback" not in said
 
 
-def test_check_says_what_lacks_and_what_is_damaged(root, capsys):
-    assert main(["data", "check", str(root), "--format", "json"]) == 1
-    report = json.loads(capsys.readouterr().out)
-    assert report["clips"] == 5
-    assert report["actors"] == {"01": {"speech_sound": 4, "speech_face": 3}}
-    assert report["without_sound"] == ["01-04-01-01-01-01"]
-    assert report["without_face"] == ["01-03-01-01-01-01", "01-05-01-01-01-01"]
-    assert [aside["what"] for aside in report["set_aside"]] == [str(root / "recording.wav")]
-    (damaged,) = report["damaged"]
-    assert damaged == {"what": str(root / "03-01-05-01-01-01-01.wav"), "reason": "the file is empty (0 bytes)"}
+def test_prepare_writes_down_what_is_damaged_and_tries_it_again(root, tmp_path, capsys):
+    command = ["data", "prepare", str(root), "--cache", str(tmp_path / "cache"), "--num_video_frames", "2"]
+    assert main(command) == 0
+    listed = tmp_path / "cache" / "quarantine.json"
+    assert f"What could not be decoded is listed in {listed}." in capsys.readouterr().out
+    assert [Path(entry["file"]).name for entry in json.loads(listed.read_text())] == ["03-01-05-01-01-01-01.wav"]
+    shutil.copy(root / "03-01-01-01-01-01-01.wav", root / "03-01-05-01-01-01-01.wav")
+    assert main(command) == 0
+    assert "quarantine" not in capsys.readouterr().out
+    assert json.loads(listed.read_text()) == []
 
 
-def test_check_of_a_whole_corpus_has_status_0(root, capsys):
-    (root / "recording.wav").unlink()
-    (root / "03-01-05-01-01-01-01.wav").unlink()
-    assert main(["data", "check", str(root)]) == 0
+def test_shards_together_are_the_whole_and_need_no_merging(root, tmp_path, capsys):
+    command = ["data", "prepare", str(root), "--face_size", "16", "--cache"]
+    for shard in ("1/2", "2/2"):
+        assert main([*command, str(tmp_path / "shards"), "--shard", shard]) == 0
     said = capsys.readouterr().out
-    assert "4 clips, 2 of them without sound or without face." in said
-    assert "Nothing is damaged." in said
-    assert "speech sound" in said
+    assert "Shard 1/2: 3 of 5 clips." in said
+    assert "Shard 2/2: 2 of 5 clips." in said
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    assert arrays(tmp_path / "shards") == arrays(tmp_path / "whole")
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "shards")]) == 0
+    assert "3 waveforms and the faces of 3 clips are in" in (said := capsys.readouterr().out)
+    assert "0 made now, 6 reused" in said
+
+
+@given(st.lists(st.integers()), st.integers(1, 9))
+def test_every_item_is_in_one_shard(items, parts):
+    shards = [take_shard(items, f"{part}/{parts}") for part in range(1, parts + 1)]
+    assert sorted(itertools.chain(*shards)) == sorted(items)
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+@pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", ""])
+def test_a_shard_that_is_none(root, shard, capsys):
+    if shard:
+        assert main(["data", "prepare", str(root), f"--shard={shard}"]) == 1
+        assert "give i/n, i from 1 to n, such as 3/100" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="give i/n"):
+        take_shard([1, 2], shard)
+
+
+def test_prepare_takes_a_manifest(root, tmp_path, capsys):
+    manifest = root / "corpus.csv"
+    manifest.write_text(
+        "clip,audio,video,label,speaker\n"
+        "one,03-01-01-01-01-01-01.wav,01-01-01-01-01-01-01.mp4,neutral,a\n"
+        "two,03-01-02-01-01-01-01.wav,01-01-02-01-01-01-01.mp4,calm,b\n"
+    )
+    command = ["data", "prepare", "--manifest", str(manifest), "--cache", str(tmp_path / "cache")]
+    assert main([*command, "--face_size", "16", "--num_video_frames", "2"]) == 0
+    assert "2 waveforms and the faces of 2 clips are in" in capsys.readouterr().out
+    whole = arrays(tmp_path / "cache")
+    box = ["--face_box", "0.25", "0", "0.75", "1"]
+    assert main([*command, "--face_size", "16", "--num_video_frames", "2", *box]) == 0
+    assert "2 made now, 2 reused" in capsys.readouterr().out
+    assert len(arrays(tmp_path / "cache")) == len(whole) + 2
+
+
+@pytest.mark.parametrize("corpus", [[], ["DIR", "--manifest", "FILE"]])
+def test_prepare_is_of_one_corpus(corpus, capsys):
+    assert main(["data", "prepare", *corpus]) == 1
+    assert "Give the folder of RAVDESS's extracted files, or --manifest FILE." in capsys.readouterr().err
+
+
+def test_prepare_with_a_detector_that_there_is_not(root, capsys):
+    assert main(["data", "prepare", str(root), "--face_detector", "harr"]) == 1
+    assert "face_detector harr: there is no such file" in capsys.readouterr().err
 
 
 def test_synthesize_writes_what_it_says(tmp_path, capsys, monkeypatch):

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.clip import SPLITS, Clip
 from crossmodal.datasets.protocols import (
     LABEL_SETS,
     PROTOCOLS,
-    SPLITS,
     LabelSet,
     check_no_leak,
     check_teacher,

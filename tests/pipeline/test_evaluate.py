@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 from crossmodal.errors import ConfigError, LeakageError, ModelFolderError
+from crossmodal.inference.export import export_model
 from crossmodal.inference.model_folder import load_model_folder
 from crossmodal.pipeline import evaluate as command
 from crossmodal.pipeline.evaluate import evaluate
@@ -26,7 +27,7 @@ def test_the_fold_that_the_model_was_trained_for_gives_the_runs_own_numbers(fini
     }
     for name in ("uar", "war", "f1"):
         assert result[name] == pytest.approx(stage[f"test_{name}"])
-    assert result["corpus"] == {"kind": "ravdess", "clips": 16}
+    assert result["corpus"] == {"kind": "ravdess", "name": "RAVDESS", "clips": 16}
     assert result["speaker_dependent"] is False
     confusion = result["confusion"]
     assert sum(map(sum, confusion)) == 16
@@ -34,12 +35,41 @@ def test_the_fold_that_the_model_was_trained_for_gives_the_runs_own_numbers(fini
     assert result["war"] == pytest.approx(sum(confusion[label][label] for label in range(8)) / 16)
 
 
+def test_an_exported_model_is_measured_as_it_is_used(finished, words, tmp_path, capsys):
+    measured = {}
+    export_model(finished.folder / "model", tmp_path / "exported", int8=True)  # no weights for torch beside it
+    words[0] = f"--model={tmp_path / 'exported'}"
+    for backend in ("onnx", "int8"):
+        assert command.test_command([*words, f"--backend={backend}", "--format=json"]) == 0
+        measured[backend] = json.loads(capsys.readouterr().out)
+    stage = finished.summary["stages"]["finetune"]
+    assert measured["onnx"]["uar"] == pytest.approx(stage["test_uar"])
+    assert measured["int8"]["uar"] == pytest.approx(stage["test_uar"], abs=0.15)
+    assert measured["int8"]["ece"] != measured["onnx"]["ece"]
+    with pytest.raises(ModelFolderError, match=r"holds no model\.onnx: `crossmodal export MODEL`"):
+        command.test_command([f"--model={finished.folder / 'model'}", "--backend=onnx", *words[1:]])
+
+
 def test_a_person_reads_the_same_numbers(finished, words, capsys):
     assert command.test_command(words) == 0
     said = capsys.readouterr().out
     assert f"UAR {finished.summary['stages']['finetune']['test_uar']:.3f}" in said
-    assert "16 speech clips of actors 01" in said
+    assert "RAVDESS, speech: 16 clips of actors 01 (loso24, fold 0)" in said
     assert "chance is 0.125" in said
+
+
+def test_it_is_as_sure_as_predict_is(finished, tiny_ravdess, monkeypatch):
+    from crossmodal.inference import EmotionRecognizer
+
+    measured = []
+    monkeypatch.setattr(command, "describe", lambda predictions: measured.append(predictions) or {})
+    folder = load_model_folder(finished.folder / "model")
+    assert folder.config["temperature"] != 1
+    evaluate(folder, {"root": str(tiny_ravdess), "cache": str(finished.cache)})
+    recognizer = EmotionRecognizer.from_pretrained(finished.folder / "model")
+    clip, row = measured[0].clips[3], measured[0].probabilities[3]
+    heard = recognizer(next(tiny_ravdess.rglob(f"03-{clip}.wav")))
+    assert list(heard.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-4)
 
 
 @pytest.mark.parametrize("fold, actor", [(1, "02"), (2, "03"), (3, "04")])

@@ -12,9 +12,11 @@ from crossmodal.errors import ConfigError, CorpusNotFoundError, ProtocolError
 from crossmodal.models import AudioClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import fit
+from crossmodal.pipeline.calibration import calibrate
 from crossmodal.pipeline.callbacks import SeedEachEpoch
 from crossmodal.pipeline.run import fit_command
 from crossmodal.storage import read_json
+from crossmodal.studies.predictions import Predictions
 
 ORDER = ["teacher", "control", "transfer", "finetune"]
 # Of fold K of loso24: actor K + 1 tests, the next one validates.
@@ -41,10 +43,12 @@ class TestWhatARunLeaves:
         assert read_json(finished.folder / "summary.json") == json.loads(json.dumps(summary))
         assert summary["corpus"] == {
             "kind": "ravdess",
+            "name": "RAVDESS",
             "root": str(tiny_ravdess),
             "clips": {"train": 32, "val": 16, "test": 16},
             "actors": {"train": TRAIN, "val": VAL, "test": TEST},
             "unlabelled_actors": 0,
+            "unlabelled_clips": 0,
             "faces": str(tiny_face_features),
             "set_aside": 0,
         }
@@ -101,20 +105,35 @@ class TestWhatARunLeaves:
             assert {"config.yaml", "checkpoints", "metrics.csv", "predictions.csv", "model.safetensors"} <= left
             assert (finished.folder / stage / "checkpoints" / "best.ckpt").exists()
 
-    def test_the_model_folder_hears_what_the_stage_heard(self, finished, tiny_ravdess):
-        recognizer = EmotionRecognizer.from_pretrained(finished.folder / "model")
+    @pytest.mark.parametrize(("stage", "folder"), [("finetune", "model"), ("control", "control_model")])
+    def test_the_model_folder_hears_what_the_stage_heard(self, finished, tiny_ravdess, stage, folder):
+        assert finished.summary[folder] == str(finished.folder / folder)
+        recognizer = EmotionRecognizer.from_pretrained(finished.folder / folder)
+        assert recognizer.config["stage"] == stage
         assert recognizer.config["actors_seen"] == VAL + TRAIN
-        for row in rows(finished.folder / "finetune" / "predictions.csv")[::7]:
+        temperature = recognizer.config["temperature"]
+        for row in rows(finished.folder / stage / "predictions.csv")[::7]:
             wav = tiny_ravdess / f"Actor_{row['actor']}" / f"03-{row['clip']}.wav"
             prediction = recognizer(wav)
             assert prediction.label == row["predicted"]
             assert sum(prediction.probabilities.values()) == pytest.approx(1)
+            powers = {label: float(row[label]) ** (1 / temperature) for label in prediction.probabilities}
             for label, probability in prediction.probabilities.items():
-                assert probability == pytest.approx(float(row[label]), abs=1e-4)
+                assert probability == pytest.approx(powers[label] / sum(powers.values()), abs=1e-4)
+
+    def test_the_temperature_is_that_of_the_validation_clips(self, finished):
+        said = read_json(finished.folder / "model" / "config.json")
+        validation = Predictions.read_csv(finished.folder / "finetune" / "predictions.csv").of("val")
+        expected = calibrate(validation)
+        assert finished.summary["calibration"] == expected
+        assert {"temperature": said["temperature"], **said["calibration"]} == expected
+        assert expected["clips"] == 16
+        assert expected["temperature"] != 1
+        assert expected["nll_after"] < expected["nll_before"]
 
     def test_the_student_ends_as_the_finetune_stage_left_it(self, finished):
         student, about = load_model(AudioClassifier, finished.folder / "finetune" / "model.safetensors")
-        shipped = EmotionRecognizer.from_pretrained(finished.folder / "model").model
+        shipped = EmotionRecognizer.from_pretrained(finished.folder / "model").model.network
         assert about["train_actors"] == TRAIN
         assert all((value == shipped.state_dict()[name]).all() for name, value in student.state_dict().items())
 

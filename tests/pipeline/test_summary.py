@@ -20,13 +20,14 @@ def corpus(protocol="seq6", **kwargs):
         "channel": "speech",
         "label_set": "speech8",
         "labels": LABELS,
-        "is_synthetic": False,
-        "corpus_folder": "ravdess",
+        "num_folds": 5,
+        "is_speaker_dependent": protocol == "random",
+        "source": SimpleNamespace(kind="ravdess", name="RAVDESS", path="ravdess"),
         "face_features": None,
         "face_embeddings": None,
         "set_aside": ["one"],
         "num_unlabelled_actors": 2,
-        "split": {split: [SimpleNamespace(actor=actor) for actor in actors] for split, actors in CLIPS.items()},
+        "split": {name: [SimpleNamespace(actor=who, label="sad") for who in actors] for name, actors in CLIPS.items()},
     }
     return SimpleNamespace(**settings | kwargs)
 
@@ -86,10 +87,12 @@ def test_numbers_stand_beside_what_they_were_measured_on(tmp_path):
     summary = summarize(SETTINGS, corpus(), {"teacher": result(tmp_path, "teacher", {"02": 1})})
     assert summary["corpus"] == {
         "kind": "ravdess",
+        "name": "RAVDESS",
         "root": "ravdess",
         "clips": {"train": 3, "val": 4, "test": 8},
         "actors": {"train": ["03", "04"], "val": ["02"], "test": ["01", "05"]},
         "unlabelled_actors": 2,
+        "unlabelled_clips": 0,
         "faces": "pixels",
         "set_aside": 1,
     }
@@ -102,7 +105,8 @@ def test_numbers_stand_beside_what_they_were_measured_on(tmp_path):
 def test_the_synthetic_corpus_and_speaker_dependence_are_said(tmp_path):
     results = {"teacher": result(tmp_path, "teacher", {})}
     plain = summarize(SETTINGS, corpus(), results)
-    marked = summarize(SETTINGS, corpus("random", is_synthetic=True, face_features="au.csv"), results)
+    synthetic = SimpleNamespace(kind="synthetic", name="Synthetic corpus", path="synthetic")
+    marked = summarize(SETTINGS, corpus("random", source=synthetic, face_features="au.csv"), results)
     assert (plain["corpus"]["kind"], plain["speaker_dependent"]) == ("ravdess", False)
     assert (marked["corpus"]["kind"], marked["speaker_dependent"]) == ("synthetic", True)
     assert marked["corpus"]["faces"] == "au.csv"

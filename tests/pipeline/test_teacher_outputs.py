@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from lightning.pytorch import seed_everything
 
 from crossmodal.datamodules import RAVDESSPairedDataModule, RAVDESSVideoDataModule
@@ -12,7 +10,7 @@ from crossmodal.models import AudioClassifier, FaceBackbone, FaceClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.modality_general import general_dimensions
-from crossmodal.pipeline.teacher_outputs import _correct, fit_temperature
+from crossmodal.pipeline.teacher_outputs import _correct
 from crossmodal.pipeline.teaching import TeachingSettings
 
 
@@ -238,13 +236,6 @@ class TestGeneralDimensions:
 
 
 class TestNumbers:
-    @given(temperature=st.floats(0.1, 10))
-    def test_the_temperature_undoes_a_scale(self, temperature):
-        shares = np.array([[0.7, 0.2, 0.1]] * 10)
-        targets = np.array([0] * 7 + [1] * 2 + [2])
-        found = fit_temperature(temperature * np.log(shares), targets)
-        assert found == pytest.approx(temperature, rel=0.011)
-
     def test_the_prior_is_what_the_teacher_says_too_often(self):
         generator = np.random.default_rng(0)
         logits = generator.normal(loc=[2.0, 0.0, 0.0], size=(400, 3))

@@ -119,7 +119,7 @@ class TestAStudyOfThreeMethods:
         assert "2 of 3 runs" in capsys.readouterr().out
 
     def test_where_all_are_there_nothing_is_run(self, study, words, here, capsys, monkeypatch):
-        monkeypatch.setattr(run_grid, "RAVDESSPairedDataModule", None)  # nor are recordings asked for
+        monkeypatch.setattr(run_grid, "PairedDataModule", None)  # nor are recordings asked for
         file, out = study
         assert main(["study", "run", file, "--out", str(out), "--methods", "kd,mse", *words]) == 0
         assert here == []

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, Channel
+from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, NOT_SUNG, Channel
 from crossmodal.datasets.synthetic.action_units import action_units
 from crossmodal.datasets.synthetic.face import draw_face
 from crossmodal.datasets.synthetic.look import create_look
@@ -31,7 +31,6 @@ SYNTHETIC_MARKER = "synthetic.json"
 VERSION = 1  # of what a clip looks and sounds like; a change here asks for a fresh folder
 FRAME_RATE = Fraction(30_000, 1001)  # video frames per second
 SONG_EMOTIONS = 6  # neither disgust nor surprised
-NOT_SUNG = 18  # the actor of whom there is no song
 RAVDESS_FILES = "0[123]-0[12]-0[1-8]-0[12]-0[12]-0[12]-[0-9][0-9].*"
 
 

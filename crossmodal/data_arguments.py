@@ -1,0 +1,84 @@
+"""The arguments of `crossmodal data ...`. Nothing heavy is imported, for `--help` answers at once."""
+
+import argparse
+
+
+def download_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `data download`."""
+    parser.description = (
+        "Fetch RAVDESS from Zenodo (record 1188976), verify it and extract it. What is there and right is left alone; "
+        "a download that was stopped goes on where it was. Archives that lie in DIR already are used, and stay. Speech "
+        "takes 13.6 GB to fetch, song 12.0 GB, sound alone 0.2 GB each. Licence: CC BY-NC-SA 4.0."
+    )
+    parser.add_argument("root", metavar="DIR", help="folder to fill; made if need be")
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="speech", help="default: %(default)s")
+    parser.add_argument("--modality", choices=("audio", "video", "both"), default="both", help="default: %(default)s")
+    parser.add_argument("--actors", default="1-24", metavar="LIST", help="such as 1-4 or 1,5,9; default: %(default)s")
+    parser.add_argument("--keep_archives", action="store_true", help="leave the zips in DIR; default: none is left")
+    parser.add_argument("--num_connections", type=int, default=2, help="files at the same time; default: %(default)s")
+    mirror = "the record's JSON, here or at a mirror; default: %(default)s"
+    parser.add_argument("--url", default="https://zenodo.org/api/records/1188976", help=mirror)
+
+
+def prepare_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `data prepare`."""
+    parser.description = (
+        "Decode a corpus into the cache, once: waveforms of 16 kHz, and face crops. fit does the same where it is not "
+        "done. A run that was stopped goes on where it was; several may work on one cache, on one machine or on many. "
+        "What cannot be decoded is set aside, and listed in quarantine.json in the cache."
+    )
+    parser.add_argument("root", metavar="DIR", nargs="?", help="folder of the extracted RAVDESS files")
+    parser.add_argument("--manifest", metavar="FILE", help="in its place: any other corpus, as a table of clips")
+    outside = "the manifest's files may lie outside of its folder"
+    parser.add_argument("--allow_outside_paths", action="store_true", help=outside)
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="both", help="default: %(default)s")
+    parser.add_argument("--num_video_frames", type=int, default=8, help="face crops of a clip; default: %(default)s")
+    parser.add_argument("--face_size", type=int, default=112, help="height and width in pixels; default: %(default)s")
+    box = "where the face is, in fractions of the picture; default: RAVDESS's, and for a manifest all of the picture"
+    parser.add_argument("--face_box", type=float, nargs=4, metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"), help=box)
+    detector = "follow the face: haar, or a YuNet ONNX file. Needs the extra [face]"
+    parser.add_argument("--face_detector", metavar="NAME", help=detector)
+    shard = "only the i-th of n parts, i from 1 to n; the parts need no merging"
+    parser.add_argument("--shard", metavar="i/n", help=shard)
+    parser.add_argument("--num_processes", type=int, help="files decoded at the same time; default: one for each core")
+    parser.add_argument("--contact_sheet", metavar="PNG", help="also draw the face crops of some clips")
+    parser.add_argument("--cache", metavar="DIR", help="default: $CROSSMODAL_CACHE, else the user's cache")
+
+
+def manifest_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `data manifest`."""
+    parser.description = (
+        "Write the manifest of a published corpus from the layout in which it is published: a table with a row for "
+        "each clip, for --data.manifest of fit, test and the studies. Any other corpus is used with one of yours."
+    )
+    parser.add_argument("corpus", choices=("cremad", "meld", "ravdess"))
+    parser.add_argument("root", metavar="DIR", help="the folder that holds it; searched to any depth")
+    out = "a .csv or .parquet file; default: in DIR, where its paths are relative and go where the folder goes"
+    parser.add_argument("--out", metavar="FILE", help=out)
+
+
+def synthesize_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `data synthesize`."""
+    parser.add_argument("root", metavar="DIR", help="folder to write; made if need be")
+    parser.add_argument("--actors", type=int, default=16, help="1 to 24; default: %(default)s")
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="speech", help="default: %(default)s")
+    parser.add_argument("--repetitions", type=int, default=1, help="1, or 2 as RAVDESS has; default: %(default)s")
+    parser.add_argument("--resolution", default="320x180", metavar="WxH", help="of the video; default: %(default)s")
+    parser.add_argument("--video_only", action="store_true", help="also write the 02 files, whose sound is silence")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives other actors; default: %(default)s")
+    parser.add_argument("--num_processes", type=int, help="default: one for each core")
+
+
+def check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `data check`."""
+    parser.description = (
+        "Say what a RAVDESS folder holds and lacks, and look into every file from its first to its last byte. The "
+        "status is 1 where anything is wrong: damage, lengths, names and copies that cannot be, sound that is not that "
+        "of the wav. Stereo, files that are not there, and what RAVDESS published twice are only told."
+    )
+    parser.add_argument("root", metavar="DIR", help="folder of the extracted RAVDESS files")
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="both", help="default: %(default)s")
+    complete = "what is missing is wrong, too: of each kind of file, such as wavs of speech, all or none"
+    parser.add_argument("--complete", action="store_true", help=complete)
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+    parser.add_argument("--num_processes", type=int, help="files at the same time; default: one for each core")

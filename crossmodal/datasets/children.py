@@ -1,0 +1,104 @@
+"""Work on foreign files, in child processes that are killed where a file takes too long."""
+
+import multiprocessing
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from crossmodal.errors import MediaError
+from crossmodal.progress import progress_bar
+
+TIME_LIMIT = 120.0  # seconds for one file; a whole clip takes less than one
+_TRIES = 2  # of what crashes or takes too long: a machine that was short of memory, or asleep, is no fault of a file
+_AHEAD = 4  # jobs that lie ready for each child; more would only take memory
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a file could not be worked on.
+
+    Args:
+        reason: In words for a person.
+        lasting: Whether it lies in the file, so that another try would end alike.
+    """
+
+    reason: str
+    lasting: bool
+
+
+def in_children(
+    work: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    *,
+    description: str,
+    num_processes: int | None = None,
+    time_limit: float | None = None,
+    again: Callable[[Result], bool] = lambda result: False,
+) -> Generator[tuple[Job, Result | Failure], None, None]:
+    """Do each job in a child process, several at a time, with a progress bar.
+
+    Children are started with the spawn method: a script that calls this needs ``if __name__ == "__main__":``. A child
+    that dies, or is killed at the time limit, takes only its own job along.
+
+    Args:
+        work: A function of a module; what it raises, other than a MediaError, ends everything.
+        jobs: What it is called with.
+        description: Beside the progress bar.
+        num_processes: Children at a time; default one for each core.
+        time_limit: Seconds for one job; default `TIME_LIMIT`.
+        again: Tells of a result whether its job has to be done once more, after others.
+
+    Yields:
+        Each job with its result, or why there is none, in the order in which they end.
+    """
+    queue = deque((job, _TRIES) for job in jobs)
+    if not queue:
+        return
+    num_processes = min(num_processes or os.cpu_count() or 1, len(queue))
+    limit = TIME_LIMIT if time_limit is None else time_limit
+    # spawn, not fork: the parent's threads (torch, rich) would leave locks held in a forked child.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPool(max_workers=num_processes, context=context) as pool, progress_bar() as progress:
+        bar = progress.add_task(description, total=len(queue))
+        running: dict[Future[Result], tuple[Job, int]] = {}
+        try:
+            while queue or running:
+                while queue and len(running) < _AHEAD * num_processes:
+                    job, tries = queue.popleft()
+                    running[pool.schedule(work, args=(job,), timeout=limit)] = job, tries
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    (job, tries), outcome = running.pop(future), _outcome(future, limit)
+                    if isinstance(outcome, Failure):
+                        if not outcome.lasting and tries > 1:
+                            queue.append((job, tries - 1))
+                            continue
+                    elif again(outcome):
+                        queue.append((job, tries))
+                        time.sleep(0.05)  # what it waits for takes its time
+                        continue
+                    progress.advance(bar)
+                    yield job, outcome
+        except BaseException:
+            pool.stop()  # do not wait for the rest when the user stops the run
+            raise
+
+
+def _outcome(future: Future[Result], limit: float) -> Result | Failure:
+    try:
+        return future.result()
+    except MediaError as error:
+        return Failure(error.reason, lasting=True)
+    except FutureTimeoutError:
+        return Failure(f"decoding did not end within {limit:.0f} s", lasting=False)
+    except ProcessExpired as error:
+        return Failure(f"the decoder crashed on it (exit code {error.exitcode})", lasting=False)

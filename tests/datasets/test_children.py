@@ -1,0 +1,50 @@
+import time
+
+import pytest
+
+from crossmodal.datasets import children
+from crossmodal.datasets.children import Failure, in_children
+from tests.datasets.child_work import work
+
+
+def run(folder, *whats, **kwargs):
+    jobs = [(what, folder) for what in whats]
+    outcomes = in_children(work, jobs, description="Working", **{"num_processes": 2, **kwargs})
+    return {what: outcome for (what, _), outcome in outcomes}
+
+
+def test_each_job_has_its_result_or_why_there_is_none(tmp_path):
+    outcomes = run(tmp_path, "good", "damaged", "hangs", "dies", "hangs once", "other", time_limit=1.5)
+    assert outcomes == {
+        "good": "good 1",
+        "other": "other 1",
+        "damaged": Failure("it is damaged", lasting=True),
+        "hangs": Failure("decoding did not end within 2 s", lasting=False),
+        "dies": outcomes["dies"],
+        "hangs once": "hangs once 2",  # the machine was asleep, or short of memory
+    }
+    assert outcomes["dies"].reason.startswith("the decoder crashed on it (exit code")
+    assert not outcomes["dies"].lasting
+    tries = {path.name: len(path.read_text()) for path in tmp_path.iterdir()}
+    assert tries == {"good": 1, "other": 1, "damaged": 1, "hangs": 2, "dies": 2, "hangs once": 2}
+
+
+def test_what_is_to_be_done_again_is_done_again(tmp_path):
+    assert run(tmp_path, "busy", "good", again=lambda result: result == "busy") == {"busy": "busy 3", "good": "good 1"}
+
+
+def test_what_is_no_fault_of_a_file_ends_everything(tmp_path):
+    began = time.monotonic()
+    with pytest.raises(OSError, match="No space left"):
+        run(tmp_path, "disk", *["hangs"] * 3)
+    assert time.monotonic() - began < 30
+
+
+def test_without_jobs_no_child_is_started(monkeypatch):
+    monkeypatch.setattr(children, "ProcessPool", None)
+    assert list(in_children(work, [], description="Working")) == []
+
+
+def test_more_jobs_than_lie_ready_at_a_time_are_all_done(tmp_path):
+    names = [f"job {number}" for number in range(40)]
+    assert run(tmp_path, *names, num_processes=1) == {name: f"{name} 1" for name in names}

@@ -1,0 +1,92 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from crossmodal.datasets import cache
+from crossmodal.datasets.cache import prepare_corpus
+from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.quarantine import QUARANTINE_FILE, Quarantine, Quarantined
+
+
+@pytest.fixture
+def clips(tiny_ravdess, tmp_path) -> list[Clip]:
+    """One good wav and two damaged ones."""
+    good = sorted(tiny_ravdess.rglob("*.wav"))[0]
+    paths = [tmp_path / f"{name}.wav" for name in ("good", "text", "cut")]
+    shutil.copy(good, paths[0])
+    paths[1].write_text("a text")
+    paths[2].write_bytes(good.read_bytes()[:5000])
+    return [Clip(path.stem, "01", "sad", audio=path) for path in paths]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return tmp_path / "cache"
+
+
+def listed(folder: Path) -> dict[str, dict]:
+    return {Path(entry["file"]).name: entry for entry in json.loads((folder / QUARANTINE_FILE).read_text())}
+
+
+def test_damaged_files_are_listed_with_the_reason(clips, folder):
+    corpus = prepare_corpus(clips, folder=folder)
+    entries = listed(folder)
+    assert entries.keys() == {"text.wav", "cut.wav"}
+    assert {entry["wanted"] for entry in entries.values()} == {"waveforms"}
+    assert {aside.what: aside.reason for aside in corpus.set_aside} == {
+        entry["file"]: entry["reason"] for entry in entries.values()
+    }
+
+
+def test_a_known_damaged_file_is_not_decoded_again_unless_asked_for(clips, folder, monkeypatch):
+    first = prepare_corpus(clips, folder=folder)
+    decoded = []
+    monkeypatch.setattr(cache, "in_children", lambda work, jobs, **kwargs: decoded.extend(jobs) or [])
+    again = prepare_corpus(clips, folder=folder)
+    assert decoded == []
+    assert (again.set_aside, again.clips, again.reused) == (first.set_aside, first.clips, 1)
+    prepare_corpus(clips, folder=folder, retry=True)
+    assert {job.clip.clip for job in decoded} == {"text", "cut"}
+
+
+def test_what_was_no_fault_of_the_file_is_tried_again(clips, folder, monkeypatch):
+    prepare_corpus(clips, folder=folder)
+    path = folder / QUARANTINE_FILE
+    entries = json.loads(path.read_text())
+    path.write_text(json.dumps([{**entry, "lasting": False} for entry in entries]))
+    decoded = []
+    monkeypatch.setattr(cache, "in_children", lambda work, jobs, **kwargs: decoded.extend(jobs) or [])
+    prepare_corpus(clips, folder=folder)
+    assert {job.clip.clip for job in decoded} == {"text", "cut"}
+
+
+def test_mended_and_removed_files_are_taken_off_the_list(clips, folder):
+    prepare_corpus(clips, folder=folder)
+    shutil.copy(clips[0].audio, clips[1].audio)
+    corpus = prepare_corpus(clips[:2], folder=folder)
+    assert (len(corpus.clips), corpus.set_aside) == (2, [])
+    assert listed(folder).keys() == {"cut.wav"}
+    clips[2].audio.unlink()
+    prepare_corpus(clips[:2], folder=folder)
+    assert listed(folder) == {}
+
+
+def test_two_runs_add_to_one_list(tmp_path):
+    def entry(name: str) -> Quarantined:
+        file = tmp_path / name
+        file.touch()
+        return Quarantined(str(file), "faces", "no face", True, "0", f"key of {name}")
+
+    one, other = Quarantine(tmp_path / "cache"), Quarantine(tmp_path / "cache")
+    one.update([entry("a")], set(), {})
+    other.update([entry("b")], set(), {})
+    assert Quarantine(tmp_path / "cache").reasons == {"key of a": "no face", "key of b": "no face"}
+
+
+def test_a_damaged_list_is_made_anew(clips, folder):
+    folder.mkdir()
+    (folder / QUARANTINE_FILE).write_text('[{"file": 1}]')
+    assert len(prepare_corpus(clips, folder=folder).set_aside) == 2
+    assert listed(folder).keys() == {"text.wav", "cut.wav"}
