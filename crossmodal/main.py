@@ -140,9 +140,7 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "write a model as a file that needs no PyTorch", "crossmodal.inference.export:export_command", _export_arguments
     ),
-    "push": Command(
-        "put a model on the Hugging Face Hub", "crossmodal.inference.hub:push_command", _push_arguments
-    ),
+    "push": Command("put a model on the Hugging Face Hub", "crossmodal.inference.hub:push_command", _push_arguments),
     "serve": Command(
         "answer over HTTP and WebSocket", "crossmodal.inference.serve.command:serve_command", _serve_arguments
     ),

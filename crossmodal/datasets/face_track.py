@@ -42,9 +42,10 @@ def track_face(instants: Floats, detections: Sequence[Floats], width: int, heigh
     """
     if len(instants) != len(detections):
         raise ConfigError(f"{len(detections)} lists of detections for {len(instants)} instants")
-    track = max(_link(instants, detections), key=_weight, default={})
-    if len(track) < max(1, _LEAST * len(instants)):
+    often = [track for track in _link(instants, detections) if len(track) >= _LEAST * len(instants)]
+    if not often:
         return None
+    track = max(often, key=_weight)
     found = np.array(sorted(track))
     boxes = np.array([track[index] for index in found])
     center = (boxes[:, :2] + boxes[:, 2:]) / 2

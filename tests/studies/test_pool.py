@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -141,7 +142,11 @@ def test_however_the_parent_ends_its_processes_end_too(tmp_path, stop):
     script = tmp_path / "script.py"
     script.write_text(code)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    parent = subprocess.Popen([sys.executable, script, path], env=environment, stderr=subprocess.DEVNULL)
+    # Where the tests run in the background of a shell, Ctrl-C is switched off for them, and for their children.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    parent = subprocess.Popen(
+        [sys.executable, script, path], env=environment, stderr=subprocess.DEVNULL, preexec_fn=heed
+    )
     try:
         wait_for(lambda: path.exists() and path.read_text())
         parent.send_signal(stop)

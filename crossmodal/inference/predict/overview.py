@@ -97,7 +97,8 @@ class _Columns:
     def finish(self) -> Overview:
         """The overview of all that was added."""
         samples = self._samples
-        self.add(np.zeros(_FRAME + 2 * _HOP * self._step, np.float32))  # fills the last column, also if steps double now
+        # It fills the last column, also if steps double now.
+        self.add(np.zeros(_FRAME + 2 * _HOP * self._step, np.float32))
         count = max(-(-samples // (_HOP * self._step)), 1)
         low, high, power = (column[:count] for column in self._columns)
         return Overview(count * _HOP * self._step / RATE, low[:, 0], high[:, 0], power)
