@@ -1,8 +1,8 @@
 """The front end's inner loops in operations that ONNX has, for the time of an export.
 
-Training takes the Fourier transform of a view of the waveform. ONNX has no such view, and its own transform takes many
-times longer in ONNX Runtime than the convolutions here. They leave batch and time open; so do ``reshape`` and
-``shape[0]``, where the exporter of torch 2.12 freezes the sizes of ``unflatten`` and of ``len``.
+Training takes the Fourier transform of a view of the waveform. ONNX has no such view, and its own transform takes
+several times longer in onnxruntime than what is here. Batch and time stay open; so ``reshape`` and ``shape[0]`` stand
+where the exporter of torch 2.12 would freeze the sizes of ``unflatten`` and ``len``.
 """
 
 import math

@@ -17,7 +17,7 @@ from crossmodal.inference.onnx_check import hard_batches, voice
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
 from crossmodal.inference.torch_model import TorchModel
 from crossmodal.main import main
-from crossmodal.models import AudioClassifier
+from crossmodal.models import AudioClassifier, list_audio_encoders, list_front_ends
 from crossmodal.models.handover import save_model
 from tests.inference.conftest import LABELS
 from tests.tiny_speech import BUNDLE, shrink, write_weights
@@ -43,6 +43,12 @@ MODELS = {
         "encoder_kwargs": {"subsampling": 1, "pooling": "last"},
     },
 }
+
+
+def test_every_encoder_and_every_front_end_is_exported_here():
+    assert {*list_audio_encoders()} <= MODELS.keys()
+    default = AudioClassifier().config["front_end"]
+    assert {settings.get("front_end", default) for settings in MODELS.values()} == {*list_front_ends()} - {"ssl"}
 
 
 def opinionated(encoder: str, **kwargs) -> AudioClassifier:
@@ -74,8 +80,8 @@ def test_every_model_says_the_same_exported(pair):
     assert np.ptp(np.concatenate(answers), axis=0).max() > 0.05  # it hears more than one thing
 
 
-@settings(max_examples=10)
-@given(lengths=st.lists(st.integers(1, 30_000), min_size=1, max_size=4), padding=st.integers(0, 5000))
+@settings(max_examples=6)
+@given(lengths=st.lists(st.integers(1, 20_000), min_size=1, max_size=4), padding=st.integers(0, 5000))
 def test_it_takes_any_number_of_clips_of_any_length(pair, lengths, padding):
     original, exported = pair
     rate, size = exported.sample_rate, max(lengths) + padding
@@ -125,7 +131,7 @@ def test_the_model_that_is_exported_stays_as_it_was():
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-@pytest.mark.parametrize("encoder", ["dense", "lstm", "tdnn", "timm:test_resnet"])
+@pytest.mark.parametrize("encoder", ["lstm", "tdnn", "timm:test_resnet"])
 def test_weights_of_8_bits_are_smaller_and_say_nearly_the_same(encoder):
     content = onnx_graph.to_onnx(opinionated(encoder, **MODELS[encoder]), LABELS, 1.0)
     smaller = onnx_graph.to_int8(content)
