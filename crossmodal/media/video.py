@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,18 +42,7 @@ def probe_video(path: str | Path) -> VideoInfo:
     Raises:
         MediaError: The file is missing, empty, cut or not a video.
     """
-    path = Path(path)
-    with _open_video(path) as (container, stream):
-        times = _video_frame_times(path, container, stream)
-        frame_rate = float(stream.average_rate or stream.guessed_rate or 1)
-        return VideoInfo(
-            duration=float(times[-1]) + 1 / frame_rate,
-            frame_rate=frame_rate,
-            num_video_frames=len(times),
-            width=stream.width,
-            height=stream.height,
-            has_sound=bool(container.streams.audio),
-        )
+    return _look_into(Path(path))[0]
 
 
 def read_video_frames(
@@ -89,9 +78,7 @@ def read_video_frames(
     if box is not None and not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
         raise ConfigError(f"box must be left < right and top < bottom, as fractions from 0 to 1, not {box}")
     path = Path(path)
-    with _open_video(path) as (container, stream):
-        times = _video_frame_times(path, container, stream)
-        length = (container.duration or 0) / 1e6  # PyAV counts it in microseconds
+    _, times, length = _look_into(path)
     # The last picture may stand while the sound ends; a second without pictures is too long for that.
     if min(instants.max(), length) > times[-1] + 1.0:
         raise MediaError(path, f"its pictures end at {times[-1]:.2f} s of {length:.2f} s; the file may be cut")
@@ -115,13 +102,39 @@ def _open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         yield streams
 
 
+def _look_into(path: Path) -> tuple[VideoInfo, np.ndarray, float]:
+    """What a video holds, when each of its video frames is first shown, and its length, in seconds."""
+    try:
+        status = path.stat()
+    except OSError:
+        return _look_again(path, 0, 0)  # to say what is wrong with it
+    return _look_again(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _look_again(path: Path, size: int, changed: int) -> tuple[VideoInfo, np.ndarray, float]:
+    """Look into a file; once, as long as it does not change, though several things are asked about it in turn."""
+    with _open_video(path) as (container, stream):
+        times = _video_frame_times(path, container, stream)
+        frame_rate = float(stream.average_rate or stream.guessed_rate or 1)
+        info = VideoInfo(
+            duration=float(times[-1]) + 1 / frame_rate,
+            frame_rate=frame_rate,
+            num_video_frames=len(times),
+            width=stream.width,
+            height=stream.height,
+            has_sound=bool(container.streams.audio),
+        )
+        return info, times, (container.duration or 0) / 1e6  # PyAV counts it in microseconds
+
+
 def _video_frame_times(path: Path, container: Any, stream: Any) -> np.ndarray:
-    """Read when each video frame is first shown, in seconds, increasing. Reads the packets and decodes nothing."""
+    """Seconds, increasing. Reads the packets and decodes nothing."""
     packets = (packet for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard)
-    times = np.unique([float(packet.pts * stream.time_base) for packet in packets])
-    if not times.size:
+    ticks, base = np.unique([packet.pts for packet in packets]), stream.time_base
+    if not ticks.size:
         raise MediaError(path, "it has a video stream without video frames, or without their times")
-    return times
+    return ticks.astype(np.float64) * base.numerator / base.denominator
 
 
 def _decode_with_decord(path: Path, indices: np.ndarray, times: np.ndarray, finish: _Finish) -> list[np.ndarray]:
@@ -154,6 +167,13 @@ def _decode_with_pyav(path: Path, indices: np.ndarray, times: np.ndarray, finish
 
 
 def _decode_from(path: Path, start: float | None, times: np.ndarray, finish: _Finish) -> list[np.ndarray]:
+    import av
+    from av.video.reformatter import VideoReformatter
+    from PIL import Image
+
+    # One for all: a video frame's own to_image() takes ten times as long. From 17 on, PyAV would start threads for it.
+    to_rgb = VideoReformatter()
+    alone = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
     found: list[np.ndarray] = []
     with _open_video(path) as (container, stream):
         wanted = {round(time / float(stream.time_base)) for time in times.tolist()}
@@ -171,7 +191,8 @@ def _decode_from(path: Path, start: float | None, times: np.ndarray, finish: _Fi
                     when = video_frame.time or 0.0
                     raise MediaError(path, f"it is damaged: its picture at {when:.2f} s does not decode")
                 if video_frame.pts in wanted:
-                    found.append(finish(video_frame.to_image()))
+                    picture = to_rgb.reformat(video_frame, format="rgb24", **alone).to_ndarray()
+                    found.append(finish(Image.fromarray(picture)))
                 if len(found) == len(times):
                     return found
     raise MediaError(path, f"only {len(found)} of {len(times)} video frames decode; the file is cut or damaged")
