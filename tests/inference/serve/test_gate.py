@@ -24,6 +24,7 @@ def guarded():
 @pytest.fixture
 def log(caplog):
     """Waits for so many lines of the server's log: the last one is written when the answer is gone."""
+    time.sleep(0.3)  # the last line of the test before is no line of this one
     caplog.set_level(logging.INFO, LOG.name)
 
     def lines(count):
