@@ -17,6 +17,7 @@ from crossmodal.progress import progress_bar
 
 TIME_LIMIT = 120.0  # seconds for one file; a whole clip takes less than one
 _TRIES = 2  # of what crashes or takes too long: a machine that was short of memory, or asleep, is no fault of a file
+_JOBS_OF_A_CHILD = 250  # then another takes its place: decoders leave their memory in pieces, some 50 kB a video
 _AHEAD = 4  # jobs that lie ready for each child; more would only take memory
 
 Job = TypeVar("Job")
@@ -68,7 +69,10 @@ def in_children(
     limit = TIME_LIMIT if time_limit is None else time_limit
     # spawn, not fork: the parent's threads (torch, rich) would leave locks held in a forked child.
     context = multiprocessing.get_context("spawn")
-    with ProcessPool(max_workers=num_processes, context=context) as pool, progress_bar() as progress:
+    with (
+        ProcessPool(max_workers=num_processes, max_tasks=_JOBS_OF_A_CHILD, context=context) as pool,
+        progress_bar() as progress,
+    ):
         bar = progress.add_task(description, total=len(queue))
         running: dict[Future[Result], tuple[Job, int]] = {}
         try:
