@@ -13,6 +13,7 @@ CrossmodalError
 │   └── LeakageError         an actor on both sides of a split
 ├── WeightsError             pretrained weights that cannot be had or do not fit
 ├── ModelFolderError         a model folder that is incomplete or of another make
+├── ProcessLostError         one of a run's processes ended, and the others cannot go on without it
 ├── ExportError              a model that cannot be exported, or whose export answers differently
 ├── HubError                 the Hugging Face Hub cannot be reached, or does not give or take what was asked
 └── MissingExtraError        an optional dependency that is not installed
@@ -85,6 +86,10 @@ class WeightsError(CrossmodalError):
 
 class ModelFolderError(CrossmodalError):
     """A model folder that is incomplete, damaged or of another make."""
+
+
+class ProcessLostError(CrossmodalError):
+    """One of the processes that share a run has ended, and the others cannot go on without it."""
 
 
 class ExportError(CrossmodalError):

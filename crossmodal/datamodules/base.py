@@ -8,8 +8,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
-from crossmodal.datamodules.clip_dataset import ClipDataset, clip_loader
-from crossmodal.datamodules.usable import prepare_usable, read_stored
+from crossmodal.datamodules.clip_dataset import ALONE, ClipDataset, Place, clip_loader
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
 from crossmodal.datasets.clip import Clip, SetAside, Split, nothing_usable
 from crossmodal.datasets.clip_tensors import ClipTensors
@@ -24,6 +23,7 @@ from crossmodal.datasets.protocols import (
 )
 from crossmodal.datasets.ravdess import Channel
 from crossmodal.datasets.source import create_source
+from crossmodal.datasets.usable import prepare_usable, read_stored
 from crossmodal.errors import ConfigError, CorpusNotFoundError
 from crossmodal.media import Box
 from crossmodal.storage import cache_dir, content_key
@@ -48,8 +48,8 @@ class CorpusDataModule(LightningDataModule):
         num_folds: How many folds ``grouped`` makes, 3 or more.
         allow_speaker_leakage: Needed for the protocol ``random``, and for a given split whose parts share speakers:
             their results are speaker-dependent.
-        batch_size: Clips in a batch.
-        num_workers: Processes that read; 0 reads in the training process, which suffices for small models.
+        batch_size: Clips in a batch, of all devices together.
+        num_workers: Processes that read for a device; 0 reads in the training process, which suffices for small models.
         seed: Of the order of the training clips.
         num_unlabelled_actors: How many of the training actors, the last in order, count as if nobody had labelled their
             clips: for measuring what pairs without labels are worth.
@@ -237,22 +237,22 @@ class CorpusDataModule(LightningDataModule):
             check_teacher(self._tensors.about["train_actors"], self.split)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Training clips in a new order each epoch."""
-        return self.loader(self.split["train"], shuffle=True)
+        """Training clips in a new order each epoch; where several processes train, this one's part of each batch."""
+        return self.loader(self.split["train"], shuffle=True, place=self._place)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Validation clips."""
-        return self.loader(self.split["val"])
+        """Validation clips; where several processes train, this one's part of them."""
+        return self.loader(self.split["val"], place=self._place)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Test clips."""
-        return self.loader(self.split["test"])
+        """Test clips; where several processes test, this one's part of them."""
+        return self.loader(self.split["test"], place=self._place)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Every clip, of all splits."""
-        return self.loader(self.clips)
+        """Every clip, of all splits; where several processes predict, this one's part of them."""
+        return self.loader(self.clips, place=self._place)
 
-    def loader(self, clips: Sequence[Clip], shuffle: bool = False) -> DataLoader[Any]:
+    def loader(self, clips: Sequence[Clip], shuffle: bool = False, place: Place = ALONE) -> DataLoader[Any]:
         """A loader over some of the clips; a shuffled one leaves out the last, smaller batch."""
         stored = self.speech_features
         dataset = ClipDataset(
@@ -263,7 +263,11 @@ class CorpusDataModule(LightningDataModule):
             self._tensors,
             {clip: stored / path.name for clip, path in self.waveforms.items()} if stored else None,
         )
-        return clip_loader(dataset, self.batch_size, self.num_workers, self.seed if shuffle else None)
+        return clip_loader(dataset, self.batch_size, self.num_workers, self.seed if shuffle else None, place)
+
+    @property
+    def _place(self) -> Place:
+        return Place(self.trainer.global_rank, self.trainer.world_size) if self.trainer else ALONE
 
     @property
     def _reads_pixels(self) -> bool:

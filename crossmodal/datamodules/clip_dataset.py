@@ -3,18 +3,19 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
 
 from crossmodal.datasets.cache import read_array
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.errors import DataError
+from crossmodal.errors import ConfigError, DataError
 from crossmodal.transforms import pad_features
 
 UNLABELLED = -1
@@ -88,39 +89,109 @@ def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return batch
 
 
-class EpochShuffle(Sampler[int]):
-    """A new order each epoch that depends on the seed and the epoch only.
+class Place(NamedTuple):
+    """Which of the processes that divide the clips among them this one is.
 
-    So a student and its control meet the same batches, and a run that was stopped goes on with the order that it would
-    have had. Lightning calls `set_epoch`.
+    Args:
+        rank: Its number, counted from 0.
+        processes: How many there are.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
-        self._size = size
-        self._seed = seed
-        self._epoch = 0
+    rank: int = 0
+    processes: int = 1
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
-        self._epoch = epoch
+
+ALONE = Place()
+
+
+class EpochShuffle(DistributedSampler[int]):
+    """A new order each epoch that depends on the seed and the epoch only; of each batch, a part for each process.
+
+    So a student and its control meet the same batches, a run that was stopped goes on with the order that it would
+    have had, and several processes see in a step what one would. The last batch is left out if it is smaller, unless
+    there is no other. Lightning calls `set_epoch`, and leaves a `DistributedSampler` as it is.
+
+    Args:
+        dataset: The clips.
+        seed: Of the order.
+        batch_size: Clips in a batch, of all processes together.
+        place: Which process this is.
+
+    Raises:
+        ConfigError: The clips of a batch cannot be divided evenly.
+    """
+
+    def __init__(self, dataset: ClipDataset, seed: int, batch_size: int, place: Place = ALONE) -> None:
+        super().__init__(dataset, num_replicas=place.processes, rank=place.rank, seed=seed)
+        if batch_size % place.processes:
+            raise ConfigError(
+                f"A batch of {batch_size} clips cannot be divided evenly among {place.processes} processes: choose a "
+                f"data.batch_size that can, such as {batch_size + -batch_size % place.processes}."
+            )
+        self._batch_size = min(batch_size, len(dataset) // place.processes * place.processes)
+        if self._batch_size == 0:
+            raise ConfigError(f"{len(dataset)} training clips are too few for {place.processes} processes.")
+        self._num_batches = len(dataset) // self._batch_size
 
     def __len__(self) -> int:
-        return self._size
+        return self._num_batches * self._batch_size // self.num_replicas
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
-        return iter(torch.randperm(self._size, generator=generator).tolist())
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.dataset), generator=generator)  # type: ignore[arg-type]
+        batches = order[: self._num_batches * self._batch_size].view(self._num_batches, self.num_replicas, -1)
+        return iter(batches[:, self.rank].flatten().tolist())
+
+
+class OnceEach(DistributedSampler[int]):
+    """Every clip once in one of the processes; `DistributedSampler` makes their numbers even by counting some twice.
+
+    Args:
+        dataset: The clips.
+        place: Which process this is.
+
+    Raises:
+        ConfigError: There are fewer clips than processes.
+    """
+
+    def __init__(self, dataset: ClipDataset, place: Place = ALONE) -> None:
+        super().__init__(dataset, num_replicas=place.processes, rank=place.rank, shuffle=False)
+        self._mine = range(place.rank, len(dataset), place.processes)
+        if 0 < len(dataset) < place.processes:
+            raise ConfigError(f"{len(dataset)} clips are too few for {place.processes} processes.")
+
+    def __len__(self) -> int:
+        return len(self._mine)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._mine)
 
 
 def clip_loader(
-    dataset: ClipDataset, batch_size: int, num_workers: int = 0, shuffle_seed: int | None = None
+    dataset: ClipDataset,
+    batch_size: int,
+    num_workers: int = 0,
+    shuffle_seed: int | None = None,
+    place: Place = ALONE,
 ) -> DataLoader[Any]:
-    """A loader over clips; with a seed in a new order each epoch, and without the last batch if it is smaller."""
+    """A loader over clips.
+
+    Args:
+        dataset: The clips.
+        batch_size: Clips in a batch, of all processes together.
+        num_workers: Processes that read, for each of those that train.
+        shuffle_seed: With a seed the clips come in a new order each epoch, as `EpochShuffle` has it.
+        place: Of which part of the clips.
+
+    Raises:
+        ConfigError: The clips cannot be divided among the processes.
+    """
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=EpochShuffle(len(dataset), shuffle_seed) if shuffle_seed is not None else None,
-        drop_last=shuffle_seed is not None and len(dataset) >= batch_size,
+        batch_size=max(batch_size // place.processes, 1),
+        sampler=(
+            OnceEach(dataset, place) if shuffle_seed is None else EpochShuffle(dataset, shuffle_seed, batch_size, place)
+        ),
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         collate_fn=collate_clips,

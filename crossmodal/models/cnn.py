@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossmodal.models.batch_norm import BatchNorm2d
 from crossmodal.models.encoder import AudioEncoder, zero_padding
 from crossmodal.models.pooling import PoolingName, create_pooling
 from crossmodal.transforms import length_mask
@@ -73,9 +74,9 @@ class ResidualBlock(nn.Module):
         self.time_stride = time_stride
         stride = (2, time_stride)
         self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.norm1 = BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.norm2 = BatchNorm2d(out_channels)
         self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
 
     def forward(self, plane: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:

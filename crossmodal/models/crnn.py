@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossmodal.models.batch_norm import BatchNorm2d
 from crossmodal.models.both_ways_lstm import BothWaysLSTM
 from crossmodal.models.cnn import ResidualBlock
 from crossmodal.models.encoder import AudioEncoder, zero_padding
@@ -55,7 +56,7 @@ class CRNNEncoder(AudioEncoder):
             padding=(1, subsampling - 1),
             bias=False,
         )
-        self.norm = nn.BatchNorm2d(channels[0])
+        self.norm = BatchNorm2d(channels[0])
         self.blocks = nn.ModuleList(
             ResidualBlock(inputs, outputs, time_stride=1) for inputs, outputs in pairwise(channels)
         )

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossmodal.models.batch_norm import BatchNorm1d
 from crossmodal.models.encoder import AudioEncoder
 from crossmodal.models.pooling import PoolingName, create_pooling
 
@@ -40,7 +41,7 @@ class DenseEncoder(AudioEncoder):
         super().__init__()
         self.pooling = create_pooling(pooling, in_features)
         # A mean varies a hundred times as much as the deviation of a delta does; to a layer both are to count the same.
-        self.norm = nn.BatchNorm1d(self.pooling.out_features, affine=False)
+        self.norm = BatchNorm1d(self.pooling.out_features, affine=False)
         sizes = [self.pooling.out_features] + [hidden_size] * num_layers
         self.layers = nn.Sequential(
             *(
@@ -62,7 +63,8 @@ class DenseEncoder(AudioEncoder):
 
     def encode_summary(self, summary: Tensor) -> Tensor:
         """Encode statistics over time, (B, P), to (B, out_features)."""
-        if self.training and len(summary) == 1:  # a single clip has no statistics of a batch
+        # A single clip has no statistics of a batch.
+        if self.training and len(summary) == 1 and not self.norm.is_shared:
             normalized = F.batch_norm(summary, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps)
             return self.layers(normalized)
         return self.layers(self.norm(summary))

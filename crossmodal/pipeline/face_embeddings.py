@@ -53,7 +53,7 @@ def _look(backbone: FaceBackbone, datamodule: VideoDataModule, path: Path, sourc
     said: list[Tensor] = []
     device = next(backbone.parameters()).device
     with progress_bar() as progress:
-        loader = progress.track(datamodule.predict_dataloader(), description=f"Storing what {source} says")
+        loader = progress.track(datamodule.loader(datamodule.clips), description=f"Storing what {source} says")
         for batch in loader:
             said.append(backbone(batch["faces"].to(device)).float().cpu())
             clips += batch["clip"]

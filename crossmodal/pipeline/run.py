@@ -24,8 +24,10 @@ from crossmodal.pipeline.face_embeddings import embed_faces
 from crossmodal.pipeline.listening import listen_for_stages
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, run_name
 from crossmodal.pipeline.modality_general import sound_statistics
+from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
-from crossmodal.pipeline.stage import StageResult, StageRun
+from crossmodal.pipeline.stage import StageRun
+from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.summary import summarize
 from crossmodal.pipeline.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
 from crossmodal.pipeline.teaching import TeachingSettings
@@ -78,6 +80,7 @@ class Run:
         self.stages = _stage_names(settings["stages"])
         self.teaching = TeachingSettings(**settings.get("teaching", {}))
         self.device = _device(settings["trainer"]["accelerator"])
+        self.processes = Processes(settings["trainer"])
         # What the teaching is about, clips with sound and face: every stage uses these and no others. Where only the
         # control is asked for, a voice model on its own, no face is needed.
         corpus = AudioDataModule if self.stages == ["control"] else PairedDataModule
@@ -88,19 +91,28 @@ class Run:
 
     def fit(self) -> dict[str, Any]:
         """Run what was asked for, write the report, and print it."""
+        self.processes.start()
+        with self.processes.together():
+            return self._fit()
+
+    def _fit(self) -> dict[str, Any]:
         if self.corpus.source.is_built_in:
             tell("No --data.root given: using the built-in synthetic corpus (it is no evidence about people).")
-        self.corpus.prepare_data()
+        self.processes.first_says(self.corpus.prepare_data)
         self.corpus.setup()
-        self._tell_set_aside()
-        wanted = self.settings["trainer"].get("logger")
-        self._loggers = create_loggers(wanted, self.folder, self.settings, self.stages[-1])
         needed = {*self.stages, *(need for stage in self.stages for need in self._needs(stage))}
-        self._speech_features = listen_for_stages(self.settings, needed, self.corpus, self.device)
+        self._speech_features = self.processes.first_says(lambda: self._open(needed))
         for stage in STAGES:
             if stage in needed:
                 self._run_stage(stage)
-        return self.conclude()
+        return self.processes.first_says(self.conclude)
+
+    def _open(self, stages: Collection[str]) -> Path | None:
+        """What comes before the stages: what was set aside, the loggers, and what a frozen network hears."""
+        self._tell_set_aside()
+        wanted = self.settings["trainer"].get("logger")
+        self._loggers = create_loggers(wanted, self.folder, self.settings, self.stages[-1])
+        return listen_for_stages(self.settings, stages, self.corpus, self.device)
 
     def _run_stage(self, stage: str) -> None:
         run = self.prepare_stage(stage)
@@ -130,8 +142,12 @@ class Run:
                 run, result = self._train_member(stage, left_out, number)
                 datamodules.setdefault(stage, run.datamodule)
                 members.append(Member(stage, result, left_out))
-        sound = self._sound() if self.teaching.general_share < 1 else None
-        return store_teacher_outputs(self.teaching, members, datamodules, self.device, sound)
+
+        def ask() -> Path:
+            sound = self._sound() if self.teaching.general_share < 1 else None
+            return store_teacher_outputs(self.teaching, members, datamodules, self.device, sound)
+
+        return self.processes.first_says(ask)
 
     def _sound(self) -> NDArray[np.float64]:
         """What the student's front end says of the training clips."""
@@ -171,7 +187,7 @@ class Run:
         settings = self.settings if seed is None else {**self.settings, "seed_everything": seed}
         config = stage_config(settings, stage, model=model, data=data)
         clips = [clip.clip for clip in self.corpus.clips]
-        return StageRun(stage, config, clips, folder or self.folder / stage, upstream, left_out)
+        return StageRun(stage, config, clips, folder or self.folder / stage, upstream, left_out, self.processes)
 
     def _fill_in_transfer(self, model: Config, data: Config) -> list[str]:
         """Decide what teaches: stored answers, or the teacher itself, whose key is then returned."""
@@ -196,11 +212,7 @@ class Run:
         if size is None and asked["freeze_backbone"]:
             if asked["backbone"] is None:
                 raise ConfigError("The teacher needs a backbone for pixels, or --data.face_features in their place.")
-            pixels = VideoDataModule(**self.settings["data"])
-            used = {clip.clip for clip in self.corpus.clips}
-            pixels.restrict(lambda clip: clip.clip in used)
-            pixels.setup()
-            path = embed_faces(asked, pixels, self.settings["seed_everything"], self.device)
+            path = self.processes.first_says(lambda: self._embed_faces(asked))
             data["face_embeddings"] = str(path)
             size = ClipTensors(path).shapes["face_embeddings"][-1]
         elif size is None and self.corpus.face_normalization:
@@ -210,6 +222,14 @@ class Run:
             )
         if size is not None:
             model |= {"backbone": None, "in_features": size}
+
+    def _embed_faces(self, model: Config) -> Path:
+        """Store what a frozen backbone says of the faces."""
+        pixels = VideoDataModule(**self.settings["data"])
+        used = {clip.clip for clip in self.corpus.clips}
+        pixels.restrict(lambda clip: clip.clip in used)
+        pixels.setup()
+        return embed_faces(model, pixels, self.settings["seed_everything"], self.device)
 
     def conclude(self) -> dict[str, Any]:
         """The model folders, summary.json, report.md and the last words on the screen."""
@@ -248,13 +268,14 @@ def _how(result: StageResult) -> str:
 
 def silence_lightning() -> None:
     """Leave out what four Trainers would say four times over, and what does not concern who typed the command."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
+        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
     for message in (
         "LightningCLI's args parameter",  # it is given a stage's settings, and the command line is the whole run's
         ".*does not have many workers.*",  # reading from the cache costs less than a worker does
         ".*The number of training batches.*",  # nothing is logged by step
         ".*treespec, LeafSpec.*",  # Lightning's own use of torch
+        ".*functional.all_gather is deprecated.*",  # the same
         ".*Checkpoint directory.*exists and is not empty.*",  # that is how a run goes on
     ):
         warnings.filterwarnings("ignore", message)

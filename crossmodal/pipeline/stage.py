@@ -1,12 +1,12 @@
 """One stage of a run: found in the store, gone on with, or trained; then evaluated and stored under its key."""
 
+import contextlib
 import hashlib
 import shutil
 import signal
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,16 @@ from crossmodal.datamodules import CorpusDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.models.handover import save_model
 from crossmodal.pipeline.callbacks import History, SeedEachEpoch
+from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config
+from crossmodal.pipeline.stage_result import HISTORY, MODEL, PREDICTIONS, RESULT, StageResult, load_result
 from crossmodal.pipeline.turns import taking_turns
 from crossmodal.storage import content_key, hash_file, read_json, replace_folder, write_json
 from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import Metrics, describe
+from crossmodal.studies.statistics import describe
 from crossmodal.tasks import BaseTask, FinetuneTask
 from crossmodal.tasks.feature_memory import FeatureMemory
 
-MODEL, PREDICTIONS, RESULT, HISTORY = "model.safetensors", "predictions.csv", "result.json", "metrics.csv"
 # What the last stages heard: the next ones, and the next run in this process, need not hear it again.
 _HEARD: deque[FeatureMemory | None] = deque(maxlen=2)
 # Where and how a stage is run and shown, but not what comes out of it.
@@ -45,41 +46,6 @@ _NOT_IN_KEY = {
 }
 
 
-@dataclass(frozen=True)
-class StageResult:
-    """What a stage left.
-
-    Args:
-        stage: Its name.
-        folder: Where it lies: config.yaml, metrics.csv, predictions.csv, model.safetensors, result.json.
-        key: Made of all that it came from.
-        metrics: By split, ``val`` and ``test``.
-        seconds: Of training, over all the pieces if it was stopped in between.
-        epochs: How many were trained.
-        best_epoch: The one whose weights were kept, counted from 0.
-        reused: Whether it was found in the store.
-    """
-
-    stage: str
-    folder: Path
-    key: str
-    metrics: dict[str, Metrics]
-    seconds: float
-    epochs: int
-    best_epoch: int
-    reused: bool
-
-    @property
-    def predictions(self) -> Predictions:
-        """What it said of the validation and test clips."""
-        return Predictions.read_csv(self.folder / PREDICTIONS)
-
-    @property
-    def model(self) -> Path:
-        """The file of its best weights."""
-        return self.folder / MODEL
-
-
 class StageRun:
     """One stage, made ready by LightningCLI from its configuration.
 
@@ -90,6 +56,10 @@ class StageRun:
         folder: The run's folder for this stage.
         upstream: The keys of what it stands on.
         left_out: Training actors whom this stage is to know nothing of.
+        processes: Those that the run has; default this one.
+
+    Raises:
+        ConfigError: A setting that cannot be.
     """
 
     def __init__(
@@ -100,8 +70,10 @@ class StageRun:
         folder: Path,
         upstream: Sequence[str] = (),
         left_out: Collection[str] = (),
+        processes: Processes | None = None,
     ) -> None:
         self.stage = stage
+        self._processes = processes or Processes({"accelerator": "cpu"})
         self.folder = folder
         self.history = History()
         # Without the labels a model's accuracy is nobody's aim: then the last epoch is kept.
@@ -134,20 +106,25 @@ class StageRun:
 
     def run(self, store: Path, loggers: list[Logger]) -> StageResult:
         """Take the result from the store, or train (going on where an earlier run stopped) and put it there."""
-        with taking_turns(store / ".locks", self.key, self.stage):
-            reused = self.is_stored(store)
+        with contextlib.ExitStack() as turn:
+
+            def look() -> bool:
+                turn.enter_context(taking_turns(store / ".locks", self.key, self.stage))
+                return self.is_stored(store)
+
+            reused = self._processes.first_says(look)
             if not reused:
-                self._make(store / self.key, loggers)
-            elif (read_json(self.folder / RESULT) or {}).get("key") != self.key:
-                replace_folder(store / self.key, self.folder)
+                self._train(loggers)
+            self._processes.first_says(lambda: self._conclude(store / self.key, reused))
         return load_result(self.stage, self.folder, reused=reused)
 
-    def _make(self, stored: Path, loggers: list[Logger]) -> None:
-        self._train(loggers)
-        self._evaluate()
-        if isinstance(self.task, FinetuneTask):
-            _HEARD.append(self.task.memory)
-        replace_folder(self.folder, stored, ignore=shutil.ignore_patterns("checkpoints"))
+    def _conclude(self, stored: Path, reused: bool) -> None:
+        """Leave the same in the run's folder and in the store."""
+        if not reused:
+            self._evaluate()
+            replace_folder(self.folder, stored, ignore=shutil.ignore_patterns("checkpoints"))
+        elif (read_json(self.folder / RESULT) or {}).get("key") != self.key:
+            replace_folder(stored, self.folder)
 
     def _build(self, stage: str, config: Config) -> LightningCLI:
         callbacks: list[Callback] = [self._best, self._last, self.history, SeedEachEpoch(config["seed_everything"])]
@@ -172,10 +149,10 @@ class StageRun:
             args=config,
             run=False,
         )
-        if cli.trainer.world_size > 1:
+        if cli.trainer.world_size != self._processes.number:
             raise ConfigError(
-                f"fit trains on one device, and {cli.trainer.world_size} were asked for: --trainer.devices 1. "
-                "The tasks and datamodules alone train on several, with a Trainer of yours."
+                f"All stages run on the same devices: there are {self._processes.number}, and {stage} asks for "
+                f"{cli.trainer.world_size}. Use --trainer.devices and --trainer.num_nodes, which are for all stages."
             )
         return cli
 
@@ -192,7 +169,8 @@ class StageRun:
             upstream=list(upstream),
         )
 
-    def _train(self, loggers: list[Logger]) -> None:
+    def _begin(self) -> str | None:
+        """Make the folder ready; returns the checkpoint to go on from, if there is one."""
         if read_json(self.folder / "key.json") != self.key:
             shutil.rmtree(self.folder, ignore_errors=True)  # another configuration's, or none
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -200,16 +178,21 @@ class StageRun:
         self._cli.parser.save(
             self._cli.config, self.folder / "config.yaml", overwrite=True, skip_unset=False, skip_validation=True
         )
+        last = self.folder / "checkpoints" / "last.ckpt"
+        return str(last) if last.exists() else None
+
+    def _train(self, loggers: list[Logger]) -> None:
         trainer: Trainer = self._cli.trainer
         trainer.loggers = loggers
-        last = self.folder / "checkpoints" / "last.ckpt"
-        checkpoint = str(last) if last.exists() else None
+        checkpoint = self._processes.first_says(self._begin)
         try:
             trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
         except SIGTERMException:  # Lightning's leaves with status 0, as if all were done
             raise SystemExit(128 + signal.SIGTERM) from None
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from stop
+        if isinstance(self.task, FinetuneTask):
+            _HEARD.append(self.task.memory)
 
     def _evaluate(self) -> None:
         """Write the best weights, and what they say of the validation and test clips."""
@@ -259,13 +242,6 @@ def _checkpoint(folder: Path, name: str, **choice: Any) -> ModelCheckpoint:
         enable_version_counter=False,
         **choice,
     )
-
-
-def load_result(stage: str, folder: Path, reused: bool) -> StageResult:
-    """Read what a stage left in its folder."""
-    result = read_json(folder / RESULT)
-    kept = {name: result[name] for name in ("key", "metrics", "seconds", "epochs", "best_epoch")}
-    return StageResult(stage, folder, **kept, reused=reused)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from typing import Any
 from crossmodal import __version__
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.pipeline.settings import Config
-from crossmodal.pipeline.stage import StageResult
+from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.studies.statistics import uar_gain
 
 

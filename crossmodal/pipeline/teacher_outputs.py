@@ -19,7 +19,7 @@ from crossmodal.models.handover import load_model
 from crossmodal.models.outputs import Outputs
 from crossmodal.pipeline.calibration import fit_temperature
 from crossmodal.pipeline.modality_general import general_dimensions
-from crossmodal.pipeline.stage import StageResult
+from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key
@@ -201,7 +201,7 @@ def _ask(member: Member, datamodule: CorpusDataModule, mirror: bool, device: tor
     """What a teacher says of every clip, in the order of the datamodule's, and whom it was trained on."""
     ask, train_actors = _load(member, mirror, datamodule.crops.num_video_frames, device)
     said = []
-    for batch in datamodule.predict_dataloader():
+    for batch in datamodule.loader(datamodule.clips):
         on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
         said.append(ask(on_device).map(lambda value: value.float().cpu()))
     together = (None if parts[0] is None else torch.cat(parts) for parts in zip(*said, strict=True))

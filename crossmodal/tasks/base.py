@@ -1,7 +1,7 @@
 """What all stages share: metrics, the optimizer recipe, one step for every split."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,16 @@ Batch = dict[str, Any]
 Losses = dict[str, Tensor]
 Split = Literal["train", "val", "test"]
 UNLABELLED = -1
+# What a batch says of its clips' emotions; the last two where clips are mixed.
+LABELS = ("label", "mixed_label", "label_weight")
+
+
+@runtime_checkable
+class StreamLoader(Protocol):
+    """A loader of a stream, of which each process reads a part."""
+
+    def once_each(self) -> Iterable[Batch]:
+        """Batches of all the clips, each clip once in one of the processes."""
 
 
 class UnweightedAverageRecall(MulticlassRecall):
@@ -116,6 +126,20 @@ class BaseTask(LightningModule):
         """What that normalization sees of a batch, (B, features, frames), and the lengths in frames."""
         raise NotImplementedError
 
+    def of_all_processes(self, tensor: Tensor) -> Tensor:
+        """In training, the rows of this process's clips with those of all others, (processes * B, ...).
+
+        So a loss sees the whole batch, whichever processes its clips were divided among: one that compares clips needs
+        them all, and a weighted mean is no mean of means. Gradients flow back to where each clip was.
+        """
+        if not self.training or self._trainer is None or self.trainer.world_size == 1:
+            return tensor
+        return cast(Tensor, self.all_gather(tensor, sync_grads=True)).flatten(0, 1)
+
+    def labels_of_all(self, batch: Batch) -> Batch:
+        """What `task_loss` needs of a batch, of all processes."""
+        return {name: self.of_all_processes(batch[name]) for name in LABELS if name in batch}
+
     def task_loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy over the labelled clips; zero where there is none.
 
@@ -146,6 +170,7 @@ class BaseTask(LightningModule):
     def _fit_class_weight(self) -> None:
         labels = torch.cat([batch["label"] for batch in self._training_clips()])
         count = torch.bincount(labels[labels != UNLABELLED], minlength=len(self.class_weight))
+        count = self._sum_over_processes(count)
         present = (count > 0).sum()
         self.class_weight.copy_(torch.where(count > 0, count.sum() / (present * count.clamp(min=1)), 1.0))
 
@@ -154,7 +179,7 @@ class BaseTask(LightningModule):
         self.eval()
         with torch.no_grad():
             sums = [normalization.accumulate(*self.features(batch)) for batch in self._training_clips()]
-        normalization.fit_from_sums(*torch.stack(sums).sum(dim=0))
+        normalization.fit_from_sums(*self._sum_over_processes(torch.stack(sums).sum(dim=0)))
         self.train(was_training)
 
     def configure_callbacks(self) -> list[Callback]:
@@ -167,11 +192,22 @@ class BaseTask(LightningModule):
         return callbacks
 
     def _training_clips(self) -> Iterable[Batch]:
-        """Every training clip once, on every process: so all ranks get the same statistics without talking."""
+        """Every training clip once: on every process, or of a stream, which is long, in one of them.
+
+        Statistics made of sums over all processes are the same either way.
+        """
         loader: Iterable[Batch] = self.trainer.train_dataloader or ()
-        if isinstance(loader, DataLoader):
+        if isinstance(loader, StreamLoader):
+            loader = loader.once_each()
+        elif isinstance(loader, DataLoader):
             loader = DataLoader(loader.dataset, batch_size=loader.batch_size or 1, collate_fn=loader.collate_fn)
         return (self.transfer_batch_to_device(batch, self.device, 0) for batch in loader)
+
+    def _sum_over_processes(self, total: Tensor) -> Tensor:
+        if self.trainer.world_size == 1:
+            return total
+        summed = self.trainer.strategy.reduce(total.to(self.device), reduce_op="sum")
+        return cast(Tensor, summed).to(total.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of training."""
@@ -203,10 +239,10 @@ class BaseTask(LightningModule):
         self._log_epoch("test")
 
     def _log_epoch(self, split: Split) -> None:
-        losses, clips = self._losses[split].take()
+        losses, clips = self._losses[split].take(self.trainer.strategy.reduce if self._trainer else None)
         for name, value in losses.items():
             logged = f"{self.stage}/{split}_loss" if name == "loss" else f"{self.stage}/{name}"
-            self.log(logged, value, on_step=False, on_epoch=True, batch_size=clips, sync_dist=split != "train")
+            self.log(logged, value, on_step=False, on_epoch=True, batch_size=clips, sync_dist=True)
         for name, metric in self._metrics(split).items():
             self.log(name, metric, on_step=False, on_epoch=True, batch_size=clips, prog_bar=name == self.monitor)
 

@@ -1,6 +1,7 @@
 """Means of an epoch's losses, kept aside until the epoch is over."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,8 +31,17 @@ class EpochLosses:
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + clips * value.detach()
         self._clips += clips
 
-    def take(self) -> tuple[dict[str, Tensor], int]:
-        """The means so far, and of how many clips; the next epoch starts anew."""
-        means, clips = {name: total / self._clips for name, total in self._sums.items()}, self._clips
+    def take(self, reduce: Callable[..., Any] | None = None) -> tuple[dict[str, Tensor], int]:
+        """The means so far, and of how many clips; the next epoch starts anew.
+
+        Args:
+            reduce: Adds up a tensor of all processes, given ``reduce_op="sum"``, where the clips are divided among
+                several: `lightning.pytorch.strategies.Strategy.reduce`.
+        """
+        sums, clips = self._sums, self._clips
         self._sums, self._clips = {}, 0
-        return means, clips
+        if reduce and sums:
+            together = torch.stack([*sums.values(), torch.full_like(next(iter(sums.values())), clips)]).float()
+            *totals, number = reduce(together, reduce_op="sum")
+            sums, clips = dict(zip(sums, totals, strict=True)), int(number)
+        return {name: total / clips for name, total in sums.items()}, clips

@@ -106,7 +106,7 @@ class FinetuneTask(BaseTask):
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
         """Cross-entropy on the labels."""
         logits = self.model.classify(self.embed(batch))
-        return logits, {"loss": self.task_loss(logits, batch)}
+        return logits, {"loss": self.task_loss(self.of_all_processes(logits), self.labels_of_all(batch))}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of training on augmented clips."""

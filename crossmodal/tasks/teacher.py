@@ -73,7 +73,7 @@ class TeacherTask(BaseTask):
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
         """Cross-entropy on the labels."""
         logits = self(self._faces(batch))
-        return logits, {"loss": self.task_loss(logits, batch)}
+        return logits, {"loss": self.task_loss(self.of_all_processes(logits), self.labels_of_all(batch))}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Teacher outputs of a batch: ``teacher_embedding``, (B, E), and ``teacher_logits``, (B, K)."""

@@ -155,10 +155,12 @@ class TransferTask(FinetuneTask):
         if not self.training:
             return super().compute_losses(batch)
         teacher = self._teacher_outputs(batch)
-        student = self._student_outputs(batch, teacher.windows)
-        task_loss = self.task_loss(student.logits, batch)
-        taught, parts = self.teaching(student, teacher, batch["label"], self._progress())
-        return student.logits, {"loss": self.task_loss_weight * task_loss + taught, "task_loss": task_loss, **parts}
+        said = self._student_outputs(batch, teacher.windows)
+        labels = self.labels_of_all(batch)
+        student, teacher = (side.map(self.of_all_processes) for side in (said, teacher))
+        task_loss = self.task_loss(student.logits, labels)
+        taught, parts = self.teaching(student, teacher, labels["label"], self._progress())
+        return said.logits, {"loss": self.task_loss_weight * task_loss + taught, "task_loss": task_loss, **parts}
 
     def _progress(self) -> float:
         """How much of training is done, from 0 to 1."""

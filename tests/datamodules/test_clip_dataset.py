@@ -1,3 +1,4 @@
+import itertools
 import pickle
 
 import numpy as np
@@ -7,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmodal.datamodules import ClipDataset, collate_clips
-from crossmodal.datamodules.clip_dataset import EpochShuffle
+from crossmodal.datamodules.clip_dataset import EpochShuffle, OnceEach, Place
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.errors import DataError
+from crossmodal.errors import ConfigError, DataError
 
 LABELS = ("neutral", "calm", "happy")
 
@@ -86,23 +87,80 @@ def test_a_dataset_holds_no_arrays(tmp_path):
     assert len(pickle.dumps(dataset)) < 20_000
 
 
-@given(size=st.integers(1, 200), seed=st.integers(0, 1000), epoch=st.integers(0, 1000))
-def test_an_epochs_order_is_a_permutation_that_seed_and_epoch_decide(size, seed, epoch):
-    first, second = EpochShuffle(size, seed), EpochShuffle(size, seed)
+@given(
+    size=st.integers(1, 200),
+    batch_size=st.integers(1, 40),
+    seed=st.integers(0, 1000),
+    epoch=st.integers(0, 1000),
+)
+def test_an_epochs_order_is_decided_by_seed_and_epoch_and_has_whole_batches_only(size, batch_size, seed, epoch):
+    first, second = (EpochShuffle(_numbers(size), seed, batch_size) for _ in range(2))
     list(second)  # what was drawn before does not matter
     for shuffle in (first, second):
         shuffle.set_epoch(epoch)
     torch.rand(3)  # nor does the global generator
-    assert sorted(first) == list(range(size))
-    assert list(first) == list(second)
-    assert len(first) == size
+    order = list(first)
+    assert order == list(second)
+    assert len(order) == len(set(order)) == len(first)
+    assert len(order) == (size if size < batch_size else size - size % batch_size)
+
+
+@given(
+    size=st.integers(1, 200),
+    processes=st.integers(1, 4),
+    share=st.integers(1, 9),
+    epoch=st.integers(0, 9),
+)
+def test_several_processes_see_in_a_step_what_one_would(size, processes, share, epoch):
+    batch_size = processes * share
+    alone = EpochShuffle(_numbers(size), 3, batch_size)
+    alone.set_epoch(epoch)
+    if size < processes:
+        with pytest.raises(ConfigError, match=f"{size} training clips are too few for {processes} processes"):
+            EpochShuffle(_numbers(size), 3, batch_size, Place(0, processes))
+        return
+    parts = [EpochShuffle(_numbers(size), 3, batch_size, Place(rank, processes)) for rank in range(processes)]
+    for part in parts:
+        part.set_epoch(epoch)
+    assert len({len(part) for part in parts}) == 1
+    if size < batch_size:  # one smaller batch, of as many as can be divided
+        assert sorted(itertools.chain(*parts)) == sorted(list(alone)[: size // processes * processes])
+        return
+    steps = zip(*(batched(list(part), share) for part in parts), strict=True)
+    together = [[*itertools.chain(*step)] for step in steps]
+    assert together == batched(list(alone), batch_size)
+
+
+@given(size=st.integers(0, 100), processes=st.integers(1, 5))
+def test_in_validation_every_clip_is_in_one_process(size, processes):
+    if 0 < size < processes:
+        with pytest.raises(ConfigError, match="too few"):
+            OnceEach(_numbers(size), Place(0, processes))
+        return
+    parts = [OnceEach(_numbers(size), Place(rank, processes)) for rank in range(processes)]
+    assert sorted(itertools.chain(*parts)) == list(range(size))
+    assert [len(part) for part in parts] == [len(list(part)) for part in parts]
+
+
+def test_a_batch_that_cannot_be_divided_says_which_can():
+    with pytest.raises(ConfigError, match=r"10 clips cannot be divided evenly among 4 processes.* such as 12"):
+        EpochShuffle(_numbers(50), 0, 10, Place(0, 4))
 
 
 def test_epochs_and_seeds_differ():
     orders = set()
     for seed in range(5):
-        shuffle = EpochShuffle(50, seed)
+        shuffle = EpochShuffle(_numbers(50), seed, batch_size=10)
         for epoch in range(5):
             shuffle.set_epoch(epoch)
             orders.add(tuple(shuffle))
     assert len(orders) == 25
+
+
+def _numbers(size):
+    """A data set of so many items; what they are, nobody asks here."""
+    return range(size)
+
+
+def batched(order, size):
+    return [order[start : start + size] for start in range(0, len(order), size)]

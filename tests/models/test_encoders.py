@@ -10,7 +10,7 @@ from torch import nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.models import PoolingName, create_audio_encoder, list_audio_encoders
-from crossmodal.models.tdnn import OwnFramesBatchNorm
+from crossmodal.models.batch_norm import OwnFramesBatchNorm
 from tests.models.padding import check_same_alone_and_padded
 
 NUM_FEATURES = 20

@@ -10,7 +10,8 @@ from sklearn.metrics import balanced_accuracy_score
 from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline.settings import parse_settings, stage_config
-from crossmodal.pipeline.stage import StageRun, _model_in_key, code_version, load_result, predict
+from crossmodal.pipeline.stage import StageRun, _model_in_key, code_version, predict
+from crossmodal.pipeline.stage_result import load_result
 from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
 
 
@@ -176,6 +177,6 @@ def test_nothing_is_in_the_store_that_is_not_whole(make, store, monkeypatch):
     assert sorted(stages.iterdir()) == before
 
 
-def test_several_devices_are_refused(make):
-    with pytest.raises(ConfigError, match="fit trains on one device, and 2 were asked for"):
-        make("--trainer.accelerator=cpu", "--trainer.devices=2")
+def test_a_stage_with_devices_of_its_own_is_refused(make):
+    with pytest.raises(ConfigError, match="All stages run on the same devices: there are 1, and transfer asks for 2"):
+        make("--trainer.accelerator=cpu", "--transfer.trainer.devices=2", stage="transfer")

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from crossmodal.pipeline.stage import StageResult
+from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.summary import summarize
 from crossmodal.studies.predictions import Predictions
 from crossmodal.studies.statistics import describe

@@ -11,6 +11,8 @@ from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.datasets.face_features import store_face_features
 from crossmodal.media import SAMPLE_RATE
 
+MAX_DURATION = 60.0  # seconds, where nobody says otherwise
+
 
 def prepare_usable(
     clips: Sequence[Clip],

@@ -1,0 +1,119 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crossmodal.errors import ConfigError
+from crossmodal.pipeline.processes import Processes
+
+# Nothing is drawn at random but the order of the clips, which does not depend on the number of processes.
+STEADY = [
+    "--transfer.model.encoder_kwargs.dropout=0",
+    "--transfer.model.dropout=0",
+    "--transfer.model.augmentation=null",
+    "--teacher.model.dropout=0",
+    "--transfer.model.class_weighting=true",
+    "--transfer.model.more_losses={supcon: 0.1, rkd: 0.1}",
+]
+
+
+def start(args, **kwargs):
+    environment = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE")}
+    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "crossmodal", "fit", "--trainer.accelerator=cpu", *args]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env=environment, **pipes, **kwargs)
+
+
+def rows(file):
+    with file.open(encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def assert_alike(first, second):
+    assert [row.keys() for row in first] == [row.keys() for row in second]
+    for one, other in zip(first, second, strict=True):
+        for name, value in one.items():
+            try:
+                assert float(value) == pytest.approx(float(other[name]), abs=2e-5), name
+            except ValueError:
+                assert value == other[name]
+
+
+def test_two_processes_come_to_the_same_as_one(tiny_args, tmp_path):
+    args = [*tiny_args(tmp_path), *STEADY]
+    for name, devices in (("one", 1), ("two", 2)):
+        process = start([*args, f"--name={name}", f"--trainer.devices={devices}"])
+        said, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, said
+    assert said.count("control: 5 epochs") == 1, "one of them speaks"
+    assert "Warning" not in said
+    for stage in ("teacher", "control", "transfer", "finetune"):
+        for file in ("predictions.csv", "metrics.csv"):
+            one, two = (rows(tmp_path / "runs" / name / stage / file) for name in ("one", "two"))
+            assert_alike(one, two)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_is_killed_ends_the_other(tiny_args, tmp_path, victim):
+    args = [*tiny_args(tmp_path), "--stages=control", "--transfer.trainer.max_epochs=10000"]
+    process = start([*args, "--trainer.devices=2"])
+    metrics = tmp_path / "runs" / "fit" / "control" / "checkpoints" / "last.ckpt"
+    until(metrics.exists, 120)
+    both = [process.pid, *children(process.pid)]
+    assert len(both) == 2
+    os.kill(both[victim], signal.SIGKILL)
+    until(lambda: not any(map(alive, both)), 60)
+    said, _ = process.communicate(timeout=10)
+    assert process.returncode != 0
+    assert "has lost another one" in said
+
+
+def children(parent):
+    return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def alive(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(reached, seconds):
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_one_process_does_alone_what_the_first_does():
+    processes = Processes({"accelerator": "cpu", "devices": 1})
+    processes.start()
+    assert (processes.number, processes.is_first) == (1, True)
+    assert processes.first_says(lambda: "done") == "done"
+    with pytest.raises(ZeroDivisionError):
+        processes.first_says(lambda: 1 / 0)
+
+
+def test_other_errors_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="something else"), Processes({"accelerator": "cpu"}).together():
+        raise RuntimeError("something else")
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
+def test_a_strategy_that_starts_processes_for_each_stage_is_refused(strategy):
+    with pytest.raises(ConfigError, match=f"{strategy} starts new processes for each stage: use ddp"):
+        Processes({"accelerator": "cpu", "devices": 2, "strategy": strategy})
+
+
+def test_devices_that_are_not_there():
+    with pytest.raises(ConfigError, match=r"There are no such devices .accelerator cpu, devices none"):
+        Processes({"accelerator": "cpu", "devices": "none"})
