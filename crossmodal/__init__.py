@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         RAVDESSAudioDataModule,
         RAVDESSPairedDataModule,
         RAVDESSVideoDataModule,
+        StreamingPairedDataModule,
     )
     from crossmodal.inference import EmotionRecognizer
     from crossmodal.models import AudioClassifier, FaceClassifier, FaceEncoder
@@ -35,6 +36,7 @@ _HOME = {
     "RAVDESSAudioDataModule": "datamodules",
     "RAVDESSPairedDataModule": "datamodules",
     "RAVDESSVideoDataModule": "datamodules",
+    "StreamingPairedDataModule": "datamodules",
     "TeacherTask": "tasks",
     "TransferTask": "tasks",
     "fit": "pipeline",
@@ -53,6 +55,7 @@ __all__ = (
     "RAVDESSAudioDataModule",
     "RAVDESSPairedDataModule",
     "RAVDESSVideoDataModule",
+    "StreamingPairedDataModule",
     "TeacherTask",
     "TransferTask",
     "fit",

@@ -43,6 +43,23 @@ def prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num_processes", type=int, help="files decoded at the same time; default: one for each core")
     parser.add_argument("--contact_sheet", metavar="PNG", help="also draw the face crops of some clips")
     parser.add_argument("--cache", metavar="DIR", help="default: $CROSSMODAL_CACHE, else the user's cache")
+    _stream_arguments(parser)
+
+
+def _stream_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("to stream it", "Pairs of sound and face in chunks; see docs/streaming.md.")
+    to = (
+        "also write the pairs, divided by a protocol, for StreamingPairedDataModule: litdata, and a folder that is not "
+        "there yet, or an URL such as s3://bucket/folder. Needs the extra [stream]"
+    )
+    group.add_argument("--to", nargs=2, metavar=("litdata", "DIR_OR_URL"), help=to)
+    group.add_argument("--protocol", metavar="NAME", help="as of fit; default: seq6, and for a manifest its own")
+    group.add_argument("--fold", type=int, metavar="K", help="whose actors test, from 0; default: 0")
+    group.add_argument("--num_folds", type=int, metavar="N", help="of the protocol grouped; default: 5")
+    label_sets = ("speech8", "song6", "speech6", "both8")
+    group.add_argument("--label_set", choices=label_sets, help="of RAVDESS, as of fit; default: the channel's own")
+    leakage = "as of fit; results are then speaker-dependent"
+    group.add_argument("--allow_speaker_leakage", action="store_true", default=None, help=leakage)
 
 
 def manifest_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from crossmodal.datamodules.clip_dataset import ClipDataset, collate_clips
 from crossmodal.datamodules.corpus import AudioDataModule, PairedDataModule, VideoDataModule
 from crossmodal.datamodules.manifest import ManifestAudioDataModule, ManifestPairedDataModule, ManifestVideoDataModule
 from crossmodal.datamodules.ravdess import RAVDESSAudioDataModule, RAVDESSPairedDataModule, RAVDESSVideoDataModule
+from crossmodal.datamodules.streaming import StreamingPairedDataModule
 
 __all__ = (
     "AudioDataModule",
@@ -17,6 +18,7 @@ __all__ = (
     "RAVDESSAudioDataModule",
     "RAVDESSPairedDataModule",
     "RAVDESSVideoDataModule",
+    "StreamingPairedDataModule",
     "VideoDataModule",
     "collate_clips",
 )

@@ -9,8 +9,10 @@ from typing import TypeVar
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
 from crossmodal.datasets.clip import SetAside
 from crossmodal.datasets.contact_sheet import draw_contact_sheet
+from crossmodal.datasets.protocols import label_set_for
 from crossmodal.datasets.quarantine import QUARANTINE_FILE
 from crossmodal.datasets.source import ManifestSource, RavdessSource
+from crossmodal.datasets.stream_command import check_stream_arguments, divide_pairs, write_prepared
 from crossmodal.datasets.synthetic import synthesize
 from crossmodal.errors import ConfigError
 from crossmodal.storage import cache_dir
@@ -28,20 +30,18 @@ def prepare_command(args: argparse.Namespace) -> int:
             "A clip keeps at least one video frame (--num_video_frames), of 8 pixels or more (--face_size)."
         )
     source = _source(args)
+    check_stream_arguments(args)
     clips, aside = source.index()
+    if args.to:
+        divide_pairs(args, source, clips)  # what cannot be divided is told before anything is decoded
     if args.shard:
         whole = len(clips)
         clips = take_shard(clips, args.shard)
         print(f"Shard {args.shard}: {len(clips)} of {whole} clips.")
     box = tuple(args.face_box) if args.face_box else source.face_box
     folder = Path(args.cache) if args.cache else cache_dir()
-    corpus = prepare_corpus(
-        clips,
-        crops=FaceCrops(args.num_video_frames, args.face_size, box, args.face_detector),
-        folder=folder,
-        num_processes=args.num_processes,
-        retry=True,
-    )
+    crops = FaceCrops(args.num_video_frames, args.face_size, box, args.face_detector)
+    corpus = prepare_corpus(clips, crops=crops, folder=folder, num_processes=args.num_processes, retry=True)
     print(
         f"{len(corpus.waveforms)} waveforms and the faces of {len(corpus.faces)} clips are in {folder}: "
         f"{corpus.made} made now, {corpus.reused} reused."
@@ -51,6 +51,8 @@ def prepare_command(args: argparse.Namespace) -> int:
         print(f"What could not be decoded is listed in {folder / QUARANTINE_FILE}.")
     if args.contact_sheet and corpus.faces:
         _draw(corpus, Path(args.contact_sheet))
+    if args.to:
+        write_prepared(args, source, clips, crops, folder)
     return 0 if corpus.waveforms or corpus.faces or not clips else 1
 
 
@@ -79,8 +81,10 @@ def _source(args: argparse.Namespace) -> RavdessSource | ManifestSource:
     if bool(args.root) == bool(args.manifest):
         raise ConfigError("Give the folder of RAVDESS's extracted files, or --manifest FILE.")
     if args.manifest:
+        if args.label_set:
+            raise ConfigError("--label_set is of RAVDESS; the labels of a manifest are those in it.")
         return ManifestSource(Path(args.manifest), args.allow_outside_paths)
-    return RavdessSource(Path(args.root), args.channel, "both8")
+    return RavdessSource(Path(args.root), args.channel, label_set_for(args.channel, args.label_set))
 
 
 def _draw(corpus: PreparedCorpus, path: Path) -> None:

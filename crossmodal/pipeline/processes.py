@@ -36,27 +36,30 @@ class Processes:
         except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(f"There are no such devices ({_words(where)}): {error}") from error
 
-    def start(self) -> None:
-        """Start the others, unless somebody has: the process that started them, ``torchrun``, or a cluster's queue."""
-        if self.number > 1:
-            self._fabric.launch()
-
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """What all do together stands in this block; where one ends, the others do not wait for it.
 
+        The others are started here, unless somebody has: the process that did, ``torchrun``, or a cluster's queue.
+
         Raises:
             ProcessLostError: Another process does not answer.
         """
+        if self.number == 1:
+            yield
+            return
+        self._fabric.launch()
         try:
             yield
         except RuntimeError as error:
-            if self.number == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
                 raise
             raise ProcessLostError(
                 f"Process {self._fabric.global_rank} of {self.number} has lost another one, whose own words say why if "
                 "it had any. The same command goes on where the run was."
             ) from error
+        finally:
+            dist.destroy_process_group()  # left to the interpreter's end, its threads can abort the process
 
     @property
     def number(self) -> int:

@@ -91,7 +91,6 @@ class Run:
 
     def fit(self) -> dict[str, Any]:
         """Run what was asked for, write the report, and print it."""
-        self.processes.start()
         with self.processes.together():
             return self._fit()
 

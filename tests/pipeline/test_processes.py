@@ -1,6 +1,7 @@
 import csv
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,12 +23,11 @@ STEADY = [
 ]
 
 
-def start(args, **kwargs):
+def start(args, launcher=(sys.executable,)):
     environment = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE")}
     environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "crossmodal", "fit", "--trainer.accelerator=cpu", *args]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env=environment, **pipes, **kwargs)
+    command = [*launcher, "-m", "crossmodal", "fit", "--trainer.accelerator=cpu", *args]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def rows(file):
@@ -60,24 +60,44 @@ def test_two_processes_come_to_the_same_as_one(tiny_args, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_machines_under_torchrun(tiny_args, tmp_path):
+    args = [*tiny_args(tmp_path), "--stages=control", "--trainer.num_nodes=2", "--trainer.devices=1"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meet = ["--master_addr=127.0.0.1", f"--master_port={free.getsockname()[1]}"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", *meet]
+    machines = [start(args, launcher=[*torchrun, f"--node_rank={rank}"]) for rank in range(2)]
+    said = [machine.communicate(timeout=240)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    assert "control: 5 epochs" in said[0]
+    assert said[1] == ""
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_is_killed_ends_the_other(tiny_args, tmp_path, victim):
     args = [*tiny_args(tmp_path), "--stages=control", "--transfer.trainer.max_epochs=10000"]
     process = start([*args, "--trainer.devices=2"])
-    metrics = tmp_path / "runs" / "fit" / "control" / "checkpoints" / "last.ckpt"
-    until(metrics.exists, 120)
-    both = [process.pid, *children(process.pid)]
-    assert len(both) == 2
-    os.kill(both[victim], signal.SIGKILL)
-    until(lambda: not any(map(alive, both)), 60)
+    both = [process.pid]
+    try:
+        until((tmp_path / "runs" / "fit" / "control" / "checkpoints" / "last.ckpt").exists, 120)
+        both += children(process.pid)
+        assert len(both) == 2
+        os.kill(both[victim], signal.SIGKILL)
+        until(lambda: not any(map(alive, both)), 60)
+    finally:
+        for one in filter(alive, both):
+            os.kill(one, signal.SIGKILL)
     said, _ = process.communicate(timeout=10)
     assert process.returncode != 0
     assert "has lost another one" in said
 
 
 def children(parent):
-    return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    """The run's other processes; Python's own that look after shared memory do not count."""
+    numbers = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(number) for number in numbers if "crossmodal" in Path(f"/proc/{number}/cmdline").read_text()]
 
 
 def alive(process):
@@ -96,11 +116,11 @@ def until(reached, seconds):
 
 def test_one_process_does_alone_what_the_first_does():
     processes = Processes({"accelerator": "cpu", "devices": 1})
-    processes.start()
-    assert (processes.number, processes.is_first) == (1, True)
-    assert processes.first_says(lambda: "done") == "done"
-    with pytest.raises(ZeroDivisionError):
-        processes.first_says(lambda: 1 / 0)
+    with processes.together():
+        assert (processes.number, processes.is_first) == (1, True)
+        assert processes.first_says(lambda: "done") == "done"
+        with pytest.raises(ZeroDivisionError):
+            processes.first_says(lambda: 1 / 0)
 
 
 def test_other_errors_stay_what_they_are():
