@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from crossmodal.datasets.cache import read_array
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.errors import ConfigError, DataError
+from crossmodal.datasets.stored_array import check_array
+from crossmodal.errors import ConfigError
 from crossmodal.transforms import pad_features
 
 UNLABELLED = -1
@@ -206,11 +206,8 @@ def _read(path: Path) -> Tensor:
 
 @lru_cache(maxsize=8192)
 def _open(path: Path) -> NDArray[np.generic]:
-    """An array's memory map, which holds no data: to open it costs more than to read a clip.
+    """An array's memory map, which holds no data: to open and check it costs more than to read a clip.
 
     A process may have 65,530 of them, so the latest are kept.
     """
-    array = read_array(path)
-    if array is None:
-        raise DataError(f"{path} is gone from the cache or damaged: run the command again and it is made anew.")
-    return array
+    return check_array(path)

@@ -23,9 +23,10 @@ from crossmodal.datasets.clip import Clip, SetAside
 from crossmodal.datasets.face_crops import FaceCrops, read_face_crops
 from crossmodal.datasets.face_detector import check_detector
 from crossmodal.datasets.quarantine import Quarantine, Quarantined
+from crossmodal.datasets.stored_array import read_array, write_array
 from crossmodal.datasets.window import read_clip_waveform
 from crossmodal.progress import progress_bar
-from crossmodal.storage import FileHashes, atomic_path, cache_dir, content_key, locked, remove_leftovers
+from crossmodal.storage import FileHashes, cache_dir, content_key, locked, remove_leftovers
 
 # To be raised when the same source and settings would give other arrays: it is part of every key.
 VERSION = 1
@@ -130,15 +131,6 @@ def prepare_corpus(
     )
 
 
-def read_array(path: Path) -> NDArray[np.generic] | None:
-    """Map an array of the cache into memory; None where there is none or it is not whole."""
-    try:
-        array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return array
-
-
 def _hash_all(
     clips: Sequence[Clip], audio: bool, crops: FaceCrops | None, hashes: FileHashes, num_threads: int
 ) -> None:
@@ -212,8 +204,7 @@ def _make(job: _Job) -> _State:
             array: NDArray[np.generic] = read_face_crops(job.clip, job.source, job.crops)
         else:
             array = read_clip_waveform(job.clip, job.source)
-        with atomic_path(job.target) as temporary, temporary.open("wb") as file:
-            np.save(file, array)
+        write_array(job.target, array)
     return "made"
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from crossmodal.datasets.cache import PreparedCorpus, read_array
+from crossmodal.datasets.cache import PreparedCorpus
+from crossmodal.datasets.stored_array import read_array
 from crossmodal.storage import atomic_path
 
 _CAPTION = 14  # pixels above each row

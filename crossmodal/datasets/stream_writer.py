@@ -15,6 +15,7 @@ import numpy as np
 
 from crossmodal.datasets.cache import PreparedCorpus
 from crossmodal.datasets.clip import Clip, Split
+from crossmodal.datasets.stored_array import check_array
 from crossmodal.datasets.stream import ABOUT, StreamAbout, is_remote, part_of, require_litdata
 from crossmodal.errors import ConfigError, DataError
 from crossmodal.progress import progress_bar
@@ -42,8 +43,8 @@ class _ClipItems:
             "clip": clip.clip,
             "label": UNLABELLED if clip.label is None else self.labels.index(clip.label),
             "actor": clip.actor,
-            "waveform": np.load(self.corpus.waveforms[clip.clip]),
-            "faces": np.load(self.corpus.faces[clip.clip]),
+            "waveform": np.array(check_array(self.corpus.waveforms[clip.clip])),
+            "faces": np.array(check_array(self.corpus.faces[clip.clip])),
         }
 
     @property

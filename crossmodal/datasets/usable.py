@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from crossmodal.datasets.actor_normalization import center_by_actor
-from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus, read_array
+from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
 from crossmodal.datasets.clip import Clip, SetAside
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.datasets.face_features import store_face_features
+from crossmodal.datasets.stored_array import read_array
 from crossmodal.media import SAMPLE_RATE
 
 MAX_DURATION = 60.0  # seconds, where nobody says otherwise

@@ -3,17 +3,14 @@
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from crossmodal.datamodules import CorpusDataModule
-from crossmodal.datasets.cache import read_array
 from crossmodal.datasets.clip import Clip
-from crossmodal.errors import DataError
+from crossmodal.datasets.stored_array import check_array, read_array, write_array
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.pipeline.settings import STAGES, Config, stage_config
 from crossmodal.progress import progress_bar
-from crossmodal.storage import atomic_path
 from crossmodal.tasks import FinetuneTask
 
 _STUDENT_STAGES = ("control", "transfer", "finetune")
@@ -87,9 +84,6 @@ def store_speech_features(
 
 
 def _store(model: AudioClassifier, source: Path, target: Path, device: torch.device | str) -> None:
-    waveform = read_array(source)
-    if waveform is None:
-        raise DataError(f"{source} is gone from the cache or damaged: run the command again and it is made anew.")
+    waveform = check_array(source)
     features, _ = model.run_front_end(torch.tensor(waveform, device=device).view(1, 1, -1))
-    with atomic_path(target) as temporary, temporary.open("wb") as file:
-        np.save(file, features[0].half().cpu().numpy())
+    write_array(target, features[0].half().cpu().numpy())

@@ -15,6 +15,7 @@ BENCHMARKS = (
     "front_end",
     "training_epoch",
     "cached_epoch",
+    "loading",
     "preparing",
     "stored_teacher",
     "teaching_cost",

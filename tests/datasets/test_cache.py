@@ -8,10 +8,11 @@ import soundfile
 
 from crossmodal import media, storage
 from crossmodal.datasets import cache, children
-from crossmodal.datasets.cache import FaceCrops, prepare_corpus, read_array
+from crossmodal.datasets.cache import FaceCrops, prepare_corpus
 from crossmodal.datasets.children import Failure
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.ravdess import FACE_BOX, index_ravdess
+from crossmodal.datasets.stored_array import read_array
 from tests.datasets.arrays import arrays
 from tests.datasets.hanging_jobs import CrashingJob, HangingJob
 

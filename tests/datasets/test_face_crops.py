@@ -11,9 +11,10 @@ from PIL import Image
 
 from crossmodal import media
 from crossmodal.datasets import cache
-from crossmodal.datasets.cache import prepare_corpus, read_array
+from crossmodal.datasets.cache import prepare_corpus
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.face_crops import FaceCrops, read_face_crops
+from crossmodal.datasets.stored_array import read_array
 from crossmodal.datasets.synthetic.action_units import action_units
 from crossmodal.datasets.synthetic.face import draw_face
 from crossmodal.datasets.synthetic.look import create_look

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from crossmodal.datasets.stored_array import check_array, read_array, write_array
+from crossmodal.errors import DataError
+
+ANY = arrays.arrays(st.sampled_from([np.float32, np.uint8, np.int64]), arrays.array_shapes(max_dims=4, max_side=5))
+
+
+@given(array=ANY)
+def test_what_is_written_is_read_by_us_and_by_numpy(tmp_path_factory, array):
+    path = tmp_path_factory.mktemp("array") / "a.npy"
+    write_array(path, array)
+    for found in (read_array(path), check_array(path), np.load(path)):
+        assert found.dtype == array.dtype
+        np.testing.assert_array_equal(found, array)
+
+
+@given(array=ANY.filter(lambda array: array.size), data=st.data())
+def test_no_flipped_bit_is_read_for_the_array(tmp_path_factory, array, data):
+    path = tmp_path_factory.mktemp("array") / "a.npy"
+    write_array(path, array)
+    content = bytearray(path.read_bytes())
+    bit = data.draw(st.integers(0, 8 * len(content) - 1))
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    try:
+        found = check_array(path)
+    except DataError:
+        assert not path.exists(), "the next run is to make it anew"
+    else:
+        assert found.tobytes() == array.tobytes(), "then it was the mark that says there is a checksum"
+
+
+@given(array=ANY.filter(lambda array: array.size), share=st.floats(0, 1))
+def test_no_cut_file_is_read_for_the_array(tmp_path_factory, array, share):
+    path = tmp_path_factory.mktemp("array") / "a.npy"
+    write_array(path, array)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    try:
+        found = check_array(path)
+    except DataError as error:
+        assert "run the command again and it is made anew" in str(error)
+    else:
+        np.testing.assert_array_equal(found, array)
+
+
+def test_somebody_elses_file_has_no_checksum_and_is_taken(tmp_path):
+    np.save(tmp_path / "theirs.npy", np.arange(5))
+    assert check_array(tmp_path / "theirs.npy").tolist() == [0, 1, 2, 3, 4]
+
+
+def test_where_there_is_none(tmp_path):
+    assert read_array(tmp_path / "a.npy") is None
+    with pytest.raises(DataError, match=r"a\.npy is gone from the cache or damaged"):
+        check_array(tmp_path / "a.npy")
