@@ -99,3 +99,17 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--complete", action="store_true", help=complete)
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
     parser.add_argument("--num_processes", type=int, help="files at the same time; default: one for each core")
+
+
+def cache_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of `data cache`."""
+    parser.description = (
+        "Show what is stored, and how much room it takes. With --prune, remove it: all of it can be made again, and a "
+        "run that wants it does so."
+    )
+    kinds = "what to show or to remove, such as faces or stages; default: everything"
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=kinds)
+    parser.add_argument("--prune", action="store_true", help="remove it")
+    parser.add_argument("--older_than", type=float, metavar="DAYS", help="only what was written longer ago")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+    parser.add_argument("--cache", metavar="DIR", help="default: $CROSSMODAL_CACHE, else the user's cache")

@@ -13,6 +13,8 @@ CrossmodalError
 │   └── LeakageError         an actor on both sides of a split
 ├── WeightsError             pretrained weights that cannot be had or do not fit
 ├── ModelFolderError         a model folder that is incomplete or of another make
+├── NotFiniteError           a loss that is NaN or infinite
+├── StorageError             a file or folder that cannot be read or written
 ├── ProcessLostError         one of a run's processes ended, and the others cannot go on without it
 ├── ExportError              a model that cannot be exported, or whose export answers differently
 ├── HubError                 the Hugging Face Hub cannot be reached, or does not give or take what was asked
@@ -86,6 +88,14 @@ class WeightsError(CrossmodalError):
 
 class ModelFolderError(CrossmodalError):
     """A model folder that is incomplete, damaged or of another make."""
+
+
+class NotFiniteError(CrossmodalError):
+    """A loss is NaN or infinite, and nothing good can be learnt from it."""
+
+
+class StorageError(CrossmodalError):
+    """A file or folder that cannot be read or written: its rights, or a disk that can only be read."""
 
 
 class ProcessLostError(CrossmodalError):

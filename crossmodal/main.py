@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 from crossmodal import __version__, data_arguments, usage
 from crossmodal.errors import CrossmodalError
+from crossmodal.stopping import Terminated, stopped_by_signals
+from crossmodal.storage import disk_errors
 
 INTERRUPT_STATUS = 130  # 128 + SIGINT, as shells count
+TERMINATED_STATUS = 143  # 128 + SIGTERM
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,11 @@ COMMANDS: dict[str, Command] = {
         "crossmodal.datasets.check_command:check_command",
         data_arguments.check_arguments,
     ),
+    "data cache": Command(
+        "show what is stored, or remove it",
+        "crossmodal.datasets.cache_command:cache_command",
+        data_arguments.cache_arguments,
+    ),
 }
 
 
@@ -194,7 +202,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: Default: the process's.
 
     Returns:
-        The exit status: 0, 1 where something was wrong with the data or the settings, 2 where the line makes no sense.
+        The exit status: 0, 1 where something was wrong with the data or the settings, 2 where the line makes no sense,
+        130 where Ctrl-C stopped it and 143 where SIGTERM did.
     """
     args = list(sys.argv[1:] if args is None else args)
     if args in ([], ["-h"], ["--help"], ["help"]):
@@ -220,13 +229,14 @@ def _run(name: str, args: list[str]) -> int:
         command.add_arguments(parser)
         given = parser.parse_args(args)
     try:
-        return int(_target(command)(given))
+        with stopped_by_signals(), disk_errors():
+            return int(_target(command)(given))
     except CrossmodalError as error:
         print(f"crossmodal {name}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as stop:
         print(f"crossmodal {name}: stopped; the same command goes on where it was", file=sys.stderr)
-        return INTERRUPT_STATUS
+        return TERMINATED_STATUS if isinstance(stop, Terminated) else INTERRUPT_STATUS
     except BrokenPipeError:  # `| head` has read enough; there is no one to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -1,9 +1,11 @@
 """Writing that is whole or not there, and keys made of what a thing came from."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
+
+from crossmodal.errors import CrossmodalError, DiskSpaceError, StorageError
 
 
 def cache_dir() -> Path:
@@ -47,6 +51,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes files that only their owner reads
         temporary.replace(path)
+    except OSError as error:  # who runs out of space in the middle of a file is not told which
+        if error.errno is None and str(error).endswith("written"):  # "6400 requested and 4968 written" is numpy's way
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -75,6 +84,44 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[Literal["held", "taken"
         yield state
     finally:
         lock.release()
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+
+
+@contextlib.contextmanager
+def disk_errors() -> Iterator[None]:
+    """Say in our words what the system says of a disk that is full, or of a file that may not be written or read.
+
+    Raises:
+        DiskSpaceError: There is no room.
+        StorageError: It may not be.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _system_error(error)
+        if number not in _FULL | _FORBIDDEN or isinstance(error, CrossmodalError):
+            raise
+        where = getattr(error, "filename", None) or "a file"
+        if number in _FULL:
+            raise DiskSpaceError(
+                f"There is no room for {where}: {os.strerror(number)}. Make room; the same command goes on where it "
+                "was."
+            ) from error
+        raise StorageError(
+            f"{where} cannot be written or read: {os.strerror(number)}. Look at its rights, its folder and its disk, "
+            "or name another folder; the same command goes on where it was."
+        ) from error
+
+
+def _system_error(error: Exception) -> int:
+    """The system's number of an error, 0 where it is none; safetensors gives it in words only."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    told = re.search(r"os error (\d+)|code: (\d+)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(told[1] or told[2]) if told else 0
 
 
 def remove_leftovers(path: Path) -> None:
@@ -140,7 +187,7 @@ class FileHashes:
             with locked(self._memory.with_suffix(".lock")) as state:
                 if state == "held":
                     remove_leftovers(self._memory)
-                write_json(self._memory, {**(read_json(self._memory) or {}), **self._known})
+                write_json(self._memory, dict(sorted({**(read_json(self._memory) or {}), **self._known}.items())))
             self._changed = False
 
 

@@ -46,7 +46,11 @@ def tiny_ravdess(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_videos(tmp_path_factory) -> Path:
     """Voices and faces: 3 actors, 8 emotions, 12 video frames in which a bar stands as high as the emotion's number."""
-    root = tmp_path_factory.mktemp("tiny") / "videos"
+    return write_tiny_videos(tmp_path_factory.mktemp("tiny") / "videos")
+
+
+def write_tiny_videos(root: Path) -> Path:
+    """Write what `tiny_videos` says."""
     for actor in range(1, 4):
         for emotion in range(1, 9):
             wav = _write_voice(root, emotion, 1, actor, seconds=0.4)

@@ -25,7 +25,7 @@ CONFIGS = sorted(
     {*(REPOSITORY / "configs").rglob("*.yaml"), *(PACKAGE / "pipeline").glob("*.yaml")} - {*STUDIES, *SWEEPS}
 )
 
-GROUND = {"errors", "media", "naming", "progress", "storage"}
+GROUND = {"errors", "media", "naming", "progress", "stopping", "storage"}
 TOP = {"data_arguments", "main", "pipeline", "studies", "usage"}
 # Beside the ground and itself, which rooms a room may import; the top may import all.
 MAY_IMPORT = {
@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "naming": set(),
     "errors": set(),
     "progress": set(),
+    "stopping": set(),
     "storage": set(),
 }
 WITHOUT_LIGHTNING = {"datasets", "transforms", "models", "losses", "inference", *GROUND}

@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from crossmodal.datamodules.clip_dataset import ALONE, ClipDataset, Place, clip_loader
+from crossmodal.datamodules.resumable import ResumableDataModule
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
 from crossmodal.datasets.clip import Clip, SetAside, Split, nothing_usable
 from crossmodal.datasets.clip_tensors import ClipTensors
@@ -31,7 +31,7 @@ from crossmodal.storage import cache_dir, content_key
 FaceNormalizationName = Literal["actor"]
 
 
-class CorpusDataModule(LightningDataModule):
+class CorpusDataModule(ResumableDataModule):
     """The clips of a corpus, divided by a protocol; subclasses say what a batch holds.
 
     Args:
@@ -49,7 +49,7 @@ class CorpusDataModule(LightningDataModule):
         allow_speaker_leakage: Needed for the protocol ``random``, and for a given split whose parts share speakers:
             their results are speaker-dependent.
         batch_size: Clips in a batch, of all devices together.
-        num_workers: Processes that read for a device; 0 reads in the training process, which suffices for small models.
+        num_workers: Threads that read ahead for a device; 0 reads when a batch is wanted, which suffices on a CPU.
         seed: Of the order of the training clips.
         num_unlabelled_actors: How many of the training actors, the last in order, count as if nobody had labelled their
             clips: for measuring what pairs without labels are worth.
@@ -238,7 +238,7 @@ class CorpusDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Training clips in a new order each epoch; where several processes train, this one's part of each batch."""
-        return self.loader(self.split["train"], shuffle=True, place=self._place)
+        return self.gone_on_with(self.loader(self.split["train"], shuffle=True, place=self._place))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Validation clips; where several processes train, this one's part of them."""

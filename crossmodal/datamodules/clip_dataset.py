@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from crossmodal.datamodules.thread_loader import ThreadLoader
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.datasets.stored_array import check_array
@@ -51,6 +52,11 @@ class ClipDataset(Dataset[dict[str, Any]]):
         return len(self.clips)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        views = self.view(index)
+        return {name: torch.tensor(value) if isinstance(value, np.ndarray) else value for name, value in views.items()}
+
+    def view(self, index: int) -> dict[str, Any]:
+        """An item with arrays in place of tensors, memory maps among them, which are to be copied and not changed."""
         clip = self.clips[index]
         item: dict[str, Any] = {
             "clip": clip.clip,
@@ -58,14 +64,17 @@ class ClipDataset(Dataset[dict[str, Any]]):
         }
         for name, paths in self._arrays.items():
             if paths is not None:
-                item[name] = _read(paths[clip.clip])
+                item[name] = _open(paths[clip.clip])
         if self._tensors is not None:
-            item |= {name: torch.tensor(row) for name, row in self._tensors[clip.clip].items()}
+            item |= self._tensors[clip.clip]
         return item
 
 
 def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Make the batch of the items: waveforms and features padded with zeros to the longest, everything else stacked.
+
+    Args:
+        items: Each with tensors on the CPU, or arrays; all are copied.
 
     Returns:
         ``clip``: names; ``label``: (B,) int64; and, of what the items hold, ``waveform``: (B, 1, T) float32 with
@@ -81,12 +90,34 @@ def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         values = [item[name] for item in items]
         if name == "waveform":
             batch["waveform_length"] = torch.tensor([len(waveform) for waveform in values])
-            batch["waveform"] = torch.nn.utils.rnn.pad_sequence(values, batch_first=True).unsqueeze(1)
+            batch["waveform"] = _pad(values).unsqueeze(1)
         elif name == "features":
-            batch["features"], batch["feature_length"] = pad_features(values)
+            batch["features"], batch["feature_length"] = pad_features(
+                [torch.from_numpy(np.asarray(value).copy()) for value in values]
+            )
         else:
-            batch[name] = torch.stack(values)
+            batch[name] = _stack(values)
     return batch
+
+
+# Torch's own memory begins at a multiple of 64 bytes, and numpy's anywhere: the same sums over it would differ in the
+# last bit from one process to the next.
+
+
+def _pad(waveforms: Sequence[NDArray[np.float32] | Tensor]) -> Tensor:
+    """Each copied once, beside zeros: (B, T)."""
+    rows = torch.zeros(len(waveforms), max(map(len, waveforms)))
+    for row, waveform in zip(rows.numpy(), waveforms, strict=True):
+        row[: len(waveform)] = waveform
+    return rows
+
+
+def _stack(values: Sequence[NDArray[np.generic] | Tensor]) -> Tensor:
+    """Each copied once: (B, ...)."""
+    first = np.asarray(values[0])
+    stacked = torch.empty((len(values), *first.shape), dtype=torch.from_numpy(np.empty(0, first.dtype)).dtype)
+    np.stack([np.asarray(value) for value in values], out=stacked.numpy())
+    return stacked
 
 
 class Place(NamedTuple):
@@ -132,15 +163,22 @@ class EpochShuffle(DistributedSampler[int]):
         if self._batch_size == 0:
             raise ConfigError(f"{len(dataset)} training clips are too few for {place.processes} processes.")
         self._num_batches = len(dataset) // self._batch_size
+        self._done = (0, 0)
 
     def __len__(self) -> int:
         return self._num_batches * self._batch_size // self.num_replicas
+
+    def go_on(self, epoch: int, batches: int) -> None:
+        """Begin with this epoch, of which so many batches are done; `len` stays that of a whole epoch."""
+        self._done = (epoch, batches)
+        self.set_epoch(epoch)  # here, for workers read ahead before Lightning says which epoch it is
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.dataset), generator=generator)  # type: ignore[arg-type]
         batches = order[: self._num_batches * self._batch_size].view(self._num_batches, self.num_replicas, -1)
-        return iter(batches[:, self.rank].flatten().tolist())
+        epoch, done = self._done
+        return iter(batches[done if self.epoch == epoch else 0 :, self.rank].flatten().tolist())
 
 
 class OnceEach(DistributedSampler[int]):
@@ -179,29 +217,23 @@ def clip_loader(
     Args:
         dataset: The clips.
         batch_size: Clips in a batch, of all processes together.
-        num_workers: Processes that read, for each of those that train.
+        num_workers: Threads that read ahead, for each process that trains.
         shuffle_seed: With a seed the clips come in a new order each epoch, as `EpochShuffle` has it.
         place: Of which part of the clips.
 
     Raises:
         ConfigError: The clips cannot be divided among the processes.
     """
-    return DataLoader(
+    return ThreadLoader(
         dataset,
         batch_size=max(batch_size // place.processes, 1),
         sampler=(
             OnceEach(dataset, place) if shuffle_seed is None else EpochShuffle(dataset, shuffle_seed, batch_size, place)
         ),
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
+        num_threads=num_workers,
         collate_fn=collate_clips,
         pin_memory=torch.cuda.is_available(),
     )
-
-
-def _read(path: Path) -> Tensor:
-    # A copy: the memory map is read-only, and a tensor must not outlive it.
-    return torch.from_numpy(_open(path).copy())
 
 
 @lru_cache(maxsize=8192)

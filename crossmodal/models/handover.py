@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from crossmodal.errors import WeightsError
 from crossmodal.models.classifier import AudioClassifier
@@ -25,8 +25,17 @@ def save_model(model: Model, path: str | Path, **about: Any) -> None:
         about: JSON values to keep beside them, such as ``train_actors``.
     """
     metadata = {"config": json.dumps(model.config), "about": json.dumps(about)}
+    content = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, metadata)
     with atomic_path(Path(path)) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary, metadata)
+        temporary.write_bytes(_in_order(content))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its header sorted, which safetensors leaves to chance: the same model, the same bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of 8
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def load_model(model_class: type[ModelT], path: str | Path) -> tuple[ModelT, dict[str, Any]]:

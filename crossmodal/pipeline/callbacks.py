@@ -1,24 +1,28 @@
 """What makes a run that was stopped and goes on the same as one that was not: its past, and its random numbers."""
 
 import csv
+import signal
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
+from crossmodal.datamodules.clip_dataset import EpochShuffle
+from crossmodal.stopping import handle_stops, stop_now
 from crossmodal.storage import atomic_path
 
 Row = dict[str, float]
 
 
-class SeedEachEpoch(Callback):
-    """Draws each epoch's random numbers (dropout, flips) from the seed and the epoch alone.
+class SeedEachBatch(Callback):
+    """Draws each batch's random numbers (dropout, flips) from the seed, the epoch and the batch alone.
 
-    A checkpoint holds no generator's state; and so a student and its control draw the same numbers. The seed is set
-    before an epoch's first batch, not at its start: what makes the batches draws a number between the two, but in a run
-    that goes on it has drawn it before.
+    So a run that goes on in the middle of an epoch draws what it would have drawn, on each device and in each process,
+    and a student and its control draw the same numbers.
 
     Args:
         seed: Of the run.
@@ -29,8 +33,71 @@ class SeedEachEpoch(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed torch's generators, on every device; another number on each process."""
-        if batch_idx == 0:
-            torch.manual_seed((self._seed * 1_000_003 + trainer.current_epoch) * 1_009 + trainer.global_rank)
+        place = (self._seed * 1_000_003 + trainer.current_epoch) * 1_000_003 + batch_idx
+        seed = (place * 1_009 + trainer.global_rank) % 2**63
+        if pl_module.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # 0.1 ms less than torch's seeding of all that there might be
+        else:
+            torch.manual_seed(seed)
+
+
+class LastState(Checkpoint):
+    """Keeps on the disk where training is, so that who stops it loses one batch at most.
+
+    It is written after each epoch, before the last batch of each (so validation may be stopped at any moment), and when
+    SIGTERM or Ctrl-C asks the process to stop: that waits for the batch to end, and a second Ctrl-C does not.
+
+    Several processes, validation within an epoch, a number of steps in place of epochs or somebody else's order of the
+    clips leave the ends of epochs.
+
+    Args:
+        path: The checkpoint's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_ahead = False  # of what is written, by more than a batch
+        self._asked_by: int | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hear the signals in place of Lightning, which saves nothing, and gives them back when training ends."""
+        handle_stops(self._hear)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """From here on a signal waits, unless this is the last batch."""
+        self._is_ahead = batch_idx < _last_place(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write the state where it is time to; stop where that was asked for."""
+        done = batch_idx + 1
+        if not self._is_ahead or done % trainer.accumulate_grad_batches:
+            return
+        if self._asked_by is not None or done == _last_place(trainer):
+            trainer.save_checkpoint(self._path, weights_only=False)
+            self._is_ahead = False
+        if self._asked_by is not None:
+            stop_now(self._asked_by)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the state."""
+        trainer.save_checkpoint(self._path, weights_only=False)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if not self._is_ahead or (number == self._asked_by == signal.SIGINT):
+            stop_now(number)
+        self._asked_by = self._asked_by or number
+
+
+def _last_place(trainer: Trainer) -> int:
+    """After how many batches the state is the last that can be written within an epoch; 0 where there is none."""
+    loader = trainer.train_dataloader
+    batches = trainer.num_training_batches
+    whole = trainer.world_size == 1 and trainer.max_steps == -1 and trainer.val_check_batch == batches
+    if not whole or not isinstance(getattr(loader, "sampler", None), EpochShuffle):
+        return 0
+    return (int(batches) - 1) // trainer.accumulate_grad_batches * trainer.accumulate_grad_batches
 
 
 class History(Callback):

@@ -6,9 +6,11 @@ from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
 from lightning.fabric import Fabric
+from lightning.fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from crossmodal.errors import ConfigError, ProcessLostError
+from crossmodal.stopping import Terminated
 
 T = TypeVar("T")
 
@@ -51,6 +53,9 @@ class Processes:
         self._fabric.launch()
         try:
             yield
+        except (KeyboardInterrupt, Terminated):
+            self._end_others()
+            raise
         except RuntimeError as error:
             if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
                 raise
@@ -60,6 +65,16 @@ class Processes:
             ) from error
         finally:
             dist.destroy_process_group()  # left to the interpreter's end, its threads can abort the process
+
+    def _end_others(self) -> None:
+        """End the processes that this one has started; they write nothing, so they need not be asked."""
+        launcher = self._fabric.strategy.launcher
+        others = list(launcher.procs) if isinstance(launcher, _SubprocessScriptLauncher) else []
+        if isinstance(launcher, _SubprocessScriptLauncher):
+            launcher.procs.clear()  # or Lightning, which looks after them, kills this one too
+        for other in others:
+            other.kill()
+            other.wait()
 
     @property
     def number(self) -> int:

@@ -31,7 +31,7 @@ from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.summary import summarize
 from crossmodal.pipeline.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
 from crossmodal.pipeline.teaching import TeachingSettings
-from crossmodal.storage import write_json
+from crossmodal.storage import disk_errors, write_json
 from crossmodal.studies.report import print_summary, write_report
 from crossmodal.tasks import FinetuneTask, TeacherTask
 
@@ -91,7 +91,7 @@ class Run:
 
     def fit(self) -> dict[str, Any]:
         """Run what was asked for, write the report, and print it."""
-        with self.processes.together():
+        with disk_errors(), self.processes.together():
             return self._fit()
 
     def _fit(self) -> dict[str, Any]:
@@ -276,6 +276,7 @@ def silence_lightning() -> None:
         ".*treespec, LeafSpec.*",  # Lightning's own use of torch
         ".*functional.all_gather is deprecated.*",  # the same
         ".*Checkpoint directory.*exists and is not empty.*",  # that is how a run goes on
+        ".*resuming from a checkpoint that ended before the epoch ended.*",  # the datamodule sees to it
     ):
         warnings.filterwarnings("ignore", message)
 

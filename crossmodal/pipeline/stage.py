@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import shutil
-import signal
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
@@ -12,21 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import crossmodal
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.models.handover import save_model
-from crossmodal.pipeline.callbacks import History, SeedEachEpoch
+from crossmodal.pipeline.callbacks import History, LastState, SeedEachBatch
+from crossmodal.pipeline.checkpoints import BEST, LAST, WholeCheckpointIO, find_state
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config
-from crossmodal.pipeline.stage_result import HISTORY, MODEL, PREDICTIONS, RESULT, StageResult, load_result
+from crossmodal.pipeline.stage_result import (
+    HISTORY,
+    MODEL,
+    PREDICTIONS,
+    StageResult,
+    has_result,
+    load_result,
+    write_result,
+)
 from crossmodal.pipeline.turns import taking_turns
+from crossmodal.stopping import Terminated
 from crossmodal.storage import content_key, hash_file, read_json, replace_folder, write_json
 from crossmodal.studies.predictions import Predictions
 from crossmodal.studies.statistics import describe
@@ -78,9 +87,14 @@ class StageRun:
         self.history = History()
         # Without the labels a model's accuracy is nobody's aim: then the last epoch is kept.
         by_uar = config["model"].get("task_loss_weight") != 0
-        self._best = _checkpoint(folder, "best", monitor=f"{stage}/val_uar" if by_uar else None, mode="max")
-        # ModelCheckpoint's own save_last waits for a better model; a run that goes on wants the latest epoch.
-        self._last = _checkpoint(folder, "last")
+        self._best = ModelCheckpoint(
+            dirpath=folder / "checkpoints",
+            filename=Path(BEST).stem,
+            monitor=f"{stage}/val_uar" if by_uar else None,
+            mode="max",
+            save_on_train_epoch_end=True,  # after History has the epoch
+            enable_version_counter=False,
+        )
         self._cli = self._build(stage, config)
         used = set(clips)
         self.datamodule.restrict(lambda clip: clip.clip in used)
@@ -102,7 +116,7 @@ class StageRun:
 
     def is_stored(self, store: Path) -> bool:
         """Whether the result is there already, from whichever run."""
-        return read_json(store / self.key / RESULT) is not None
+        return has_result(store / self.key, self.key)
 
     def run(self, store: Path, loggers: list[Logger]) -> StageResult:
         """Take the result from the store, or train (going on where an earlier run stopped) and put it there."""
@@ -123,11 +137,12 @@ class StageRun:
         if not reused:
             self._evaluate()
             replace_folder(self.folder, stored, ignore=shutil.ignore_patterns("checkpoints"))
-        elif (read_json(self.folder / RESULT) or {}).get("key") != self.key:
+        elif not has_result(self.folder, self.key):
             replace_folder(stored, self.folder)
 
     def _build(self, stage: str, config: Config) -> LightningCLI:
-        callbacks: list[Callback] = [self._best, self._last, self.history, SeedEachEpoch(config["seed_everything"])]
+        last = LastState(self.folder / "checkpoints" / LAST)
+        callbacks: list[Callback] = [self._best, last, self.history, SeedEachBatch(config["seed_everything"])]
         if config["trainer"].get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar(leave=False))
         defaults: dict[str, Any] = {
@@ -154,6 +169,8 @@ class StageRun:
                 f"All stages run on the same devices: there are {self._processes.number}, and {stage} asks for "
                 f"{cli.trainer.world_size}. Use --trainer.devices and --trainer.num_nodes, which are for all stages."
             )
+        if type(cli.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            cli.trainer.strategy.checkpoint_io = WholeCheckpointIO()
         return cli
 
     def _key(self, upstream: Sequence[str]) -> str:
@@ -178,8 +195,8 @@ class StageRun:
         self._cli.parser.save(
             self._cli.config, self.folder / "config.yaml", overwrite=True, skip_unset=False, skip_validation=True
         )
-        last = self.folder / "checkpoints" / "last.ckpt"
-        return str(last) if last.exists() else None
+        state = find_state(self.folder / "checkpoints", self.stage)
+        return str(state) if state else None
 
     def _train(self, loggers: list[Logger]) -> None:
         trainer: Trainer = self._cli.trainer
@@ -187,8 +204,8 @@ class StageRun:
         checkpoint = self._processes.first_says(self._begin)
         try:
             trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
-        except SIGTERMException:  # Lightning's leaves with status 0, as if all were done
-            raise SystemExit(128 + signal.SIGTERM) from None
+        except Terminated:
+            raise
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from stop
         if isinstance(self.task, FinetuneTask):
@@ -210,15 +227,13 @@ class StageRun:
         predictions = predict(self.task, datamodule, trainer.strategy.root_device)
         predictions.write_csv(self.folder / PREDICTIONS)
         self.history.write_csv(self.folder / HISTORY)
-        write_json(
-            self.folder / RESULT,
-            {
-                "key": self.key,
-                "metrics": {split: describe(predictions.of(split)) for split in ("val", "test")},
-                "seconds": round(self.history.seconds, 1),
-                "epochs": trainer.current_epoch,
-                "best_epoch": best["epoch"],
-            },
+        write_result(
+            self.folder,
+            key=self.key,
+            metrics={split: describe(predictions.of(split)) for split in ("val", "test")},
+            seconds=round(self.history.seconds, 1),
+            epochs=trainer.current_epoch,
+            best_epoch=best["epoch"],
         )
 
 
@@ -232,16 +247,6 @@ def _model_in_key(model: Config) -> Config:
     if front_end_kwargs := arguments.get("front_end_kwargs"):  # in the fingerprint of the data that it made
         arguments["front_end_kwargs"] = {name: value for name, value in front_end_kwargs.items() if name != "weights"}
     return arguments
-
-
-def _checkpoint(folder: Path, name: str, **choice: Any) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=folder / "checkpoints",
-        filename=name,
-        save_on_train_epoch_end=True,  # after History has the epoch
-        enable_version_counter=False,
-        **choice,
-    )
 
 
 @torch.no_grad()

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from crossmodal.storage import read_json
+from crossmodal.storage import content_key, hash_file, read_json, write_json
 from crossmodal.studies.predictions import Predictions
 from crossmodal.studies.statistics import Metrics
 
@@ -43,6 +44,25 @@ class StageResult:
     def model(self) -> Path:
         """The file of its best weights."""
         return self.folder / MODEL
+
+
+def write_result(folder: Path, **result: Any) -> None:
+    """Write down what a stage came to, beside its other files, and the sums of all."""
+    result["files"] = {name: hash_file(folder / name) for name in (MODEL, PREDICTIONS, HISTORY)}
+    write_json(folder / RESULT, {**result, "sum": content_key(**result)})
+
+
+def has_result(folder: Path, key: str) -> bool:
+    """Whether a folder holds a stage's result of this key, with every byte that was written."""
+    result = read_json(folder / RESULT)
+    if not isinstance(result, dict) or result.get("key") != key or "files" not in result:
+        return False
+    if result.pop("sum", None) != content_key(**result):
+        return False
+    try:
+        return all(hash_file(folder / name) == digest for name, digest in result["files"].items())
+    except OSError:
+        return False
 
 
 def load_result(stage: str, folder: Path, reused: bool) -> StageResult:

@@ -1,19 +1,22 @@
 """What all stages share: metrics, the optimizer recipe, one step for every split."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassRecall
 
+from crossmodal.errors import NotFiniteError
 from crossmodal.tasks.epoch_losses import EpochLosses
+from crossmodal.tasks.not_finite import explain_clips, explain_loss, spoilt_clips
 from crossmodal.transforms import FeatureNormalization
 
 Batch = dict[str, Any]
@@ -30,6 +33,14 @@ class StreamLoader(Protocol):
 
     def once_each(self) -> Iterable[Batch]:
         """Batches of all the clips, each clip once in one of the processes."""
+
+
+def _moving_average(average: Tensor, current: Tensor, num_averaged: Tensor, decay: float) -> Tensor:
+    """The next exponential moving average; of what never changes, such as filters, to the last bit what it is.
+
+    Torch's own, a sum of two products, moves that a little in each step, and no checkpoint has it.
+    """
+    return average.lerp(current, 1 - decay) if average.is_floating_point() else current
 
 
 class UnweightedAverageRecall(MulticlassRecall):
@@ -179,6 +190,10 @@ class BaseTask(LightningModule):
         self.eval()
         with torch.no_grad():
             sums = [normalization.accumulate(*self.features(batch)) for batch in self._training_clips()]
+            if not all(bool(torch.isfinite(one).all()) for one in sums):
+                found = (spoilt_clips(batch, self.features(batch)[0]) for batch in self._training_clips())
+                spoilt = [clip for clips in found for clip in clips]
+                raise NotFiniteError(f"{self.stage}, before training: {explain_clips(spoilt)}")
         normalization.fit_from_sums(*self._sum_over_processes(torch.stack(sums).sum(dim=0)))
         self.train(was_training)
 
@@ -186,7 +201,7 @@ class BaseTask(LightningModule):
         """The moving average of the weights and the stopping rule, where they are asked for."""
         callbacks: list[Callback] = []
         if self.ema_decay is not None:
-            callbacks.append(EMAWeightAveraging(decay=self.ema_decay))
+            callbacks.append(WeightAveraging(avg_fn=partial(_moving_average, decay=self.ema_decay)))
         if self.patience is not None:
             callbacks.append(EarlyStopping(self.monitor, mode="max", patience=self.patience))
         return callbacks
@@ -226,9 +241,18 @@ class BaseTask(LightningModule):
 
     def _shared_step(self, batch: Batch, split: Split) -> Tensor:
         logits, losses = self.compute_losses(batch)
+        if not torch.isfinite(losses["loss"]):
+            raise NotFiniteError(self._explain(losses["loss"], batch, logits, split))
         self._losses[split].add(losses, len(batch["label"]))
         self._metrics(split).update(logits, batch["label"])
         return losses["loss"]
+
+    @torch.no_grad()
+    def _explain(self, loss: Tensor, batch: Batch, logits: Tensor, split: Split) -> str:
+        trainer = self._trainer
+        where = f"epoch {trainer.current_epoch}, step {trainer.global_step}" if trainer else "without a trainer"
+        features, _ = self.features(batch)
+        return explain_loss(f"{self.stage}, {split}, {where}", float(loss), batch, features, logits)
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's losses and metrics."""
@@ -248,6 +272,20 @@ class BaseTask(LightningModule):
 
     def _metrics(self, split: Split) -> MetricCollection:
         return cast(MetricCollection, self.metrics[f"{split}_metrics"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what an epoch that is not over has added up so far: Lightning keeps no metrics."""
+        if losses := self._losses["train"].state_dict():
+            metrics = {name: metric.metric_state for name, metric in self._metrics("train").items()}
+            checkpoint["epoch_so_far"] = {"losses": losses, "metrics": metrics}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on adding up there."""
+        if so_far := checkpoint.get("epoch_so_far"):
+            self._losses["train"].load_state_dict(so_far["losses"])
+            for name, metric in self._metrics("train").items():
+                for state, value in so_far["metrics"][name].items():
+                    setattr(metric, state, value.to(metric.device))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW and one cycle of the learning rate over all steps."""

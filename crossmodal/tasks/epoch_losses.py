@@ -31,6 +31,14 @@ class EpochLosses:
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + clips * value.detach()
         self._clips += clips
 
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch so far; nothing where no batch was added since the last `take`."""
+        return {"sums": dict(self._sums), "clips": self._clips} if self._clips else {}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on with what `state_dict` gave."""
+        self._sums, self._clips = dict(state_dict["sums"]), state_dict["clips"]
+
     def take(self, reduce: Callable[..., Any] | None = None) -> tuple[dict[str, Tensor], int]:
         """The means so far, and of how many clips; the next epoch starts anew.
 

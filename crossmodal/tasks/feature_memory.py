@@ -71,7 +71,8 @@ class FeatureMemory:
         if key in self._heard:
             return self._heard[key]
         _, speed, samples, _ = key
-        waveform, length = clip[None, :, :samples], torch.tensor([samples], device=clip.device)
+        # A copy, for where a clip lies in its batch, and so at which address, would show in the last bit.
+        waveform, length = clip[None, :, :samples].clone(), torch.tensor([samples], device=clip.device)
         if self._speed is not None:
             waveform, length = self._speed.play(waveform, length, speed)
         features, own = self._hear(waveform, length)

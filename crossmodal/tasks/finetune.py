@@ -125,6 +125,7 @@ class FinetuneTask(BaseTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint brings its own weights: who loads it fetches none, and reads no file of them."""
+        super().on_save_checkpoint(checkpoint)
         if self.model.encoder.rebuild_kwargs:
             checkpoint["hyper_parameters"]["encoder_kwargs"] = self.model.config["encoder_kwargs"]
 

@@ -92,6 +92,7 @@ class TeacherTask(BaseTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint brings its own weights: who loads it fetches none."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["hyper_parameters"]["pretrained"] = False
 
     def _faces(self, batch: Batch) -> Tensor:

@@ -11,6 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from crossmodal import StreamingPairedDataModule
 from crossmodal.datamodules import AudioDataModule, CorpusDataModule, PairedDataModule, VideoDataModule
+from crossmodal.datasets.stream import StreamAbout
+from crossmodal.datasets.stream_writer import write_stream
 from crossmodal.datasets.synthetic import synthesize
 from tests.benchmarks.measure import Row, seconds
 
@@ -19,7 +21,7 @@ Arrays = list[NDArray[np.generic]]
 
 
 def run(folder: Path) -> list[Row]:
-    """Two synthetic actors; each epoch once before it is timed, so that workers have started and files lie in memory."""
+    """Three synthetic actors; each epoch once before it is timed, so that workers run and files lie in memory."""
     root = synthesize(folder / "corpus", actors=3, repetitions=2, resolution=(320, 180))
     rows = []
     for datamodule_class in (AudioDataModule, VideoDataModule, PairedDataModule):
@@ -41,17 +43,18 @@ def _rows(folder: Path, root: str, datamodule_class: type[CorpusDataModule]) -> 
 
 
 def _streaming(folder: Path, root: str) -> list[Row]:
-    from crossmodal.main import main
-
-    stream = folder / "stream"
-    cache = ["--cache", str(folder / "cache")]
-    assert main(["data", "prepare", root, "--to", "litdata", str(stream), "--protocol", "loso24", *cache]) == 0
     paired = PairedDataModule(root, protocol="loso24", cache=str(folder / "cache"))
     paired.setup()
-    plain = _plain_loop(paired, [clip.clip for clip in paired.split["train"]])
+    split = {**paired.split, "train": paired.clips * TIMES}
+    actors = {name: sorted({clip.actor for clip in clips}) for name, clips in split.items()}
+    counts = {name: len(clips) for name, clips in split.items()}
+    about = StreamAbout(paired.labels, "synthetic", "clips many times over", "loso24", 0, False, actors, counts)
+    stream = str(folder / "stream")
+    write_stream(split, paired._corpus, about, stream)
+    plain = _plain_loop(paired, [clip.clip for clip in split["train"]])
     rows = []
     for workers in (0, 1, 2):
-        loader = StreamingPairedDataModule(str(stream), batch_size=BATCH, num_workers=workers).train_dataloader()
+        loader = StreamingPairedDataModule(stream, batch_size=BATCH, num_workers=workers).train_dataloader()
         rows.append(_compare("StreamingPairedDataModule", workers, loader, plain, promised=False))
     return rows
 

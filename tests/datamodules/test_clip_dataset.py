@@ -164,3 +164,32 @@ def _numbers(size):
 
 def batched(order, size):
     return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def test_a_shuffle_that_goes_on_begins_with_the_next_batch_of_that_epoch_only():
+    class Clips:
+        def __len__(self):
+            return 11
+
+    def epochs(shuffle):
+        orders = []
+        for epoch in range(3):
+            shuffle.set_epoch(epoch)
+            orders.append(list(shuffle))
+        return orders
+
+    for place in (Place(), Place(1, 3)):
+        whole = epochs(EpochShuffle(Clips(), seed=3, batch_size=3, place=place))
+        shuffle = EpochShuffle(Clips(), seed=3, batch_size=3, place=place)
+        shuffle.go_on(epoch=1, batches=2)
+        assert list(shuffle) == whole[1][2 * 3 // place.processes :]  # before anybody says which epoch it is
+        assert epochs(shuffle) == [whole[0], whole[1][2 * 3 // place.processes :], whole[2]]
+        assert len(shuffle) == len(whole[0])
+
+
+def test_batches_lie_in_memory_as_torch_has_it(stored):
+    """Or where they lie would differ from one process to the next, and with it the last bit of what is made of them."""
+    clips, waveforms, faces, tensors = stored
+    for _ in range(20):
+        batch = collate_clips([ClipDataset(clips, LABELS, waveforms, faces, tensors)[index] for index in range(3)])
+        assert all(value.data_ptr() % 64 == 0 for value in batch.values() if isinstance(value, torch.Tensor))

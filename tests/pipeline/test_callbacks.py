@@ -5,7 +5,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from crossmodal.pipeline.callbacks import History, SeedEachEpoch
+from crossmodal.pipeline.callbacks import History, SeedEachBatch
 
 
 class Draws(LightningModule):
@@ -41,22 +41,22 @@ def fit(folder, callbacks, max_epochs=3, ckpt_path=None):
     return trainer, task
 
 
-def test_each_epochs_draws_depend_on_seed_and_epoch_alone(tmp_path):
+def test_each_batchs_draws_depend_on_seed_epoch_and_batch_alone(tmp_path):
     torch.manual_seed(1)
-    first = fit(tmp_path, [SeedEachEpoch(0)])[1].drawn
+    first = fit(tmp_path, [SeedEachBatch(0)])[1].drawn
     torch.manual_seed(2)
-    second = fit(tmp_path, [SeedEachEpoch(0)])[1].drawn
-    other = fit(tmp_path, [SeedEachEpoch(1)])[1].drawn
+    second = fit(tmp_path, [SeedEachBatch(0)])[1].drawn
+    other = fit(tmp_path, [SeedEachBatch(1)])[1].drawn
     assert first == second
     numbers = [number for *_, number in first + other]
     assert len(set(numbers)) == len(numbers) == 12  # every batch of every epoch and seed draws its own
 
 
 def test_a_run_that_goes_on_draws_what_it_would_have_drawn(tmp_path):
-    whole = fit(tmp_path, [SeedEachEpoch(0)], max_epochs=3)[1].drawn
-    part, _ = fit(tmp_path, [SeedEachEpoch(0)], max_epochs=2)
+    whole = fit(tmp_path, [SeedEachBatch(0)], max_epochs=3)[1].drawn
+    part, _ = fit(tmp_path, [SeedEachBatch(0)], max_epochs=2)
     part.save_checkpoint(tmp_path / "part.ckpt")
-    rest = fit(tmp_path, [SeedEachEpoch(0)], max_epochs=3, ckpt_path=tmp_path / "part.ckpt")[1].drawn
+    rest = fit(tmp_path, [SeedEachBatch(0)], max_epochs=3, ckpt_path=tmp_path / "part.ckpt")[1].drawn
     assert rest == whole[4:]
 
 
@@ -108,8 +108,8 @@ def test_each_process_draws_numbers_of_its_own(rank):
         current_epoch = 2
         global_rank = rank
 
-    SeedEachEpoch(4).on_train_batch_start(FakeTrainer(), None, None, 0)
+    SeedEachBatch(4).on_train_batch_start(FakeTrainer(), Draws(), None, 0)
     ours = torch.rand(3)
     FakeTrainer.global_rank = rank + 1
-    SeedEachEpoch(4).on_train_batch_start(FakeTrainer(), None, None, 0)
+    SeedEachBatch(4).on_train_batch_start(FakeTrainer(), Draws(), None, 0)
     assert not torch.equal(ours, torch.rand(3))

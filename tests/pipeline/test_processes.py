@@ -94,6 +94,28 @@ def test_a_process_that_is_killed_ends_the_other(tiny_args, tmp_path, victim):
     assert "has lost another one" in said
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_the_first_process_ends_all(tiny_args, tmp_path, number, status):
+    args = [*tiny_args(tmp_path), "--stages=control", "--transfer.trainer.max_epochs=10000"]
+    process = start([*args, "--trainer.devices=2"])
+    both = [process.pid]
+    try:
+        until((tmp_path / "runs" / "fit" / "control" / "checkpoints" / "last.ckpt").exists, 120)
+        both += children(process.pid)
+        assert len(both) == 2
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=30)
+        assert not any(map(alive, both))
+    finally:
+        for one in filter(alive, both):
+            os.kill(one, signal.SIGKILL)
+    assert process.returncode == status
+    assert said.count("stopped; the same command goes on where it was") == 1
+    assert "Traceback" not in said
+
+
 def children(parent):
     """The run's other processes; Python's own that look after shared memory do not count."""
     numbers = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()

@@ -13,10 +13,10 @@ from crossmodal.models import AudioClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.calibration import calibrate
-from crossmodal.pipeline.callbacks import SeedEachEpoch
 from crossmodal.pipeline.run import fit_command
 from crossmodal.storage import read_json
 from crossmodal.studies.predictions import Predictions
+from tests.pipeline.stops import at_each_batch, stop_at
 
 ORDER = ["teacher", "control", "transfer", "finetune"]
 # Of fold K of loso24: actor K + 1 tests, the next one validates.
@@ -195,27 +195,6 @@ class TestRunningAgain:
         assert not reused(summary)
         assert summary["seed"] == 1
         assert ours.read_text() != (finished.folder / "teacher" / "predictions.csv").read_text()
-
-
-def at_each_batch(monkeypatch, do):
-    """Have something done before each batch of each stage: `do(stage, epoch, batch)`."""
-    seed = SeedEachEpoch.on_train_batch_start
-
-    def on_train_batch_start(callback, trainer, task, batch, batch_idx):
-        do(task.stage, trainer.current_epoch, batch_idx)
-        seed(callback, trainer, task, batch, batch_idx)
-
-    monkeypatch.setattr(SeedEachEpoch, "on_train_batch_start", on_train_batch_start)
-
-
-def stop_at(monkeypatch, error, *where):
-    """Stop a run before the batch of that stage, epoch and number."""
-
-    def do(*here):
-        if here == where:
-            raise error
-
-    at_each_batch(monkeypatch, do)
 
 
 class TestAStoppedRun:

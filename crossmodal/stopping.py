@@ -1,0 +1,56 @@
+"""How a command is stopped: SIGTERM, as a scheduler sends it, and SIGINT, which is Ctrl-C."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+Handler = Callable[[int, FrameType | None], None]
+
+
+class Terminated(SystemExit):
+    """SIGTERM has stopped the process; where nobody catches it, it leaves with status 143, as shells count."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
+
+
+def stop_now(number: int, frame: FrameType | None = None) -> None:
+    """Stop where the process is, as a handler of either signal; a second SIGTERM is not heard any more.
+
+    Raises:
+        Terminated: SIGTERM.
+        KeyboardInterrupt: SIGINT.
+    """
+    if number == signal.SIGTERM:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what the first one started is to come to its end
+        raise Terminated
+    raise KeyboardInterrupt
+
+
+def handle_stops(handler: Handler) -> dict[int, Any]:
+    """Have both signals handled so, but for one that is ignored, as `nohup` and shells in the background have it.
+
+    Returns:
+        How they were handled; empty in a thread that is not the main one, where no signal is heard.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: old for number, old in before.items() if old != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, handler)
+    return before
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """While the block runs, both signals stop it with an exception; what was there before comes back after it."""
+    before = handle_stops(stop_now)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,94 @@
+import json
+import os
+import time
+
+import pytest
+
+from crossmodal.datasets.cache_command import KINDS, look, prune
+from crossmodal.main import main
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Two waveforms, one of them a month old, a stage, and what no command removes."""
+    for name, size in (
+        ("waveforms/ab/abc.npy", 3_000_000),
+        ("waveforms/cd/cde.npy", 1_000_000),
+        ("stages/0123/model.safetensors", 500_000),
+        ("stages/.locks/0123.lock", 0),
+        ("hashes.json", 100),
+        ("quarantine.json", 100),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+    month_ago = time.time() - 30 * 24 * 3600
+    os.utime(tmp_path / "waveforms/ab/abc.npy", (month_ago, month_ago))
+    return tmp_path
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_shown_are_entries_and_their_size(cache, capsys):
+    assert main(["data", "cache", "--cache", str(cache), "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["stored"]
+    assert [one["kind"] for one in shown] == list(KINDS)
+    counts = {one["kind"]: (one["entries"], one["megabytes"]) for one in shown if one["entries"]}
+    assert counts == {"waveforms": (2, 4.0), "stages": (1, 0.5)}
+
+
+def test_the_table_says_where_it_is_and_how_much(cache, capsys):
+    assert main(["data", "cache", "--cache", str(cache)]) == 0
+    said = capsys.readouterr().out
+    assert f"4.5 MB in {cache}." in said
+    assert "decoded sound" in said
+
+
+def test_an_empty_cache(tmp_path, capsys):
+    assert main(["data", "cache", "--cache", str(tmp_path / "none")]) == 0
+    assert "0.0 MB" in capsys.readouterr().out
+    assert prune(tmp_path / "none", list(KINDS))[0].entries == 0
+
+
+def test_pruning_leaves_locks_and_what_is_remembered_of_files(cache, capsys):
+    assert main(["data", "cache", "--prune", "--cache", str(cache)]) == 0
+    assert capsys.readouterr().out.startswith("3 entries, 4.5 MB removed.")
+    assert files(cache) == ["hashes.json", "quarantine.json", "stages/.locks/0123.lock"]
+
+
+def test_pruning_one_kind(cache):
+    assert main(["data", "cache", "stages", "--prune", "--cache", str(cache)]) == 0
+    assert look(cache, "stages").entries == 0
+    assert look(cache, "waveforms").entries == 2
+
+
+def test_pruning_what_is_old(cache):
+    assert main(["data", "cache", "--prune", "--older_than", "7", "--cache", str(cache)]) == 0
+    assert "waveforms/ab/abc.npy" not in files(cache)
+    assert "waveforms/cd/cde.npy" in files(cache)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["wavefroms"], "The cache holds no 'wavefroms': choose of waveforms, faces"),
+        (["--older_than", "3"], "--older_than says what --prune removes: give both"),
+    ],
+)
+def test_what_makes_no_sense_removes_nothing(cache, words, reason, capsys):
+    before = files(cache)
+    assert main(["data", "cache", *words, "--cache", str(cache)]) == 1
+    assert reason in capsys.readouterr().err
+    assert files(cache) == before
+
+
+def test_what_was_pruned_is_made_anew(tiny_ravdess, tmp_path, capsys):
+    prepare = ["data", "prepare", str(tiny_ravdess), "--cache", str(tmp_path), "--num_processes", "1"]
+    assert main(prepare) == 0
+    made = files(tmp_path)
+    assert main(["data", "cache", "--prune", "--cache", str(tmp_path)]) == 0
+    assert len(files(tmp_path)) < len(made)
+    assert main(prepare) == 0
+    assert files(tmp_path) == made

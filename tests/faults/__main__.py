@@ -1,0 +1,35 @@
+"""`python -m tests.faults [NUMBER]`: so many signals at random moments, and the table of where they hit."""
+
+import random
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.conftest import write_tiny_videos
+from tests.faults.harness import Bench, Outcome, draw_stops, table
+
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+
+def main(number: int, seed: int = 0) -> int:
+    rng = random.Random(seed)
+    wrong, outcomes = [], list[Outcome]()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bench = Bench(folder, write_tiny_videos(folder / "corpus"))
+        bench.finish("whole")
+        whole = bench.results("whole")
+        while (count := len(outcomes)) < number:
+            outcomes += bench.survive(run := f"run after {count}", draw_stops(rng, SIGNALS)[: number - count])
+            results = bench.results(run)
+            wrong += [f"{run}: {file}" for file in whole if results.get(file) != whole[file]]
+            print(f"{len(outcomes)} signals, {len(wrong)} wrong results", flush=True)
+    print(table(outcomes))
+    for one in wrong:
+        print(one)
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 14))

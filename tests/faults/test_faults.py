@@ -1,0 +1,122 @@
+import random
+import resource
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from tests.faults.harness import Bench, Stop, draw_stops
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+
+@pytest.fixture(scope="session")
+def bench(tiny_videos, tmp_path_factory):
+    """A bench with a run that nobody disturbed."""
+    bench = Bench(tmp_path_factory.mktemp("faults"), tiny_videos)
+    bench.finish("whole")
+    return bench
+
+
+def check(bench, name, stops):
+    outcomes = bench.survive(name, stops)
+    ours, theirs = bench.results(name), bench.results("whole")
+    assert ours.keys() == theirs.keys()
+    for file, content in ours.items():
+        assert content == theirs[file], file
+    assert all(one.again <= 1 for one in outcomes if one.signal != signal.SIGKILL)
+    return outcomes
+
+
+def test_a_run_that_is_stopped_again_and_again_ends_as_one_that_is_not(bench):
+    stops = [
+        Stop(signal.SIGKILL, "prepare", 0.5),
+        Stop(signal.SIGKILL, "teacher", 0.6),
+        Stop(signal.SIGTERM, "transfer", 0.4),
+    ]
+    outcomes = check(bench, "stopped", stops)
+    assert {one.hit for one in outcomes} - {None, "start"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_signals_at_random_in_every_phase(bench, seed):
+    check(bench, f"seed {seed}", draw_stops(random.Random(seed), SIGNALS))
+
+
+def limit_files(size):
+    """No file of a process may be larger: what a full disk is, for the one who writes."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def over_runs(options):
+    """A launcher that lays a file system in memory over ``runs``, for the command alone."""
+    script = f'mkdir -p runs && mount -t tmpfs -o {options} tmpfs runs && exec "$@"'
+    return ["unshare", "-m", "sh", "-c", script, "sh"]
+
+
+@pytest.fixture(scope="session")
+def may_mount(tmp_path_factory):
+    command = [*over_runs("size=1m"), "true"]
+    try:
+        folder = tmp_path_factory.mktemp("mount")
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no unshare")
+    if done.returncode:
+        pytest.skip(f"no file system may be mounted here: {done.stderr.strip()}")
+
+
+def goes_on(bench, name):
+    """A run that failed ends, when nothing is in its way any more, as the one that nobody disturbed."""
+    check(bench, name, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [20_000, 60_000, 200_000])  # a waveform, embeddings, a checkpoint
+def test_no_room_for_a_file(bench, size):
+    name = f"no room {size}"
+    victim = bench.start(name, preexec_fn=limit_files(size))
+    assert victim.wait() == 1, victim.output
+    assert "crossmodal fit: There is no room for " in victim.output
+    assert "Traceback" not in victim.output, victim.output
+    goes_on(bench, name)
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_the_last_good_state(bench, may_mount):
+    victim = bench.start("full", launcher=over_runs("size=400k"))
+    assert victim.wait() == 1, victim.output
+    assert "crossmodal fit: There is no room for runs/fit" in victim.output
+    assert "No space left on device" in victim.output
+    assert "Traceback" not in victim.output, victim.output
+    goes_on(bench, "full")
+
+
+@pytest.mark.slow
+def test_a_disk_that_can_only_be_read(bench, may_mount):
+    victim = bench.start("read only", launcher=over_runs("ro"))
+    assert victim.wait() == 1, victim.output
+    assert "crossmodal fit: runs/fit cannot be written or read: Read-only file system" in victim.output
+    assert "Traceback" not in victim.output, victim.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["cut", "flipped"])
+def test_damaged_arrays_of_the_cache_are_made_anew(bench, kind):
+    name = f"{kind} cache"
+    shutil.copytree(bench.folder / "whole", bench.folder / name)
+    shutil.rmtree(bench.folder / name / "runs")
+    cache = bench.folder / name / "cache"
+    shutil.rmtree(cache / "stages")
+    shutil.rmtree(cache / "face_embeddings")
+    arrays = sorted(cache.glob("*/*/*.npy"))
+    for path in arrays[::3] if kind == "cut" else arrays[:1]:  # each run tells of one that holds other bytes
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content if kind == "flipped" else content[: len(content) // 2])
+    outcome = bench.start(name)
+    if outcome.wait():  # a changed byte is met in the middle of a run, and told; the next one makes the array anew
+        assert "run the command again and it is made anew" in outcome.output
+    goes_on(bench, name)

@@ -1,0 +1,196 @@
+import fcntl
+import shutil
+import signal
+import threading
+
+import pytest
+
+from crossmodal.main import main
+from crossmodal.pipeline import fit
+from crossmodal.stopping import Terminated
+from crossmodal.tasks import ControlTask
+from tests.pipeline.stops import at_each_batch
+
+ORDER = ["teacher", "control", "transfer", "finetune"]
+BATCHES = 4  # in an epoch of the tiny corpus
+# What has a state of its own, or draws numbers.
+EVERY_STATE = [
+    "--transfer.model.ema_decay=0.9",
+    "--transfer.model.patience=10",
+    "--transfer.model.augmentation={speed: {}, mixup: {}}",
+    "--transfer.model.class_weighting=true",
+    "--transfer.model.dropout=0.3",
+    "--teacher.model.dropout=0.3",
+]
+
+
+@pytest.fixture
+def handlers():
+    """The handlers of the signals have to be what they were, whatever happened."""
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    yield
+    after = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+        signal.signal(number, handler)
+    assert after == before
+
+
+def fit_until(args, number, *where):
+    """Run until a signal arrives before the batch of that stage, epoch and number; returns the batches begun."""
+    begun = []
+
+    def do(*here):
+        begun.append(here)
+        if here == where:
+            signal.raise_signal(number)
+
+    error = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(error):
+        at_each_batch(patch, do)
+        fit(args)
+    return begun
+
+
+def batches_of(args):
+    """Run to the end; returns the batches begun."""
+    begun = []
+    with pytest.MonkeyPatch.context() as patch:
+        at_each_batch(patch, lambda *here: begun.append(here))
+        fit(args)
+    return begun
+
+
+def assert_same_results(ours, theirs):
+    for stage in ORDER:
+        for name in ("predictions.csv", "metrics.csv", "model.safetensors"):
+            assert (ours / stage / name).read_bytes() == (theirs / stage / name).read_bytes(), f"{stage}/{name}"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        EVERY_STATE,
+        pytest.param(["--data.num_workers=2"], marks=pytest.mark.slow),
+        pytest.param(["--trainer.accumulate_grad_batches=2"], marks=pytest.mark.slow),
+    ],
+    ids=["every state", "workers", "accumulated"],
+)
+def test_a_run_stopped_within_epochs_ends_as_one_that_was_not(decoded, tiny_args, handlers, more):
+    fit(tiny_args(decoded, *more, "--name=whole"))
+    for made in ("stages", "teacher_outputs"):
+        shutil.rmtree(decoded / "cache" / made)
+    args = tiny_args(decoded, *more)
+    stops = [("teacher", 0, 1), ("teacher", 1, 2), ("control", 2, 1), ("control", 2, 3), ("transfer", 1, 2)]
+    for index, stop in enumerate([*stops, ("finetune", 0, 0), ("finetune", 1, 1)]):
+        fit_until(args, (signal.SIGTERM, signal.SIGINT)[index % 2], *stop)
+    fit(args)
+    assert_same_results(decoded / "runs" / "fit", decoded / "runs" / "whole")
+
+
+@pytest.mark.parametrize("batch, again", [(0, 0), (1, 2), (2, 3), (3, 3)])
+def test_a_signal_costs_a_batch_at_most(decoded, tiny_args, handlers, batch, again):
+    """It waits for the end of a batch; but the first one and the last one it breaks off, for nothing is lost there."""
+    args = tiny_args(decoded, "--stages=teacher")
+    begun = fit_until(args, signal.SIGTERM, "teacher", 1, batch)
+    assert begun[-1] == ("teacher", 1, batch)
+    assert batches_of(args) == [
+        *(("teacher", 1, number) for number in range(again, BATCHES)),
+        *(("teacher", 2, number) for number in range(BATCHES)),
+    ]
+
+
+def test_a_signal_in_validation_does_not_wait_for_its_end(decoded, tiny_args, handlers, monkeypatch):
+    args = tiny_args(decoded, "--stages=control")
+    validated = []
+
+    def validation_step(task, batch, batch_idx):
+        validated.append(batch_idx)
+        if task.trainer.current_epoch == 1 and len(validated) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return task._shared_step(batch, "val")
+
+    with monkeypatch.context() as patch, pytest.raises(Terminated):
+        patch.setattr(ControlTask, "validation_step", validation_step)
+        fit(args)
+    assert validated == [0, 1, 0]
+    assert batches_of(args)[:2] == [("control", 1, BATCHES - 1), ("control", 2, 0)]
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_batch(decoded, tiny_args, handlers):
+    args = tiny_args(decoded, "--stages=teacher")
+    begun = []
+
+    def do(*here):
+        begun.append(here)
+        if here == ("teacher", 1, 2):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        at_each_batch(patch, do)
+        fit(args)
+    assert batches_of(args)[0] == ("teacher", 1, 0)  # the last that was written is the end of the epoch before
+
+
+def test_validation_within_an_epoch_leaves_the_ends_of_epochs(decoded, tiny_args, handlers):
+    args = tiny_args(decoded, "--stages=teacher", "--trainer.val_check_interval=2")
+    fit_until(args, signal.SIGTERM, "teacher", 1, 2)
+    assert batches_of(args)[0] == ("teacher", 1, 0)
+
+
+def flip(content):
+    """One bit, in the middle of some tensor."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize("damage", [flip, cut, lambda content: b""], ids=["flipped", "cut", "empty"])
+@pytest.mark.parametrize(
+    "name, said, first",
+    [("last", "going on from the best epoch so far", None), ("best", "starting anew", ("teacher", 0, 0))],
+)
+def test_a_damaged_checkpoint_is_told_and_not_used(finished, decoded, tiny_args, capsys, name, said, first, damage):
+    args = tiny_args(decoded, "--stages=teacher")
+    fit_until(args, signal.SIGINT, "teacher", 2, 2)
+    path = decoded / "runs" / "fit" / "teacher" / "checkpoints" / f"{name}.ckpt"
+    path.write_bytes(damage(path.read_bytes()))
+    capsys.readouterr()
+    begun = batches_of(args)
+    assert f"teacher: {path} is damaged; {said}" in capsys.readouterr().out
+    assert begun[0] == (first or ("teacher", begun[0][1], 0))
+    ours, theirs = (folder / "teacher" for folder in (decoded / "runs" / "fit", finished.folder))
+    assert (ours / "predictions.csv").read_bytes() == (theirs / "predictions.csv").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "predictions.csv", "result.json"])
+def test_a_damaged_result_is_not_reused(finished, store, tiny_args, name):
+    (folder,) = [path.parent for path in (store / "cache" / "stages").glob("*/result.json") if is_teachers(path)]
+    path = folder / name
+    path.write_bytes(flip(path.read_bytes()))
+    args = tiny_args(store, "--stages=teacher")
+    assert batches_of(args)
+    assert path.read_bytes() == (finished.folder / "teacher" / name).read_bytes() or name == "result.json"
+    assert not batches_of(args)
+
+
+def is_teachers(result):
+    return (result.parent / "metrics.csv").read_text().startswith("epoch,teacher/")
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_who_waits_for_another_run_can_be_stopped(store, tiny_args, capsys, number, status):
+    (result,) = [path for path in (store / "cache" / "stages").glob("*/result.json") if is_teachers(path)]
+    path = result.parents[1] / ".locks" / f"{result.parent.name}.lock"
+    timer = threading.Timer(3.0, lambda: signal.pthread_kill(threading.main_thread().ident, number))
+    timer.start()
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as another run does
+        assert main(["fit", *tiny_args(store, "--stages=teacher")]) == status
+    timer.join()
+    said = capsys.readouterr()
+    assert "teacher: another run makes the same; waiting for its result" in said.out
+    assert said.err.endswith("crossmodal fit: stopped; the same command goes on where it was\n")
