@@ -54,7 +54,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:  # who runs out of space in the middle of a file is not told which
         if error.errno is None and str(error).endswith("written"):  # "6400 requested and 4968 written" is numpy's way
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        error.filename = error.filename or str(path)
+        if error.errno is not None:
+            error.filename = error.filename or str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -75,7 +75,9 @@ class FeatureMemory:
         waveform, length = clip[None, :, :samples].clone(), torch.tensor([samples], device=clip.device)
         if self._speed is not None:
             waveform, length = self._speed.play(waveform, length, speed)
-        features, own = self._hear(waveform, length)
+        # In single precision whatever the run's own: other runs in this process may remember it too.
+        with torch.autocast(clip.device.type, enabled=False):
+            features, own = self._hear(waveform, length)
         features = features[0, :, : int(own)].clone()
         if features.nbytes <= self._left:
             self._left -= features.nbytes

@@ -135,3 +135,15 @@ def test_mixup_mixes_remembered_features():
     assert (mixed["label_weight"] < 1).any()
     assert not torch.allclose(mixed["features"][..., : plain.shape[-1]], plain[..., : mixed["features"].shape[-1]])
     assert task.compute_losses(mixed)[1]["loss"].isfinite()
+
+
+def test_what_is_remembered_does_not_depend_on_the_precision_of_the_run():
+    """Another run in the process, in single precision, may find it."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(4, 1, generator=generator)
+    batch, heard = batch_of([0, 1]), []
+    for half in (True, False):
+        memory = FeatureMemory(lambda waveform, length: (weight @ waveform, length))
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            heard.append(memory.features(batch, training=False)[0])
+    assert torch.equal(*heard)
