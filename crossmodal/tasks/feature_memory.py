@@ -73,10 +73,10 @@ class FeatureMemory:
         _, speed, samples, _ = key
         # A copy, for where a clip lies in its batch, and so at which address, would show in the last bit.
         waveform, length = clip[None, :, :samples].clone(), torch.tensor([samples], device=clip.device)
-        if self._speed is not None:
-            waveform, length = self._speed.play(waveform, length, speed)
         # In single precision whatever the run's own: other runs in this process may remember it too.
         with torch.autocast(clip.device.type, enabled=False):
+            if self._speed is not None:
+                waveform, length = self._speed.play(waveform, length, speed)
             features, own = self._hear(waveform, length)
         features = features[0, :, : int(own)].clone()
         if features.nbytes <= self._left:
