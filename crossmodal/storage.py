@@ -62,12 +62,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[Literal["held", "taken", "none"]]:
+def locked(path: Path, *, wait: bool = True, told: str = "") -> Iterator[Literal["held", "taken", "none"]]:
     """Hold a lock file while the block runs. The system gives it back when a process ends, however it ends.
 
     Args:
         path: The lock file; it stays.
         wait: For whoever has it; else the block runs all the same, and is told.
+        told: A line for the person who has to wait.
 
     Yields:
         Whether it is ``held``, ``taken`` by another process, or whether the file system has no locks (``none``).
@@ -76,11 +77,16 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[Literal["held", "taken"
     state: Literal["held", "taken", "none"] = "held"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=-1 if wait else 0)
+        lock.acquire(timeout=0)
     except Timeout:
         state = "taken"
     except (OSError, NotImplementedError):
         state = "none"
+    if state == "taken" and wait:
+        if told:
+            print(told, flush=True)
+        lock.acquire()
+        state = "held"
     try:
         yield state
     finally:

@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,44 @@ def test_a_lock_is_held_by_one_and_given_back_when_the_block_ends(tmp_path):
         raise KeyError
     with locked(path, wait=False) as fourth:
         assert fourth == "held"
+
+
+@pytest.fixture
+def at_the_same_time():
+    """Start what another run would do meanwhile."""
+    threads = []
+
+    def start(function):
+        threads.append(threading.Thread(target=function))
+        threads[-1].start()
+
+    yield start
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+
+
+def make(path, made):
+    with locked(path, told="another run makes the same"):
+        made.append(path.stem)
+
+
+def test_who_needs_the_same_waits_and_is_told(tmp_path, capsys, at_the_same_time):
+    made = []
+    with locked(tmp_path / "locks" / "key.lock"):
+        at_the_same_time(lambda: make(tmp_path / "locks" / "key.lock", made))
+        while not (said := capsys.readouterr().out):
+            pass
+        assert made == []
+    assert said == "another run makes the same\n"
+
+
+def test_who_needs_something_else_does_not(tmp_path, capsys):
+    made = []
+    with locked(tmp_path / "key.lock"):
+        make(tmp_path / "other.lock", made)
+    assert made == ["other"]
+    assert capsys.readouterr().out == ""
 
 
 def test_without_locks_the_block_runs_all_the_same(tmp_path, monkeypatch):

@@ -30,10 +30,11 @@ def center_by_actor(tensors: ClipTensors, actors: Mapping[str, str], folder: Pat
     who = np.array([actors[clip] for clip in clips])
     key = content_key(source=tensors.digest, actors=[(clip, actors[clip]) for clip in clips], version=VERSION)
     path = folder / "face_embeddings" / f"{key}.safetensors"
-    if not path.exists():
-        values = np.stack([tensors[clip]["face_embeddings"] for clip in clips]).astype(np.float32)
-        for actor in np.unique(who):
-            values[who == actor] -= values[who == actor].mean(axis=(0, 1))
-        about = {name: value for name, value in tensors.about.items() if name != "clips"}
-        ClipTensors.save(path, clips, {"face_embeddings": values}, **about)
+    with ClipTensors.missing(path, "centred faces") as missing:
+        if missing:
+            values = np.stack([tensors[clip]["face_embeddings"] for clip in clips]).astype(np.float32)
+            for actor in np.unique(who):
+                values[who == actor] -= values[who == actor].mean(axis=(0, 1))
+            about = {name: value for name, value in tensors.about.items() if name != "clips"}
+            ClipTensors.save(path, clips, {"face_embeddings": values}, **about)
     return ClipTensors(path)

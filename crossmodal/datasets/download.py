@@ -3,11 +3,10 @@
 import contextlib
 import errno
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.progress import Progress
 
 from crossmodal.datasets.download_folder import DownloadFolder, Job, bytes_text
@@ -26,6 +25,7 @@ from crossmodal.datasets.zenodo import (
 )
 from crossmodal.errors import ConfigError, CrossmodalError, DiskSpaceError, DownloadError
 from crossmodal.progress import transfer_bar
+from crossmodal.storage import locked
 
 NUM_CONNECTIONS = 2  # with four, Zenodo has been seen to turn people away
 MOST_CONNECTIONS = 8
@@ -88,7 +88,8 @@ def download_ravdess(
         raise ConfigError(f"There is no {channel} by actors {sorted(actors)}: actor 18 did not sing.")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _alone_in(root), transfer_bar() as progress:
+        waiting = f"Another download into {root} is going on; waiting for it."
+        with locked(root / ".download.lock", told=waiting), transfer_bar() as progress:
             folder = DownloadFolder(root, actors, keep_archives, Downloader(), progress)
             try:
                 jobs = _fill(folder, archives, url, num_connections, progress)
@@ -112,21 +113,6 @@ def _check(root: Path, actors: Collection[int], num_connections: int) -> None:
         raise ConfigError(f"--num_connections {num_connections}: 1 to {MOST_CONNECTIONS} files at the same time.")
     if (root / SYNTHETIC_MARKER).exists():
         raise ConfigError(f"{root} holds a synthetic corpus. Give another folder: the two must not be mixed.")
-
-
-@contextlib.contextmanager
-def _alone_in(root: Path) -> Iterator[None]:
-    """One download at a time in a folder; the system ends the turn of a process that is killed."""
-    lock = FileLock(root / ".download.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"Another download into {root} is going on; waiting for it.", flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _fill(

@@ -62,9 +62,10 @@ def store_face_features(
         raise DataError(f"There are no face features at {source}: give a CSV, a Parquet table or a folder of .npy.")
     key = content_key(files=_fingerprint(source, folder), num_rows=num_rows, version=VERSION)
     path = folder / "face_features" / f"{key}.safetensors"
-    if not path.exists():
-        rows = _read_folder(source) if source.is_dir() else _read_table(source)
-        _store(rows, source, num_rows, path)
+    with ClipTensors.missing(path, "face features") as missing:
+        if missing:
+            rows = _read_folder(source) if source.is_dir() else _read_table(source)
+            _store(rows, source, num_rows, path)
     tensors = ClipTensors(path)
     return tensors, [SetAside(what, reason) for what, reason in tensors.about["set_aside"]]
 

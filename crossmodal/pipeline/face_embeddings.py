@@ -36,13 +36,14 @@ def embed_faces(model: Config, datamodule: VideoDataModule, seed: int, device: t
         version=VERSION,
     )
     path = datamodule.cache / "face_embeddings" / f"{key}.safetensors"
-    if not path.exists():
-        seed_everything(seed, verbose=False)
-        backbone = FaceBackbone(
-            model["backbone"], model["pretrained"], weights, frozen=True, **(model["backbone_kwargs"] or {})
-        )
-        backbone.to(device).eval()
-        _look(backbone, datamodule, path, source=str(model["backbone"]))
+    with ClipTensors.missing(path, "face embeddings") as missing:
+        if missing:
+            seed_everything(seed, verbose=False)
+            backbone = FaceBackbone(
+                model["backbone"], model["pretrained"], weights, frozen=True, **(model["backbone_kwargs"] or {})
+            )
+            backbone.to(device).eval()
+            _look(backbone, datamodule, path, source=str(model["backbone"]))
     return path
 
 

@@ -11,6 +11,7 @@ from crossmodal.datasets.stored_array import check_array, read_array, write_arra
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.pipeline.settings import STAGES, Config, stage_config
 from crossmodal.progress import progress_bar
+from crossmodal.storage import locked
 from crossmodal.tasks import FinetuneTask
 
 _STUDENT_STAGES = ("control", "transfer", "finetune")
@@ -74,12 +75,14 @@ def store_speech_features(
         return None
     folder = datamodule.cache / "speech_features" / front_end.content_key()
     waveforms = {datamodule.waveforms[clip.clip] for clip in clips}  # clips of the same content have one
-    missing = sorted(path for path in waveforms if read_array(folder / path.name) is None)
     folder.mkdir(parents=True, exist_ok=True)
-    if missing:
-        with progress_bar() as progress:
-            for path in progress.track(missing, description=f"Listening once, with {front_end.bundle}"):
-                _store(model, path, folder / path.name, device)
+    told = "speech features: another run listens to the same clips; waiting for its result"
+    with locked(datamodule.cache / "locks" / f"{folder.name}.lock", told=told):
+        missing = sorted(path for path in waveforms if read_array(folder / path.name) is None)
+        if missing:
+            with progress_bar() as progress:
+                for path in progress.track(missing, description=f"Listening once, with {front_end.bundle}"):
+                    _store(model, path, folder / path.name, device)
     return folder
 
 

@@ -34,9 +34,8 @@ from crossmodal.pipeline.stage_result import (
     load_result,
     write_result,
 )
-from crossmodal.pipeline.turns import taking_turns
 from crossmodal.stopping import Terminated
-from crossmodal.storage import content_key, hash_file, read_json, replace_folder, write_json
+from crossmodal.storage import content_key, hash_file, locked, read_json, replace_folder, write_json
 from crossmodal.studies.predictions import Predictions
 from crossmodal.studies.statistics import describe
 from crossmodal.tasks import BaseTask, FinetuneTask
@@ -123,7 +122,8 @@ class StageRun:
         with contextlib.ExitStack() as turn:
 
             def look() -> bool:
-                turn.enter_context(taking_turns(store / ".locks", self.key, self.stage))
+                waiting = f"{self.stage}: another run makes the same; waiting for its result"
+                turn.enter_context(locked(store / ".locks" / f"{self.key}.lock", told=waiting))
                 return self.is_stored(store)
 
             reused = self._processes.first_says(look)

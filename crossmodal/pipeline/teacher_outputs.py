@@ -106,25 +106,39 @@ def store_teacher_outputs(
         version=VERSION,
     )
     path = datamodule.cache / "teacher_outputs" / f"{key}.safetensors"
-    if not path.exists():
-        answers = [
-            _ask_all([member for member in members if member.stage == stage], datamodules[stage], settings, device)
-            for stage in settings.stages
-        ]
-        clips = [(clip, split) for split, clips in datamodule.split.items() for clip in clips]
-        targets = _targets(clips, datamodule.labels)
-        logits = sum(_correct(_average(one, clips), targets, settings) for one in answers)
-        tensors = _side_by_side([one.first for one in answers]) | {"teacher_logits": np.asarray(logits, np.float32)}
-        if sound is not None:
-            training = datamodule.split["train"]
-            tensors = _keep_general(tensors, sound, [clip.actor for clip in training], settings.general_share)
-        if settings.shuffle:
-            order = shuffled_order([(clip.actor, clip.label) for clip, _ in clips])
-            tensors = {name: tensor[order] for name, tensor in tensors.items()}
-        actors = sorted(set[str]().union(*(one.train_actors for one in answers)))
-        names = [clip.clip for clip, _ in clips]
-        ClipTensors.save(path, names, tensors, source="the teacher", train_actors=actors)
+    with ClipTensors.missing(path, "teacher outputs") as missing:
+        if missing:
+            _store(path, settings, members, datamodules, device, sound)
     return path
+
+
+def _store(
+    path: Path,
+    settings: TeachingSettings,
+    members: Sequence[Member],
+    datamodules: Mapping[str, CorpusDataModule],
+    device: torch.device,
+    sound: NDArray[np.float64] | None,
+) -> None:
+    """Ask all teachers, and write what is made of their answers; arguments as of `store_teacher_outputs`."""
+    datamodule = datamodules[settings.stages[0]]
+    answers = [
+        _ask_all([member for member in members if member.stage == stage], datamodules[stage], settings, device)
+        for stage in settings.stages
+    ]
+    clips = [(clip, split) for split, clips in datamodule.split.items() for clip in clips]
+    targets = _targets(clips, datamodule.labels)
+    logits = sum(_correct(_average(one, clips), targets, settings) for one in answers)
+    tensors = _side_by_side([one.first for one in answers]) | {"teacher_logits": np.asarray(logits, np.float32)}
+    if sound is not None:
+        training = datamodule.split["train"]
+        tensors = _keep_general(tensors, sound, [clip.actor for clip in training], settings.general_share)
+    if settings.shuffle:
+        order = shuffled_order([(clip.actor, clip.label) for clip, _ in clips])
+        tensors = {name: tensor[order] for name, tensor in tensors.items()}
+    actors = sorted(set[str]().union(*(one.train_actors for one in answers)))
+    names = [clip.clip for clip, _ in clips]
+    ClipTensors.save(path, names, tensors, source="the teacher", train_actors=actors)
 
 
 def _ask_all(

@@ -88,6 +88,24 @@ def test_a_damaged_file_is_named(tmp_path, content):
         ClipTensors(path)
 
 
+@given(st.data())
+def test_a_bit_that_has_changed_anywhere_is_noticed(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("tensors") / "tensors.safetensors"
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    ClipTensors.save(path, ["a", "b"], {"x": rows, "empty": rows[:, :0]}, source="né", set_aside=[("c", "gone")])
+    assert ClipTensors.are_whole(path)
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    assert not ClipTensors.are_whole(path)
+
+
+def test_what_is_not_there_or_of_another_make_is_not_whole(tmp_path):
+    assert not ClipTensors.are_whole(tmp_path / "gone.safetensors")
+    save_file({"x": np.zeros(3, np.float32)}, tmp_path / "other.safetensors", {"about": "[]"})
+    assert not ClipTensors.are_whole(tmp_path / "other.safetensors")
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.safetensors is not a file of tensors by clip"):
         ClipTensors(tmp_path / "gone.safetensors")

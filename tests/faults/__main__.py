@@ -1,18 +1,20 @@
-"""`python -m tests.faults [NUMBER]`: so many signals at random moments, and the table of where they hit."""
+"""`python -m tests.faults [NUMBER [SIGNAL ...]]`: so many signals at random moments, and where they hit."""
 
 import random
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.conftest import write_tiny_videos
 from tests.faults.harness import Bench, Outcome, draw_stops, table
 
-SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 
 
-def main(number: int, seed: int = 0) -> int:
+def main(number: int, names: Sequence[str] = SIGNALS, seed: int = 0) -> int:
+    signals = [signal.Signals[name] for name in names]
     rng = random.Random(seed)
     wrong, outcomes = [], list[Outcome]()
     with tempfile.TemporaryDirectory() as name:
@@ -21,7 +23,7 @@ def main(number: int, seed: int = 0) -> int:
         bench.finish("whole")
         whole = bench.results("whole")
         while (count := len(outcomes)) < number:
-            outcomes += bench.survive(run := f"run after {count}", draw_stops(rng, SIGNALS)[: number - count])
+            outcomes += bench.survive(run := f"run after {count}", draw_stops(rng, signals)[: number - count])
             results = bench.results(run)
             wrong += [f"{run}: {file}" for file in whole if results.get(file) != whole[file]]
             print(f"{len(outcomes)} signals, {len(wrong)} wrong results", flush=True)
@@ -32,4 +34,4 @@ def main(number: int, seed: int = 0) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 14))
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 14, sys.argv[2:] or SIGNALS))

@@ -1,25 +1,53 @@
-"""The command line itself, which also writes down each batch that it begins: ``-m tests.faults.counted FILE ...``."""
+"""The command line itself, which also writes down what it does: ``-m tests.faults.counted BATCHES FILES ...``.
+
+A line is appended to the first file for each batch that is begun, and to the second for each file or folder that is put
+in its place, at once, so that it is there whatever happens next.
+"""
 
 import os
 import sys
+from pathlib import Path
 
-from crossmodal.main import main
-from crossmodal.pipeline.callbacks import SeedEachBatch
+FILES = "CROSSMODAL_TEST_FILES"  # where the children that decode find the name of the second file
+_replace = Path.replace
 
-_seed = SeedEachBatch.on_train_batch_start
+
+def append(path: str, line: str) -> None:
+    """Append a line to a file, whole whoever else does the same."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, f"{line}\n".encode())
+    os.close(file)
 
 
 def count_batches(path: str) -> None:
-    """Append a line to a file for each batch, at once, so that it is there whatever happens next."""
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    """Write down each batch."""
+    from crossmodal.pipeline.callbacks import SeedEachBatch
+
+    seed = SeedEachBatch.on_train_batch_start
 
     def on_train_batch_start(callback, trainer, task, batch, batch_idx):
-        os.write(file, f"{task.stage} {trainer.current_epoch} {batch_idx}\n".encode())
-        _seed(callback, trainer, task, batch, batch_idx)
+        append(path, f"{task.stage} {trainer.current_epoch} {batch_idx}")
+        seed(callback, trainer, task, batch, batch_idx)
 
     SeedEachBatch.on_train_batch_start = on_train_batch_start
 
 
+def count_files() -> None:
+    """Write down each file that is moved to where readers look for it."""
+
+    def replace(self, target):
+        append(os.environ[FILES], str(Path(target).resolve()))
+        return _replace(self, target)
+
+    Path.replace = replace
+
+
 if __name__ == "__main__":
+    from crossmodal.main import main
+
     count_batches(sys.argv.pop(1))
+    os.environ[FILES] = str(Path(sys.argv.pop(1)).resolve())
+    count_files()
     sys.exit(main())
+elif __name__ == "__mp_main__":  # a child that decodes
+    count_files()

@@ -18,7 +18,7 @@ from typing import Any
 STAGES = ("teacher", "control", "transfer", "finetune")
 PHASES = ("start", "prepare", "embeddings", *STAGES, "report")
 STATUS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
-LOG = "batches.txt"
+BATCHES, FILES = "batches.txt", "files.txt"
 RESULTS = ("predictions.csv", "metrics.csv", "model.safetensors")
 REPOSITORY = Path(__file__).parents[2]
 TIMEOUT = 300.0  # seconds for one start
@@ -90,7 +90,7 @@ class Victim:
         self._arrays = self._count_arrays()
         environment = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE")}
         environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(REPOSITORY)}
-        command = [*launcher, sys.executable, "-m", "tests.faults.counted", LOG, "fit", *arguments]
+        command = [*launcher, sys.executable, "-m", "tests.faults.counted", BATCHES, FILES, "fit", *arguments]
         # Of each start a file of its own: children of one that was killed may have a last word.
         self._output = folder / f"output_{len(list(folder.glob('output_*')))}.txt"
         with self._output.open("w") as output:
@@ -155,9 +155,9 @@ class Bench:
         self._arguments = [f"--data.root={corpus}", *SETTINGS, *more]
         self._durations: dict[str, float] = {}
 
-    def start(self, name: str, **how: Any) -> Victim:
-        """Start the command."""
-        return Victim(self.folder / name, self._arguments, **how)
+    def start(self, name: str, *more: str, **how: Any) -> Victim:
+        """Start the command, with further arguments."""
+        return Victim(self.folder / name, [*self._arguments, *more], **how)
 
     def finish(self, name: str) -> Victim:
         """Run it to its end, undisturbed, and remember how long each phase lasts."""
@@ -213,7 +213,7 @@ class Bench:
 
     def _batches(self, name: str) -> list[str]:
         """Every batch that was begun, in all starts together."""
-        path = self.folder / name / LOG
+        path = self.folder / name / BATCHES
         return path.read_text().splitlines() if path.exists() else []
 
 

@@ -3,9 +3,11 @@ import resource
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from tests.faults.crowd import crowd
 from tests.faults.harness import Bench, Stop, draw_stops
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -37,6 +39,17 @@ def test_a_run_that_is_stopped_again_and_again_ends_as_one_that_is_not(bench):
     ]
     outcomes = check(bench, "stopped", stops)
     assert {one.hit for one in outcomes} - {None, "start"}
+
+
+@pytest.mark.parametrize("number", [3, pytest.param(8, marks=pytest.mark.slow)])
+def test_runs_at_once_on_an_empty_cache_make_each_thing_once(bench, number):
+    shutil.rmtree(bench.folder / "shared cache", ignore_errors=True)
+    made = crowd(bench, number)
+    kinds = {Path(path).parts[0] for path in made}
+    assert {"waveforms", "faces", "face_embeddings", "teacher_outputs", "stages"} <= kinds
+    assert set(made.values()) == {1}, made.most_common(3)
+    for one in range(number):
+        assert bench.results(f"one of {number}, {one}") == bench.results("whole")
 
 
 @pytest.mark.slow

@@ -66,6 +66,18 @@ class TestFaceFeatures:
             datamodule.setup()
 
 
+def test_what_is_stored_and_damaged_is_made_anew(store, tiny_args):
+    whole = {path: path.read_bytes() for kind in ("face_features", "teacher_outputs") for path in stored(store, kind)}
+    assert len(whole) == 2
+    for path, content in whole.items():
+        damaged = bytearray(content)
+        damaged[-3] ^= 1  # a number, not the header
+        path.write_bytes(damaged)
+    summary = fit(tiny_args(store))
+    assert {path: path.read_bytes() for path in whole} == whole
+    assert all(numbers["reused"] for numbers in summary["stages"].values())
+
+
 def answers(cache):
     """The newest file of teacher outputs."""
     path = max((cache / "teacher_outputs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
