@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import shutil
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import FSDPStrategy
 
 import crossmodal
 from crossmodal.datamodules import CorpusDataModule
@@ -155,15 +157,16 @@ class StageRun:
         }
         classes = STAGES[stage]
         config = {**config, "trainer": {key: value for key, value in config["trainer"].items() if key != "logger"}}
-        cli = LightningCLI(
-            classes.task,
-            classes.datamodule,
-            trainer_class=Trainer,
-            trainer_defaults=defaults,
-            save_config_callback=None,
-            args=config,
-            run=False,
-        )
+        with self._build_errors():
+            cli = LightningCLI(
+                classes.task,
+                classes.datamodule,
+                trainer_class=Trainer,
+                trainer_defaults=defaults,
+                save_config_callback=None,
+                args=config,
+                run=False,
+            )
         if cli.trainer.world_size != self._processes.number:
             raise ConfigError(
                 f"All stages run on the same devices: there are {self._processes.number}, and {stage} asks for "
@@ -172,6 +175,14 @@ class StageRun:
         if type(cli.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             cli.trainer.strategy.checkpoint_io = WholeCheckpointIO()
         return cli
+
+    @contextlib.contextmanager
+    def _build_errors(self) -> Iterator[None]:
+        """What Lightning, torch and timm say of settings that are of the right kind, and yet cannot be."""
+        try:
+            yield
+        except (MisconfigurationException, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(f"{self.stage} cannot be made of its settings: {error}") from error
 
     def _key(self, upstream: Sequence[str]) -> str:
         config = self._cli.config.as_dict()
@@ -192,6 +203,9 @@ class StageRun:
             shutil.rmtree(self.folder, ignore_errors=True)  # another configuration's, or none
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "key.json", self.key)
+        # Lightning writes these in the middle of a batch when SLURM asks; SIGTERM follows, and saves what will do.
+        for left in self.folder.glob("hpc_ckpt_*.ckpt"):
+            left.unlink()
         self._cli.parser.save(
             self._cli.config, self.folder / "config.yaml", overwrite=True, skip_unset=False, skip_validation=True
         )
@@ -202,12 +216,15 @@ class StageRun:
         trainer: Trainer = self._cli.trainer
         trainer.loggers = loggers
         checkpoint = self._processes.first_says(self._begin)
+        # FSDP leaves the weights in pieces: the best ones are put into a copy.
+        whole = deepcopy(self.task) if isinstance(trainer.strategy, FSDPStrategy) else self.task
         try:
             trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
         except Terminated:
             raise
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from stop
+        self._cli.model = whole
         if isinstance(self.task, FinetuneTask):
             _HEARD.append(self.task.memory)
 

@@ -10,13 +10,16 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassRecall
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from crossmodal.errors import NotFiniteError
 from crossmodal.tasks.epoch_losses import EpochLosses
 from crossmodal.tasks.not_finite import explain_clips, explain_loss, spoilt_clips
+from crossmodal.tasks.recall import UnweightedAverageRecall
 from crossmodal.transforms import FeatureNormalization
 
 Batch = dict[str, Any]
@@ -41,26 +44,6 @@ def _moving_average(average: Tensor, current: Tensor, num_averaged: Tensor, deca
     Torch's own, a sum of two products, moves that a little in each step, and no checkpoint has it.
     """
     return average.lerp(current, 1 - decay) if average.is_floating_point() else current
-
-
-class UnweightedAverageRecall(MulticlassRecall):
-    """The mean recall of the classes that occur.
-
-    `MulticlassRecall` averaged over classes counts one that does not occur, but was predicted, as recall 0.
-
-    Args:
-        num_classes: The number of classes.
-        ignore_index: The label of a clip that does not count.
-    """
-
-    def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
-        super().__init__(num_classes, average=None, ignore_index=ignore_index)
-
-    def compute(self) -> Tensor:
-        """A fraction, of shape ()."""
-        found, missed = cast(Tensor, self.tp), cast(Tensor, self.fn)
-        occurs = found + missed > 0
-        return (found / (found + missed))[occurs].mean()
 
 
 class BaseTask(LightningModule):
@@ -230,6 +213,19 @@ class BaseTask(LightningModule):
         if self._trainer and self.trainer.is_last_batch:  # and not later: callbacks look before the epoch's last hook
             self._log_epoch("train")
         return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the Trainer says; the norm of weights that FSDP has divided, which Lightning refuses, FSDP knows."""
+        divided = self.trainer.strategy.model
+        if isinstance(divided, FullyShardedDataParallel) and gradient_clip_val and gradient_clip_algorithm != "value":
+            divided.clip_grad_norm_(gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch of validation."""

@@ -22,11 +22,11 @@ def main(number: int, names: Sequence[str] = SIGNALS, seed: int = 0) -> int:
         bench = Bench(folder, write_tiny_videos(folder / "corpus"))
         bench.finish("whole")
         whole = bench.results("whole")
-        while (count := len(outcomes)) < number:
+        while (count := sum(one.hit is not None for one in outcomes)) < number:
             outcomes += bench.survive(run := f"run after {count}", draw_stops(rng, signals)[: number - count])
             results = bench.results(run)
             wrong += [f"{run}: {file}" for file in whole if results.get(file) != whole[file]]
-            print(f"{len(outcomes)} signals, {len(wrong)} wrong results", flush=True)
+            print(f"{len(outcomes)} signals sent, {len(wrong)} wrong results", flush=True)
     print(table(outcomes))
     for one in wrong:
         print(one)

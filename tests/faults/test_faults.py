@@ -1,14 +1,16 @@
+import os
 import random
 import resource
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.faults.crowd import crowd
-from tests.faults.harness import Bench, Stop, draw_stops
+from tests.faults.harness import BATCHES, Bench, Stop, draw_stops
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
@@ -56,6 +58,27 @@ def test_runs_at_once_on_an_empty_cache_make_each_thing_once(bench, number):
 @pytest.mark.parametrize("seed", range(3))
 def test_signals_at_random_in_every_phase(bench, seed):
     check(bench, f"seed {seed}", draw_stops(random.Random(seed), SIGNALS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["teacher", "transfer"])
+def test_a_job_that_slurm_queues_again(bench, tmp_path, phase):
+    """SIGUSR1 comes before the time is over; Lightning asks for the job's return, upon which SLURM sends SIGTERM."""
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nkill -TERM $PPID\n')
+    scontrol.chmod(0o755)
+    job = ["SLURM_NTASKS=1", "SLURM_JOB_NAME=fit", "SLURM_JOB_ID=17", "SLURM_PROCID=0", "SLURM_LOCALID=0"]
+    launcher = ["env", f"PATH={tmp_path}:{os.environ['PATH']}", *job]
+    victim = bench.start(name := f"slurm {phase}", launcher=launcher)
+    begun = victim.folder / BATCHES
+    while victim.is_alive and not (begun.exists() and f"{phase} " in begun.read_text()):
+        time.sleep(0.01)
+    victim.process.send_signal(signal.SIGUSR1)
+    assert victim.wait() == 143, victim.output
+    assert (tmp_path / "asked").read_text() == "requeue 17\n"
+    again = bench.start(name, launcher=launcher)
+    assert again.wait() == 0, again.output
+    assert bench.results(name) == bench.results("whole")
 
 
 def limit_files(size):

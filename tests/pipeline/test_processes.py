@@ -1,5 +1,6 @@
 import csv
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline.processes import Processes
+from tests.conftest import write_tiny_videos
 
 # Nothing is drawn at random but the order of the clips, which does not depend on the number of processes.
 STEADY = [
@@ -35,12 +37,12 @@ def rows(file):
         return list(csv.DictReader(lines))
 
 
-def assert_alike(first, second):
+def assert_alike(first, second, tolerance=2e-5):
     assert [row.keys() for row in first] == [row.keys() for row in second]
     for one, other in zip(first, second, strict=True):
         for name, value in one.items():
             try:
-                assert float(value) == pytest.approx(float(other[name]), abs=2e-5), name
+                assert float(value) == pytest.approx(float(other[name]), abs=tolerance), name
             except ValueError:
                 assert value == other[name]
 
@@ -74,9 +76,30 @@ def test_two_machines_under_torchrun(tiny_args, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_process_that_is_killed_ends_the_other(tiny_args, tmp_path, victim):
+def test_a_teacher_that_fsdp_divides_comes_to_the_same(tmp_path):
+    """Clipped gradients, checkpoints and evaluation among them."""
+    root = write_tiny_videos(tmp_path / "corpus")
+    args = [f"--data.root={root}", f"--data.cache={tmp_path / 'cache'}", f"--runs={tmp_path}", "--data.protocol=loso24"]
+    args += [
+        "--data.batch_size=2",
+        "--data.num_video_frames=2",
+        "--data.face_size=32",
+        "--teacher.trainer.max_epochs=2",
+    ]
+    args += ["--teacher.model.backbone=test_resnet", "--teacher.model.pretrained=false"]
+    args += ["--teacher.model.freeze_backbone=false", "--stages=teacher", "--trainer.devices=2"]
+    for name, strategy in (("ddp", "ddp"), ("fsdp", "{class_path: tests.pipeline.cpu_fsdp.CpuFSDP}")):
+        process = start([*args, f"--name={name}", f"--teacher.trainer.strategy={strategy}"])
+        said, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, said
+        shutil.rmtree(tmp_path / "cache" / "stages")
+    both = (rows(tmp_path / name / "teacher" / "predictions.csv") for name in ("ddp", "fsdp"))
+    assert_alike(*both, tolerance=1e-4)
+
+
+@pytest.fixture
+def two_in_training(tiny_args, tmp_path):
+    """A command and the numbers of its two processes, in the middle of a training that has no end."""
     args = [*tiny_args(tmp_path), "--stages=control", "--transfer.trainer.max_epochs=10000"]
     process = start([*args, "--trainer.devices=2"])
     both = [process.pid]
@@ -84,11 +107,19 @@ def test_a_process_that_is_killed_ends_the_other(tiny_args, tmp_path, victim):
         until((tmp_path / "runs" / "fit" / "control" / "checkpoints" / "last.ckpt").exists, 120)
         both += children(process.pid)
         assert len(both) == 2
-        os.kill(both[victim], signal.SIGKILL)
-        until(lambda: not any(map(alive, both)), 60)
+        yield process, both
     finally:
         for one in filter(alive, both):
             os.kill(one, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_is_killed_ends_the_other(two_in_training, victim):
+    process, both = two_in_training
+    os.kill(both[victim], signal.SIGKILL)
+    until(lambda: not any(map(alive, both)), 60)
     said, _ = process.communicate(timeout=10)
     assert process.returncode != 0
     assert "has lost another one" in said
@@ -97,20 +128,11 @@ def test_a_process_that_is_killed_ends_the_other(tiny_args, tmp_path, victim):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_to_the_first_process_ends_all(tiny_args, tmp_path, number, status):
-    args = [*tiny_args(tmp_path), "--stages=control", "--transfer.trainer.max_epochs=10000"]
-    process = start([*args, "--trainer.devices=2"])
-    both = [process.pid]
-    try:
-        until((tmp_path / "runs" / "fit" / "control" / "checkpoints" / "last.ckpt").exists, 120)
-        both += children(process.pid)
-        assert len(both) == 2
-        process.send_signal(number)
-        said, _ = process.communicate(timeout=30)
-        assert not any(map(alive, both))
-    finally:
-        for one in filter(alive, both):
-            os.kill(one, signal.SIGKILL)
+def test_a_signal_to_the_first_process_ends_all(two_in_training, number, status):
+    process, both = two_in_training
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=30)
+    assert not any(map(alive, both))
     assert process.returncode == status
     assert said.count("stopped; the same command goes on where it was") == 1
     assert "Traceback" not in said

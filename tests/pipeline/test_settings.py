@@ -275,3 +275,13 @@ def test_what_is_asked_of_all_stages_beats_the_defaults_of_one():
 def test_a_key_is_not_abbreviated():
     with pytest.raises(ConfigError):
         parse_settings(["--stage=teacher"])
+
+
+@pytest.mark.parametrize("section", ["data", "trainer", "teaching", "teacher", "transfer.model", "finetune.trainer"])
+@pytest.mark.parametrize("value", [5, "x", [1], None])
+def test_a_value_in_place_of_a_section_is_told(tmp_path, section, value):
+    settings = value
+    for name in reversed(section.split(".")):
+        settings = {name: settings}
+    with pytest.raises(ConfigError, match=section):
+        parse_settings([write(tmp_path, "mine.yaml", **settings)])

@@ -180,3 +180,9 @@ def test_nothing_is_in_the_store_that_is_not_whole(make, store, monkeypatch):
 def test_a_stage_with_devices_of_its_own_is_refused(make):
     with pytest.raises(ConfigError, match="All stages run on the same devices: there are 1, and transfer asks for 2"):
         make("--trainer.accelerator=cpu", "--transfer.trainer.devices=2", stage="transfer")
+
+
+@pytest.mark.parametrize("change", ["--trainer.profiler=none", "--transfer.model.encoder_kwargs.hidden_size=-1"])
+def test_settings_of_which_nothing_can_be_made_are_told(make, change):
+    with pytest.raises(ConfigError, match="control cannot be made of its settings"):
+        make(change)

@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from torch.utils.data import DataLoader
 
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
-from crossmodal.tasks.base import UnweightedAverageRecall
+from crossmodal.tasks.recall import UnweightedAverageRecall
 from tests.tasks.tiny import (
     STUDENT,
     TEACHER,
