@@ -1,6 +1,7 @@
 """How a command is stopped: SIGTERM, as a scheduler sends it, and SIGINT, which is Ctrl-C."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -20,14 +21,29 @@ class Terminated(SystemExit):
 def stop_now(number: int, frame: FrameType | None = None) -> None:
     """Stop where the process is, as a handler of either signal; a second SIGTERM is not heard any more.
 
+    Args:
+        number: The signal's.
+        frame: Where the process is. If that is a destructor, whose exceptions Python drops, the signal comes again.
+
     Raises:
         Terminated: SIGTERM.
         KeyboardInterrupt: SIGINT.
     """
+    if _is_in_a_destructor(frame):
+        again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+        return
     if number == signal.SIGTERM:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what the first one started is to come to its end
         raise Terminated
     raise KeyboardInterrupt
+
+
+def _is_in_a_destructor(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
 
 
 def handle_stops(handler: Handler) -> dict[int, Any]:

@@ -147,7 +147,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; None where there is none or it is damaged (what it said can be made again)."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, RecursionError, ValueError):
         return None
 
 
@@ -170,7 +170,8 @@ class FileHashes:
     def __init__(self, memory: Path) -> None:
         self._memory = memory
         known = read_json(memory)
-        self._known: dict[str, list[Any]] = known if isinstance(known, dict) else {}
+        lines = known.items() if isinstance(known, dict) else ()
+        self._known: dict[str, list[Any]] = {name: line for name, line in lines if isinstance(line, list)}
         self._changed = False
 
     def __getitem__(self, path: Path) -> str:

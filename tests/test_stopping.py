@@ -1,6 +1,7 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -28,6 +29,21 @@ def test_a_second_sigterm_does_not_disturb_what_the_first_one_started():
             signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
     assert stopped.value.code == 143
+
+
+@pytest.mark.parametrize("number, error", [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_that_meets_a_destructor_is_not_lost(number, error):
+    class Closing:
+        def __del__(self):
+            close()
+
+    def close():
+        signal.raise_signal(number)
+
+    with pytest.raises(error), stopped_by_signals():
+        closing = Closing()
+        del closing
+        time.sleep(10)
 
 
 def test_a_signal_that_is_ignored_stays_so(monkeypatch):

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from crossmodal.datasets.check_file import FileJob, FileReport, Finding, check_file
 from crossmodal.datasets.check_sync import Sync
 from crossmodal.datasets.children import Failure, in_children
-from crossmodal.datasets.lock_file import LOCK_FILE
+from crossmodal.datasets.lock_file import LOCK_FILE, LockFile
 from crossmodal.datasets.ravdess import (
     CHANNELS,
     MODALITIES,
@@ -20,7 +20,7 @@ from crossmodal.datasets.ravdess import (
     parse_name,
     published_names,
 )
-from crossmodal.storage import hash_file, read_json
+from crossmodal.storage import hash_file
 
 Column = tuple[str, str]  # channel and modality, as RAVDESS's codes
 
@@ -74,6 +74,7 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
 
     Raises:
         CorpusNotFoundError: There is no such folder, or no RAVDESS file of this channel in it.
+        DataError: The lock file of its download is damaged.
     """
     root = Path(root)
     index_ravdess(root, channel)  # raises where there is nothing
@@ -171,10 +172,5 @@ def _known_checksums(root: Path) -> dict[str, tuple[int, int]]:
                 known |= {PurePosixPath(info.filename).name: (info.file_size, info.CRC) for info in archive.infolist()}
         except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
             continue  # a zip is no recording, and none of ours is in it
-    lock = read_json(root / LOCK_FILE)
-    archives = lock.get("archives", {}) if isinstance(lock, dict) else {}
-    for archive in archives.values():
-        for member, line in archive.get("crc32_and_size", {}).items():
-            crc32, size = line.split(" ")
-            known[PurePosixPath(member).name] = int(size), int(crc32, 16)
-    return known
+    members = LockFile(root / LOCK_FILE).all_members()
+    return known | {PurePosixPath(member.path).name: (member.size, member.crc32) for member in members}

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -69,32 +69,53 @@ def in_children(
     limit = TIME_LIMIT if time_limit is None else time_limit
     # spawn, not fork: the parent's threads (torch, rich) would leave locks held in a forked child.
     context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPool(max_workers=num_processes, max_tasks=_JOBS_OF_A_CHILD, context=context) as pool,
-        progress_bar() as progress,
-    ):
+    with progress_bar() as progress:
         bar = progress.add_task(description, total=len(queue))
-        running: dict[Future[Result], tuple[Job, int]] = {}
-        try:
-            while queue or running:
-                while queue and len(running) < _AHEAD * num_processes:
-                    job, tries = queue.popleft()
-                    running[pool.schedule(work, args=(job,), timeout=limit)] = job, tries
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    (job, tries), outcome = running.pop(future), _outcome(future, limit)
-                    if isinstance(outcome, Failure):
-                        if not outcome.lasting and tries > 1:
-                            queue.append((job, tries - 1))
-                            continue
-                    elif again(outcome):
-                        queue.append((job, tries))
-                        time.sleep(0.05)  # what it waits for takes its time
+        while queue:  # once, unless a pool breaks
+            with ProcessPool(max_workers=num_processes, max_tasks=_JOBS_OF_A_CHILD, context=context) as pool:
+                try:
+                    for ended in _work_off(queue, pool, work, num_processes, limit, again):
+                        progress.advance(bar)
+                        yield ended
+                except BaseException:
+                    pool.stop()  # do not wait for the rest when the user stops the run
+                    raise
+
+
+def _work_off(
+    queue: deque[tuple[Job, int]],
+    pool: ProcessPool,
+    work: Callable[[Job], Result],
+    num_processes: int,
+    limit: float,
+    again: Callable[[Result], bool],
+) -> Iterator[tuple[Job, Result | Failure]]:
+    """Do what is in the queue; if the pool breaks, what was not done is there again."""
+    running: dict[Future[Result], tuple[Job, int]] = {}
+    try:
+        while queue or running:
+            while queue and len(running) < _AHEAD * num_processes:
+                running[pool.schedule(work, args=(queue[0][0],), timeout=limit)] = queue[0]
+                queue.popleft()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                outcome, (job, tries) = _outcome(future, limit), running.pop(future)
+                if isinstance(outcome, Failure):
+                    if not outcome.lasting and tries > 1:
+                        queue.append((job, tries - 1))
                         continue
-                    progress.advance(bar)
-                    yield job, outcome
-        except BaseException:
-            pool.stop()  # do not wait for the rest when the user stops the run
+                elif again(outcome):
+                    queue.append((job, tries))
+                    time.sleep(0.05)  # what it waits for takes its time
+                    continue
+                yield job, outcome
+    except RuntimeError:
+        if pool.active:
             raise
+        # A child died before pebble had heard what it was at: it was one of those that were given out first.
+        pool.stop()
+        tried, untouched = list(running.values())[:num_processes], list(running.values())[num_processes:]
+        queue.extend([*((job, tries - 1) for job, tries in tried if tries > 1), *untouched])
+        yield from ((job, Failure("the decoder crashed on it", lasting=False)) for job, tries in tried if tries == 1)
 
 
 def _outcome(future: Future[Result], limit: float) -> Result | Failure:

@@ -24,6 +24,7 @@ from crossmodal.storage import FileHashes, cache_dir, content_key
 VERSION = 1
 # What OpenFace and py-feat write beside the features of a video frame.
 BOOKKEEPING = {"frame", "face_id", "timestamp", "approx_time", "confidence", "success"}
+_MOST_COLUMNS = 10_000  # of a CSV: Arrow takes some 10 kB for each, however few rows there are
 _FILE_SUFFIXES = {
     ".avi",
     ".csv",
@@ -75,12 +76,13 @@ def feature_names(source: str | Path) -> list[str] | None:
     source = Path(source)
     if source.is_dir():
         return None
-    if source.suffix == ".parquet":
-        schema = pa.parquet.read_schema(source)
-    else:
-        with pa.csv.open_csv(source) as reader:
-            schema = reader.schema
-    fields = [field.with_name(field.name.strip()) for field in schema]
+    with _table_errors(source):
+        if source.suffix == ".parquet":
+            schema = pa.parquet.read_schema(source)
+        else:
+            with pa.csv.open_csv(source) as reader:
+                schema = reader.schema
+        fields = [field.with_name(field.name.strip()) for field in schema]
     return [field.name for field in fields if _is_feature(field)]
 
 
@@ -127,15 +129,31 @@ def _read_folder(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
         try:
             array = np.load(file, allow_pickle=False)
             yield file.name, np.atleast_2d(array).astype(np.float32)
-        except (ValueError, EOFError, OSError):
+        except Exception:  # NumPy raises whatever its parser of headers does
             yield file.name, np.empty((0, 0), np.float32)
 
 
-def _read_table(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+@contextlib.contextmanager
+def _table_errors(source: Path) -> Iterator[None]:
+    """What Arrow says of a table inside the block becomes DataError."""
     try:
-        table = pa.parquet.read_table(source) if source.suffix == ".parquet" else pa.csv.read_csv(source)
-    except pa.ArrowInvalid as error:
+        yield
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:  # the last two: a name twice, or no UTF-8
         raise DataError(f"{source} cannot be read as a table: {error}") from error
+
+
+def _open_table(source: Path) -> pa.Table:
+    """The table, without the rows of video frames that show no face."""
+    if source.suffix == ".parquet":
+        table = pa.parquet.read_table(source)
+    else:
+        with source.open("rb") as file:
+            width = file.readline().count(b",") + 1
+        if width > _MOST_COLUMNS:
+            raise DataError(
+                f"{source} has {width:,} columns, and at most {_MOST_COLUMNS:,} are read: use a Parquet table."
+            )
+        table = pa.csv.read_csv(source)
     table = table.rename_columns([name.strip() for name in table.column_names])  # OpenFace writes ", AU01_r"
     if "clip" not in table.column_names:
         raise DataError(
@@ -144,14 +162,20 @@ def _read_table(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
         )
     if "success" in table.column_names:  # OpenFace marks the video frames in which it found no face
         table = table.filter(pa.compute.equal(table["success"], 1))
-    features = [field.name for field in table.schema if _is_feature(field)]
-    if not features:
-        raise DataError(f"{source} holds no numbers beside its column 'clip': there is no feature to learn from.")
-    values = np.stack([table[name].to_numpy(zero_copy_only=False) for name in features], 1).astype(np.float32)
-    names = np.array([str(name) for name in table["clip"].to_pylist()])
+    return table
+
+
+def _read_table(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    with _table_errors(source):
+        table = _open_table(source)
+        features = [field.name for field in table.schema if _is_feature(field)]
+        if not features:
+            raise DataError(f"{source} holds no numbers beside its column 'clip': there is no feature to learn from.")
+        values = np.stack([table[name].to_numpy(zero_copy_only=False) for name in features], 1).astype(np.float32)
+        names = np.array([str(name) for name in table["clip"].to_pylist()])
     order = np.argsort(names, kind="stable")
     names, firsts = np.unique(names[order], return_index=True)
-    yield from zip(names.tolist(), np.split(values[order], firsts[1:]), strict=True)
+    yield from zip(names.tolist(), np.split(values[order], firsts)[1:], strict=True)
 
 
 def _is_feature(field: pa.Field) -> bool:

@@ -11,6 +11,7 @@ from crossmodal.errors import ChecksumError, DataError
 from crossmodal.storage import write_json
 
 LOCK_FILE = "ravdess.lock.json"
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)  # 1e999 bytes; deep brackets
 
 
 class LockFile:
@@ -33,7 +34,7 @@ class LockFile:
                 archives = json.loads(path.read_text(encoding="utf-8"))["archives"]
                 self._pins = {name: (int(archive["size"]), str(archive["md5"])) for name, archive in archives.items()}
                 self._members = {name: _read_members(archive) for name, archive in archives.items()}
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except (*_DAMAGE, OSError) as error:
                 raise DataError(
                     f"{path} cannot be read ({type(error).__name__}: {error}). It says what the archives of this "
                     "folder have to be. Restore it; or remove it, and all is fetched and looked at anew."
@@ -69,6 +70,10 @@ class LockFile:
     def members(self, archive: str) -> list[Member] | None:
         """What an archive holds; None as long as nobody has looked into it."""
         return self._members.get(archive) or None
+
+    def all_members(self) -> list[Member]:
+        """What the archives hold, as far as anybody has looked into them."""
+        return [member for members in self._members.values() for member in members]
 
     def keep_members(self, archive: str, members: Iterable[Member]) -> None:
         """Remember what a pinned archive holds, so that its recordings can be checked without it."""

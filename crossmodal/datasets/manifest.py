@@ -4,7 +4,6 @@ Columns: `clip` (a name of its own), `audio`, `video` (files), `label`, `speaker
 of its files `start` and `end` (seconds). See docs/manifests.md.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ from crossmodal.errors import CorpusNotFoundError, DataError
 
 # What else people call a part of a corpus.
 _SPLIT_NAMES: dict[str, Split] = {**{name: name for name in SPLITS}, "dev": "val", "valid": "val", "validation": "val"}
+
+_MOST_SECONDS = 1e7  # four months: no recording lasts so long
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,10 @@ class _Files:
                 "the manifest"
             )
         path = self._folder / path
-        return path if path.is_file() else ValueError(f"there is no file {path}")
+        try:
+            return path if path.is_file() else ValueError(f"there is no file {path}")
+        except OSError as error:  # its name is too long, or it lies in a folder that may not be looked into
+            return ValueError(f"{path} cannot be looked for: {error.strerror}")
 
 
 def _read_clip(row: Row | str, files: _Files, names_a_split: bool) -> Clip:
@@ -154,7 +158,7 @@ def _seconds(row: Row, name: str) -> float:
         seconds = float(row[name] or 0.0)
     except ValueError:
         raise ValueError(f"{name} is {row[name]!r}, and no number of seconds") from None
-    if not math.isfinite(seconds):
+    if not abs(seconds) < _MOST_SECONDS:  # of NaN nothing is true
         raise ValueError(f"{name} is {row[name]}, and no number of seconds")
     return seconds
 

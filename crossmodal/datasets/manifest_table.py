@@ -79,10 +79,11 @@ def _read_csv(path: Path, file: TextIO) -> Iterator[tuple[int, Row | str]]:
 def _read_parquet(path: Path) -> Iterator[tuple[int, Row | str]]:
     try:
         table = pa.parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        header = _checked(path, _columns(table.column_names))
+        columns = [column.to_pylist() for column in table.columns]
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is no UTF-8, a date of no year
         raise DataError(f"{path} cannot be read as a Parquet table: {error}") from error
-    header = _checked(path, _columns(table.column_names))
-    for number, values in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True), 1):
+    for number, values in enumerate(zip(*columns, strict=True), 1):
         yield number, _row(header, [_text(value) for value in values])
 
 

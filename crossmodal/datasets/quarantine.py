@@ -76,6 +76,7 @@ class Quarantine:
 
     def _read(self) -> list[Quarantined]:
         try:
-            return [Quarantined(**entry) for entry in read_json(self.path) or []]
-        except TypeError:  # not of this make; what it said can be found out again
+            known = [Quarantined(**entry) for entry in read_json(self.path) or []]
+            return [one for one in known if all(isinstance(value, str | bool) for value in vars(one).values())]
+        except (RecursionError, TypeError):  # not of this make; what it said can be found out again
             return []

@@ -11,6 +11,7 @@ from crossmodal.errors import MediaError
 # Seconds by which a file may end before its clip does. Times in a table are rounded, and sound comes in packets; the
 # last picture may stand while the sound ends.
 _SOUND_TOLERANCE, _VIDEO_TOLERANCE = 0.1, 0.5
+_LONGEST = 1800.0  # s, of a sound that is a clip as a whole: a small file may hold days of silence
 
 
 def read_clip_waveform(clip: Clip, path: Path) -> np.ndarray:
@@ -20,10 +21,11 @@ def read_clip_waveform(clip: Clip, path: Path) -> np.ndarray:
     clip's.
 
     Raises:
-        MediaError: The file cannot be decoded, or ends before the clip does.
+        MediaError: The file cannot be decoded, or ends before the clip does; or all of it is meant, and that is more
+            than half an hour.
     """
     if clip.duration is None:
-        return media.read_waveform(path, start=clip.audio_start)
+        return media.read_waveform(path, start=clip.audio_start, longest=_LONGEST)
     with media.open_sound(path) as sound:
         name, rate = sound.name, sound.sample_rate
         first, last = round(clip.audio_start * rate), round((clip.audio_start + clip.duration) * rate)
@@ -33,7 +35,7 @@ def read_clip_waveform(clip: Clip, path: Path) -> np.ndarray:
             samples += len(block)
             if samples >= last:
                 break
-    if samples < max(last - _SOUND_TOLERANCE * rate, first + 1):
+    if samples < max(last - _SOUND_TOLERANCE * rate, first + rate / media.SAMPLE_RATE):
         raise MediaError(name, f"its sound ends at {samples / rate:.2f} s, and the clip at {last / rate:.2f} s")
     return media.resample(np.concatenate(blocks), rate, media.SAMPLE_RATE)
 

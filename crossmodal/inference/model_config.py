@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from crossmodal import media
 from crossmodal.errors import ModelFolderError
 
 FORMAT = 1
@@ -27,18 +28,25 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         lacking = [key for key in _KEYS if key not in config]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ModelFolderError(f"{path} is damaged: {error}") from error
     if lacking:
         raise ModelFolderError(f"{path} does not say {', '.join(lacking)}: it is not the config of a crossmodal model.")
-    if not isinstance(config["format"], int) or not isinstance(config["labels"], list):
-        raise ModelFolderError(f"{path} is damaged: its format must be a number and its labels a list.")
+    labels, rate = config["labels"], config["sample_rate"]
+    if not isinstance(config["format"], int) or not isinstance(labels, list) or not all(map(_is_text, labels)):
+        raise ModelFolderError(f"{path} is damaged: its format must be a number and its labels a list of words.")
+    if type(rate) is not int or not media.is_rate(rate):
+        raise ModelFolderError(f"{path} is damaged: its sample_rate must be a whole number of Hz, not {rate!r:.100}.")
     if config["format"] > FORMAT:
         raise ModelFolderError(f"{path} was written by a newer crossmodal than this one: install that, or a later one.")
     temperature = config.setdefault("temperature", 1.0)
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
         raise ModelFolderError(f"{path} is damaged: its temperature must be a number above 0, not {temperature!r}.")
     return config
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def require_files(folder: str | Path, *names: str) -> None:

@@ -12,6 +12,7 @@ _FORMATS = (
     "aac,ac3,ac4,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,dtshd,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,"
     "nut,oma,ogg,qcp,rm,tak,tta,voc,w64,wav,wv,xwma"
 )
+_HOLDS = {"audio": "sound is", "video": "pictures are"}
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def open_stream(name: str, source: Path | BinaryIO, kind: Literal["audio", "vide
     """Open a container and its first stream of a kind.
 
     Raises:
-        MediaError: It is damaged, of no such format, or has no such stream.
+        MediaError: It is damaged, of no such format, or has no such stream, or one that cannot be decoded.
     """
     import av
 
@@ -29,6 +30,8 @@ def open_stream(name: str, source: Path | BinaryIO, kind: Literal["audio", "vide
         streams = getattr(container.streams, kind)
         if not streams:
             raise MediaError(name, "it has no video stream" if kind == "video" else "it has no sound stream")
+        if streams[0].codec_context is None:
+            raise MediaError(name, f"its {_HOLDS[kind]} coded in a way that is not known here")
         yield container, streams[0]
 
 
@@ -42,3 +45,5 @@ def ffmpeg_errors(name: str) -> Iterator[None]:
     except (av.FFmpegError, ValueError) as error:  # ValueError: the sound changes its format on the way
         why = getattr(error, "strerror", None) or error
         raise MediaError(name, f"it is damaged or not a sound or video file ({why})") from error
+    except IndexError as error:  # PyAV knows the streams that were there when it opened the file, and no other
+        raise MediaError(name, "it is damaged: another stream begins in its middle") from error

@@ -85,8 +85,9 @@ def read_waveform(
 ) -> np.ndarray:
     """Read the sound of a file as one channel.
 
-    Channels are averaged, and resampled at soxr's HQ quality. The sound of a video is put on the video's clock: what
-    starts late is preceded by silence. A cut is noticed in formats that declare their length (wav, flac, mp4, mov).
+    Channels are averaged, and resampled at soxr's HQ quality, block by block: memory is that of the result. The sound
+    of a video is put on the video's clock: what starts late is preceded by silence. A cut is noticed in formats that
+    declare their length (wav, flac, mp4, mov).
 
     Args:
         source: A sound file (wav, flac, ogg, mp3, ...) or a video with sound (mp4, mov, mkv, webm, ...), as a path, its
@@ -106,17 +107,28 @@ def read_waveform(
     if start < 0:
         raise ConfigError(f"start must be 0 or more seconds, not {start}")
     with open_sound(source) as sound:
-        blocks, samples = [], 0
-        for block in sound.blocks():
-            blocks.append(block)
-            samples += len(block)
-            if longest is not None and samples > (start + longest) * sound.sample_rate:
-                raise MediaError(sound.name, too_long(longest))
-        name, native_rate = sound.name, sound.sample_rate
-    waveform = np.concatenate([*blocks, np.zeros(0, np.float32)])[round(start * native_rate) :]
+        waveform = np.concatenate([*_resampled(sound, sample_rate, start, longest), np.zeros(0, np.float32)])
     if not waveform.size:
-        raise MediaError(name, f"it holds no sound after {start} s" if start else "it holds no sound (zero samples)")
-    return resample(waveform, native_rate, sample_rate)
+        why = f"it holds no sound after {start} s" if start else "it holds no sound (zero samples)"
+        raise MediaError(sound.name, why)
+    return np.clip(waveform, -1.0, 1.0, out=waveform)
+
+
+def _resampled(sound: Sound, sample_rate: int, start: float, longest: float | None) -> Blocks:
+    """Blocks from `start` on at another rate; together they are what `resample` makes of the whole, to the bit."""
+    import soxr
+
+    rate, samples = sound.sample_rate, 0
+    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    to_skip = round(start * rate)
+    for block in sound.blocks():
+        samples += len(block)
+        if longest is not None and samples > (start + longest) * rate:
+            raise MediaError(sound.name, too_long(longest))
+        wanted = block[max(len(block) - max(samples - to_skip, 0), 0) :]
+        yield wanted if rate == sample_rate else resampler.resample_chunk(wanted)
+    if rate != sample_rate:
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def resample(waveform: NDArray[np.float32], native_rate: int, sample_rate: int) -> NDArray[np.float32]:
@@ -135,7 +147,7 @@ def is_rate(sample_rate: int) -> bool:
 
 def too_long(longest: float) -> str:
     """What is wrong with a recording that is longer than can be heard at once."""
-    return f"it lasts more than {longest:g} s; ask for its timeline, window by window"
+    return f"it lasts more than {longest:g} s; ask for its timeline, or take it in pieces"
 
 
 def check_level(samples: NDArray[np.float32], name: str) -> None:
@@ -186,8 +198,6 @@ def _open_with_pyav(name: str, file: Path | BinaryIO, stack: ExitStack) -> Sound
     if not isinstance(file, Path):
         file.seek(0)  # libsndfile has looked
     container, stream = stack.enter_context(open_stream(name, file, "audio"))
-    if stream.codec_context is None:
-        raise MediaError(name, "its sound is coded in a way that is not known here")
     duration = container.duration / 1e6 if container.duration else None  # PyAV counts it in microseconds
     return Sound(name, stream.rate or 0, stream.channels, duration, lambda: _container_blocks(name, container, stream))
 

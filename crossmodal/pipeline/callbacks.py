@@ -86,8 +86,9 @@ class LastState(Checkpoint):
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if not self._is_ahead or (number == self._asked_by == signal.SIGINT):
-            stop_now(number)
-        self._asked_by = self._asked_by or number
+            stop_now(number, frame)
+        else:
+            self._asked_by = self._asked_by or number
 
 
 def _last_place(trainer: Trainer) -> int:

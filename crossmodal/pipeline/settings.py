@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
 from crossmodal.errors import ConfigError
+from crossmodal.pipeline.plain_yaml import PLAIN_YAML
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
 
@@ -65,7 +66,10 @@ _FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "te
 def build_parser() -> ArgumentParser:
     """The parser of the whole run; a stage's arguments carry its name."""
     parser = ArgumentParser(
-        prog="crossmodal fit", allow_abbrev=False, description="Train a teacher, teach a student, measure the gain."
+        prog="crossmodal fit",
+        allow_abbrev=False,
+        parser_mode=PLAIN_YAML,
+        description="Train a teacher, teach a student, measure the gain.",
     )
     parser.add_argument("--config", action="config", help="A YAML file; a later one is a delta on those before.")
     parser.add_argument("--name", type=str, default="fit", help="Name of the run: runs/<name>.")
@@ -165,7 +169,20 @@ def parse_or_raise(parser: ArgumentParser, args: Sequence[str], defaults: bool =
         settings: Config = parser.parse_args(list(args), defaults=defaults).as_dict()
     except Exception as error:  # jsonargparse raises ArgumentError, and what loading a YAML file raises
         raise ConfigError(f"{error}{_suggestion(parser, str(error))}") from error
+    _check_sections(parser, settings)
     return settings
+
+
+def _check_sections(parser: ArgumentParser, settings: Config) -> None:
+    """Refuse a value in place of a section, which jsonargparse lets through."""
+    keys = parser.get_defaults().keys()
+    sections = {key[:end] for key in keys for end, letter in enumerate(key) if letter == "."}
+    for section in sorted(sections):  # what a section lies in comes before it
+        value: Any = settings
+        for name in section.split("."):
+            value = value.get(name, {})
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{section} is a section, with settings of its own below it, and not {value!r:.100}.")
 
 
 def _suggestion(parser: ArgumentParser, message: str) -> str:

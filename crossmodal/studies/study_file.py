@@ -11,6 +11,7 @@ import yaml
 from crossmodal.datasets.protocols import Protocol
 from crossmodal.errors import ConfigError
 from crossmodal.naming import look_up
+from crossmodal.pipeline.plain_yaml import load_yaml
 from crossmodal.pipeline.settings import Config
 
 # What the grid sets in each run, with what says it instead.
@@ -67,7 +68,7 @@ class Study:
             raise ConfigError(f"{self.file}: {self.key} is a mapping from a name to what {_MEANING[self.key]}.")
         for name in compared:
             self._check(name)
-        if isinstance(self.configs, str) or any(not path.is_file() for path in self.config_paths):
+        if not _are_names(self.configs) or any(not path.is_file() for path in self.config_paths):
             raise ConfigError(
                 f"{self.file}: configs is a list of files, their paths relative to it, not {self.configs!r}."
             )
@@ -125,7 +126,7 @@ class Study:
     def _check_protocols(self) -> None:
         if self.methods and self.applications:
             raise ConfigError(f"{self.file}: a study compares methods or applications, not both.")
-        if isinstance(self.protocols, str) or len(set(self.protocols)) < len(self.protocols):
+        if not _are_names(self.protocols) or len(set(self.protocols)) < len(self.protocols):
             raise ConfigError(f"{self.file}: protocols is a list of different names, not {self.protocols!r}.")
         for name in self.protocols:
             look_up(f"protocol of {self.file}", dict.fromkeys(get_args(Protocol)), name)
@@ -143,14 +144,21 @@ _MEANING = {
 }
 
 
-def read_study(path: Path) -> Study:
+def read_study(path: Path, named_by: Sequence[Path] = ()) -> Study:
     """Read a study's file; where it names another file under ``methods``, it has that study's methods.
 
+    Args:
+        path: The file.
+        named_by: The files that have named it.
+
     Raises:
-        ConfigError: It is not there, is no YAML, has a key that does not exist or a value that cannot be.
+        ConfigError: It is not there, is no YAML, has a key that does not exist or a value that cannot be, or names
+            itself.
     """
+    if path.resolve() in named_by:
+        raise ConfigError(f"The study {path} takes its methods from itself: name another file, or the methods.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"The study {path} cannot be read: {error}") from error
     if not isinstance(content, dict):
@@ -164,13 +172,17 @@ def read_study(path: Path) -> Study:
             "applications."
         )
     if isinstance(content.get("methods"), str):
-        content["methods"] = read_study(path.parent / content["methods"]).methods
+        content["methods"] = read_study(path.parent / content["methods"], [*named_by, path.resolve()]).methods
     return Study(file=path, **content)
 
 
 def _are_numbers(numbers: Any) -> bool:
     is_list = isinstance(numbers, list | tuple) and bool(numbers)
     return is_list and all(type(one) is int and one >= 0 for one in numbers) and len(set(numbers)) == len(numbers)
+
+
+def _are_names(names: Any) -> bool:
+    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
 
 
 def _is_a_name(name: Any) -> bool:

@@ -214,7 +214,9 @@ class TestDamage:
         content = bytearray(bad.read_bytes())
         content[50_000] ^= 1  # which nobody could hear
         bad.write_bytes(content)
-        write_json(wavs / LOCK_FILE, {"archives": {"archive.zip": {"crc32_and_size": sums}}})
+        write_json(
+            wavs / LOCK_FILE, {"archives": {"archive.zip": {"size": 1, "md5": "0" * 32, "crc32_and_size": sums}}}
+        )
         for path in (wavs / "archive.zip", wavs / LOCK_FILE):  # from the zip, then from the lock file alone
             report = check(wavs)
             assert report.checksums == 2

@@ -1,6 +1,8 @@
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
+from pebble.pool.process import PoolManager
 
 from crossmodal.datasets import children
 from crossmodal.datasets.children import Failure, in_children
@@ -38,6 +40,22 @@ def test_what_is_no_fault_of_a_file_ends_everything(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         run(tmp_path, "disk", *["hangs"] * 3)
     assert time.monotonic() - began < 30
+
+
+def test_a_child_that_dies_before_anybody_knows_what_it_is_at_takes_no_other_along(tmp_path, monkeypatch):
+    breaks = iter([True, True, True])
+
+    def look(manager, worker_id):
+        if next(breaks, False):
+            raise BrokenProcessPool("All workers expired")
+        return find(manager, worker_id)
+
+    find = PoolManager.find_expired_task
+    monkeypatch.setattr(PoolManager, "find_expired_task", look)
+    names = [f"job {number}" for number in range(6)]
+    outcomes = run(tmp_path, "dies", *names, num_processes=1)
+    assert {name: outcomes[name].split()[0] for name in names} == dict.fromkeys(names, "job")
+    assert outcomes["dies"] == Failure("the decoder crashed on it", lasting=False)
 
 
 def test_without_jobs_no_child_is_started(monkeypatch):

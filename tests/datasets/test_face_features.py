@@ -247,3 +247,38 @@ def test_the_two_videos_of_one_performance_count_once(tmp_path):
     tensors, set_aside = store_face_features(table, num_rows=4, folder=tmp_path / "cache")
     assert tensors["01-03-01-02-01-12"]["face_embeddings"].tolist() == [[5.0]]
     assert [aside.reason for aside in set_aside] == ["a second source of the same clip"]
+
+
+def test_no_video_frame_with_a_face_is_told(tmp_path):
+    path = write(tmp_path / "none.csv", f"clip,success,AU01_r\n{CLIP},0,1.5")
+    with pytest.raises(DataError, match="no usable face features"):
+        store_face_features(path, 4, tmp_path)
+
+
+def test_a_column_of_success_that_is_text_is_told(tmp_path):
+    path = write(tmp_path / "text.csv", f"clip,success,AU01_r\n{CLIP},yes,1.5")
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        store_face_features(path, 4, tmp_path)
+
+
+def test_a_column_that_is_there_twice_is_told(tmp_path):
+    path = write(tmp_path / "twice.csv", f"clip,AU01_r,AU01_r\n{CLIP},1.5,2")
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        store_face_features(path, 4, tmp_path)
+
+
+def test_more_columns_than_anybody_has_are_told(tmp_path):
+    path = tmp_path / "wide.csv"
+    path.write_text("clip," + ",".join(f"c{number}" for number in range(10_000)) + "\n")
+    with pytest.raises(DataError, match="10,001 columns, and at most 10,000"):
+        store_face_features(path, 4, tmp_path)
+
+
+def test_an_array_whose_header_is_damaged_is_set_aside(tmp_path):
+    (tmp_path / "made").mkdir()
+    np.save(tmp_path / "made" / f"{CLIP}.npy", np.ones((2, 3)))
+    content = bytearray((tmp_path / "made" / f"{CLIP}.npy").read_bytes())
+    (tmp_path / "made" / f"{OTHER}.npy").write_bytes(content.replace(b"'descr'", b"('descr"))
+    tensors, set_aside = store_face_features(tmp_path / "made", 1, tmp_path)
+    assert tensors.clips == [CLIP]
+    assert len(set_aside) == 1

@@ -85,3 +85,18 @@ def test_one_that_cannot_be_read_is_never_taken_for_none(path, content):
     with pytest.raises(DataError, match=r"ravdess\.lock\.json cannot be read .* Restore it; or remove it"):
         LockFile(path)
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize("size", ["1e999", "[" * 100_000])
+def test_numbers_and_depths_that_cannot_be_are_damage(path, size):
+    path.write_text(f'{{"archives": {{"a.zip": {{"size": {size}, "md5": "a", "crc32_and_size": {{}}}}}}}}')
+    with pytest.raises(DataError, match="cannot be read"):
+        LockFile(path)
+
+
+def test_all_members_are_those_of_all_archives(path):
+    lock = LockFile(path)
+    lock.pin(SUMS, "the record")
+    lock.keep_members("a.zip", MEMBERS[:1])
+    lock.keep_members("b.zip", MEMBERS[1:])
+    assert LockFile(path).all_members() == MEMBERS

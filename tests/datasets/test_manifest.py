@@ -305,3 +305,20 @@ def test_a_manifest_of_ravdess_names_its_clips_speakers_and_times(tiny_videos, t
     index = index_ravdess(tiny_videos)
     write_rows(tmp_path / "ravdess.csv", list_ravdess(tiny_videos).rows)
     assert index_manifest(tmp_path / "ravdess.csv", allow_outside_paths=True).clips == index.clips
+
+
+@pytest.mark.parametrize("time", ["1e305", "-1e305", "10000000", "nan", "inf"])
+def test_times_that_no_recording_has_are_told(folder, time):
+    assert "no number of seconds" in reason(folder, ["three", "a.wav", "", "sad", "Cy", "", time, ""])
+
+
+def test_a_name_that_is_too_long_for_a_file_is_told(folder):
+    assert "cannot be looked for" in reason(folder, ["three", "a" * 300 + ".wav", "", "sad", "Cy", "", "", ""])
+
+
+def test_text_of_a_parquet_table_that_is_no_utf_8_is_told(folder):
+    path = folder / "mine.parquet"
+    text = pa.array([b"a\xff", b"b"]).view(pa.string())
+    pa.parquet.write_table(pa.table({"clip": text, "audio": ["a.wav"] * 2, "label": ["x", "y"], "speaker": text}), path)
+    with pytest.raises(DataError, match="cannot be read as a Parquet table"):
+        index_manifest(path)

@@ -90,3 +90,17 @@ def test_a_damaged_list_is_made_anew(clips, folder):
     (folder / QUARANTINE_FILE).write_text('[{"file": 1}]')
     assert len(prepare_corpus(clips, folder=folder).set_aside) == 2
     assert listed(folder).keys() == {"text.wav", "cut.wav"}
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": 1}', "5", '[{"file": 1}]'])
+def test_a_list_of_another_make_is_no_list(folder, content):
+    folder.mkdir()
+    (folder / QUARANTINE_FILE).write_text(content)
+    assert Quarantine(folder).reasons == {}
+
+
+def test_an_entry_that_holds_no_text_is_left_out(folder):
+    folder.mkdir()
+    entry = {"file": "a", "wanted": "faces", "reason": "cut", "lasting": True, "sha256": "0", "key": "k"}
+    (folder / QUARANTINE_FILE).write_text(json.dumps([entry, entry | {"key": []}]))
+    assert Quarantine(folder).reasons == {"k": "cut"}

@@ -54,6 +54,17 @@ class TestSound:
         with pytest.raises(MediaError, match="the file is cut"):
             read_clip_waveform(clip(cut, 0.5, 1.0), cut)
 
+    def test_days_of_silence_are_no_clip(self, tmp_path):
+        path = tmp_path / "long.flac"
+        soundfile.write(path, np.zeros(1_801 * 1_000, np.int16), 1_000)
+        with pytest.raises(MediaError, match="it lasts more than 1800 s"):
+            read_clip_waveform(clip(path), path)
+        assert len(read_clip_waveform(clip(path, 1_700.0, 2.0), path)) == 32_000
+
+    def test_a_piece_of_less_than_a_sample_at_16_khz(self, wav):
+        with pytest.raises(MediaError, match="its sound ends"):
+            read_clip_waveform(clip(wav, 3.0 - 1 / RATE, 0.05), wav)
+
 
 class TestPictures:
     @pytest.fixture

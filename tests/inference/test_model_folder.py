@@ -179,3 +179,24 @@ def test_inference_needs_nothing_of_the_training_half():
     assert "crossmodal.inference.recognizer" in loaded
     training_half = ("lightning", "pytorch_lightning", "wandb", "crossmodal.tasks", "crossmodal.datamodules")
     assert not loaded & {*training_half, "crossmodal.losses", "crossmodal.pipeline"}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"sample_rate": {}}, "sample_rate must be a whole number"),
+        ({"sample_rate": 1}, "sample_rate must be a whole number"),
+        ({"sample_rate": True}, "sample_rate must be a whole number"),
+        ({"labels": [1, 2]}, "labels a list of words"),
+    ],
+)
+def test_values_that_no_config_has_are_damage(copy, change, told):
+    change_config(copy, **change)
+    with pytest.raises(ModelFolderError, match=told):
+        load_model_folder(copy)
+
+
+def test_a_config_of_brackets_is_damaged(copy):
+    (copy / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ModelFolderError, match="is damaged"):
+        load_model_folder(copy)

@@ -6,6 +6,7 @@ import pytest
 
 from crossmodal.errors import ConfigError, MediaError
 from crossmodal.media import probe_video, read_video_frames, read_waveform
+from crossmodal.media.container import ffmpeg_errors
 from tests.media.recordings import (
     indices_of,
     numbered_pictures,
@@ -68,6 +69,21 @@ class TestFailures:
     def test_no_samples(self, tmp_path):
         with pytest.raises(MediaError, match=r"no sound \(zero samples\)"):
             read_waveform(write_wav(tmp_path / "a.wav", np.zeros(0)))
+
+    def test_less_than_a_sample_at_the_rate_that_is_wanted(self, tmp_path):
+        with pytest.raises(MediaError, match=r"no sound \(zero samples\)"):
+            read_waveform(write_wav(tmp_path / "a.wav", np.ones(1), 48_000))
+
+    @pytest.mark.parametrize("read", [read_first_frame, probe_video])
+    def test_pictures_of_an_unknown_codec(self, tmp_path, read):
+        path = write_video(tmp_path / "a.mp4", numbered_pictures())
+        path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+        with pytest.raises(MediaError, match="its pictures are coded in a way that is not known here"):
+            read(path)
+
+    def test_a_stream_that_begins_in_the_middle(self):
+        with pytest.raises(MediaError, match="another stream begins in its middle"), ffmpeg_errors("a.flv"):
+            raise IndexError("list index out of range")  # PyAV's, of an FLV with more streams than at its beginning
 
     def test_start_beyond_the_end(self, tmp_path):
         with pytest.raises(MediaError, match=r"no sound after 2.0 s"):

@@ -153,3 +153,16 @@ def test_the_study_of_applications_holds_all_of_them():
             )
     by_name = lambda sections: sorted(map(str, sections))  # noqa: E731
     assert by_name(voices["song"]) == by_name(voices["speech6"])
+
+
+def test_a_study_that_takes_its_methods_from_itself(tmp_path):
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.yaml").write_text(f"methods: {other}.yaml\n")
+    with pytest.raises(ConfigError, match="takes its methods from itself"):
+        read_study(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("change", [{"protocols": [{}]}, {"configs": [5]}, {"configs": None, "protocols": 5}])
+def test_lists_of_names_hold_names(write_study, change):
+    with pytest.raises(ConfigError, match="is a list of"):
+        read_study(write_study(**change))

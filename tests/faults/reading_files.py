@@ -1,0 +1,110 @@
+"""The ways in which the library reads tables, archives and what it stores itself."""
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from crossmodal.datasets.archive import extract_members, is_there, list_members
+from crossmodal.datasets.check import check_corpus
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.datasets.face_features import feature_names, store_face_features
+from crossmodal.datasets.lock_file import LOCK_FILE, LockFile
+from crossmodal.datasets.manifest import index_manifest
+from crossmodal.datasets.protocols import split_clips
+from crossmodal.datasets.quarantine import Quarantine
+from crossmodal.datasets.ravdess import parse_name
+from crossmodal.datasets.window import read_clip_waveform
+from crossmodal.errors import CrossmodalError, MediaError
+from crossmodal.inference.model_config import CONFIG, WEIGHTS
+from crossmodal.inference.model_folder import load_model_folder
+from crossmodal.inference.recognizer import EmotionRecognizer
+
+
+def empty(folder: Path) -> Path:
+    """Make a folder that holds nothing."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
+def read_manifest(path: Path) -> None:
+    """Index it, read the first clips, divide them."""
+    index = index_manifest(path)
+    sounds = [clip.audio for clip in index.clips if clip.audio]
+    outside = [sound for sound in sounds if ".." in sound.parts or not sound.is_relative_to(path.parent)]
+    assert not outside, f"files that lie elsewhere: {outside}"
+    for clip in index.clips[:20]:
+        with contextlib.suppress(MediaError):
+            assert clip.audio is not None
+            assert np.isfinite(read_clip_waveform(clip, clip.audio)).all()
+    for protocol in ("given", "grouped"):
+        with contextlib.suppress(CrossmodalError):
+            split_clips(index.clips, protocol, 0, None, False, 3)  # type: ignore[arg-type]
+
+
+def read_features(path: Path, cache_folder: Path) -> None:
+    """Store them, and look at each clip."""
+    tensors, _ = store_face_features(path, 4, cache_folder)
+    feature_names(path)
+    assert all(np.isfinite(tensors[clip]["face_embeddings"]).all() for clip in tensors.clips)
+
+
+def read_array(path: Path, folder: Path) -> None:
+    """Take it as the features of a clip."""
+    place = empty(folder / "arrays")
+    shutil.copy(path, place / "01-01-01-01-01-01-01.npy")
+    read_features(place, empty(folder / "cache"))
+
+
+def copied(path: Path, folder: Path) -> Path:
+    """A copy, for a reader that removes what is damaged."""
+    return Path(shutil.copy(path, empty(folder / "arrays") / path.name))
+
+
+def extract(path: Path, folder: Path) -> None:
+    """List and extract an archive."""
+    members = list_members(path, lambda name: parse_name(Path(name).name))
+    (folder / "work").mkdir()
+    extract_members(path, members, folder / "there", folder / "work", lambda count: None)
+    assert all(is_there(member, folder / "there", lambda count: None) for member in members)
+
+
+def read_lock(path: Path) -> None:
+    """Ask it everything."""
+    lock = LockFile(path)
+    lock.pinned("a.zip")
+    lock.members("a.zip")
+
+
+def check_folder(path: Path, folder: Path) -> None:
+    """``data check`` of a folder with this lock file."""
+    shutil.copy(path, folder / LOCK_FILE)
+    shutil.copy(path.parent / "a.wav", folder / "03-01-01-01-01-01-01.wav")
+    check_corpus(folder)
+
+
+def read_quarantine(path: Path, folder: Path) -> None:
+    """Read and write it."""
+    shutil.copy(path, folder)
+    quarantine = Quarantine(folder)
+    assert isinstance(quarantine.reasons, dict)
+    quarantine.update([], ["k"], {})
+
+
+def read_tensors(path: Path) -> None:
+    """Read each clip."""
+    tensors = ClipTensors(path)
+    for clip in tensors.clips:
+        tensors[clip]
+    ClipTensors.are_whole(path)
+
+
+def load_model_with(path: Path, good: Path, place: Path) -> None:
+    """Load a model folder of which one file is damaged, and the other good."""
+    for name in (CONFIG, WEIGHTS):
+        shutil.copy(path if name == path.name or path.suffix == Path(name).suffix else good / name, place / name)
+    load_model_folder(place)
+    heard = EmotionRecognizer.from_pretrained(place)(np.zeros(16_000, np.float32) + 0.1)
+    assert 0 <= heard.score <= 1

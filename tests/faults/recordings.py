@@ -1,0 +1,69 @@
+"""Small good recordings in the formats of RAVDESS, and in those that others have."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+
+from tests.media.recordings import FRAME_RATE, write_video
+
+RATE, SECONDS = 48_000, 0.4
+_SOUNDS = {
+    "16_bit.wav": {"subtype": "PCM_16"},
+    "24_bit.wav": {"subtype": "PCM_24"},
+    "float.wav": {"subtype": "FLOAT"},
+    "adpcm.wav": {"subtype": "IMA_ADPCM"},
+    "sound.flac": {},
+    "vorbis.ogg": {"subtype": "VORBIS"},
+    "sound.mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III"},
+    "sound.aiff": {},
+    "sound.au": {},
+    "sound.caf": {},
+    "sound.w64": {},
+}
+# By file: pictures' and sound's codec.
+_VIDEOS = {
+    "h264.mkv": ("libx264", "aac"),
+    "vp8.webm": ("libvpx", "libopus"),
+    "mpeg4.avi": ("mpeg4", "mp3"),
+    "h264.mov": ("libx264", "aac"),
+    "h264.flv": ("libx264", "aac"),
+    "mpeg2.ts": ("mpeg2video", "mp2"),
+    "pictures.gif": ("gif", None),
+}
+
+
+def write_good_recordings(folder: Path) -> None:
+    """Write them all."""
+    folder.mkdir(parents=True)
+    time = np.arange(round(SECONDS * RATE)) / RATE
+    rng = np.random.default_rng(0)
+    sound = (0.3 * np.sin(2 * np.pi * 220 * time) + 0.02 * rng.standard_normal(len(time))).astype(np.float32)
+    for name, how in _SOUNDS.items():
+        soundfile.write(folder / name, sound, RATE, **how)
+    soundfile.write(folder / "stereo.wav", np.stack([sound, 0.5 * sound], 1), RATE, subtype="PCM_16")
+    pictures = rng.integers(0, 255, (12, 9, 16, 3), np.uint8).repeat(10, 1).repeat(10, 2)
+    write_video(folder / "h264.mp4", pictures, sound=sound)
+    write_video(folder / "faststart.mp4", pictures, sound=sound, delay=1600, faststart=True)
+    write_video(folder / "without_sound.mp4", pictures)
+    for name, codecs in _VIDEOS.items():
+        _write(folder / name, pictures, sound, *codecs)
+
+
+def _write(path: Path, pictures: np.ndarray, sound: np.ndarray, of_pictures: str, of_sound: str | None) -> None:
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(of_pictures, rate=25 if of_pictures in ("mpeg4", "mpeg2video") else FRAME_RATE)
+        video.height, video.width = pictures[0].shape[:2]
+        video.pix_fmt = "rgb8" if of_pictures == "gif" else "yuv420p"
+        audio = container.add_stream(of_sound, rate=RATE, layout="mono") if of_sound else None
+        for index, picture in enumerate(pictures):
+            video_frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=video.pix_fmt)
+            video_frame.pts = index
+            container.mux(video.encode(video_frame))
+        container.mux(video.encode(None))
+        if audio is not None:
+            frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+            frame.sample_rate = RATE
+            for part in (frame, None):
+                container.mux(audio.encode(part))
