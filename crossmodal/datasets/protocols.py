@@ -8,6 +8,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal
 
 from crossmodal.datasets.clip import Clip, Split
@@ -207,9 +208,8 @@ def check_no_leak(split: dict[Split, list[Clip]]) -> None:
         LeakageError: Names the actors and the splits that share them.
     """
     actors = {name: {clip.actor for clip in clips} for name, clips in split.items()}
-    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-        shared = actors.get(one, set()) & actors.get(other, set())  # type: ignore[call-overload]
-        if shared:
+    for one, other in combinations(actors, 2):
+        if shared := actors[one] & actors[other]:
             raise LeakageError(f"Actors {_names(sorted(shared))} are in both {one} and {other}.")
 
 
@@ -269,7 +269,7 @@ def _check_labelled(split: dict[Split, list[Clip]], protocol: str) -> None:
 
 
 def _names(items: Iterable[object]) -> str:
-    return ", ".join(map(str, items)) or "none"
+    return ", ".join(map(str, items))
 
 
 def _split_at_random(clips: Sequence[Clip], fold: int) -> dict[Split, list[Clip]]:

@@ -64,19 +64,16 @@ def group_speakers(clips: Iterable[Clip], num_folds: int) -> list[tuple[str, ...
             counts[clip.actor][clip.label] += 1
     _check(num_folds, len(counts))
     labels = sorted({label for count in counts.values() for label in count})
-    shares = {who: np.array([count[label] for label in labels], float) for who, count in counts.items()}
+    shares = {who: np.array([count[label] for label in labels]) for who, count in counts.items()}
     total = sum(shares.values(), np.zeros(len(labels)))
     shares = {who: share / total for who, share in shares.items()}
     filled = np.zeros((num_folds, len(labels)))
     folds: list[list[str]] = [[] for _ in range(num_folds)]
-    waiting = sorted(counts, key=lambda who: (-sum(counts[who].values()), who))
-    for place, who in enumerate(waiting):
-        empty = [fold for fold in range(num_folds) if not folds[fold]]
-        must_fill = len(waiting) - place <= len(empty)
-        allowed = empty if must_fill else range(num_folds)
+    for who in sorted(counts, key=lambda who: (-sum(counts[who].values()), who)):
         # The squares of the shares, summed over labels and folds, are to stay small: this is what the sum grows by.
+        # In an empty fold by nothing, and none has fewer speakers: so no fold stays empty.
         growth = (filled @ shares[who]).round(12)
-        fold = min(allowed, key=lambda fold: (growth[fold], len(folds[fold]), fold))
+        fold = min(range(num_folds), key=lambda fold: (growth[fold], len(folds[fold]), fold))
         filled[fold] += shares[who]
         folds[fold].append(who)
     return [tuple(sorted(fold)) for fold in folds]

@@ -57,7 +57,7 @@ def war(confusion: ArrayLike) -> NDArray[np.float64]:
         >>> round(float(war([[9, 1], [1, 1]])), 4)
         0.8333
     """
-    matrix = np.asarray(confusion, np.float64)
+    matrix = np.asarray(confusion)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum(axis=(-2, -1)))
 
@@ -69,10 +69,10 @@ def macro_f1(confusion: ArrayLike) -> float:
         >>> round(macro_f1([[9, 1], [1, 1]]), 4)
         0.7
     """
-    matrix = np.asarray(confusion, np.float64)
+    matrix = np.asarray(confusion)
     true, guessed = matrix.sum(axis=1), matrix.sum(axis=0)
-    f1 = 2 * np.diagonal(matrix) / np.maximum(true + guessed, 1)
-    return float(f1[true > 0].mean())
+    occurs = true > 0
+    return float((2 * np.diagonal(matrix)[occurs] / (true + guessed)[occurs]).mean())
 
 
 def describe(predictions: Predictions) -> Metrics:
@@ -106,9 +106,9 @@ def reliability(predictions: Predictions) -> tuple[NDArray[np.float64], ...]:
     """
     confidence = predictions.probabilities.max(axis=1)
     right = predictions.probabilities.argmax(axis=1) == predictions.targets
-    place = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
-    clips = np.bincount(place, minlength=_BINS)
-    sums = [np.bincount(place, weights=values, minlength=_BINS)[clips > 0] for values in (confidence, right)]
+    place = np.minimum(np.ceil(confidence * _BINS), _BINS).astype(int)
+    clips = np.bincount(place)
+    sums = [np.bincount(place, weights=values)[clips > 0] for values in (confidence, right)]
     return (*(total / clips[clips > 0] for total in sums), clips[clips > 0] / clips.sum())
 
 

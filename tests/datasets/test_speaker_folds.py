@@ -74,10 +74,10 @@ def test_no_speaker_is_in_two_splits_and_every_clip_is_in_one(clips, num_folds, 
     assert not shared_speakers(divided)
     assert Counter(clip.clip for part in divided.values() for clip in part) == Counter(clip.clip for clip in usable)
     folds = group_speakers(clips, num_folds)
-    assert {clip.actor for clip in divided["test"]} <= {*folds[fold]}
-    assert {clip.actor for clip in divided["val"]} <= {*folds[(fold + 1) % num_folds]}
-    unlabelled = {clip.actor for clip in usable} - {*labelled(clips)}
-    assert unlabelled <= {clip.actor for clip in divided["train"]}
+    left = {clip.actor for clip in usable}
+    assert {clip.actor for clip in divided["test"]} == left & {*folds[fold]}
+    assert {clip.actor for clip in divided["val"]} == left & {*folds[(fold + 1) % num_folds]}
+    assert left - {*labelled(clips)} <= {clip.actor for clip in divided["train"]}
 
 
 @given(st.integers(1, 5), st.integers(3, 5), st.integers(1, 4))
@@ -104,6 +104,13 @@ def test_labels_are_spread_as_evenly_as_scikit_learn_spreads_them():
     assert np.mean(ours) < 0.03
 
 
+def test_a_rare_label_is_spread_like_a_frequent_one():
+    """By the sad clips alone, the last of those who are calm would join another of them."""
+    calm = {name: {"sad": 50, "calm": 5} for name in "xyz"}
+    clips = corpus({"a": {"sad": 200}, "b": {"sad": 100}, "c": {"sad": 100}, **calm})
+    assert group_speakers(clips, 3) == [("a", "z"), ("b", "x"), ("c", "y")]
+
+
 def test_one_speaker_with_almost_everything():
     clips = corpus({"most": {"sad": 900, "calm": 50}, **{f"{n}": {"sad": 1, "calm": 1} for n in range(6)}})
     folds = group_speakers(clips, 4)
@@ -115,6 +122,7 @@ def test_one_speaker_with_almost_everything():
     "speakers, num_folds, expected",
     [
         (4, 5, "grouped makes 5 folds of speakers, and only 4 have labelled clips: --data.num_folds 4"),
+        (3, 5, "only 3 have labelled clips: --data.num_folds 3"),
         (2, 5, "only 2 have labelled clips: 3 are the fewest"),
         (0, 3, "only 0 have labelled clips: 3 are the fewest"),
         (9, 2, "num_folds must be 3 or more, to test, validate and train; it is 2"),
@@ -182,5 +190,6 @@ class TestGiven:
     def test_a_part_without_labels(self, part):
         clips = self.clips(Ada="train", Bo="val", Cy="test")
         clips = [Clip(clip.clip, clip.actor, None if clip.split == part else "sad", split=clip.split) for clip in clips]
-        with pytest.raises(ProtocolError, match=f"given: no clip for {part} can be used and has a label"):
+        with pytest.raises(ProtocolError, match=f"given: no clip for {part} can be used and has a label") as refusal:
             split_clips(clips, "given", 0)
+        assert str(refusal.value).endswith("train has 1; val has 1; test has 1.")

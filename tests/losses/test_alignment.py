@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,16 @@ def test_standardized_mse_equals_numpy(embeddings):
     standardized = [(x - x.mean(axis=0)) / x.std(axis=0) for x in (e.double().numpy() for e in embeddings)]
     expected = np.mean((standardized[0] - standardized[1]) ** 2)
     assert StandardizedMSELoss(5)(*embeddings).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_standardized_mse_of_two_clips_by_hand():
+    """Of two clips each dimension is -1 and 1, or the other way round: where they differ, by 2."""
+    student, teacher = torch.tensor([[0.0, 5.0], [9.0, 7.0]]), torch.tensor([[3.0, 3.0], [4.0, 1.0]])
+    assert StandardizedMSELoss(2)(student, teacher).item() == pytest.approx((0 + 4) / 2, rel=1e-3)
+
+
+def test_standardized_mse_learns_nothing():
+    assert list(StandardizedMSELoss(5).parameters()) == []
 
 
 def test_standardized_mse_does_not_see_scale_and_offset(embeddings):
@@ -68,7 +80,7 @@ def naive_bands(row, low_share):
     return bands
 
 
-@pytest.mark.parametrize("width, low_share", [(16, 0.5), (16, 0.25), (12, 0.5), (13, 0.5), (4, 0.5)])
+@pytest.mark.parametrize("width, low_share", [(16, 0.5), (16, 0.25), (12, 0.5), (13, 0.5), (11, 0.5), (4, 0.5)])
 def test_frequency_mse_equals_a_naive_transform(width, low_share):
     generator = torch.Generator().manual_seed(1)
     student, teacher = (torch.randn(7, width, generator=generator, dtype=torch.float64) for _ in range(2))
@@ -81,6 +93,12 @@ def test_frequency_mse_equals_a_naive_transform(width, low_share):
     low, high = total / len(student)
     loss = FrequencyMSELoss(low_share, high_weight=0.3)
     assert loss(student, teacher).item() == pytest.approx(low + 0.3 * high, rel=1e-3)
+
+
+def test_both_bands_weigh_the_same_unless_told(embeddings):
+    without, one, two = (FrequencyMSELoss(high_weight=weight)(*embeddings) for weight in (0.0, 1.0, 2.0))
+    torch.testing.assert_close(FrequencyMSELoss()(*embeddings), one)
+    torch.testing.assert_close(two - one, one - without)
 
 
 def test_frequency_mse_is_strict_with_slow_waves_and_lenient_with_fast_ones():
@@ -134,6 +152,15 @@ def test_shared_classifier_equals_a_naive_loop(labelled):
                 scores = weight @ row + bias
                 total -= np.log(np.exp(scores[own]) / np.exp(scores).sum())
     assert loss(student.double(), teacher.double(), label).item() == pytest.approx(total / clips)
+
+
+@pytest.mark.parametrize("label", [[3], [-1, 0, -1], [7, -1, 2]])
+def test_a_classifier_that_knows_nothing_costs_the_logarithm_of_the_classes_twice(label):
+    loss = SharedClassifierLoss(5, 8)
+    torch.nn.init.zeros_(loss.classifier.weight)
+    torch.nn.init.zeros_(loss.classifier.bias)
+    value = loss(torch.randn(len(label), 5), torch.randn(len(label), 5), torch.tensor(label))
+    assert value.item() == pytest.approx(2 * math.log(8))
 
 
 def test_shared_classifier_learns_from_both_and_the_teacher_from_none(labelled):

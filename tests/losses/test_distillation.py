@@ -114,6 +114,12 @@ def test_dkd_equals_a_naive_loop(logits, weights, temperature):
     assert DecoupledKDLoss(*weights, temperature)(*logits, LABEL).item() == pytest.approx(expected)
 
 
+def test_weights_that_are_not_given_are_those_that_the_papers_code_starts_from(logits):
+    arguments = *logits, LABEL
+    torch.testing.assert_close(DecoupledKDLoss(temperature=4.0)(*arguments), DecoupledKDLoss(1.0, 8.0, 4.0)(*arguments))
+    torch.testing.assert_close(DISTLoss()(*logits), DISTLoss(1.0, 1.0, 1.0)(*logits))
+
+
 def test_the_parts_of_dkd_add_up_to_kd(logits):
     """KL = target part + (1 - p) * non-target part, p being what the teacher gives to the clip's class."""
     student, teacher = logits

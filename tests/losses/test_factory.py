@@ -94,8 +94,9 @@ def test_the_order_of_the_clips_changes_nothing(name, seed, size):
 
 
 @every_loss
-def test_zero_embeddings_and_logits_have_finite_gradients(name):
-    loss, (student, *others) = make(name)
+@pytest.mark.parametrize("size", [1, 6])
+def test_zero_embeddings_and_logits_have_finite_gradients(name, size):
+    loss, (student, *others) = make(name, size=size)
     student = torch.zeros_like(student).requires_grad_()
     value = loss(student, *others)
     value.backward()
@@ -145,10 +146,27 @@ def test_an_unknown_name_gets_the_list_of_names(create):
         create("nope")
 
 
-@pytest.mark.parametrize("name, create", [("mse", create_kd_loss), ("kd", lambda name: create_align_loss(name, 5))])
-def test_a_loss_of_the_other_kind_is_refused(name, create):
-    with pytest.raises(ConfigError, match=f"Unknown .* loss '{name}'"):
+@pytest.mark.parametrize(
+    "name, kind, create",
+    [("mse", "KD loss", create_kd_loss), ("kd", "alignment loss", lambda name: create_align_loss(name, 5))],
+)
+def test_a_loss_of_the_other_kind_is_refused(name, kind, create):
+    with pytest.raises(ConfigError, match=f"Unknown {kind} '{name}'"):
         create(name)
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        lambda **wrong: create_loss("rkd", 5, 8, **wrong),
+        lambda **wrong: create_align_loss("rkd", 5, **wrong),
+        lambda **wrong: create_kd_loss("kd", **wrong),
+    ],
+    ids=["loss", "alignment loss", "KD loss"],
+)
+def test_an_argument_that_there_is_not_is_refused_by_name(create):
+    with pytest.raises(ConfigError, match=r"loss '(rkd|kd)' takes no argument 'angel_weight'"):
+        create(angel_weight=1.0)
 
 
 def test_an_argument_that_there_is_not_is_refused_with_those_that_there_are():

@@ -54,6 +54,14 @@ def test_rkd_of_two_clips_at_one_place_knows_no_angle_between_them():
     assert RKDLoss(0, 1)(student, teacher).item() == pytest.approx(expected)
 
 
+def test_rkd_tells_clips_apart_that_lie_close_together_far_from_zero():
+    """In single precision, and in a batch of a usual size: by way of inner products their distances would be noise."""
+    student, teacher = (x.float() for x in draw(0, 4, 4, size=32))
+    student = 1000 + 0.1 * student
+    expected = RKDLoss()(student.double(), teacher.double())
+    assert RKDLoss()(student, teacher).item() == pytest.approx(expected.item(), rel=1e-3)
+
+
 def test_rkd_by_hand():
     student = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(3) / 2]])
     teacher = torch.tensor([[0.0], [0.0], [10.0]])
@@ -89,13 +97,22 @@ def naive_mmd(student, teacher, bandwidths):
     return mean_kernel(student, student) + mean_kernel(teacher, teacher) - 2 * mean_kernel(student, teacher)
 
 
-@pytest.mark.parametrize("bandwidths", [(1.0,), (0.5, 1.0, 2.0)])
-def test_mmd_equals_a_naive_loop(bandwidths):
-    student, teacher = draw(0, 4, 4)
+@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize("bandwidths", [(1.0,), (0.5, 1.0, 3.0)])
+def test_mmd_equals_a_naive_loop(bandwidths, width):
+    student, teacher = draw(0, width, width)
     teacher = teacher**3
     expected = naive_mmd(student.numpy(), teacher.numpy(), bandwidths)
     assert expected > 0.01
     assert MMDLoss(bandwidths)(student, teacher).item() == pytest.approx(expected)
+
+
+def test_mmd_of_two_clips_by_hand():
+    """Standardized, they are opposite corners of one square; a side is the median, and a diagonal its root of 2."""
+    student, teacher = torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    side, diagonal = math.exp(-1 / 2), math.exp(-2 / 2)
+    expected = 2 * (1 + diagonal) / 2 - 2 * side
+    assert MMDLoss([1.0])(student, teacher).item() == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_bandwidth_of_mmd_is_a_measure_and_not_something_to_learn():

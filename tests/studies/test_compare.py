@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from crossmodal.main import main
 from crossmodal.storage import write_json
 from crossmodal.studies.compare import compare
 from crossmodal.studies.finished import load_runs
-from tests.studies.finished_runs import EPOCHS, write_run
+from tests.studies.finished_runs import EPOCHS, SUMMARY, write_run
 from tests.studies.test_page import assert_needs_nothing_else
 from tests.studies.test_plots import read
 
@@ -61,8 +62,13 @@ def study(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def numbers(study):
-    return compare(load_runs(study))
+def runs(study):
+    return load_runs(study)
+
+
+@pytest.fixture
+def numbers(runs):
+    return compare(runs)
 
 
 def by_name(rows):
@@ -109,6 +115,12 @@ class TestTheNumbers:
 
     def test_rows_for_reference_are_control_teacher_and_their_late_fusion(self, numbers):
         control, teacher, fusion = numbers["references"]
+        assert control["name"] == "voice alone (control)"
+        assert (control["val_gain_pp"], control["fold_gains_pp"]) == (None, {})
+        assert teacher["name"] == "face alone (teacher)"
+        assert teacher["over_control"]["p_holm"] is None  # it is no method, and not among those that are corrected
+        assert {row["seconds"] for row in numbers["references"]} == {None}
+        assert fusion["name"] == "late fusion of both"
         assert control["test_uar"] == pytest.approx(0.5)
         assert control["over_control"] is None
         assert teacher["test_uar"] == pytest.approx(0.8)
@@ -120,6 +132,12 @@ class TestTheNumbers:
         assert numbers["study"] == "known"
         assert numbers["test_actors"] == ["01", "02", "03", "04"]
         assert (numbers["folds"], numbers["seeds"], numbers["protocol"]) == ([0, 1], [0, 1], "seq6")
+        assert {name: numbers[name] for name in SUMMARY} == SUMMARY
+        assert numbers["num_folds"] is None  # of the protocol `grouped` only
+        assert numbers["corpus"] == {"kind": "ravdess", "name": None, "faces": "au.csv", "unlabelled_actors": 0}
+
+    def test_the_order_of_the_runs_changes_nothing(self, runs, numbers):
+        assert compare(runs[::-1]) == numbers
 
     def test_fewer_than_three_seeds_are_noted(self, numbers):
         assert numbers["notes"] == ["Only 2 of at least 3 seeds: one seed finds winners that are not there."]
@@ -182,12 +200,47 @@ class TestWhatIsRefused:
             load_runs(tmp_path)
 
 
-def test_several_controls_are_noted(tmp_path):
+def change_corpus(study, runs="*", **corpus):
+    for path in study.glob(f"runs/{runs}/summary.json"):
+        summary = json.loads(path.read_text())
+        write_json(path, summary | {"corpus": summary["corpus"] | corpus})
+
+
+class TestOtherCorpora:
+    def test_a_corpus_of_ones_own_has_a_name_and_a_number_of_folds(self, tmp_path):
+        write_study(tmp_path, methods=["good"], self_taught=[], seeds=(0,), protocol="grouped", num_folds=2)
+        change_corpus(tmp_path, kind="manifest", name="mine")
+        numbers = compare(load_runs(tmp_path))
+        assert (numbers["protocol"], numbers["num_folds"]) == ("grouped", 2)
+        assert numbers["corpus"] == {"kind": "manifest", "name": "mine", "faces": "au.csv", "unlabelled_actors": 0}
+
+    def test_clips_without_a_label_are_noted_unless_the_study_hid_them(self, tmp_path):
+        write_study(tmp_path, methods=["good"], self_taught=[], seeds=(0, 1, 2))
+        change_corpus(tmp_path, unlabelled_clips=9)
+        (note,) = compare(load_runs(tmp_path))["notes"]
+        assert note.startswith("Some of the training clips have no label")
+        change_corpus(tmp_path, unlabelled_actors=4)
+        numbers = compare(load_runs(tmp_path))
+        assert numbers["notes"] == []
+        assert numbers["corpus"]["unlabelled_actors"] == 4
+
+    def test_methods_that_hid_the_labels_of_more_actors_are_noted(self, tmp_path):
+        write_study(tmp_path, self_taught=[], seeds=(0,))
+        change_corpus(tmp_path, "bad_*", unlabelled_actors=4)
+        numbers = compare(load_runs(tmp_path))
+        assert any(note.startswith("Methods differ in how many training actors") for note in numbers["notes"])
+        assert numbers["corpus"]["unlabelled_actors"] == 0
+
+
+@pytest.mark.parametrize("same", ["teacher", "control", "neither"])
+def test_several_teachers_or_controls_are_noted(tmp_path, same):
     write_study(tmp_path, methods=["good"], self_taught=[])
     write_study(tmp_path, methods=["bad"], self_taught=[], key="another student")
+    for path in tmp_path.glob(f"runs/good_*/{same}/result.json"):
+        shutil.copy(path, str(path).replace("good_", "bad_"))
     numbers = compare(load_runs(tmp_path))
     assert {row["runs"] for row in numbers["references"]} == {8}
-    assert any("different teachers or controls" in note for note in numbers["notes"])
+    assert any(note.startswith("Methods have different teachers or controls") for note in numbers["notes"])
 
 
 def test_versions_of_the_package_are_not_mixed_in_silence(tmp_path):

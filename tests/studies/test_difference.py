@@ -51,8 +51,24 @@ class TestPaired:
         means = [5, 10, 20, 20, 5, -5, 5]
         assert paired_difference([first, second])["p"] == pytest.approx(wilcoxon(means, zero_method="pratt").pvalue)
 
-    def test_nobody_gains(self):
-        found = paired_difference([(actors(5, 6), actors(5, 6))])
+    def test_actors_without_a_gain_are_ranked_with_the_others(self):
+        """Their rank is 1, the losers' are 2 and 3: of the 16 signs of ranks 2 to 5, 6 put 5 or less on that side."""
+        assert paired_difference([(actors(5, 4, 3, 8, 9), actors(5, 5, 5, 5, 5))])["p"] == pytest.approx(2 * 6 / 16)
+
+    def test_gains_far_below_a_point_are_ranked_too(self):
+        ours, theirs = (
+            {str(actor): right([500 + sign * actor] * 4, clips=1000) for actor in range(1, 7)} for sign in (1, 0)
+        )
+        assert paired_difference([(ours, theirs)])["p"] == pytest.approx(2 / 2**6)
+
+    def test_who_is_on_one_side_only_has_no_gain(self):
+        found = paired_difference([(actors(6, 7, 9), actors(5, 5))])
+        assert found["by_actor_pp"] == {"01": pytest.approx(10), "02": pytest.approx(20)}
+        assert found["actors"] == 2
+
+    @pytest.mark.parametrize("hits", [(5,), (5, 6)])
+    def test_nobody_gains(self, hits):
+        found = paired_difference([(actors(*hits), actors(*hits))])
         assert (found["gain_pp"], found["ci95_pp"], found["p"]) == (0, (0, 0), 1)
 
 
@@ -61,11 +77,23 @@ class TestUnpaired:
         ours, theirs = actors(8, 9, 7, 9), actors(5, 6, 5, 7, 4, 6)
         found = unpaired_difference([(ours, theirs)])
         assert found["gain_pp"] == pytest.approx(82.5 - 55)
+        assert (found["actors"], found["by_actor_pp"]) == (6, {})  # whoever is on either side; nobody has a gain
         assert found["p"] == pytest.approx(mannwhitneyu([8, 9, 7, 9], [5, 6, 5, 7, 4, 6]).pvalue)
         rng = np.random.default_rng(3)
         sides = [rng.choice(hits, size=(20_000, len(hits))).mean(axis=1) for hits in ([8, 9, 7, 9], [5, 6, 5, 7, 4, 6])]
         interval = np.percentile(10 * (sides[0] - sides[1]), [2.5, 97.5])
         assert found["ci95_pp"] == pytest.approx(tuple(interval), abs=0.7)
+
+    @pytest.mark.filterwarnings("error")
+    def test_a_draw_without_anybody_of_a_pair_leaves_the_pair_out(self):
+        first, second = (actors(8), actors(5)), ({"02": right([9] * 4)}, {"02": right([6] * 4)})
+        found = unpaired_difference([first, second])
+        assert found["gain_pp"] == pytest.approx(30)
+        assert found["ci95_pp"] == pytest.approx((30, 30))
+
+    def test_what_is_drawn_is_drawn_again_the_next_time(self):
+        pairs = [(actors(8, 9, 7, 9), actors(5, 6, 5, 7, 4, 6))]
+        assert unpaired_difference(pairs) == unpaired_difference(pairs)
 
     def test_it_is_wider_than_the_paired_one_where_actors_differ(self):
         ours, theirs = actors(2, 4, 6, 8), actors(1, 3, 5, 7)
@@ -86,6 +114,7 @@ class TestUnpaired:
         (0.04, (-0.1, 3.0), "open"),
         (0.04, (-3.0, 0.1), "open"),
         (0.04, (0.0, 3.0), "open"),
+        (0.04, (-3.0, 0.0), "open"),
     ],
 )
 def test_a_claim_needs_test_and_interval(p, interval, said):

@@ -55,6 +55,12 @@ def test_reliability_of_four_clips():
     assert share == pytest.approx([0.25, 0.5, 0.25])
 
 
+def test_a_probability_that_rounding_put_above_one_is_in_the_last_bin():
+    probabilities = np.array([[1 + 1e-7, 0.0], [1.0, 0.0], [0.95, 0.05]])
+    said = Predictions(("a", "b"), list("xyz"), ["01"] * 3, ["test"] * 3, np.zeros(3, np.int64), probabilities)
+    assert [values.tolist() for values in reliability(said)[1:]] == [[1.0], [1.0]]
+
+
 def naive_interval(students: list[Predictions], draws: int = 2000, level: float = 95) -> tuple[float, float]:
     """Resample actors one by one, and count every drawn clip again; of two students, the difference."""
     rng = np.random.default_rng(7)
@@ -93,6 +99,7 @@ def test_metrics_of_many_matrices_are_those_of_each():
     assert war(matrices)[3, 1] == pytest.approx(float(war(matrices[3, 1])))
 
 
+@pytest.mark.filterwarnings("error")
 def test_no_clips_have_no_uar():
     assert np.isnan(uar(np.zeros((3, 3))))
     assert np.isnan(war(np.zeros((3, 3))))
@@ -184,7 +191,7 @@ def test_the_order_of_the_clips_does_not_matter():
 
 def test_a_gain_on_other_clips_is_refused():
     said = make_predictions()
-    with pytest.raises(ValueError, match="needs the student and its control on the same clips"):
+    with pytest.raises(ValueError, match="A gain needs the student and its control on the same clips"):
         uar_gain(said, make_predictions(clips=59))
 
 
@@ -207,7 +214,7 @@ class TestGainByActor:
     def test_runs_are_paired(self):
         with pytest.raises(ValueError, match="zip"):
             gain_by_actor([graded({"01": 5})], [])
-        with pytest.raises(ValueError, match="on the same clips"):
+        with pytest.raises(ValueError, match="A gain needs the student and its control on the same clips"):
             gain_by_actor([graded({"01": 5})], [graded({"02": 5})])
 
 
@@ -222,9 +229,11 @@ class TestWilcoxon:
             ([1, 2, 3, 4, 5], 2 / 32),
             ([1, 1, 1, 1], 2 / 16),
             ([0, 1, 2, 1], 2 / 8),
+            ([0, -1, -2, 3, 4], 12 / 16),  # nobody's gain has rank 1, and the losers 2 and 3
             ([0, 0, 0, 1], 1.0),
             ([0, 0, 0, 0], 1.0),
             ([1], 1.0),
+            ([0], 1.0),
         ],
         ids=str,
     )
@@ -263,22 +272,24 @@ class TestHolm:
         assert holm([0.02]) == [0.02]
         assert holm([]) == []
 
-    @given(st.lists(st.floats(0, 1), max_size=12))
-    def test_never_below_the_raw_p_never_above_one_and_in_the_same_order(self, p_values):
-        corrected = holm(p_values)
-        for raw, one in zip(p_values, corrected, strict=True):
-            assert raw <= one <= 1
-        for first in range(len(p_values)):
-            for second in range(len(p_values)):
-                if p_values[first] <= p_values[second]:
-                    assert corrected[first] <= corrected[second]
 
-    @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-    def test_the_smallest_is_bonferronis_and_none_is_above_it(self, p_values):
-        corrected = holm(p_values)
-        assert min(corrected) == pytest.approx(min(1, len(p_values) * min(p_values)))
-        for raw, one in zip(p_values, corrected, strict=True):
-            assert one <= max(min(1, len(p_values) * raw), raw) + 1e-12
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_corrected_p_values_are_never_below_the_raw_never_above_one_and_in_the_same_order(p_values):
+    corrected = holm(p_values)
+    for raw, one in zip(p_values, corrected, strict=True):
+        assert raw <= one <= 1
+    for first in range(len(p_values)):
+        for second in range(len(p_values)):
+            if p_values[first] <= p_values[second]:
+                assert corrected[first] <= corrected[second]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_the_smallest_corrected_p_value_is_bonferronis_and_none_is_above_it(p_values):
+    corrected = holm(p_values)
+    assert min(corrected) == pytest.approx(min(1, len(p_values) * min(p_values)))
+    for raw, one in zip(p_values, corrected, strict=True):
+        assert one <= max(min(1, len(p_values) * raw), raw) + 1e-12
 
 
 class TestLateFusion:
@@ -317,11 +328,12 @@ class TestLateFusion:
         assert together.sum() == pytest.approx(1)
 
     def test_other_clips_are_refused(self):
-        with pytest.raises(ValueError, match="needs both models on the same clips"):
+        with pytest.raises(ValueError, match="A late fusion needs both models on the same clips"):
             late_fusion(make_predictions(), make_predictions(clips=59))
 
 
 def test_pooled_predictions_count_a_clip_once_for_each_run():
     one, other = make_predictions(seed=1), make_predictions(seed=2)
     assert (pool([one, other]).confusion() == one.confusion() + other.confusion()).all()
+    assert pool([one, other]).of("test").clips == [*one.of("test").clips, *other.of("test").clips]
     assert (pool([one]).probabilities == one.probabilities).all()
