@@ -169,9 +169,7 @@ class FileHashes:
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
-        known = read_json(memory)
-        lines = known.items() if isinstance(known, dict) else ()
-        self._known: dict[str, list[Any]] = {name: line for name, line in lines if isinstance(line, list)}
+        self._known = _read_lines(memory)
         self._changed = False
 
     def __getitem__(self, path: Path) -> str:
@@ -195,8 +193,14 @@ class FileHashes:
             with locked(self._memory.with_suffix(".lock")) as state:
                 if state == "held":
                     remove_leftovers(self._memory)
-                write_json(self._memory, dict(sorted({**(read_json(self._memory) or {}), **self._known}.items())))
+                write_json(self._memory, dict(sorted({**_read_lines(self._memory), **self._known}.items())))
             self._changed = False
+
+
+def _read_lines(memory: Path) -> dict[str, list[Any]]:
+    known = read_json(memory)
+    lines = known.items() if isinstance(known, dict) else ()
+    return {name: line for name, line in lines if isinstance(line, list)}
 
 
 def _mark(path: Path) -> list[int]:

@@ -163,11 +163,13 @@ def test_what_another_process_remembered_meanwhile_stays(tmp_path):
     assert {Path(name).name for name in read_json(memory)} == {"a", "b"}
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "null", '{"x": 3}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "[1]", "null", '{"x": 3}', '{"FILE": 3}', '{"FILE": []}', "[" * 100_000]
+)
 def test_a_damaged_memory_is_no_reason_to_stop(tmp_path, content):
     (tmp_path / "a").write_bytes(b"one")
     memory = tmp_path / "hashes.json"
-    memory.write_text(content)
+    memory.write_text(content.replace("FILE", str((tmp_path / "a").resolve())))
     hashes = FileHashes(memory)
     assert hashes[tmp_path / "a"] == hashlib.sha256(b"one").hexdigest()
     hashes.save()

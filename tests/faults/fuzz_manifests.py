@@ -44,6 +44,7 @@ from tests.faults.reading_files import (
     read_manifest,
     read_quarantine,
     read_tensors,
+    remember_sums,
 )
 
 SECONDS = 10.0  # for one file
@@ -137,6 +138,7 @@ def prepare(folder: Path) -> None:
     _write_archive(place, rng)
     known = {"file": "a.wav", "wanted": "waveforms", "reason": "cut", "lasting": True, "sha256": "0", "key": "k"}
     write_json(place / QUARANTINE_FILE, [known])
+    write_json(place / "hashes.json", {"a.wav": [100, 1, "0" * 64]})
     write_array(place / "array.npy", rng.normal(size=(4, 50)).astype(np.float32))
     np.save(place / "features.npy", rng.normal(size=(4, 50)).astype(np.float32))
     ClipTensors.save(place / "tensors.safetensors", ["a", "b"], {"x": np.ones((2, 3), np.float32)}, set_aside=[])
@@ -219,6 +221,7 @@ def ways(folder: Path, path: Path) -> dict[str, Way]:
             "data check": lambda: check_folder(path, empty(folder / "checked")),
         },
         QUARANTINE_FILE: {"quarantine": lambda: read_quarantine(path, empty(folder / "quarantined"))},
+        "hashes.json": {"remembered sums": lambda: remember_sums(path, empty(folder / "remembered"))},
         CONFIG: {"model folder's config": lambda: load_model_with(path, folder / _GOOD, empty(folder / "model"))},
         ".safetensors": {
             "tensors": lambda: read_tensors(path),

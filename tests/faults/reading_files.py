@@ -20,6 +20,7 @@ from crossmodal.errors import CrossmodalError, MediaError
 from crossmodal.inference.model_config import CONFIG, WEIGHTS
 from crossmodal.inference.model_folder import load_model_folder
 from crossmodal.inference.recognizer import EmotionRecognizer
+from crossmodal.storage import FileHashes
 
 
 def empty(folder: Path) -> Path:
@@ -91,6 +92,16 @@ def read_quarantine(path: Path, folder: Path) -> None:
     quarantine = Quarantine(folder)
     assert isinstance(quarantine.reasons, dict)
     quarantine.update([], ["k"], {})
+
+
+def remember_sums(path: Path, folder: Path) -> None:
+    """Read and write it."""
+    memory = Path(shutil.copy(path, folder))
+    hashes = FileHashes(memory)
+    assert not hashes.knows(path)
+    assert len(hashes[path]) == 64
+    hashes.save()
+    assert FileHashes(memory).knows(path)
 
 
 def read_tensors(path: Path) -> None:
