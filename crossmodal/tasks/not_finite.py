@@ -25,7 +25,7 @@ def explain_loss(where: str, loss: float, batch: Mapping[str, Any], features: Te
     what = f"what the model says of {_names(said)} is no number" if said else "only the loss is no number"
     return (
         f"{where}: the loss is {loss}. The clips are sound, but {what}: the training has run away. A lower lr, in the "
-        "stage's section model, or --trainer.gradient_clip_val 1 keeps it from that. The last good state stays."
+        "stage's section model, or --trainer.gradient_clip_val 0.1 keeps it from that. The last good state stays."
     )
 
 
