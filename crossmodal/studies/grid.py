@@ -143,11 +143,11 @@ def _variants(study: Study, name: str, overrides: Sequence[str]) -> list[_Varian
     try:
         settings = parse_settings(args)
         teaching = TeachingSettings(**settings.get("teaching", {}))
-        TransferTask(**_without_networks(settings["transfer"].get("model", {})), num_classes=8)
+        transfer = TransferTask(**_without_networks(settings["transfer"].get("model", {})), num_classes=8)
     except (ConfigError, ValueError, TypeError) as error:
         raise ConfigError(f"{study.file}: {kind} {name!r}: {error}") from error
     variants = [_Variant(kind, name, False, args, settings)]
-    if study.self_distillation and teaching.by != "voice":
+    if study.self_distillation and teaching.by != "voice" and transfer.teaching.terms:
         by_voice = merge(settings, {"teaching": {"by": "voice"}})
         variants.append(_Variant(kind, name, True, (*args, "--teaching.by", "voice"), by_voice))
     return variants

@@ -53,11 +53,16 @@ class TestTheGrid:
             assert settings["data"] == {**settings["data"], "fold": 0, "batch_size": 8}
             assert settings["seed_everything"] == 3
 
-    def test_a_second_control_for_every_method_but_those_with_a_voice_teacher(self, write_study):
-        methods = METHODS | {"voice": {"teaching": {"by": "voice"}}, "hears": {"teaching": {"by": "both"}}}
+    def test_a_second_control_for_every_method_but_those_with_a_voice_teacher_or_no_loss(self, write_study):
+        nothing = {"transfer": {"model": {"kd_loss": None, "align_loss": None}}}
+        methods = METHODS | {
+            "nothing": nothing,
+            "voice": {"teaching": {"by": "voice"}},
+            "hears": {"teaching": {"by": "both"}},
+        }
         cells = cells_of(write_study(self_distillation=True, methods=methods, seeds=[0]))
         assert [name.split("_fold")[0] for name in cells] == [
-            *("mse", "mse_self", "default", "default_self", "voice", "hears", "hears_self")
+            *("mse", "mse_self", "default", "default_self", "nothing", "voice", "hears", "hears_self")
         ]
         for name, cell in cells.items():
             assert cell.self_taught == ("_self" in name)
