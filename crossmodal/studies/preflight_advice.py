@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, TypedDict
 
-Verdict = Literal["teacher_at_chance", "little_to_teach", "not_in_the_sound", "can_help"]
+Verdict = Literal["teacher_at_chance", "little_to_teach", "not_in_the_sound", "only_the_label", "can_help"]
 
 # Gain in UAR of the late fusion over the student alone, from which the face knows something that the voice lacks.
 FUSION_GAIN = 0.02
@@ -27,22 +27,22 @@ class Advice(TypedDict):
 def advise(numbers: dict[str, Any]) -> Advice:
     """Say whether this teacher can help this student.
 
-    Four rules are tried in this order, and the first that holds gives the verdict:
+    Five rules are tried in this order, and the first that holds gives the verdict:
 
     1. the interval of the teacher's UAR reaches down to chance: ``teacher_at_chance``;
     2. late fusion gains less than `FUSION_GAIN` over the student alone: ``little_to_teach``;
     3. sound predicts fewer than `CARRIED_SHARE` of the dimensions of the teacher's embedding, from clip to clip of one
        actor: ``not_in_the_sound``;
-    4. else: ``can_help``.
+    4. the same of what the teacher says beyond the label, and every training clip has its label: ``only_the_label``;
+    5. else: ``can_help``.
 
-    To this is added that sound carries no more than the label, where that is so, and what is wrong with the training of
-    either model.
+    To this is added what is wrong with the training of either model.
 
     Args:
-        numbers: What `crossmodal.studies.preflight_measures.measure` returns.
+        numbers: What `crossmodal.studies.preflight_measures.measure` returns, and the ``corpus`` of the run's summary.
     """
     verdict = _verdict(numbers)
-    clauses = [_CLAUSES[verdict](numbers), *_label_clauses(numbers, verdict), *_training_clauses(numbers)]
+    clauses = [_CLAUSES[verdict](numbers), *_training_clauses(numbers)]
     return Advice(verdict=verdict, sentence="; ".join(clauses) + ".")
 
 
@@ -53,6 +53,8 @@ def _verdict(numbers: dict[str, Any]) -> Verdict:
         return "little_to_teach"
     if _carried(numbers) < CARRIED_SHARE:
         return "not_in_the_sound"
+    if _is_label_only(numbers) and not numbers["corpus"]["unlabelled_clips"]:
+        return "only_the_label"
     return "can_help"
 
 
@@ -82,7 +84,22 @@ def _not_in_the_sound(numbers: dict[str, Any]) -> str:
     )
 
 
+def _only_the_label(numbers: dict[str, Any]) -> str:
+    return (
+        f"Unlikely to help where every clip has its label: the face knows more ({_fusion(numbers)}), but beyond the "
+        f"label sound carries little of it ({_carried(numbers, 'beyond_label'):.0%} of the teacher's dimensions can be "
+        "predicted), so let it teach clips that nobody labelled, or see whether self-distillation does as well "
+        "(--teaching.by voice)"
+    )
+
+
 def _can_help(numbers: dict[str, Any]) -> str:
+    if _is_label_only(numbers):
+        unlabelled = numbers["corpus"]["unlabelled_clips"]
+        return (
+            f"This teacher can help: the face knows more ({_fusion(numbers)}) and labels the training clips that have "
+            f"no label ({unlabelled}), so run fit with soft labels (kd_loss: kd, of weight 1), with several seeds"
+        )
     return (
         f"This teacher can help: the face knows more ({_fusion(numbers)}) and sound carries part of it "
         f"({_carried(numbers):.0%} of the teacher's dimensions can be predicted), so run fit with alignment "
@@ -94,6 +111,7 @@ _CLAUSES = {
     "teacher_at_chance": _at_chance,
     "little_to_teach": _little_to_teach,
     "not_in_the_sound": _not_in_the_sound,
+    "only_the_label": _only_the_label,
     "can_help": _can_help,
 }
 
@@ -103,19 +121,14 @@ def _carried(numbers: dict[str, Any], kind: str = "within_actor") -> float:
     return float(numbers["sound_carries"]["teacher_embedding"][kind]["share_carried"])
 
 
+def _is_label_only(numbers: dict[str, Any]) -> bool:
+    return _carried(numbers, "beyond_label") < CARRIED_SHARE
+
+
 def _fusion(numbers: dict[str, Any]) -> str:
     low, high = (100 * bound for bound in numbers["fusion_gain"]["ci95"])
     gain = 100 * numbers["fusion_gain"]["uar"]
     return f"late fusion adds {gain:+.1f} points to the student, 95 % interval {low:+.1f} to {high:+.1f}"
-
-
-def _label_clauses(numbers: dict[str, Any], verdict: Verdict) -> list[str]:
-    if verdict != "can_help" or _carried(numbers, "beyond_label") >= CARRIED_SHARE:
-        return []
-    return [
-        "beyond the label sound tells next to nothing of the teacher, so see whether self-distillation does as well "
-        "(--teaching.by voice)"
-    ]
 
 
 def _training_clauses(numbers: dict[str, Any]) -> list[str]:

@@ -217,6 +217,7 @@ def healthy():
     kinds = {"within_actor": 0.5, "beyond_label": 0.5, "label_alone": 0.5, "across_actors": 0.5}
     models = {"teacher": 0.6, "student": 0.5, "fusion": 0.7, "oracle": 0.8}
     return {
+        "corpus": {"unlabelled_clips": 0},
         "chance_uar": 0.125,
         "uar": {name: {"val": value, "val_ci95": (0.4, 0.9), "train": value + 0.1} for name, value in models.items()},
         "fusion_gain": {"uar": 0.2, "ci95": (0.1, 0.3)},
@@ -248,6 +249,8 @@ class TestAdvice:
             (("fusion_gain", "uar"), FUSION_GAIN, "can_help", "+2.0 points"),
             ((*EMBEDDING, "within_actor", "share_carried"), CARRIED_SHARE - 0.01, "not_in_the_sound", "prefer soft"),
             ((*EMBEDDING, "within_actor", "share_carried"), CARRIED_SHARE, "can_help", "10% of the teacher's"),
+            ((*EMBEDDING, "beyond_label", "share_carried"), CARRIED_SHARE - 0.01, "only_the_label", "9% of the teach"),
+            ((*EMBEDDING, "beyond_label", "share_carried"), CARRIED_SHARE, "can_help", "This teacher can help"),
         ],
     )
     def test_the_first_rule_that_holds_gives_the_verdict(self, path, value, verdict, words):
@@ -282,10 +285,18 @@ class TestAdvice:
         numbers["uar"]["teacher"]["val"] = 0.99 - BY_HEART_GAP + 0.01
         assert "by heart" not in advise(numbers)["sentence"]
 
-    def test_that_sound_carries_no_more_than_the_label_is_added(self):
-        numbers = with_value((*EMBEDDING, "beyond_label", "share_carried"), CARRIED_SHARE - 0.01)
-        assert "self-distillation" in advise(numbers)["sentence"]
-        assert "self-distillation" not in advise(healthy())["sentence"]
+    def test_where_sound_carries_the_label_alone_clips_without_one_are_what_a_face_can_teach(self):
+        numbers = with_value((*EMBEDDING, "beyond_label", "share_carried"), 0.0)
+        advice = advise(numbers)
+        assert advice["sentence"].startswith("Unlikely to help where every clip has its label")
+        assert "clips that nobody labelled" in advice["sentence"]
+        assert "--teaching.by voice" in advice["sentence"]
+        numbers["corpus"]["unlabelled_clips"] = 60
+        advice = advise(numbers)
+        assert advice["verdict"] == "can_help"
+        assert "labels the training clips that have no label (60)" in advice["sentence"]
+        assert "kd_loss" in advice["sentence"]
+        assert advice["sentence"].count(". ") == 0, "one sentence"
 
 
 @pytest.fixture(scope="module")
@@ -324,6 +335,7 @@ class TestTheCommand:
         assert read_json(folder / "runs" / "fit" / "preflight.json") == json.loads(json.dumps(numbers))
         read(folder / "runs" / "fit" / "preflight.png")
         assert numbers["corpus"]["clips"] == {"train": 32, "val": 16}
+        assert numbers["corpus"]["unlabelled_clips"] == 0
         assert numbers["corpus"]["actors"] == {"train": TRAIN, "val": VAL}
         top = numbers["sound_carries"]["face_input"]["within_actor"]["top"]
         assert {one["dimension"] for one in top} <= {f"AU{index:02d}_r" for index in range(1, 7)}
