@@ -18,6 +18,7 @@ CrossmodalError
 ├── ProcessLostError         one of a run's processes ended, and the others cannot go on without it
 ├── ExportError              a model that cannot be exported, or whose export answers differently
 ├── HubError                 the Hugging Face Hub cannot be reached, or does not give or take what was asked
+├── InstallationError        a library that is missing, broken, or does not fit the others
 └── MissingExtraError        an optional dependency that is not installed
 """
 
@@ -108,6 +109,10 @@ class ExportError(CrossmodalError):
 
 class HubError(CrossmodalError):
     """The Hugging Face Hub cannot be reached, or does not give or take what was asked of it."""
+
+
+class InstallationError(CrossmodalError, ImportError):
+    """A required library is missing or broken, or torch, torchvision and torchaudio do not fit each other."""
 
 
 class MissingExtraError(CrossmodalError, ImportError):

@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from crossmodal import __version__, data_arguments, usage
+from crossmodal.cli.configs import configs_arguments
+from crossmodal.cli.env import env_arguments
 from crossmodal.errors import CrossmodalError
+from crossmodal.installation import import_errors
 from crossmodal.stopping import Terminated, stopped_by_signals
 from crossmodal.storage import disk_errors
 
@@ -187,6 +190,12 @@ COMMANDS: dict[str, Command] = {
         "crossmodal.datasets.check_command:check_command",
         data_arguments.check_arguments,
     ),
+    "configs": Command(
+        "list the shipped configs, or print one", "crossmodal.cli.configs:configs_command", configs_arguments
+    ),
+    "env": Command(
+        "print versions, devices and folders for a bug report", "crossmodal.cli.env:env_command", env_arguments
+    ),
     "data cache": Command(
         "show what is stored, or remove it",
         "crossmodal.datasets.cache_command:cache_command",
@@ -229,7 +238,7 @@ def _run(name: str, args: list[str]) -> int:
         command.add_arguments(parser)
         given = parser.parse_args(args)
     try:
-        with stopped_by_signals(), disk_errors():
+        with stopped_by_signals(), disk_errors(), import_errors():
             return int(_target(command)(given))
     except CrossmodalError as error:
         print(f"crossmodal {name}: {error}", file=sys.stderr)

@@ -37,13 +37,14 @@ how to run
   --seed_everything N          the seed of everything
   --trainer.accelerator NAME   auto, cpu, gpu, ...; every argument of Lightning's Trainer works
   --trainer.logger wandb       log to Weights & Biases (--trainer.logger.offline true without an account)
-  --config FILE                a YAML file of such keys; a later one is a delta on those before
+  --config FILE                a YAML file of such keys, or the name of a shipped one (crossmodal configs lists them);
+                               a later one is a delta on those before
   --print_config               print every key with its value, and stop
 
 examples
   crossmodal fit
   crossmodal fit --data.root ravdess --teacher.model.backbone resnet18
-  crossmodal fit --config configs/ravdess_action_units.yaml --data.root ravdess --data.face_features au.csv
+  crossmodal fit --config ravdess_action_units --data.root ravdess --data.face_features au.csv
 """
 
 TEST = """\
@@ -76,7 +77,7 @@ told from sound. Prints a table and one sentence of advice, and writes runs/NAME
 
 examples
   crossmodal study preflight
-  crossmodal study preflight --config configs/ravdess_action_units.yaml --data.root ravdess --data.face_features au.csv
+  crossmodal study preflight --config ravdess_action_units --data.root ravdess --data.face_features au.csv
 """
 
 STUDY_RUN = """\
@@ -89,8 +90,8 @@ finished is never repeated, one that was stopped goes on where it was, one that 
 1) and tried again by the next call. Runs share the decoded corpus, teachers and controls. Afterwards, crossmodal study
 report DIR makes the table and the page.
 
-  FILE                 such as configs/studies/teaching.yaml: configs, folds, seeds, self_distillation, methods; or
-                       configs/studies/applications.yaml: configs, protocols, folds, seeds, applications
+  FILE                 a YAML file, or the name of a shipped study: teaching, teaching_lstm, unlabelled, students, live
+                       and applications (crossmodal configs lists all)
   --out DIR            the study's folder; default: studies/ and the file's name
   --jobs N             runs at a time, each in a process with one thread; default: 1
   --protocols LIST     in place of the file's, such as loso24,random; of applications
@@ -102,7 +103,7 @@ report DIR makes the table and the page.
   --key value          for fit, in all runs: --data.root DIR, --transfer.trainer.max_epochs N, ...; wins over the file
 
 examples
-  crossmodal study run configs/studies/teaching.yaml --jobs 2 --data.root ravdess --data.face_features au.csv
-  crossmodal study run configs/studies/applications.yaml --jobs 2 --folds 0 --seeds 0
-  crossmodal study run configs/studies/applications.yaml --data.root ravdess --print-commands > commands.txt
+  crossmodal study run teaching --jobs 2 --data.root ravdess --data.face_features au.csv
+  crossmodal study run applications --jobs 2 --folds 0 --seeds 0
+  crossmodal study run applications --data.root ravdess --print-commands > commands.txt
 """

@@ -23,8 +23,8 @@ README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [README, *DOCS]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
-RUN = "python -m pip install -e . && python -m crossmodal fit"
-TEST = "python -m pip install -e '.[test]' && python -m pytest"
+RUN = "python -m pip install -c requirements/lock.txt -e . && python -m crossmodal fit"
+TEST = "python -m pip install -c requirements/lock.txt -e '.[test]' && python -m pytest"
 
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
 _KEY = re.compile(r"(?<![\w-])--([a-z][\w.]*)")
@@ -100,7 +100,9 @@ def test_configuration_page_is_current(generator):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name)
 def test_every_config_is_named_in_the_docs(config):
-    assert any(name(config) in page.read_text(encoding="utf-8") for page in DOCS)
+    texts = [page.read_text(encoding="utf-8") for page in DOCS]
+    names = (name(config), f"--config {config.stem}\n", f"--config {config.stem} ", f"study run {config.stem} ")
+    assert any(named in text for text in texts for named in names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

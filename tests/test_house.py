@@ -25,8 +25,8 @@ CONFIGS = sorted(
     {*(REPOSITORY / "configs").rglob("*.yaml"), *(PACKAGE / "pipeline").glob("*.yaml")} - {*STUDIES, *SWEEPS}
 )
 
-GROUND = {"errors", "media", "naming", "progress", "stopping", "storage"}
-TOP = {"data_arguments", "main", "pipeline", "studies", "usage"}
+GROUND = {"errors", "installation", "media", "naming", "progress", "shipped_configs", "stopping", "storage"}
+TOP = {"cli", "data_arguments", "main", "pipeline", "studies", "usage"}
 # Beside the ground and itself, which rooms a room may import; the top may import all.
 MAY_IMPORT = {
     "datasets": set(),
@@ -39,7 +39,9 @@ MAY_IMPORT = {
     "media": set(),
     "naming": set(),
     "errors": set(),
+    "installation": set(),
     "progress": set(),
+    "shipped_configs": set(),
     "stopping": set(),
     "storage": set(),
 }

@@ -29,9 +29,7 @@ from tests.offline_runs import read_offline_run
 
 ROOT = Path(__file__).parents[1]
 SWEEPS = {path.stem: path for path in sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))}
-APPLICATIONS = sorted(
-    f"configs/applications/{path.name}" for path in (ROOT / "configs" / "applications").glob("*.yaml")
-)
+APPLICATIONS = sorted(f"applications/{path.stem}" for path in (ROOT / "configs" / "applications").glob("*.yaml"))
 EPOCHS = {"teacher": 2, "control": 3, "transfer": 2, "finetune": 1}
 
 each_sweep = pytest.mark.parametrize("path", SWEEPS.values(), ids=SWEEPS)
@@ -77,7 +75,7 @@ def machine(monkeypatch, tmp_path, sung_and_spoken):
     trial = {"WANDB_SWEEP_ID": "tiny", "WANDB_RUN_ID": "", "WANDB_SWEEP_PARAM_PATH": ""}
     for name, value in {**environment, **trial}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(tmp_path)  # configs are found by name from any folder
     wandb.teardown()  # wandb reads its environment once
     yield tmp_path
     wandb.teardown()

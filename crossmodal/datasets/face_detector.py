@@ -1,6 +1,5 @@
 """Face detectors, through OpenCV (extra ``face``). They run where OpenCV runs and ask no network."""
 
-import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -37,8 +36,10 @@ def check_detector(detector: str) -> None:
             f"face_detector {detector}: there is no such file. Give 'haar', whose weights OpenCV brings along, or the "
             "path of a YuNet ONNX file (face_detection_yunet_2023mar.onnx of OpenCV's model zoo)."
         )
-    if importlib.util.find_spec("cv2") is None:
-        raise MissingExtraError("A face detector needs OpenCV: pip install 'crossmodal[face]'.")
+    try:
+        import cv2  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("A face detector needs OpenCV: pip install 'crossmodal[face]'.") from error
 
 
 @lru_cache(maxsize=1)

@@ -127,6 +127,6 @@ def require_litdata() -> Any:
     """
     try:
         import litdata
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError("Streams need the package litdata: pip install 'crossmodal[stream]'") from error
     return litdata

@@ -84,7 +84,7 @@ def _trace(listening: nn.Module, encoder: str) -> bytes:
                 dynamic_axes=_AXES,
             )
             return path.read_bytes()
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError(f"An export needs onnx: pip install 'crossmodal[export]' ({error})") from error
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         cause = str(error).partition("\n")[0][:300]
@@ -140,7 +140,7 @@ def to_int8(content: bytes) -> bytes:
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
         from onnxruntime.quantization.shape_inference import quant_pre_process
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError(f"This needs onnxruntime: pip install 'crossmodal[export]' ({error})") from error
     with tempfile.TemporaryDirectory() as folder:
         original, prepared, quantized = (Path(folder, f"{name}.onnx") for name in ("original", "prepared", "quantized"))

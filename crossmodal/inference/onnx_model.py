@@ -109,7 +109,7 @@ def _threads_of_environment() -> int:
 def _open(content: bytes, name: str, threads: int) -> "InferenceSession":
     try:
         import onnxruntime
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError(f"{name} needs onnxruntime: pip install 'crossmodal[export]'") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

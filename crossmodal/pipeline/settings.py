@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ActionConfigFile, ArgumentParser
 from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline.plain_yaml import PLAIN_YAML
 from crossmodal.pipeline.teaching import TeachingSettings
+from crossmodal.shipped_configs import find_config
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
 
 Config = dict[str, Any]
@@ -63,6 +64,14 @@ _RECIPE = (
 _FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
 
 
+class _ConfigByName(ActionConfigFile):
+    """Read a config by path, by the name of a shipped config, or from the text of the argument itself."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        config = values if values.lstrip().startswith("{") else str(find_config(values))
+        super().__call__(parser, cfg, config, option_string)
+
+
 def build_parser() -> ArgumentParser:
     """The parser of the whole run; a stage's arguments carry its name."""
     parser = ArgumentParser(
@@ -71,7 +80,8 @@ def build_parser() -> ArgumentParser:
         parser_mode=PLAIN_YAML,
         description="Train a teacher, teach a student, measure the gain.",
     )
-    parser.add_argument("--config", action="config", help="A YAML file; a later one is a delta on those before.")
+    config = "A YAML file, or the name of a shipped config; a later one is a delta on those before."
+    parser.add_argument("--config", action=_ConfigByName, help=config)
     parser.add_argument("--name", type=str, default="fit", help="Name of the run: runs/<name>.")
     parser.add_argument("--runs", type=str, default="runs", help="The folder of all runs.")
     parser.add_argument("--stages", type=str, default=",".join(STAGES), help="Which stages to run, by comma.")

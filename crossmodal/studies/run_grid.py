@@ -24,6 +24,7 @@ from crossmodal.pipeline import fit
 from crossmodal.pipeline.run import silence_lightning
 from crossmodal.pipeline.stage import code_version
 from crossmodal.progress import progress_bar
+from crossmodal.shipped_configs import find_config
 from crossmodal.storage import content_key, write_json
 from crossmodal.studies.grid import CELL, Cell, plan
 from crossmodal.studies.pool import Job, run_jobs
@@ -165,7 +166,7 @@ def _print_commands(args: Sequence[str], cells: Sequence[Cell]) -> None:
 def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """What is the study's, and what is for `fit`."""
     parser = argparse.ArgumentParser("crossmodal study run", allow_abbrev=False, add_help=False)
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=_find_study, metavar="FILE")
     parser.add_argument("--out", type=Path, metavar="DIR")
     parser.add_argument("--jobs", type=int, default=1, metavar="N")
     parser.add_argument("--folds", type=_numbers, metavar="LIST")
@@ -177,6 +178,10 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     if args and args[0].startswith("-"):  # the value of a key that is not ours would be taken for the file
         parser.error("FILE comes first")
     return parser.parse_known_args(list(args))
+
+
+def _find_study(name: str) -> Path:
+    return find_config(name, "studies")
 
 
 def _names(text: str) -> list[str]:

@@ -1,8 +1,8 @@
 """Face crops with a detector, on drawn faces: nobody's recording is needed, and none is in the repository."""
 
 import dataclasses
-import importlib.util
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -187,7 +187,7 @@ class TestAsked:
             prepare_corpus([moving], crops=FaceCrops(6, 64, (0, 0, 1, 1), "harr"), folder=tmp_path)
 
     def test_without_opencv_the_extra_is_named(self, moving, tmp_path, monkeypatch):
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        monkeypatch.setitem(sys.modules, "cv2", None)
         with pytest.raises(MissingExtraError, match=r"pip install 'crossmodal\[face\]'"):
             prepare_corpus([moving], crops=HAAR, folder=tmp_path)
 

@@ -60,7 +60,7 @@ def create_app(listeners: Sequence[Listener], folder: Path, limits: Limits) -> "
     os.environ["GRADIO_TEMP_DIR"] = str(folder / _UPLOADS)
     try:
         import gradio
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError(f"The page needs Gradio: pip install 'crossmodal[demo]' ({error})") from error
     from fastapi import FastAPI
 

@@ -33,7 +33,7 @@ def serve_command(args: argparse.Namespace) -> int:
         from crossmodal.inference.serve.app import create_app
         from crossmodal.inference.serve.server import run_server
         from crossmodal.inference.serve.service import Work
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError(f"The server needs {error.name}: pip install 'crossmodal[serve]'") from error
     token, work = read_token(args.token_file), Work(args.decoders, args.max_batch)
     limits = limits_of(args)

@@ -1,0 +1,135 @@
+"""`crossmodal env`: versions, devices, decoders and folders, as a bug report needs them."""
+
+import argparse
+import json
+import locale
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from crossmodal import __version__
+from crossmodal.installation import TORCH_SET, explain_torch_set, installed_version, requirements
+from crossmodal.storage import cache_dir
+
+_IMPORT_SECONDS = 120  # a cold disk takes half a minute
+# Runs in a process of its own: a library that is broken may end the process that imports it, or hang.
+_TORCH_PROBE = """
+import json, torch, torchvision, torchaudio
+mps = torch.backends.mps.is_available()
+print(json.dumps({
+    "cuda": torch.version.cuda,
+    "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] + ["Apple MPS"] * mps,
+    "threads": torch.get_num_threads(),
+}))
+"""
+_DECORD_PROBE = 'import json, decord; print(json.dumps("decord " + decord.__version__))'
+_PYAV_PROBE = """
+import json, av
+libraries = ", ".join(f"{name} {'.'.join(map(str, version))}" for name, version in sorted(av.library_versions.items()))
+print(json.dumps(f"PyAV {av.__version__} with FFmpeg {getattr(av, 'ffmpeg_version_info', '')} ({libraries})"))
+"""
+
+
+def env_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `env`."""
+    parser.description = (
+        "Print what a bug report needs: versions, platform, devices, video decoders, cache and locale. It works when "
+        "torch, or any other library, is missing or broken."
+    )
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+
+
+def env_command(args: argparse.Namespace) -> int:
+    """Run `crossmodal env`; the status is 1 if torch, torchvision and torchaudio cannot be imported."""
+    report = describe_environment()
+    if args.format == "json":
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        for section, entries in report.items():
+            print(f"{section}:")
+            for name, value in entries.items():
+                lines = str(value).splitlines() or [""]
+                print(f"  {name}: {lines[0]}", *(f"    {line}" for line in lines[1:]), sep="\n")
+    return 0 if "error" not in report["torch"] else 1
+
+
+def describe_environment() -> dict[str, dict[str, Any]]:
+    """Return sections of names and values.
+
+    Example:
+        >>> list(describe_environment())
+        ['system', 'libraries', 'torch', 'video', 'cache', 'locale']
+    """
+    return {
+        "system": _system(),
+        "libraries": {name: installed_version(name) or "not installed" for name in _libraries()},
+        "torch": _torch(),
+        "video": {"decord": _probe(_DECORD_PROBE), "PyAV": _probe(_PYAV_PROBE), "ffmpeg command": _ffmpeg()},
+        "cache": _cache(cache_dir()),
+        "locale": _locale(),
+    }
+
+
+def _system() -> dict[str, Any]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else None
+    return {
+        "crossmodal": f"{__version__} in {Path(__file__).parents[1]}",
+        "python": f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}",
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "memory": f"{memory:.1f} GiB" if memory else "unknown",
+    }
+
+
+def _libraries() -> list[str]:
+    """Return the distributions that crossmodal uses, torch first, without those that only developers need."""
+    used = [one for one in requirements() if not re.search(r"extra == .(test|dev)\b", str(one.marker))]
+    names = {one.name for one in used} - {"crossmodal", *TORCH_SET}
+    return [*TORCH_SET, *sorted(names, key=str.lower)]
+
+
+def _torch() -> dict[str, Any]:
+    found = _probe(_TORCH_PROBE)
+    if not isinstance(found, dict):
+        return {"error": explain_torch_set(found)}
+    return {"cuda": found["cuda"], "gpus": ", ".join(found["gpus"]) or "none", "threads": found["threads"]}
+
+
+def _probe(code: str) -> Any:
+    """Return what a Python program prints as JSON, or the last line of its error."""
+    command = [sys.executable, "-c", code]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_IMPORT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_IMPORT_SECONDS} s"
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"the process ended with status {done.returncode}"]
+        return lines[-1]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _ffmpeg() -> str:
+    if not (path := shutil.which("ffmpeg")):
+        return "none (not needed)"
+    done = subprocess.run([path, "-version"], capture_output=True, text=True, errors="replace")
+    return (done.stdout.splitlines() or ["no version"])[0]
+
+
+def _cache(folder: Path) -> dict[str, Any]:
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    size = sum(path.stat().st_size for path in files) / 1e6
+    room = next(shutil.disk_usage(parent).free for parent in (folder, *folder.parents) if parent.exists())
+    return {"folder": str(folder), "size": f"{size:,.1f} MB in {len(files)} files", "free": f"{room / 1e9:,.1f} GB"}
+
+
+def _locale() -> dict[str, Any]:
+    return {
+        "locale": ".".join(part or "none" for part in locale.getlocale()),
+        "encoding": f"{locale.getpreferredencoding(False)}; file names {sys.getfilesystemencoding()}",
+        "terminal": getattr(sys.stdout, "encoding", None),
+    }

@@ -1,0 +1,105 @@
+import importlib
+import sys
+
+import pytest
+
+from crossmodal import installation
+from crossmodal.errors import InstallationError, MissingExtraError
+from crossmodal.installation import TORCH_SET, explain_torch_set, import_errors, installed_version, requirements
+
+REQUIRED = {one.name: one for one in requirements()}
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Return a function that installs a library whose import runs the given code."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(name, code, version="1.2.3"):
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+        about = tmp_path / f"{name}-{version}.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (about / "RECORD").write_text(f"{name}.py,,\n")
+        importlib.invalidate_caches()
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    return write
+
+
+def fail_to_import(name):
+    with pytest.raises(InstallationError) as raised, import_errors():
+        importlib.import_module(name)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "failure", ["OSError('undefined symbol: abc')", "RuntimeError('no operator')", "ImportError('x')"]
+)
+def test_a_broken_library_is_named_with_its_version(install, failure):
+    install("brokenlib", f"raise {failure}")
+    message = fail_to_import("brokenlib")
+    assert "brokenlib 1.2.3" in message and "pip install" in message
+
+
+def test_the_library_that_failed_is_named_and_not_the_one_that_imports_it(install):
+    install("brokenlib", "raise OSError('undefined symbol')")
+    install("outerlib", "import brokenlib")
+    assert "brokenlib 1.2.3" in fail_to_import("outerlib")
+
+
+def test_a_missing_library_is_named(install):
+    install("outerlib", "import a_library_that_is_not_there")
+    assert "a_library_that_is_not_there is not installed" in fail_to_import("outerlib")
+
+
+def test_a_library_of_the_torch_set_is_explained_by_the_whole_set(install, monkeypatch):
+    install("outerlib", "raise OSError('undefined symbol')")
+    monkeypatch.setattr(installation, "TORCH_SET", ("outerlib", "torch"))
+    message = fail_to_import("outerlib")
+    assert f"outerlib 1.2.3, torch {installed_version('torch')}" in message
+
+
+def test_an_error_after_the_import_stays_what_it_is(install):
+    install("brokenlib", "def work():\n    raise OSError('disk')")
+    library = importlib.import_module("brokenlib")
+    with pytest.raises(OSError, match="disk"), import_errors():
+        library.work()
+
+
+def test_an_error_of_ours_stays_what_it_is(install):
+    install("brokenlib", "from crossmodal.errors import MissingExtraError\nraise MissingExtraError('an extra')")
+    with pytest.raises(MissingExtraError), import_errors():
+        importlib.import_module("brokenlib")
+
+
+class TestTheTorchSet:
+    @pytest.fixture
+    def found(self, monkeypatch):
+        versions = {}
+        monkeypatch.setattr(installation, "installed_version", versions.get)
+        return versions
+
+    def test_versions_out_of_bounds_are_listed_with_the_bounds(self, found):
+        found |= {"torch": "2.12.1", "torchvision": "0.27.1", "torchaudio": "2.11.1"}
+        message = explain_torch_set(OSError("Could not load this library\nsecond line"))
+        assert "torch 2.12.1, torchvision 0.27.1, torchaudio 2.11.1" in message
+        bounds = [str(bound) for name in found for bound in REQUIRED[name].specifier]
+        assert len(bounds) >= 3 and all(bound in message for bound in bounds)
+        assert "second line" not in message
+        assert "--force-reinstall" not in message
+
+    def test_a_missing_one_is_said(self, found):
+        found |= {"torch": "2.14.1", "torchaudio": "2.11.1"}
+        assert "torchvision (missing)" in explain_torch_set("ModuleNotFoundError")
+
+    def test_damage_within_the_bounds_is_reinstalled(self, found):
+        for name in TORCH_SET:
+            lower = next(bound.version for bound in REQUIRED[name].specifier if bound.operator == ">=")
+            found[name] = f"{lower}+cpu"
+        assert "--force-reinstall" in explain_torch_set("OSError")
+
+
+def test_the_running_set_is_within_the_bounds():
+    for name in TORCH_SET:
+        assert REQUIRED[name].specifier.contains(installed_version(name), prereleases=True)
