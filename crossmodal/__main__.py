@@ -2,7 +2,7 @@
 
 import sys
 
-from crossmodal.main import main
+from crossmodal.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,7 +17,7 @@ import docstring_parser
 import yaml
 from jsonargparse import ArgumentParser
 
-from crossmodal.main import COMMANDS, main
+from crossmodal.cli.main import COMMANDS, main
 from crossmodal.pipeline import settings
 from crossmodal.tasks import BaseTask
 

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from crossmodal.main import COMMANDS
+from crossmodal.cli.main import COMMANDS
 from crossmodal.pipeline.settings import build_parser, parse_settings
 from crossmodal.studies import run_grid
 from crossmodal.studies.grid import plan

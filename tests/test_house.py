@@ -26,7 +26,7 @@ CONFIGS = sorted(
 )
 
 GROUND = {"errors", "installation", "media", "naming", "progress", "shipped_configs", "stopping", "storage"}
-TOP = {"cli", "data_arguments", "main", "pipeline", "studies", "usage"}
+TOP = {"cli", "pipeline", "studies"}
 # Beside the ground and itself, which rooms a room may import; the top may import all.
 MAY_IMPORT = {
     "datasets": set(),

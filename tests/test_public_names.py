@@ -46,8 +46,8 @@ def test_dir_lists_them_and_another_name_is_an_attribute_error():
 
 
 def test_importing_the_package_or_its_command_line_loads_nothing_heavy():
-    code = "import sys, crossmodal, crossmodal.main; print(*sorted(sys.modules))"
+    code = "import sys, crossmodal, crossmodal.cli.main; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert {"crossmodal", "crossmodal.main"} <= loaded
+    assert {"crossmodal", "crossmodal.cli.main"} <= loaded
     assert not loaded & {"torch", "numpy", "lightning", "timm", "matplotlib", "wandb", "rich", "yaml", "jsonargparse"}

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from crossmodal.cli.main import main
 from crossmodal.errors import DiskSpaceError, StorageError
-from crossmodal.main import main
 from crossmodal.stopping import Terminated, handle_stops, stopped_by_signals
 from crossmodal.storage import atomic_path, disk_errors
 

@@ -22,7 +22,7 @@ with warnings.catch_warnings():  # it was written for the pydantic before this o
     warnings.simplefilter("ignore")
     import sweeps
 
-from crossmodal.main import main
+from crossmodal.cli.main import main
 from crossmodal.pipeline.settings import build_parser, parse_settings
 from crossmodal.storage import read_json
 from tests.offline_runs import read_offline_run

@@ -1,17 +1,16 @@
-"""`crossmodal export`: a model folder's voice model as a file for onnxruntime, checked against PyTorch."""
+"""Export of a model folder's voice model as a file for onnxruntime, checked against PyTorch."""
 
-import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from crossmodal.errors import ConfigError, ExportError
+from crossmodal.errors import ExportError
 from crossmodal.inference.model_config import CARD, CONFIG, ONNX, ONNX_INT8, WEIGHTS, read_config
 from crossmodal.inference.onnx_check import Batch, generated_voices, hard_batches
 from crossmodal.inference.onnx_model import OnnxModel
-from crossmodal.inference.recognizer import VoiceModel, find_model
+from crossmodal.inference.recognizer import VoiceModel
 from crossmodal.storage import atomic_path
 
 TOLERANCE = 1e-4  # in probability
@@ -38,22 +37,6 @@ class Exported:
     largest: float
     mean: float
     same_label: int
-
-
-def export_command(args: argparse.Namespace) -> int:
-    """`crossmodal export`."""
-    folder = find_model(args.model)
-    if args.out is None and folder != Path(args.model):
-        raise ConfigError(f"{args.model} was fetched from the Hub: say where its export is to be written, --out DIR.")
-    for one in export_model(folder, args.out, int8=args.int8):
-        print(
-            f"{one.path} ({one.size / 1e6:.2f} MB): on {one.clips} generated sounds, probabilities at most "
-            f"{one.largest:.1g} and in the mean {one.mean:.1g} from those of {one.original}; the same emotion in "
-            f"{one.same_label}."
-        )
-    if args.int8:
-        print(f"What 8 bits cost: crossmodal test --model {args.out or folder} --backend int8 --data.root DIR")
-    return 0
 
 
 def export_model(folder: str | Path, out: str | Path | None = None, *, int8: bool = False) -> list[Exported]:

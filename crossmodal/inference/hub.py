@@ -1,6 +1,5 @@
 """Model folders to and from the Hugging Face Hub. Files of known names go either way, and none is executed."""
 
-import argparse
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -101,12 +100,6 @@ def push(
             revision=revision,
         )
     return str(commit.commit_url)
-
-
-def push_command(args: argparse.Namespace) -> int:
-    """`crossmodal push`."""
-    print(push(args.model, args.repository, private=args.private, revision=args.revision))
-    return 0
 
 
 def _answers(endpoint: str) -> bool:

@@ -2,7 +2,7 @@ import json
 
 import yaml
 
-from crossmodal.main import main
+from crossmodal.cli.main import main
 from crossmodal.shipped_configs import config_names, configs_folder
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from crossmodal.cli import env
-from crossmodal.main import main
+from crossmodal.cli.main import main
 
 
 @pytest.fixture

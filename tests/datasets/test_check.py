@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from crossmodal.cli.main import main
 from crossmodal.datasets import check as check_module
 from crossmodal.datasets.check import CheckReport, check_corpus
 from crossmodal.datasets.lock_file import LOCK_FILE
 from crossmodal.datasets.ravdess import parse_name, published_names
 from crossmodal.datasets.synthetic import corpus as synthetic
 from crossmodal.datasets.synthetic.performance import Performance
-from crossmodal.main import main
 from crossmodal.storage import read_json, write_json
 
 CLIPS = [Performance(1, emotion, 1, 1, 1, 1) for emotion in range(1, 7)]

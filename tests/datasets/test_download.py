@@ -16,9 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crossmodal.cli.data.download import parse_actors
+from crossmodal.cli.main import main
 from crossmodal.datasets import download, zenodo
 from crossmodal.datasets.download import download_ravdess
-from crossmodal.datasets.download_command import parse_actors
 from crossmodal.datasets.ravdess import index_ravdess
 from crossmodal.datasets.transfer import Downloader
 from crossmodal.errors import (
@@ -29,7 +30,6 @@ from crossmodal.errors import (
     DiskSpaceError,
     DownloadError,
 )
-from crossmodal.main import main
 from tests.datasets.zenodo_server import Fault, serving, write_zip
 
 SOUND = "Audio_Speech_Actors_01-24.zip"
@@ -452,7 +452,7 @@ class TestSeveralAtOnce:
 
 
 CODE = "import sys; from crossmodal.datasets import zenodo; zenodo.KNOWN_SUMS.clear(); "
-CODE += "from crossmodal.main import main; sys.exit(main())"
+CODE += "from crossmodal.cli.main import main; sys.exit(main())"
 
 
 def start(root, server, *options):

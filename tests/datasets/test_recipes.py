@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from crossmodal.data_arguments import manifest_arguments
+from crossmodal.cli.data.manifest import manifest_command
+from crossmodal.cli.data_arguments import manifest_arguments
+from crossmodal.cli.main import main
 from crossmodal.datasets import FaceCrops, index_manifest, index_ravdess, prepare_corpus
-from crossmodal.datasets.manifest_command import manifest_command
 from crossmodal.datasets.protocols import LABEL_SETS, split_clips
 from crossmodal.datasets.recipes import RECIPES, list_corpus
 from crossmodal.errors import CorpusNotFoundError, LeakageError
-from crossmodal.main import main
 
 EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
 

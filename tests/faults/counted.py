@@ -43,7 +43,7 @@ def count_files() -> None:
 
 
 if __name__ == "__main__":
-    from crossmodal.main import main
+    from crossmodal.cli.main import main
 
     count_batches(sys.argv.pop(1))
     os.environ[FILES] = str(Path(sys.argv.pop(1)).resolve())

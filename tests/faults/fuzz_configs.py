@@ -17,9 +17,9 @@ import numpy as np
 import soundfile
 import yaml
 
+from crossmodal.cli.main import main
 from crossmodal.datasets import cache as corpus_cache
 from crossmodal.datasets.source import RavdessSource
-from crossmodal.main import main
 from crossmodal.pipeline import run as pipeline
 from crossmodal.pipeline.settings import build_parser, stage_config
 from crossmodal.pipeline.stage import StageRun

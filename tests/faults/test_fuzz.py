@@ -2,8 +2,8 @@ import random
 
 import pytest
 
+from crossmodal.cli.main import main
 from crossmodal.errors import ConfigError
-from crossmodal.main import main
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.studies.study_file import read_study
 from tests.faults.attempts import READ, Attempt, Job, in_this_process, read

@@ -173,7 +173,7 @@ def test_labels_and_classes_must_be_as_many(copy):
 
 
 def test_inference_needs_nothing_of_the_training_half():
-    code = "import sys, crossmodal.inference, crossmodal.inference.predict.command; print(*sorted(sys.modules))"
+    code = "import sys, crossmodal.inference, crossmodal.cli.predict; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "crossmodal.inference.recognizer" in loaded

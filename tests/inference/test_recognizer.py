@@ -297,7 +297,7 @@ class TestWhereItComesFrom:
 
 def test_listening_through_onnx_imports_no_torch(onnx_folder, wav):
     code = (
-        "import sys, crossmodal, crossmodal.media, crossmodal.inference, crossmodal.inference.predict.command\n"
+        "import sys, crossmodal, crossmodal.media, crossmodal.inference, crossmodal.cli.predict\n"
         f"recognizer = crossmodal.EmotionRecognizer.from_pretrained({str(onnx_folder)!r})\n"
         f"print(recognizer({str(wav)!r}).label, len(recognizer.timeline({str(wav)!r}).windows), recognizer.backend)\n"
         "print(*sorted(sys.modules))"

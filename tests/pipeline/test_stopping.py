@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from crossmodal.main import main
+from crossmodal.cli.main import main
 from crossmodal.pipeline import fit
 from crossmodal.stopping import Terminated
 from crossmodal.tasks import ControlTask

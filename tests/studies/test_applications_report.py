@@ -4,8 +4,8 @@ import statistics
 
 import pytest
 
+from crossmodal.cli.main import main
 from crossmodal.errors import ConfigError
-from crossmodal.main import main
 from crossmodal.models import AudioClassifier
 from crossmodal.models.handover import save_model
 from crossmodal.storage import read_json, write_json

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+from crossmodal.cli.main import main
 from crossmodal.errors import ConfigError
-from crossmodal.main import main
 from crossmodal.storage import write_json
 from crossmodal.studies.compare import compare
 from crossmodal.studies.finished import load_runs

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 from sklearn.metrics import balanced_accuracy_score
 
+from crossmodal.cli.main import main
 from crossmodal.datasets.clip import Clip
 from crossmodal.errors import ProtocolError
-from crossmodal.main import main
 from crossmodal.pipeline import fit
 from crossmodal.storage import read_json
 from crossmodal.studies import preflight as command

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crossmodal.main import main
+from crossmodal.cli.main import main
 from crossmodal.pipeline.stage import code_version
 from crossmodal.storage import read_json
 from crossmodal.studies import run_grid

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from crossmodal.cli.main import main
 from crossmodal.errors import ConfigError
-from crossmodal.main import main
 from crossmodal.storage import write_json
 from crossmodal.studies.finished import load_runs
 from crossmodal.studies.wording import corpus_name, in_words_of, named, protocol_name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodal.main import main
+from crossmodal.cli.main import main
 
 # Whatever the process asks of another machine than this one is an address in its output.
 WATCHED = """
@@ -21,7 +21,7 @@ def watch(event, arguments):
         print("ASKED FOR:", arguments[0], flush=True)
 
 sys.addaudithook(watch)
-from crossmodal.main import main
+from crossmodal.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -6,8 +6,8 @@ SECONDS is how long it takes to hear a batch; the rest are arguments of the comm
 import sys
 import time
 
+from crossmodal.cli.main import main
 from crossmodal.inference.recognizer import EmotionRecognizer
-from crossmodal.main import main
 from tests.inference.fake_model import fake_recognizer
 
 

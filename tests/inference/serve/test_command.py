@@ -12,10 +12,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from crossmodal.cli.main import main
 from crossmodal.errors import ConfigError
 from crossmodal.inference import EmotionRecognizer
 from crossmodal.inference.serve.command import read_token
-from crossmodal.main import main
 from tests.inference.fake_model import fake_recognizer
 from tests.inference.serve.client import FORM, ask, form, post, talk, wav
 from tests.inference.serve.process import ROOT, served
@@ -195,7 +195,7 @@ class TestWhatCannotBe:
 
     @pytest.mark.parametrize("package", ["fastapi", "uvicorn", "python_multipart", "websockets"])
     def test_without_the_extra_it_says_what_to_install(self, package, tmp_path):
-        code = f"import sys; sys.modules[{package!r}] = None; from crossmodal.main import main; sys.exit(main())"
+        code = f"import sys; sys.modules[{package!r}] = None; from crossmodal.cli.main import main; sys.exit(main())"
         command = [sys.executable, "-c", code, "serve", str(tmp_path), "--port", "0"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 1

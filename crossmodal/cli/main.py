@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from crossmodal import __version__, data_arguments, usage
+from crossmodal import __version__
+from crossmodal.cli import data_arguments, help_texts
 from crossmodal.cli.configs import configs_arguments
 from crossmodal.cli.env import env_arguments
 from crossmodal.errors import CrossmodalError
@@ -134,31 +135,29 @@ def _study_report_arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS: dict[str, Command] = {
     "fit": Command(
-        "train a teacher, teach a voice, measure the gain", "crossmodal.pipeline.run:fit_command", usage=usage.FIT
+        "train a teacher, teach a voice, measure the gain", "crossmodal.pipeline.run:fit_command", usage=help_texts.FIT
     ),
     "test": Command(
-        "measure a model on actors it has not seen", "crossmodal.pipeline.evaluate:test_command", usage=usage.TEST
+        "measure a model on actors it has not seen", "crossmodal.pipeline.evaluate:test_command", usage=help_texts.TEST
     ),
-    "predict": Command(
-        "tell the emotion of recordings", "crossmodal.inference.predict.command:predict_command", _predict_arguments
-    ),
+    "predict": Command("tell the emotion of recordings", "crossmodal.cli.predict:predict_command", _predict_arguments),
     "demo": Command("show on a page what is heard", "crossmodal.inference.demo.command:demo_command", _demo_arguments),
     "export": Command(
-        "write a model as a file that needs no PyTorch", "crossmodal.inference.export:export_command", _export_arguments
+        "write a model as a file that needs no PyTorch", "crossmodal.cli.export:export_command", _export_arguments
     ),
-    "push": Command("put a model on the Hugging Face Hub", "crossmodal.inference.hub:push_command", _push_arguments),
+    "push": Command("put a model on the Hugging Face Hub", "crossmodal.cli.push:push_command", _push_arguments),
     "serve": Command(
         "answer over HTTP and WebSocket", "crossmodal.inference.serve.command:serve_command", _serve_arguments
     ),
     "study preflight": Command(
         "say whether this teacher can help this student, before fit",
         "crossmodal.studies.preflight:preflight_command",
-        usage=usage.PREFLIGHT,
+        usage=help_texts.PREFLIGHT,
     ),
     "study run": Command(
         "compare ways of teaching, or applications, over folds and seeds",
         "crossmodal.studies.run_grid:run_command",
-        usage=usage.STUDY_RUN,
+        usage=help_texts.STUDY_RUN,
     ),
     "study report": Command(
         "make the table and the page of a study from its runs",
@@ -167,27 +166,27 @@ COMMANDS: dict[str, Command] = {
     ),
     "data download": Command(
         "fetch RAVDESS from Zenodo, verified",
-        "crossmodal.datasets.download_command:download_command",
+        "crossmodal.cli.data.download:download_command",
         data_arguments.download_arguments,
     ),
     "data prepare": Command(
         "decode a corpus into the cache",
-        "crossmodal.datasets.commands:prepare_command",
+        "crossmodal.cli.data.prepare:prepare_command",
         data_arguments.prepare_arguments,
     ),
     "data manifest": Command(
         "list a corpus as a table: CREMA-D, MELD, RAVDESS",
-        "crossmodal.datasets.manifest_command:manifest_command",
+        "crossmodal.cli.data.manifest:manifest_command",
         data_arguments.manifest_arguments,
     ),
     "data synthesize": Command(
         "write the synthetic corpus to a folder",
-        "crossmodal.datasets.commands:synthesize_command",
+        "crossmodal.cli.data.prepare:synthesize_command",
         data_arguments.synthesize_arguments,
     ),
     "data check": Command(
         "say what a folder holds, lacks, and what is damaged",
-        "crossmodal.datasets.check_command:check_command",
+        "crossmodal.cli.data.check:check_command",
         data_arguments.check_arguments,
     ),
     "configs": Command(
@@ -198,7 +197,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "data cache": Command(
         "show what is stored, or remove it",
-        "crossmodal.datasets.cache_command:cache_command",
+        "crossmodal.cli.data.cache:cache_command",
         data_arguments.cache_arguments,
     ),
 }

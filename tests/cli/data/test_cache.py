@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from crossmodal.datasets.cache_command import KINDS, look, prune
-from crossmodal.main import main
+from crossmodal.cli.data.cache import KINDS, look, prune
+from crossmodal.cli.main import main
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from crossmodal.cli.data.contact_sheet import draw_contact_sheet
+from crossmodal.cli.data.stream import check_stream_arguments, divide_pairs, write_prepared
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
 from crossmodal.datasets.clip import SetAside
-from crossmodal.datasets.contact_sheet import draw_contact_sheet
 from crossmodal.datasets.protocols import label_set_for
 from crossmodal.datasets.quarantine import QUARANTINE_FILE
 from crossmodal.datasets.source import ManifestSource, RavdessSource
-from crossmodal.datasets.stream_command import check_stream_arguments, divide_pairs, write_prepared
 from crossmodal.datasets.synthetic import synthesize
 from crossmodal.errors import ConfigError
 from crossmodal.storage import cache_dir

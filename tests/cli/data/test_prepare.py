@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from crossmodal.datasets.commands import take_shard
+from crossmodal.cli.data.prepare import take_shard
+from crossmodal.cli.main import main
 from crossmodal.datasets.ravdess import index_ravdess
 from crossmodal.datasets.synthetic import corpus
 from crossmodal.datasets.synthetic.performance import Performance
 from crossmodal.errors import ConfigError
-from crossmodal.main import main
 from tests.datasets.arrays import arrays
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from crossmodal import __version__
-from crossmodal.main import COMMANDS, main
+from crossmodal.cli.main import COMMANDS, main
 
 ACTOR_01 = "03-01-05-01-01-01-01.wav"
 
@@ -67,7 +67,7 @@ class TestHelp:
     def test_each_command_explains_itself_without_torch(self, name):
         code = (
             "import sys\n"
-            "from crossmodal.main import main\n"
+            "from crossmodal.cli.main import main\n"
             "try:\n    status = main(sys.argv[1:])\n"
             "except SystemExit as stop:\n    status = stop.code\n"
             "heavy = {'torch', 'lightning', 'timm', 'numpy', 'rich', 'jsonargparse'} & set(sys.modules)\n"

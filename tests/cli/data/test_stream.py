@@ -1,7 +1,7 @@
 import pytest
 
+from crossmodal.cli.main import main
 from crossmodal.datasets.stream import read_about
-from crossmodal.main import main
 from tests.datasets.arrays import arrays
 
 SIZES = ["--num_video_frames", "2", "--face_size", "16"]

@@ -10,11 +10,12 @@ import pytest
 import soundfile
 
 from crossmodal import EmotionRecognizer
+from crossmodal.cli import predict as command
+from crossmodal.cli.main import main
+from crossmodal.cli.predict import picture_paths
 from crossmodal.errors import ConfigError
-from crossmodal.inference.predict import command, listening
-from crossmodal.inference.predict.command import picture_paths
+from crossmodal.inference.predict import listening
 from crossmodal.inference.predict.inputs import Input
-from crossmodal.main import main
 from tests.inference.conftest import LABELS
 
 
