@@ -1,0 +1,92 @@
+"""The wheel works without the checkout: it holds everything that it needs, and no tests."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import crossmodal
+from crossmodal.storage import read_json
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_installed(wheel, tmp_path_factory):
+    """Run Python with the wheel and the dependencies of the running environment, but without the checkout.
+
+    A `.pth` file adds the running site-packages. Python reads no `.pth` files in the folders that a `.pth` file adds,
+    so an editable install of the checkout stays invisible.
+    """
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder, with_pip=False, symlinks=os.name != "nt")
+    paths = {"base": str(folder), "platbase": str(folder)}
+    site_packages = Path(sysconfig.get_path("purelib", "venv" if sys.version_info >= (3, 11) else None, paths))
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site_packages)
+    running = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (site_packages / "dependencies.pth").write_text("\n".join(sorted(running)), encoding="utf-8")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["OMP_NUM_THREADS"] = "1"  # tests run side by side
+
+    def run(cwd: Path, *args: str) -> str:
+        done = subprocess.run([str(python), *args], cwd=cwd, env=environment, capture_output=True, encoding="utf-8")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run.folder = folder
+    return run
+
+
+def test_the_wheel_holds_the_package_its_licence_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    info = f"crossmodal-{crossmodal.__version__}.dist-info"
+    assert {name.split("/")[0] for name in names} == {"crossmodal", info}
+    assert {"crossmodal/py.typed", "crossmodal/pipeline/defaults.yaml", f"{info}/licenses/LICENSE"} <= set(names)
+    assert not [name for name in names if "test" in Path(name).name or "__pycache__" in name]
+
+
+def test_the_installed_package_is_imported_not_the_checkout(run_installed, tmp_path):
+    location = run_installed(tmp_path, "-c", "import crossmodal; print(crossmodal.__file__)").strip()
+    assert Path(location).is_relative_to(run_installed.folder)
+
+
+class TestInAnEmptyFolder:
+    """Shipped configs and studies that are found by name belong here too."""
+
+    def test_the_version_is_that_of_the_wheel(self, run_installed, tmp_path):
+        assert crossmodal.__version__ in run_installed(tmp_path, "-m", "crossmodal", "--version")
+
+    def test_fit_trains_a_model(self, run_installed, tiny_ravdess, tiny_face_features, tmp_path):
+        stages = ("teacher", "transfer", "finetune")
+        run_installed(
+            tmp_path,
+            *("-m", "crossmodal", "fit"),
+            f"--data.root={tiny_ravdess}",
+            f"--data.face_features={tiny_face_features}",
+            f"--data.cache={tmp_path / 'cache'}",
+            "--data.protocol=loso24",
+            "--transfer.model.encoder=dense",
+            *(f"--{stage}.trainer.max_epochs=1" for stage in stages),
+        )
+        assert (tmp_path / "runs" / "fit" / "model" / "model.safetensors").is_file()
+        assert set(read_json(tmp_path / "runs" / "fit" / "summary.json")["stages"]) == {"control", *stages}
