@@ -25,7 +25,7 @@ CONFIGS = sorted(
     {*(REPOSITORY / "configs").rglob("*.yaml"), *(PACKAGE / "pipeline").glob("*.yaml")} - {*STUDIES, *SWEEPS}
 )
 
-GROUND = {"errors", "media", "naming", "progress", "stopping", "storage"}
+GROUND = {"errors", "media", "naming", "progress", "stopping", "storage", "version"}
 TOP = {"data_arguments", "main", "pipeline", "studies", "usage"}
 # Beside the ground and itself, which rooms a room may import; the top may import all.
 MAY_IMPORT = {
@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "progress": set(),
     "stopping": set(),
     "storage": set(),
+    "version": set(),
 }
 WITHOUT_LIGHTNING = {"datasets", "transforms", "models", "losses", "inference", *GROUND}
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric", "wandb"}

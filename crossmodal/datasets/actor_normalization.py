@@ -8,6 +8,7 @@ import numpy as np
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.storage import content_key
 
+# Raise when the same face features would be normalised differently.
 VERSION = 1
 
 

@@ -28,7 +28,7 @@ from crossmodal.datasets.window import read_clip_waveform
 from crossmodal.progress import progress_bar
 from crossmodal.storage import FileHashes, cache_dir, content_key, locked, remove_leftovers
 
-# To be raised when the same source and settings would give other arrays: it is part of every key.
+# Raise when the same source and settings would give other arrays: every file is decoded again.
 VERSION = 1
 
 _Kind = Literal["waveforms", "faces"]

@@ -21,6 +21,7 @@ from crossmodal.datasets.ravdess import parse_name
 from crossmodal.errors import DataError
 from crossmodal.storage import FileHashes, cache_dir, content_key
 
+# Raise when the same table or folder would give other features.
 VERSION = 1
 # What OpenFace and py-feat write beside the features of a video frame.
 BOOKKEEPING = {"frame", "face_id", "timestamp", "approx_time", "confidence", "success"}

@@ -15,6 +15,7 @@ from crossmodal.datasets.source import CorpusKind
 from crossmodal.errors import CorpusNotFoundError, DataError, MissingExtraError
 from crossmodal.storage import cache_dir
 
+# Raise when the layout of a stream changes: readers refuse streams of another version.
 VERSION = 1
 ABOUT = "about"
 

@@ -10,7 +10,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from crossmodal import __version__
+from crossmodal.version import __version__
 
 LONGEST_WISH = 3600.0  # seconds; a server that wants a longer pause is left alone
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from crossmodal import __version__
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.pipeline.settings import Config
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.studies.statistics import uar_gain
+from crossmodal.version import __version__
 
 
 def summarize(settings: Config, corpus: CorpusDataModule, results: Mapping[str, StageResult]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key
 
+# Raise when the same teachers, clips and settings would give other outputs.
 VERSION = 3
 Array = NDArray[np.float32]
 

@@ -23,7 +23,7 @@ class FinishedRun:
     Args:
         folder: Its folder.
         about: Its ``cell.json``: method and self_taught, or application with front_end and encoder; fold, seed, code
-            (a hash of the package's).
+            (the versions of the code, see `crossmodal.pipeline.stage.code_version`).
         summary: Its ``summary.json``.
     """
 
