@@ -20,6 +20,8 @@ from lightning.pytorch.strategies import FSDPStrategy
 from crossmodal import datamodules, losses, models, tasks, transforms
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.errors import ConfigError
+from crossmodal.evaluation.metrics import describe
+from crossmodal.evaluation.predictions import Predictions
 from crossmodal.models.handover import save_model
 from crossmodal.pipeline.callbacks import History, LastState, SeedEachBatch
 from crossmodal.pipeline.checkpoints import BEST, LAST, WholeCheckpointIO, find_state
@@ -36,8 +38,6 @@ from crossmodal.pipeline.stage_result import (
 )
 from crossmodal.stopping import Terminated
 from crossmodal.storage import content_key, hash_file, locked, read_json, replace_folder, write_json
-from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import describe
 from crossmodal.tasks import BaseTask, FinetuneTask
 from crossmodal.tasks.feature_memory import FeatureMemory
 

@@ -5,12 +5,12 @@ from statistics import mean, stdev
 from typing import TypedDict
 
 from crossmodal.errors import CrossmodalError
+from crossmodal.evaluation.metrics import Interval, describe, pool, uar, war
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.studies.claims import Claim, answer
 from crossmodal.studies.compare import LEAST_SEEDS
 from crossmodal.studies.finished import FinishedRun
-from crossmodal.studies.statistics import Interval, describe, pool, uar, war
 
 
 class Measured(TypedDict):

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from crossmodal.evaluation.labels_for_people import corpus_name, format_for
+from crossmodal.evaluation.report import warnings
 from crossmodal.studies.applications import (
     Application,
     Applications,
@@ -18,7 +20,6 @@ from crossmodal.studies.compare_plot import plot_claims
 from crossmodal.studies.finished import FinishedRun
 from crossmodal.studies.gallery import Exhibit, draw_gallery, join_warnings
 from crossmodal.studies.page import Page, html_table
-from crossmodal.studies.report import warnings
 from crossmodal.studies.tables import (
     Column,
     console,
@@ -32,7 +33,6 @@ from crossmodal.studies.tables import (
     write_csv,
     write_text,
 )
-from crossmodal.studies.wording import corpus_name, in_words_of
 
 _READING = (
     "UAR is over all test actors, folds and seeds pooled, with a bootstrap over actors; mean and SD are over runs. "
@@ -69,13 +69,13 @@ def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> Applicatio
         "The three claims",
         html_table(_claim_columns(numbers), _by_question(numbers)),
         *_verdicts(numbers, True),
-        in_words_of(numbers["corpus"], _TEST),
+        format_for(numbers["corpus"], _TEST),
     )
     caption = "Each claim's difference with its 95 % interval; for transfer that is the gain over its control."
     page.picture("Gain against the control, and the other differences", folder / "claims.png", caption)
     for protocol in numbers["protocols"]:
         page.add(f"Applications, {protocol}", html_table(*_table_of(protocol, numbers)))
-    page.add("How to read this", in_words_of(numbers["corpus"], _READING), *numbers["notes"])
+    page.add("How to read this", format_for(numbers["corpus"], _READING), *numbers["notes"])
     page.gallery(pictures)
     page.write(folder / "report.html")
     return numbers
@@ -184,7 +184,7 @@ def _settings(numbers: Applications) -> list[str]:
     corpus = corpus_name(numbers["corpus"])
     sentences = []
     for protocol, setting in numbers["protocols"].items():
-        people = in_words_of(numbers["corpus"], "actors")
+        people = format_for(numbers["corpus"], "actors")
         actors = f"{len(setting['test_actors'])} test {people} ({in_ranges(setting['test_actors'])})"
         folds, seeds = counted("folds", setting["folds"]), counted("seeds", setting["seeds"])
         marked = " (speaker-dependent)" if setting["speaker_dependent"] else ""
@@ -197,13 +197,13 @@ def _markdown(numbers: Applications) -> str:
     lines += [f"{sentence}\n" for sentence in _settings(numbers)]
     lines += ["## The three claims", "", *markdown_table(_claim_columns(numbers), _by_question(numbers)), ""]
     lines += [*(f"{sentence}\n" for sentence in _verdicts(numbers, True))]
-    lines += [in_words_of(numbers["corpus"], _TEST), "", "![The claims](claims.png)", ""]
+    lines += [format_for(numbers["corpus"], _TEST), "", "![The claims](claims.png)", ""]
     for protocol in numbers["protocols"]:
         lines += [f"## Applications, {protocol}", "", *markdown_table(*_table_of(protocol, numbers)), ""]
     lines += [
         "## How to read this",
         "",
-        in_words_of(numbers["corpus"], _READING),
+        format_for(numbers["corpus"], _READING),
         "",
         *(f"{note}\n" for note in numbers["notes"]),
         "![UAR](bars.png)",

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from crossmodal.datasets.protocols import LABEL_SET_OF_CHANNEL
-from crossmodal.studies.difference import (
+from crossmodal.evaluation.gain import (
     LEAST_ACTORS,
     ByActor,
-    Difference,
+    Gain,
     decide,
-    paired_difference,
-    unpaired_difference,
+    mean_gain,
+    mean_unpaired_gain,
 )
+from crossmodal.evaluation.metrics import pool
 from crossmodal.studies.finished import FinishedRun
-from crossmodal.studies.statistics import pool
 from crossmodal.studies.tables import probability, with_interval
 
 
@@ -27,7 +27,7 @@ class Claim(TypedDict):
 
     question: str
     protocol: str
-    difference: Difference | None
+    difference: Gain | None
     compared: list[str]
     runs: int
     verdict: str
@@ -84,7 +84,7 @@ def answer(runs: Sequence[FinishedRun]) -> list[Claim]:
 
 def _ask(question: Question, runs: Sequence[FinishedRun]) -> Claim:
     comparisons = question.find(runs)
-    measure = paired_difference if question.paired else unpaired_difference
+    measure = mean_gain if question.paired else mean_unpaired_gain
     pairs = [(one.ours, one.theirs) for one in comparisons]
     difference = measure(pairs) if pairs else None
     return Claim(
@@ -97,7 +97,7 @@ def _ask(question: Question, runs: Sequence[FinishedRun]) -> Claim:
     )
 
 
-def _verdict(question: Question, difference: Difference | None) -> str:
+def _verdict(question: Question, difference: Gain | None) -> str:
     if difference is None:
         return f"Not answered: there are no finished runs of {question.needs}."
     said = {"more": question.more, "less": question.less, "open": question.still_open}[decide(difference)]

@@ -15,6 +15,7 @@ from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.face_features import feature_names
 from crossmodal.errors import ProtocolError
+from crossmodal.evaluation.report import warnings
 from crossmodal.models import AudioClassifier, FaceClassifier, StatsPooling
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import run as pipeline
@@ -25,7 +26,6 @@ from crossmodal.storage import write_json
 from crossmodal.studies.preflight_advice import advise
 from crossmodal.studies.preflight_measures import Array, Pairs, measure
 from crossmodal.studies.preflight_report import plot_preflight, print_preflight
-from crossmodal.studies.report import warnings
 
 _STAGES = ("teacher", "control")
 _Split = Literal["train", "val"]

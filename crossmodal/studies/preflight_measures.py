@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal.datasets.clip import Clip
-from crossmodal.studies import similarity
-from crossmodal.studies.predictions import Predictions
+from crossmodal.evaluation import similarity
+from crossmodal.evaluation.gain import measure_gain
+from crossmodal.evaluation.metrics import uar, uar_interval
+from crossmodal.evaluation.predictions import Predictions
 from crossmodal.studies.preflight_advice import CARRIED_R2
-from crossmodal.studies.statistics import uar, uar_gain, uar_interval
 
 NEIGHBOURS = 10
 _TOP = 5
@@ -95,8 +96,9 @@ def _measure_accuracy(train: Pairs, val: Pairs, labels: tuple[str, ...]) -> dict
     }
     for name, logits in (("teacher", train.teacher_logits), ("student", train.student_logits)):
         numbers[name]["train"] = float(uar(_predictions(train, labels, logits).confusion()))
-    gain, interval = uar_gain(models["fusion"], models["student"])
-    return {"uar": numbers, "fusion_gain": {"uar": gain, "ci95": interval}}
+    gain = measure_gain([models["fusion"]], [models["student"]])
+    interval = tuple(bound / 100 for bound in gain["ci95_pp"])
+    return {"uar": numbers, "fusion_gain": {"uar": gain["gain_pp"] / 100, "ci95": interval}}
 
 
 def _predictions(pairs: Pairs, labels: tuple[str, ...], scores: Array) -> Predictions:
@@ -176,9 +178,9 @@ def _measure_sound(train: Pairs, val: Pairs, called: Mapping[str, Sequence[str] 
 
 def _r2_from_sound(train: Pairs, val: Pairs, y: Array, new_y: Array) -> dict[str, Array]:
     """R^2 of each dimension on validation, (D,), by what is asked for."""
-    own, new_own = (similarity.within_group(*of) for of in ((y, train.actors), (new_y, val.actors)))
-    rest, new_rest = similarity.beyond_class(own, train.targets, new_own, val.targets)
-    sound, new_sound = (similarity.within_group(pairs.sound, pairs.actors) for pairs in (train, val))
+    own, new_own = (similarity.center_by_group(*of) for of in ((y, train.actors), (new_y, val.actors)))
+    rest, new_rest = similarity.residualize(own, train.targets, new_own, val.targets)
+    sound, new_sound = (similarity.center_by_group(pairs.sound, pairs.actors) for pairs in (train, val))
     within, beyond = np.split(
         similarity.ridge_r2(sound, np.hstack([own, rest]), train.actors, new_sound, np.hstack([new_own, new_rest])),
         2,

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from rich.console import Console
 from rich.table import Table
 
-from crossmodal.studies.plots import STAGE_COLOURS, STYLE, save_figure
+from crossmodal.evaluation.labels_for_people import corpus_and_channel, format_for, named, protocol_name
+from crossmodal.evaluation.plots import STAGE_COLOURS, STYLE, save_figure
+from crossmodal.evaluation.report import print_warnings
 from crossmodal.studies.preflight_advice import CARRIED_R2
-from crossmodal.studies.report import print_warnings
-from crossmodal.studies.wording import corpus_and_channel, in_words_of, named, protocol_name
 
 _TEACHER, _STUDENT, _FUSION = STAGE_COLOURS["teacher"], STAGE_COLOURS["control"], STAGE_COLOURS["transfer"]
 _BARS = {"teacher": _TEACHER, "student": _STUDENT, "fusion": _FUSION, "oracle": "#d9d9d9"}
@@ -42,12 +42,12 @@ def print_preflight(folder: Path, numbers: dict[str, Any]) -> None:
     """
     console = Console()
     table = Table(title=_setting(numbers), title_justify="left")
-    table.add_column(in_words_of(numbers["corpus"], "on validation actors"))
+    table.add_column(format_for(numbers["corpus"], "on validation actors"))
     table.add_column("value", justify="right")
     table.add_column("beside it")
     for section in (_accuracy_rows, _agreement_rows, _similarity_rows, _sound_rows):
         for row in section(numbers):
-            table.add_row(*(in_words_of(numbers["corpus"], cell) for cell in row))
+            table.add_row(*(format_for(numbers["corpus"], cell) for cell in row))
         table.add_section()
     console.print(table)
     console.print(numbers["advice"]["sentence"])
@@ -58,7 +58,7 @@ def print_preflight(folder: Path, numbers: dict[str, Any]) -> None:
 
 def _setting(numbers: dict[str, Any]) -> str:
     corpus = numbers["corpus"]
-    actors = f"{in_words_of(corpus, 'actors')} {named(corpus['actors']['val'])}"
+    actors = f"{format_for(corpus, 'actors')} {named(corpus['actors']['val'])}"
     return (
         f"Pre-flight: {corpus_and_channel(numbers)}, protocol {protocol_name(numbers)}, fold {numbers['fold']}, "
         f"seed {numbers['seed']}; {corpus['clips']['val']} validation clips of {actors}"

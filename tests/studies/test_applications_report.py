@@ -5,13 +5,13 @@ import statistics
 import pytest
 
 from crossmodal.errors import ConfigError
+from crossmodal.evaluation.metrics import pool
 from crossmodal.main import main
 from crossmodal.models import AudioClassifier
 from crossmodal.models.handover import save_model
 from crossmodal.storage import read_json, write_json
 from crossmodal.studies.applications import measure
 from crossmodal.studies.finished import load_runs
-from crossmodal.studies.statistics import pool
 from tests.studies.finished_runs import EPOCHS, said, write_application, write_run
 from tests.studies.test_page import assert_needs_nothing_else
 

@@ -1,8 +1,8 @@
 import pytest
 
+from crossmodal.evaluation.metrics import pool
 from crossmodal.studies.claims import QUESTIONS, answer
 from crossmodal.studies.finished import load_runs
-from crossmodal.studies.statistics import pool
 from tests.studies.finished_runs import said, write_application
 
 ACTORS = [f"{number:02d}" for number in range(1, 9)]

@@ -26,8 +26,8 @@ from crossmodal.studies.preflight_advice import (
 )
 from crossmodal.studies.preflight_measures import Pairs, measure
 from crossmodal.studies.preflight_report import plot_preflight, print_preflight
-from tests.studies import LABELS
-from tests.studies.test_plots import read
+from tests.evaluation import LABELS
+from tests.evaluation.test_plots import read
 from tests.tiny_speech import shrink, write_weights
 
 K = len(LABELS)

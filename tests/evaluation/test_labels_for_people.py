@@ -6,10 +6,10 @@ import re
 import pytest
 
 from crossmodal.errors import ConfigError
+from crossmodal.evaluation.labels_for_people import corpus_name, format_for, named, protocol_name
 from crossmodal.main import main
 from crossmodal.storage import write_json
 from crossmodal.studies.finished import load_runs
-from crossmodal.studies.wording import corpus_name, in_words_of, named, protocol_name
 from tests.studies.test_compare import write_study
 
 OF_A_MANIFEST = {"protocol": "grouped", "num_folds": 5, "channel": None, "label_set": None}
@@ -72,8 +72,8 @@ def test_a_corpus_by_name():
 
 @pytest.mark.parametrize("text", ["The test actors, an actor, each actor's gain; Actors.", "Factors of an actor"])
 def test_words_about_actors(text):
-    assert in_words_of({"kind": "ravdess"}, text) == text
-    said = in_words_of({"kind": "manifest"}, text)
+    assert format_for({"kind": "ravdess"}, text) == text
+    said = format_for({"kind": "manifest"}, text)
     assert said == text.replace(" actor", " speaker").replace(" Actors", " Speakers")
     assert said.count("Factors") == text.count("Factors")
 

@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from crossmodal.studies import report
-from crossmodal.studies.report import print_summary, write_report
-from crossmodal.studies.statistics import describe, uar_gain
-from tests.studies import LABELS, make_predictions
-from tests.studies.test_plots import read, write_history
+from crossmodal.evaluation import report
+from crossmodal.evaluation.gain import measure_gain
+from crossmodal.evaluation.metrics import describe
+from crossmodal.evaluation.report import print_summary, write_report
+from tests.evaluation import LABELS, make_predictions
+from tests.evaluation.test_plots import read, write_history
 
 SKILLS = {"teacher": 3.0, "control": 0.5, "transfer": 0.8, "finetune": 1.2}
 
@@ -45,8 +46,8 @@ def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = Fals
             "reused": stage == "teacher",
         }
     if {"finetune", "control"} <= set(stages):
-        gain, interval = uar_gain(said["finetune"].of("test"), said["control"].of("test"))
-        summary["gain"] = {"uar_pp": 100 * gain, "ci95_pp": [100 * value for value in interval]}
+        gain = measure_gain([said["finetune"].of("test")], [said["control"].of("test")])
+        summary["gain"] = {"uar_pp": gain["gain_pp"], "ci95_pp": gain["ci95_pp"]}
     return summary
 
 

@@ -1,4 +1,4 @@
-"""What a run found, for a person: ``report.md`` with its pictures, and the table at the end of the command."""
+"""The report of a run: ``report.md`` with its plots, and the table that the command prints."""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from crossmodal.evaluation.labels_for_people import corpus_and_channel, format_for, named, protocol_name
+from crossmodal.evaluation.plots import plot_actors, plot_confusion, plot_curves
+from crossmodal.evaluation.predictions import Predictions
 from crossmodal.storage import atomic_path
-from crossmodal.studies.plots import plot_actors, plot_confusion, plot_curves
-from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.wording import corpus_and_channel, in_words_of, named, protocol_name
 
 SYNTHETIC = "Synthetic corpus: this shows that the machine works. It is no evidence about people."
 SPEAKER_DEPENDENT = "Speaker-dependent: the same actors are in training and test."
@@ -22,24 +22,26 @@ _ROLE = {
 
 
 def warnings(summary: dict[str, Any]) -> list[str]:
-    """What every table and picture of these numbers must say."""
-    said = [SYNTHETIC] if summary["corpus"]["kind"] == "synthetic" else []
+    """Return the warnings that every table and plot of these numbers must show."""
+    sentences = [SYNTHETIC] if summary["corpus"]["kind"] == "synthetic" else []
     if hidden := summary["corpus"].get("unlabelled_actors"):
-        said.append(f"{hidden} of the training actors count as unlabelled: their clips teach, and are in no task loss.")
+        sentences.append(
+            f"{hidden} of the training actors count as unlabelled: their clips teach, and are in no task loss."
+        )
     elif unlabelled := summary["corpus"].get("unlabelled_clips"):
-        said.append(f"{unlabelled} of the training clips have no label: they teach, and are in no task loss.")
-    said += [SPEAKER_DEPENDENT] if summary["speaker_dependent"] else []
-    return [in_words_of(summary["corpus"], sentence) for sentence in said]
+        sentences.append(f"{unlabelled} of the training clips have no label: they teach, and are in no task loss.")
+    sentences += [SPEAKER_DEPENDENT] if summary["speaker_dependent"] else []
+    return [format_for(summary["corpus"], sentence) for sentence in sentences]
 
 
 def print_warnings(console: Console, summary: dict[str, Any]) -> None:
-    """Print them."""
+    """Print the warnings of a summary."""
     for warning in warnings(summary):
         console.print(f"[yellow]{warning}[/yellow]")
 
 
 def write_report(folder: Path, summary: dict[str, Any]) -> Path:
-    """Write ``report.md`` and its PNGs into a run's folder, from what its stages left there.
+    """Write ``report.md`` and its PNGs into a run's folder, from the files of its stages.
 
     Args:
         folder: ``runs/<name>``.
@@ -62,7 +64,7 @@ def write_report(folder: Path, summary: dict[str, Any]) -> Path:
 
 
 def print_summary(folder: Path, summary: dict[str, Any]) -> None:
-    """Print the table, where the model is, and what to try next."""
+    """Print the table, the path of the model, and a command to try next."""
     console = Console()
     table = Table(title=_setting(summary), title_justify="left")
     table.add_column("stage")
@@ -89,7 +91,7 @@ def _report_lines(summary: dict[str, Any]) -> list[str]:
         _setting(summary),
         "",
     ]
-    people = in_words_of(corpus, "actors")
+    people = format_for(corpus, "actors")
     lines += [
         f"| split | clips | {people} |",
         "|---|---:|---|",
@@ -142,6 +144,6 @@ def _gain_sentence(summary: dict[str, Any]) -> str:
     return (
         f"Gain of the taught student over its control: {summary['gain']['uar_pp']:+.1f} points of test UAR, "
         f"95 % interval {low:+.1f} to {high:+.1f} over {len(summary['corpus']['actors']['test'])} "
-        f"{in_words_of(summary['corpus'], 'actors')}; "
+        f"{format_for(summary['corpus'], 'actors')}; "
         "one fold and one seed."
     )

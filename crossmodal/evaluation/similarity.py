@@ -1,4 +1,4 @@
-"""How alike two models are, and what of one can be read off the other: pure functions of numpy arrays.
+"""Measures of the similarity of two models, and of how well one predicts the other, on numpy arrays.
 
 Rows are clips, in the same order in every argument.
 """
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
 
 Array = NDArray[np.float64]
 Measure = Callable[[Array, Array], float]
@@ -17,10 +18,10 @@ _TINY = 1e-12
 
 
 def linear_cka(first: Array, second: Array) -> float:
-    """Linear centred kernel alignment (Kornblith et al. 2019).
+    """Compute linear centred kernel alignment (Kornblith et al. 2019).
 
-    It does not change when either side is rotated, shifted or scaled as a whole. With few clips and many dimensions it
-    is far above zero for things that have nothing to do with each other: compare it with `shuffled`.
+    It is invariant to rotation, shift and isotropic scaling of either side. With few clips and many dimensions it is
+    far above zero even for unrelated embeddings: compare it with `shuffled`.
 
     Args:
         first: (n, D1).
@@ -39,15 +40,15 @@ def linear_cka(first: Array, second: Array) -> float:
 
 
 def mutual_knn(first: Array, second: Array, k: int = 10) -> float:
-    """Mean share of a clip's k nearest neighbours that are its neighbours on both sides (Huh et al. 2024).
+    """Compute the mean share of a clip's k nearest neighbours that both sides have in common (Huh et al. 2024).
 
-    Near is by cosine, after the mean of all clips is taken away: embeddings that are mostly positive would else all
-    point the same way.
+    Neighbours are by cosine similarity after the mean of all clips is subtracted; without that, mostly positive
+    embeddings would all have the same direction.
 
     Args:
         first: (n, D1).
         second: (n, D2).
-        k: How many neighbours; all others where there are no more.
+        k: Number of neighbours, at most n - 1.
 
     Returns:
         A fraction from 0 to 1; k / (n - 1) by chance.
@@ -60,7 +61,7 @@ def mutual_knn(first: Array, second: Array, k: int = 10) -> float:
 
 
 def _is_neighbour(embedding: Array, k: int) -> NDArray[np.bool_]:
-    """Whether the clip of a column is among the k nearest of the clip of a row, (n, n)."""
+    """Return (n, n) booleans, True where the column's clip is among the k nearest neighbours of the row's clip."""
     centred = embedding - embedding.mean(axis=0)
     direction = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), _TINY)
     similarity = direction @ direction.T
@@ -79,17 +80,17 @@ def shuffled(
     draws: int = 20,
     seed: int = 0,
 ) -> float:
-    """Mean of a measure when clips of one side meet other clips of the other: what it says of no relation at all.
+    """Compute the mean of a measure with the clips of one side shuffled: its value for unrelated embeddings.
 
-    No clip meets itself, unless it is alone in its class.
+    No clip is paired with itself, unless it is the only one of its class.
 
     Args:
-        measure: Of the two sides.
-        first: (n, ...), whose rows are shuffled.
+        measure: The measure of the two sides.
+        first: (n, ...) rows, which are shuffled.
         second: (n, ...).
-        within: (n,) classes; a clip then meets clips of its own class, and what is left is what the class explains.
-        draws: How many shufflings.
-        seed: Of the shufflings.
+        within: (n,) classes; clips are then shuffled within their class, which leaves what the class explains.
+        draws: Number of shuffles.
+        seed: Seed of the shuffles.
     """
     rng = np.random.default_rng(seed)
     classes = np.zeros(len(first), np.int64) if within is None else within
@@ -105,10 +106,10 @@ def shuffled(
 
 
 def non_target_divergence(teacher_logits: Array, student_logits: Array, targets: NDArray[np.int64]) -> float:
-    """Mean KL divergence of the student's from the teacher's distribution over the classes that are not the true one.
+    """Compute the mean KL divergence from teacher to student over the classes that are not the target.
 
-    The non-target divergence hypothesis (see docs/preflight.md): the smaller it is, the better the teacher's soft
-    labels can be followed.
+    The non-target divergence hypothesis (see docs/preflight.md): the smaller it is, the better a student can follow
+    the soft labels of the teacher.
 
     Args:
         teacher_logits: (n, K) with K > 2.
@@ -121,19 +122,13 @@ def non_target_divergence(teacher_logits: Array, student_logits: Array, targets:
     n, num_classes = teacher_logits.shape
     others = np.arange(num_classes)[None, :] != targets[:, None]
     teacher, student = (
-        log_softmax(logits[others].reshape(n, num_classes - 1)) for logits in (teacher_logits, student_logits)
+        log_softmax(logits[others].reshape(n, num_classes - 1), axis=1) for logits in (teacher_logits, student_logits)
     )
     return float((np.exp(teacher) * (teacher - student)).sum(axis=1).mean())
 
 
-def log_softmax(logits: Array) -> Array:
-    """Log-probabilities, (n, K), of logits or of log-probabilities that do not sum to one."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
-
-
 def late_fusion(first_logits: Array, second_logits: Array) -> Array:
-    """Product of experts (Hinton 2002): the mean of two models' log-probabilities, renormalised.
+    """Compute a product of experts (Hinton 2002): the mean of the log-probabilities of two models, renormalised.
 
     Returns:
         Probabilities, (n, K).
@@ -142,25 +137,25 @@ def late_fusion(first_logits: Array, second_logits: Array) -> Array:
         >>> late_fusion(np.log([[0.8, 0.2]]), np.log([[0.2, 0.8]]))
         array([[0.5, 0.5]])
     """
-    mean = (log_softmax(first_logits) + log_softmax(second_logits)) / 2
-    return np.asarray(np.exp(log_softmax(mean)))
+    mean = (log_softmax(first_logits, axis=1) + log_softmax(second_logits, axis=1)) / 2
+    return np.asarray(softmax(mean, axis=1))
 
 
 def mean_entropy(logits: Array) -> float:
-    """Mean entropy of the softmax of logits, (n, K), in nats: 0 where each clip has one class, ln K where none."""
-    log_probabilities = log_softmax(logits)
+    """Compute the mean entropy of the softmax of (n, K) logits in nats, from 0 to ln K."""
+    log_probabilities = log_softmax(logits, axis=1)
     return float(-(np.exp(log_probabilities) * log_probabilities).sum(axis=1).mean())
 
 
 def cohen_kappa(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
-    """Agreement of two raters beyond chance (Cohen 1960).
+    """Compute the agreement of two raters beyond chance (Cohen 1960).
 
     Args:
-        first: (n,) what one said.
-        second: (n,) what the other said.
+        first: (n,) classes of one rater.
+        second: (n,) classes of the other rater.
 
     Returns:
-        1 where they always agree, 0 as by chance, below 0 where less; 0 too where both only ever say one same thing.
+        1 for full agreement, 0 for chance, below 0 for less than chance; 0 where both use only one and the same class.
 
     Example:
         >>> cohen_kappa(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
@@ -179,21 +174,21 @@ def ridge_r2(
     new_y: Array,
     strengths: Sequence[float] = RIDGE_STRENGTHS,
 ) -> Array:
-    """How well ridge regression predicts each dimension of y for people it has not met.
+    """Compute how well ridge regression predicts each dimension of y for unseen actors.
 
-    The strength is chosen for each dimension by leaving one group out at a time; features are standardised by the
-    clips that are fitted.
+    The strength is chosen for each dimension by leave-one-group-out cross-validation. Features are standardised with
+    the statistics of the training clips.
 
     Args:
         x: (n, P) features.
-        y: (n, D) what is to be predicted.
-        groups: (n,) who speaks in each clip, two or more people.
-        new_x: (m, P) features of others.
-        new_y: (m, D) theirs.
-        strengths: To choose from.
+        y: (n, D) targets.
+        groups: (n,) the actor of each clip; two or more actors.
+        new_x: (m, P) features of other actors.
+        new_y: (m, D) targets of other actors.
+        strengths: Candidate strengths.
 
     Returns:
-        (D,) R^2 on the others: 1 is perfect, 0 no better than their mean, below 0 worse; nan where y is constant.
+        (D,) R^2 on the other actors: 1 is perfect, 0 is no better than their mean; nan where y is constant.
 
     Raises:
         ValueError: There is only one group.
@@ -212,7 +207,7 @@ def ridge_r2(
 
 
 def r2(predicted: Array, true: Array) -> Array:
-    """Share of the variance of each column that is predicted, (D,); nan where a column of `true`, (n, D), is constant.
+    """Compute R^2 for each column, (D,); nan where a column of `true`, (n, D), is constant.
 
     Example:
         >>> r2(np.array([[1.0], [2.0]]), np.array([[1.0], [3.0]]))
@@ -224,11 +219,11 @@ def r2(predicted: Array, true: Array) -> Array:
     return np.where(varies, 1 - missed / np.where(varies, total, 1), np.nan)
 
 
-def within_group(values: Array, groups: Sequence[str]) -> Array:
-    """Rows, (n, D), less the mean of their group: what changes from clip to clip of one person.
+def center_by_group(values: Array, groups: Sequence[str]) -> Array:
+    """Subtract the mean of its group from each row of (n, D) values.
 
     Example:
-        >>> within_group(np.array([[1.0], [3.0], [9.0]]), ["01", "01", "02"]).ravel()
+        >>> center_by_group(np.array([[1.0], [3.0], [9.0]]), ["01", "01", "02"]).ravel()
         array([-1.,  1.,  0.])
     """
     names = np.asarray(groups)
@@ -238,12 +233,12 @@ def within_group(values: Array, groups: Sequence[str]) -> Array:
     return left
 
 
-def beyond_class(
+def residualize(
     y: Array, classes: NDArray[np.int64], new_y: Array, new_classes: NDArray[np.int64]
 ) -> tuple[Array, Array]:
-    """What is left of y, (n, D), and of new_y, (m, D), when the mean of each clip's class is taken away.
+    """Subtract the mean of each clip's class from y, (n, D), and new_y, (m, D).
 
-    Both times it is the mean over y; of a class that y has not, that of all.
+    The means are those of y. A class that is missing in y has the mean of all rows of y.
     """
     means = {name: y[classes == name].mean(axis=0) for name in np.unique(classes)}
     everything = y.mean(axis=0)
@@ -255,9 +250,9 @@ def beyond_class(
 
 
 def _ridge_predictions(x: Array, y: Array, new_x: Array, strengths: Sequence[float]) -> Array:
-    """Predictions for each strength, (S, m, D), by one eigendecomposition of the smaller Gram matrix."""
+    """Compute predictions for each strength, (S, m, D), with one eigendecomposition of the smaller Gram matrix."""
     mean, std = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(std > _TINY, std, np.inf) * np.sqrt(x.shape[1])  # a constant feature says nothing
+    scale = np.where(std > _TINY, std, np.inf) * np.sqrt(x.shape[1])  # a constant feature carries no information
     x, new_x = (x - mean) / scale, (new_x - mean) / scale
     centred = y - y.mean(axis=0)
     if x.shape[1] <= len(x):

@@ -6,9 +6,9 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import cohen_kappa_score, r2_score
 from sklearn.preprocessing import StandardScaler
 
-from crossmodal.studies.similarity import (
+from crossmodal.evaluation.similarity import (
     RIDGE_STRENGTHS,
-    beyond_class,
+    center_by_group,
     cohen_kappa,
     late_fusion,
     linear_cka,
@@ -17,9 +17,9 @@ from crossmodal.studies.similarity import (
     mutual_knn,
     non_target_divergence,
     r2,
+    residualize,
     ridge_r2,
     shuffled,
-    within_group,
 )
 
 seeds = st.integers(0, 10_000)
@@ -265,7 +265,7 @@ class TestRidge:
 @given(seeds, st.lists(st.sampled_from(["01", "02", "03"]), min_size=1, max_size=20))
 def test_within_a_group_every_mean_is_zero(seed, groups):
     values = normal(seed, len(groups), 2) + 4
-    left = within_group(values, groups)
+    left = center_by_group(values, groups)
     for row, name in enumerate(groups):
         same = [other for other, group in enumerate(groups) if group == name]
         assert left[row] == pytest.approx(values[row] - sum(values[other] for other in same) / len(same))
@@ -273,6 +273,6 @@ def test_within_a_group_every_mean_is_zero(seed, groups):
 
 def test_beyond_the_class_the_class_of_the_fitted_clips_is_gone():
     y, classes = np.array([[1.0], [3.0], [10.0]]), np.array([0, 0, 1])
-    rest, new_rest = beyond_class(y, classes, np.array([[5.0], [5.0], [5.0]]), np.array([0, 1, 7]))
+    rest, new_rest = residualize(y, classes, np.array([[5.0], [5.0], [5.0]]), np.array([0, 1, 7]))
     assert rest.ravel().tolist() == [-1, 1, 0]
     assert new_rest.ravel() == pytest.approx([3, -5, 5 - 14 / 3])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossmodal.studies.plots import STAGE_COLOURS, plot_actors, plot_confusion, plot_curves
-from tests.studies import make_predictions
+from crossmodal.evaluation.plots import STAGE_COLOURS, plot_actors, plot_confusion, plot_curves
+from tests.evaluation import make_predictions
 
 EIGHT = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 

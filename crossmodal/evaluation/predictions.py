@@ -1,4 +1,4 @@
-"""What a model said of the clips it was evaluated on: the one thing that every number of a report is made of."""
+"""Predictions of a model for the clips it was evaluated on. All numbers of a report are computed from them."""
 
 import csv
 from collections.abc import Sequence
@@ -11,16 +11,19 @@ from numpy.typing import NDArray
 from crossmodal.datasets.clip import Clip
 from crossmodal.storage import atomic_path
 
+SMALLEST_PROBABILITY = 5e-7
+"""Half of the last digit in predictions.csv: smaller probabilities are stored as 0."""
+
 
 @dataclass(frozen=True)
 class Predictions:
-    """Labelled clips with a model's probabilities.
+    """Labelled clips with the probabilities of a model.
 
     Args:
         labels: The K class names.
         clips: Names of the clips.
-        actors: Who speaks in each.
-        splits: ``val`` or ``test``, of each.
+        actors: The actor of each clip.
+        splits: ``val`` or ``test`` for each clip.
         targets: (n,) the true classes.
         probabilities: (n, K), rows sum to one.
     """
@@ -36,7 +39,7 @@ class Predictions:
     def of_clips(
         cls, clips: Sequence[tuple[Clip, str]], labels: tuple[str, ...], probabilities: Sequence[NDArray[np.float64]]
     ) -> "Predictions":
-        """Put what a model said beside what it was asked about.
+        """Combine clips with the probabilities that a model predicted for them.
 
         Args:
             clips: Labelled clips, each with its split.
@@ -53,7 +56,7 @@ class Predictions:
         )
 
     def of(self, split: str) -> "Predictions":
-        """Those of one split."""
+        """Return the predictions of one split."""
         rows = [row for row, name in enumerate(self.splits) if name == split]
         return Predictions(
             self.labels,
@@ -65,7 +68,7 @@ class Predictions:
         )
 
     def confusion_by_actor(self) -> dict[str, NDArray[np.int64]]:
-        """A (K, K) confusion matrix for each actor: rows are true classes, columns predicted ones."""
+        """Return a (K, K) confusion matrix for each actor: rows are true classes, columns are predicted classes."""
         predicted = self.probabilities.argmax(axis=1)
         matrices = {actor: np.zeros((len(self.labels),) * 2, np.int64) for actor in sorted(set(self.actors))}
         for actor, target, guess in zip(self.actors, self.targets, predicted, strict=True):
@@ -73,12 +76,12 @@ class Predictions:
         return matrices
 
     def confusion(self) -> NDArray[np.int64]:
-        """The (K, K) confusion matrix over all actors."""
+        """Return the (K, K) confusion matrix over all actors."""
         matrices = list(self.confusion_by_actor().values())
         return np.sum(matrices, axis=0, initial=0) if matrices else np.zeros((len(self.labels),) * 2, np.int64)
 
     def write_csv(self, path: Path) -> None:
-        """Write one row a clip, with a column a class."""
+        """Write one row per clip, with one column per class."""
         predicted = self.probabilities.argmax(axis=1)
         with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -90,7 +93,7 @@ class Predictions:
 
     @classmethod
     def read_csv(cls, path: Path) -> "Predictions":
-        """Read what `write_csv` wrote."""
+        """Read a file of `write_csv`."""
         with path.open(newline="", encoding="utf-8") as file:
             header, *rows = list(csv.reader(file))
         labels = tuple(header[5:])

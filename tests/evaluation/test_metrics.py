@@ -7,22 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import (
+from crossmodal.evaluation.metrics import (
     describe,
-    gain_by_actor,
-    holm,
     late_fusion,
     macro_f1,
     pool,
     reliability,
     uar,
-    uar_gain,
     uar_interval,
     war,
-    wilcoxon_by_actor,
 )
-from tests.studies import LABELS, make_predictions
+from crossmodal.evaluation.predictions import Predictions
+from tests.evaluation import LABELS, make_predictions
 
 
 def predicted(said: Predictions) -> np.ndarray:
@@ -149,147 +145,6 @@ def test_one_actor_has_no_spread():
     said = make_predictions(clips=40, actors=1)
     value = float(uar(said.confusion()))
     assert uar_interval(said) == pytest.approx((value, value))
-
-
-def test_the_gain_is_the_difference_and_its_interval_that_of_a_naive_paired_bootstrap():
-    control = make_predictions(clips=120, seed=3, skill=0.5)
-    rng = np.random.default_rng(5)
-    better = np.where((rng.random(120) < 0.3)[:, None], np.eye(4)[control.targets], control.probabilities)
-    student = Predictions(LABELS, control.clips, control.actors, control.splits, control.targets, better)
-    gain, interval = uar_gain(student, control)
-    assert gain == pytest.approx(sklearn_metrics(student)[0] - sklearn_metrics(control)[0])
-    assert gain > 0
-    assert interval == pytest.approx(naive_interval([student, control]), abs=0.015)
-
-
-def test_identical_predictions_gain_exactly_nothing():
-    said = make_predictions(clips=80)
-    assert uar_gain(said, said) == (0.0, (0.0, 0.0))
-
-
-def test_a_gain_and_its_opposite_mirror_each_other():
-    one, other = make_predictions(skill=2.0), make_predictions(skill=0.2)
-    gain, (low, high) = uar_gain(one, other)
-    loss, (lowest, highest) = uar_gain(other, one)
-    assert loss == pytest.approx(-gain)
-    assert (lowest, highest) == pytest.approx((-high, -low), abs=1e-9)
-
-
-def test_the_order_of_the_clips_does_not_matter():
-    student, control = make_predictions(skill=2.0), make_predictions(skill=0.2)
-    order = np.random.default_rng(0).permutation(len(control.clips))
-    shuffled = Predictions(
-        LABELS,
-        [control.clips[row] for row in order],
-        [control.actors[row] for row in order],
-        [control.splits[row] for row in order],
-        control.targets[order],
-        control.probabilities[order],
-    )
-    assert uar_gain(student, shuffled) == uar_gain(student, control)
-
-
-def test_a_gain_on_other_clips_is_refused():
-    said = make_predictions()
-    with pytest.raises(ValueError, match="A gain needs the student and its control on the same clips"):
-        uar_gain(said, make_predictions(clips=59))
-
-
-def graded(grades: dict[str, int], clips: int = 10) -> Predictions:
-    """A model that is right in so many of each actor's clips of each label."""
-    actors = [actor for actor in grades for _ in range(4 * clips)]
-    targets = np.tile(np.arange(4), clips * len(grades))
-    hit = [index // 4 < grade for grade in grades.values() for index in range(4 * clips)]
-    guesses = np.where(hit, targets, (targets + 1) % 4)
-    names = [f"{actor}-{index}" for index, actor in enumerate(actors)]
-    return Predictions(LABELS, names, actors, ["test"] * len(actors), targets, 0.1 + 0.6 * np.eye(4)[guesses])
-
-
-class TestGainByActor:
-    def test_it_is_each_actors_difference_averaged_over_the_runs_that_heard_them(self):
-        controls = [graded({"01": 5, "02": 5}), graded({"01": 5, "02": 5}), graded({"03": 2})]
-        students = [graded({"01": 6, "02": 5}), graded({"01": 8, "02": 4}), graded({"03": 9})]
-        assert gain_by_actor(students, controls) == pytest.approx({"01": 0.2, "02": -0.05, "03": 0.7})
-
-    def test_runs_are_paired(self):
-        with pytest.raises(ValueError, match="zip"):
-            gain_by_actor([graded({"01": 5})], [])
-        with pytest.raises(ValueError, match="A gain needs the student and its control on the same clips"):
-            gain_by_actor([graded({"01": 5})], [graded({"02": 5})])
-
-
-class TestWilcoxon:
-    @pytest.mark.parametrize(
-        ("gains", "expected"),
-        [
-            # The signs of n actors can stand in 2^n ways; those with a sum of ranks as extreme are counted, twice.
-            ([1, 2, 3, 4], 2 / 16),
-            ([-1, -2, -3, -4], 2 / 16),
-            ([-1, 2, 3, 4], 4 / 16),
-            ([1, 2, 3, 4, 5], 2 / 32),
-            ([1, 1, 1, 1], 2 / 16),
-            ([0, 1, 2, 1], 2 / 8),
-            ([0, -1, -2, 3, 4], 12 / 16),  # nobody's gain has rank 1, and the losers 2 and 3
-            ([0, 0, 0, 1], 1.0),
-            ([0, 0, 0, 0], 1.0),
-            ([1], 1.0),
-            ([0], 1.0),
-        ],
-        ids=str,
-    )
-    def test_it_is_that_calculated_by_hand(self, gains, expected):
-        control = graded({f"{index:02d}": 5 for index in range(len(gains))})
-        student = graded({f"{index:02d}": 5 + gain for index, gain in enumerate(gains)})
-        assert wilcoxon_by_actor([student], [control]) == pytest.approx(expected)
-
-    def test_which_side_is_which_does_not_matter(self):
-        one, other = make_predictions(actors=8, clips=200), make_predictions(actors=8, clips=200, skill=1.6)
-        assert wilcoxon_by_actor([one], [other]) == pytest.approx(wilcoxon_by_actor([other], [one]))
-
-    def test_equal_gains_are_equal_ranks_though_arithmetic_is_not_exact(self):
-        """Means over three seeds of 0.1, 0.2 and 0.3 in another order differ in the last bit."""
-        orders = ([6, 7, 8], [8, 7, 6], [7, 8, 6], [6, 8, 7])
-        controls = [graded({f"{index:02d}": 5 for index in range(4)})] * 3
-        students = [graded({f"{index:02d}": order[seed] for index, order in enumerate(orders)}) for seed in range(3)]
-        assert len(set(np.round(list(gain_by_actor(students, controls).values()), 9))) == 1
-        assert wilcoxon_by_actor(students, controls) == pytest.approx(2 / 16)
-
-    def test_without_an_effect_it_is_small_as_often_as_it_says(self):
-        rng = np.random.default_rng(0)
-        small = 0
-        for _ in range(200):
-            grades = rng.integers(0, 11, size=(2, 16))
-            one, other = (graded({f"{actor:02d}": grade for actor, grade in enumerate(row)}) for row in grades)
-            small += wilcoxon_by_actor([one], [other]) < 0.05
-        assert small <= 200 * (0.05 + 3 * np.sqrt(0.05 * 0.95 / 200))
-
-
-class TestHolm:
-    def test_it_is_that_calculated_by_hand(self):
-        # In order 0.005, 0.01, 0.03, 0.04: 4 * 0.005, 3 * 0.01, 2 * 0.03, then 1 * 0.04, which may not be below 0.06.
-        assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-        assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
-        assert holm([0.02]) == [0.02]
-        assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), max_size=12))
-def test_corrected_p_values_are_never_below_the_raw_never_above_one_and_in_the_same_order(p_values):
-    corrected = holm(p_values)
-    for raw, one in zip(p_values, corrected, strict=True):
-        assert raw <= one <= 1
-    for first in range(len(p_values)):
-        for second in range(len(p_values)):
-            if p_values[first] <= p_values[second]:
-                assert corrected[first] <= corrected[second]
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_the_smallest_corrected_p_value_is_bonferronis_and_none_is_above_it(p_values):
-    corrected = holm(p_values)
-    assert min(corrected) == pytest.approx(min(1, len(p_values) * min(p_values)))
-    for raw, one in zip(p_values, corrected, strict=True):
-        assert one <= max(min(1, len(p_values) * raw), raw) + 1e-12
 
 
 class TestLateFusion:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from crossmodal.studies.predictions import Predictions
-from tests.studies import make_predictions
+from crossmodal.evaluation.predictions import Predictions
+from tests.evaluation import make_predictions
 
 
 def test_one_split_of_them():

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import log_loss
 
-from crossmodal.pipeline.calibration import calibrate, cross_entropy, fit_temperature, soften
-from crossmodal.studies.predictions import Predictions
+from crossmodal.evaluation.calibration import calibrate, cross_entropy, fit_temperature, soften
+from crossmodal.evaluation.predictions import Predictions
 
 LABELS = ("calm", "angry", "sad")
 

@@ -1,27 +1,29 @@
-"""Temperature scaling: one number that makes a model as sure as it is right, and changes no answer."""
+"""Temperature scaling: one number that calibrates the probabilities and changes no predicted class."""
 
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 
-from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import calibration_error
+from crossmodal.evaluation.metrics import calibration_error
+from crossmodal.evaluation.predictions import SMALLEST_PROBABILITY, Predictions
 
 _TEMPERATURES = (0.05, 20.0)
-_LEAST = 5e-7  # probabilities are stored with six digits behind the point; 0 is anything below this
 
 
 def calibrate(predictions: Predictions) -> dict[str, Any] | None:
-    """Fit a temperature to clips that the model was not trained on, and say what it is good for.
+    """Fit a temperature to clips that the model was not trained on, and measure its effect.
 
     Args:
-        predictions: Of the validation clips. Log-probabilities are logits but for a constant, which softmax takes away.
+        predictions: Of the validation clips. Log-probabilities serve as logits: softmax removes the constant.
 
     Returns:
-        ``temperature``, how many ``clips`` it was fitted to, and on them ``ece_before``, ``ece_after``, ``nll_before``
-        and ``nll_after``: calibration error, and mean negative log-likelihood in nats. None where there are no clips.
+        ``temperature``, the number of ``clips`` it was fitted to, and on these clips ``ece_before``, ``ece_after``,
+        ``nll_before`` and ``nll_after``: calibration error and mean negative log-likelihood in nats. None where there
+        are no clips.
     """
     if not predictions.clips:
         return None
@@ -39,29 +41,27 @@ def calibrate(predictions: Predictions) -> dict[str, Any] | None:
 
 
 def soften(predictions: Predictions, temperature: float) -> Predictions:
-    """The same predictions with logits divided by a temperature."""
-    logits = _logits(predictions) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return replace(predictions, probabilities=powers / powers.sum(axis=1, keepdims=True))
+    """Return the predictions with logits divided by a temperature."""
+    return replace(predictions, probabilities=softmax(_logits(predictions) / temperature, axis=1))
 
 
 def fit_temperature(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
-    """The temperature with the least cross-entropy (Guo et al., "On calibration of modern neural networks", ICML 2017).
+    """Find the temperature with the least cross-entropy.
+
+    See Guo et al., "On calibration of modern neural networks", ICML 2017.
 
     Args:
         logits: (clips, K).
-        targets: (clips,) numbers of classes.
+        targets: (clips,) class indices.
 
     Returns:
-        From 0.05 to 20; 1 where there is no clip.
+        A number from 0.05 to 20; 1 where there are no clips.
 
     Example:
         >>> logits = np.log([[0.75, 0.25]] * 4)
         >>> round(fit_temperature(3 * logits, np.array([0, 0, 0, 1])), 3)
         3.0
     """
-    from scipy.optimize import minimize_scalar
-
     if len(targets) == 0:
         return 1.0
     # Convex in 1 / temperature, so there is one minimum in its logarithm too.
@@ -75,11 +75,10 @@ def fit_temperature(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
 
 
 def cross_entropy(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
-    """Mean negative log-likelihood in nats; arguments as of `fit_temperature`."""
-    shifted = np.asarray(logits, np.float64) - np.max(logits, axis=1, keepdims=True)
-    log_sums = np.log(np.exp(shifted).sum(axis=1))
-    return float((log_sums - shifted[np.arange(len(targets)), targets]).mean())
+    """Compute the mean negative log-likelihood in nats. For arguments see `fit_temperature`."""
+    log_probabilities = log_softmax(np.asarray(logits, np.float64), axis=1)
+    return float(-log_probabilities[np.arange(len(targets)), targets].mean())
 
 
 def _logits(predictions: Predictions) -> NDArray[np.float64]:
-    return np.log(np.maximum(predictions.probabilities, _LEAST))
+    return np.log(np.maximum(predictions.probabilities, SMALLEST_PROBABILITY))

@@ -1,4 +1,4 @@
-"""The pictures of a report. Each function writes one PNG; `note` is what must be said of its numbers."""
+"""Plots of a report. Each function writes one PNG; `note` is the warning to print above it."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from textwrap import fill
 
 import matplotlib
 
-matplotlib.use("Agg")  # a file, whether or not there is a screen
+matplotlib.use("Agg")  # works without a display
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -15,19 +15,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import uar
+from crossmodal.evaluation.metrics import uar
+from crossmodal.evaluation.predictions import Predictions
 
 STAGE_COLOURS = {"teacher": "#8a5fbf", "control": "#8c8c8c", "transfer": "#2a9d8f", "finetune": "#e07a1f"}
-STAGE_DASHES = {"teacher": ":", "control": "--", "transfer": "-", "finetune": "-."}  # what colours say, in grey
+STAGE_DASHES = {"teacher": ":", "control": "--", "transfer": "-", "finetune": "-."}  # readable in greyscale
 _DPI = 130
 _WIDEST = 16.0  # inches
-_LETTERS = 13  # of the size of a note, in an inch
+_LETTERS = 13  # per inch, at the size of a note
 STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
 
 
 def plot_confusion(predictions: Mapping[str, Predictions], path: Path, note: str = "") -> None:
-    """A confusion matrix for each stage: rows are the true emotions, each row sums to one."""
+    """Plot a confusion matrix for each stage: rows are the true emotions, and each row sums to one."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             1, len(predictions), figsize=(3.6 * len(predictions) + 0.6, 4.0), squeeze=False, layout="constrained"
@@ -40,12 +40,12 @@ def plot_confusion(predictions: Mapping[str, Predictions], path: Path, note: str
 
 
 def plot_curves(histories: Mapping[str, Path], path: Path, note: str = "") -> None:
-    """UAR on validation and loss in training, epoch by epoch, of each stage."""
+    """Plot validation UAR and training loss of each stage by epoch."""
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
         for stage, file in histories.items():
             rows = read_history(file)
-            # Fine-tuning goes on where transfer ended, so that both together stand above the control's epochs.
+            # Fine-tuning follows transfer: both together have as many epochs as the control.
             start = len(read_history(histories["transfer"])) if stage == "finetune" and "transfer" in histories else 0
             look = {"color": STAGE_COLOURS[stage], "linestyle": STAGE_DASHES[stage], "label": stage}
             left.plot(*curve(rows, f"{stage}/val_uar", start), **look)
@@ -60,7 +60,7 @@ def plot_curves(histories: Mapping[str, Path], path: Path, note: str = "") -> No
 
 
 def plot_actors(student: Predictions, control: Predictions, path: Path, note: str = "") -> None:
-    """UAR of each test actor, the student's beside the control's."""
+    """Plot the UAR of each test actor for the student and the control."""
     ours, theirs = student.confusion_by_actor(), control.confusion_by_actor()
     actors = list(ours)
     with plt.rc_context(STYLE):
@@ -81,13 +81,13 @@ def plot_actors(student: Predictions, control: Predictions, path: Path, note: st
 
 
 def legend_below(figure: Figure, axis: Axes, columns: int) -> None:
-    """A legend below the picture, each label once."""
+    """Draw a legend below the axes, with each label once."""
     handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, frameon=False)
 
 
 def save_figure(figure: Figure, path: Path, note: str) -> None:
-    """Write the picture, with what must be said of its numbers on its face."""
+    """Write the figure with its warning as title, and close it."""
     if note:
         letters = int(_LETTERS * figure.get_figwidth())
         figure.suptitle(fill(note, letters, break_on_hyphens=False), fontsize=8, color="#b3261e")
@@ -96,7 +96,7 @@ def save_figure(figure: Figure, path: Path, note: str) -> None:
 
 
 def draw_confusion(axis: Axes, matrix: NDArray[np.int64], labels: Sequence[str], first: bool) -> None:
-    """A confusion matrix with the share of each row in percent; the first of several names the rows."""
+    """Draw a confusion matrix in percent of each row. Only the first of several has row labels."""
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(matrix > 0):
@@ -119,12 +119,12 @@ def draw_confusion(axis: Axes, matrix: NDArray[np.int64], labels: Sequence[str],
 
 
 def read_history(path: Path) -> list[dict[str, str]]:
-    """The rows of a stage's ``metrics.csv``, one an epoch."""
+    """Read ``metrics.csv`` of a stage, one row per epoch."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def curve(rows: list[dict[str, str]], name: str, start: int = 0) -> tuple[list[float], list[float]]:
-    """Epochs, counted on from `start`, and the values of a column where it has any."""
+    """Return the epochs, offset by `start`, and the values of a column, without empty cells."""
     points = [(start + float(row["epoch"]), float(row[name])) for row in rows if row.get(name)]
     return [epoch for epoch, _ in points], [value for _, value in points]

@@ -1,15 +1,15 @@
-"""What reports call a corpus and the people in it."""
+"""Names of corpora, protocols and people in reports."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_NAMES = {"synthetic": "Synthetic corpus", "ravdess": "RAVDESS"}  # in summaries that were written before they had names
-_MOST = 24  # people who are named one by one: RAVDESS has as many
+_NAMES = {"synthetic": "Synthetic corpus", "ravdess": "RAVDESS"}  # for summaries without a name
+_MOST = 24  # people listed by name, as many as RAVDESS has
 
 
 def corpus_name(corpus: Mapping[str, Any]) -> str:
-    """What a corpus is called.
+    """Return the name of a corpus.
 
     Args:
         corpus: As in ``summary.json``.
@@ -22,10 +22,10 @@ def corpus_name(corpus: Mapping[str, Any]) -> str:
 
 
 def corpus_and_channel(summary: Mapping[str, Any]) -> str:
-    """A corpus with its channel, if it has one.
+    """Return the name of a corpus with its channel, if it has one.
 
     Args:
-        summary: Or anything with its ``corpus`` and ``channel``.
+        summary: A summary, or another mapping with ``corpus`` and ``channel``.
 
     Example:
         >>> corpus_and_channel({"corpus": {"kind": "ravdess"}, "channel": "song"})
@@ -35,7 +35,7 @@ def corpus_and_channel(summary: Mapping[str, Any]) -> str:
 
 
 def protocol_name(summary: Mapping[str, Any]) -> str:
-    """A protocol, with the number of its folds where that is no part of its name.
+    """Return the name of a protocol, with the number of folds where the name does not give it.
 
     Example:
         >>> protocol_name({"protocol": "grouped", "num_folds": 5}), protocol_name({"protocol": "seq6"})
@@ -45,15 +45,15 @@ def protocol_name(summary: Mapping[str, Any]) -> str:
     return f"{summary['protocol']}{folds}"
 
 
-def in_words_of(corpus: Mapping[str, Any], text: str) -> str:
-    """A sentence about actors, which the people of a corpus need not be.
+def format_for(corpus: Mapping[str, Any], text: str) -> str:
+    """Write "speaker" in place of "actor" for a corpus of a manifest, whose people need not be actors.
 
     Args:
         corpus: As in ``summary.json``.
-        text: Of ours: no name of a file or a person is in it.
+        text: A fixed text, without names of files or people.
 
     Example:
-        >>> in_words_of({"kind": "manifest"}, "Actors are drawn: each test actor once.")
+        >>> format_for({"kind": "manifest"}, "Actors are drawn: each test actor once.")
         'Speakers are drawn: each test speaker once.'
     """
     if corpus["kind"] != "manifest":
@@ -62,7 +62,7 @@ def in_words_of(corpus: Mapping[str, Any], text: str) -> str:
 
 
 def named(people: Sequence[str]) -> str:
-    """People one by one, or the first of many.
+    """List people by name; of many, the first and the number of the others.
 
     Example:
         >>> named(["01", "02"]), named([str(number) for number in range(100, 300)])[-20:]
