@@ -6,7 +6,7 @@ The public names are loaded when they are first used, so that ``import crossmoda
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from crossmodal.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from crossmodal.datamodules import (

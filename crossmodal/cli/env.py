@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from crossmodal import __version__
 from crossmodal.installation import TORCH_SET, explain_torch_set, installed_version, requirements
 from crossmodal.storage import cache_dir
+from crossmodal.version import __version__
 
 _IMPORT_SECONDS = 120  # a cold disk takes half a minute
 # Runs in a process of its own: a library that is broken may end the process that imports it, or hang.

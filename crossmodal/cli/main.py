@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from crossmodal import __version__
 from crossmodal.cli import data_arguments, help_texts
 from crossmodal.cli.configs import configs_arguments
 from crossmodal.cli.env import env_arguments
@@ -15,6 +14,7 @@ from crossmodal.errors import CrossmodalError
 from crossmodal.installation import import_errors
 from crossmodal.stopping import Terminated, stopped_by_signals
 from crossmodal.storage import disk_errors
+from crossmodal.version import __version__
 
 INTERRUPT_STATUS = 130  # 128 + SIGINT, as shells count
 TERMINATED_STATUS = 143  # 128 + SIGTERM
@@ -151,7 +151,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "study preflight": Command(
         "say whether this teacher can help this student, before fit",
-        "crossmodal.studies.preflight:preflight_command",
+        "crossmodal.studies.preflight.run:preflight_command",
         usage=help_texts.PREFLIGHT,
     ),
     "study run": Command(

@@ -7,6 +7,9 @@ from crossmodal.datamodules.manifest import ManifestAudioDataModule, ManifestPai
 from crossmodal.datamodules.ravdess import RAVDESSAudioDataModule, RAVDESSPairedDataModule, RAVDESSVideoDataModule
 from crossmodal.datamodules.streaming import StreamingPairedDataModule
 
+# Raise when the same corpus and settings would give other batches: every stage is trained again.
+VERSION = 1
+
 __all__ = (
     "AudioDataModule",
     "ClipDataset",

@@ -13,7 +13,6 @@ import torch
 import torchaudio
 from safetensors.torch import load_file, save_file
 
-from crossmodal import __version__
 from crossmodal.errors import ModelFolderError
 from crossmodal.inference.card import model_card
 from crossmodal.inference.model_config import (
@@ -31,6 +30,7 @@ from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.handover import load_model
 from crossmodal.models.speech_network import copy_weights, find_weights
 from crossmodal.storage import atomic_path, write_json
+from crossmodal.version import __version__
 
 _SHIPPED = ("kind", "name", "clips", "actors")  # of the corpus; where it lay is nobody's business
 

@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crossmodal import __version__
 from crossmodal.errors import ExportError, MissingExtraError
 from crossmodal.inference.model_config import ONNX
 from crossmodal.inference.onnx_model import INPUTS, OUTPUT
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
+from crossmodal.version import __version__
 
 if TYPE_CHECKING:
     from onnx import GraphProto

@@ -33,6 +33,9 @@ from crossmodal.losses.factory import (
 )
 from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
 
+# Raise when the same tensors would give another loss or gradient: every stage is trained again.
+VERSION = 1
+
 __all__ = [
     "LOSSES",
     "AlignLossName",

@@ -34,6 +34,9 @@ from crossmodal.models.tdnn import TDNNEncoder
 from crossmodal.models.timm_encoder import TimmEncoder
 from crossmodal.models.transformer import TransformerEncoder
 
+# Raise when the same input, seed and settings would give other outputs: every stage is trained again.
+VERSION = 1
+
 __all__ = [
     "AttentionPooling",
     "AudioClassifier",

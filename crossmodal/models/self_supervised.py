@@ -18,7 +18,7 @@ from crossmodal.models.speech_network import (
 from crossmodal.storage import content_key
 from crossmodal.transforms import pad_features
 
-# To be raised when the same sound, weights and settings would give other features: it is part of their key.
+# Raise when the same sound, weights and settings would give other stored speech features.
 VERSION = 1
 
 

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from crossmodal.datamodules import AudioDataModule
 from crossmodal.errors import ConfigError, LeakageError
+from crossmodal.evaluation.labels_for_people import corpus_and_channel, corpus_name, format_for, named, protocol_name
+from crossmodal.evaluation.metrics import describe
+from crossmodal.evaluation.predictions import Predictions
+from crossmodal.evaluation.report import print_warnings
 from crossmodal.inference.model_config import read_config
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
 from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.listening import store_speech_features
 from crossmodal.pipeline.settings import parse_or_raise
-from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.report import print_warnings
-from crossmodal.studies.statistics import describe
-from crossmodal.studies.wording import corpus_and_channel, corpus_name, in_words_of, named, protocol_name
 
 # What of the data a model was trained for.
 _REMEMBERED = ("channel", "label_set", "protocol", "fold", "num_folds")
@@ -163,7 +163,7 @@ def _logits(model: AudioClassifier, batch: dict[str, Any]) -> Tensor:
 
 def _print(result: dict[str, Any]) -> None:
     low, high = result["uar_ci95"]
-    console, people = Console(), in_words_of(result["corpus"], "actors")
+    console, people = Console(), format_for(result["corpus"], "actors")
     console.print(
         f"{corpus_and_channel(result)}: {result['corpus']['clips']} clips of {people} {named(result['actors'])} "
         f"({protocol_name(result)}, fold {result['fold']}); chance is {1 / len(result['labels']):.3f}"

@@ -13,6 +13,7 @@ from crossmodal.pipeline.settings import Config
 from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key, hash_file
 
+# Raise when the same faces and backbone would give other embeddings.
 VERSION = 1
 
 

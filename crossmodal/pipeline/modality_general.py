@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.errors import ConfigError
+from crossmodal.evaluation.similarity import ridge_r2
 from crossmodal.models import AudioClassifier, StatsPooling
-from crossmodal.studies.similarity import ridge_r2
 
 NUM_GROUPS = 4  # of actors, each predicted from the others
 

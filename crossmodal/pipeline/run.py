@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from crossmodal.datamodules import AudioDataModule, CorpusDataModule, PairedDataModule, VideoDataModule
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
+from crossmodal.evaluation.calibration import calibrate
+from crossmodal.evaluation.report import print_summary, write_report
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
 from crossmodal.models.handover import load_model
-from crossmodal.pipeline.calibration import calibrate
 from crossmodal.pipeline.face_embeddings import embed_faces
 from crossmodal.pipeline.listening import listen_for_stages
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, run_name
@@ -32,7 +33,6 @@ from crossmodal.pipeline.summary import summarize
 from crossmodal.pipeline.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import disk_errors, write_json
-from crossmodal.studies.report import print_summary, write_report
 from crossmodal.tasks import FinetuneTask, TeacherTask
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crossmodal.evaluation.metrics import Metrics
+from crossmodal.evaluation.predictions import Predictions
 from crossmodal.storage import content_key, hash_file, read_json, write_json
-from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import Metrics
 
 MODEL, PREDICTIONS, RESULT, HISTORY = "model.safetensors", "predictions.csv", "result.json", "metrics.csv"
 

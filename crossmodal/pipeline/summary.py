@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from crossmodal import __version__
 from crossmodal.datamodules import CorpusDataModule
+from crossmodal.evaluation.gain import measure_gain
 from crossmodal.pipeline.settings import Config
 from crossmodal.pipeline.stage_result import StageResult
-from crossmodal.studies.statistics import uar_gain
+from crossmodal.version import __version__
 
 
 def summarize(settings: Config, corpus: CorpusDataModule, results: Mapping[str, StageResult]) -> dict[str, Any]:
@@ -33,10 +33,10 @@ def summarize(settings: Config, corpus: CorpusDataModule, results: Mapping[str, 
     }
     if {"finetune", "control"} <= results.keys():
         student, control = (results[stage].predictions.of("test") for stage in ("finetune", "control"))
-        gain, interval = uar_gain(student, control)
+        gain = measure_gain([student], [control])
         summary["gain"] = {
-            "uar_pp": round(100 * gain, 2),
-            "ci95_pp": [round(100 * bound, 2) for bound in interval],
+            "uar_pp": round(gain["gain_pp"], 2),
+            "ci95_pp": [round(bound, 2) for bound in gain["ci95_pp"]],
             "of": "finetune minus control, test UAR in points; the interval is a bootstrap over the test actors",
         }
     return summary

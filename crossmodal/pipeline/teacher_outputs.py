@@ -14,16 +14,17 @@ from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
+from crossmodal.evaluation.calibration import fit_temperature
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.models.outputs import Outputs
-from crossmodal.pipeline.calibration import fit_temperature
 from crossmodal.pipeline.modality_general import general_dimensions
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key
 
+# Raise when the same teachers, clips and settings would give other outputs.
 VERSION = 3
 Array = NDArray[np.float32]
 

@@ -1,12 +1,13 @@
 """The numbers of a study, from its run folders alone: each method against its controls."""
 
 from collections.abc import Callable, Iterable, Sequence
-from statistics import mean, median
+from statistics import median
 from typing import Any, TypedDict
 
+from crossmodal.evaluation.gain import holm, measure_gain
+from crossmodal.evaluation.metrics import Interval, pool, uar
+from crossmodal.evaluation.predictions import Predictions
 from crossmodal.studies.finished import FinishedRun
-from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import Interval, holm, pool, uar, uar_gain, wilcoxon_by_actor
 
 LEAST_SEEDS = 3
 # What the stages are called beside the methods.
@@ -14,9 +15,9 @@ LAST = {"control": "voice alone (control)", "teacher": "face alone (teacher)"}
 
 
 class Effect(TypedDict):
-    """A difference on test actors, in points of UAR: pooled over folds and seeds, so that each actor weighs the same.
+    """A gain on test actors, as `crossmodal.evaluation.gain.measure_gain` computes it.
 
-    `ci95_pp` is a bootstrap over actors, `p` Wilcoxon's over actors, `p_holm` that corrected over the methods.
+    `p_holm` is the p-value corrected for the number of methods.
     """
 
     gain_pp: float
@@ -26,7 +27,7 @@ class Effect(TypedDict):
 
 
 class Row(TypedDict):
-    """A method, or a row for reference; UAR as fractions, `val_gain_pp` the mean over runs in points of UAR.
+    """A method, or a row for reference; UAR as fractions, gains in points of UAR.
 
     `over_control` is None for the control itself, `over_self` where the method has no runs with a voice teacher, and
     `seconds` (the median over runs of transfer and finetune together) for a reference.
@@ -114,9 +115,8 @@ def effect(runs: Sequence[FinishedRun], ours: Said, others: Sequence[FinishedRun
     """
     first = [ours(run).of("test") for run in runs]
     second = [theirs(run).of("test") for run in others]
-    gain, (low, high) = uar_gain(pool(first), pool(second))
-    p_value = wilcoxon_by_actor(first, second)
-    return Effect(gain_pp=100 * gain, ci95_pp=(100 * low, 100 * high), p=p_value, p_holm=None)
+    gain = measure_gain(first, second)
+    return Effect(gain_pp=gain["gain_pp"], ci95_pp=gain["ci95_pp"], p=gain["p"], p_holm=None)
 
 
 def _method_row(name: str, runs: Sequence[FinishedRun], by_self: Sequence[FinishedRun]) -> Row:
@@ -132,22 +132,17 @@ def _method_row(name: str, runs: Sequence[FinishedRun], by_self: Sequence[Finish
 
 def _row(name: str, runs: Sequence[FinishedRun], said: Said) -> Row:
     """What some model of the runs gains over the control."""
-    val_gains = [_uar([said(run)], "val") - _uar([run.control], "val") for run in runs]
     folds: dict[str, list[FinishedRun]] = {}
     for run in runs:
         folds.setdefault(str(run.about["fold"]), []).append(run)
-    gains = {
-        fold: 100 * (_uar(map(said, those), "test") - _uar([run.control for run in those], "test"))
-        for fold, those in folds.items()
-    }
     return Row(
         name=name,
         runs=len(runs),
-        val_gain_pp=100 * mean(val_gains),
+        val_gain_pp=_gain_pp(runs, said, "val"),
         test_uar=_uar(map(said, runs), "test"),
         control_uar=_uar([run.control for run in runs], "test"),
         over_control=effect(runs, said, runs, lambda run: run.control),
-        fold_gains_pp=gains,
+        fold_gains_pp={fold: _gain_pp(those, said, "test") for fold, those in folds.items()},
         over_self=None,
         seconds=None,
     )
@@ -196,6 +191,11 @@ def _correct(effects: Sequence[Effect | None]) -> None:
     there = [one for one in effects if one]
     for one, corrected in zip(there, holm([one["p"] for one in there]), strict=True):
         one["p_holm"] = corrected
+
+
+def _gain_pp(runs: Sequence[FinishedRun], said: Said, split: str) -> float:
+    students, controls = ([of(run).of(split) for run in runs] for of in (said, lambda run: run.control))
+    return measure_gain(students, controls)["gain_pp"]
 
 
 def _uar(parts: Iterable[Predictions], split: str) -> float:

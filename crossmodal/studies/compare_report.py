@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from crossmodal.evaluation.labels_for_people import corpus_and_channel, corpus_name, format_for, protocol_name
+from crossmodal.evaluation.report import print_warnings, warnings
 from crossmodal.studies.compare import LAST, Comparison, Effect, Row, compare, one_a_pair
 from crossmodal.studies.compare_plot import plot_gains
 from crossmodal.studies.finished import FinishedRun
 from crossmodal.studies.gallery import Exhibit, draw_gallery
 from crossmodal.studies.page import Page, html_table
-from crossmodal.studies.report import print_warnings, warnings
 from crossmodal.studies.tables import (
     Column,
     console,
@@ -24,7 +25,6 @@ from crossmodal.studies.tables import (
     write_csv,
     write_text,
 )
-from crossmodal.studies.wording import corpus_and_channel, corpus_name, in_words_of, protocol_name
 
 
 def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> Comparison:
@@ -116,7 +116,7 @@ def _sentences(numbers: Comparison) -> list[str]:
     best = next(row for row in numbers["methods"] if row["name"] == numbers["best"])
     gain = best["over_control"]
     assert gain is not None, "every method has a control"
-    people = in_words_of(numbers["corpus"], "actors")
+    people = format_for(numbers["corpus"], "actors")
     text = (
         f"Best on validation: {best['name']}, {points(best['val_gain_pp'])} points. On test: {_gain(gain)} points of "
         f"UAR over its control, p {_p(gain)} over {len(numbers['test_actors'])} {people}"
@@ -143,7 +143,7 @@ def _explanation(numbers: Comparison) -> str:
         "those of transfer and finetune, median over runs. Choosing looks at validation only; the last rows are for "
         "reference."
     )
-    return in_words_of(numbers["corpus"], text)
+    return format_for(numbers["corpus"], text)
 
 
 def _flat(row: Row, kind: str, numbers: Comparison) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _flat(row: Row, kind: str, numbers: Comparison) -> dict[str, Any]:
 def _setting(numbers: Comparison) -> str:
     folds, seeds = (counted(name, numbers[name]) for name in ("folds", "seeds"))
     actors = numbers["test_actors"]
-    test = f"{len(actors)} test {in_words_of(numbers['corpus'], 'actors')} ({in_ranges(actors)})"
+    test = f"{len(actors)} test {format_for(numbers['corpus'], 'actors')} ({in_ranges(actors)})"
     return (
         f"{corpus_and_channel(numbers)}, {len(numbers['labels'])} emotions; protocol {protocol_name(numbers)}, "
         f"{folds}, {seeds}; {test}; chance is {1 / len(numbers['labels']):.3f}"

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal.errors import ConfigError
+from crossmodal.evaluation.labels_for_people import corpus_name
+from crossmodal.evaluation.metrics import late_fusion
+from crossmodal.evaluation.predictions import Predictions
 from crossmodal.storage import read_json
 from crossmodal.studies.grid import CELL, SUMMARY
-from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import late_fusion
-from crossmodal.studies.wording import corpus_name
 
 # What all runs of a study have in common, beside the kind of corpus.
 SHARED = ("protocol", "speaker_dependent", "channel", "label_set", "labels")
@@ -23,7 +23,7 @@ class FinishedRun:
     Args:
         folder: Its folder.
         about: Its ``cell.json``: method and self_taught, or application with front_end and encoder; fold, seed, code
-            (a hash of the package's).
+            (the versions of the code, see `crossmodal.pipeline.stage.code_version`).
         summary: Its ``summary.json``.
     """
 

@@ -12,8 +12,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from crossmodal.studies.finished import FinishedRun
-from crossmodal.studies.plots import (
+from crossmodal.evaluation.metrics import describe, pool, reliability, uar
+from crossmodal.evaluation.plots import (
     STAGE_COLOURS,
     STAGE_DASHES,
     STYLE,
@@ -23,8 +23,8 @@ from crossmodal.studies.plots import (
     read_history,
     save_figure,
 )
-from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import describe, pool, reliability, uar
+from crossmodal.evaluation.predictions import Predictions
+from crossmodal.studies.finished import FinishedRun
 
 PROTOCOL_COLOURS = ("#1f5a8a", "#f0b04a", "#7fb8a4", "#5b3a6e")  # dark, light, middle, dark: told apart in grey, too
 PROTOCOL_MARKERS = ("o", "D", "^", "s")

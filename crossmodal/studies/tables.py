@@ -12,8 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from crossmodal.evaluation.labels_for_people import named
 from crossmodal.storage import atomic_path
-from crossmodal.studies.wording import named
 
 Row = TypeVar("Row")
 _WIDTH = 132  # of the table in a pipe or file, where there is no terminal to ask

@@ -21,6 +21,9 @@ from crossmodal.transforms.normalization import ClipNormalization, FeatureNormal
 from crossmodal.transforms.spec_augment import SpecAugment
 from crossmodal.transforms.speed_and_pitch import PitchPerturbation, SpeedPerturbation
 
+# Raise when the same batch, seed and settings would be changed differently: every stage is trained again.
+VERSION = 1
+
 __all__ = [
     "MFCC",
     "AdditiveNoise",

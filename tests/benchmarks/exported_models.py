@@ -17,13 +17,13 @@ from rich.table import Table
 
 from crossmodal import media
 from crossmodal.datasets.ravdess import index_ravdess
+from crossmodal.evaluation.metrics import uar
 from crossmodal.inference.export import export_model
 from crossmodal.inference.model_config import read_config
 from crossmodal.inference.onnx_model import load_onnx_model
 from crossmodal.inference.recognizer import VoiceModel
 from crossmodal.inference.torch_model import load_torch_model
 from crossmodal.progress import progress_bar
-from crossmodal.studies.statistics import uar
 
 Voices = dict[str, list[tuple[NDArray[np.float32], str]]]  # from the actor to waveforms with their emotions
 

@@ -14,9 +14,9 @@ from sklearn.preprocessing import StandardScaler
 
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
+from crossmodal.evaluation.predictions import Predictions
 from crossmodal.progress import progress_bar
 from crossmodal.storage import atomic_path
-from crossmodal.studies.predictions import Predictions
 
 Features = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 SAMPLE_RATE = 16000

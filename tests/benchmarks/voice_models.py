@@ -24,13 +24,14 @@ from typing import Any
 import torch
 
 from crossmodal.datamodules import RAVDESSAudioDataModule
+from crossmodal.evaluation.gain import measure_gain
+from crossmodal.evaluation.metrics import pool, uar, uar_interval, war
+from crossmodal.evaluation.predictions import Predictions
 from crossmodal.models import AudioClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import fit
 from crossmodal.progress import progress_bar
 from crossmodal.storage import read_json
-from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import pool, uar, uar_gain, uar_interval, war
 from tests.benchmarks.references import REFERENCES, refer
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -157,9 +158,10 @@ def verdict(models: dict[str, dict[Path, Trial]], references: dict[str, list[Tri
     lines = [f"Best on validation: {best}. On test, in points of UAR, with the 95 % interval over actors:"]
     for name, theirs in references.items():
         repeated = theirs * (len(trials) // len(theirs))  # once for each seed
-        pooled = [pool([trial.predictions.of("test") for trial in side]) for side in (trials, repeated)]
-        gain, (low, high) = uar_gain(*pooled)
-        lines.append(f"{100 * gain:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}) over {name}")
+        sides = [[trial.predictions.of("test") for trial in side] for side in (trials, repeated)]
+        gain = measure_gain(*sides)
+        low, high = gain["ci95_pp"]
+        lines.append(f"{gain['gain_pp']:+.1f} ({low:+.1f} to {high:+.1f}) over {name}")
     return "\n".join(lines)
 
 

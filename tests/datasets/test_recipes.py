@@ -11,8 +11,8 @@ from crossmodal.cli.data.manifest import manifest_command
 from crossmodal.cli.data_arguments import manifest_arguments
 from crossmodal.cli.main import main
 from crossmodal.datasets import FaceCrops, index_manifest, index_ravdess, prepare_corpus
-from crossmodal.datasets.protocols import LABEL_SETS, split_clips
 from crossmodal.datasets.recipes import RECIPES, list_corpus
+from crossmodal.datasets.splits.protocols import LABEL_SETS, split_clips
 from crossmodal.errors import CorpusNotFoundError, LeakageError
 
 EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}

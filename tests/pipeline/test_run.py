@@ -9,13 +9,13 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from crossmodal import EmotionRecognizer
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError, CorpusNotFoundError, ProtocolError
+from crossmodal.evaluation.calibration import calibrate
+from crossmodal.evaluation.predictions import Predictions
 from crossmodal.models import AudioClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import fit
-from crossmodal.pipeline.calibration import calibrate
 from crossmodal.pipeline.run import fit_command
 from crossmodal.storage import read_json
-from crossmodal.studies.predictions import Predictions
 from tests.pipeline.stops import at_each_batch, stop_at
 
 ORDER = ["teacher", "control", "transfer", "finetune"]

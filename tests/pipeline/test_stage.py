@@ -1,5 +1,8 @@
 import csv
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,11 +10,12 @@ import torch
 import yaml
 from sklearn.metrics import balanced_accuracy_score
 
+import crossmodal
 from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline.settings import parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun, _model_in_key, code_version, predict
-from crossmodal.pipeline.stage_result import load_result
+from crossmodal.pipeline.stage_result import has_result, load_result
 from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
 
 
@@ -99,11 +103,24 @@ def test_the_key_depends_on_the_sound_itself(make, finished, tiny_ravdess, tmp_p
     assert make(f"--data.root={root}").key != make().key
 
 
-def test_the_key_depends_on_the_code(make, monkeypatch):
-    before = make().key
-    monkeypatch.setattr("crossmodal.pipeline.stage.code_version", lambda: "another")
-    assert len(code_version()) == 16
-    assert make().key != before
+@pytest.mark.parametrize("module", ["datamodules", "losses", "models", "pipeline.stage", "tasks", "transforms"])
+def test_a_raised_version_invalidates_a_stored_result(make, finished, monkeypatch, module):
+    store = finished.folder / "control"
+    assert has_result(store, make().key)
+    monkeypatch.setattr(f"crossmodal.{module}.VERSION", 1000)
+    assert not has_result(store, make().key)
+
+
+def test_other_edits_of_the_source_keep_stored_results(tmp_path):
+    """The versions are the same in a copy of the package in which every file has another text."""
+    shutil.copytree(Path(crossmodal.__file__).parent, tmp_path / "crossmodal")
+    for source in (tmp_path / "crossmodal").rglob("*.py"):
+        source.write_text(f"{source.read_text(encoding='utf-8')}\n# An edit.\n", encoding="utf-8")
+    script = "from crossmodal.pipeline import stage; print(stage.__file__); print(stage.code_version())"
+    lines = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert lines == [str(tmp_path / "crossmodal" / "pipeline" / "stage.py"), code_version()]
 
 
 def test_a_stage_leaves_its_whole_configuration(finished):

@@ -3,10 +3,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from crossmodal.evaluation.metrics import describe
+from crossmodal.evaluation.predictions import Predictions
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.summary import summarize
-from crossmodal.studies.predictions import Predictions
-from crossmodal.studies.statistics import describe
 
 LABELS = ("calm", "sad")
 SETTINGS = {"name": "tiny", "seed_everything": 3}

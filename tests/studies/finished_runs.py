@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from crossmodal.evaluation.predictions import Predictions
 from crossmodal.storage import write_json
-from crossmodal.studies.predictions import Predictions
-from tests.studies import LABELS
+from tests.evaluation import LABELS
 
 CLIPS = 10  # of each actor and label: a clip that is right in place of wrong is worth 10 / number of labels points
 EPOCHS = {"teacher": 30, "control": 50, "transfer": 40, "finetune": 10}

@@ -11,9 +11,9 @@ from crossmodal.errors import ConfigError
 from crossmodal.storage import write_json
 from crossmodal.studies.compare import compare
 from crossmodal.studies.finished import load_runs
+from tests.evaluation.test_plots import read
 from tests.studies.finished_runs import EPOCHS, SUMMARY, write_run
 from tests.studies.test_page import assert_needs_nothing_else
-from tests.studies.test_plots import read
 
 FOLDS = {0: (["01", "02"], ["03", "04"]), 1: (["03", "04"], ["01", "02"])}  # who tests, who validates
 # Of ten clips of each of four labels: one more is 10 points of UAR for an actor.

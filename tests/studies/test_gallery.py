@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
+from crossmodal.evaluation.plots import STAGE_COLOURS, STAGE_DASHES
 from crossmodal.studies.gallery import (
     PROTOCOL_COLOURS,
     Exhibit,
     draw_gallery,
     join_warnings,
 )
-from crossmodal.studies.plots import STAGE_COLOURS, STAGE_DASHES
-from tests.studies import make_predictions
-from tests.studies.test_plots import read, write_history
+from tests.evaluation import make_predictions
+from tests.evaluation.test_plots import read, write_history
 
 
 def exhibit(name, protocols, folder, stages=("control",)):

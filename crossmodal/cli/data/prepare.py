@@ -9,10 +9,10 @@ from typing import TypeVar
 from crossmodal.cli.data.contact_sheet import draw_contact_sheet
 from crossmodal.cli.data.stream import check_stream_arguments, divide_pairs, write_prepared
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
-from crossmodal.datasets.clip import SetAside
-from crossmodal.datasets.protocols import label_set_for
+from crossmodal.datasets.clip import ExcludedClip
 from crossmodal.datasets.quarantine import QUARANTINE_FILE
 from crossmodal.datasets.source import ManifestSource, RavdessSource
+from crossmodal.datasets.splits.protocols import label_set_for
 from crossmodal.datasets.synthetic import synthesize
 from crossmodal.errors import ConfigError
 from crossmodal.storage import cache_dir
@@ -113,7 +113,7 @@ def synthesize_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_set_aside(set_aside: Sequence[SetAside]) -> None:
+def _print_set_aside(set_aside: Sequence[ExcludedClip]) -> None:
     if set_aside:
         print(f"{len(set_aside)} file(s) set aside:")
     for aside in set_aside[:_SHOWN]:

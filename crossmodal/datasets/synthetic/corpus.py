@@ -28,7 +28,8 @@ from crossmodal.storage import atomic_path, write_json
 SYNTHETIC_MARKER = "synthetic.json"
 """The file in a corpus's folder that says that it is synthetic, and how it was made."""
 
-VERSION = 1  # of what a clip looks and sounds like; a change here asks for a fresh folder
+# Raise when the same seed would give other clips: a folder of another version is refused.
+VERSION = 1
 FRAME_RATE = Fraction(30_000, 1001)  # video frames per second
 SONG_EMOTIONS = 6  # neither disgust nor surprised
 RAVDESS_FILES = "0[123]-0[12]-0[1-8]-0[12]-0[12]-0[12]-[0-9][0-9].*"

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodal import __version__, media
+from crossmodal import media
 from crossmodal.errors import ConfigError, MediaError
 from crossmodal.inference.prediction import Prediction, Timeline
 from crossmodal.inference.recognizer import EmotionRecognizer
 from crossmodal.inference.recording import LONGEST
 from crossmodal.inference.silence import SILENCE_DB
+from crossmodal.version import __version__
 
 MEGABYTE = 1_000_000  # bytes
 ACTED = (

@@ -9,7 +9,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from crossmodal import __version__
 from crossmodal.inference.card import LICENCES
 from crossmodal.inference.recognizer import EmotionRecognizer
 from crossmodal.inference.recording import LONGEST
@@ -25,6 +24,7 @@ from crossmodal.inference.serve.limits import SAMPLE_RATES, Limits, RefusalError
 from crossmodal.inference.serve.live import LiveStream
 from crossmodal.inference.serve.page import api_page
 from crossmodal.inference.serve.service import Service, Work
+from crossmodal.version import __version__
 
 _DESCRIPTION = (
     "Emotion recognition from sound: which of the emotions that a model was trained on a voice sounds like. It does "

@@ -1,7 +1,7 @@
 import pytest
 
 from crossmodal.cli.main import main
-from crossmodal.datasets.stream import read_about
+from crossmodal.datasets.stream.reader import read_about
 from tests.datasets.arrays import arrays
 
 SIZES = ["--num_video_frames", "2", "--face_size", "16"]

@@ -1,0 +1,41 @@
+"""Normalisation of face features by the mean of their actor."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.storage import content_key
+
+# Raise when the same face features would be normalised differently.
+VERSION = 1
+
+
+def center_by_actor(tensors: ClipTensors, actors: Mapping[str, str], folder: Path) -> ClipTensors:
+    """Subtract each actor's mean over all clips and video frames; the result is stored in the cache.
+
+    A face at rest identifies the actor, not the emotion. No label is used, and actors are independent of each other, so
+    nothing leaks between splits. The result for a clip depends on the actor's other clips, which suits a teacher: all
+    recordings are available when it predicts.
+
+    Args:
+        tensors: ``face_embeddings`` by clip, of shape (N, D).
+        actors: The actor of each clip; other clips are left out.
+        folder: The cache.
+
+    Returns:
+        The same tensors, centred.
+    """
+    clips = [clip for clip in tensors.clips if clip in actors]
+    who = np.array([actors[clip] for clip in clips])
+    key = content_key(source=tensors.digest, actors=[(clip, actors[clip]) for clip in clips], version=VERSION)
+    path = folder / "face_embeddings" / f"{key}.safetensors"
+    with ClipTensors.missing(path, "centred faces") as missing:
+        if missing:
+            values = np.stack([tensors[clip]["face_embeddings"] for clip in clips]).astype(np.float32)
+            for actor in np.unique(who):
+                values[who == actor] -= values[who == actor].mean(axis=(0, 1))
+            about = {name: value for name, value in tensors.about.items() if name != "clips"}
+            ClipTensors.save(path, clips, {"face_embeddings": values}, **about)
+    return ClipTensors(path)

@@ -1,0 +1,53 @@
+"""The protocol ``given``: the split that a corpus defines itself."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from crossmodal.datasets.clip import SPLITS, Clip, Split
+from crossmodal.errors import LeakageError, ProtocolError
+
+_SHOWN = 8  # speakers who are named in an error
+
+
+def split_as_given(clips: Sequence[Clip], fold: int, allow_speaker_leakage: bool = False) -> dict[Split, list[Clip]]:
+    """Divide clips by the split that their corpus defines.
+
+    Args:
+        clips: Clips with a `split`; clips without one are left out.
+        fold: 0: there is one split.
+        allow_speaker_leakage: Allow a speaker in more than one split.
+
+    Raises:
+        ProtocolError: No clip has a split, or the fold is not 0.
+        LeakageError: Speakers are in more than one split.
+    """
+    if fold != 0:
+        raise ProtocolError(f"given has one fold, 0, which is the corpus's own split; {fold} was asked for.")
+    divided: dict[Split, list[Clip]] = {name: [clip for clip in clips if clip.split == name] for name in SPLITS}
+    if not any(divided.values()):
+        raise ProtocolError(
+            "given is the split that a manifest names in its column 'split', and this corpus names none: "
+            "--data.protocol grouped."
+        )
+    if not allow_speaker_leakage and (shared := shared_speakers(divided)):
+        raise LeakageError(_leak(shared))
+    return divided
+
+
+def shared_speakers(divided: Mapping[Split, Sequence[Clip]]) -> dict[str, list[Split]]:
+    """Return the speakers in more than one split, with these splits."""
+    parts: dict[str, list[Split]] = defaultdict(list)
+    for name, clips in divided.items():
+        for speaker in {clip.actor for clip in clips}:
+            parts[speaker].append(name)
+    return {speaker: names for speaker, names in sorted(parts.items()) if len(names) > 1}
+
+
+def _leak(shared: Mapping[str, Sequence[Split]]) -> str:
+    named = "; ".join(f"{speaker} ({', '.join(parts)})" for speaker, parts in list(shared.items())[:_SHOWN])
+    more = f"; and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
+    return (
+        f"{len(shared)} speaker(s) are in more than one part of the given split: {named}{more}. A test on them says "
+        "nothing of people whom nobody trained on. --data.protocol grouped makes folds that share no speaker; "
+        "--data.allow_speaker_leakage true takes the split as it is, and marks every result speaker-dependent."
+    )

@@ -1,0 +1,89 @@
+"""The protocol ``grouped``: folds of speakers with evenly distributed labels."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from crossmodal.datasets.clip import Clip, Split
+from crossmodal.errors import ProtocolError
+
+LEAST_FOLDS = 3  # one to test, one to validate, one to train
+
+
+def split_by_speaker(
+    clips: Sequence[Clip], corpus: Iterable[Clip], fold: int, num_folds: int
+) -> dict[Split, list[Clip]]:
+    """Divide clips by folds of their speakers: one for test, the next for validation, the rest for training.
+
+    Args:
+        clips: The usable clips.
+        corpus: All clips of the corpus. The folds are made from these, so that unusable clips do not change them.
+        fold: Counted from 0.
+        num_folds: See `group_speakers`.
+
+    Raises:
+        ProtocolError: The fold does not exist; or see `group_speakers`.
+    """
+    folds = group_speakers(corpus, num_folds)
+    if not 0 <= fold < num_folds:
+        raise ProtocolError(f"grouped in {num_folds} folds has no fold {fold}: its folds are 0 to {num_folds - 1}.")
+    held_out: dict[str, Split] = dict.fromkeys(folds[fold], "test")
+    held_out |= dict.fromkeys(folds[(fold + 1) % num_folds], "val")
+    divided: dict[Split, list[Clip]] = {"train": [], "val": [], "test": []}
+    for clip in clips:
+        divided[held_out.get(clip.actor, "train")].append(clip)
+    return divided
+
+
+def group_speakers(clips: Iterable[Clip], num_folds: int) -> list[tuple[str, ...]]:
+    """Divide speakers greedily into folds with similar shares of every label.
+
+    The speakers with the most labelled clips are assigned first, each to the fold with the least of the speaker's
+    labels. The folds do not depend on the order of the clips or on a seed. Speakers without labelled clips are in no
+    fold, so they are always in training.
+
+    Args:
+        clips: Clips of the whole corpus.
+        num_folds: From 3 up to the number of speakers.
+
+    Returns:
+        The speakers of each fold, sorted.
+
+    Raises:
+        ProtocolError: There are fewer than 3 folds, or fewer speakers with labelled clips than folds.
+
+    Example:
+        >>> clips = [Clip(f"{who}{take}", who, "happy") for who in "abcde" for take in range(3)]
+        >>> group_speakers(clips, 3)
+        [('a', 'd'), ('b', 'e'), ('c',)]
+    """
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for clip in clips:
+        if clip.label is not None:
+            counts[clip.actor][clip.label] += 1
+    _check(num_folds, len(counts))
+    labels = sorted({label for count in counts.values() for label in count})
+    shares = {who: np.array([count[label] for label in labels]) for who, count in counts.items()}
+    total = sum(shares.values(), np.zeros(len(labels)))
+    shares = {who: share / total for who, share in shares.items()}
+    filled = np.zeros((num_folds, len(labels)))
+    folds: list[list[str]] = [[] for _ in range(num_folds)]
+    for who in sorted(counts, key=lambda who: (-sum(counts[who].values()), who)):
+        # This minimises the growth of the sum of squared shares over labels and folds. The growth in an empty fold is
+        # zero, so no fold stays empty.
+        growth = (filled @ shares[who]).round(12)
+        fold = min(range(num_folds), key=lambda fold: (growth[fold], len(folds[fold]), fold))
+        filled[fold] += shares[who]
+        folds[fold].append(who)
+    return [tuple(sorted(fold)) for fold in folds]
+
+
+def _check(num_folds: int, num_speakers: int) -> None:
+    if num_folds < LEAST_FOLDS:
+        raise ProtocolError(f"num_folds must be {LEAST_FOLDS} or more, to test, validate and train; it is {num_folds}.")
+    if num_speakers < num_folds:
+        advice = f"--data.num_folds {num_speakers}" if num_speakers >= LEAST_FOLDS else f"{LEAST_FOLDS} are the fewest"
+        raise ProtocolError(
+            f"grouped makes {num_folds} folds of speakers, and only {num_speakers} have labelled clips: {advice}."
+        )

@@ -1,0 +1,84 @@
+"""Temperature scaling: one number that calibrates the probabilities and changes no predicted class."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from crossmodal.evaluation.metrics import calibration_error
+from crossmodal.evaluation.predictions import SMALLEST_PROBABILITY, Predictions
+
+_TEMPERATURES = (0.05, 20.0)
+
+
+def calibrate(predictions: Predictions) -> dict[str, Any] | None:
+    """Fit a temperature to clips that the model was not trained on, and measure its effect.
+
+    Args:
+        predictions: Of the validation clips. Log-probabilities serve as logits: softmax removes the constant.
+
+    Returns:
+        ``temperature``, the number of ``clips`` it was fitted to, and on these clips ``ece_before``, ``ece_after``,
+        ``nll_before`` and ``nll_after``: calibration error and mean negative log-likelihood in nats. None where there
+        are no clips.
+    """
+    if not predictions.clips:
+        return None
+    logits = _logits(predictions)
+    temperature = fit_temperature(logits, predictions.targets)
+    after = soften(predictions, temperature)
+    return {
+        "temperature": round(temperature, 4),
+        "clips": len(predictions.clips),
+        "ece_before": round(calibration_error(predictions), 4),
+        "ece_after": round(calibration_error(after), 4),
+        "nll_before": round(cross_entropy(logits, predictions.targets), 4),
+        "nll_after": round(cross_entropy(logits / temperature, predictions.targets), 4),
+    }
+
+
+def soften(predictions: Predictions, temperature: float) -> Predictions:
+    """Return the predictions with logits divided by a temperature."""
+    return replace(predictions, probabilities=softmax(_logits(predictions) / temperature, axis=1))
+
+
+def fit_temperature(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
+    """Find the temperature with the least cross-entropy.
+
+    See Guo et al., "On calibration of modern neural networks", ICML 2017.
+
+    Args:
+        logits: (clips, K).
+        targets: (clips,) class indices.
+
+    Returns:
+        A number from 0.05 to 20; 1 where there are no clips.
+
+    Example:
+        >>> logits = np.log([[0.75, 0.25]] * 4)
+        >>> round(fit_temperature(3 * logits, np.array([0, 0, 0, 1])), 3)
+        3.0
+    """
+    if len(targets) == 0:
+        return 1.0
+    # Convex in 1 / temperature, so there is one minimum in its logarithm too.
+    found = minimize_scalar(
+        lambda exponent: cross_entropy(logits / np.exp(exponent), targets),
+        bounds=tuple(np.log(_TEMPERATURES)),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return float(np.exp(found.x))
+
+
+def cross_entropy(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
+    """Compute the mean negative log-likelihood in nats. For arguments see `fit_temperature`."""
+    log_probabilities = log_softmax(np.asarray(logits, np.float64), axis=1)
+    return float(-log_probabilities[np.arange(len(targets)), targets].mean())
+
+
+def _logits(predictions: Predictions) -> NDArray[np.float64]:
+    return np.log(np.maximum(predictions.probabilities, SMALLEST_PROBABILITY))

@@ -1,0 +1,191 @@
+"""The gain of one model over another, as `fit`, studies and all reports compute it.
+
+The gain is the UAR of the student minus the UAR of its control. Each UAR is over the clips of all runs (folds and
+seeds) pooled, so that every clip counts once for each run.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu, wilcoxon
+
+from crossmodal.evaluation.metrics import (
+    Interval,
+    check_same_clips,
+    draw_actors,
+    percentiles,
+    pool,
+    resample,
+    uar,
+)
+from crossmodal.evaluation.predictions import Predictions
+
+LEAST_ACTORS = 6
+"""With fewer actors a signed-rank test has no p-value below 0.05."""
+_LEVEL = 0.05
+
+ByActor = Mapping[str, NDArray[np.int64]]
+"""A (K, K) confusion matrix for each actor: rows are true classes."""
+
+
+class Gain(TypedDict):
+    """A gain in points of UAR.
+
+    `ci95_pp` is a bootstrap over actors, `p` is two-sided, and `actors` counts the actors that the test ranks.
+    `by_actor_pp` is the gain of each actor; it is empty where the two sides are not paired.
+    """
+
+    gain_pp: float
+    ci95_pp: Interval
+    p: float
+    actors: int
+    by_actor_pp: dict[str, float]
+
+
+def measure_gain(students: Sequence[Predictions], controls: Sequence[Predictions]) -> Gain:
+    """Compute the gain of students over their controls, pooled over runs.
+
+    Args:
+        students: One for each run, a fold with a seed; one or more.
+        controls: Those of the same runs, in the same order.
+
+    Returns:
+        The gain, its interval and its p-value, as in `mean_gain`.
+
+    Raises:
+        ValueError: The numbers of runs differ, or a student and its control were not evaluated on the same clips.
+
+    Example:
+        >>> targets, guesses = np.array([0, 0, 1, 1]), np.eye(2)[[0, 1, 1, 1]]
+        >>> control = Predictions(("a", "b"), list("wxyz"), ["01"] * 4, ["test"] * 4, targets, guesses)
+        >>> student = Predictions(("a", "b"), list("wxyz"), ["01"] * 4, ["test"] * 4, targets, np.eye(2)[targets])
+        >>> measure_gain([student], [control])["gain_pp"]
+        25.0
+    """
+    for student, control in zip(students, controls, strict=True):
+        check_same_clips("A gain needs the student and its control", student, control)
+    return mean_gain([(pool(students).confusion_by_actor(), pool(controls).confusion_by_actor())])
+
+
+def mean_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
+    """Compute the mean gain over comparisons that answer one question with different models.
+
+    The interval is a bootstrap over actors. All sides use the same draws, so differences between actors cancel. The
+    p-value is Wilcoxon's signed-rank test over actors, each with the mean of their gains. Actors with no gain are
+    ranked as well (Pratt 1959): leaving them out would hide that they do not change.
+
+    Args:
+        comparisons: One or more pairs of students and controls, pooled over runs. Comparisons may have different
+            actors and different numbers of classes.
+
+    Example:
+        >>> right, half = np.diag([4, 4]), np.full((2, 2), 2)
+        >>> mean_gain([({"01": right, "02": half}, {"01": half, "02": half})])["by_actor_pp"]
+        {'01': 50.0, '02': 0.0}
+    """
+    actors = sorted({actor for ours, theirs in comparisons for actor in (*ours, *theirs)})
+    counts = draw_actors(len(actors))
+    gains, drawn = [], []
+    for pair in comparisons:
+        sides = [_stack(side, actors) for side in pair]
+        gains.append(float(np.subtract(*(uar(side.sum(axis=0)) for side in sides))))
+        drawn.append(np.subtract(*(uar(resample(side, counts)) for side in sides)))
+    gains_of = {actor: _gains_of_actor(comparisons, actor) for actor in actors}
+    by_actor = {actor: 100 * float(np.mean(values)) for actor, values in gains_of.items() if values}
+    # Rounded, so that gains which are equal by arithmetic are equal in ranks.
+    ranked = np.round(list(by_actor.values()), 7)
+    p_value = float(wilcoxon(ranked, zero_method="pratt").pvalue) if ranked.any() else 1.0
+    return _gain(gains, drawn, p_value, by_actor, len(by_actor))
+
+
+def mean_unpaired_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
+    """Compute the mean gain where the two sides have different actors or different clips.
+
+    The interval draws the actors of each side independently. The p-value is the Mann-Whitney test of the UARs of the
+    actors of both sides, each the mean over the comparisons.
+
+    Args:
+        comparisons: One or more.
+    """
+    gains, drawn = [], []
+    people = [sorted({actor for pair in comparisons for actor in pair[side]}) for side in (0, 1)]
+    counts = [draw_actors(len(actors), seed) for seed, actors in enumerate(people)]
+    for pair in comparisons:
+        sides = [_stack(side, actors) for side, actors in zip(pair, people, strict=True)]
+        gains.append(float(np.subtract(*(uar(side.sum(axis=0)) for side in sides))))
+        drawn.append(np.subtract(*(uar(resample(side, drawn_)) for side, drawn_ in zip(sides, counts, strict=True))))
+    by_actor = [
+        [
+            float(np.mean([uar(pair[side][actor]) for pair in comparisons if actor in pair[side]]))
+            for actor in people[side]
+        ]
+        for side in (0, 1)
+    ]
+    p_value = float(mannwhitneyu(*(np.round(values, 9) for values in by_actor)).pvalue)
+    return _gain(gains, drawn, p_value, {}, len({*people[0], *people[1]}))
+
+
+def decide(gain: Gain) -> Literal["more", "less", "open"]:
+    """Decide what can be claimed: a gain or a loss only where the test and the interval agree.
+
+    Args:
+        gain: See `mean_gain`.
+
+    Returns:
+        ``more`` or ``less`` where p is below 0.05 and zero lies outside of the interval, on that side.
+    """
+    low, high = gain["ci95_pp"]
+    if gain["p"] >= _LEVEL or low <= 0 <= high:
+        return "open"
+    return "more" if low > 0 else "less"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for multiple tests with Holm's step-down method (Holm, Scand. J. Stat. 1979).
+
+    Args:
+        p_values: From 0 to 1, of the tests that were made together.
+
+    Returns:
+        The corrected p-values, in the same order. The chance of one or more false rejections at a level is at most
+        that level.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    corrected = [0.0] * len(p_values)
+    level = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        level = max(level, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = level
+    return corrected
+
+
+def _gain(
+    gains: Sequence[float],
+    drawn: Sequence[NDArray[np.float64]],
+    p_value: float,
+    by_actor: dict[str, float],
+    actors: int,
+) -> Gain:
+    with warnings.catch_warnings():  # a draw without any actor of a comparison leaves the comparison out
+        warnings.filterwarnings("ignore", "Mean of empty slice")
+        low, high = percentiles(np.nanmean(np.stack(drawn), axis=0))
+    interval = (100 * low, 100 * high)
+    mean = 100 * float(np.mean(gains))
+    return Gain(gain_pp=mean, ci95_pp=interval, p=p_value, actors=actors, by_actor_pp=by_actor)
+
+
+def _gains_of_actor(comparisons: Sequence[tuple[ByActor, ByActor]], actor: str) -> list[float]:
+    both = [(ours[actor], theirs[actor]) for ours, theirs in comparisons if actor in ours and actor in theirs]
+    return [float(uar(one) - uar(other)) for one, other in both]
+
+
+def _stack(side: ByActor, actors: Sequence[str]) -> NDArray[np.int64]:
+    """Return (A, K, K) matrices, with zeros for an actor that the side does not have."""
+    empty = np.zeros_like(next(iter(side.values())))
+    return np.stack([side.get(actor, empty) for actor in actors])

@@ -1,0 +1,107 @@
+"""Predictions of a model for the clips it was evaluated on. All numbers of a report are computed from them."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodal.datasets.clip import Clip
+from crossmodal.storage import atomic_path
+
+SMALLEST_PROBABILITY = 5e-7
+"""Half of the last digit in predictions.csv: smaller probabilities are stored as 0."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Labelled clips with the probabilities of a model.
+
+    Args:
+        labels: The K class names.
+        clips: Names of the clips.
+        actors: The actor of each clip.
+        splits: ``val`` or ``test`` for each clip.
+        targets: (n,) the true classes.
+        probabilities: (n, K), rows sum to one.
+    """
+
+    labels: tuple[str, ...]
+    clips: list[str]
+    actors: list[str]
+    splits: list[str]
+    targets: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+    @classmethod
+    def of_clips(
+        cls, clips: Sequence[tuple[Clip, str]], labels: tuple[str, ...], probabilities: Sequence[NDArray[np.float64]]
+    ) -> "Predictions":
+        """Combine clips with the probabilities that a model predicted for them.
+
+        Args:
+            clips: Labelled clips, each with its split.
+            labels: The K class names.
+            probabilities: Batches of (b, K) in the order of the clips.
+        """
+        return cls(
+            labels,
+            [clip.clip for clip, _ in clips],
+            [clip.actor for clip, _ in clips],
+            [split for _, split in clips],
+            np.array([labels.index(str(clip.label)) for clip, _ in clips], np.int64),
+            np.concatenate(probabilities),
+        )
+
+    def of(self, split: str) -> "Predictions":
+        """Return the predictions of one split."""
+        rows = [row for row, name in enumerate(self.splits) if name == split]
+        return Predictions(
+            self.labels,
+            [self.clips[row] for row in rows],
+            [self.actors[row] for row in rows],
+            [split] * len(rows),
+            self.targets[rows],
+            self.probabilities[rows],
+        )
+
+    def confusion_by_actor(self) -> dict[str, NDArray[np.int64]]:
+        """Return a (K, K) confusion matrix for each actor: rows are true classes, columns are predicted classes."""
+        predicted = self.probabilities.argmax(axis=1)
+        matrices = {actor: np.zeros((len(self.labels),) * 2, np.int64) for actor in sorted(set(self.actors))}
+        for actor, target, guess in zip(self.actors, self.targets, predicted, strict=True):
+            matrices[actor][target, guess] += 1
+        return matrices
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Return the (K, K) confusion matrix over all actors."""
+        matrices = list(self.confusion_by_actor().values())
+        return np.sum(matrices, axis=0, initial=0) if matrices else np.zeros((len(self.labels),) * 2, np.int64)
+
+    def write_csv(self, path: Path) -> None:
+        """Write one row per clip, with one column per class."""
+        predicted = self.probabilities.argmax(axis=1)
+        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["clip", "actor", "split", "label", "predicted", *self.labels])
+            for row, clip in enumerate(self.clips):
+                names = self.labels[self.targets[row]], self.labels[predicted[row]]
+                numbers = [f"{value:.6f}" for value in self.probabilities[row]]
+                writer.writerow([clip, self.actors[row], self.splits[row], *names, *numbers])
+
+    @classmethod
+    def read_csv(cls, path: Path) -> "Predictions":
+        """Read a file of `write_csv`."""
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = list(csv.reader(file))
+        labels = tuple(header[5:])
+        return cls(
+            labels,
+            clips=[row[0] for row in rows],
+            actors=[row[1] for row in rows],
+            splits=[row[2] for row in rows],
+            targets=np.array([labels.index(row[3]) for row in rows], np.int64),
+            probabilities=np.array([row[5:] for row in rows], np.float64).reshape(len(rows), len(labels)),
+        )

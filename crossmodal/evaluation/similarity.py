@@ -1,0 +1,265 @@
+"""Measures of the similarity of two models, and of how well one predicts the other, on numpy arrays.
+
+Rows are clips, in the same order in every argument.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
+
+Array = NDArray[np.float64]
+Measure = Callable[[Array, Array], float]
+
+# In units in which the mean squared length of a clip's standardised features is one.
+RIDGE_STRENGTHS = tuple(float(strength) for strength in np.logspace(-3, 4, 15))
+_TINY = 1e-12
+
+
+def linear_cka(first: Array, second: Array) -> float:
+    """Compute linear centred kernel alignment (Kornblith et al. 2019).
+
+    It is invariant to rotation, shift and isotropic scaling of either side. With few clips and many dimensions it is
+    far above zero even for unrelated embeddings: compare it with `shuffled`.
+
+    Args:
+        first: (n, D1).
+        second: (n, D2).
+
+    Returns:
+        A fraction from 0 to 1; 0 where one side is constant.
+
+    Example:
+        >>> round(linear_cka(np.array([[0.0], [1.0], [2.0]]), np.array([[5.0, 5.0], [4.0, 5.0], [3.0, 5.0]])), 6)
+        1.0
+    """
+    one, other = first - first.mean(axis=0), second - second.mean(axis=0)
+    norms = np.linalg.norm(one.T @ one) * np.linalg.norm(other.T @ other)
+    return float(np.linalg.norm(one.T @ other) ** 2 / norms) if norms > _TINY else 0.0
+
+
+def mutual_knn(first: Array, second: Array, k: int = 10) -> float:
+    """Compute the mean share of a clip's k nearest neighbours that both sides have in common (Huh et al. 2024).
+
+    Neighbours are by cosine similarity after the mean of all clips is subtracted; without that, mostly positive
+    embeddings would all have the same direction.
+
+    Args:
+        first: (n, D1).
+        second: (n, D2).
+        k: Number of neighbours, at most n - 1.
+
+    Returns:
+        A fraction from 0 to 1; k / (n - 1) by chance.
+    """
+    n = len(first)
+    k = min(k, n - 1)
+    if k < 1:
+        return 0.0
+    return float((_is_neighbour(first, k) & _is_neighbour(second, k)).sum() / (n * k))
+
+
+def _is_neighbour(embedding: Array, k: int) -> NDArray[np.bool_]:
+    """Return (n, n) booleans, True where the column's clip is among the k nearest neighbours of the row's clip."""
+    centred = embedding - embedding.mean(axis=0)
+    direction = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), _TINY)
+    similarity = direction @ direction.T
+    np.fill_diagonal(similarity, -np.inf)
+    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    neighbour = np.zeros(similarity.shape, np.bool_)
+    np.put_along_axis(neighbour, nearest, True, axis=1)
+    return neighbour
+
+
+def shuffled(
+    measure: Measure,
+    first: Array,
+    second: Array,
+    within: NDArray[np.int64] | None = None,
+    draws: int = 20,
+    seed: int = 0,
+) -> float:
+    """Compute the mean of a measure with the clips of one side shuffled: its value for unrelated embeddings.
+
+    No clip is paired with itself, unless it is the only one of its class.
+
+    Args:
+        measure: The measure of the two sides.
+        first: (n, ...) rows, which are shuffled.
+        second: (n, ...).
+        within: (n,) classes; clips are then shuffled within their class, which leaves what the class explains.
+        draws: Number of shuffles.
+        seed: Seed of the shuffles.
+    """
+    rng = np.random.default_rng(seed)
+    classes = np.zeros(len(first), np.int64) if within is None else within
+    values = []
+    for _ in range(draws):
+        order = np.arange(len(first))
+        for name in np.unique(classes):
+            rows = np.flatnonzero(classes == name)
+            ring = rng.permutation(rows)
+            order[ring] = np.roll(ring, 1)
+        values.append(measure(first[order], second))
+    return float(np.mean(values))
+
+
+def non_target_divergence(teacher_logits: Array, student_logits: Array, targets: NDArray[np.int64]) -> float:
+    """Compute the mean KL divergence from teacher to student over the classes that are not the target.
+
+    The non-target divergence hypothesis (see docs/preflight.md): the smaller it is, the better a student can follow
+    the soft labels of the teacher.
+
+    Args:
+        teacher_logits: (n, K) with K > 2.
+        student_logits: (n, K).
+        targets: (n,) the true classes.
+
+    Returns:
+        KL(teacher || student) in nats, 0 or more.
+    """
+    n, num_classes = teacher_logits.shape
+    others = np.arange(num_classes)[None, :] != targets[:, None]
+    teacher, student = (
+        log_softmax(logits[others].reshape(n, num_classes - 1), axis=1) for logits in (teacher_logits, student_logits)
+    )
+    return float((np.exp(teacher) * (teacher - student)).sum(axis=1).mean())
+
+
+def late_fusion(first_logits: Array, second_logits: Array) -> Array:
+    """Compute a product of experts (Hinton 2002): the mean of the log-probabilities of two models, renormalised.
+
+    Returns:
+        Probabilities, (n, K).
+
+    Example:
+        >>> late_fusion(np.log([[0.8, 0.2]]), np.log([[0.2, 0.8]]))
+        array([[0.5, 0.5]])
+    """
+    mean = (log_softmax(first_logits, axis=1) + log_softmax(second_logits, axis=1)) / 2
+    return np.asarray(softmax(mean, axis=1))
+
+
+def mean_entropy(logits: Array) -> float:
+    """Compute the mean entropy of the softmax of (n, K) logits in nats, from 0 to ln K."""
+    log_probabilities = log_softmax(logits, axis=1)
+    return float(-(np.exp(log_probabilities) * log_probabilities).sum(axis=1).mean())
+
+
+def cohen_kappa(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
+    """Compute the agreement of two raters beyond chance (Cohen 1960).
+
+    Args:
+        first: (n,) classes of one rater.
+        second: (n,) classes of the other rater.
+
+    Returns:
+        1 for full agreement, 0 for chance, below 0 for less than chance; 0 where both use only one and the same class.
+
+    Example:
+        >>> cohen_kappa(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
+        0.5
+    """
+    observed = float((first == second).mean())
+    by_chance = sum(float((first == name).mean() * (second == name).mean()) for name in np.union1d(first, second))
+    return (observed - by_chance) / (1 - by_chance) if by_chance < 1 - _TINY else 0.0
+
+
+def ridge_r2(
+    x: Array,
+    y: Array,
+    groups: Sequence[str],
+    new_x: Array,
+    new_y: Array,
+    strengths: Sequence[float] = RIDGE_STRENGTHS,
+) -> Array:
+    """Compute how well ridge regression predicts each dimension of y for unseen actors.
+
+    The strength is chosen for each dimension by leave-one-group-out cross-validation. Features are standardised with
+    the statistics of the training clips.
+
+    Args:
+        x: (n, P) features.
+        y: (n, D) targets.
+        groups: (n,) the actor of each clip; two or more actors.
+        new_x: (m, P) features of other actors.
+        new_y: (m, D) targets of other actors.
+        strengths: Candidate strengths.
+
+    Returns:
+        (D,) R^2 on the other actors: 1 is perfect, 0 is no better than their mean; nan where y is constant.
+
+    Raises:
+        ValueError: There is only one group.
+    """
+    names = np.asarray(groups)
+    if len(np.unique(names)) < 2:
+        raise ValueError("A ridge strength is chosen by leaving one group out: there must be two or more.")
+    errors = np.zeros((len(strengths), y.shape[1]))
+    for name in np.unique(names):
+        left_out = names == name
+        predicted = _ridge_predictions(x[~left_out], y[~left_out], x[left_out], strengths)
+        errors += ((predicted - y[left_out]) ** 2).sum(axis=1)
+    best = errors.argmin(axis=0)
+    predicted = _ridge_predictions(x, y, new_x, strengths)
+    return r2(predicted[best, :, np.arange(y.shape[1])].T, new_y)
+
+
+def r2(predicted: Array, true: Array) -> Array:
+    """Compute R^2 for each column, (D,); nan where a column of `true`, (n, D), is constant.
+
+    Example:
+        >>> r2(np.array([[1.0], [2.0]]), np.array([[1.0], [3.0]]))
+        array([0.5])
+    """
+    total = ((true - true.mean(axis=0)) ** 2).sum(axis=0)
+    missed = ((true - predicted) ** 2).sum(axis=0)
+    varies = total > _TINY * np.maximum(1, (true**2).sum(axis=0))
+    return np.where(varies, 1 - missed / np.where(varies, total, 1), np.nan)
+
+
+def center_by_group(values: Array, groups: Sequence[str]) -> Array:
+    """Subtract the mean of its group from each row of (n, D) values.
+
+    Example:
+        >>> center_by_group(np.array([[1.0], [3.0], [9.0]]), ["01", "01", "02"]).ravel()
+        array([-1.,  1.,  0.])
+    """
+    names = np.asarray(groups)
+    left = values.copy()
+    for name in np.unique(names):
+        left[names == name] -= values[names == name].mean(axis=0)
+    return left
+
+
+def residualize(
+    y: Array, classes: NDArray[np.int64], new_y: Array, new_classes: NDArray[np.int64]
+) -> tuple[Array, Array]:
+    """Subtract the mean of each clip's class from y, (n, D), and new_y, (m, D).
+
+    The means are those of y. A class that is missing in y has the mean of all rows of y.
+    """
+    means = {name: y[classes == name].mean(axis=0) for name in np.unique(classes)}
+    everything = y.mean(axis=0)
+
+    def expected(those: NDArray[np.int64]) -> Array:
+        return np.stack([means.get(name, everything) for name in those])
+
+    return y - expected(classes), new_y - expected(new_classes)
+
+
+def _ridge_predictions(x: Array, y: Array, new_x: Array, strengths: Sequence[float]) -> Array:
+    """Compute predictions for each strength, (S, m, D), with one eigendecomposition of the smaller Gram matrix."""
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    scale = np.where(std > _TINY, std, np.inf) * np.sqrt(x.shape[1])  # a constant feature carries no information
+    x, new_x = (x - mean) / scale, (new_x - mean) / scale
+    centred = y - y.mean(axis=0)
+    if x.shape[1] <= len(x):
+        values, vectors = np.linalg.eigh(x.T @ x)
+        left, right = new_x @ vectors, vectors.T @ (x.T @ centred)
+    else:
+        values, vectors = np.linalg.eigh(x @ x.T)
+        left, right = (new_x @ x.T) @ vectors, vectors.T @ centred
+    values = np.maximum(values, 0)
+    return np.stack([left / (values + strength) @ right for strength in strengths]) + y.mean(axis=0)

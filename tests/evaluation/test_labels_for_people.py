@@ -1,0 +1,87 @@
+"""Reports of a manifest's corpus call it by its name, and are about speakers; nothing in them is of RAVDESS."""
+
+import json
+import re
+
+import pytest
+
+from crossmodal.cli.main import main
+from crossmodal.errors import ConfigError
+from crossmodal.evaluation.labels_for_people import corpus_name, format_for, named, protocol_name
+from crossmodal.storage import write_json
+from crossmodal.studies.finished import load_runs
+from tests.studies.test_compare import write_study
+
+OF_A_MANIFEST = {"protocol": "grouped", "num_folds": 5, "channel": None, "label_set": None}
+
+
+def of_a_manifest(study, name="cremad", which="*", **corpus):
+    for path in study.glob(f"runs/{which}/summary.json"):
+        summary = json.loads(path.read_text())
+        write_json(
+            path, summary | OF_A_MANIFEST | {"corpus": summary["corpus"] | {"kind": "manifest", "name": name} | corpus}
+        )
+    return study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return of_a_manifest(write_study(tmp_path_factory.mktemp("studies") / "mine", methods=["good", "bad"], seeds=(0,)))
+
+
+def test_a_study_of_a_manifest_is_of_its_speakers(study, capsys):
+    assert main(["study", "report", str(study)]) == 0
+    screen = capsys.readouterr().out
+    files = [(study / name).read_text() for name in ("table.md", "table.tex", "report.html")]
+    for text in (screen, *files):
+        said = " ".join(re.sub(r'base64,[^"]*|actors\.png', "", text).split())
+        assert re.search(
+            r"cremad, \d emotions; protocol grouped \(5 folds\), folds 0, 1, seed 0; 4 test speakers", said
+        )
+        assert "RAVDESS" not in said
+        assert "actor" not in said.lower()
+    assert "cremad" in (study / "table.csv").read_text()
+
+
+def test_unlabelled_pairs_are_told(tmp_path, capsys):
+    study = of_a_manifest(write_study(tmp_path / "mine", methods=["good"], self_taught=[]), unlabelled_clips=7)
+    assert main(["study", "report", str(study)]) == 0
+    assert "Some of the training clips have no label" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"corpus": {"name": "meld"}}, "corpus name is .*cremad.* and .*meld|corpus name is .*meld.* and .*cremad"),
+        ({"num_folds": 4}, "num_folds is"),
+    ],
+)
+def test_runs_of_two_corpora_or_two_ways_to_fold_are_no_study(tmp_path, change, message):
+    study = of_a_manifest(write_study(tmp_path / "mine", methods=["good"], self_taught=[]))
+    path = next(iter(sorted(study.glob("runs/*fold1*/summary.json"))))
+    summary = json.loads(path.read_text())
+    write_json(path, summary | change | {"corpus": summary["corpus"] | change.get("corpus", {})})
+    with pytest.raises(ConfigError, match=message):
+        load_runs(study)
+
+
+def test_a_corpus_by_name():
+    assert corpus_name({"kind": "synthetic"}) == "Synthetic corpus"
+    assert corpus_name({"kind": "synthetic", "name": "mine"}) == "mine"
+
+
+@pytest.mark.parametrize("text", ["The test actors, an actor, each actor's gain; Actors.", "Factors of an actor"])
+def test_words_about_actors(text):
+    assert format_for({"kind": "ravdess"}, text) == text
+    said = format_for({"kind": "manifest"}, text)
+    assert said == text.replace(" actor", " speaker").replace(" Actors", " Speakers")
+    assert said.count("Factors") == text.count("Factors")
+
+
+def test_many_people_are_not_all_named():
+    assert named([f"{number:02d}" for number in range(24)]).endswith("22, 23")
+    assert named([f"{number:02d}" for number in range(25)]).endswith("23, and 1 more")
+
+
+def test_a_protocol_of_an_older_summary():
+    assert protocol_name({"protocol": "grouped", "num_folds": None}) == "grouped"

@@ -1,0 +1,91 @@
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crossmodal.evaluation.plots import STAGE_COLOURS, plot_actors, plot_confusion, plot_curves
+from tests.evaluation import make_predictions
+
+EIGHT = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+
+
+def colour(stage: str) -> np.ndarray:
+    return np.array([int(STAGE_COLOURS[stage][place : place + 2], 16) for place in (1, 3, 5)])
+
+
+def pixels_of(picture: np.ndarray, stage: str) -> int:
+    return int((np.abs(picture.astype(int) - colour(stage)).max(axis=2) < 8).sum())
+
+
+def read(path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        picture = np.asarray(image.convert("RGB"))
+    assert picture.std() > 10, "the picture is blank"
+    return picture
+
+
+def write_history(path, stage: str, epochs: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", f"{stage}/val_uar", f"{stage}/train_loss"])
+        writer.writerows([epoch, 0.125 + 0.005 * epochs * epoch, epochs / (epoch + 1)] for epoch in range(epochs))
+
+
+@pytest.mark.parametrize("stages", [["teacher", "control", "transfer", "finetune"], ["finetune"]])
+def test_confusion_matrices_side_by_side(tmp_path, stages):
+    said = {stage: make_predictions(clips=200, seed=seed, labels=EIGHT) for seed, stage in enumerate(stages)}
+    plot_confusion(said, tmp_path / "confusion.png")
+    height, width, _ = read(tmp_path / "confusion.png").shape
+    assert 400 < height < 700
+    assert width == pytest.approx(130 * (3.6 * len(stages) + 0.6), abs=2)
+
+
+def test_a_confusion_matrix_without_one_class(tmp_path):
+    plot_confusion({"control": make_predictions(absent={1})}, tmp_path / "confusion.png")
+    read(tmp_path / "confusion.png")
+
+
+def test_curves_of_each_stage_in_its_colour(tmp_path):
+    histories = {stage: tmp_path / stage / "metrics.csv" for stage in STAGE_COLOURS}
+    for epochs, (stage, path) in enumerate(histories.items(), start=6):
+        write_history(path, stage, epochs)
+    plot_curves(histories, tmp_path / "curves.png")
+    picture = read(tmp_path / "curves.png")
+    assert picture.shape[1] > picture.shape[0]
+    for stage in STAGE_COLOURS:
+        assert pixels_of(picture, stage) > 100
+    plot_curves({"teacher": histories["teacher"]}, tmp_path / "one.png")
+    assert pixels_of(read(tmp_path / "one.png"), "finetune") == 0
+
+
+def test_actors_of_student_and_control(tmp_path):
+    student, control = make_predictions(skill=2.0), make_predictions(skill=0.3)
+    plot_actors(student, control, tmp_path / "actors.png")
+    picture = read(tmp_path / "actors.png")
+    assert 300 < picture.shape[0] < 600
+    assert pixels_of(picture, "finetune") > 100
+    assert pixels_of(picture, "control") > 100
+
+
+def test_a_picture_of_one_actor(tmp_path):
+    said = make_predictions(actors=1)
+    plot_actors(said, said, tmp_path / "actors.png")
+    read(tmp_path / "actors.png")
+
+
+def test_what_must_be_said_of_the_numbers_stands_on_the_picture(tmp_path):
+    said = make_predictions(skill=2.0)
+    write_history(tmp_path / "metrics.csv", "teacher", 5)
+    drawings = {
+        "confusion": lambda path, **note: plot_confusion({"control": said}, path, **note),
+        "curves": lambda path, **note: plot_curves({"teacher": tmp_path / "metrics.csv"}, path, **note),
+        "actors": lambda path, **note: plot_actors(said, said, path, **note),
+    }
+    for name, draw in drawings.items():
+        draw(tmp_path / f"{name}.png")
+        draw(tmp_path / f"{name}-noted.png", note="Speaker-dependent")
+        plain, noted = read(tmp_path / f"{name}.png"), read(tmp_path / f"{name}-noted.png")
+        assert plain.shape != noted.shape or not np.array_equal(plain, noted), name

@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import pytest
+
+from crossmodal.evaluation import report
+from crossmodal.evaluation.gain import measure_gain
+from crossmodal.evaluation.metrics import describe
+from crossmodal.evaluation.report import print_summary, write_report
+from tests.evaluation import LABELS, make_predictions
+from tests.evaluation.test_plots import read, write_history
+
+SKILLS = {"teacher": 3.0, "control": 0.5, "transfer": 0.8, "finetune": 1.2}
+
+
+def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = False, stages=tuple(SKILLS)) -> dict:
+    """A run's folder, as its stages leave it, and its summary."""
+    said = {}
+    for stage in stages:
+        said[stage] = make_predictions(clips=120, skill=SKILLS[stage])
+        write_history(folder / stage / "metrics.csv", stage, epochs=5)
+        said[stage].write_csv(folder / stage / "predictions.csv")
+    summary = {
+        "name": "first",
+        "corpus": {
+            "kind": kind,
+            "clips": {"train": 90, "val": 60, "test": 60},
+            "actors": {"train": ["07", "08"], "val": ["05", "06"], "test": ["01", "02", "03"]},
+            "faces": "face crops",
+            "set_aside": 2,
+        },
+        "protocol": "seq6",
+        "fold": 3,
+        "channel": "speech",
+        "labels": list(LABELS),
+        "seed": 0,
+        "speaker_dependent": speaker_dependent,
+        "stages": {},
+        "model": str(folder / "model"),
+    }
+    for stage in stages:
+        val, test = describe(said[stage].of("val")), describe(said[stage].of("test"))
+        summary["stages"][stage] = {
+            **{f"val_{name}": value for name, value in val.items()},
+            **{f"test_{name}": value for name, value in test.items()},
+            "seconds": 12.3,
+            "reused": stage == "teacher",
+        }
+    if {"finetune", "control"} <= set(stages):
+        gain = measure_gain([said["finetune"].of("test")], [said["control"].of("test")])
+        summary["gain"] = {"uar_pp": gain["gain_pp"], "ci95_pp": gain["ci95_pp"]}
+    return summary
+
+
+def test_the_report_holds_the_numbers_and_its_pictures(tmp_path):
+    summary = make_run(tmp_path)
+    path = write_report(tmp_path, summary)
+    assert path == tmp_path / "report.md"
+    text = path.read_text()
+    for stage, numbers in summary["stages"].items():
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| {stage} |"))
+        assert f"| {numbers['val_uar']:.3f} | {numbers['test_uar']:.3f} |" in row
+        assert f"| {numbers['test_war']:.3f} |" in row
+        assert "{:.3f} to {:.3f}".format(*numbers["test_uar_ci95"]) in row
+        assert row.endswith("| 12 (reused) |" if stage == "teacher" else "| 12 |")
+    assert f"{summary['gain']['uar_pp']:+.1f} points of test UAR" in text
+    assert "{:+.1f} to {:+.1f} over 3 actors".format(*summary["gain"]["ci95_pp"]) in text
+    assert "RAVDESS, speech, 4 emotions; protocol seq6, fold 3, seed 0; chance is 0.250" in text
+    assert "| val | 60 | 05, 06 |" in text
+    assert "Set aside: 2" in text
+    for name in ("actors", "confusion", "curves"):
+        assert f"]({name}.png)" in text
+        read(tmp_path / f"{name}.png")
+
+
+def test_the_table_says_where_the_model_is_and_what_to_try(tmp_path, capsys):
+    summary = make_run(tmp_path)
+    print_summary(tmp_path, summary)
+    said = capsys.readouterr().out
+    assert f"python -m crossmodal predict --model {summary['model']} FILE.wav" in said
+    assert str(tmp_path / "report.md") in said
+    assert f"{summary['gain']['uar_pp']:+.1f} points" in said
+    for stage, numbers in summary["stages"].items():
+        (row,) = (line.split() for line in said.splitlines() if line.split()[1:2] == [stage])
+        assert {f"{numbers['val_uar']:.3f}", f"{numbers['test_uar']:.3f}", f"{numbers['test_war']:.3f}"} <= set(row)
+
+
+@pytest.mark.parametrize(
+    ("kind", "speaker_dependent", "expected"),
+    [
+        ("ravdess", False, []),
+        ("synthetic", False, ["Synthetic corpus: "]),
+        ("ravdess", True, ["Speaker-dependent: "]),
+        ("synthetic", True, ["Synthetic corpus: ", "Speaker-dependent: "]),
+    ],
+)
+def test_report_and_table_warn_of_synthetic_and_speaker_dependent_numbers(
+    tmp_path, capsys, monkeypatch, kind, speaker_dependent, expected
+):
+    for name in ("plot_actors", "plot_confusion", "plot_curves"):  # they have a test of their own
+        monkeypatch.setattr(report, name, lambda *args: None)
+    summary = make_run(tmp_path, kind, speaker_dependent)
+    text = write_report(tmp_path, summary).read_text()
+    print_summary(tmp_path, summary)
+    said = capsys.readouterr().out
+    for warning in ("Synthetic corpus: ", "Speaker-dependent: "):
+        assert (f"> **{warning}" in text) == (warning in expected)
+        assert (warning in said) == (warning in expected)
+
+
+def test_a_run_with_labels_hidden_says_so(tmp_path):
+    summary = make_run(tmp_path, stages=["teacher"])
+    assert "unlabelled" not in write_report(tmp_path, summary).read_text()
+    summary["corpus"]["unlabelled_actors"] = 4
+    assert "> **4 of the training actors count as unlabelled" in write_report(tmp_path, summary).read_text()
+
+
+def test_a_run_of_some_stages_reports_no_gain(tmp_path):
+    summary = make_run(tmp_path, stages=["teacher"])
+    del summary["model"]
+    text = write_report(tmp_path, summary).read_text()
+    assert "Gain" not in text
+    assert "actors.png" not in text
+    assert not (tmp_path / "actors.png").exists()
+    assert "The model is in" not in text
