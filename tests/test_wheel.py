@@ -57,6 +57,12 @@ def run_installed(wheel, tmp_path_factory):
     return run
 
 
+def test_the_wheel_holds_every_config(wheel):
+    names = {name.removeprefix("crossmodal/configs/") for name in zipfile.ZipFile(wheel).namelist()}
+    configs = {path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*.yaml")}
+    assert configs and configs <= names
+
+
 def test_the_wheel_holds_the_package_its_licence_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     info = f"crossmodal-{crossmodal.__version__}.dist-info"
@@ -71,8 +77,6 @@ def test_the_installed_package_is_imported_not_the_checkout(run_installed, tmp_p
 
 
 class TestInAnEmptyFolder:
-    """Shipped configs and studies that are found by name belong here too."""
-
     def test_the_version_is_that_of_the_wheel(self, run_installed, tmp_path):
         assert crossmodal.__version__ in run_installed(tmp_path, "-m", "crossmodal", "--version")
 
@@ -80,13 +84,25 @@ class TestInAnEmptyFolder:
         stages = ("teacher", "transfer", "finetune")
         run_installed(
             tmp_path,
-            *("-m", "crossmodal", "fit"),
+            *("-m", "crossmodal", "fit", "--config", "ravdess_action_units", "--config", "dense"),
             f"--data.root={tiny_ravdess}",
             f"--data.face_features={tiny_face_features}",
             f"--data.cache={tmp_path / 'cache'}",
             "--data.protocol=loso24",
-            "--transfer.model.encoder=dense",
             *(f"--{stage}.trainer.max_epochs=1" for stage in stages),
         )
-        assert (tmp_path / "runs" / "fit" / "model" / "model.safetensors").is_file()
-        assert set(read_json(tmp_path / "runs" / "fit" / "summary.json")["stages"]) == {"control", *stages}
+        assert (tmp_path / "runs" / "ravdess_action_units" / "model" / "model.safetensors").is_file()
+        assert set(read_json(tmp_path / "runs" / "ravdess_action_units" / "summary.json")["stages"]) == {
+            "control",
+            *stages,
+        }
+
+    def test_configs_are_listed(self, run_installed, tmp_path):
+        listed = run_installed(tmp_path, "-m", "crossmodal", "configs")
+        assert "ravdess_action_units" in listed and "studies/teaching" in listed
+
+    def test_a_study_is_found_by_name(self, run_installed, tiny_ravdess, tmp_path):
+        command = ["-m", "crossmodal", "study", "run", "teaching", "--print-commands", "--data.root", str(tiny_ravdess)]
+        lines = run_installed(tmp_path, *command, "--methods", "kd", "--seeds", "0").splitlines()
+        assert len(lines) == 8  # four folds, each with a face teacher and a voice teacher
+        assert all(line.startswith("python -m crossmodal study run teaching") for line in lines)
