@@ -149,7 +149,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "study preflight": Command(
         "say whether this teacher can help this student, before fit",
-        "crossmodal.studies.preflight:preflight_command",
+        "crossmodal.studies.preflight.run:preflight_command",
         usage=usage.PREFLIGHT,
     ),
     "study run": Command(

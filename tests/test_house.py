@@ -9,7 +9,8 @@ from typing import get_args
 import pytest
 
 import crossmodal
-from crossmodal.datasets import clip, protocols, ravdess
+from crossmodal.datasets import clip, ravdess
+from crossmodal.datasets.splits import protocols
 from crossmodal.losses import factory as losses
 from crossmodal.models import factory as models
 from crossmodal.models import pooling

@@ -10,10 +10,12 @@ from torch.utils.data import DataLoader
 from crossmodal.datamodules.clip_dataset import ALONE, ClipDataset, Place, clip_loader
 from crossmodal.datamodules.resumable import ResumableDataModule
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
-from crossmodal.datasets.clip import Clip, SetAside, Split, nothing_usable
+from crossmodal.datasets.clip import Clip, ExcludedClip, Split, nothing_usable
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.given_split import shared_speakers
-from crossmodal.datasets.protocols import (
+from crossmodal.datasets.ravdess import Channel
+from crossmodal.datasets.source import create_source
+from crossmodal.datasets.splits.given_split import shared_speakers
+from crossmodal.datasets.splits.protocols import (
     NUM_FOLDS,
     LabelSet,
     Protocol,
@@ -21,8 +23,6 @@ from crossmodal.datasets.protocols import (
     hide_labels,
     split_clips,
 )
-from crossmodal.datasets.ravdess import Channel
-from crossmodal.datasets.source import create_source
 from crossmodal.datasets.usable import prepare_usable, read_stored
 from crossmodal.errors import ConfigError, CorpusNotFoundError
 from crossmodal.media import Box
@@ -62,7 +62,7 @@ class CorpusDataModule(ResumableDataModule):
         face_features: Features from another program, in place of pixels: CSV, Parquet or a folder of ``.npy``.
         face_embeddings: Embeddings of a frozen backbone by clip (safetensors), in place of pixels.
         face_normalization: ``actor`` takes each actor's mean off face features or embeddings (see
-            `crossmodal.datasets.actor_normalization.center_by_actor`); pixels stay as they are.
+            `crossmodal.datasets.faces.actor_normalization.center_by_actor`); pixels stay as they are.
         teacher_outputs: Embedding and logits of a trained teacher by clip (safetensors).
         speech_features: A folder of what a frozen front end made of each waveform, as
             `crossmodal.pipeline.listening.store_speech_features` writes it, in place of waveforms.
@@ -128,7 +128,7 @@ class CorpusDataModule(ResumableDataModule):
         self.speech_features = Path(speech_features) if speech_features and self.needs_audio else None
         self.max_duration = max_duration
         self.split: dict[Split, list[Clip]] = {}
-        self.set_aside: list[SetAside] = []
+        self.set_aside: list[ExcludedClip] = []
         self._listed: list[Clip] = []
         self._keep: Callable[[Clip], bool] = lambda clip: True
         self._left_out: frozenset[str] = frozenset()
@@ -273,7 +273,7 @@ class CorpusDataModule(ResumableDataModule):
     def _reads_pixels(self) -> bool:
         return self.needs_faces and not (self.face_features or self.face_embeddings or self.teacher_outputs)
 
-    def _prepare(self) -> tuple[PreparedCorpus, ClipTensors | None, list[SetAside]]:
+    def _prepare(self) -> tuple[PreparedCorpus, ClipTensors | None, list[ExcludedClip]]:
         """Index the corpus, keep what has all that a batch needs, and decode what is not decoded."""
         clips, index_aside = self.source.index()
         tensors, features_aside = self._read_stored({clip.clip: clip.actor for clip in clips})
@@ -291,7 +291,7 @@ class CorpusDataModule(ResumableDataModule):
             raise CorpusNotFoundError(nothing_usable(self.source.path, set_aside))
         return corpus, tensors, set_aside
 
-    def _read_stored(self, actors: dict[str, str]) -> tuple[ClipTensors | None, list[SetAside]]:
+    def _read_stored(self, actors: dict[str, str]) -> tuple[ClipTensors | None, list[ExcludedClip]]:
         """What stands in the batch in place of pixels, by clip; `actors` says who speaks in each."""
         if not self.needs_faces or self._reads_pixels:
             return None, []

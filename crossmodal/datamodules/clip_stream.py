@@ -9,7 +9,7 @@ from litdata import StreamingDataLoader, StreamingDataset
 
 from crossmodal.datamodules.clip_dataset import ALONE, Place, collate_clips
 from crossmodal.datasets.clip import Split
-from crossmodal.datasets.stream import divide, part_of, stream_cache
+from crossmodal.datasets.stream.reader import divide, part_of, stream_cache
 from crossmodal.errors import ConfigError
 
 

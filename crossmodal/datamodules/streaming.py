@@ -7,7 +7,7 @@ from lightning.pytorch import LightningDataModule
 
 from crossmodal.datamodules.clip_dataset import ALONE, Place
 from crossmodal.datasets.clip import Split
-from crossmodal.datasets.stream import StreamAbout, check_whole, read_about
+from crossmodal.datasets.stream.reader import StreamAbout, check_whole, read_about
 from crossmodal.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
 """What a clip is, and where its sound and its face are."""
 
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
-from crossmodal.datasets.clip import Clip, SetAside
+from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.face_features import store_face_features
+from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.manifest import ManifestIndex, index_manifest
-from crossmodal.datasets.protocols import LABEL_SETS, PROTOCOLS, filled_folds, split_clips
 from crossmodal.datasets.ravdess import index_ravdess, parse_name
-from crossmodal.datasets.speaker_folds import group_speakers
+from crossmodal.datasets.splits.protocols import LABEL_SETS, PROTOCOLS, filled_folds, split_clips
+from crossmodal.datasets.splits.speaker_folds import group_speakers
 from crossmodal.storage import cache_dir, content_key
 
 __all__ = (
@@ -15,10 +15,10 @@ __all__ = (
     "PROTOCOLS",
     "Clip",
     "ClipTensors",
+    "ExcludedClip",
     "FaceCrops",
     "ManifestIndex",
     "PreparedCorpus",
-    "SetAside",
     "cache_dir",
     "content_key",
     "filled_folds",

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal import media
-from crossmodal.datasets.children import Failure, in_children
-from crossmodal.datasets.clip import Clip, SetAside
-from crossmodal.datasets.face_crops import FaceCrops, read_face_crops
-from crossmodal.datasets.face_detector import check_detector
+from crossmodal.datasets.clip import Clip, ExcludedClip
+from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
+from crossmodal.datasets.faces.detector import check_detector
+from crossmodal.datasets.process_pool import Failure, map_in_processes
 from crossmodal.datasets.quarantine import Quarantine, Quarantined
 from crossmodal.datasets.stored_array import read_array, write_array
 from crossmodal.datasets.window import read_clip_waveform
@@ -51,7 +51,7 @@ class PreparedCorpus:
     clips: list[Clip]
     waveforms: dict[str, Path]
     faces: dict[str, Path]
-    set_aside: list[SetAside]
+    set_aside: list[ExcludedClip]
     made: int
     reused: int
 
@@ -125,7 +125,10 @@ def prepare_corpus(
         clips=[clip for clip in clips if clip.clip not in lost],
         waveforms={job.clip.clip: job.target for job in there if not job.crops},
         faces={job.clip.clip: job.target for job in there if job.crops},
-        set_aside=[*unreadable.values(), *(SetAside(str(job.source), damaged[job.target].reason) for job in failed)],
+        set_aside=[
+            *unreadable.values(),
+            *(ExcludedClip(str(job.source), damaged[job.target].reason) for job in failed),
+        ],
         made=made,
         reused=len(jobs) - len(missing) + len(distinct) - len(damaged) - made,
     )
@@ -152,7 +155,7 @@ def _hash_all(
 
 def _plan(
     clips: Sequence[Clip], audio: bool, crops: FaceCrops | None, folder: Path, hashes: FileHashes
-) -> tuple[list[_Job], dict[str, SetAside]]:
+) -> tuple[list[_Job], dict[str, ExcludedClip]]:
     """The arrays that the clips need, each under its key, and the clips whose files cannot be read at all."""
     jobs, unreadable = [], {}
     face_settings = crops.settings(hashes.__getitem__) if crops else {}
@@ -168,7 +171,7 @@ def _plan(
                 key = _key(hashes, clip.video, start=clip.video_start, **face_settings, **length)
                 jobs.append(_Job(clip, folder / "faces" / key[:2] / f"{key}.npy", crops))
         except OSError as error:
-            unreadable[clip.clip] = SetAside(str(error.filename), f"cannot be read: {error.strerror}")
+            unreadable[clip.clip] = ExcludedClip(str(error.filename), f"cannot be read: {error.strerror}")
     return jobs, unreadable
 
 
@@ -179,7 +182,7 @@ def _key(hashes: FileHashes, path: Path, **settings: object) -> str:
 def _make_all(jobs: Sequence[_Job], num_processes: int) -> tuple[int, dict[Path, Failure]]:
     """Make every array; returns how many were made here, and why some could not be, by their target."""
     made, damaged = 0, {}
-    outcomes = in_children(
+    outcomes = map_in_processes(
         _make, jobs, description="Decoding", num_processes=num_processes, again=lambda state: state == "busy"
     )
     for job, outcome in outcomes:

@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from crossmodal.datasets.check import CheckReport, Column, check_corpus, column_of
-from crossmodal.datasets.check_file import Finding
+from crossmodal.datasets.audit.corpus import CheckReport, Column, check_corpus, column_of
+from crossmodal.datasets.audit.file import Finding
 from crossmodal.datasets.ravdess import CHANNELS, MODALITIES, MP4_SOUND_DELAY, published_names
 
 _SHOWN = 20

@@ -42,14 +42,14 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class SetAside:
+class ExcludedClip:
     """Something that was left out, and why: bad input is listed, never silently dropped."""
 
     what: str
     reason: str
 
 
-def nothing_usable(source: Path, set_aside: Sequence[SetAside]) -> str:
+def nothing_usable(source: Path, set_aside: Sequence[ExcludedClip]) -> str:
     """The sentence for a corpus of which nothing is left, with the first reasons."""
     shown = "".join(f"\n  {aside.what}: {aside.reason}" for aside in set_aside[:5])
     among = f", among them:{shown}" if shown else "."

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
-from crossmodal.datasets.clip import SetAside
+from crossmodal.datasets.clip import ExcludedClip
 from crossmodal.datasets.contact_sheet import draw_contact_sheet
-from crossmodal.datasets.protocols import label_set_for
 from crossmodal.datasets.quarantine import QUARANTINE_FILE
 from crossmodal.datasets.source import ManifestSource, RavdessSource
+from crossmodal.datasets.splits.protocols import label_set_for
 from crossmodal.datasets.stream_command import check_stream_arguments, divide_pairs, write_prepared
 from crossmodal.datasets.synthetic import synthesize
 from crossmodal.errors import ConfigError
@@ -113,7 +113,7 @@ def synthesize_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_set_aside(set_aside: Sequence[SetAside]) -> None:
+def _print_set_aside(set_aside: Sequence[ExcludedClip]) -> None:
     if set_aside:
         print(f"{len(set_aside)} file(s) set aside:")
     for aside in set_aside[:_SHOWN]:

@@ -3,9 +3,9 @@
 import argparse
 import re
 
-from crossmodal.datasets.download import download_ravdess
-from crossmodal.datasets.download_folder import bytes_text
-from crossmodal.datasets.zenodo import ACTORS
+from crossmodal.datasets.download.folder import bytes_text
+from crossmodal.datasets.download.ravdess import download_ravdess
+from crossmodal.datasets.download.zenodo import ACTORS
 from crossmodal.errors import ConfigError
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossmodal.datasets.clip import SPLITS, Clip, SetAside, Split, nothing_usable
-from crossmodal.datasets.face_features import clip_name
+from crossmodal.datasets.clip import SPLITS, Clip, ExcludedClip, Split, nothing_usable
+from crossmodal.datasets.faces.features import clip_name
 from crossmodal.datasets.manifest_table import Row, read_rows
 from crossmodal.datasets.ravdess import EMOTIONS
 from crossmodal.errors import CorpusNotFoundError, DataError
@@ -32,7 +32,7 @@ class ManifestIndex:
 
     path: Path
     clips: list[Clip]
-    set_aside: list[SetAside]
+    set_aside: list[ExcludedClip]
 
     @property
     def name(self) -> str:
@@ -74,7 +74,7 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
                 raise ValueError("there is a row of the same clip above it")
         except ValueError as error:
             name = "" if isinstance(row, str) else f" (clip {row['clip']})"
-            set_aside.append(SetAside(f"{path.name} row {number}{name}", str(error)))
+            set_aside.append(ExcludedClip(f"{path.name} row {number}{name}", str(error)))
         else:
             clips[clip.clip] = clip
     if not clips:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from crossmodal.datasets.clip import Clip, SetAside
+from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.errors import CorpusNotFoundError
 
 Channel = Literal["speech", "song", "both"]
@@ -92,7 +92,7 @@ class RavdessIndex:
     """What a folder holds: its clips in the order of their names, and the files that were set aside."""
 
     clips: list[Clip]
-    set_aside: list[SetAside]
+    set_aside: list[ExcludedClip]
 
 
 def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex:
@@ -149,7 +149,7 @@ def _exists(name: RavdessName) -> bool:
     )
 
 
-def _files_by_clip(root: Path, channel: Channel) -> tuple[dict[str, dict[str, Path]], list[SetAside]]:
+def _files_by_clip(root: Path, channel: Channel) -> tuple[dict[str, dict[str, Path]], list[ExcludedClip]]:
     """Group the media files below `root` by clip, then by modality."""
     files: dict[str, dict[str, Path]] = defaultdict(dict)
     set_aside = []
@@ -157,13 +157,13 @@ def _files_by_clip(root: Path, channel: Channel) -> tuple[dict[str, dict[str, Pa
         try:
             name = parse_name(path.name)
         except ValueError as error:
-            set_aside.append(SetAside(str(path), str(error)))
+            set_aside.append(ExcludedClip(str(path), str(error)))
             continue
         if channel not in ("both", CHANNELS[name.channel]):
             continue
         first = files[name.clip].setdefault(name.modality, path)
         if first != path:
-            set_aside.append(SetAside(str(path), f"a second copy of {first}"))
+            set_aside.append(ExcludedClip(str(path), f"a second copy of {first}"))
     return files, set_aside
 
 
@@ -181,7 +181,7 @@ def _pair(files: dict[str, Path]) -> Clip:
     )
 
 
-def _nothing_found(root: Path, channel: Channel, set_aside: list[SetAside]) -> str:
+def _nothing_found(root: Path, channel: Channel, set_aside: list[ExcludedClip]) -> str:
     zips = sorted(path.name for path in root.glob("*.zip"))
     which = "RAVDESS" if channel == "both" else f"RAVDESS {channel}"
     text = (

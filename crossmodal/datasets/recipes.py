@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crossmodal.datasets.clip import SetAside
+from crossmodal.datasets.clip import ExcludedClip
 from crossmodal.datasets.ravdess import index_ravdess
 from crossmodal.errors import CorpusNotFoundError
 
@@ -53,7 +53,7 @@ class Listing:
     """
 
     rows: list[Row] = field(default_factory=list)
-    set_aside: list[SetAside] = field(default_factory=list)
+    set_aside: list[ExcludedClip] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -68,7 +68,7 @@ def list_cremad(root: Path) -> Listing:
     for stem in sorted(sounds.keys() | videos.keys()):
         name = _CREMAD_NAME.fullmatch(stem)
         if name is None:
-            listing.set_aside.append(SetAside(stem, "not a name of CREMA-D, such as 1001_DFA_ANG_XX"))
+            listing.set_aside.append(ExcludedClip(stem, "not a name of CREMA-D, such as 1001_DFA_ANG_XX"))
             continue
         label = _CREMAD_LABELS[name["emotion"]]
         files = {"audio": sounds.get(stem, ""), "video": videos.get(stem, "")}
@@ -170,9 +170,9 @@ def _by_stem(root: Path, suffixes: tuple[str, ...], listing: Listing) -> dict[st
         if path.name.startswith("._"):  # macOS's own notes
             continue
         if _is_lfs_pointer(path):
-            listing.set_aside.append(SetAside(str(path), "a pointer of Git LFS in place of the file: git lfs pull"))
+            listing.set_aside.append(ExcludedClip(str(path), "a pointer of Git LFS in place of the file: git lfs pull"))
         elif found.setdefault(path.stem, path) != path:
-            listing.set_aside.append(SetAside(str(path), f"a second copy of {found[path.stem]}"))
+            listing.set_aside.append(ExcludedClip(str(path), f"a second copy of {found[path.stem]}"))
     return found
 
 
@@ -199,9 +199,9 @@ def _add_meld_row(listing: Listing, part: str, row: dict[str, str], videos: Path
     name = f"dia{dialogue}_utt{utterance}"
     video = videos / f"{name}.mp4"
     if not video.is_file():
-        listing.set_aside.append(SetAside(f"{part} {name}", f"there is no {video}"))
+        listing.set_aside.append(ExcludedClip(f"{part} {name}", f"there is no {video}"))
     elif emotion.lower() not in _MELD_LABELS:
-        listing.set_aside.append(SetAside(f"{part} {name}", f"its emotion is {emotion!r}"))
+        listing.set_aside.append(ExcludedClip(f"{part} {name}", f"its emotion is {emotion!r}"))
     else:
         known = {"label": _MELD_LABELS[emotion.lower()], "speaker": " ".join(speaker.split()), "split": part}
         listing.rows.append({"clip": f"{part}_{name}", "audio": "", "video": video, **known})

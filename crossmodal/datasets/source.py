@@ -6,10 +6,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
-from crossmodal.datasets.clip import Clip, SetAside
+from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.manifest import ManifestIndex, index_manifest
-from crossmodal.datasets.protocols import LABEL_SETS, LabelSet, Protocol, in_label_set, label_set_for
 from crossmodal.datasets.ravdess import FACE_BOX, Channel, index_ravdess
+from crossmodal.datasets.splits.protocols import LABEL_SETS, LabelSet, Protocol, in_label_set, label_set_for
 from crossmodal.datasets.synthetic import SYNTHETIC_MARKER, synthesize
 from crossmodal.errors import ConfigError
 from crossmodal.media import Box
@@ -54,7 +54,7 @@ class CorpusSource(ABC):
         """How speakers are divided, unless somebody says otherwise."""
 
     @abstractmethod
-    def index(self) -> tuple[list[Clip], list[SetAside]]:
+    def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
         """All its clips, in the order of their names, and what was set aside."""
 
     def holds(self, clip: Clip) -> bool:
@@ -102,7 +102,7 @@ class RavdessSource(CorpusSource):
         """``seq6``."""
         return "seq6"
 
-    def index(self) -> tuple[list[Clip], list[SetAside]]:
+    def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
         """The channel's clips, and the files that are not RAVDESS's."""
         index = index_ravdess(self.path, self.channel)
         return index.clips, index.set_aside
@@ -159,7 +159,7 @@ class ManifestSource(CorpusSource):
         """``given`` where it names a split, else ``grouped``."""
         return "given" if self.manifest.has_split else "grouped"
 
-    def index(self) -> tuple[list[Clip], list[SetAside]]:
+    def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
         """The clips of its rows, and the rows that cannot be used."""
         return self.manifest.clips, self.manifest.set_aside
 

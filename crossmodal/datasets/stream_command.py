@@ -6,11 +6,11 @@ from pathlib import Path
 
 from crossmodal.datasets.cache import FaceCrops
 from crossmodal.datasets.clip import Clip, Split
-from crossmodal.datasets.given_split import shared_speakers
-from crossmodal.datasets.protocols import NUM_FOLDS, split_clips
 from crossmodal.datasets.source import CorpusSource
-from crossmodal.datasets.stream import StreamAbout
-from crossmodal.datasets.stream_writer import check_target, write_stream
+from crossmodal.datasets.splits.given_split import shared_speakers
+from crossmodal.datasets.splits.protocols import NUM_FOLDS, split_clips
+from crossmodal.datasets.stream.reader import StreamAbout
+from crossmodal.datasets.stream.writer import check_target, write_stream
 from crossmodal.datasets.usable import MAX_DURATION, prepare_usable
 from crossmodal.errors import ConfigError, LeakageError, ProtocolError
 

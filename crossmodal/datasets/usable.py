@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from crossmodal.datasets.actor_normalization import center_by_actor
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
-from crossmodal.datasets.clip import Clip, SetAside
+from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.face_features import store_face_features
+from crossmodal.datasets.faces.actor_normalization import center_by_actor
+from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.stored_array import read_array
 from crossmodal.media import SAMPLE_RATE
 
@@ -38,7 +38,7 @@ def prepare_usable(
     whole = [clip for clip in clips if clip.clip not in lacking]
     corpus = prepare_corpus(whole, audio=audio, crops=crops, folder=folder)
     too_long = {name: why for name, path in corpus.waveforms.items() if (why := _too_long(path, max_duration))}
-    set_aside = [SetAside(name, reason) for name, reason in (lacking | too_long).items()]
+    set_aside = [ExcludedClip(name, reason) for name, reason in (lacking | too_long).items()]
     return replace(
         corpus,
         clips=[clip for clip in corpus.clips if clip.clip not in too_long],
@@ -48,7 +48,7 @@ def prepare_usable(
 
 def read_stored(
     path: str | None, face_features: str | None, num_rows: int, actors: Mapping[str, str] | None, folder: Path
-) -> tuple[ClipTensors, list[SetAside]]:
+) -> tuple[ClipTensors, list[ExcludedClip]]:
     """Read what stands in a batch in place of pixels.
 
     Args:
@@ -61,7 +61,7 @@ def read_stored(
     Returns:
         The tensors, and what of them was set aside.
     """
-    set_aside: list[SetAside] = []
+    set_aside: list[ExcludedClip] = []
     if path:
         tensors = ClipTensors(path)
     else:

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 
 from crossmodal.evaluation.metrics import Interval
 from crossmodal.evaluation.plots import STAGE_COLOURS, STYLE, legend_below, save_figure
-from crossmodal.studies.claims import Claim
 from crossmodal.studies.compare import Effect, Row
 from crossmodal.studies.gallery import PROTOCOL_COLOURS, PROTOCOL_MARKERS
+from crossmodal.studies.thesis.claims import Claim
 
 _LINE = 105  # letters of the title's size above the axis
 _GAIN, _SELF, _FOLD = STAGE_COLOURS["finetune"], STAGE_COLOURS["teacher"], "#555555"

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import yaml
 
-from crossmodal.datasets.protocols import Protocol
+from crossmodal.datasets.splits.protocols import Protocol
 from crossmodal.errors import ConfigError
 from crossmodal.naming import look_up
 from crossmodal.pipeline.plain_yaml import load_yaml

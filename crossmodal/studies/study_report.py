@@ -4,9 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from crossmodal.studies.applications_report import print_applications, report_applications
 from crossmodal.studies.compare_report import print_comparison, report_methods
 from crossmodal.studies.finished import load_runs
+from crossmodal.studies.thesis.report import print_applications, report_applications
 
 
 def report_command(options: argparse.Namespace) -> int:

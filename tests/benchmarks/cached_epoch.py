@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from crossmodal.datamodules import RAVDESSPairedDataModule
-from crossmodal.datasets.face_crops import read_face_crops
+from crossmodal.datasets.faces.crops import read_face_crops
 from crossmodal.datasets.synthetic import synthesize
 from crossmodal.media import read_waveform
 from tests.benchmarks.measure import Row, compare

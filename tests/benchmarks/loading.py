@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from crossmodal import StreamingPairedDataModule
 from crossmodal.datamodules import AudioDataModule, CorpusDataModule, PairedDataModule, VideoDataModule
-from crossmodal.datasets.stream import StreamAbout
-from crossmodal.datasets.stream_writer import write_stream
+from crossmodal.datasets.stream.reader import StreamAbout
+from crossmodal.datasets.stream.writer import write_stream
 from crossmodal.datasets.synthetic import synthesize
 from tests.benchmarks.measure import Row, seconds
 

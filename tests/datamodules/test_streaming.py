@@ -14,14 +14,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from crossmodal import FinetuneTask, StreamingPairedDataModule, TeacherTask, TransferTask
 from crossmodal.datamodules import CorpusDataModule, PairedDataModule
 from crossmodal.datamodules.clip_dataset import Place
-from crossmodal.datasets.stream import read_about
+from crossmodal.datasets.stream.reader import read_about
 from crossmodal.datasets.usable import MAX_DURATION
 from crossmodal.errors import ConfigError, CorpusNotFoundError, DataError, LeakageError, MissingExtraError
 from crossmodal.main import main
 from crossmodal.models.handover import save_model
 from tests.datamodules import train_on_a_stream
 from tests.datamodules.train_on_a_stream import train
-from tests.datasets.tiny_stream import write_tiny_stream
+from tests.datasets.stream.tiny_stream import write_tiny_stream
 from tests.tasks.tiny import STUDENT, TEACHER, fit, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from crossmodal.datamodules import RAVDESSPairedDataModule, RAVDESSVideoDataModule
-from crossmodal.datasets.check_sync import compare_sounds
-from crossmodal.datasets.face_crops import FaceCrops, read_face_crops
+from crossmodal.datasets.audit.sync import compare_sounds
+from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.ravdess import FACE_BOX, index_ravdess
 from crossmodal.datasets.synthetic import corpus as synthetic
 from crossmodal.datasets.synthetic.performance import Performance

@@ -7,10 +7,10 @@ import pytest
 import soundfile
 
 from crossmodal import media, storage
-from crossmodal.datasets import cache, children
+from crossmodal.datasets import cache, process_pool
 from crossmodal.datasets.cache import FaceCrops, prepare_corpus
-from crossmodal.datasets.children import Failure
 from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.process_pool import Failure
 from crossmodal.datasets.ravdess import FACE_BOX, index_ravdess
 from crossmodal.datasets.stored_array import read_array
 from tests.datasets.arrays import arrays
@@ -77,7 +77,7 @@ def test_a_second_call_decodes_nothing(videos, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("nothing is to be decoded")
 
-    monkeypatch.setattr(children, "ProcessPool", refuse)
+    monkeypatch.setattr(process_pool, "ProcessPool", refuse)
     monkeypatch.setattr(cache, "progress_bar", refuse)
     again = prepare_corpus(clips, crops=CROPS, folder=folder)
     assert (again.made, again.reused) == (0, 4)
@@ -180,7 +180,7 @@ def test_files_of_the_same_content_are_decoded_once_and_each_listed_where_damage
 
 def test_a_decoder_that_hangs_or_dies_is_set_aside_and_the_others_go_on(videos, tmp_path, monkeypatch):
     clips, _, _ = videos
-    monkeypatch.setattr(children, "TIME_LIMIT", 2.0)
+    monkeypatch.setattr(process_pool, "TIME_LIMIT", 2.0)
     folder = tmp_path / "waveforms" / "00"
     hanging = HangingJob(clips[0], folder / "hanging.npy")
     crashing = CrashingJob(clips[0], folder / "crashing.npy")

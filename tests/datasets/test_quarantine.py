@@ -43,7 +43,7 @@ def test_damaged_files_are_listed_with_the_reason(clips, folder):
 def test_a_known_damaged_file_is_not_decoded_again_unless_asked_for(clips, folder, monkeypatch):
     first = prepare_corpus(clips, folder=folder)
     decoded = []
-    monkeypatch.setattr(cache, "in_children", lambda work, jobs, **kwargs: decoded.extend(jobs) or [])
+    monkeypatch.setattr(cache, "map_in_processes", lambda work, jobs, **kwargs: decoded.extend(jobs) or [])
     again = prepare_corpus(clips, folder=folder)
     assert decoded == []
     assert (again.set_aside, again.clips, again.reused) == (first.set_aside, first.clips, 1)
@@ -57,7 +57,7 @@ def test_what_was_no_fault_of_the_file_is_tried_again(clips, folder, monkeypatch
     entries = json.loads(path.read_text())
     path.write_text(json.dumps([{**entry, "lasting": False} for entry in entries]))
     decoded = []
-    monkeypatch.setattr(cache, "in_children", lambda work, jobs, **kwargs: decoded.extend(jobs) or [])
+    monkeypatch.setattr(cache, "map_in_processes", lambda work, jobs, **kwargs: decoded.extend(jobs) or [])
     prepare_corpus(clips, folder=folder)
     assert {job.clip.clip for job in decoded} == {"text", "cut"}
 

@@ -10,8 +10,8 @@ import soundfile
 from crossmodal.data_arguments import manifest_arguments
 from crossmodal.datasets import FaceCrops, index_manifest, index_ravdess, prepare_corpus
 from crossmodal.datasets.manifest_command import manifest_command
-from crossmodal.datasets.protocols import LABEL_SETS, split_clips
 from crossmodal.datasets.recipes import RECIPES, list_corpus
+from crossmodal.datasets.splits.protocols import LABEL_SETS, split_clips
 from crossmodal.errors import CorpusNotFoundError, LeakageError
 from crossmodal.main import main
 

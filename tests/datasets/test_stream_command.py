@@ -1,6 +1,6 @@
 import pytest
 
-from crossmodal.datasets.stream import read_about
+from crossmodal.datasets.stream.reader import read_about
 from crossmodal.main import main
 from tests.datasets.arrays import arrays
 

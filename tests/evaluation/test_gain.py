@@ -14,10 +14,10 @@ from crossmodal.evaluation.gain import decide, holm, mean_gain, mean_unpaired_ga
 from crossmodal.evaluation.metrics import pool
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.pipeline.summary import summarize
-from crossmodal.studies.claims import answer
 from crossmodal.studies.compare import compare
 from crossmodal.studies.finished import load_runs
-from crossmodal.studies.preflight_measures import Pairs, measure
+from crossmodal.studies.preflight.measures import Pairs, measure
+from crossmodal.studies.thesis.claims import answer
 from tests.evaluation import LABELS, make_predictions
 from tests.evaluation.test_metrics import naive_interval
 from tests.pipeline.test_summary import corpus

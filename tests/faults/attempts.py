@@ -116,7 +116,7 @@ def read(job: Job) -> list[Attempt]:
 
 
 def in_this_process(work: Callable[[Any], Any], jobs: Iterable[Any], **how: Any) -> Iterator[tuple[Any, Any]]:
-    """In place of `crossmodal.datasets.children.in_children`, for whoever is a child, and may have none."""
+    """In place of `crossmodal.datasets.process_pool.map_in_processes`, for whoever is a child, and may have none."""
     return ((job, work(job)) for job in jobs)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from crossmodal.datasets.children import Failure, in_children
+from crossmodal.datasets.process_pool import Failure, map_in_processes
 from tests.faults.attempts import READ, Attempt, Job, attempt
 
 KINDS = ("media", "configs", "manifests")
@@ -22,7 +22,7 @@ HANG = 60.0  # seconds for all ways of one input, after which its process is kil
 def fuzz(jobs: Sequence[Job]) -> Iterator[tuple[Job, list[Attempt]]]:
     """Read each input in all ways, in a child process; what ends that is read again, way by way."""
     broken = []
-    for job, outcome in in_children(attempt, jobs, description="Fuzzing", num_processes=1, time_limit=HANG):
+    for job, outcome in map_in_processes(attempt, jobs, description="Fuzzing", num_processes=1, time_limit=HANG):
         if isinstance(outcome, Failure):
             broken.append(job)
         else:
@@ -30,7 +30,7 @@ def fuzz(jobs: Sequence[Job]) -> Iterator[tuple[Job, list[Attempt]]]:
     for job in broken:
         ways = job.module.ways(job.folder, job.folder / job.make().name)
         alone = [replace(job, way=name) for name in ways]
-        for one, outcome in in_children(attempt, alone, description="Again", num_processes=1, time_limit=HANG):
+        for one, outcome in map_in_processes(attempt, alone, description="Again", num_processes=1, time_limit=HANG):
             assert one.way is not None, "each is one way"
             if isinstance(outcome, Failure):
                 is_isolated = ways[one.way].isolated and "crashed" in outcome.reason

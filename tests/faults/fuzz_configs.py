@@ -236,4 +236,4 @@ def _stop_before_training(folder: Path) -> None:
     pipeline.Run._needs = lambda run, stage: []  # type: ignore[method-assign]
     pipeline.listen_for_stages = lambda *args: None  # it would fetch a network
     RavdessSource.make = lambda source: None  # type: ignore[method-assign]
-    corpus_cache.in_children = in_this_process
+    corpus_cache.map_in_processes = in_this_process

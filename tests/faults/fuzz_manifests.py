@@ -18,9 +18,9 @@ import pyarrow.parquet
 import soundfile
 import torch
 
-from crossmodal.datasets import check as corpus_check
+from crossmodal.datasets.audit import corpus as corpus_check
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.lock_file import LOCK_FILE
+from crossmodal.datasets.download.lock_file import LOCK_FILE
 from crossmodal.datasets.manifest_table import write_rows
 from crossmodal.datasets.quarantine import QUARANTINE_FILE
 from crossmodal.datasets.stored_array import check_array, write_array
@@ -204,7 +204,7 @@ def damage(rng: Random, folder: Path) -> Damaged:
 
 def ways(folder: Path, path: Path) -> dict[str, Way]:
     """What reads a file of this name."""
-    corpus_check.in_children = in_this_process
+    corpus_check.map_in_processes = in_this_process
     kind = path.name if path.suffix == ".json" else path.suffix
     if path.suffix in (".csv", ".parquet"):
         kind = path.stem

@@ -9,9 +9,9 @@ from random import Random
 import numpy as np
 
 from crossmodal import media
-from crossmodal.datasets.check_file import FileJob, check_file
+from crossmodal.datasets.audit.file import FileJob, check_file
 from crossmodal.datasets.clip import Clip
-from crossmodal.datasets.face_crops import FaceCrops, read_face_crops
+from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.ravdess import FACE_BOX
 from crossmodal.datasets.window import read_clip_waveform
 from crossmodal.inference.recording import LONGEST

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from crossmodal.datasets.archive import extract_members, is_there, list_members
-from crossmodal.datasets.check import check_corpus
+from crossmodal.datasets.audit.corpus import check_corpus
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.face_features import feature_names, store_face_features
-from crossmodal.datasets.lock_file import LOCK_FILE, LockFile
+from crossmodal.datasets.download.archive import extract_members, is_there, list_members
+from crossmodal.datasets.download.lock_file import LOCK_FILE, LockFile
+from crossmodal.datasets.faces.features import feature_names, store_face_features
 from crossmodal.datasets.manifest import index_manifest
-from crossmodal.datasets.protocols import split_clips
 from crossmodal.datasets.quarantine import Quarantine
 from crossmodal.datasets.ravdess import parse_name
+from crossmodal.datasets.splits.protocols import split_clips
 from crossmodal.datasets.window import read_clip_waveform
 from crossmodal.errors import CrossmodalError, MediaError
 from crossmodal.inference.model_config import CONFIG, WEIGHTS

@@ -30,7 +30,7 @@ def check(outcomes):
 
 @pytest.mark.parametrize(("kind", "number"), [("media", 60), ("manifests", 120)])
 def test_what_is_damaged_is_read_or_told(kind, number, tmp_path, monkeypatch):
-    monkeypatch.setattr("crossmodal.datasets.check.in_children", in_this_process)
+    monkeypatch.setattr("crossmodal.datasets.audit.corpus.map_in_processes", in_this_process)
     check((job, read(job)) for job in jobs(kind, tmp_path, number))
 
 
@@ -62,7 +62,7 @@ def test_thousands_that_are_damaged_are_read_or_told(kind, tmp_path):
 
 def test_commands_over_damaged_recordings_end_with_a_word(tmp_path, capfd, monkeypatch):
     """`data check` and `data prepare`, over a corpus of which every file is damaged."""
-    monkeypatch.setattr("crossmodal.datasets.check.in_children", in_this_process)
+    monkeypatch.setattr("crossmodal.datasets.audit.corpus.map_in_processes", in_this_process)
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for number, job in enumerate(jobs("media", tmp_path, 16)):

@@ -1,0 +1,213 @@
+"""What one RAVDESS file holds, and what is wrong with it; run in a child process, as every look into foreign files."""
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodal import media
+from crossmodal.datasets.audit.layout import check_mp4_layout, check_wav_layout
+from crossmodal.datasets.audit.sync import SYNC_RATE, Sync, compare_sounds
+from crossmodal.errors import MediaError
+from crossmodal.media.container import ffmpeg_errors, open_stream
+from crossmodal.media.source import opened
+from crossmodal.storage import hash_file
+
+Kind = Literal["damaged", "checksum", "duration", "sound", "duplicate", "copy", "name", "format"]
+Floats = NDArray[np.float32]
+
+DURATION = (2.0, 8.0)  # seconds; speech lasts 2.9 to 5.3
+PUBLISHED_RATE = 48_000  # Hz
+
+# Silence to the last bit at the end. Of 1,224 real wavs one has 0.47 s of it, 26 have 10 ms or more; and in those the
+# sound before it is below -66 dBFS.
+_SILENT_END, _SHORT_SILENT_END = 0.6, 0.01  # seconds
+_ABRUPT = 1 / 500  # of full scale, -54 dBFS
+# How far a sample may be from the curve through its neighbours, as a multiple of how far the samples around it are.
+# 1,224 real wavs reach 20; 200 bytes changed at random, scattered or in a row, gave 155 or more in 816 of them.
+_LARGEST_LEAP = 64
+_LEAP_FLOOR = 100 / 32768
+_BLOCK = 512  # samples
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to say of a file.
+
+    Args:
+        file: Its path.
+        kind: Of what.
+        reason: In words for a person.
+    """
+
+    file: str
+    kind: Kind
+    reason: str
+
+
+@dataclass(frozen=True)
+class FileJob:
+    """A file to look into.
+
+    Args:
+        path: The file.
+        modality: RAVDESS's: ``01`` sound and video, ``02`` video, ``03`` sound.
+        wav: The wav of the same performance, to compare an 01's sound with.
+        checksum: Size and CRC-32 that it should have, where they are known.
+    """
+
+    path: Path
+    modality: str
+    wav: Path | None = None
+    checksum: tuple[int, int] | None = None
+
+
+@dataclass
+class FileReport:
+    """What was found in a file.
+
+    Args:
+        wrong: What makes it unusable, or makes one wonder.
+        notes: What one should know.
+        content: A hash of what it holds: files of the same content are alike to the bit.
+        sync: How its sound compares with the wav's.
+    """
+
+    wrong: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+    content: str | None = None
+    sync: Sync | None = None
+
+
+def check_file(job: FileJob) -> FileReport:
+    """Look into a file from its first to its last byte."""
+    report = FileReport()
+    as_published = _check_sum(job, report)
+    try:
+        if job.modality == "03":
+            _check_wav(job.path, report, as_published)
+        else:
+            _check_video(job, report)
+    except MediaError as error:
+        report.wrong.append(Finding(str(job.path), "damaged", error.reason))
+    return report
+
+
+def _check_sum(job: FileJob, report: FileReport) -> bool:
+    """Whether the file is known to be the published one."""
+    if job.checksum is None:
+        return False
+    size = crc32 = 0
+    with job.path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            size, crc32 = size + len(piece), zlib.crc32(piece, crc32)
+    if (size, crc32) != job.checksum:
+        should = f"{job.checksum[0]:,} bytes and CRC {job.checksum[1]:08x}"
+        report.wrong.append(
+            Finding(str(job.path), "checksum", f"{size:,} bytes and CRC {crc32:08x}, and its archive has {should}")
+        )
+    return (size, crc32) == job.checksum
+
+
+def _check_wav(path: Path, report: FileReport, as_published: bool) -> None:
+    with media.open_sound(path) as sound:
+        rate, channels = sound.sample_rate, sound.channels
+        waveform = np.concatenate([*_no_longer_than(60 * rate, path, sound.blocks()), np.zeros(0, np.float32)])
+    if channels > 1:
+        report.notes.append(Finding(str(path), "format", f"{channels} channels, which are averaged"))
+    if rate != PUBLISHED_RATE:
+        report.notes.append(Finding(str(path), "format", f"{rate:,} Hz, and the published files have 48,000"))
+    _check_duration(path, len(waveform) / rate, report)
+    report.content = hashlib.sha256(waveform.tobytes()).hexdigest()
+    if not as_published:
+        check_wav_layout(path)
+        if damage := _damage(waveform, rate):
+            raise MediaError(path, damage)
+
+
+def _no_longer_than(most: int, path: Path, blocks: Iterator[Floats]) -> Iterator[Floats]:
+    samples = 0
+    for block in blocks:
+        samples += len(block)
+        if samples > most:
+            raise MediaError(path, "it lasts more than a minute, and no clip does")
+        yield block
+
+
+def _damage(waveform: Floats, rate: int) -> str | None:
+    """What a wav, which has no checksum, shows of damage."""
+    sounding = np.flatnonzero(waveform)
+    if not sounding.size:
+        return "it is silent to the last bit"
+    silent = (len(waveform) - 1 - sounding[-1]) / rate
+    before = np.abs(waveform[: sounding[-1] + 1][-rate // 50 :]).max()
+    if silent > _SILENT_END or (silent > _SHORT_SILENT_END and before > _ABRUPT):
+        return f"its last {silent:.2f} s are zeros to the last bit"
+    if rate >= 44_100 and (leaps := _leaps(waveform)).max() > _LARGEST_LEAP:
+        when = int(leaps.argmax()) * _BLOCK / rate
+        return f"samples leap at {when:.2f} s as those of no voice do: bytes of it were changed"
+    return None
+
+
+def _leaps(waveform: Floats) -> Floats:
+    """For each block the farthest that a sample is from the curve through two neighbours on either side."""
+    x = np.pad(waveform, 2, mode="edge")
+    apart = np.abs(x[2:-2] - (4 * (x[1:-3] + x[3:-1]) - x[:-4] - x[4:]) / 6)
+    blocks = np.pad(apart, (0, -len(apart) % _BLOCK)).reshape(-1, _BLOCK)
+    usual = np.pad(np.median(blocks, axis=1), 1)
+    around = np.maximum(np.maximum(usual[:-2], usual[2:]), usual[1:-1])
+    leaps: Floats = blocks.max(axis=1) / (around + _LEAP_FLOOR)
+    return leaps
+
+
+def _check_video(job: FileJob, report: FileReport) -> None:
+    info = media.probe_video(job.path)
+    _check_duration(job.path, info.duration, report)
+    _decode_all(job.path)
+    check_mp4_layout(job.path)
+    report.content = hash_file(job.path)
+    if abs(info.width / info.height - 16 / 9) > 0.02:
+        report.notes.append(
+            Finding(str(job.path), "format", f"{info.width}x{info.height}, and the face box is for 16:9")
+        )
+    if not info.has_sound:
+        if job.modality == "01":
+            report.wrong.append(Finding(str(job.path), "sound", "it has no sound, and an 01 file should"))
+        return
+    sound = media.read_waveform(job.path, SYNC_RATE, longest=60)
+    if job.modality == "01" and job.wav is not None:
+        with suppress(MediaError):  # a damaged wav is reported as itself
+            report.sync, differs = compare_sounds(sound, media.read_waveform(job.wav, SYNC_RATE, longest=60))
+            if differs:
+                report.wrong.append(Finding(str(job.path), "sound", f"{differs} ({job.wav.name})"))
+
+
+def _check_duration(path: Path, seconds: float, report: FileReport) -> None:
+    if not DURATION[0] <= seconds <= DURATION[1]:
+        reason = f"it lasts {seconds:.2f} s, and clips last {DURATION[0]:g} to {DURATION[1]:g} s"
+        report.wrong.append(Finding(str(path), "duration", reason))
+
+
+def _decode_all(path: Path) -> None:
+    """Decode every picture; raise MediaError where one is damaged or missing."""
+    shown = hidden = decoded = 0
+    with opened(path), open_stream(str(path), path, "video") as (container, stream), ffmpeg_errors(str(path)):
+        stream.thread_type = "NONE"  # FFmpeg forgets some of the damage where threads share a picture
+        for packet in container.demux(stream):
+            if packet.size:
+                hidden += packet.is_discard  # by an edit list
+                shown += not packet.is_discard
+            for video_frame in packet.decode():
+                if video_frame.is_corrupt:
+                    when = video_frame.time or 0.0
+                    raise MediaError(path, f"its picture at {when:.2f} s is damaged")
+                decoded += 1
+        promised = stream.frames - hidden if stream.frames else shown
+    if not promised == shown == decoded:
+        raise MediaError(path, f"{decoded} pictures decode of {promised} that its index promises ({shown} are there)")

@@ -1,0 +1,1 @@
+"""Download of RAVDESS from Zenodo."""

@@ -1,0 +1,98 @@
+"""The lock file beside a downloaded corpus: every sum that was ever seen, so that none can change unnoticed."""
+
+import json
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from crossmodal.datasets.download.archive import Member
+from crossmodal.errors import ChecksumError, DataError
+from crossmodal.storage import write_json
+
+LOCK_FILE = "ravdess.lock.json"
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)  # 1e999 bytes; deep brackets
+
+
+class LockFile:
+    """What archives are, as they were first seen, and what is in them. Threads may share one.
+
+    Args:
+        path: The JSON; need not be there yet.
+
+    Raises:
+        DataError: It is there, but cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._turn = threading.Lock()
+        self._pins: dict[str, tuple[int, str]] = {}
+        self._members: dict[str, list[Member]] = {}
+        if path.exists():
+            try:
+                archives = json.loads(path.read_text(encoding="utf-8"))["archives"]
+                self._pins = {name: (int(archive["size"]), str(archive["md5"])) for name, archive in archives.items()}
+                self._members = {name: _read_members(archive) for name, archive in archives.items()}
+            except (*_DAMAGE, OSError) as error:
+                raise DataError(
+                    f"{path} cannot be read ({type(error).__name__}: {error}). It says what the archives of this "
+                    "folder have to be. Restore it; or remove it, and all is fetched and looked at anew."
+                ) from error
+
+    def pin(self, sums: Mapping[str, tuple[int, str]], source: str) -> None:
+        """Hold on to the sizes and sums of archives, for this run and all later ones.
+
+        Args:
+            sums: The size in bytes and the md5 of each archive.
+            source: Who says so, for the text of the error.
+
+        Raises:
+            ChecksumError: One of them was pinned with another size or sum. Nothing is pinned then.
+        """
+        with self._turn:
+            for name, said in sums.items():
+                pinned = self._pins.get(name, said)
+                if pinned != said:
+                    raise ChecksumError(
+                        f"By {self.path}, {name} has {pinned[0]} bytes and md5 {pinned[1]}; {source} says {said[0]} "
+                        f"bytes and md5 {said[1]}. A published archive does not change: nothing was fetched. If you "
+                        "know why it did, remove the lock file and start anew."
+                    )
+            if not sums.keys() <= self._pins.keys():
+                self._pins.update(sums)
+                self._save()
+
+    def pinned(self, archive: str) -> tuple[int, str] | None:
+        """The size in bytes and the md5 of an archive; None where it was never seen."""
+        return self._pins.get(archive)
+
+    def members(self, archive: str) -> list[Member] | None:
+        """What an archive holds; None as long as nobody has looked into it."""
+        return self._members.get(archive) or None
+
+    def all_members(self) -> list[Member]:
+        """What the archives hold, as far as anybody has looked into them."""
+        return [member for members in self._members.values() for member in members]
+
+    def keep_members(self, archive: str, members: Iterable[Member]) -> None:
+        """Remember what a pinned archive holds, so that its recordings can be checked without it."""
+        with self._turn:
+            self._members[archive] = list(members)
+            self._save()
+
+    def _save(self) -> None:
+        archives = {
+            name: {"size": size, "md5": md5, "crc32_and_size": _lines(self._members.get(name, ()))}
+            for name, (size, md5) in sorted(self._pins.items())
+        }
+        write_json(self.path, {"record": "https://doi.org/10.5281/zenodo.1188976", "archives": archives})
+
+
+def _lines(members: Iterable[Member]) -> dict[str, str]:
+    return {member.path: f"{member.crc32:08x} {member.size}" for member in members}
+
+
+def _read_members(archive: dict[str, Any]) -> list[Member]:
+    lines = ((path, *line.split(" ")) for path, line in archive["crc32_and_size"].items())
+    return [Member(path, int(size), int(crc32, 16)) for path, crc32, size in lines]

@@ -1,0 +1,168 @@
+"""RAVDESS as it is published: the archives of Zenodo record 1188976, and what the record says of them."""
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal
+from urllib.parse import quote, urljoin
+
+from crossmodal.datasets.download.web import RemoteFile
+from crossmodal.datasets.ravdess import CHANNELS, MODALITIES, NOT_SUNG, Channel, RavdessName, parse_name
+from crossmodal.errors import ChecksumError, DownloadError
+
+Modality = Literal["audio", "video", "both"]
+
+RECORD_URL = "https://zenodo.org/api/records/1188976"
+ACTORS = range(1, 25)
+
+# What is known before the record is asked, in bytes and as md5. Those of the video archives are pinned when first seen.
+KNOWN_SUMS = {
+    "Audio_Speech_Actors_01-24.zip": (208_468_073, "bc696df654c87fed845eb13823edef8a"),
+    "Audio_Song_Actors_01-24.zip": (225_505_317, "5411230427d67a21e18aa4d466e6d1b9"),
+}
+
+# Of each archive's size, rounded up. Measured on real recordings: 2.63 and 1.86 for wavs, 1.02 for mp4s.
+_EXTRACTED = {"audio": 3.0, "video": 1.05}
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive of the record.
+
+    Args:
+        name: Its file name.
+        modality: ``audio`` or ``video``.
+        channel: ``speech`` or ``song``.
+        actors: Those in it.
+    """
+
+    name: str
+    modality: str
+    channel: str
+    actors: tuple[int, ...]
+
+    @property
+    def folder(self) -> str:
+        """The folder that its recordings go to, beside those of the other archives."""
+        return PurePosixPath(self.name).stem
+
+    def parse_member(self, path: str) -> RavdessName:
+        """Read the name of a recording in this archive.
+
+        Raises:
+            ValueError: It is not a RAVDESS name, or of a recording that has no place here.
+        """
+        name = parse_name(path)
+        kinds, suffix = (("03",), ".wav") if self.modality == "audio" else (("01", "02"), ".mp4")
+        if PurePosixPath(path).suffix != suffix:
+            raise ValueError(f"not a RAVDESS name: it does not end in {suffix}")
+        if name.modality not in kinds:
+            raise ValueError(f"{MODALITIES[name.modality]} in an archive of {self.modality}")
+        if CHANNELS[name.channel] != self.channel:
+            raise ValueError(f"{CHANNELS[name.channel]} in an archive of {self.channel}")
+        if int(name.actor) not in self.actors:
+            raise ValueError(f"actor {name.actor} in an archive without that actor")
+        return name
+
+    def extracted_size(self, size: int, actors: Collection[int]) -> int:
+        """About how many bytes the recordings of some actors take.
+
+        Args:
+            size: Of the archive, in bytes.
+            actors: Those who are asked for; others count nothing.
+        """
+        share = len(set(actors) & set(self.actors)) / len(self.actors)
+        return round(size * _EXTRACTED[self.modality] * share)
+
+
+def published_archives() -> Iterator[Archive]:
+    """The 49 archives of the record."""
+    for channel in CHANNELS.values():
+        actors = tuple(actor for actor in ACTORS if channel != "song" or actor != NOT_SUNG)
+        yield Archive(f"Audio_{channel.capitalize()}_Actors_01-24.zip", "audio", channel, actors)
+        for actor in actors:
+            yield Archive(f"Video_{channel.capitalize()}_Actor_{actor:02d}.zip", "video", channel, (actor,))
+
+
+def needed_archives(channel: Channel, modality: Modality, actors: Collection[int]) -> list[Archive]:
+    """The archives that hold the recordings that are asked for.
+
+    Example:
+        >>> [archive.name for archive in needed_archives("song", "both", [17, 18])]
+        ['Audio_Song_Actors_01-24.zip', 'Video_Song_Actor_17.zip']
+    """
+    return [
+        archive
+        for archive in published_archives()
+        if channel in ("both", archive.channel)
+        and modality in ("both", archive.modality)
+        and set(actors) & set(archive.actors)
+    ]
+
+
+def read_record(content: bytes, url: str) -> dict[str, RemoteFile]:
+    """Read what a record's JSON says of RAVDESS's archives, by name.
+
+    Zenodo's form is read, that of before 2023 and InvenioRDM's own. A file without a link lies beside the JSON, and
+    links may be relative, so that a mirror is a folder with the archives and the record's JSON.
+
+    Args:
+        content: The JSON.
+        url: Where it is from.
+
+    Raises:
+        DownloadError: It is no such JSON, or there is nothing of RAVDESS in it.
+        ChecksumError: It gives one of the archives whose sums are known another sum.
+    """
+    try:
+        record = json.loads(content)
+        names = {archive.name for archive in published_archives()}
+        entries = [entry for entry in _entries(record) if _name(entry) in names]
+        files = {_name(entry): _remote_file(entry, record, url) for entry in entries}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DownloadError(
+            f"{url} did not answer with a record's JSON ({type(error).__name__}: {error}). Open it in a browser: a "
+            "network that asks to log in first answers with a page of its own."
+        ) from error
+    if not files:
+        raise DownloadError(f"The record at {url} has none of RAVDESS's archives, such as {min(names)}.")
+    for name, known in KNOWN_SUMS.items():
+        if name in files and (files[name].size, files[name].md5) != known:
+            raise ChecksumError(
+                f"{name} is known to have {known[0]} bytes and md5 {known[1]}, but the record at {url} says "
+                f"{files[name].size} bytes and md5 {files[name].md5}. That is not RAVDESS as it was published; nothing "
+                "was fetched."
+            )
+    return files
+
+
+def _entries(record: Any) -> list[dict[str, Any]]:
+    files = record["files"]
+    if isinstance(files, dict):  # InvenioRDM's own form
+        entries = files["entries"]
+        return list(entries.values()) if isinstance(entries, dict) else list(entries)
+    return list(files)
+
+
+def _name(entry: dict[str, Any]) -> str:
+    name = entry["key"]
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a file is {name!r}")
+    return name
+
+
+def _remote_file(entry: dict[str, Any], record: dict[str, Any], url: str) -> RemoteFile:
+    name, md5 = _name(entry), str(entry["checksum"]).removeprefix("md5:").lower()
+    size = entry["size"]
+    if not re.fullmatch("[0-9a-f]{32}", md5):
+        raise ValueError(f"the checksum of {name} is {entry['checksum']!r}, which is no md5")
+    if not isinstance(size, int) or size <= 0:
+        raise ValueError(f"the size of {name} is {size!r}")
+    links = entry.get("links") or {}
+    addresses = [links.get("content") or links.get("self") or quote(name)]
+    # The file's link from its page on zenodo.org answers to Range, the link of the API does not.
+    if page := (record.get("links") or {}).get("self_html"):
+        addresses.insert(0, f"{page}/files/{quote(name)}?download=1")
+    return RemoteFile(name, size, md5, tuple(urljoin(url, address) for address in addresses))

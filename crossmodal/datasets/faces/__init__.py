@@ -1,0 +1,1 @@
+"""Faces of clips: crops from video, and features from other programs."""

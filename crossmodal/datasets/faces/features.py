@@ -1,0 +1,206 @@
+"""Ready-made face features of any other program, as input of the teacher in place of pixels.
+
+A CSV or Parquet table with a column `clip` and one row a clip or a video frame (OpenFace, py-feat, ...), or a folder
+that holds one `.npy` for each clip.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from crossmodal.datasets.clip import ExcludedClip
+from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.datasets.ravdess import parse_name
+from crossmodal.errors import DataError
+from crossmodal.storage import FileHashes, cache_dir, content_key
+
+# Raise when the same table or folder would give other features.
+VERSION = 1
+# What OpenFace and py-feat write beside the features of a video frame.
+BOOKKEEPING = {"frame", "face_id", "timestamp", "approx_time", "confidence", "success"}
+_MOST_COLUMNS = 10_000  # of a CSV: Arrow takes some 10 kB for each, however few rows there are
+_FILE_SUFFIXES = {
+    ".avi",
+    ".csv",
+    ".flac",
+    ".flv",
+    ".m4a",
+    ".mkv",
+    ".mov",
+    ".mp3",
+    ".mp4",
+    ".npy",
+    ".ogg",
+    ".wav",
+    ".webm",
+}
+
+
+def store_face_features(
+    source: str | Path, num_rows: int, folder: Path | None = None
+) -> tuple[ClipTensors, list[ExcludedClip]]:
+    """Read face features once and store them by clip, as ``face_embeddings`` of shape (clips, N, D).
+
+    A clip with one row keeps it; a clip with more is cut into N pieces of equal length over time, and each becomes the
+    mean of its rows. N is 1 where every clip has one row, else `num_rows`.
+
+    Args:
+        source: A ``.csv`` or ``.parquet`` table, or a folder of ``.npy`` of shape (D,) or (rows, D).
+        num_rows: N for clips with many rows.
+        folder: The cache.
+
+    Raises:
+        DataError: There is no such file, no column `clip`, no number in it, or the clips differ in D.
+    """
+    source, folder = Path(source), folder or cache_dir()
+    if not source.exists():
+        raise DataError(f"There are no face features at {source}: give a CSV, a Parquet table or a folder of .npy.")
+    key = content_key(files=_fingerprint(source, folder), num_rows=num_rows, version=VERSION)
+    path = folder / "face_features" / f"{key}.safetensors"
+    with ClipTensors.missing(path, "face features") as missing:
+        if missing:
+            rows = _read_folder(source) if source.is_dir() else _read_table(source)
+            _store(rows, source, num_rows, path)
+    tensors = ClipTensors(path)
+    return tensors, [ExcludedClip(what, reason) for what, reason in tensors.about["set_aside"]]
+
+
+def feature_names(source: str | Path) -> list[str] | None:
+    """The names of a table's D features, in the order in which they are stored; None for a folder, which has none."""
+    source = Path(source)
+    if source.is_dir():
+        return None
+    with _table_errors(source):
+        if source.suffix == ".parquet":
+            schema = pa.parquet.read_schema(source)
+        else:
+            with pa.csv.open_csv(source) as reader:
+                schema = reader.schema
+        fields = [field.with_name(field.name.strip()) for field in schema]
+    return [field.name for field in fields if _is_feature(field)]
+
+
+def clip_name(name: str) -> str:
+    """The clip that a table means: RAVDESS's six fields where it names a RAVDESS file, else what it says.
+
+    A folder goes, and so does the suffix of a file; another dot within a name stays.
+
+    Example:
+        >>> clip_name("faces/03-01-06-01-02-01-12.wav"), clip_name("dia0_utt1.mp4"), clip_name("take 2.1")
+        ('01-06-01-02-01-12', 'dia0_utt1', 'take 2.1')
+    """
+    if name.count("-") >= 6:  # as a name of RAVDESS has; to try all others would take most of a long table's time
+        with contextlib.suppress(ValueError):
+            return parse_name(name).clip
+    path = Path(name)
+    return path.stem if path.suffix.lower() in _FILE_SUFFIXES else path.name
+
+
+def segment_means(rows: NDArray[np.float32], num_rows: int) -> NDArray[np.float32]:
+    """Means of `num_rows` pieces of equal length; a piece shorter than a row is the row it lies in.
+
+    Example:
+        >>> segment_means(np.array([[0.0], [2.0], [4.0], [6.0]], np.float32), 2)
+        array([[1.],
+               [5.]], dtype=float32)
+    """
+    edges = np.linspace(0, len(rows), num_rows + 1)
+    starts = np.minimum(np.floor(edges[:-1]).astype(int), len(rows) - 1)
+    ends = np.maximum(np.floor(edges[1:]).astype(int), starts + 1)
+    return np.stack([rows[start:end].mean(axis=0) for start, end in zip(starts, ends, strict=True)])
+
+
+def _fingerprint(source: Path, folder: Path) -> list[tuple[str, str]]:
+    hashes = FileHashes(folder / "hashes.json")
+    files = sorted(source.rglob("*.npy")) if source.is_dir() else [source]
+    named = [(file.name, hashes[file]) for file in files]
+    hashes.save()
+    return named
+
+
+def _read_folder(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    for file in sorted(source.rglob("*.npy")):
+        try:
+            array = np.load(file, allow_pickle=False)
+            yield file.name, np.atleast_2d(array).astype(np.float32)
+        except Exception:  # NumPy raises whatever its parser of headers does
+            yield file.name, np.empty((0, 0), np.float32)
+
+
+@contextlib.contextmanager
+def _table_errors(source: Path) -> Iterator[None]:
+    """What Arrow says of a table inside the block becomes DataError."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:  # the last two: a name twice, or no UTF-8
+        raise DataError(f"{source} cannot be read as a table: {error}") from error
+
+
+def _open_table(source: Path) -> pa.Table:
+    """The table, without the rows of video frames that show no face."""
+    if source.suffix == ".parquet":
+        table = pa.parquet.read_table(source)
+    else:
+        with source.open("rb") as file:
+            width = file.readline().count(b",") + 1
+        if width > _MOST_COLUMNS:
+            raise DataError(
+                f"{source} has {width:,} columns, and at most {_MOST_COLUMNS:,} are read: use a Parquet table."
+            )
+        table = pa.csv.read_csv(source)
+    table = table.rename_columns([name.strip() for name in table.column_names])  # OpenFace writes ", AU01_r"
+    if "clip" not in table.column_names:
+        raise DataError(
+            f"{source} has no column 'clip'; its columns are {', '.join(table.column_names[:8])}, ... "
+            "It must name the clip of each row, e.g. 01-01-06-01-02-01-12."
+        )
+    if "success" in table.column_names:  # OpenFace marks the video frames in which it found no face
+        table = table.filter(pa.compute.equal(table["success"], 1))
+    return table
+
+
+def _read_table(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    with _table_errors(source):
+        table = _open_table(source)
+        features = [field.name for field in table.schema if _is_feature(field)]
+        if not features:
+            raise DataError(f"{source} holds no numbers beside its column 'clip': there is no feature to learn from.")
+        values = np.stack([table[name].to_numpy(zero_copy_only=False) for name in features], 1).astype(np.float32)
+        names = np.array([str(name) for name in table["clip"].to_pylist()])
+    order = np.argsort(names, kind="stable")
+    names, firsts = np.unique(names[order], return_index=True)
+    yield from zip(names.tolist(), np.split(values[order], firsts)[1:], strict=True)
+
+
+def _is_feature(field: pa.Field) -> bool:
+    is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+    return is_number and field.name not in {"clip", *BOOKKEEPING}
+
+
+def _store(rows: Iterator[tuple[str, NDArray[np.float32]]], source: Path, num_rows: int, path: Path) -> None:
+    usable: dict[str, NDArray[np.float32]] = {}
+    set_aside = []
+    for name, array in rows:
+        whole = array[np.isfinite(array).all(axis=1)] if array.size else array
+        if not len(whole):
+            set_aside.append((f"{source}: {name}", "no row of face features without a gap"))
+        elif clip_name(name) in usable:  # RAVDESS's 01 and 02 are one performance: it counts once
+            set_aside.append((f"{source}: {name}", "a second source of the same clip"))
+        else:
+            usable[clip_name(name)] = whole
+    if not usable:
+        raise DataError(f"{source} holds no usable face features: give one row a clip or more, or one .npy a clip.")
+    widths = {array.shape[1] for array in usable.values()}
+    if len(widths) > 1:
+        raise DataError(f"The clips of {source} differ in the number of their features: {sorted(widths)}.")
+    if max(map(len, usable.values())) == 1:
+        num_rows = 1
+    stacked = np.stack([segment_means(array, num_rows) for array in usable.values()])
+    ClipTensors.save(path, list(usable), {"face_embeddings": stacked}, set_aside=set_aside, source=source.name)

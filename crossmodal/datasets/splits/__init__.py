@@ -1,0 +1,1 @@
+"""Protocols: the actors of each fold's training, validation and test."""

@@ -1,0 +1,295 @@
+"""Label sets, protocols and folds: which clips are trained on, which choose the model, which test it.
+
+An actor is in one split only. Test actors are those of the fold, validation actors those of the next fold, training
+actors the rest.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal
+
+from crossmodal.datasets.clip import Clip, Split
+from crossmodal.datasets.splits.given_split import split_as_given
+from crossmodal.datasets.splits.speaker_folds import split_by_speaker
+from crossmodal.errors import ConfigError, LeakageError, ProtocolError
+
+Protocol = Literal["seq6", "luna5", "emobox6", "chumachenko1", "loso24", "grouped", "given", "random"]
+LabelSet = Literal["speech8", "song6", "speech6", "both8"]
+
+_EIGHT = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+LABEL_SETS: dict[LabelSet, tuple[str, ...]] = {
+    "speech8": _EIGHT,
+    "song6": _EIGHT[:6],
+    "speech6": _EIGHT[:6],
+    "both8": _EIGHT,
+}
+LABEL_SET_OF_CHANNEL: dict[str, LabelSet] = {"speech": "speech8", "song": "song6", "both": "both8"}
+NUM_FOLDS = 5  # of speakers, where a corpus names no split
+# Actor 18 did not sing: the song corpus, and speech matched to it, have 23 actors.
+NOT_IN_SONG = "18"
+
+# The test actors of each fold.
+PROTOCOLS: dict[Protocol, tuple[tuple[int, ...], ...]] = {
+    # HiCMAE (Sun et al. 2024), MAE-DFER (Sun et al. 2023)
+    "seq6": tuple(tuple(range(first, first + 4)) for first in range(1, 25, 4)),
+    # Luna-Jimenez et al. 2021
+    "luna5": ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22)),
+    # EmoBox (Ma et al. 2024)
+    "emobox6": (
+        (1, 11, 20, 21),
+        (4, 10, 12, 14),
+        (8, 9, 19, 23),
+        (3, 5, 7, 24),
+        (2, 15, 16, 18),
+        (6, 13, 17, 22),
+    ),
+    # Chumachenko et al. 2022; its second group is for validation only
+    "chumachenko1": ((5, 10, 16, 19), (11, 13, 18, 22)),
+    "loso24": tuple((actor,) for actor in range(1, 25)),
+    # These are made of the corpus: folds of its speakers, the split that it names itself, clips at random.
+    "grouped": (),
+    "given": (),
+    "random": ((),) * 6,
+}
+
+
+@dataclass(frozen=True)
+class ActorSplit:
+    """The actors of each split."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def label_set_for(channel: str, label_set: LabelSet | None = None) -> LabelSet:
+    """The label set of a channel, or the one asked for if it goes with the channel.
+
+    Raises:
+        ConfigError: The label set is not one of this channel.
+    """
+    if label_set is None:
+        return LABEL_SET_OF_CHANNEL[channel]
+    if not label_set.startswith(channel):
+        fitting = ", ".join(name for name in LABEL_SETS if name.startswith(channel))
+        raise ConfigError(f"label_set {label_set!r} does not go with channel {channel!r}: choose {fitting}.")
+    return label_set
+
+
+def in_label_set(clip: Clip, label_set: LabelSet) -> bool:
+    """Whether a clip belongs to a label set; `speech6` holds the speech clips that have a sung counterpart."""
+    if label_set == "speech6" and clip.actor == NOT_IN_SONG:
+        return False
+    return clip.label is None or clip.label in LABEL_SETS[label_set]
+
+
+def filled_folds(protocol: Protocol, actors: Iterable[str], label_set: LabelSet = "speech8") -> list[int]:
+    """The folds whose test actors are all there (but for actor 18 where nobody expects song of him).
+
+    Example:
+        >>> filled_folds("seq6", [f"{actor:02d}" for actor in range(1, 17)])
+        [0, 1, 2, 3]
+    """
+    present = set(actors)
+    if label_set in ("song6", "speech6"):
+        present.add(NOT_IN_SONG)
+    groups = _groups(protocol)
+    filled = [fold for fold, group in enumerate(groups) if present.issuperset(group) and set(group) & set(actors)]
+    return [fold for fold in filled if fold == 0] if protocol == "chumachenko1" else filled
+
+
+def split_actors(protocol: Protocol, fold: int, actors: Iterable[str], label_set: LabelSet = "speech8") -> ActorSplit:
+    """Divide the actors of a corpus by a protocol's fold.
+
+    A corpus that holds only some actors uses the folds that it can fill; validation is the next filled one.
+
+    Args:
+        protocol: One that names actors: not ``grouped``, ``given`` or ``random``.
+        fold: Counted from 0.
+        actors: Those of the corpus.
+        label_set: Decides whether actor 18 is expected.
+
+    Raises:
+        ProtocolError: The protocol has no such fold, or the corpus cannot fill it, its validation fold or training.
+    """
+    actors = sorted(set(actors))
+    groups = _groups(protocol)
+    filled = filled_folds(protocol, actors, label_set)
+    if fold not in filled:
+        raise ProtocolError(_cannot_fill(protocol, fold, groups, actors, filled))
+    val_fold = 1 if protocol == "chumachenko1" else filled[(filled.index(fold) + 1) % len(filled)]
+    test = tuple(actor for actor in groups[fold] if actor in actors)
+    val = tuple(actor for actor in groups[val_fold] if actor in actors)
+    train = tuple(actor for actor in actors if actor not in test + val)
+    if val_fold == fold or not val or not train:
+        lacking = "training" if val and val_fold != fold else "validation"
+        raise ProtocolError(
+            f"{protocol} fold {fold} leaves no actors for {lacking}: the corpus holds {len(actors)} actor(s), "
+            f"{_names(actors)}, and fills the folds {_names(filled)}. "
+            "loso24 needs the fewest actors (three)."
+        )
+    return ActorSplit(train, val, test)
+
+
+def split_clips(
+    clips: Sequence[Clip],
+    protocol: Protocol,
+    fold: int,
+    label_set: LabelSet | None = "speech8",
+    allow_speaker_leakage: bool = False,
+    num_folds: int = NUM_FOLDS,
+    corpus: Sequence[Clip] | None = None,
+) -> dict[Split, list[Clip]]:
+    """Divide clips into train, val and test.
+
+    Args:
+        clips: Those that can be used.
+        protocol: See `PROTOCOLS`.
+        fold: Counted from 0.
+        label_set: Decides whether actor 18 is expected, where the protocol names actors; None for another corpus.
+        allow_speaker_leakage: Whether a speaker may be in more than one part.
+        num_folds: Of the protocol ``grouped``.
+        corpus: All clips of the corpus, of which ``grouped`` makes its folds; default `clips`.
+
+    Raises:
+        ProtocolError: See `split_actors`, `split_by_speaker` and `split_as_given`.
+        LeakageError: The same speakers would be in more than one part, without `allow_speaker_leakage`.
+    """
+    if protocol in ("grouped", "given"):
+        if protocol == "given":
+            made = split_as_given(clips, fold, allow_speaker_leakage)
+        else:
+            made = split_by_speaker(clips, corpus or clips, fold, num_folds)
+        _check_labelled(made, protocol)
+        return made
+    if protocol == "random":
+        if not allow_speaker_leakage:
+            raise LeakageError(
+                "The protocol 'random' puts the same actors into training and test, which measures how well voices are "
+                "recognised, not emotions. To use it all the same, say so: --data.allow_speaker_leakage true; every "
+                "result will be marked speaker-dependent."
+            )
+        return _split_at_random(clips, fold)
+    split = split_actors(protocol, fold, [clip.actor for clip in clips], label_set or "speech8")
+    divided: dict[Split, list[Clip]] = {
+        "train": [clip for clip in clips if clip.actor in split.train],
+        "val": [clip for clip in clips if clip.actor in split.val],
+        "test": [clip for clip in clips if clip.actor in split.test],
+    }
+    check_no_leak(divided)
+    return divided
+
+
+def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
+    """The clips, those of the last so many actors without their labels; who has none anyway is not counted.
+
+    Raises:
+        ConfigError: No actor would be left with labels, or the number is negative.
+    """
+    if num_actors == 0:
+        return list(clips)
+    actors = sorted({clip.actor for clip in clips if clip.label is not None})
+    if not 0 < num_actors < len(actors):
+        raise ConfigError(
+            f"num_unlabelled_actors must be from 0 to {len(actors) - 1}, for {len(actors)} actors train in this fold; "
+            f"it is {num_actors}."
+        )
+    hidden = set(actors[len(actors) - num_actors :])
+    return [replace(clip, label=None) if clip.actor in hidden else clip for clip in clips]
+
+
+def check_no_leak(split: dict[Split, list[Clip]]) -> None:
+    """Raise unless every actor is in one split only.
+
+    Raises:
+        LeakageError: Names the actors and the splits that share them.
+    """
+    actors = {name: {clip.actor for clip in clips} for name, clips in split.items()}
+    for one, other in combinations(actors, 2):
+        if shared := actors[one] & actors[other]:
+            raise LeakageError(f"Actors {_names(sorted(shared))} are in both {one} and {other}.")
+
+
+def check_teacher(trained_on: Iterable[str], split: dict[Split, list[Clip]]) -> None:
+    """Refuse a teacher that was trained on an actor whom the student is validated or tested on.
+
+    Args:
+        trained_on: The actors that the teacher was trained on.
+        split: The student's.
+
+    Raises:
+        LeakageError: Names the actors.
+    """
+    held_out = {clip.actor for name in ("val", "test") for clip in split[name]}
+    seen = held_out & set(trained_on)
+    if seen:
+        raise LeakageError(
+            f"The teacher was trained on actors {_names(sorted(seen))}, who are validation or test actors here: what "
+            "it says of them would leak into the result. Train a teacher on this fold's training actors "
+            "(crossmodal fit does), or use the fold that it was trained for."
+        )
+
+
+def _groups(protocol: Protocol) -> list[tuple[str, ...]]:
+    if protocol not in PROTOCOLS:
+        raise ProtocolError(f"There is no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}.")
+    return [tuple(f"{actor:02d}" for actor in group) for group in PROTOCOLS[protocol]]
+
+
+def _cannot_fill(
+    protocol: str, fold: int, groups: list[tuple[str, ...]], actors: Sequence[str], filled: list[int]
+) -> str:
+    if not 0 <= fold < len(groups):
+        text = f"{protocol} has no fold {fold}: its folds are 0 to {len(groups) - 1}."
+    else:
+        missing = [actor for actor in groups[fold] if actor not in actors]
+        why = f"actors {_names(missing)} are missing" if missing else "its actors are for validation only"
+        text = f"This corpus cannot fill {protocol} fold {fold} (test actors {_names(groups[fold])}): {why}."
+    if filled:
+        return f"{text} It fills the folds {_names(filled)}: choose one with --data.fold."
+    if not set(actors) & {actor for group in _groups("loso24") for actor in group}:
+        return f"{text} {protocol} is of RAVDESS's actors; --data.protocol grouped makes folds of any speakers."
+    return (
+        f"{text} It fills no fold of {protocol}: its actors are {_names(actors)}. loso24 needs one actor for each "
+        "fold, and three in all: --data.protocol loso24."
+    )
+
+
+def _check_labelled(split: dict[Split, list[Clip]], protocol: str) -> None:
+    """Raise unless there are labels to train, validate and test with."""
+    if lacking := [name for name, clips in split.items() if all(clip.label is None for clip in clips)]:
+        raise ProtocolError(
+            f"{protocol}: no clip for {_names(lacking)} can be used and has a label. Of those that can be used, "
+            + "; ".join(f"{name} has {len(clips)}" for name, clips in split.items())
+            + "."
+        )
+
+
+def _names(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items))
+
+
+def _split_at_random(clips: Sequence[Clip], fold: int) -> dict[Split, list[Clip]]:
+    """Six folds of clips, each label spread evenly over them, the same on every machine."""
+    num_folds = len(PROTOCOLS["random"])
+    if not 0 <= fold < num_folds:
+        raise ProtocolError(f"random has no fold {fold}: its folds are 0 to {num_folds - 1}.")
+    by_label: dict[str | None, list[Clip]] = defaultdict(list)
+    for clip in sorted(clips, key=lambda clip: clip.clip):
+        by_label[clip.label].append(clip)
+    divided: dict[Split, list[Clip]] = {"train": [], "val": [], "test": []}
+    names: dict[int, Split] = {fold: "test", (fold + 1) % num_folds: "val"}
+    generator = random.Random(0)  # one for all: the same order for each label would gather the same actors in a fold
+    for same_label in by_label.values():
+        generator.shuffle(same_label)
+        for position, clip in enumerate(same_label):
+            divided[names.get(position % num_folds, "train")].append(clip)
+    if lacking := [name for name, part in divided.items() if not part]:
+        raise ProtocolError(
+            f"random fold {fold} leaves no clips for {_names(lacking)}: the corpus holds {len(clips)} clip(s), and "
+            f"{num_folds} of one label fill every fold."
+        )
+    return divided

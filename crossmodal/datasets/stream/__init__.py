@@ -1,0 +1,1 @@
+"""Streams: clips in chunks, in a folder or in object storage."""

@@ -1,0 +1,158 @@
+"""From the numbers of the pre-flight to one sentence: the rules, with their thresholds. docs/preflight.md says why."""
+
+from typing import Any, Literal, TypedDict
+
+Verdict = Literal["teacher_at_chance", "little_to_teach", "not_in_the_sound", "only_the_label", "can_help"]
+
+# Gain in UAR of the late fusion over the student alone, from which the face knows something that the voice lacks.
+FUSION_GAIN = 0.02
+# R^2 above which sound counts as carrying a dimension of the teacher, and the share of such dimensions from which it
+# counts as carrying the teacher.
+CARRIED_R2 = 0.05
+CARRIED_SHARE = 0.10
+# A model has learnt its training clips by heart where its UAR on them is that high and that far above validation.
+BY_HEART_UAR = 0.95
+BY_HEART_GAP = 0.15
+# A student has not converged where its UAR on training clips is not that far above validation.
+CONVERGED_GAP = 0.05
+
+
+class Advice(TypedDict):
+    """What to do: a name for programs, and a sentence for people."""
+
+    verdict: Verdict
+    sentence: str
+
+
+def advise(numbers: dict[str, Any]) -> Advice:
+    """Say whether this teacher can help this student.
+
+    Five rules are tried in this order, and the first that holds gives the verdict:
+
+    1. the interval of the teacher's UAR reaches down to chance: ``teacher_at_chance``;
+    2. late fusion gains less than `FUSION_GAIN` over the student alone: ``little_to_teach``;
+    3. sound predicts fewer than `CARRIED_SHARE` of the dimensions of the teacher's embedding, from clip to clip of one
+       actor: ``not_in_the_sound``;
+    4. the same of what the teacher says beyond the label, and every training clip has its label: ``only_the_label``;
+    5. else: ``can_help``.
+
+    To this is added what is wrong with the training of either model.
+
+    Args:
+        numbers: What `crossmodal.studies.preflight.measures.measure` returns, and the ``corpus`` of the run's summary.
+    """
+    verdict = _verdict(numbers)
+    clauses = [_CLAUSES[verdict](numbers), *_training_clauses(numbers)]
+    return Advice(verdict=verdict, sentence="; ".join(clauses) + ".")
+
+
+def _verdict(numbers: dict[str, Any]) -> Verdict:
+    if numbers["uar"]["teacher"]["val_ci95"][0] <= numbers["chance_uar"]:
+        return "teacher_at_chance"
+    if numbers["fusion_gain"]["uar"] < FUSION_GAIN:
+        return "little_to_teach"
+    if _carried(numbers) < CARRIED_SHARE:
+        return "not_in_the_sound"
+    if _is_label_only(numbers) and not numbers["corpus"]["unlabelled_clips"]:
+        return "only_the_label"
+    return "can_help"
+
+
+def _at_chance(numbers: dict[str, Any]) -> str:
+    low, high = numbers["uar"]["teacher"]["val_ci95"]
+    return (
+        f"Do not teach with this teacher: on validation its UAR ({low:.2f} to {high:.2f}) cannot be told from chance "
+        f"({numbers['chance_uar']:.2f}), so give it other faces, another backbone or longer training"
+    )
+
+
+def _little_to_teach(numbers: dict[str, Any]) -> str:
+    teacher, student = (numbers["uar"][name]["val"] for name in ("teacher", "student"))
+    better = "better" if teacher > student else "not better"
+    return (
+        f"Unlikely to help: the teacher is {better} than the student alone (UAR {teacher:.2f} against {student:.2f}) "
+        f"and their late fusion adds {100 * numbers['fusion_gain']['uar']:+.1f} points to the student, so the face "
+        "says next to nothing that the voice lacks"
+    )
+
+
+def _not_in_the_sound(numbers: dict[str, Any]) -> str:
+    return (
+        f"The face knows more ({_fusion(numbers)}), but sound carries little of it ({_carried(numbers):.0%} of the "
+        "teacher's dimensions can be predicted): prefer soft labels (kd_loss) or relations (align_loss rkd or cka) to "
+        "embeddings one by one, and expect little"
+    )
+
+
+def _only_the_label(numbers: dict[str, Any]) -> str:
+    return (
+        f"Unlikely to help where every clip has its label: the face knows more ({_fusion(numbers)}), but beyond the "
+        f"label sound carries little of it ({_carried(numbers, 'beyond_label'):.0%} of the teacher's dimensions can be "
+        "predicted), so let it teach clips that nobody labelled, or see whether self-distillation does as well "
+        "(--teaching.by voice)"
+    )
+
+
+def _can_help(numbers: dict[str, Any]) -> str:
+    if _is_label_only(numbers):
+        unlabelled = numbers["corpus"]["unlabelled_clips"]
+        return (
+            f"This teacher can help: the face knows more ({_fusion(numbers)}) and labels the training clips that have "
+            f"no label ({unlabelled}), so run fit with soft labels (kd_loss: kd, of weight 1), with several seeds"
+        )
+    return (
+        f"This teacher can help: the face knows more ({_fusion(numbers)}) and sound carries part of it "
+        f"({_carried(numbers):.0%} of the teacher's dimensions can be predicted), so run fit with alignment "
+        "(align_loss) and soft labels (kd_loss) beside the labels, with several seeds"
+    )
+
+
+_CLAUSES = {
+    "teacher_at_chance": _at_chance,
+    "little_to_teach": _little_to_teach,
+    "not_in_the_sound": _not_in_the_sound,
+    "only_the_label": _only_the_label,
+    "can_help": _can_help,
+}
+
+
+def _carried(numbers: dict[str, Any], kind: str = "within_actor") -> float:
+    """The share of the teacher's dimensions that sound predicts."""
+    return float(numbers["sound_carries"]["teacher_embedding"][kind]["share_carried"])
+
+
+def _is_label_only(numbers: dict[str, Any]) -> bool:
+    return _carried(numbers, "beyond_label") < CARRIED_SHARE
+
+
+def _fusion(numbers: dict[str, Any]) -> str:
+    low, high = (100 * bound for bound in numbers["fusion_gain"]["ci95"])
+    gain = 100 * numbers["fusion_gain"]["uar"]
+    return f"late fusion adds {gain:+.1f} points to the student, 95 % interval {low:+.1f} to {high:+.1f}"
+
+
+def _training_clauses(numbers: dict[str, Any]) -> list[str]:
+    teacher, student = numbers["uar"]["teacher"], numbers["uar"]["student"]
+    clauses = []
+    if _knows_by_heart(teacher):
+        clauses.append(
+            "the teacher has learnt its training clips by heart "
+            f"(UAR {teacher['train']:.2f} on them, {teacher['val']:.2f} on validation) and says little of them but the "
+            "label, so let it teach by cross-fitted outputs (--teaching.cross_fit)"
+        )
+    if _knows_by_heart(student):
+        clauses.append(
+            "the student has learnt its training clips by heart "
+            f"({student['train']:.2f} on them, {student['val']:.2f} on validation), so try more augmentation or a "
+            "smaller student as well"
+        )
+    elif student["train"] - student["val"] < CONVERGED_GAP:
+        clauses.append(
+            f"the student has not converged (UAR {student['train']:.2f} on training clips, {student['val']:.2f} on "
+            "validation), so train it longer before you judge a gain"
+        )
+    return clauses
+
+
+def _knows_by_heart(uar: dict[str, Any]) -> bool:
+    return bool(uar["train"] >= BY_HEART_UAR and uar["train"] - uar["val"] >= BY_HEART_GAP)

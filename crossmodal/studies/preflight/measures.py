@@ -1,0 +1,207 @@
+"""The numbers of the pre-flight, of what a teacher and a student say of the same clips: no file, no model, no torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodal.datasets.clip import Clip
+from crossmodal.evaluation import similarity
+from crossmodal.evaluation.gain import measure_gain
+from crossmodal.evaluation.metrics import uar, uar_interval
+from crossmodal.evaluation.predictions import Predictions
+from crossmodal.studies.preflight.advice import CARRIED_R2
+
+NEIGHBOURS = 10
+_TOP = 5
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What both models say of n labelled clips of one split, and what they were given, row by row.
+
+    Args:
+        clips: The clips.
+        targets: (n,) the true classes.
+        teacher_embedding: (n, E).
+        teacher_logits: (n, K).
+        student_embedding: (n, S).
+        student_logits: (n, K).
+        sound: (n, 2F), mean and standard deviation over time of the front end's features.
+        face_input: (n, D), mean over time of the teacher's input; None where that is pixels.
+    """
+
+    clips: list[Clip]
+    targets: NDArray[np.int64]
+    teacher_embedding: Array
+    teacher_logits: Array
+    student_embedding: Array
+    student_logits: Array
+    sound: Array
+    face_input: Array | None = None
+
+    @property
+    def actors(self) -> list[str]:
+        """Who is in each clip."""
+        return [clip.actor for clip in self.clips]
+
+    @property
+    def label_and_actor(self) -> NDArray[np.int64]:
+        """(n,) the same number for clips of the same class and actor."""
+        actors = np.unique(self.actors, return_inverse=True)[1]
+        return np.asarray(self.targets * len(self.clips) + actors, np.int64)
+
+
+def measure(
+    train: Pairs, val: Pairs, labels: tuple[str, ...], face_names: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """All numbers of the pre-flight, of what two models say.
+
+    Args:
+        train: Of the training clips.
+        val: Of the validation clips.
+        labels: The K class names.
+        face_names: The names of the D dimensions of the face input, where they have any.
+
+    Returns:
+        A tree that is fit for JSON; docs/preflight.md explains it.
+    """
+    return {
+        "chance_uar": 1 / len(labels),
+        **_measure_accuracy(train, val, labels),
+        "agreement": _measure_agreement(val, labels),
+        "non_target_divergence": _measure_divergence(val),
+        "similarity": _measure_similarity(val),
+        "sound_carries": _measure_sound(train, val, {"teacher_logits": labels, "face_input": face_names}),
+        "teacher_on_training_clips": {
+            "entropy": similarity.mean_entropy(train.teacher_logits),
+            "entropy_on_validation": similarity.mean_entropy(val.teacher_logits),
+            "highest_entropy": float(np.log(len(labels))),
+        },
+    }
+
+
+def _measure_accuracy(train: Pairs, val: Pairs, labels: tuple[str, ...]) -> dict[str, Any]:
+    fused = similarity.late_fusion(val.teacher_logits, val.student_logits)
+    teacher_right = val.teacher_logits.argmax(axis=1) == val.targets
+    either = np.where(teacher_right[:, None], val.teacher_logits, val.student_logits)
+    said = {"teacher": val.teacher_logits, "student": val.student_logits, "fusion": fused, "oracle": either}
+    models = {name: _predictions(val, labels, scores) for name, scores in said.items()}
+    numbers: dict[str, Any] = {
+        name: {"val": float(uar(model.confusion())), "val_ci95": uar_interval(model)} for name, model in models.items()
+    }
+    for name, logits in (("teacher", train.teacher_logits), ("student", train.student_logits)):
+        numbers[name]["train"] = float(uar(_predictions(train, labels, logits).confusion()))
+    gain = measure_gain([models["fusion"]], [models["student"]])
+    interval = tuple(bound / 100 for bound in gain["ci95_pp"])
+    return {"uar": numbers, "fusion_gain": {"uar": gain["gain_pp"] / 100, "ci95": interval}}
+
+
+def _predictions(pairs: Pairs, labels: tuple[str, ...], scores: Array) -> Predictions:
+    """For statistics, which look at the greatest of the scores."""
+    names = [clip.clip for clip in pairs.clips]
+    return Predictions(labels, names, pairs.actors, ["val"] * len(names), pairs.targets, scores)
+
+
+def _measure_agreement(val: Pairs, labels: tuple[str, ...]) -> dict[str, Any]:
+    teacher, student = (logits.argmax(axis=1) for logits in (val.teacher_logits, val.student_logits))
+    teacher_right, student_right = teacher == val.targets, student == val.targets
+    kinds = {
+        "both_right": teacher_right & student_right,
+        "only_teacher_right": teacher_right & ~student_right,
+        "only_student_right": ~teacher_right & student_right,
+        "both_wrong": ~teacher_right & ~student_right,
+    }
+    return {
+        "share": float((teacher == student).mean()),
+        "kappa": similarity.cohen_kappa(teacher, student),
+        "student_errors_that_teacher_gets_right": _share(teacher_right[~student_right]),
+        "teacher_errors_that_student_gets_right": _share(student_right[~teacher_right]),
+        "clips": {
+            label: {kind: int((those & (val.targets == index)).sum()) for kind, those in kinds.items()}
+            for index, label in enumerate(labels)
+        },
+    }
+
+
+def _share(those: NDArray[np.bool_]) -> float | None:
+    return float(those.mean()) if len(those) else None
+
+
+def _measure_divergence(val: Pairs) -> dict[str, float]:
+    def divergence(teacher: Array, student: Array) -> float:
+        return similarity.non_target_divergence(teacher, student, val.targets)
+
+    logits = val.teacher_logits, val.student_logits
+    return {"value": divergence(*logits), **_among_alike(divergence, *logits, val)}
+
+
+def _measure_similarity(val: Pairs) -> dict[str, dict[str, float]]:
+    def neighbours(teacher: Array, student: Array) -> float:
+        return similarity.mutual_knn(teacher, student, NEIGHBOURS)
+
+    embeddings = val.teacher_embedding, val.student_embedding
+    return {
+        name: {
+            "value": function(*embeddings),
+            "shuffled": similarity.shuffled(function, *embeddings),
+            **_among_alike(function, *embeddings, val),
+        }
+        for name, function in (("linear_cka", similarity.linear_cka), (f"mutual_{NEIGHBOURS}nn", neighbours))
+    }
+
+
+def _among_alike(function: similarity.Measure, teacher: Array, student: Array, val: Pairs) -> dict[str, float]:
+    """The measure where each clip of the teacher meets another clip of its class, and of its class and actor."""
+    return {
+        "shuffled_in_label": similarity.shuffled(function, teacher, student, val.targets),
+        "shuffled_in_label_and_actor": similarity.shuffled(function, teacher, student, val.label_and_actor),
+    }
+
+
+def _measure_sound(train: Pairs, val: Pairs, called: Mapping[str, Sequence[str] | None]) -> dict[str, Any]:
+    """What of the teacher sound predicts, dimension by dimension, all of them in one regression."""
+    names = ["teacher_embedding", "teacher_logits", *(["face_input"] if train.face_input is not None else [])]
+    y, new_y = (np.concatenate([getattr(pairs, name) for name in names], axis=1) for pairs in (train, val))
+    r2 = _r2_from_sound(train, val, y, new_y)
+    ends = np.cumsum([getattr(train, name).shape[1] for name in names])
+    parts = {kind: np.split(values, ends[:-1]) for kind, values in r2.items()}
+    return {
+        name: {kind: _describe_dimensions(values[index], called.get(name)) for kind, values in parts.items()}
+        for index, name in enumerate(names)
+    }
+
+
+def _r2_from_sound(train: Pairs, val: Pairs, y: Array, new_y: Array) -> dict[str, Array]:
+    """R^2 of each dimension on validation, (D,), by what is asked for."""
+    own, new_own = (similarity.center_by_group(*of) for of in ((y, train.actors), (new_y, val.actors)))
+    rest, new_rest = similarity.residualize(own, train.targets, new_own, val.targets)
+    sound, new_sound = (similarity.center_by_group(pairs.sound, pairs.actors) for pairs in (train, val))
+    within, beyond = np.split(
+        similarity.ridge_r2(sound, np.hstack([own, rest]), train.actors, new_sound, np.hstack([new_own, new_rest])),
+        2,
+    )
+    return {
+        "across_actors": similarity.ridge_r2(train.sound, y, train.actors, val.sound, new_y),
+        "within_actor": within,
+        "beyond_label": beyond,
+        "label_alone": similarity.r2(new_own - new_rest, new_own),
+    }
+
+
+def _describe_dimensions(r2: Array, names: Sequence[str] | None) -> dict[str, Any]:
+    """Of the dimensions that vary on validation; None for the others."""
+    varying = r2[~np.isnan(r2)]
+    order = [int(index) for index in np.argsort(-r2)[: len(varying)]]  # nan comes last
+    called = list(names or map(str, range(len(r2))))
+    return {
+        "dimensions": len(varying),
+        "median": float(np.median(varying)) if len(varying) else None,
+        "share_carried": float((varying > CARRIED_R2).mean()) if len(varying) else 0.0,
+        "top": [{"dimension": called[index], "r2": float(r2[index])} for index in order[:_TOP]],
+        "r2": [None if np.isnan(value) else float(value) for value in r2],
+    }

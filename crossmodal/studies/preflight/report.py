@@ -1,0 +1,212 @@
+"""The pre-flight for a person: a table, a picture, a sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from rich.console import Console
+from rich.table import Table
+
+from crossmodal.evaluation.labels_for_people import corpus_and_channel, format_for, named, protocol_name
+from crossmodal.evaluation.plots import STAGE_COLOURS, STYLE, save_figure
+from crossmodal.evaluation.report import print_warnings
+from crossmodal.studies.preflight.advice import CARRIED_R2
+
+_TEACHER, _STUDENT, _FUSION = STAGE_COLOURS["teacher"], STAGE_COLOURS["control"], STAGE_COLOURS["transfer"]
+_BARS = {"teacher": _TEACHER, "student": _STUDENT, "fusion": _FUSION, "oracle": "#d9d9d9"}
+_BAR_LABELS = ("teacher\n(face)", "student\n(voice alone)", "late\nfusion", "either\nright")
+_KINDS = {
+    "both_right": ("both", _FUSION),
+    "only_teacher_right": ("only the teacher", _TEACHER),
+    "only_student_right": ("only the student", _STUDENT),
+    "both_wrong": ("neither", "#eeeeee"),
+}
+_CARRIED = {
+    "teacher_embedding": "teacher's embedding",
+    "teacher_logits": "teacher's logits",
+    "face_input": "face input",
+}
+_LINES = {"teacher_embedding": _TEACHER, "teacher_logits": "black", "face_input": "#e07a1f"}
+
+Row = tuple[str, str, str]
+
+
+def print_preflight(folder: Path, numbers: dict[str, Any]) -> None:
+    """Print the table, the advice, and where the files are.
+
+    Args:
+        folder: ``runs/<name>``.
+        numbers: As in ``preflight.json``.
+    """
+    console = Console()
+    table = Table(title=_setting(numbers), title_justify="left")
+    table.add_column(format_for(numbers["corpus"], "on validation actors"))
+    table.add_column("value", justify="right")
+    table.add_column("beside it")
+    for section in (_accuracy_rows, _agreement_rows, _similarity_rows, _sound_rows):
+        for row in section(numbers):
+            table.add_row(*(format_for(numbers["corpus"], cell) for cell in row))
+        table.add_section()
+    console.print(table)
+    console.print(numbers["advice"]["sentence"])
+    print_warnings(console, numbers)
+    for name, file in (("Numbers", "preflight.json"), ("Picture", "preflight.png")):
+        console.print(f"{name}: {folder / file}", soft_wrap=True)
+
+
+def _setting(numbers: dict[str, Any]) -> str:
+    corpus = numbers["corpus"]
+    actors = f"{format_for(corpus, 'actors')} {named(corpus['actors']['val'])}"
+    return (
+        f"Pre-flight: {corpus_and_channel(numbers)}, protocol {protocol_name(numbers)}, fold {numbers['fold']}, "
+        f"seed {numbers['seed']}; {corpus['clips']['val']} validation clips of {actors}"
+    )
+
+
+def _accuracy_rows(numbers: dict[str, Any]) -> list[Row]:
+    notes = {
+        "teacher": f"{numbers['uar']['teacher']['train']:.3f} on its training clips",
+        "student": f"{numbers['uar']['student']['train']:.3f} on its training clips",
+        "fusion": "{:+.1f} points over the student ({:+.1f} to {:+.1f})".format(
+            *(100 * value for value in (numbers["fusion_gain"]["uar"], *numbers["fusion_gain"]["ci95"]))
+        ),
+        "oracle": f"chance is {numbers['chance_uar']:.3f}",
+    }
+    names = {"fusion": "late fusion", "oracle": "either is right"}
+    return [
+        (
+            f"UAR, {names.get(model, model)}",
+            f"{value['val']:.3f}",
+            "{:.3f} to {:.3f}; ".format(*value["val_ci95"]) + notes[model],
+        )
+        for model, value in numbers["uar"].items()
+    ]
+
+
+def _agreement_rows(numbers: dict[str, Any]) -> list[Row]:
+    agreement, teaching = numbers["agreement"], numbers["teacher_on_training_clips"]
+    divergence = numbers["non_target_divergence"]
+    return [
+        ("they say the same", f"{agreement['share']:.0%}", f"Cohen's kappa {agreement['kappa']:.2f}"),
+        ("student's errors, teacher right", _percent(agreement["student_errors_that_teacher_gets_right"]), ""),
+        ("teacher's errors, student right", _percent(agreement["teacher_errors_that_student_gets_right"]), ""),
+        (
+            "divergence on other classes",
+            f"{divergence['value']:.2f}",
+            f"nats; shuffled {_among_alike(divergence)}",
+        ),
+        (
+            "teacher's entropy, training clips",
+            f"{teaching['entropy']:.2f}",
+            f"nats, of {teaching['highest_entropy']:.2f}; {teaching['entropy_on_validation']:.2f} on validation",
+        ),
+    ]
+
+
+def _similarity_rows(numbers: dict[str, Any]) -> list[Row]:
+    return [
+        (
+            f"embeddings, {name.replace('_', ' ')}",
+            f"{value['value']:.2f}",
+            f"{value['shuffled']:.2f} shuffled, {_among_alike(value)}",
+        )
+        for name, value in numbers["similarity"].items()
+    ]
+
+
+def _sound_rows(numbers: dict[str, Any]) -> list[Row]:
+    rows = []
+    for name, kinds in numbers["sound_carries"].items():
+        within = kinds["within_actor"]
+        if within["median"] is None:
+            continue
+        named = [one for one in within["top"][:3] if not one["dimension"].isdigit()] or within["top"][:1]
+        best = ", ".join(f"{one['dimension']} {one['r2']:.2f}" for one in named)
+        beyond, label, across = (
+            _r2(kinds[kind]["median"]) for kind in ("beyond_label", "label_alone", "across_actors")
+        )
+        rows.append(
+            (
+                f"sound to {_CARRIED[name]}, R²",
+                _r2(within["median"]),
+                f"{within['share_carried']:.0%} of {within['dimensions']} above {CARRIED_R2}, best: {best}; "
+                f"beyond the label {beyond}, label alone {label}; across actors {across}",
+            )
+        )
+    return rows
+
+
+def _r2(median: float | None) -> str:
+    return "none" if median is None else f"{round(median, 2) + 0.0:.2f}"  # + 0.0: no "-0.00"
+
+
+def _among_alike(value: dict[str, float]) -> str:
+    return "{shuffled_in_label:.2f} within the label, {shuffled_in_label_and_actor:.2f} within label and actor".format(
+        **value
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{share:.0%}"
+
+
+def plot_preflight(numbers: dict[str, Any], path: Path, note: str = "") -> None:
+    """Draw who knows what, and what of the teacher sound carries.
+
+    Args:
+        numbers: As in ``preflight.json``.
+        path: The PNG to write.
+        note: What must be said of the numbers.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, 3, figsize=(12, 3.8), layout="constrained", gridspec_kw={"width_ratios": (1, 1.3, 1.2)}
+        )
+        _draw_accuracy(axes[0], numbers)
+        _draw_complements(axes[1], numbers["agreement"]["clips"])
+        _draw_carried(axes[2], numbers["sound_carries"])
+        save_figure(figure, path, note)
+
+
+def _draw_accuracy(axis: Axes, numbers: dict[str, Any]) -> None:
+    for position, (model, colour) in enumerate(_BARS.items()):
+        value = numbers["uar"][model]
+        low, high = value["val_ci95"]
+        axis.bar(position, value["val"], width=0.7, color=colour)
+        axis.plot([position, position], [low, high], color="black", linewidth=1.2)
+        axis.text(position, high + 0.02, f"{value['val']:.2f}", ha="center", va="bottom", fontsize=8)
+    axis.axhline(numbers["chance_uar"], color="#888888", linestyle=":")
+    axis.text(len(_BARS) - 0.5, numbers["chance_uar"] + 0.01, "chance", ha="right", va="bottom", fontsize=7)
+    axis.set_xticks(range(len(_BARS)), _BAR_LABELS, fontsize=8)
+    axis.set(ylim=(0, 1.08), ylabel="UAR on validation", title="Who knows more")
+
+
+def _draw_complements(axis: Axes, clips: dict[str, dict[str, int]]) -> None:
+    labels = list(clips)
+    counts = np.array([[clips[label][kind] for kind in _KINDS] for label in labels], float)
+    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    start = np.zeros(len(labels))
+    for column, (name, colour) in enumerate(_KINDS.values()):
+        axis.barh(range(len(labels)), share[:, column], left=start, color=colour, label=name, height=0.75)
+        start += share[:, column]
+    axis.set_yticks(range(len(labels)), labels)
+    axis.invert_yaxis()
+    axis.set(xlim=(0, 100), xlabel="% of the clips", title="Who is right")
+    axis.legend(frameon=False, ncols=4, fontsize=8, loc="upper center", bbox_to_anchor=(0.45, -0.15))
+
+
+def _draw_carried(axis: Axes, carried: dict[str, Any]) -> None:
+    highest = 0.4
+    for name, kinds in carried.items():
+        for kind, style in (("within_actor", "-"), ("beyond_label", ":")):
+            r2 = np.sort([one for one in kinds[kind]["r2"] if one is not None])[::-1]
+            label = f"{_CARRIED[name]} ({len(r2)})" if kind == "within_actor" else None
+            axis.plot(np.linspace(0, 100, len(r2)), r2, style, color=_LINES[name], label=label)
+            highest = max(highest, *r2)
+    axis.plot([], [], ":", color="#888888", label="the same, beyond the label")
+    axis.axhline(0, color="#888888", linewidth=0.8)
+    axis.set(xlabel="% of the dimensions, best first", ylabel="R² on validation", ylim=(-0.2, highest + 0.2))
+    axis.set_title("What sound tells of the face")
+    axis.legend(frameon=False, fontsize=8)

@@ -1,0 +1,151 @@
+"""`study preflight`: whether this teacher can help this student, before the expensive run.
+
+Everything here is measured on training and validation actors; no number is made of a test actor.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossmodal.datamodules import CorpusDataModule
+from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.faces.features import feature_names
+from crossmodal.errors import ProtocolError
+from crossmodal.evaluation.report import warnings
+from crossmodal.models import AudioClassifier, FaceClassifier, StatsPooling
+from crossmodal.models.handover import load_model
+from crossmodal.pipeline import run as pipeline
+from crossmodal.pipeline.loggers import end_loggers
+from crossmodal.pipeline.settings import Config, parse_settings
+from crossmodal.pipeline.summary import summarize
+from crossmodal.storage import write_json
+from crossmodal.studies.preflight.advice import advise
+from crossmodal.studies.preflight.measures import Array, Pairs, measure
+from crossmodal.studies.preflight.report import plot_preflight, print_preflight
+
+_STAGES = ("teacher", "control")
+_Split = Literal["train", "val"]
+_SPLITS: tuple[_Split, ...] = ("train", "val")
+_DESCRIBED = ("corpus", "protocol", "num_folds", "speaker_dependent", "fold", "channel", "label_set", "labels", "seed")
+
+
+class _StagesOnly(pipeline.Run):
+    """A run without the report at its end, which is about test actors."""
+
+    def conclude(self) -> dict[str, Any]:
+        end_loggers(self._loggers)
+        return summarize(self.settings, self.corpus, self.results)
+
+
+def preflight_command(args: Sequence[str]) -> int:
+    """`crossmodal study preflight`."""
+    pipeline.silence_lightning()
+    preflight(args)
+    return 0
+
+
+def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
+    """Train teacher and control as `fit` would, compare them, write ``preflight.json`` and ``preflight.png``.
+
+    The two stages lie in ``runs/<name>/preflight/``; `fit` with the same settings takes them from the store.
+
+    Args:
+        args: A command line of `crossmodal fit`; its ``--stages`` are not looked at.
+
+    Returns:
+        The numbers, as in ``preflight.json``; UAR and shares are fractions, entropies and divergences in nats.
+
+    Raises:
+        ConfigError: A setting that cannot be.
+        DataError: The recordings are not there, or cannot fill the fold, or training has one actor only.
+        WeightsError: Pretrained weights that cannot be had.
+    """
+    settings = parse_settings([*args, "--stages", ",".join(_STAGES)])
+    folder = Path(settings["runs"]) / settings["name"]
+    run = _StagesOnly(settings | {"name": f"{settings['name']}/preflight"})
+    summary = run.fit()
+    train, val = (gather(run, split) for split in _SPLITS)
+    if len(set(train.actors)) < 2:
+        raise ProtocolError(
+            "The pre-flight needs two training actors or more: what sound carries is judged by leaving one out. "
+            "Choose another --data.protocol, or add recordings."
+        )
+    numbers = _describe(settings, summary) | measure(train, val, run.corpus.labels, _face_names(settings))
+    numbers["advice"] = advise(numbers)
+    write_json(folder / "preflight.json", numbers)
+    plot_preflight(numbers, folder / "preflight.png", " ".join(warnings(summary)))
+    print_preflight(folder, numbers)
+    return numbers
+
+
+def _describe(settings: Config, summary: dict[str, Any]) -> dict[str, Any]:
+    """What the numbers were made of; of test actors nothing was."""
+    described = {key: summary[key] for key in _DESCRIBED}
+    by_split = {key: {split: described["corpus"][key][split] for split in _SPLITS} for key in ("clips", "actors")}
+    return {
+        "crossmodal": summary["crossmodal"],
+        "name": settings["name"],
+        **described,
+        "corpus": described["corpus"] | by_split,
+    }
+
+
+def _face_names(settings: Config) -> list[str] | None:
+    path = settings["data"].get("face_features")
+    return feature_names(path) if path else None
+
+
+@torch.no_grad()
+def gather(run: pipeline.Run, split: _Split) -> Pairs:
+    """Ask both models about the labelled clips of one split.
+
+    Args:
+        run: One that has run the stages teacher and control.
+        split: ``train`` or ``val``.
+    """
+    clips = [clip for clip in run.corpus.split[split] if clip.label is not None]
+    said = {**_ask_teacher(run, clips), **_ask_student(run, clips)}
+    targets = np.array([run.corpus.labels.index(str(clip.label)) for clip in clips], np.int64)
+    return Pairs(clips, targets, **said)
+
+
+def _ask_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
+    model, _ = load_model(FaceClassifier, run.results["teacher"].model)
+    model.to(run.device)
+    rows = []
+    for batch in _batches(run, "teacher", clips):
+        faces = batch.get("face_embeddings", batch.get("faces"))
+        embedding = model.embed(faces)
+        row = {"teacher_embedding": embedding, "teacher_logits": model.classify(embedding)}
+        rows.append(row | ({"face_input": faces.mean(dim=1)} if faces.ndim == 3 else {}))
+    return _stack(rows)
+
+
+def _ask_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
+    model, _ = load_model(AudioClassifier, run.results["control"].model)
+    model.to(run.device)
+    over_time, rows = StatsPooling(model.front_end.num_features), []
+    for batch in _batches(run, "control", clips):
+        if "features" in batch:
+            features, length = batch["features"], batch["feature_length"]
+        else:
+            features, length = model.run_front_end(batch["waveform"], batch["waveform_length"])
+        embedding = model.encode(*model.normalize_clips(features, length))
+        row = {"student_embedding": embedding, "student_logits": model.classify(embedding)}
+        rows.append(row | {"sound": over_time(features, length)})
+    return _stack(rows)
+
+
+def _batches(run: pipeline.Run, stage: str, clips: list[Clip]) -> Any:
+    """The batches that the stage was given, of some clips."""
+    datamodule: CorpusDataModule = run.prepare_stage(stage).datamodule
+    for batch in datamodule.loader(clips):
+        yield {name: value.to(run.device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+
+
+def _stack(rows: list[dict[str, Tensor]]) -> dict[str, Array]:
+    return {name: torch.cat([row[name].cpu() for row in rows]).double().numpy() for name in rows[0]}

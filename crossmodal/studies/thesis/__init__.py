@@ -1,0 +1,1 @@
+"""The study of the thesis: its applications and its claims."""

@@ -1,0 +1,176 @@
+"""The numbers of a study of applications, from its run folders alone: each application, and the three claims."""
+
+from collections.abc import Sequence
+from statistics import mean, stdev
+from typing import TypedDict
+
+from crossmodal.errors import CrossmodalError
+from crossmodal.evaluation.metrics import Interval, describe, pool, uar, war
+from crossmodal.models import AudioClassifier, FaceClassifier
+from crossmodal.models.handover import load_model
+from crossmodal.studies.compare import LEAST_SEEDS
+from crossmodal.studies.finished import FinishedRun
+from crossmodal.studies.thesis.claims import Claim, answer
+
+
+class Measured(TypedDict):
+    """An application under one protocol, on test actors; fractions.
+
+    `uar`, its interval over actors, and `ece` are of all folds and seeds pooled; mean and SD are over runs.
+    """
+
+    runs: int
+    test_actors: list[str]
+    uar: float
+    uar_ci95: Interval
+    ece: float
+    uar_mean: float
+    uar_sd: float | None
+    war_mean: float
+    war_sd: float | None
+
+
+class Application(TypedDict):
+    """An application; `stage` is the one whose model it is, `parameters` None where no weights are there."""
+
+    name: str
+    stage: str
+    model: str
+    channel: str | None
+    label_set: str | None
+    num_classes: int
+    parameters: int | None
+    measured: dict[str, Measured]
+
+
+class Setting(TypedDict):
+    """What the runs of a protocol are of."""
+
+    speaker_dependent: bool
+    folds: list[int]
+    seeds: list[int]
+    test_actors: list[str]
+
+
+class Applications(TypedDict):
+    """A study's answer; `protocols` by name, the speaker-dependent ones last."""
+
+    study: str
+    corpus: dict[str, str]
+    speaker_dependent: bool
+    protocols: dict[str, Setting]
+    applications: list[Application]
+    claims: list[Claim]
+    notes: list[str]
+
+
+def measure(runs: Sequence[FinishedRun]) -> Applications:
+    """Make the numbers.
+
+    Args:
+        runs: See `crossmodal.studies.finished.load_runs`.
+    """
+    by_protocol = group_by_protocol(runs)
+    applications = [_application(name, stage, those) for (name, stage), those in group_by_model(runs).items()]
+    settings = {name: _setting(those) for name, those in by_protocol.items()}
+    asked = [answer(those) for those in by_protocol.values()]
+    return Applications(
+        study=runs[0].about["study"],
+        corpus={name: runs[0].summary["corpus"].get(name) for name in ("kind", "name", "faces")},
+        speaker_dependent=any(setting["speaker_dependent"] for setting in settings.values()),
+        protocols=settings,
+        applications=applications,
+        claims=[claim for claims in zip(*asked, strict=True) for claim in claims],
+        notes=_notes(runs, applications),
+    )
+
+
+def group_by_protocol(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+    """Runs by their protocol, the speaker-dependent ones last."""
+    groups: dict[str, list[FinishedRun]] = {}
+    for run in sorted(runs, key=lambda run: (run.summary["speaker_dependent"], run.summary["protocol"])):
+        groups.setdefault(run.summary["protocol"], []).append(run)
+    return groups
+
+
+def group_by_model(runs: Sequence[FinishedRun]) -> dict[tuple[str, str], list[FinishedRun]]:
+    """Runs by application and stage: the last one, and for a taught student its control as well."""
+    groups: dict[tuple[str, str], list[FinishedRun]] = {}
+    for run in sorted(runs, key=lambda run: (run.name, run.place)):
+        for stage in (run.last_stage, *(["control"] if run.last_stage == "finetune" else [])):
+            groups.setdefault((run.name, stage), []).append(run)
+    return groups
+
+
+def shown_name(name: str, stage: str, runs: Sequence[FinishedRun]) -> str:
+    """An application's name; that of a control says whose it is."""
+    return f"{name} (control)" if stage == "control" and runs[0].last_stage != "control" else name
+
+
+def _application(name: str, stage: str, runs: Sequence[FinishedRun]) -> Application:
+    summary, about = runs[0].summary, runs[0].about
+    voice = f"{about['front_end']} + {about['encoder']}"
+    return Application(
+        name=shown_name(name, stage, runs),
+        stage=stage,
+        model={"teacher": "face", "finetune": f"{voice}, taught"}.get(stage, voice),
+        channel=summary["channel"],
+        label_set=summary["label_set"],
+        num_classes=len(summary["labels"]),
+        parameters=_parameters(runs[0], stage),
+        measured={protocol: _measured(those, stage) for protocol, those in group_by_protocol(runs).items()},
+    )
+
+
+def _measured(runs: Sequence[FinishedRun], stage: str) -> Measured:
+    said = [run.said(stage).of("test") for run in runs]
+    pooled = pool(said)
+    described = describe(pooled)
+    uars, wars = ([float(metric(one.confusion())) for one in said] for metric in (uar, war))
+    return Measured(
+        runs=len(runs),
+        test_actors=sorted(set(pooled.actors)),
+        uar=described["uar"],
+        uar_ci95=described["uar_ci95"],
+        ece=described["ece"],
+        uar_mean=mean(uars),
+        uar_sd=stdev(uars) if len(uars) > 1 else None,
+        war_mean=mean(wars),
+        war_sd=stdev(wars) if len(wars) > 1 else None,
+    )
+
+
+def _setting(runs: Sequence[FinishedRun]) -> Setting:
+    return Setting(
+        speaker_dependent=runs[0].summary["speaker_dependent"],
+        folds=sorted({run.about["fold"] for run in runs}),
+        seeds=sorted({run.about["seed"] for run in runs}),
+        test_actors=sorted({actor for run in runs for actor in run.summary["corpus"]["actors"]["test"]}),
+    )
+
+
+def _parameters(run: FinishedRun, stage: str) -> int | None:
+    weights = run.folder / stage / "model.safetensors"
+    try:
+        model: FaceClassifier | AudioClassifier
+        model = (load_model(FaceClassifier, weights) if stage == "teacher" else load_model(AudioClassifier, weights))[0]
+    except CrossmodalError:  # they were taken away, or a network that they stand on was
+        return None
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _notes(runs: Sequence[FinishedRun], applications: Sequence[Application]) -> list[str]:
+    """What a reader must know of these numbers beside what they are of."""
+    notes = []
+    if (seeds := len({run.about["seed"] for run in runs})) < LEAST_SEEDS:
+        notes.append(f"Only {seeds} of at least {LEAST_SEEDS} seeds: one seed finds winners that are not there.")
+    for protocol in group_by_protocol(runs):
+        there = {one["name"]: one["measured"][protocol]["runs"] for one in applications if protocol in one["measured"]}
+        most = max(there.values())
+        if lacking := [f"{name} ({number} of {most} runs)" for name, number in there.items() if number < most]:
+            notes.append(f"Not finished under {protocol}: {', '.join(lacking)}.")
+        if missing := [one["name"] for one in applications if one["name"] not in there]:
+            notes.append(f"Not run under {protocol}: {', '.join(missing)}.")
+    if len(versions := {run.about["code"] for run in runs}) > 1:
+        notes.append(f"Made by {len(versions)} versions of the package: what differs need not be the applications.")
+    return notes

@@ -1,0 +1,215 @@
+"""Zenodo in small, on 127.0.0.1: a record's JSON in its form, files with Range and ETag, and faults on demand.
+
+By hand: ``python -m tests.datasets.download.zenodo_server FOLDER --rate 2000000`` serves the zips of a folder.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+import zipfile
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+RECORD = "/api/records/1188976"
+
+os.environ.setdefault("no_proxy", "127.0.0.1")  # urllib asks the proxy of the environment for everything else
+
+
+@dataclass
+class Fault:
+    """What one answer does wrong."""
+
+    status: int = 200
+    headers: tuple = ()
+    cut_after: int | None = None  # bytes of the body, then the connection is closed
+    flip: int | None = None  # the byte of the body that is another
+    ignore_range: bool = False
+    range_header: str | None = None  # in place of the right Content-Range
+    body: bytes | None = None  # in place of the file
+    wait: threading.Event | None = None  # for this, after half of the body
+
+
+@dataclass
+class Asked:
+    """One request as it came, and the bytes of body that went back."""
+
+    path: str
+    range: str | None
+    agent: str
+    sent: int = 0
+
+
+class ZenodoServer(ThreadingHTTPServer):
+    """Serves the zips of a folder as files of the record."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, folder, rate=None, port=0):
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.folder, self.rate = Path(folder), rate
+        self.faults = defaultdict(list)  # by file name, or "record"
+        self.asked = []
+        self.form = "zenodo"
+        self.lies = {}  # of the record: by file name, what stands in its entry instead
+
+    @property
+    def base(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def url(self):
+        return self.base + RECORD
+
+    def asked_for(self, name):
+        return [asked for asked in self.asked if name in asked.path]
+
+    def record(self):
+        entries = [self._entry(path) for path in sorted(self.folder.glob("*.zip"))]
+        if self.form == "inveniordm":
+            files = {"enabled": True, "count": len(entries), "entries": {entry["key"]: entry for entry in entries}}
+        else:
+            files = entries
+        links = {"self": self.url}
+        if self.form == "zenodo":
+            links["self_html"] = f"{self.base}/records/1188976"
+        return {"id": 1188976, "doi": "10.5281/zenodo.1188976", "links": links, "files": files}
+
+    def _entry(self, path):
+        md5 = hashlib.md5(path.read_bytes()).hexdigest()
+        content = f"{self.base}{RECORD}/files/{path.name}/content"
+        links = {
+            "zenodo": {"self": content},
+            "old": {"self": f"{self.base}/api/files/1e3744d0/{path.name}"},
+            "inveniordm": {"self": content.removesuffix("/content"), "content": content},
+            "mirror": None,
+        }[self.form]
+        entry = {"key": path.name, "size": path.stat().st_size, "checksum": f"md5:{md5}", "links": links}
+        return {**entry, **self.lies.get(path.name, {})}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: ZenodoServer
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        path = unquote(urlsplit(self.path).path)
+        asked = Asked(self.path, self.headers.get("Range"), self.headers.get("User-Agent"))
+        self.server.asked.append(asked)
+        is_record = path == RECORD
+        name = re.search(r"[^/]+\.zip", path)
+        key = "record" if is_record else name[0] if name else path
+        faults = self.server.faults[key]
+        fault = faults.pop(0) if faults else Fault()
+        file = self.server.folder / key
+        if is_record:
+            body, etag = json.dumps(self.server.record()).encode(), '"1"'
+        elif file.is_file():
+            body = file.read_bytes()
+            etag = f'"md5:{hashlib.md5(body).hexdigest()}"'
+        else:
+            body, etag, fault = b"not here", "", Fault(status=404)
+        body = body if fault.body is None else fault.body
+        # As on zenodo.org: the link of the page knows Range, the link of the API does not.
+        knows_range = not (is_record or fault.ignore_range or path.endswith("/content"))
+        try:
+            self._answer(body, etag, fault, asked, knows_range)
+        except OSError:
+            self.close_connection = True  # the other side left
+
+    def _answer(self, body, etag, fault, asked, knows_range):
+        start = re.fullmatch(r"bytes=(\d+)-", asked.range or "") if knows_range else None
+        status, first = fault.status, 0
+        headers = dict(fault.headers)
+        if status == 200 and start:
+            first = int(start[1])
+            if first >= len(body):
+                status, headers["Content-Range"] = 416, f"bytes */{len(body)}"
+                body = b""
+            else:
+                status = 206
+                right = f"bytes {first}-{len(body) - 1}/{len(body)}"
+                headers["Content-Range"] = fault.range_header or right
+        body = body[first:]
+        if fault.flip is not None:
+            body = body[: fault.flip] + bytes([body[fault.flip] ^ 1]) + body[fault.flip + 1 :]
+        self.send_response(status)
+        self.send_header("ETag", etag)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-RateLimit-Limit", "60")
+        for header, value in headers.items():
+            self.send_header(header, value)
+        self.end_headers()
+        self._send(body, fault, asked)
+
+    def _send(self, body, fault, asked):
+        end = len(body) if fault.cut_after is None else fault.cut_after
+        step = 1 << 14
+        waits_at = len(body) // 2
+        for at in range(0, end, step):
+            if fault.wait and at <= waits_at < at + step:
+                self.wfile.flush()
+                fault.wait.wait(30)
+            piece = body[at : min(at + step, end)]
+            self.wfile.write(piece)
+            asked.sent += len(piece)
+            if self.server.rate:
+                time.sleep(len(piece) / self.server.rate)
+        if end < len(body):
+            self.close_connection = True
+
+
+@contextmanager
+def serving(folder, **options):
+    """A server in a thread, which stops with the block."""
+    with ZenodoServer(folder, **options) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def recording(name, size=3000):
+    """Bytes that pack a little, as sound does; another name has others."""
+    rng = np.random.default_rng(list(name.encode()))
+    return rng.integers(0, 64, size, np.uint8).tobytes()
+
+
+def write_zip(path, names, size=3000):
+    """An archive in RAVDESS's layout; its content by path."""
+    content = {f"Actor_{name[-6:-4]}/{name}": recording(name, size) for name in names}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, piece in content.items():
+            archive.writestr(member, piece)
+    return content
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--rate", type=float, help="bytes in a second, of each connection")
+    parser.add_argument("--port", type=int, default=0)
+    args = parser.parse_args()
+    with ZenodoServer(args.folder, args.rate, args.port) as server:
+        print(server.url, flush=True)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
+
+from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.splits.given_split import shared_speakers, split_as_given
+from crossmodal.datasets.splits.protocols import check_no_leak, split_clips
+from crossmodal.datasets.splits.speaker_folds import group_speakers, split_by_speaker
+from crossmodal.errors import LeakageError, ProtocolError
+
+LABELS = ("angry", "calm", "happy", "sad")
+
+
+def corpus(counts):
+    """Clips of speakers: how many each has of each label; of None, how many without."""
+    return [
+        Clip(f"{speaker}-{label}-{number}", speaker, label)
+        for speaker, of_label in counts.items()
+        for label, count in of_label.items()
+        for number in range(count)
+    ]
+
+
+corpora = st.dictionaries(
+    st.text("abcdefgh", min_size=1, max_size=3),
+    st.dictionaries(st.sampled_from([*LABELS, None]), st.integers(1, 9), min_size=1),
+    min_size=3,
+    max_size=30,
+).map(corpus)
+
+
+def labelled(clips):
+    return sorted({clip.actor for clip in clips if clip.label})
+
+
+def shares(clips, folds):
+    """(folds, labels): which share of the clips with a label is in each fold."""
+    where = {speaker: place for place, fold in enumerate(folds) for speaker in fold}
+    names = sorted({clip.label for clip in clips if clip.label})
+    counts = np.zeros((len(folds), len(names)))
+    for clip in clips:
+        if clip.label:
+            counts[where[clip.actor], names.index(clip.label)] += 1
+    return counts / counts.sum(axis=0)
+
+
+@given(clips=corpora, num_folds=st.integers(3, 6))
+def test_every_speaker_with_labels_is_in_one_fold_and_no_fold_is_empty(clips, num_folds):
+    assume(len(labelled(clips)) >= num_folds)
+    folds = group_speakers(clips, num_folds)
+    assert len(folds) == num_folds
+    assert all(folds)
+    assert sorted(speaker for fold in folds for speaker in fold) == labelled(clips)
+
+
+@given(clips=corpora, num_folds=st.integers(3, 6), seed=st.integers(0, 99))
+def test_folds_depend_on_the_clips_and_not_on_their_order(clips, num_folds, seed):
+    assume(len(labelled(clips)) >= num_folds)
+    shuffled = random.Random(seed).sample(clips, len(clips))
+    assert group_speakers(shuffled, num_folds) == group_speakers(clips, num_folds)
+
+
+@given(clips=corpora, num_folds=st.integers(3, 6), fold=st.integers(0, 5), used=st.randoms(use_true_random=False))
+def test_no_speaker_is_in_two_splits_and_every_clip_is_in_one(clips, num_folds, fold, used):
+    assume(len(labelled(clips)) >= num_folds > fold)
+    usable = used.sample(clips, used.randint(1, len(clips)))
+    divided = split_by_speaker(usable, clips, fold, num_folds)
+    check_no_leak(divided)
+    assert not shared_speakers(divided)
+    assert Counter(clip.clip for part in divided.values() for clip in part) == Counter(clip.clip for clip in usable)
+    folds = group_speakers(clips, num_folds)
+    left = {clip.actor for clip in usable}
+    assert {clip.actor for clip in divided["test"]} == left & {*folds[fold]}
+    assert {clip.actor for clip in divided["val"]} == left & {*folds[(fold + 1) % num_folds]}
+    assert left - {*labelled(clips)} <= {clip.actor for clip in divided["train"]}
+
+
+@given(st.integers(1, 5), st.integers(3, 5), st.integers(1, 4))
+def test_where_speakers_are_alike_the_folds_are_too(times, num_folds, count):
+    clips = corpus({f"{number:03d}": dict.fromkeys(LABELS, count) for number in range(times * num_folds)})
+    np.testing.assert_allclose(shares(clips, group_speakers(clips, num_folds)), 1 / num_folds)
+
+
+def test_labels_are_spread_as_evenly_as_scikit_learn_spreads_them():
+    """The mean over corpora of how far a label's share in a fold is from an equal one."""
+    ours, theirs = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        speakers, num_folds = int(rng.integers(8, 60)), int(rng.integers(3, 6))
+        weights = rng.dirichlet([rng.choice([0.5, 2.0, 20.0])] * 4, speakers)
+        counts = rng.poisson(weights * rng.lognormal(3, 0.7, (speakers, 1)) * 4) + 1
+        clips = corpus({f"{row:03d}": dict(zip(LABELS, count, strict=True)) for row, count in enumerate(counts)})
+        who, labels = (np.array([getattr(clip, name) for clip in clips]) for name in ("actor", "label"))
+        reference = StratifiedGroupKFold(num_folds).split(who, labels, who)
+        their_folds = [tuple(np.unique(who[test])) for _, test in reference]
+        for found, folds in ((ours, group_speakers(clips, num_folds)), (theirs, their_folds)):
+            found.append(np.abs(shares(clips, folds) - 1 / num_folds).mean())
+    assert np.mean(ours) < np.mean(theirs)
+    assert np.mean(ours) < 0.03
+
+
+def test_a_rare_label_is_spread_like_a_frequent_one():
+    """By the sad clips alone, the last of those who are calm would join another of them."""
+    calm = {name: {"sad": 50, "calm": 5} for name in "xyz"}
+    clips = corpus({"a": {"sad": 200}, "b": {"sad": 100}, "c": {"sad": 100}, **calm})
+    assert group_speakers(clips, 3) == [("a", "z"), ("b", "x"), ("c", "y")]
+
+
+def test_one_speaker_with_almost_everything():
+    clips = corpus({"most": {"sad": 900, "calm": 50}, **{f"{n}": {"sad": 1, "calm": 1} for n in range(6)}})
+    folds = group_speakers(clips, 4)
+    assert ("most",) in folds
+    assert sorted(map(len, folds)) == [1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "speakers, num_folds, expected",
+    [
+        (4, 5, "grouped makes 5 folds of speakers, and only 4 have labelled clips: --data.num_folds 4"),
+        (3, 5, "only 3 have labelled clips: --data.num_folds 3"),
+        (2, 5, "only 2 have labelled clips: 3 are the fewest"),
+        (0, 3, "only 0 have labelled clips: 3 are the fewest"),
+        (9, 2, "num_folds must be 3 or more, to test, validate and train; it is 2"),
+    ],
+)
+def test_too_few_speakers_or_folds(speakers, num_folds, expected):
+    clips = corpus({f"{n}": {"sad": 1, "calm": 1} for n in range(speakers)} | {"nobody's": {None: 5}})
+    with pytest.raises(ProtocolError, match=expected):
+        group_speakers(clips, num_folds)
+
+
+@pytest.mark.parametrize("fold", [-1, 3])
+def test_a_fold_that_there_is_not(fold):
+    clips = corpus({f"{n}": {"sad": 1, "calm": 1} for n in range(4)})
+    with pytest.raises(ProtocolError, match=rf"grouped in 3 folds has no fold {fold}: its folds are 0 to 2"):
+        split_clips(clips, "grouped", fold, num_folds=3)
+
+
+def test_a_fold_of_whose_clips_none_can_be_used():
+    clips = corpus({f"{n}": {"sad": 2, "calm": 2} for n in range(3)})
+    test = group_speakers(clips, 3)[0]
+    usable = [clip for clip in clips if clip.actor not in test]
+    with pytest.raises(ProtocolError, match="grouped: no clip for test can be used and has a label"):
+        split_clips(usable, "grouped", 0, num_folds=3, corpus=clips)
+
+
+class TestGiven:
+    def clips(self, **splits):
+        return [Clip(f"{who}{n}", who, "sad", split=split) for n, (who, split) in enumerate(splits.items())]
+
+    def test_it_is_taken_as_it_is(self):
+        clips = self.clips(Ada="train", Bo="val", Cy="test", Di="train")
+        divided = split_clips(clips, "given", 0)
+        assert {name: [clip.actor for clip in part] for name, part in divided.items()} == {
+            "train": ["Ada", "Di"],
+            "val": ["Bo"],
+            "test": ["Cy"],
+        }
+
+    def test_speakers_in_two_parts_are_named_and_refused(self):
+        clips = [*self.clips(Ada="train", Bo="val", Cy="test"), Clip("more", "Ada", "sad", split="test")]
+        with pytest.raises(
+            LeakageError, match=r"1 speaker\(s\) are in more than one part .*: Ada \(train, test\)\. .*"
+        ):
+            split_clips(clips, "given", 0)
+        divided = split_clips(clips, "given", 0, allow_speaker_leakage=True)
+        assert shared_speakers(divided) == {"Ada": ["train", "test"]}
+
+    def test_of_many_some_are_named(self):
+        clips = [Clip(f"{n}{part}", f"who{n:02d}", "sad", split=part) for n in range(20) for part in ("train", "val")]
+        with pytest.raises(LeakageError, match=r"20 speaker\(s\) .* who07 \(train, val\); and 12 more"):
+            split_as_given(clips, 0)
+
+    def test_a_corpus_that_names_none(self):
+        with pytest.raises(ProtocolError, match=r"this corpus names none: --data\.protocol grouped"):
+            split_clips(corpus({f"{n}": {"sad": 1} for n in range(4)}), "given", 0)
+
+    def test_another_fold(self):
+        with pytest.raises(
+            ProtocolError, match="given has one fold, 0, which is the corpus's own split; 1 was asked for"
+        ):
+            split_clips(self.clips(Ada="train", Bo="val", Cy="test"), "given", 1)
+
+    @pytest.mark.parametrize("part", ["val", "test", "train"])
+    def test_a_part_without_labels(self, part):
+        clips = self.clips(Ada="train", Bo="val", Cy="test")
+        clips = [Clip(clip.clip, clip.actor, None if clip.split == part else "sad", split=clip.split) for clip in clips]
+        with pytest.raises(ProtocolError, match=f"given: no clip for {part} can be used and has a label") as refusal:
+            split_clips(clips, "given", 0)
+        assert str(refusal.value).endswith("train has 1; val has 1; test has 1.")

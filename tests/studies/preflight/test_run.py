@@ -1,0 +1,441 @@
+import json
+import shutil
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+from sklearn.metrics import balanced_accuracy_score
+
+from crossmodal.datasets.clip import Clip
+from crossmodal.errors import ProtocolError
+from crossmodal.main import main
+from crossmodal.pipeline import fit
+from crossmodal.storage import read_json
+from crossmodal.studies.preflight import run as command
+from crossmodal.studies.preflight.advice import (
+    BY_HEART_GAP,
+    BY_HEART_UAR,
+    CARRIED_R2,
+    CARRIED_SHARE,
+    CONVERGED_GAP,
+    FUSION_GAIN,
+    advise,
+)
+from crossmodal.studies.preflight.measures import Pairs, measure
+from crossmodal.studies.preflight.report import plot_preflight, print_preflight
+from crossmodal.studies.preflight.run import preflight
+from tests.evaluation import LABELS
+from tests.evaluation.test_plots import read
+from tests.tiny_speech import shrink, write_weights
+
+K = len(LABELS)
+# Of fold 0 of loso24 over the four tiny actors.
+TRAIN, VAL, TEST = ["03", "04"], ["02"], "01"
+
+
+def make_pairs(actors, seed=0, clips=40, skill=(2.0, 2.0), width=6):
+    """Models that are right more often the greater their skill, each in its own clips; sound is noise of the clip."""
+    rng = np.random.default_rng([seed, *map(int, actors)])
+    targets = np.tile(np.arange(K), clips // K)
+    names = [Clip(f"{actor}-{index}", actor, LABELS[targets[index]]) for actor in actors for index in range(clips)]
+    targets = np.tile(targets, len(actors))
+    teacher, student = (rng.normal(size=(len(targets), K)) + skilful * np.eye(K)[targets] for skilful in skill)
+    return Pairs(
+        names,
+        targets,
+        teacher_embedding=rng.normal(size=(len(targets), 4)),
+        teacher_logits=teacher,
+        student_embedding=rng.normal(size=(len(targets), 3)),
+        student_logits=student,
+        sound=rng.normal(size=(len(targets), width)),
+    )
+
+
+def of_both(change, **options):
+    """Training and validation pairs, both changed in the same way."""
+    return [replace(pairs, **change(pairs)) for pairs in (make_pairs(["01", "02", "03"], **options), val(**options))]
+
+
+def val(**options):
+    return make_pairs(["07", "08"], **options)
+
+
+def carried(change, **options):
+    numbers = measure(*of_both(change, **options), LABELS)["sound_carries"]["teacher_embedding"]
+    return {kind: value["median"] for kind, value in numbers.items()}
+
+
+class TestAccuracy:
+    def test_it_is_that_of_sklearn_and_of_the_right_clips(self):
+        train, held_out = make_pairs(["01", "02"], skill=(9.0, 1.0)), val(skill=(2.0, 1.0))
+        numbers = measure(train, held_out, LABELS)
+        fused = held_out.teacher_logits - np.log(np.exp(held_out.teacher_logits).sum(axis=1, keepdims=True))
+        fused = fused + held_out.student_logits - np.log(np.exp(held_out.student_logits).sum(axis=1, keepdims=True))
+        said = {"teacher": held_out.teacher_logits, "student": held_out.student_logits, "fusion": fused}
+        for name, logits in said.items():
+            expected = balanced_accuracy_score(held_out.targets, logits.argmax(axis=1))
+            assert numbers["uar"][name]["val"] == pytest.approx(expected)
+            low, high = numbers["uar"][name]["val_ci95"]
+            assert low <= expected <= high
+        assert numbers["fusion_gain"]["uar"] == pytest.approx(
+            numbers["uar"]["fusion"]["val"] - numbers["uar"]["student"]["val"]
+        )
+        assert numbers["uar"]["teacher"]["train"] > 0.99 > numbers["uar"]["student"]["train"]
+        assert numbers["chance_uar"] == 1 / K
+
+    def test_complementary_errors_are_counted_clip_by_clip(self):
+        held_out = val(skill=(1.0, 1.0))
+        teacher, student = (
+            logits.argmax(axis=1) == held_out.targets for logits in (held_out.teacher_logits, held_out.student_logits)
+        )
+        numbers = measure(make_pairs(["01", "02"]), held_out, LABELS)
+        agreement = numbers["agreement"]
+        assert agreement["student_errors_that_teacher_gets_right"] == pytest.approx(
+            sum(teacher & ~student) / sum(~student)
+        )
+        assert agreement["teacher_errors_that_student_gets_right"] == pytest.approx(
+            sum(student & ~teacher) / sum(~teacher)
+        )
+        for index, label in enumerate(LABELS):
+            here = held_out.targets == index
+            assert agreement["clips"][label] == {
+                "both_right": sum(here & teacher & student),
+                "only_teacher_right": sum(here & teacher & ~student),
+                "only_student_right": sum(here & student & ~teacher),
+                "both_wrong": sum(here & ~student & ~teacher),
+            }
+        assert numbers["uar"]["oracle"]["val"] == pytest.approx(
+            np.mean([(teacher | student)[held_out.targets == index].mean() for index in range(K)])
+        )
+
+    def test_a_student_without_errors_has_no_share_of_them(self):
+        numbers = measure(make_pairs(["01", "02"]), val(skill=(1.0, 99.0)), LABELS)
+        assert numbers["agreement"]["student_errors_that_teacher_gets_right"] is None
+        assert json.dumps(numbers, allow_nan=False)
+
+
+class TestWhatIsAlike:
+    def test_embeddings_of_the_same_clips_are_alike_beyond_label_and_actor(self):
+        train, held_out = of_both(lambda pairs: {"student_embedding": 3 * pairs.teacher_embedding + 1})
+        for value in measure(train, held_out, LABELS)["similarity"].values():
+            assert value["value"] == pytest.approx(1)
+            assert value["shuffled"] < value["value"] - 0.5
+            assert value["shuffled_in_label_and_actor"] < value["value"] - 0.5
+
+    def test_embeddings_that_share_the_label_alone_are_as_alike_when_shuffled_in_it(self):
+        def only_label(pairs):
+            rng = np.random.default_rng(len(pairs.clips))
+            noise = 0.3 * rng.normal(size=(2, len(pairs.clips), K))
+            centres = np.eye(K)[pairs.targets]
+            return {"teacher_embedding": centres + noise[0], "student_embedding": centres + noise[1]}
+
+        cka = measure(*of_both(only_label), LABELS)["similarity"]["linear_cka"]
+        assert cka["value"] > cka["shuffled"] + 0.3
+        assert cka["shuffled_in_label"] == pytest.approx(cka["value"], abs=0.03)
+
+    def test_what_the_actor_brings_is_alike_within_the_actor(self):
+        def label_and_actor(pairs):
+            cell = 5 * np.eye(K)[pairs.targets] + 9.0 * np.array([int(actor) % 2 for actor in pairs.actors])[:, None]
+            return {"teacher_embedding": cell + 0.01 * pairs.sound[:, :K], "student_embedding": cell}
+
+        cka = measure(*of_both(label_and_actor), LABELS)["similarity"]["linear_cka"]
+        assert cka["shuffled_in_label_and_actor"] == pytest.approx(cka["value"], abs=0.01)
+        assert cka["shuffled_in_label"] < cka["value"] - 0.2
+
+    def test_a_student_that_follows_the_soft_labels_diverges_less_than_within_its_label(self):
+        train, held_out = of_both(lambda pairs: {"student_logits": pairs.teacher_logits + 0.1})
+        divergence = measure(train, held_out, LABELS)["non_target_divergence"]
+        assert divergence["value"] == pytest.approx(0, abs=1e-9)
+        assert divergence["shuffled_in_label"] > 0.1
+        assert divergence["shuffled_in_label_and_actor"] > 0.1
+
+    def test_clips_of_one_label_and_actor_are_one_cell(self):
+        pairs = val()
+        cells = {}
+        for clip, cell in zip(pairs.clips, pairs.label_and_actor, strict=True):
+            cells.setdefault(int(cell), set()).add((clip.label, clip.actor))
+        assert len(cells) == 2 * K
+        assert all(len(members) == 1 for members in cells.values())
+
+
+class TestWhatSoundCarries:
+    def test_what_follows_from_sound_is_carried_beyond_the_label(self):
+        r2 = carried(lambda pairs: {"teacher_embedding": pairs.sound[:, :4] @ np.eye(4)[::-1]})
+        assert min(r2["across_actors"], r2["within_actor"], r2["beyond_label"]) > 0.9
+        assert r2["label_alone"] < 0.2
+
+    def test_noise_is_not(self):
+        r2 = carried(lambda pairs: {}, clips=80)
+        assert max(r2.values()) < CARRIED_R2
+
+    def test_what_follows_from_the_label_alone_is_not_carried_beyond_it(self):
+        def by_label(pairs):
+            heard = np.eye(K)[pairs.targets]
+            rng = np.random.default_rng(len(pairs.clips))
+            noise = 0.1 * rng.normal(size=heard.shape)
+            return {"sound": np.hstack([heard, pairs.sound]), "teacher_embedding": heard + noise}
+
+        r2 = carried(by_label)
+        assert min(r2["within_actor"], r2["label_alone"]) > 0.8
+        assert r2["beyond_label"] < CARRIED_R2
+
+    def test_how_an_actor_looks_at_rest_does_not_count_within_the_actor(self):
+        def with_looks(pairs):
+            looks = 20 * np.array([int(actor) % 5 for actor in pairs.actors])[:, None]
+            return {"teacher_embedding": pairs.sound[:, :2] + looks}
+
+        r2 = carried(with_looks)
+        assert r2["within_actor"] > 0.9
+        assert r2["across_actors"] < 0.5
+
+    def test_the_face_input_is_named_and_sorted_and_what_is_constant_left_out(self):
+        def faces(pairs):
+            return {"face_input": np.column_stack([np.ones(len(pairs.clips)), 0.0 * pairs.targets, pairs.sound[:, 0]])}
+
+        numbers = measure(*of_both(faces), LABELS, face_names=["AU01", "AU02", "AU12"])["sound_carries"]["face_input"]
+        within = numbers["within_actor"]
+        assert within["dimensions"] == 1
+        assert within["r2"][:2] == [None, None]
+        assert [one["dimension"] for one in within["top"]] == ["AU12"]
+        assert within["share_carried"] == 1
+        assert json.dumps(numbers, allow_nan=False)
+
+    def test_the_share_is_of_the_dimensions_above_the_threshold(self):
+        def half(pairs):
+            noise = np.random.default_rng(len(pairs.clips)).normal(size=(len(pairs.clips), 2))
+            return {"teacher_embedding": np.hstack([pairs.sound[:, :2], noise])}
+
+        numbers = measure(*of_both(half, clips=80), LABELS)["sound_carries"]["teacher_embedding"]["within_actor"]
+        assert numbers["share_carried"] == 0.5
+        assert {one["dimension"] for one in numbers["top"][:2]} == {"0", "1"}
+
+
+def healthy():
+    """Numbers to which no rule but the last applies."""
+    kinds = {"within_actor": 0.5, "beyond_label": 0.5, "label_alone": 0.5, "across_actors": 0.5}
+    models = {"teacher": 0.6, "student": 0.5, "fusion": 0.7, "oracle": 0.8}
+    return {
+        "corpus": {"unlabelled_clips": 0},
+        "chance_uar": 0.125,
+        "uar": {name: {"val": value, "val_ci95": (0.4, 0.9), "train": value + 0.1} for name, value in models.items()},
+        "fusion_gain": {"uar": 0.2, "ci95": (0.1, 0.3)},
+        "sound_carries": {"teacher_embedding": {kind: {"share_carried": share} for kind, share in kinds.items()}},
+    }
+
+
+def with_value(path, value):
+    numbers = deepcopy(healthy())
+    *way, last = path
+    part = numbers
+    for name in way:
+        part = part[name]
+    part[last] = value
+    return numbers
+
+
+EMBEDDING = ("sound_carries", "teacher_embedding")
+
+
+class TestAdvice:
+    @pytest.mark.parametrize(
+        ("path", "value", "verdict", "words"),
+        [
+            (("chance_uar",), 0.125, "can_help", "This teacher can help"),
+            (("uar", "teacher", "val_ci95"), (0.125, 0.3), "teacher_at_chance", "cannot be told from chance"),
+            (("uar", "teacher", "val_ci95"), (0.126, 0.3), "can_help", ""),
+            (("fusion_gain", "uar"), FUSION_GAIN - 1e-6, "little_to_teach", "Unlikely to help: the teacher is better"),
+            (("fusion_gain", "uar"), FUSION_GAIN, "can_help", "+2.0 points"),
+            ((*EMBEDDING, "within_actor", "share_carried"), CARRIED_SHARE - 0.01, "not_in_the_sound", "prefer soft"),
+            ((*EMBEDDING, "within_actor", "share_carried"), CARRIED_SHARE, "can_help", "10% of the teacher's"),
+            ((*EMBEDDING, "beyond_label", "share_carried"), CARRIED_SHARE - 0.01, "only_the_label", "9% of the teach"),
+            ((*EMBEDDING, "beyond_label", "share_carried"), CARRIED_SHARE, "can_help", "This teacher can help"),
+        ],
+    )
+    def test_the_first_rule_that_holds_gives_the_verdict(self, path, value, verdict, words):
+        advice = advise(with_value(path, value))
+        assert advice["verdict"] == verdict
+        assert words in advice["sentence"]
+        assert advice["sentence"].endswith(".")
+        assert advice["sentence"].count(". ") == 0, "one sentence"
+
+    def test_a_teacher_that_is_not_better_is_said_so(self):
+        numbers = with_value(("fusion_gain", "uar"), 0.0)
+        numbers["uar"]["teacher"]["val"] = 0.4
+        assert "the teacher is not better than the student alone (UAR 0.40 against 0.50)" in advise(numbers)["sentence"]
+
+    @pytest.mark.parametrize(
+        ("model", "train", "words"),
+        [
+            ("teacher", BY_HEART_UAR, "--teaching.cross_fit"),
+            ("teacher", BY_HEART_UAR - 0.01, None),
+            ("student", BY_HEART_UAR, "the student has learnt its training clips by heart"),
+            ("student", 0.5 + CONVERGED_GAP - 0.01, "has not converged"),
+            ("student", 0.5 + CONVERGED_GAP + 0.01, None),
+        ],
+    )
+    def test_what_is_wrong_with_the_training_is_added(self, model, train, words):
+        sentence = advise(with_value(("uar", model, "train"), train))["sentence"]
+        plain = advise(healthy())["sentence"]
+        assert sentence == plain if words is None else words in sentence and words not in plain
+
+    def test_a_model_as_good_on_validation_has_learnt_nothing_by_heart(self):
+        numbers = with_value(("uar", "teacher", "train"), 0.99)
+        numbers["uar"]["teacher"]["val"] = 0.99 - BY_HEART_GAP + 0.01
+        assert "by heart" not in advise(numbers)["sentence"]
+
+    def test_where_sound_carries_the_label_alone_clips_without_one_are_what_a_face_can_teach(self):
+        numbers = with_value((*EMBEDDING, "beyond_label", "share_carried"), 0.0)
+        advice = advise(numbers)
+        assert advice["sentence"].startswith("Unlikely to help where every clip has its label")
+        assert "clips that nobody labelled" in advice["sentence"]
+        assert "--teaching.by voice" in advice["sentence"]
+        numbers["corpus"]["unlabelled_clips"] = 60
+        advice = advise(numbers)
+        assert advice["verdict"] == "can_help"
+        assert "labels the training clips that have no label (60)" in advice["sentence"]
+        assert "kd_loss" in advice["sentence"]
+        assert advice["sentence"].count(". ") == 0, "one sentence"
+
+
+@pytest.fixture(scope="module")
+def make_args(tiny_face_features):
+    def make(folder, root, *more):
+        return [
+            f"--runs={folder / 'runs'}",
+            f"--data.cache={folder / 'cache'}",
+            f"--data.root={root}",
+            f"--data.face_features={tiny_face_features}",
+            "--data.protocol=loso24",
+            "--data.batch_size=8",
+            "--transfer.model.encoder=dense",
+            "--transfer.model.encoder_kwargs.hidden_size=16",
+            "--teacher.trainer.max_epochs=2",
+            "--transfer.trainer.max_epochs=1",
+            "--finetune.trainer.max_epochs=1",
+            "--trainer.enable_progress_bar=false",
+            *more,
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finished(make_args, tiny_ravdess, tmp_path_factory):
+    """The folder of a pre-flight, its arguments and its numbers; to be read, not to be changed."""
+    folder = tmp_path_factory.mktemp("preflight")
+    args = make_args(folder, tiny_ravdess)
+    return folder, args, preflight(args)
+
+
+class TestTheCommand:
+    def test_it_leaves_numbers_and_a_picture(self, finished):
+        folder, _, numbers = finished
+        assert read_json(folder / "runs" / "fit" / "preflight.json") == json.loads(json.dumps(numbers))
+        read(folder / "runs" / "fit" / "preflight.png")
+        assert numbers["corpus"]["clips"] == {"train": 32, "val": 16}
+        assert numbers["corpus"]["unlabelled_clips"] == 0
+        assert numbers["corpus"]["actors"] == {"train": TRAIN, "val": VAL}
+        top = numbers["sound_carries"]["face_input"]["within_actor"]["top"]
+        assert {one["dimension"] for one in top} <= {f"AU{index:02d}_r" for index in range(1, 7)}
+
+    def test_uar_is_that_of_the_stages(self, finished):
+        folder, _, numbers = finished
+        for model, stage in (("teacher", "teacher"), ("student", "control")):
+            result = read_json(folder / "runs" / "fit" / "preflight" / stage / "result.json")
+            assert numbers["uar"][model]["val"] == pytest.approx(result["metrics"]["val"]["uar"])
+
+    def test_fit_takes_the_stages_from_the_store_and_keeps_the_files(self, finished, tmp_path):
+        folder, args, _ = finished
+        shutil.copytree(folder, tmp_path / "copy")
+        args = [arg.replace(str(folder), str(tmp_path / "copy")) for arg in args]
+        summary = fit(args)
+        assert [stage for stage, one in summary["stages"].items() if one["reused"]] == ["teacher", "control"]
+        before = (tmp_path / "copy" / "runs" / "fit" / "summary.json").read_bytes()
+        preflight([*args, "--seed_everything=3"])
+        assert (tmp_path / "copy" / "runs" / "fit" / "summary.json").read_bytes() == before
+
+    def test_no_number_is_made_of_a_test_actor(
+        self, finished, make_args, tiny_ravdess, tiny_face_features, tmp_path, monkeypatch
+    ):
+        """Other sounds and other faces of the test actor, and every number stays."""
+        root = shutil.copytree(tiny_ravdess, tmp_path / "corpus")
+        rng = np.random.default_rng(0)
+        for wav in (root / f"Actor_{TEST}").glob("*.wav"):
+            soundfile.write(wav, 0.3 * rng.standard_normal(20_000), 48_000, subtype="PCM_16")
+        table = tmp_path / tiny_face_features.name
+        header, *rows = tiny_face_features.read_text().splitlines()
+        others = [f"{row.split(',')[0]},9,9,9,9,9,9" if row.split(",")[0].endswith(f"-{TEST}") else row for row in rows]
+        assert others != rows
+        table.write_text("\n".join([header, *others]))
+        asked = []
+        gathered = command.gather
+        monkeypatch.setattr(command, "gather", lambda run, split: asked.append(split) or gathered(run, split))
+        numbers = preflight(make_args(tmp_path, root, f"--data.face_features={table}"))
+        assert asked == ["train", "val"]
+        for one, other in ((numbers, finished[2]), (finished[2], numbers)):
+            for name, value in one.items():
+                if name != "corpus":
+                    assert value == other[name], name
+
+    def test_it_prints_table_advice_and_paths_and_nothing_of_test_actors(self, finished, capsys):
+        folder, args, numbers = finished
+        assert main(["study", "preflight", *args]) == 0
+        said = capsys.readouterr().out
+        assert "teacher: reused" in said
+        squeezed = " ".join(said.split())
+        assert numbers["advice"]["sentence"] in squeezed
+        assert f"Picture: {folder / 'runs' / 'fit' / 'preflight.png'}" in said
+        assert f"{numbers['uar']['fusion']['val']:.3f}" in said
+        assert "UAR test" not in said
+        assert "Synthetic corpus" not in said
+        assert "Speaker-dependent" not in said
+
+    def test_speaker_dependent_numbers_say_so_in_table_and_picture(
+        self, make_args, tiny_ravdess, tmp_path, monkeypatch, capsys
+    ):
+        notes = []
+        monkeypatch.setattr(command, "plot_preflight", lambda numbers, path, note: notes.append(note))
+        more = ["--data.protocol=random", "--data.allow_speaker_leakage=true"]
+        preflight(make_args(tmp_path, tiny_ravdess, *more))
+        assert notes[0].startswith("Speaker-dependent: ")
+        assert "Speaker-dependent: " in capsys.readouterr().out
+
+    def test_one_training_actor_is_not_enough(self, make_args, tiny_ravdess, tmp_path):
+        root = shutil.copytree(tiny_ravdess, tmp_path / "corpus")
+        shutil.rmtree(root / "Actor_04")
+        with pytest.raises(ProtocolError, match="two training actors or more"):
+            preflight(make_args(tmp_path, root))
+
+
+def test_a_student_that_hears_through_a_frozen_network(make_args, tiny_ravdess, tmp_path, monkeypatch):
+    shrink(monkeypatch)
+    weights = write_weights(tmp_path / "weights.safetensors")
+    more = ["--transfer.model.front_end=ssl", f"--transfer.model.front_end_kwargs.weights={weights}"]
+    numbers = preflight(make_args(tmp_path, tiny_ravdess, *more))
+    result = read_json(tmp_path / "runs" / "fit" / "preflight" / "control" / "result.json")
+    assert numbers["uar"]["student"]["val"] == pytest.approx(result["metrics"]["val"]["uar"])
+
+
+class TestForAPerson:
+    def test_synthetic_numbers_say_so(self, finished, tmp_path, capsys):
+        numbers = deepcopy(finished[2])
+        numbers["corpus"]["kind"] = "synthetic"
+        print_preflight(tmp_path, numbers)
+        said = capsys.readouterr().out
+        assert "Synthetic corpus: this shows that the machine works" in said
+
+    def test_the_note_stands_on_the_picture(self, finished, tmp_path):
+        plot_preflight(finished[2], tmp_path / "plain.png")
+        plot_preflight(finished[2], tmp_path / "noted.png", note="Synthetic corpus")
+        plain, noted = read(tmp_path / "plain.png"), read(tmp_path / "noted.png")
+        assert plain.shape != noted.shape or not np.array_equal(plain, noted)
+
+    def test_a_teacher_of_pixels_has_no_face_input_to_show(self, finished, tmp_path, capsys):
+        numbers = deepcopy(finished[2])
+        del numbers["sound_carries"]["face_input"]
+        print_preflight(tmp_path, numbers)
+        plot_preflight(numbers, tmp_path / "picture.png")
+        assert "face input" not in capsys.readouterr().out
+        read(tmp_path / "picture.png")
