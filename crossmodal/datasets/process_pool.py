@@ -1,4 +1,4 @@
-"""Work on foreign files, in child processes that are killed where a file takes too long."""
+"""A process pool for foreign files: a process that exceeds the time limit is killed."""
 
 import multiprocessing
 import os
@@ -16,9 +16,9 @@ from crossmodal.errors import MediaError
 from crossmodal.progress import progress_bar
 
 TIME_LIMIT = 120.0  # seconds for one file; a whole clip takes less than one
-_TRIES = 2  # of what crashes or takes too long: a machine that was short of memory, or asleep, is no fault of a file
-_JOBS_OF_A_CHILD = 250  # then another takes its place: decoders leave their memory in pieces, some 50 kB a video
-_AHEAD = 4  # jobs that lie ready for each child; more would only take memory
+_TRIES = 2  # after a crash or timeout, which may be due to the machine (memory, suspend) and not the file
+_JOBS_OF_A_CHILD = 250  # then it is replaced: decoders fragment memory, some 50 kB per video
+_AHEAD = 4  # queued jobs per process; more would only use memory
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -26,11 +26,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a file could not be worked on.
+    """Reason for a failed job.
 
     Args:
-        reason: In words for a person.
-        lasting: Whether it lies in the file, so that another try would end alike.
+        reason: The message for the user.
+        lasting: True if the file is the cause, so that a retry would fail as well.
     """
 
     reason: str
@@ -46,21 +46,21 @@ def map_in_processes(
     time_limit: float | None = None,
     again: Callable[[Result], bool] = lambda result: False,
 ) -> Generator[tuple[Job, Result | Failure], None, None]:
-    """Do each job in a child process, several at a time, with a progress bar.
+    """Run jobs in child processes, with a progress bar.
 
-    Children are started with the spawn method: a script that calls this needs ``if __name__ == "__main__":``. A child
-    that dies, or is killed at the time limit, takes only its own job along.
+    Processes are started with the spawn method: a script that calls this needs ``if __name__ == "__main__":``. A
+    process that crashes, or is killed at the time limit, affects only its own job.
 
     Args:
-        work: A function of a module; what it raises, other than a MediaError, ends everything.
-        jobs: What it is called with.
-        description: Beside the progress bar.
-        num_processes: Children at a time; default one for each core.
+        work: A function of a module. An exception other than MediaError stops all jobs.
+        jobs: The arguments of `work`.
+        description: The label of the progress bar.
+        num_processes: Number of processes; default one per core.
         time_limit: Seconds for one job; default `TIME_LIMIT`.
-        again: Tells of a result whether its job has to be done once more, after others.
+        again: Returns True for a result whose job must be repeated after others.
 
     Yields:
-        Each job with its result, or why there is none, in the order in which they end.
+        Each job with its result or failure, in order of completion.
     """
     queue = deque((job, _TRIES) for job in jobs)
     if not queue:
@@ -78,7 +78,7 @@ def map_in_processes(
                         progress.advance(bar)
                         yield ended
                 except BaseException:
-                    pool.stop()  # do not wait for the rest when the user stops the run
+                    pool.stop()  # when the user stops the run, do not wait for the rest
                     raise
 
 
@@ -90,7 +90,7 @@ def _work_off(
     limit: float,
     again: Callable[[Result], bool],
 ) -> Iterator[tuple[Job, Result | Failure]]:
-    """Do what is in the queue; if the pool breaks, what was not done is there again."""
+    """Run the jobs of the queue; if the pool breaks, unfinished jobs are queued again."""
     running: dict[Future[Result], tuple[Job, int]] = {}
     try:
         while queue or running:
@@ -105,13 +105,13 @@ def _work_off(
                         continue
                 elif again(outcome):
                     queue.append((job, tries))
-                    time.sleep(0.05)  # what it waits for takes its time
+                    time.sleep(0.05)  # gives the awaited process time
                     continue
                 yield job, outcome
     except RuntimeError:
         if pool.active:
             raise
-        # A child died before pebble had heard what it was at: it was one of those that were given out first.
+        # A process died before pebble knew its job, which was one of the first that were scheduled.
         pool.stop()
         tried, untouched = list(running.values())[:num_processes], list(running.values())[num_processes:]
         queue.extend([*((job, tries - 1) for job, tries in tried if tries > 1), *untouched])

@@ -1,4 +1,4 @@
-"""What a RAVDESS folder holds, what of the published set it lacks, and which of its files are damaged."""
+"""Audit of a RAVDESS folder: its files, missing files, and damaged files."""
 
 import zipfile
 from collections import defaultdict
@@ -22,21 +22,21 @@ from crossmodal.datasets.ravdess import (
 )
 from crossmodal.storage import hash_file
 
-Column = tuple[str, str]  # channel and modality, as RAVDESS's codes
+Column = tuple[str, str]  # codes of channel and modality
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check_corpus` found.
+    """Result of `check_corpus`.
 
     Args:
         root: The folder.
-        files: Its files by their names, as far as those are RAVDESS's.
-        lacking: The published files that are not there, of the channels asked for.
-        wrong: What is damaged, or makes one doubt.
-        notes: What one should know.
-        syncs: How the sound of each 01 mp4 compares with the wav, by clip.
-        checksums: How many files could be compared with the checksums of their archives.
+        files: Its RAVDESS files by their parsed names.
+        lacking: The published files of the channels that are missing.
+        wrong: Damaged and suspicious files.
+        notes: Findings that are no errors.
+        syncs: The comparison of the sound of each 01 mp4 with the wav, by clip.
+        checksums: The number of files that were compared with the checksums of their archives.
     """
 
     root: Path
@@ -49,35 +49,35 @@ class CheckReport:
 
     @property
     def gaps(self) -> list[RavdessName]:
-        """What is lacking of the kinds of files, such as the wavs of speech, of which there are some."""
+        """Missing files of the kinds (such as the wavs of speech) of which some exist."""
         columns = {column_of(name) for name in self.files}
         return [name for name in self.lacking if column_of(name) in columns]
 
 
 def column_of(name: RavdessName) -> Column:
-    """Which kind of file a name stands for: channel and modality."""
+    """Return the kind of a file: its channel and modality."""
     return name.channel, name.modality
 
 
 def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int | None = None) -> CheckReport:
-    """Look into every file of a RAVDESS folder, each in a child process with a time limit.
+    """Check every file of a RAVDESS folder, each in a child process with a time limit.
 
-    Wrong are: files that do not decode from the first to the last byte, whose length is not that of a clip, whose
-    pictures or checksum are not those promised, whose sound is not that of the wav or not 33.3 ms later; names that
-    RAVDESS does not have; and files of one content where that cannot be. Notes are stereo, other formats, copies of a
-    file, and the one pair of takes that RAVDESS itself published twice.
+    Errors are: files that do not decode completely; a duration that no clip has; a wrong number of video frames; a
+    wrong checksum; sound that differs from the wav or is not 33.3 ms later; unknown names; and identical files with
+    different labels. Notes are stereo, other formats, copies of a file, and the pair of takes that RAVDESS published
+    twice.
 
     Args:
         root: The folder; searched to any depth.
         channel: ``speech``, ``song`` or ``both``.
-        num_processes: Files looked into at the same time; default one for each core.
+        num_processes: Number of processes; default one per core.
 
     Raises:
-        CorpusNotFoundError: There is no such folder, or no RAVDESS file of this channel in it.
-        DataError: The lock file of its download is damaged.
+        CorpusNotFoundError: The folder does not exist, or has no RAVDESS file of this channel.
+        DataError: The lock file of the download is damaged.
     """
     root = Path(root)
-    index_ravdess(root, channel)  # raises where there is nothing
+    index_ravdess(root, channel)  # raises if the corpus is missing
     files, wrong, notes = _sort_names(root, channel)
     known = _known_checksums(root)
     jobs = [
@@ -97,7 +97,7 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
         root=root,
         files=files,
         lacking=[name for name in published_names(channel) if name not in files],
-        wrong=sorted([*_without_hearsay(wrong, damaged, files), *found_wrong], key=lambda finding: finding.file),
+        wrong=sorted([*_trusted(wrong, damaged, files), *found_wrong], key=lambda finding: finding.file),
         notes=sorted(
             [*notes, *found_notes, *(note for report in reports.values() for note in report.notes)],
             key=lambda finding: finding.file,
@@ -108,7 +108,7 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
 
 
 def _sort_names(root: Path, channel: Channel) -> tuple[dict[RavdessName, Path], list[Finding], list[Finding]]:
-    """The first file of each name, and what is wrong with names and copies."""
+    """Return the first file of each name, errors and notes about names and copies."""
     files: dict[RavdessName, Path] = {}
     wrong: list[Finding] = []
     notes: list[Finding] = []
@@ -140,7 +140,7 @@ def _wav_of(name: RavdessName, files: dict[RavdessName, Path]) -> Path | None:
 def _same_content(
     reports: dict[RavdessName, FileReport], files: dict[RavdessName, Path]
 ) -> tuple[list[Finding], list[Finding]]:
-    """Files of one content under several names: wrong where their labels differ, for one of them is then false."""
+    """Find identical files with different names: an error if their labels differ, else a note."""
     alike: dict[str, list[RavdessName]] = defaultdict(list)
     for name, report in sorted(reports.items()):
         if report.content:
@@ -155,8 +155,8 @@ def _same_content(
     return wrong, notes
 
 
-def _without_hearsay(wrong: Sequence[Finding], damaged: set[str], files: dict[RavdessName, Path]) -> Iterable[Finding]:
-    """A sound that is unlike its wav says nothing where that wav is damaged."""
+def _trusted(wrong: Sequence[Finding], damaged: set[str], files: dict[RavdessName, Path]) -> Iterable[Finding]:
+    """Drop findings about sound that differs from the wav, where the wav is damaged."""
     for finding in wrong:
         name = parse_name(finding.file) if finding.kind == "sound" else None
         if not (name and str(_wav_of(name, files)) in damaged):
@@ -164,13 +164,13 @@ def _without_hearsay(wrong: Sequence[Finding], damaged: set[str], files: dict[Ra
 
 
 def _known_checksums(root: Path) -> dict[str, tuple[int, int]]:
-    """Size and CRC-32 of recordings by file name: from the lock file of a download, else from zips in the folder."""
+    """Return size and CRC-32 of recordings by file name, from the lock file of the download and zips in the folder."""
     known: dict[str, tuple[int, int]] = {}
     for path in sorted(root.glob("*.zip")):
         try:
             with zipfile.ZipFile(path) as archive:
                 known |= {PurePosixPath(info.filename).name: (info.file_size, info.CRC) for info in archive.infolist()}
         except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-            continue  # a zip is no recording, and none of ours is in it
+            continue  # not a zip of recordings
     members = LockFile(root / LOCK_FILE).all_members()
     return known | {PurePosixPath(member.path).name: (member.size, member.crc32) for member in members}

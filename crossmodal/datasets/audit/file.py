@@ -1,4 +1,4 @@
-"""What one RAVDESS file holds, and what is wrong with it; run in a child process, as every look into foreign files."""
+"""Check of one RAVDESS file. It runs in a child process, because it decodes foreign files."""
 
 import hashlib
 import zlib
@@ -25,12 +25,12 @@ Floats = NDArray[np.float32]
 DURATION = (2.0, 8.0)  # seconds; speech lasts 2.9 to 5.3
 PUBLISHED_RATE = 48_000  # Hz
 
-# Silence to the last bit at the end. Of 1,224 real wavs one has 0.47 s of it, 26 have 10 ms or more; and in those the
-# sound before it is below -66 dBFS.
+# Digital silence at the end. Of 1,224 real wavs one has 0.47 s and 26 have 10 ms or more; in those the sound before it
+# is below -66 dBFS.
 _SILENT_END, _SHORT_SILENT_END = 0.6, 0.01  # seconds
 _ABRUPT = 1 / 500  # of full scale, -54 dBFS
-# How far a sample may be from the curve through its neighbours, as a multiple of how far the samples around it are.
-# 1,224 real wavs reach 20; 200 bytes changed at random, scattered or in a row, gave 155 or more in 816 of them.
+# Largest distance of a sample from the curve through its neighbours, relative to the samples around it. 1,224 real wavs
+# reach 20; 200 random bytes, scattered or contiguous, gave 155 or more in 816 of them.
 _LARGEST_LEAP = 64
 _LEAP_FLOOR = 100 / 32768
 _BLOCK = 512  # samples
@@ -38,12 +38,12 @@ _BLOCK = 512  # samples
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to say of a file.
+    """A finding about a file.
 
     Args:
-        file: Its path.
-        kind: Of what.
-        reason: In words for a person.
+        file: The path of the file.
+        kind: The kind of finding.
+        reason: The message for the user.
     """
 
     file: str
@@ -53,13 +53,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class FileJob:
-    """A file to look into.
+    """A file to check.
 
     Args:
         path: The file.
-        modality: RAVDESS's: ``01`` sound and video, ``02`` video, ``03`` sound.
-        wav: The wav of the same performance, to compare an 01's sound with.
-        checksum: Size and CRC-32 that it should have, where they are known.
+        modality: ``01`` sound and video, ``02`` video, ``03`` sound.
+        wav: The wav of the same performance, to compare the sound of an 01 file with.
+        checksum: Published size and CRC-32, if known.
     """
 
     path: Path
@@ -70,13 +70,13 @@ class FileJob:
 
 @dataclass
 class FileReport:
-    """What was found in a file.
+    """Result of the check of a file.
 
     Args:
-        wrong: What makes it unusable, or makes one wonder.
-        notes: What one should know.
-        content: A hash of what it holds: files of the same content are alike to the bit.
-        sync: How its sound compares with the wav's.
+        wrong: Damage and suspicious properties.
+        notes: Findings that are no errors.
+        content: A hash of the content, to find identical files.
+        sync: The comparison of its sound with the wav.
     """
 
     wrong: list[Finding] = field(default_factory=list)
@@ -86,7 +86,7 @@ class FileReport:
 
 
 def check_file(job: FileJob) -> FileReport:
-    """Look into a file from its first to its last byte."""
+    """Check a file completely."""
     report = FileReport()
     as_published = _check_sum(job, report)
     try:
@@ -100,7 +100,7 @@ def check_file(job: FileJob) -> FileReport:
 
 
 def _check_sum(job: FileJob, report: FileReport) -> bool:
-    """Whether the file is known to be the published one."""
+    """Compare the checksum; return True if it is known and right."""
     if job.checksum is None:
         return False
     size = crc32 = 0
@@ -141,7 +141,7 @@ def _no_longer_than(most: int, path: Path, blocks: Iterator[Floats]) -> Iterator
 
 
 def _damage(waveform: Floats, rate: int) -> str | None:
-    """What a wav, which has no checksum, shows of damage."""
+    """Return a message if the samples show damage; a wav has no checksum."""
     sounding = np.flatnonzero(waveform)
     if not sounding.size:
         return "it is silent to the last bit"
@@ -156,7 +156,7 @@ def _damage(waveform: Floats, rate: int) -> str | None:
 
 
 def _leaps(waveform: Floats) -> Floats:
-    """For each block the farthest that a sample is from the curve through two neighbours on either side."""
+    """Return, for each block, the largest relative distance of a sample from the curve through four neighbours."""
     x = np.pad(waveform, 2, mode="edge")
     apart = np.abs(x[2:-2] - (4 * (x[1:-3] + x[3:-1]) - x[:-4] - x[4:]) / 6)
     blocks = np.pad(apart, (0, -len(apart) % _BLOCK)).reshape(-1, _BLOCK)
@@ -182,7 +182,7 @@ def _check_video(job: FileJob, report: FileReport) -> None:
         return
     sound = media.read_waveform(job.path, SYNC_RATE, longest=60)
     if job.modality == "01" and job.wav is not None:
-        with suppress(MediaError):  # a damaged wav is reported as itself
+        with suppress(MediaError):  # a damaged wav has a finding of its own
             report.sync, differs = compare_sounds(sound, media.read_waveform(job.wav, SYNC_RATE, longest=60))
             if differs:
                 report.wrong.append(Finding(str(job.path), "sound", f"{differs} ({job.wav.name})"))
@@ -198,7 +198,7 @@ def _decode_all(path: Path) -> None:
     """Decode every picture; raise MediaError where one is damaged or missing."""
     shown = hidden = decoded = 0
     with opened(path), open_stream(str(path), path, "video") as (container, stream), ffmpeg_errors(str(path)):
-        stream.thread_type = "NONE"  # FFmpeg forgets some of the damage where threads share a picture
+        stream.thread_type = "NONE"  # with frame threads FFmpeg misses some damage
         for packet in container.demux(stream):
             if packet.size:
                 hidden += packet.is_discard  # by an edit list

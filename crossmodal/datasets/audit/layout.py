@@ -1,6 +1,6 @@
-"""The parts of which wav and mp4 files are made: whether they end where they say, and hold the text that they should.
+"""Check of the chunks of wav files and the boxes of mp4 files: their sizes and their metadata.
 
-Decoders look only at sound and pictures, and skip the rest. Damage in the rest says that the file is not what it was.
+Decoders read only sound and pictures. Damage in the other parts also shows that a file was changed.
 """
 
 import os
@@ -11,24 +11,24 @@ from typing import BinaryIO
 from crossmodal.errors import MediaError
 
 _XMP_IN_WAV = b"_PMX"
-_XMP_IN_MP4 = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # Adobe's UUID of such a box
+_XMP_IN_MP4 = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # Adobe's UUID of an XMP box
 _LARGEST_XMP = 1 << 20  # bytes
-_UNKNOWN = 0x7FFFF000  # what writes to a pipe cannot know the length, and says so much or more
+_UNKNOWN = 0x7FFFF000  # least length in files that were written to a pipe, without a known length
 _BROKEN = "what its editor wrote into it (XMP) is damaged; sound and pictures may be whole"
 
 
 def check_wav_layout(path: Path) -> None:
-    """Compare the sizes in a wav's headers with the file.
+    """Compare the sizes in the headers of a wav with the file.
 
     Raises:
-        MediaError: It ends before its RIFF header says, or holds a part that is none.
+        MediaError: The file is shorter than its RIFF header says, or has an invalid chunk.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         head = file.read(12)
         if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return  # another format, of which soundfile knows more
+            return  # another format, which soundfile checks
         end = int.from_bytes(head[4:8], "little") + 8
         if not 8 < end < _UNKNOWN:
             return
@@ -42,10 +42,10 @@ def check_wav_layout(path: Path) -> None:
 
 
 def check_mp4_layout(path: Path) -> None:
-    """Look at the text that an editor left in an mp4.
+    """Check the metadata (XMP) of an mp4.
 
     Raises:
-        MediaError: It is damaged.
+        MediaError: The metadata is damaged.
     """
     with path.open("rb") as file:
         for name, start, length in _boxes(file):
@@ -56,7 +56,7 @@ def check_mp4_layout(path: Path) -> None:
 
 
 def _chunks(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, first byte and length of the parts of a wav."""
+    """Yield name, first byte and length of the chunks of a wav."""
     start = 12
     while start + 8 <= end:
         file.seek(start)
@@ -67,7 +67,7 @@ def _chunks(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Name, first byte and length of the parts of an mp4, as far as they make sense."""
+    """Yield name, first byte and length of the boxes of an mp4, up to the first invalid one."""
     size, start = file.seek(0, os.SEEK_END), 0
     while start + 8 <= size:
         file.seek(start)

@@ -1,4 +1,4 @@
-"""The sound of a video against the wav of the same performance: how late it is, and whether it is the same."""
+"""Comparison of the sound of a video with the wav of the same performance: lag and similarity."""
 
 from dataclasses import dataclass
 
@@ -9,22 +9,22 @@ from crossmodal.datasets.ravdess import MP4_SOUND_DELAY
 
 Floats = NDArray[np.float32]
 
-SYNC_RATE = 48_000  # Hz, RAVDESS's own: what lies between two samples of a lower rate would look like a difference
+SYNC_RATE = 48_000  # Hz, as published: resampling would add differences
 LAG_TOLERANCE = 5.0  # ms
-LEAST_CORRELATION = 0.9  # good files have 0.9995 or more, sounds of other clips 0.3 or less
+LEAST_CORRELATION = 0.9  # intact files have 0.9995 or more, different clips 0.3 or less
 
 _WINDOW = SYNC_RATE // 25  # 40 ms
-# Of the wav's level, how much the video's sound may differ in a window: AAC reaches 0.15, a damaged packet 1.
+# Largest difference in a window relative to the level of the wav: AAC reaches 0.15, a damaged packet 1.
 _LARGEST_DIFFERENCE, _LEVEL_FLOOR = 0.5, 0.003
 
 
 @dataclass(frozen=True)
 class Sync:
-    """How two recordings of one sound compare.
+    """Comparison of two recordings of one sound.
 
     Args:
-        lag: How much later the video's sound is than the wav's, in milliseconds.
-        correlation: Of the two, once they are put over each other.
+        lag: Delay of the sound of the video relative to the wav, in milliseconds.
+        correlation: Correlation of the two after alignment.
     """
 
     lag: float
@@ -32,14 +32,14 @@ class Sync:
 
 
 def compare_sounds(of_video: Floats, of_wav: Floats) -> tuple[Sync, str | None]:
-    """Find the lag at which the sound of a video is most like that of the wav.
+    """Find the lag with the highest correlation between the sound of a video and the wav.
 
     Args:
         of_video: (T,) at `SYNC_RATE`.
         of_wav: (U,) at `SYNC_RATE`.
 
     Returns:
-        How they compare; and what is wrong, if so.
+        The comparison, and a message if they differ.
     """
     size = 1 << (len(of_video) + len(of_wav) - 1).bit_length()
     spectrum = np.fft.rfft(of_video, size) * np.conj(np.fft.rfft(of_wav, size))
@@ -64,7 +64,7 @@ def compare_sounds(of_video: Floats, of_wav: Floats) -> tuple[Sync, str | None]:
 
 
 def _differences(video: Floats, wav: Floats) -> Floats:
-    """For each window how much the two differ, relative to the wav's level."""
+    """Return the difference of each window relative to the level of the wav."""
     windows = len(wav) // _WINDOW
     parts = [sound[: windows * _WINDOW].reshape(windows, _WINDOW) for sound in (video - wav, wav)]
     apart, level = (np.sqrt((part**2).mean(axis=1)) for part in parts)

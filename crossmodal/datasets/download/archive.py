@@ -1,4 +1,4 @@
-"""Zip archives from elsewhere: looked at before anything is written; what is extracted is whole or not there.
+"""Untrusted zip archives: validated before anything is written, and extracted atomically.
 
 An archive is refused as a whole where any of its members would leave the folder, is a link, is encrypted, stands there
 twice, shares its bytes with another, would fill the disk, or is no recording that belongs there.
@@ -39,7 +39,7 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive, as the archive's directory describes it.
+    """One file of an archive, from the central directory.
 
     Args:
         path: Within the archive, with ``/``.
@@ -53,7 +53,7 @@ class Member:
 
 
 def list_members(path: Path, parse: Callable[[str], object]) -> list[Member]:
-    """Read an archive's directory, and refuse it unless every member may be extracted.
+    """Read the central directory of an archive, and check that every member may be extracted.
 
     Folders, and the notes that macOS adds, are no members.
 
@@ -82,7 +82,7 @@ def list_members(path: Path, parse: Callable[[str], object]) -> list[Member]:
 def extract_members(
     path: Path, members: Sequence[Member], folder: Path, work: Path, on_bytes: Callable[[int], None]
 ) -> None:
-    """Extract members of an archive; a file appears under its name once its size and CRC are right.
+    """Extract members of an archive; a file gets its name once its size and CRC are verified.
 
     Args:
         path: The zip, whose directory was read with `list_members`.
@@ -105,7 +105,7 @@ def extract_members(
 
 
 def is_there(member: Member, folder: Path, on_bytes: Callable[[int], None]) -> bool:
-    """Whether a member lies extracted in a folder, whole: its size and CRC are right.
+    """Return True if a member was extracted to a folder with the right size and CRC.
 
     Args:
         member: Which.
@@ -146,7 +146,7 @@ def _write(archive: zipfile.ZipFile, member: Member, path: Path, on_bytes: Calla
 
 
 def _why_not(info: zipfile.ZipInfo) -> str | None:
-    """Why a member may not be extracted."""
+    """Return the reason why a member may not be extracted, or None."""
     name, kind = info.orig_filename, stat.S_IFMT(info.external_attr >> 16)
     parts = name.removesuffix("/").split("/")
     if name.startswith("/") or any(character in name for character in "\\:\0"):
@@ -167,7 +167,7 @@ def _why_not(info: zipfile.ZipInfo) -> str | None:
 
 
 def _refuse_overlaps(name: str, infos: Sequence[zipfile.ZipInfo], end: int) -> None:
-    """Each member has bytes of its own, all of them before the directory."""
+    """Check that the bytes of members do not overlap and precede the directory."""
     for info in sorted(infos, key=lambda info: info.header_offset, reverse=True):
         size = _LOCAL_HEADER + len(info.orig_filename.encode(errors="replace")) + info.compress_size
         if info.header_offset < 0 or info.header_offset + size > end:
@@ -176,7 +176,7 @@ def _refuse_overlaps(name: str, infos: Sequence[zipfile.ZipInfo], end: int) -> N
 
 
 def _refuse_strangers(name: str, infos: Sequence[zipfile.ZipInfo], parse: Callable[[str], object]) -> None:
-    """Each member is a recording that belongs there, once."""
+    """Check that each member is an expected recording, without duplicates."""
     seen = set()
     for info in infos:
         try:

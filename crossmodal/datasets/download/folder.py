@@ -1,4 +1,4 @@
-"""The folder that a corpus is downloaded to: what of an archive is in it, and what is done for what is not."""
+"""The target folder of a download: finds missing recordings, and fetches and extracts their archives."""
 
 import hashlib
 import shutil
@@ -19,7 +19,7 @@ from crossmodal.errors import DiskSpaceError
 
 
 def bytes_text(size: float) -> str:
-    """A number of bytes for a person.
+    """Format a number of bytes.
 
     Example:
         >>> bytes_text(208_468_073), bytes_text(12_900_000_000)
@@ -30,7 +30,7 @@ def bytes_text(size: float) -> str:
 
 @dataclass
 class Job:
-    """One archive: what of it is wanted, what is missing, and what was done.
+    """One archive: wanted members, missing members, and progress.
 
     Args:
         archive: Which.
@@ -56,17 +56,17 @@ class Job:
 
     @property
     def done(self) -> bool:
-        """Whether all that is asked for is there."""
+        """True if all wanted recordings are present."""
         return self.missing == [] and not (self.keep and self.local is None)
 
     @property
     def lacks_archive(self) -> bool:
-        """Whether the archive has to be fetched."""
+        """True if the archive must be fetched."""
         return not self.done and self.local is None
 
 
 class DownloadFolder:
-    """A folder that is brought to hold some recordings of some archives.
+    """A folder to download recordings of archives to.
 
     What is not whole yet lies in ``.download``, and the folder may be left at any moment.
 
@@ -94,15 +94,15 @@ class DownloadFolder:
             path.unlink()  # of a run that was killed
 
     def say(self, text: str) -> None:
-        """A line above the bars."""
+        """Print a line above the progress bars."""
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
-        """Let what goes on in other threads end soon."""
+        """Stop the work of other threads."""
         self._downloader.stop()
 
     def look(self, archive: Archive) -> Job:
-        """See what of an archive is there, without asking anyone else."""
+        """Find the recordings of an archive that are present, without the network."""
         job = Job(archive, self.keep_archives)
         if (members := self.lock.members(archive.name)) is not None:
             job.wanted = self._asked_for(members)
@@ -115,7 +115,7 @@ class DownloadFolder:
         return job
 
     def find_archive(self, archive: Archive) -> Path | None:
-        """Where an archive lies whole, with the size and sum that are pinned."""
+        """Return the path of a complete archive with the pinned size and checksum, or None."""
         pinned = self.lock.pinned(archive.name)
         if pinned is None:
             return None
@@ -129,23 +129,23 @@ class DownloadFolder:
         return None
 
     def part_size(self, job: Job) -> int:
-        """How many bytes of an archive came in an earlier run."""
+        """Return the number of bytes of an archive from an earlier run."""
         part = self._part(job.archive)
         return part.stat().st_size if part.exists() else 0
 
     def still_to_fetch(self, job: Job) -> int:
-        """How many bytes of an archive are to come."""
+        """Return the number of bytes of an archive to download."""
         return max(0, job.remote.size - self.part_size(job)) if job.remote else 0
 
     def still_to_extract(self, job: Job) -> int:
-        """About how many bytes the recordings take that are missing."""
+        """Estimate the size of the missing recordings in bytes."""
         if job.missing is not None:
             return sum(member.size for member in job.missing)
         size, _ = self.lock.pinned(job.archive.name) or (0, "")
         return job.archive.extracted_size(size, self._actors)
 
     def complete(self, job: Job, whole: FileBar | None) -> None:
-        """Fetch an archive if need be, verify it, and extract what is missing.
+        """Fetch an archive if necessary, verify it, and extract the missing recordings.
 
         Args:
             job: Which.
@@ -169,7 +169,7 @@ class DownloadFolder:
         self.say(f"{name}: verified, {job.extracted} recording(s) extracted")
 
     def tidy(self) -> None:
-        """Take away the folder of what is not whole, if there is nothing in it."""
+        """Remove the folder of partial files if it is empty."""
         if not any(self._work.iterdir()):
             self._work.rmdir()
 
@@ -185,7 +185,7 @@ class DownloadFolder:
         return self._work / f"{archive.name}.part"
 
     def _put_away(self, path: Path) -> Path:
-        """Where an archive that is right belongs."""
+        """Move a verified archive to the folder if archives are kept, and return its path."""
         return path.replace(self.root / path.name) if self.keep_archives else path
 
     def _extract(self, job: Job, path: Path, missing: Sequence[Member]) -> None:
@@ -211,7 +211,7 @@ class DownloadFolder:
             return [member for member in wanted if not is_there(member, folder, lambda count: self._read(count, bar))]
 
     def _difference(self, path: Path, size: int, md5: str) -> str:
-        """What is wrong with an archive, if anything is."""
+        """Return a message if an archive is invalid, else an empty string."""
         if path.stat().st_size != size:
             return f"it has {path.stat().st_size} bytes, not {size}"
         digest = hashlib.md5(usedforsecurity=False)

@@ -1,4 +1,4 @@
-"""A file over HTTP: goes on where it broke off, is tried again with growing pauses, and is whole or not there.
+"""Download of a file over HTTP: resumable, with retries and exponential backoff, and atomic.
 
 Python's own urllib does it, with the proxies, redirects and certificates of the system. What a client library adds,
 such as pools of connections, a few large files do not need; resuming a broken body and checking it would stay to do.
@@ -31,21 +31,21 @@ T = TypeVar("T")
 
 
 class Watcher(Protocol):
-    """Who is told how far a file is."""
+    """Receiver of the progress of a file."""
 
     def at(self, position: int) -> None:
-        """So many bytes of it are here."""
+        """Set the number of bytes that have arrived."""
 
     def says(self, text: str) -> None:
-        """What happened, for a person."""
+        """Show a message."""
 
 
 class StoppedError(Exception):
-    """Somebody called `Downloader.stop`."""
+    """`Downloader.stop` was called."""
 
 
 class Downloader:
-    """Fetches files, several threads at once, and is polite to who serves them.
+    """Downloader of files, for use by several threads, with limited load on the server.
 
     Where a server asks for a pause, all threads make it.
 
@@ -61,21 +61,21 @@ class Downloader:
         self._quiet_until = 0.0
 
     def stop(self) -> None:
-        """Let every call in every thread end with `StoppedError`, as soon as it looks up."""
+        """Stop all calls in all threads; they raise `StoppedError`."""
         self._stopped.set()
 
     def look_up(self) -> None:
-        """Raise `StoppedError` where somebody called `stop`."""
+        """Raise `StoppedError` after a call of `stop`."""
         if self._stopped.is_set():
             raise StoppedError
 
     def pause(self, seconds: float) -> None:
-        """Sleep; `stop` ends it."""
+        """Sleep until the time is over or `stop` is called."""
         if self._stopped.wait(seconds):
             raise StoppedError
 
     def read(self, url: str, watcher: Watcher) -> bytes:
-        """Read a small answer, 16 MiB at most.
+        """Read a small response of at most 16 MiB.
 
         Raises:
             DownloadError: It cannot be had.
@@ -95,7 +95,7 @@ class Downloader:
         return self._keep_trying(attempt, lambda: 0, url, watcher)
 
     def fetch(self, file: RemoteFile, target: Path, watcher: Watcher) -> None:
-        """Fetch a file; what arrives is in `target` with ``.part`` after its name until it is whole and its sum right.
+        """Fetch a file; it has the suffix ``.part`` until it is complete and its checksum is verified.
 
         Where there is such a part, of this run or an earlier one, only the rest is asked for. A file with a wrong sum
         is fetched once more, from its beginning.
@@ -124,7 +124,7 @@ class Downloader:
         )
 
     def _fill(self, file: RemoteFile, path: Path, watcher: Watcher) -> str:
-        """Bring a part to the size of the file; its md5."""
+        """Download the rest of a partial file, and return its md5."""
         with _Part(path, file.size, self.look_up) as part:
             urls = list(file.urls)
             self._keep_trying(lambda: self._go_on(file, urls, part, watcher), lambda: part.size, file.name, watcher)
@@ -150,7 +150,7 @@ class Downloader:
             self.pause(seconds)
 
     def _go_on(self, file: RemoteFile, urls: list[str], part: "_Part", watcher: Watcher) -> None:
-        """One request for what is lacking; an address that refuses is taken off the list while there is another.
+        """Request the missing bytes; a refusing address is dropped if there is another.
 
         No If-Range: a file that changed meanwhile is not the one of this md5, whichever of its bytes are sent.
         """
@@ -189,7 +189,7 @@ class Downloader:
             raise
 
     def _pieces(self, response: Response) -> Iterator[bytes]:
-        """The body as it comes."""
+        """Yield the body in blocks."""
         since, arrived = time.monotonic(), 0
         while True:
             self.look_up()
@@ -209,7 +209,7 @@ class Downloader:
 
 
 class _Part:
-    """What has arrived of a file, on disk, with its sum.
+    """A partial file on disk, with its checksum.
 
     Args:
         path: The file; its content is taken for the beginning.
@@ -230,14 +230,14 @@ class _Part:
             self._count(piece)
 
     def append(self, piece: bytes) -> None:
-        """Add what has come; what goes beyond the file's size is left out."""
+        """Append a block; bytes beyond the size of the file are dropped."""
         piece = piece[: self._whole - self.size]
         self._file.write(piece)
         self._file.flush()  # nothing is left to be written when someone stops
         self._count(piece)
 
     def md5(self) -> str:
-        """The sum of all that is here, once it is on the disk."""
+        """Flush to disk and return the md5 of all bytes."""
         os.fsync(self._file.fileno())
         return self._md5.hexdigest()
 
@@ -253,5 +253,5 @@ class _Part:
 
 
 def _jitter() -> float:
-    """So that many who were sent away together do not come back together."""
+    """Return a random factor for pauses, so that clients do not retry at the same time."""
     return random.uniform(0.5, 1.0)

@@ -1,4 +1,4 @@
-"""The lock file beside a downloaded corpus: every sum that was ever seen, so that none can change unnoticed."""
+"""The lock file of a downloaded corpus: it pins all checksums, so that changes are detected."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, Recur
 
 
 class LockFile:
-    """What archives are, as they were first seen, and what is in them. Threads may share one.
+    """Pinned sizes, checksums and members of archives. Threads may share one.
 
     Args:
         path: The JSON; need not be there yet.
@@ -41,7 +41,7 @@ class LockFile:
                 ) from error
 
     def pin(self, sums: Mapping[str, tuple[int, str]], source: str) -> None:
-        """Hold on to the sizes and sums of archives, for this run and all later ones.
+        """Pin the sizes and checksums of archives.
 
         Args:
             sums: The size in bytes and the md5 of each archive.
@@ -64,19 +64,19 @@ class LockFile:
                 self._save()
 
     def pinned(self, archive: str) -> tuple[int, str] | None:
-        """The size in bytes and the md5 of an archive; None where it was never seen."""
+        """Return the size in bytes and the md5 of an archive; None if it is not pinned."""
         return self._pins.get(archive)
 
     def members(self, archive: str) -> list[Member] | None:
-        """What an archive holds; None as long as nobody has looked into it."""
+        """Return the members of an archive; None if they are unknown."""
         return self._members.get(archive) or None
 
     def all_members(self) -> list[Member]:
-        """What the archives hold, as far as anybody has looked into them."""
+        """Return all known members of all archives."""
         return [member for members in self._members.values() for member in members]
 
     def keep_members(self, archive: str, members: Iterable[Member]) -> None:
-        """Remember what a pinned archive holds, so that its recordings can be checked without it."""
+        """Store the members of a pinned archive, so that recordings can be verified without it."""
         with self._turn:
             self._members[archive] = list(members)
             self._save()

@@ -1,4 +1,4 @@
-"""RAVDESS from Zenodo to a folder: fetched, verified and extracted; what is there and right is left alone."""
+"""Download of RAVDESS from Zenodo to a folder: fetch, verify and extract what is missing."""
 
 import contextlib
 import errno
@@ -34,7 +34,7 @@ _RECORD_TRIES = 5  # someone without network waits for some ten seconds
 
 @dataclass(frozen=True)
 class Downloaded:
-    """What `download_ravdess` did.
+    """Result of `download_ravdess`.
 
     Args:
         files: Recordings that were asked for, and are there now.
@@ -61,7 +61,7 @@ def download_ravdess(
     num_connections: int = NUM_CONNECTIONS,
     url: str = RECORD_URL,
 ) -> Downloaded:
-    """Bring a folder to hold the recordings that are asked for, each of them verified.
+    """Download recordings to a folder and verify them.
 
     A folder is brought there by one process at a time; another waits for it. Sums that were seen once are pinned in
     ``ravdess.lock.json`` in the folder.
@@ -128,7 +128,7 @@ def _fill(
 
 
 def _ask_record(folder: DownloadFolder, jobs: Sequence[Job], url: str, progress: Progress) -> None:
-    """Find out from the record what the archives that lack have to be, and where they are."""
+    """Read sizes, checksums and addresses of the missing archives from the record."""
     with FileBar(progress, "the record", None) as bar:
         files = read_record(Downloader(tries=_RECORD_TRIES).read(url, bar), url)
     folder.lock.pin({file.name: (file.size, file.md5) for file in files.values()}, url)
@@ -142,7 +142,7 @@ def _ask_record(folder: DownloadFolder, jobs: Sequence[Job], url: str, progress:
 
 
 def _check_room(folder: DownloadFolder, jobs: Sequence[Job], num_connections: int) -> None:
-    """Say what is to be done, and refuse where the disk has no room for it."""
+    """Print the plan, and raise if the disk has too little space."""
     to_fetch = sorted(folder.still_to_fetch(job) for job in jobs if job.lacks_archive)
     recordings = sum(folder.still_to_extract(job) for job in jobs if not job.done)
     archives = sum(to_fetch if folder.keep_archives else to_fetch[-num_connections:])
@@ -180,7 +180,7 @@ def _complete(folder: DownloadFolder, jobs: Sequence[Job], num_connections: int,
 
 
 def _known(error: BaseException, root: Path) -> CrossmodalError:
-    """The error for the user; what is no such is raised as it is."""
+    """Convert an error to one for the user; other errors are raised unchanged."""
     if isinstance(error, CrossmodalError):
         return error
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""Several archives at once, each with a bar."""
+"""Parallel downloads of archives, each with a progress bar."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ T = TypeVar("T")
 def in_threads(
     work: Callable[[T], None], jobs: Sequence[T], num_threads: int, stop: Callable[[], None]
 ) -> list[tuple[T, BaseException]]:
-    """Do a piece of work for each job, some at a time.
+    """Run a function for each job in several threads.
 
     Where the caller is interrupted, as by Ctrl-C, the threads are stopped and the interrupt goes on. They are daemons:
     none that waits for a server holds up the end of the process.
@@ -56,7 +56,7 @@ def in_threads(
 def _take(
     waiting: deque[T], work: Callable[[T], None], failed: list[tuple[T, BaseException]], end: threading.Event
 ) -> None:
-    """Do one job after the other, until none is left or somebody stops it."""
+    """Run jobs until none is left or the work is stopped."""
     with suppress(IndexError, StoppedError):
         while True:
             job = waiting.popleft()
@@ -72,7 +72,7 @@ def _take(
 
 
 class FileBar:
-    """The bar of one file, and its part in the bar of all.
+    """The progress bar of one file, which also advances the total.
 
     Args:
         progress: Where it is drawn.
@@ -93,11 +93,11 @@ class FileBar:
         self._task = progress.add_task(name, total=size, completed=here)
 
     def at(self, position: int) -> None:
-        """So many bytes are here."""
+        """Set the number of bytes that have arrived."""
         self.advance(position - self._position)
 
     def advance(self, num_bytes: int) -> None:
-        """So many more bytes are here; fewer where it begins anew."""
+        """Advance the bars by a number of bytes, which is negative after a restart."""
         with self._turn:
             self._position += num_bytes
             self._progress.update(self._task, completed=self._position)
@@ -105,7 +105,7 @@ class FileBar:
             self._whole.advance(num_bytes)
 
     def says(self, text: str) -> None:
-        """What happened, in a line above the bars."""
+        """Print a line above the progress bars."""
         self._progress.console.print(f"{self._name}: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> "FileBar":

@@ -1,4 +1,4 @@
-"""One request over HTTP, and what its answer means: it is the file, it may be the next time, or it never will be."""
+"""One HTTP request, with its response classified as success, temporary failure or permanent failure."""
 
 import http.client
 import re
@@ -21,7 +21,7 @@ Response = http.client.HTTPResponse
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that is to be had, and how one knows that it is the right one.
+    """A remote file with its size and checksum.
 
     Args:
         name: Its name.
@@ -37,7 +37,7 @@ class RemoteFile:
 
 
 class BrokenError(Exception):
-    """A try that failed in a way that may pass.
+    """A temporary failure; a retry may succeed.
 
     Args:
         reason: In words for a person.
@@ -50,11 +50,11 @@ class BrokenError(Exception):
 
 
 class RefusedError(Exception):
-    """An answer that will be the same the next time."""
+    """A permanent failure; a retry would fail as well."""
 
 
 def ask(url: str, first_byte: int, timeout: float) -> Response:
-    """Ask for a file from one of its bytes on.
+    """Request a file from a byte offset.
 
     Args:
         url: Of http or https; urllib would open files of this machine as well.
@@ -99,7 +99,7 @@ def _judge(error: HTTPError, said: str) -> BrokenError | RefusedError:
 
 
 def position_of(response: Response, file: RemoteFile, asked: int) -> int:
-    """Where in the file the body of an answer begins: where it was asked to, or at 0 if the server knows no Range.
+    """Return the offset of the body: the requested one, or 0 if the server does not support Range.
 
     Args:
         response: The answer.
@@ -128,7 +128,7 @@ def position_of(response: Response, file: RemoteFile, asked: int) -> int:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong on the way, in few words."""
+    """Return a short description of a network error."""
     cause = getattr(error, "reason", error)
     if isinstance(cause, TimeoutError):
         return "no answer in time"
@@ -136,7 +136,7 @@ def reason(error: BaseException) -> str:
 
 
 def _seconds(retry_after: str) -> float:
-    """What Retry-After says, as a number of seconds or as a date."""
+    """Parse Retry-After, given in seconds or as a date."""
     if retry_after.strip().isdecimal():
         return float(retry_after)
     try:

@@ -1,4 +1,4 @@
-"""RAVDESS as it is published: the archives of Zenodo record 1188976, and what the record says of them."""
+"""The published archives of RAVDESS: Zenodo record 1188976."""
 
 import json
 import re
@@ -45,7 +45,7 @@ class Archive:
 
     @property
     def folder(self) -> str:
-        """The folder that its recordings go to, beside those of the other archives."""
+        """The folder of its recordings, beside those of the other archives."""
         return PurePosixPath(self.name).stem
 
     def parse_member(self, path: str) -> RavdessName:
@@ -67,7 +67,7 @@ class Archive:
         return name
 
     def extracted_size(self, size: int, actors: Collection[int]) -> int:
-        """About how many bytes the recordings of some actors take.
+        """Estimate the size of the recordings of some actors in bytes.
 
         Args:
             size: Of the archive, in bytes.
@@ -78,7 +78,7 @@ class Archive:
 
 
 def published_archives() -> Iterator[Archive]:
-    """The 49 archives of the record."""
+    """Yield the 49 archives of the record."""
     for channel in CHANNELS.values():
         actors = tuple(actor for actor in ACTORS if channel != "song" or actor != NOT_SUNG)
         yield Archive(f"Audio_{channel.capitalize()}_Actors_01-24.zip", "audio", channel, actors)
@@ -87,7 +87,7 @@ def published_archives() -> Iterator[Archive]:
 
 
 def needed_archives(channel: Channel, modality: Modality, actors: Collection[int]) -> list[Archive]:
-    """The archives that hold the recordings that are asked for.
+    """Return the archives with the requested recordings.
 
     Example:
         >>> [archive.name for archive in needed_archives("song", "both", [17, 18])]
@@ -103,7 +103,7 @@ def needed_archives(channel: Channel, modality: Modality, actors: Collection[int
 
 
 def read_record(content: bytes, url: str) -> dict[str, RemoteFile]:
-    """Read what a record's JSON says of RAVDESS's archives, by name.
+    """Read the archives of RAVDESS from the JSON of a record, by name.
 
     Zenodo's form is read, that of before 2023 and InvenioRDM's own. A file without a link lies beside the JSON, and
     links may be relative, so that a mirror is a folder with the archives and the record's JSON.

@@ -1,4 +1,4 @@
-"""What a face shows less what it always shows: features as they differ from their actor's mean."""
+"""Normalisation of face features by the mean of their actor."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +13,15 @@ VERSION = 1
 
 
 def center_by_actor(tensors: ClipTensors, actors: Mapping[str, str], folder: Path) -> ClipTensors:
-    """Take off each actor's mean over all clips and video frames; written once to the cache.
+    """Subtract each actor's mean over all clips and video frames; the result is stored in the cache.
 
-    How somebody looks at rest says who it is and not what is felt. No label is read, and no actor's clips touch
-    another's, so nothing leaks between splits; but what is then said of a clip depends on the actor's other clips.
-    That suits a teacher, which only ever speaks of recordings that are all there.
+    A face at rest identifies the actor, not the emotion. No label is used, and actors are independent of each other, so
+    nothing leaks between splits. The result for a clip depends on the actor's other clips, which suits a teacher: all
+    recordings are available when it predicts.
 
     Args:
         tensors: ``face_embeddings`` by clip, of shape (N, D).
-        actors: Who speaks in each clip; the others' clips are left out.
+        actors: The actor of each clip; other clips are left out.
         folder: The cache.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Face crops of a clip: from a fixed box where every clip is framed alike, else from a box that follows the face."""
+"""Face crops of a clip, from a fixed box or from a box that follows a detected face."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -16,21 +16,21 @@ from crossmodal.datasets.faces.track import track_face
 from crossmodal.datasets.window import clip_instants
 from crossmodal.errors import MediaError
 
-# A face is looked for so many times a second, and in that many video frames of a clip at least and at most.
+# The rate of face detection, and the least and the most video frames of a clip in which to detect.
 _LOOKS_PER_SECOND, _LEAST_LOOKS, _MOST_LOOKS = 8.0, 5, 100
 _AT_ONCE = 8  # whole video frames in memory: 22 MB at 1280x720
 
 
 @dataclass(frozen=True)
 class FaceCrops:
-    """What of a video is kept.
+    """Settings of the face crops of a video.
 
     Args:
-        num_video_frames: Video frames a clip, evenly spread over it.
+        num_video_frames: Number of video frames per clip, evenly spaced.
         face_size: Height and width of a crop, in pixels.
-        box: Left, top, right and bottom of the face, as fractions of the picture's width and height. Unused where there
-            is a detector.
-        detector: ``haar`` or the path of a YuNet ONNX file, see `crossmodal.datasets.faces.detector`; none takes `box`.
+        box: Left, top, right and bottom of the face, as fractions of the picture's width and height. Unused with a
+            detector.
+        detector: ``haar`` or the path of a YuNet ONNX file, see `crossmodal.datasets.faces.detector`; None uses `box`.
     """
 
     num_video_frames: int
@@ -39,10 +39,10 @@ class FaceCrops:
     detector: str | None = None
 
     def settings(self, content_of: Callable[[Path], str]) -> dict[str, Any]:
-        """All that decides what is cut out, as JSON; a detector's file by its content.
+        """Return all settings that determine the crops, for JSON; a detector file is represented by its hash.
 
         Args:
-            content_of: Gives the SHA-256 of a file.
+            content_of: Returns the SHA-256 of a file.
         """
         settings = asdict(self)
         if self.detector is None:
@@ -53,9 +53,9 @@ class FaceCrops:
 
 
 def read_face_crops(clip: Clip, path: Path, crops: FaceCrops) -> NDArray[np.uint8]:
-    """Crops at the middles of N equal pieces of the clip: (N, 3, H, W).
+    """Read crops, (N, 3, H, W), at the middles of N equal segments of the clip.
 
-    The clip is as long as its sound, where it has one and nothing else is said: sound and face cover the same time.
+    A clip with sound and without a given duration lasts as long as its sound, so that both cover the same time.
 
     Raises:
         MediaError: The video cannot be decoded, ends before the clip does, or no face is found in it.
@@ -66,7 +66,7 @@ def read_face_crops(clip: Clip, path: Path, crops: FaceCrops) -> NDArray[np.uint
         lasts = 2 * len(seconds) * (seconds[0] - clip.video_start)
         looks = clip_instants(clip, path, int(np.clip(lasts * _LOOKS_PER_SECOND, _LEAST_LOOKS, _MOST_LOOKS)))
         return _follow(path, np.asarray(seconds), np.asarray(looks), crops)
-    # PyAV decodes only what is needed and notices damage; decord fills it in, and is silent.
+    # PyAV decodes only what is needed and reports damage; decord hides it.
     return media.read_video_frames(path, seconds, box=crops.box, size=crops.face_size, decoder="pyav")
 
 
@@ -78,14 +78,14 @@ def _as_long_as_its_sound(clip: Clip) -> Clip:
             samples = sum(map(len, sound.blocks()))
             duration = samples / sound.sample_rate - clip.audio_start
     except MediaError:
-        return clip  # a damaged sound is no reason to lose the face
+        return clip  # the face is usable without the sound
     return replace(clip, duration=duration) if duration > 0 else clip
 
 
 def _follow(
     path: Path, seconds: NDArray[np.float64], looks: NDArray[np.float64], crops: FaceCrops
 ) -> NDArray[np.uint8]:
-    """Look for the face often, follow it, and cut out what is asked for."""
+    """Detect the face at `looks`, track it, and return its crops at `seconds`."""
     assert crops.detector, "without a detector there is nothing to follow"
     detect = load_detector(crops.detector)
     found, shape = [], (0, 0)
@@ -102,13 +102,13 @@ def _follow(
 
 
 def _pictures(path: Path, seconds: NDArray[np.float64]) -> Iterator[NDArray[np.uint8]]:
-    """Whole video frames, (3, H, W), a few at a time in memory."""
+    """Yield whole video frames, (3, H, W), a few at a time in memory."""
     for first, last in pairwise([*range(0, len(seconds), _AT_ONCE), len(seconds)]):
         yield from media.read_video_frames(path, seconds[first:last], decoder="pyav")
 
 
 def _cut(picture: NDArray[np.uint8], box: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
-    """(3, size, size); the resize is antialiased."""
+    """Return the box of a picture as (3, size, size), resized with antialiasing."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))

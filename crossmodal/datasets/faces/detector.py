@@ -1,4 +1,4 @@
-"""Face detectors, through OpenCV (extra ``face``). They run where OpenCV runs and ask no network."""
+"""Face detectors of OpenCV (extra ``face``). They work offline."""
 
 import importlib.util
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from crossmodal.errors import ConfigError, MissingExtraError
 
 HAAR = "haar"
-"""Name of the detector whose weights are part of OpenCV's wheel: a cascade for faces seen from the front."""
+"""Name of the cascade for frontal faces whose weights are part of the OpenCV wheel."""
 
 Detect = Callable[[NDArray[np.uint8]], NDArray[np.float64]]  # (3, H, W) RGB to (K, 4) left, top, right, bottom, pixels
 
-_CASCADE = "haarcascade_frontalface_alt2.xml"  # Lienhart's, under Intel's licence in the BSD style
-_SHORT_SIDE = 288  # pixels to which a picture is scaled down to look for faces in it
+_CASCADE = "haarcascade_frontalface_alt2.xml"  # by Lienhart, under Intel's BSD-style licence
+_SHORT_SIDE = 288  # pixels to which a picture is scaled down for detection
 _SMALLEST = 1 / 12  # of the picture's short side
 _SCORE = 0.6  # of YuNet, 0 to 1
 
 
 def check_detector(detector: str) -> None:
-    """See that a detector can be had, before any file is decoded.
+    """Check that a detector is available, before any file is decoded.
 
     Args:
         detector: ``haar``, or the path of a YuNet ONNX file.
@@ -43,7 +43,7 @@ def check_detector(detector: str) -> None:
 
 @lru_cache(maxsize=1)
 def load_detector(detector: str) -> Detect:
-    """Load a detector; a process keeps the last one.
+    """Load a detector; each process caches the last one.
 
     Args:
         detector: ``haar``, or the path of a YuNet ONNX file.
@@ -92,13 +92,13 @@ def _load_yunet(cv2: Any, path: str) -> Detect:
 
 
 def _scaled_down(cv2: Any, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """(H, W, 3), and by how much it was scaled."""
+    """Return the picture as (H, W, 3), scaled down for detection, and its scale."""
     image = np.ascontiguousarray(picture.transpose(1, 2, 0))
     scale = min(1.0, _SHORT_SIDE / min(image.shape[:2]))
     return (cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image), scale
 
 
 def _corners(found: Any, scale: float) -> NDArray[np.float64]:
-    """(K, 4) or more columns that begin with left, top, width, height, to corners in the picture's own pixels."""
+    """Convert left, top, width, height to corners, (K, 4), in pixels of the original picture."""
     boxes = np.zeros((0, 4)) if found is None or not len(found) else np.asarray(found, np.float64)[:, :4]
     return np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]) / scale

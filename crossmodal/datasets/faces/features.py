@@ -1,7 +1,7 @@
-"""Ready-made face features of any other program, as input of the teacher in place of pixels.
+"""Face features from other programs, as input of the teacher in place of pixels.
 
-A CSV or Parquet table with a column `clip` and one row a clip or a video frame (OpenFace, py-feat, ...), or a folder
-that holds one `.npy` for each clip.
+The source is a CSV or Parquet table with a column `clip` and one row per clip or video frame (OpenFace, py-feat, ...),
+or a folder with one `.npy` per clip.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ from crossmodal.storage import FileHashes, cache_dir, content_key
 
 # Raise when the same table or folder would give other features.
 VERSION = 1
-# What OpenFace and py-feat write beside the features of a video frame.
+# Columns of OpenFace and py-feat that are not features.
 BOOKKEEPING = {"frame", "face_id", "timestamp", "approx_time", "confidence", "success"}
-_MOST_COLUMNS = 10_000  # of a CSV: Arrow takes some 10 kB for each, however few rows there are
+_MOST_COLUMNS = 10_000  # of a CSV: Arrow needs some 10 kB for each, even for few rows
 _FILE_SUFFIXES = {
     ".avi",
     ".csv",
@@ -48,8 +48,8 @@ def store_face_features(
 ) -> tuple[ClipTensors, list[ExcludedClip]]:
     """Read face features once and store them by clip, as ``face_embeddings`` of shape (clips, N, D).
 
-    A clip with one row keeps it; a clip with more is cut into N pieces of equal length over time, and each becomes the
-    mean of its rows. N is 1 where every clip has one row, else `num_rows`.
+    A clip with several rows is divided into N segments of equal length, and each becomes the mean of its rows. N is 1
+    if every clip has one row, else `num_rows`.
 
     Args:
         source: A ``.csv`` or ``.parquet`` table, or a folder of ``.npy`` of shape (D,) or (rows, D).
@@ -57,7 +57,7 @@ def store_face_features(
         folder: The cache.
 
     Raises:
-        DataError: There is no such file, no column `clip`, no number in it, or the clips differ in D.
+        DataError: The file, its column `clip` or its features are missing, or the clips differ in D.
     """
     source, folder = Path(source), folder or cache_dir()
     if not source.exists():
@@ -73,7 +73,7 @@ def store_face_features(
 
 
 def feature_names(source: str | Path) -> list[str] | None:
-    """The names of a table's D features, in the order in which they are stored; None for a folder, which has none."""
+    """Return the names of the D features of a table, in stored order; None for a folder, which has no names."""
     source = Path(source)
     if source.is_dir():
         return None
@@ -88,15 +88,15 @@ def feature_names(source: str | Path) -> list[str] | None:
 
 
 def clip_name(name: str) -> str:
-    """The clip that a table means: RAVDESS's six fields where it names a RAVDESS file, else what it says.
+    """Return the clip name for an entry of a table: the six fields of a RAVDESS file, else the entry itself.
 
-    A folder goes, and so does the suffix of a file; another dot within a name stays.
+    Folders and the suffix of a media file are removed; other dots are kept.
 
     Example:
         >>> clip_name("faces/03-01-06-01-02-01-12.wav"), clip_name("dia0_utt1.mp4"), clip_name("take 2.1")
         ('01-06-01-02-01-12', 'dia0_utt1', 'take 2.1')
     """
-    if name.count("-") >= 6:  # as a name of RAVDESS has; to try all others would take most of a long table's time
+    if name.count("-") >= 6:  # as in RAVDESS names; trying to parse all others is slow for long tables
         with contextlib.suppress(ValueError):
             return parse_name(name).clip
     path = Path(name)
@@ -104,7 +104,7 @@ def clip_name(name: str) -> str:
 
 
 def segment_means(rows: NDArray[np.float32], num_rows: int) -> NDArray[np.float32]:
-    """Means of `num_rows` pieces of equal length; a piece shorter than a row is the row it lies in.
+    """Return the means of `num_rows` segments of equal length; a segment shorter than a row is that row.
 
     Example:
         >>> segment_means(np.array([[0.0], [2.0], [4.0], [6.0]], np.float32), 2)
@@ -136,15 +136,15 @@ def _read_folder(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
 
 @contextlib.contextmanager
 def _table_errors(source: Path) -> Iterator[None]:
-    """What Arrow says of a table inside the block becomes DataError."""
+    """Raise the errors of Arrow inside the block as DataError."""
     try:
         yield
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:  # the last two: a name twice, or no UTF-8
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:  # the last two: a duplicate name, or no UTF-8
         raise DataError(f"{source} cannot be read as a table: {error}") from error
 
 
 def _open_table(source: Path) -> pa.Table:
-    """The table, without the rows of video frames that show no face."""
+    """Read the table, without the rows of video frames in which no face was found."""
     if source.suffix == ".parquet":
         table = pa.parquet.read_table(source)
     else:

@@ -1,4 +1,4 @@
-"""From detections, one video frame at a time and each a little off, to one steady box that follows one face."""
+"""Face tracking: from noisy detections in single video frames to one smooth box that follows one face."""
 
 from collections.abc import Sequence
 
@@ -9,28 +9,28 @@ from crossmodal.errors import ConfigError
 
 Floats = NDArray[np.float64]
 
-# A detector frames a face from the brows to the chin; this much wider reaches from the hair line to below the chin, as
-# RAVDESS's fixed box does.
+# A detection spans the face from the brows to the chin. This factor extends it from the hair line to below the chin,
+# like the fixed box for RAVDESS.
 MARGIN = 1.45
-# How slow the box is, in seconds (standard deviation of a Gaussian): a head nods faster than it comes nearer. A nod of
-# two seconds is followed to 0.9 of its height.
+# Standard deviations of the Gaussian smoothing in seconds: position changes faster than size. The box follows a nod of
+# two seconds to 0.9 of its height.
 SMOOTH_PLACE, SMOOTH_SIZE = 0.15, 1.0
 
-_SAME_FACE = 0.3  # overlap (intersection over union) of one face in two video frames
-_LOST = 1.0  # seconds after which a face that comes back counts as another
-_LEAST = 0.25  # the share of the video frames in which the face must have been found
+_SAME_FACE = 0.3  # least intersection over union of one face in two video frames
+_LOST = 1.0  # seconds after which a face that reappears starts another track
+_LEAST = 0.25  # share of the video frames in which the face must be found
 
 
 def track_face(instants: Floats, detections: Sequence[Floats], width: int, height: int) -> Floats | None:
-    """Follow the face that is largest for longest, and smooth its box over time.
+    """Follow the face with the largest sum of widths, and smooth its box over time.
 
-    Where it was not found, its box is where those before and after it say. Single wrong detections are left out.
+    The box is interpolated where the face was not found. Single outliers are removed.
 
     Args:
         instants: (M,) seconds, increasing.
-        detections: For each instant (K, 4), the faces found: left, top, right, bottom, in pixels.
-        width: Of the picture, in pixels.
-        height: Of the picture, in pixels.
+        detections: For each instant the (K, 4) detected faces: left, top, right, bottom, in pixels.
+        width: Width of the picture, in pixels.
+        height: Height of the picture, in pixels.
 
     Returns:
         (M, 4) square boxes in pixels, inside the picture; None where no face is found in a quarter of the instants.
@@ -57,7 +57,7 @@ def track_face(instants: Floats, detections: Sequence[Floats], width: int, heigh
 
 
 def _link(instants: Floats, detections: Sequence[Floats]) -> list[dict[int, Floats]]:
-    """Join the detections of a face over time: for each face its box by the index of the instant."""
+    """Link the detections of each face over time; returns for each face its box by the index of the instant."""
     tracks: list[dict[int, Floats]] = []
     for index, boxes in enumerate(detections):
         open_tracks = [track for track in tracks if instants[index] - instants[max(track)] <= _LOST]
@@ -82,13 +82,13 @@ def _overlap(one: Floats, other: Floats) -> float:
 
 
 def _without_leaps(values: Floats) -> Floats:
-    """The median of each value and its two neighbours, (F, D): one wrong detection moves nothing."""
+    """Apply a median filter of width 3 over time to (F, D) values, which removes single outliers."""
     padded = np.concatenate([values[:1], values, values[-1:]])
     return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
 
 
 def _smooth(instants: Floats, values: Floats, deviation: float) -> Floats:
-    """A weighted line through the neighbours in time: unlike their mean, it does not lag behind a steady motion."""
+    """Smooth by local linear regression over time, which has no lag for linear motion."""
     apart = instants[None, :] - instants[:, None]  # (M, M)
     spacing = float(np.median(np.diff(instants))) if len(instants) > 1 else 0.0
     weight = np.exp(-0.5 * (apart / max(deviation, spacing)) ** 2)
@@ -101,7 +101,7 @@ def _smooth(instants: Floats, values: Floats, deviation: float) -> Floats:
 
 
 def _inside(center: Floats, side: Floats, width: int, height: int) -> Floats:
-    """Squares around centers, moved and if need be shrunk into the picture."""
+    """Return squares around centers, moved and, if necessary, shrunk to fit into the picture."""
     side = np.minimum(side, min(width, height))
     corner = np.clip(center - side / 2, 0, np.array([width, height]) - side)
     return np.hstack([corner, corner + side])

@@ -1,4 +1,4 @@
-"""The split that a corpus names itself."""
+"""The protocol ``given``: the split that a corpus defines itself."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,16 +10,16 @@ _SHOWN = 8  # speakers who are named in an error
 
 
 def split_as_given(clips: Sequence[Clip], fold: int, allow_speaker_leakage: bool = False) -> dict[Split, list[Clip]]:
-    """Divide clips as their corpus does.
+    """Divide clips by the split that their corpus defines.
 
     Args:
-        clips: Each with its `split`; those without one are left out.
-        fold: 0, for there is one split.
-        allow_speaker_leakage: Whether a speaker may be in more than one part.
+        clips: Clips with a `split`; clips without one are left out.
+        fold: 0: there is one split.
+        allow_speaker_leakage: Allow a speaker in more than one split.
 
     Raises:
-        ProtocolError: No clip has a split, or another fold than 0 was asked for.
-        LeakageError: Names the speakers who are in more than one part.
+        ProtocolError: No clip has a split, or the fold is not 0.
+        LeakageError: Speakers are in more than one split.
     """
     if fold != 0:
         raise ProtocolError(f"given has one fold, 0, which is the corpus's own split; {fold} was asked for.")
@@ -35,7 +35,7 @@ def split_as_given(clips: Sequence[Clip], fold: int, allow_speaker_leakage: bool
 
 
 def shared_speakers(divided: Mapping[Split, Sequence[Clip]]) -> dict[str, list[Split]]:
-    """The speakers who are in more than one part, with those parts."""
+    """Return the speakers in more than one split, with these splits."""
     parts: dict[str, list[Split]] = defaultdict(list)
     for name, clips in divided.items():
         for speaker in {clip.actor for clip in clips}:

@@ -1,7 +1,7 @@
-"""Label sets, protocols and folds: which clips are trained on, which choose the model, which test it.
+"""Label sets, protocols and folds: the division of clips into training, validation and test.
 
-An actor is in one split only. Test actors are those of the fold, validation actors those of the next fold, training
-actors the rest.
+An actor is in one split only. The actors of the fold are for test, those of the next fold for validation, and the rest
+for training.
 """
 
 import random
@@ -27,7 +27,7 @@ LABEL_SETS: dict[LabelSet, tuple[str, ...]] = {
     "both8": _EIGHT,
 }
 LABEL_SET_OF_CHANNEL: dict[str, LabelSet] = {"speech": "speech8", "song": "song6", "both": "both8"}
-NUM_FOLDS = 5  # of speakers, where a corpus names no split
+NUM_FOLDS = 5  # default of the protocol grouped
 # Actor 18 did not sing: the song corpus, and speech matched to it, have 23 actors.
 NOT_IN_SONG = "18"
 
@@ -49,7 +49,7 @@ PROTOCOLS: dict[Protocol, tuple[tuple[int, ...], ...]] = {
     # Chumachenko et al. 2022; its second group is for validation only
     "chumachenko1": ((5, 10, 16, 19), (11, 13, 18, 22)),
     "loso24": tuple((actor,) for actor in range(1, 25)),
-    # These are made of the corpus: folds of its speakers, the split that it names itself, clips at random.
+    # These depend on the corpus: folds of its speakers, its own split, clips at random.
     "grouped": (),
     "given": (),
     "random": ((),) * 6,
@@ -58,7 +58,7 @@ PROTOCOLS: dict[Protocol, tuple[tuple[int, ...], ...]] = {
 
 @dataclass(frozen=True)
 class ActorSplit:
-    """The actors of each split."""
+    """Actors of each split."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
@@ -66,10 +66,10 @@ class ActorSplit:
 
 
 def label_set_for(channel: str, label_set: LabelSet | None = None) -> LabelSet:
-    """The label set of a channel, or the one asked for if it goes with the channel.
+    """Return the label set of a channel, or the given one if it fits the channel.
 
     Raises:
-        ConfigError: The label set is not one of this channel.
+        ConfigError: The label set does not fit the channel.
     """
     if label_set is None:
         return LABEL_SET_OF_CHANNEL[channel]
@@ -80,14 +80,14 @@ def label_set_for(channel: str, label_set: LabelSet | None = None) -> LabelSet:
 
 
 def in_label_set(clip: Clip, label_set: LabelSet) -> bool:
-    """Whether a clip belongs to a label set; `speech6` holds the speech clips that have a sung counterpart."""
+    """Return True if a clip belongs to a label set; `speech6` has the speech clips with a sung counterpart."""
     if label_set == "speech6" and clip.actor == NOT_IN_SONG:
         return False
     return clip.label is None or clip.label in LABEL_SETS[label_set]
 
 
 def filled_folds(protocol: Protocol, actors: Iterable[str], label_set: LabelSet = "speech8") -> list[int]:
-    """The folds whose test actors are all there (but for actor 18 where nobody expects song of him).
+    """Return the folds whose test actors are all present, except actor 18 in label sets with song.
 
     Example:
         >>> filled_folds("seq6", [f"{actor:02d}" for actor in range(1, 17)])
@@ -104,16 +104,16 @@ def filled_folds(protocol: Protocol, actors: Iterable[str], label_set: LabelSet 
 def split_actors(protocol: Protocol, fold: int, actors: Iterable[str], label_set: LabelSet = "speech8") -> ActorSplit:
     """Divide the actors of a corpus by a protocol's fold.
 
-    A corpus that holds only some actors uses the folds that it can fill; validation is the next filled one.
+    A corpus with only some actors uses the folds that it can fill; the next filled fold is for validation.
 
     Args:
-        protocol: One that names actors: not ``grouped``, ``given`` or ``random``.
+        protocol: A protocol with fixed actors: not ``grouped``, ``given`` or ``random``.
         fold: Counted from 0.
-        actors: Those of the corpus.
-        label_set: Decides whether actor 18 is expected.
+        actors: The actors of the corpus.
+        label_set: Determines whether actor 18 is expected.
 
     Raises:
-        ProtocolError: The protocol has no such fold, or the corpus cannot fill it, its validation fold or training.
+        ProtocolError: The fold does not exist, or the corpus cannot fill it, its validation fold or training.
     """
     actors = sorted(set(actors))
     groups = _groups(protocol)
@@ -146,17 +146,17 @@ def split_clips(
     """Divide clips into train, val and test.
 
     Args:
-        clips: Those that can be used.
+        clips: The usable clips.
         protocol: See `PROTOCOLS`.
         fold: Counted from 0.
-        label_set: Decides whether actor 18 is expected, where the protocol names actors; None for another corpus.
-        allow_speaker_leakage: Whether a speaker may be in more than one part.
-        num_folds: Of the protocol ``grouped``.
-        corpus: All clips of the corpus, of which ``grouped`` makes its folds; default `clips`.
+        label_set: Determines whether actor 18 is expected in a protocol with fixed actors; None for other corpora.
+        allow_speaker_leakage: Allow a speaker in more than one split.
+        num_folds: Number of folds of the protocol ``grouped``.
+        corpus: All clips of the corpus, from which ``grouped`` makes its folds; default `clips`.
 
     Raises:
         ProtocolError: See `split_actors`, `split_by_speaker` and `split_as_given`.
-        LeakageError: The same speakers would be in more than one part, without `allow_speaker_leakage`.
+        LeakageError: Speakers would be in more than one split, without `allow_speaker_leakage`.
     """
     if protocol in ("grouped", "given"):
         if protocol == "given":
@@ -184,10 +184,10 @@ def split_clips(
 
 
 def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
-    """The clips, those of the last so many actors without their labels; who has none anyway is not counted.
+    """Remove the labels of the last `num_actors` actors that have labels.
 
     Raises:
-        ConfigError: No actor would be left with labels, or the number is negative.
+        ConfigError: No actor would keep labels, or the number is negative.
     """
     if num_actors == 0:
         return list(clips)
@@ -202,10 +202,10 @@ def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
 
 
 def check_no_leak(split: dict[Split, list[Clip]]) -> None:
-    """Raise unless every actor is in one split only.
+    """Check that every actor is in one split only.
 
     Raises:
-        LeakageError: Names the actors and the splits that share them.
+        LeakageError: Splits share actors.
     """
     actors = {name: {clip.actor for clip in clips} for name, clips in split.items()}
     for one, other in combinations(actors, 2):
@@ -214,14 +214,14 @@ def check_no_leak(split: dict[Split, list[Clip]]) -> None:
 
 
 def check_teacher(trained_on: Iterable[str], split: dict[Split, list[Clip]]) -> None:
-    """Refuse a teacher that was trained on an actor whom the student is validated or tested on.
+    """Check that a teacher was not trained on a validation or test actor of the student.
 
     Args:
         trained_on: The actors that the teacher was trained on.
-        split: The student's.
+        split: The split of the student.
 
     Raises:
-        LeakageError: Names the actors.
+        LeakageError: The teacher was trained on such an actor.
     """
     held_out = {clip.actor for name in ("val", "test") for clip in split[name]}
     seen = held_out & set(trained_on)
@@ -259,7 +259,7 @@ def _cannot_fill(
 
 
 def _check_labelled(split: dict[Split, list[Clip]], protocol: str) -> None:
-    """Raise unless there are labels to train, validate and test with."""
+    """Raise ProtocolError unless every split has labelled clips."""
     if lacking := [name for name, clips in split.items() if all(clip.label is None for clip in clips)]:
         raise ProtocolError(
             f"{protocol}: no clip for {_names(lacking)} can be used and has a label. Of those that can be used, "
@@ -273,7 +273,7 @@ def _names(items: Iterable[object]) -> str:
 
 
 def _split_at_random(clips: Sequence[Clip], fold: int) -> dict[Split, list[Clip]]:
-    """Six folds of clips, each label spread evenly over them, the same on every machine."""
+    """Divide clips into six folds with each label evenly distributed, identical on every machine."""
     num_folds = len(PROTOCOLS["random"])
     if not 0 <= fold < num_folds:
         raise ProtocolError(f"random has no fold {fold}: its folds are 0 to {num_folds - 1}.")
@@ -282,7 +282,7 @@ def _split_at_random(clips: Sequence[Clip], fold: int) -> dict[Split, list[Clip]
         by_label[clip.label].append(clip)
     divided: dict[Split, list[Clip]] = {"train": [], "val": [], "test": []}
     names: dict[int, Split] = {fold: "test", (fold + 1) % num_folds: "val"}
-    generator = random.Random(0)  # one for all: the same order for each label would gather the same actors in a fold
+    generator = random.Random(0)  # shared: with the same order for each label, a fold would collect the same actors
     for same_label in by_label.values():
         generator.shuffle(same_label)
         for position, clip in enumerate(same_label):

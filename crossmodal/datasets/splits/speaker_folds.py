@@ -1,4 +1,4 @@
-"""Folds of speakers for a corpus that names none: each speaker in one fold, the labels spread evenly over the folds."""
+"""The protocol ``grouped``: folds of speakers with evenly distributed labels."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,16 +14,16 @@ LEAST_FOLDS = 3  # one to test, one to validate, one to train
 def split_by_speaker(
     clips: Sequence[Clip], corpus: Iterable[Clip], fold: int, num_folds: int
 ) -> dict[Split, list[Clip]]:
-    """Divide clips by folds of their speakers: one tests, the next one validates, the rest train.
+    """Divide clips by folds of their speakers: one for test, the next for validation, the rest for training.
 
     Args:
-        clips: Those that can be used.
-        corpus: All clips of the corpus; the folds are made of these, so that they are the same whatever can be used.
+        clips: The usable clips.
+        corpus: All clips of the corpus. The folds are made from these, so that unusable clips do not change them.
         fold: Counted from 0.
         num_folds: See `group_speakers`.
 
     Raises:
-        ProtocolError: There is no such fold; or see `group_speakers`.
+        ProtocolError: The fold does not exist; or see `group_speakers`.
     """
     folds = group_speakers(corpus, num_folds)
     if not 0 <= fold < num_folds:
@@ -37,21 +37,21 @@ def split_by_speaker(
 
 
 def group_speakers(clips: Iterable[Clip], num_folds: int) -> list[tuple[str, ...]]:
-    """Divide the speakers into folds whose shares of every label are as alike as can be had one speaker after another.
+    """Divide speakers greedily into folds with similar shares of every label.
 
-    The speakers with the most labelled clips come first, each into the fold that is furthest behind for what they
-    bring. So the folds depend on the clips alone: not on their order, and on no seed. Who has no labelled clip is in no
-    fold, and so trains in all of them.
+    The speakers with the most labelled clips are assigned first, each to the fold with the least of the speaker's
+    labels. The folds do not depend on the order of the clips or on a seed. Speakers without labelled clips are in no
+    fold, so they are always in training.
 
     Args:
-        clips: Of the whole corpus.
+        clips: Clips of the whole corpus.
         num_folds: From 3 up to the number of speakers.
 
     Returns:
         The speakers of each fold, sorted.
 
     Raises:
-        ProtocolError: There are too few folds, or fewer speakers with labelled clips than folds.
+        ProtocolError: There are fewer than 3 folds, or fewer speakers with labelled clips than folds.
 
     Example:
         >>> clips = [Clip(f"{who}{take}", who, "happy") for who in "abcde" for take in range(3)]
@@ -70,8 +70,8 @@ def group_speakers(clips: Iterable[Clip], num_folds: int) -> list[tuple[str, ...
     filled = np.zeros((num_folds, len(labels)))
     folds: list[list[str]] = [[] for _ in range(num_folds)]
     for who in sorted(counts, key=lambda who: (-sum(counts[who].values()), who)):
-        # The squares of the shares, summed over labels and folds, are to stay small: this is what the sum grows by.
-        # In an empty fold by nothing, and none has fewer speakers: so no fold stays empty.
+        # This minimises the growth of the sum of squared shares over labels and folds. The growth in an empty fold is
+        # zero, so no fold stays empty.
         growth = (filled @ shares[who]).round(12)
         fold = min(range(num_folds), key=lambda fold: (growth[fold], len(folds[fold]), fold))
         filled[fold] += shares[who]

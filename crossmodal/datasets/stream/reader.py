@@ -1,7 +1,7 @@
-"""A corpus as a stream: litdata's chunks, which are read from a folder or from object storage.
+"""A corpus as a stream: chunks of litdata, read from a folder or from object storage.
 
-Of each split there is a litdata dataset, `train`, `val` and `test`; a fourth, `about`, holds one JSON text, for litdata
-can put no other file into object storage. It is written last: where it is, the rest is.
+Each split, `train`, `val` and `test`, is a litdata dataset. A fourth one, `about`, has one JSON text, because litdata
+writes no other files to object storage. It is written last: if it exists, the stream is complete.
 """
 
 import json
@@ -22,18 +22,18 @@ ABOUT = "about"
 
 @dataclass(frozen=True)
 class StreamAbout:
-    """What a stream holds.
+    """Description of a stream.
 
     Args:
-        labels: The class names, in the order of their numbers.
-        kind: Whether the corpus is RAVDESS, synthetic or a manifest's.
-        name: What reports call it.
-        protocol: How its speakers were divided.
-        fold: Whose speakers test.
-        is_speaker_dependent: Whether the same speakers train and test.
-        actors: Of each split.
-        num_clips: Of each split.
-        version: Of the layout.
+        labels: The class names, in the order of the class indices.
+        kind: The kind of corpus: RAVDESS, synthetic or a manifest.
+        name: The name of the corpus in reports.
+        protocol: The protocol that divided its speakers.
+        fold: The fold of the protocol.
+        is_speaker_dependent: True if training and test share speakers.
+        actors: The actors of each split.
+        num_clips: The number of clips of each split.
+        version: The version of the layout.
     """
 
     labels: tuple[str, ...]
@@ -48,14 +48,14 @@ class StreamAbout:
 
 
 def read_about(stream: str) -> StreamAbout:
-    """Read what a stream holds.
+    """Read the description of a stream.
 
     Args:
-        stream: A folder or an URL, as `write_stream` has written it.
+        stream: A folder or URL written by `write_stream`.
 
     Raises:
-        CorpusNotFoundError: There is no stream.
-        DataError: It is damaged, or of another version.
+        CorpusNotFoundError: The stream does not exist.
+        DataError: The stream is damaged, or has another version.
         MissingExtraError: litdata is not installed.
     """
     dataset_class = require_litdata().StreamingDataset
@@ -75,10 +75,10 @@ def read_about(stream: str) -> StreamAbout:
 
 
 def check_whole(stream: str) -> None:
-    """See whether every chunk is there, and as long as it has to be; only of a folder.
+    """Check that every chunk of a stream in a folder exists and has the right size.
 
     Raises:
-        DataError: Names the first file that is not.
+        DataError: A file is missing or truncated.
     """
     if is_remote(stream):
         return
@@ -89,42 +89,42 @@ def check_whole(stream: str) -> None:
             sizes = {folder / chunk["filename"]: chunk["chunk_bytes"] for chunk in chunks}
             wrong = [path for path, size in sizes.items() if path.stat().st_size != size]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"The stream in {stream} is damaged ({error}): copy or write it anew.") from error
+            raise DataError(f"The stream in {stream} is damaged ({error}): copy or write it again.") from error
         if wrong:
-            raise DataError(f"The stream in {stream} is damaged ({wrong[0]} is cut short): copy or write it anew.")
+            raise DataError(f"The stream in {stream} is damaged ({wrong[0]} is truncated): copy or write it again.")
 
 
 def divide(dataset: Any, rank: int, processes: int) -> None:
-    """Say which part of a litdata dataset this process reads.
+    """Set the shard of a litdata dataset that this process reads.
 
-    litdata by itself looks at `torch.distributed`, WORLD_SIZE and NNODES, and counts nodes by their GPUs. Where it
-    finds several nodes, processes read different numbers of clips from the second epoch on, and some clips twice
-    (0.2.76): training with DDP would wait for ever. So there is one node.
+    By default litdata uses `torch.distributed`, WORLD_SIZE and NNODES, and counts nodes by their GPUs. With several
+    nodes, processes read different numbers of clips from the second epoch on, and some clips twice (0.2.76), so that
+    training with DDP would hang. This function therefore sets one node.
     """
     where = dataset.distributed_env
     where.world_size, where.global_rank, where.num_nodes = processes, rank, 1
 
 
 def is_remote(stream: str) -> bool:
-    """Whether a stream is no folder. ``local:`` is litdata's own: a folder that is read as if it were remote."""
+    """Return True for a URL. ``local:`` is a prefix of litdata for a folder that is read as if it were remote."""
     return "://" in stream or stream.startswith("local:")
 
 
 def part_of(stream: str, name: str) -> str:
-    """Where one of a stream's datasets is."""
+    """Return the path or URL of one dataset of a stream."""
     return f"{stream.rstrip('/')}/{name}" if is_remote(stream) else str(Path(stream).absolute() / name)
 
 
 def stream_cache() -> Path:
-    """Where the chunks of remote streams are kept."""
+    """Return the cache folder for chunks of remote streams."""
     return cache_dir() / "streams"
 
 
 def require_litdata() -> Any:
-    """The package litdata.
+    """Import litdata.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: litdata is not installed.
     """
     try:
         import litdata

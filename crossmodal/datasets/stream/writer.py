@@ -1,4 +1,4 @@
-"""Writing a prepared corpus as a stream."""
+"""Write a prepared corpus as a stream."""
 
 import json
 import os
@@ -22,8 +22,8 @@ from crossmodal.progress import progress_bar
 from crossmodal.storage import cache_dir, content_key, locked
 
 UNLABELLED = -1
-_CHUNK_BYTES = 64 * 2**20  # what litdata takes by itself
-# Chunks are what is shuffled and divided among processes: even a small split has so many.
+_CHUNK_BYTES = 64 * 2**20  # the default of litdata
+# Chunks are shuffled and divided among processes, so a small split needs several too.
 _LEAST_CHUNKS = 64
 
 Item = dict[str, Any]
@@ -31,7 +31,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class _ClipItems:
-    """The items of clips, made of their arrays in the cache; may be sent to another process."""
+    """Items of clips from their arrays in the cache; picklable."""
 
     clips: Sequence[Clip]
     labels: Sequence[str]
@@ -49,7 +49,7 @@ class _ClipItems:
 
     @property
     def chunk_size(self) -> int:
-        """Clips in a chunk."""
+        """Number of clips per chunk."""
         paths = [paths[clip.clip] for clip in self.clips for paths in (self.corpus.waveforms, self.corpus.faces)]
         mean_bytes = sum(path.stat().st_size for path in paths) / len(self.clips)
         return max(1, min(len(self.clips) // _LEAST_CHUNKS, int(_CHUNK_BYTES / mean_bytes)))
@@ -57,7 +57,7 @@ class _ClipItems:
 
 @dataclass(frozen=True)
 class _AboutItem:
-    """The one item that says what the others are."""
+    """The item with the description of the stream."""
 
     about: StreamAbout
 
@@ -72,17 +72,17 @@ def write_stream(
     target: str,
     num_processes: int | None = None,
 ) -> None:
-    """Write clips as a stream. Into a folder: whole or not at all.
+    """Write clips as a stream. A folder is written atomically.
 
-    Training clips are shuffled, once and always alike, so that a chunk holds many speakers: a batch comes out of a few
-    chunks.
+    Training clips are shuffled once with a fixed seed: a batch is read from a few chunks, so each chunk should have
+    many speakers.
 
     Args:
         split: The clips of each split, each with a waveform and face crops.
-        corpus: Where their arrays are.
-        about: What is said of them.
-        target: A folder that is not there, or an URL that litdata writes to, such as ``s3://bucket/folder``.
-        num_processes: That write to an URL; default one for each core. A folder is written by this process.
+        corpus: The prepared corpus with the arrays of the clips.
+        about: The description of the stream.
+        target: A new folder, or a URL that litdata writes to, such as ``s3://bucket/folder``.
+        num_processes: Number of processes that write to a URL; default one per core. This process writes folders.
 
     Raises:
         ConfigError: See `check_target`.
@@ -102,16 +102,16 @@ def write_stream(
 
 
 def check_target(target: str) -> None:
-    """See whether a stream can be written there.
+    """Check that a stream can be written to a target.
 
     Raises:
-        ConfigError: Something is there already, or several processes were started to write it.
+        ConfigError: The target exists, or several processes were started to write it.
         MissingExtraError: litdata is not installed.
     """
     require_litdata()
     if not is_remote(target) and Path(target).exists():
         raise ConfigError(f"There is something at {target} already: remove it, or write the stream elsewhere.")
-    if os.environ.get("WORLD_SIZE", "1") != "1":  # litdata would wait for the parts of the others for ever
+    if os.environ.get("WORLD_SIZE", "1") != "1":  # litdata would wait forever for the parts of the others
         raise ConfigError("A stream is written by one process, and WORLD_SIZE says that several were started.")
 
 
@@ -132,7 +132,7 @@ def _write(folder: Path, items: Callable[[int], Item], number: int, chunk_size: 
 
 @contextmanager
 def _new_folder(target: Path) -> Iterator[Path]:
-    """A folder that becomes `target` when the block ends well. What a killed writer left of it is removed."""
+    """Yield a folder that is renamed to `target` when the block succeeds. Leftovers of a killed writer are removed."""
     partial = target.parent / f".{target.name}.partial"
     lock = cache_dir() / "locks" / f"stream-{content_key(target=target.absolute())}.lock"
     with locked(lock, wait=False) as state:
@@ -162,7 +162,7 @@ def _upload(target: str, items: Mapping[Split, _ClipItems], about: _AboutItem, n
 
 @contextmanager
 def _litdata_folders() -> Iterator[None]:
-    """Have litdata work in a folder that goes away: by itself it leaves two of its own in that of temporary files."""
+    """Let litdata work in a temporary folder; by default it leaves two folders behind."""
     with tempfile.TemporaryDirectory() as folder:
         names = ("DATA_OPTIMIZER_CACHE_FOLDER", "DATA_OPTIMIZER_DATA_CACHE_FOLDER")
         before = {name: os.environ.get(name) for name in names}

@@ -1,45 +1,44 @@
-"""From the numbers of the pre-flight to one sentence: the rules, with their thresholds. docs/preflight.md says why."""
+"""The rules, with their thresholds, that turn the numbers of the pre-flight into advice (see docs/preflight.md)."""
 
 from typing import Any, Literal, TypedDict
 
 Verdict = Literal["teacher_at_chance", "little_to_teach", "not_in_the_sound", "only_the_label", "can_help"]
 
-# Gain in UAR of the late fusion over the student alone, from which the face knows something that the voice lacks.
+# Least gain in UAR of the late fusion over the student that shows complementary information in the face.
 FUSION_GAIN = 0.02
-# R^2 above which sound counts as carrying a dimension of the teacher, and the share of such dimensions from which it
-# counts as carrying the teacher.
+# R^2 above which a dimension of the teacher counts as predictable from sound, and the least share of such dimensions.
 CARRIED_R2 = 0.05
 CARRIED_SHARE = 0.10
-# A model has learnt its training clips by heart where its UAR on them is that high and that far above validation.
+# A model has memorised its training clips if its training UAR is at least this, and this far above validation.
 BY_HEART_UAR = 0.95
 BY_HEART_GAP = 0.15
-# A student has not converged where its UAR on training clips is not that far above validation.
+# A student has not converged if its training UAR is less than this above validation.
 CONVERGED_GAP = 0.05
 
 
 class Advice(TypedDict):
-    """What to do: a name for programs, and a sentence for people."""
+    """Advice: a verdict for programs, and a sentence for people."""
 
     verdict: Verdict
     sentence: str
 
 
 def advise(numbers: dict[str, Any]) -> Advice:
-    """Say whether this teacher can help this student.
+    """Predict whether a teacher can help a student.
 
-    Five rules are tried in this order, and the first that holds gives the verdict:
+    The first of five rules that applies gives the verdict:
 
     1. the interval of the teacher's UAR reaches down to chance: ``teacher_at_chance``;
     2. late fusion gains less than `FUSION_GAIN` over the student alone: ``little_to_teach``;
-    3. sound predicts fewer than `CARRIED_SHARE` of the dimensions of the teacher's embedding, from clip to clip of one
-       actor: ``not_in_the_sound``;
-    4. the same of what the teacher says beyond the label, and every training clip has its label: ``only_the_label``;
+    3. sound predicts fewer than `CARRIED_SHARE` of the dimensions of the teacher's embedding, within actors:
+       ``not_in_the_sound``;
+    4. the same after subtracting the mean of the label, and every training clip has a label: ``only_the_label``;
     5. else: ``can_help``.
 
-    To this is added what is wrong with the training of either model.
+    Problems with the training of either model are appended.
 
     Args:
-        numbers: What `crossmodal.studies.preflight.measures.measure` returns, and the ``corpus`` of the run's summary.
+        numbers: Result of `crossmodal.studies.preflight.measures.measure`, and the ``corpus`` of the run's summary.
     """
     verdict = _verdict(numbers)
     clauses = [_CLAUSES[verdict](numbers), *_training_clauses(numbers)]
@@ -117,7 +116,7 @@ _CLAUSES = {
 
 
 def _carried(numbers: dict[str, Any], kind: str = "within_actor") -> float:
-    """The share of the teacher's dimensions that sound predicts."""
+    """Return the share of the teacher's dimensions that sound predicts."""
     return float(numbers["sound_carries"]["teacher_embedding"][kind]["share_carried"])
 
 

@@ -1,4 +1,4 @@
-"""The numbers of the pre-flight, of what a teacher and a student say of the same clips: no file, no model, no torch."""
+"""The measures of the pre-flight, computed from the outputs of a teacher and a student for the same clips."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pairs:
-    """What both models say of n labelled clips of one split, and what they were given, row by row.
+    """Inputs and outputs of both models for n labelled clips of one split, one row per clip.
 
     Args:
         clips: The clips.
@@ -32,7 +32,7 @@ class Pairs:
         student_embedding: (n, S).
         student_logits: (n, K).
         sound: (n, 2F), mean and standard deviation over time of the front end's features.
-        face_input: (n, D), mean over time of the teacher's input; None where that is pixels.
+        face_input: (n, D), mean over time of the teacher's input; None for pixels.
     """
 
     clips: list[Clip]
@@ -46,12 +46,12 @@ class Pairs:
 
     @property
     def actors(self) -> list[str]:
-        """Who is in each clip."""
+        """The actor of each clip."""
         return [clip.actor for clip in self.clips]
 
     @property
     def label_and_actor(self) -> NDArray[np.int64]:
-        """(n,) the same number for clips of the same class and actor."""
+        """(n,) integers that are equal for clips of the same class and actor."""
         actors = np.unique(self.actors, return_inverse=True)[1]
         return np.asarray(self.targets * len(self.clips) + actors, np.int64)
 
@@ -59,16 +59,16 @@ class Pairs:
 def measure(
     train: Pairs, val: Pairs, labels: tuple[str, ...], face_names: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """All numbers of the pre-flight, of what two models say.
+    """Compute all measures of the pre-flight.
 
     Args:
-        train: Of the training clips.
-        val: Of the validation clips.
+        train: The training clips.
+        val: The validation clips.
         labels: The K class names.
-        face_names: The names of the D dimensions of the face input, where they have any.
+        face_names: The names of the D dimensions of the face input, if any.
 
     Returns:
-        A tree that is fit for JSON; docs/preflight.md explains it.
+        Nested dictionaries for JSON; see docs/preflight.md.
     """
     return {
         "chance_uar": 1 / len(labels),
@@ -102,7 +102,7 @@ def _measure_accuracy(train: Pairs, val: Pairs, labels: tuple[str, ...]) -> dict
 
 
 def _predictions(pairs: Pairs, labels: tuple[str, ...], scores: Array) -> Predictions:
-    """For statistics, which look at the greatest of the scores."""
+    """Return scores as predictions, for metrics that only use the highest score."""
     names = [clip.clip for clip in pairs.clips]
     return Predictions(labels, names, pairs.actors, ["val"] * len(names), pairs.targets, scores)
 
@@ -156,7 +156,7 @@ def _measure_similarity(val: Pairs) -> dict[str, dict[str, float]]:
 
 
 def _among_alike(function: similarity.Measure, teacher: Array, student: Array, val: Pairs) -> dict[str, float]:
-    """The measure where each clip of the teacher meets another clip of its class, and of its class and actor."""
+    """Compute a measure with teacher clips shuffled within class, and within class and actor."""
     return {
         "shuffled_in_label": similarity.shuffled(function, teacher, student, val.targets),
         "shuffled_in_label_and_actor": similarity.shuffled(function, teacher, student, val.label_and_actor),
@@ -164,7 +164,7 @@ def _among_alike(function: similarity.Measure, teacher: Array, student: Array, v
 
 
 def _measure_sound(train: Pairs, val: Pairs, called: Mapping[str, Sequence[str] | None]) -> dict[str, Any]:
-    """What of the teacher sound predicts, dimension by dimension, all of them in one regression."""
+    """Predict each dimension of the teacher from sound, all in one regression."""
     names = ["teacher_embedding", "teacher_logits", *(["face_input"] if train.face_input is not None else [])]
     y, new_y = (np.concatenate([getattr(pairs, name) for name in names], axis=1) for pairs in (train, val))
     r2 = _r2_from_sound(train, val, y, new_y)
@@ -177,7 +177,7 @@ def _measure_sound(train: Pairs, val: Pairs, called: Mapping[str, Sequence[str] 
 
 
 def _r2_from_sound(train: Pairs, val: Pairs, y: Array, new_y: Array) -> dict[str, Array]:
-    """R^2 of each dimension on validation, (D,), by what is asked for."""
+    """Return the R^2 of each dimension on validation, (D,), for each kind of prediction."""
     own, new_own = (similarity.center_by_group(*of) for of in ((y, train.actors), (new_y, val.actors)))
     rest, new_rest = similarity.residualize(own, train.targets, new_own, val.targets)
     sound, new_sound = (similarity.center_by_group(pairs.sound, pairs.actors) for pairs in (train, val))
@@ -194,7 +194,7 @@ def _r2_from_sound(train: Pairs, val: Pairs, y: Array, new_y: Array) -> dict[str
 
 
 def _describe_dimensions(r2: Array, names: Sequence[str] | None) -> dict[str, Any]:
-    """Of the dimensions that vary on validation; None for the others."""
+    """Summarise the R^2 of the dimensions that vary on validation; None for the others."""
     varying = r2[~np.isnan(r2)]
     order = [int(index) for index in np.argsort(-r2)[: len(varying)]]  # nan comes last
     called = list(names or map(str, range(len(r2))))

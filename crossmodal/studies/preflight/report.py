@@ -1,4 +1,4 @@
-"""The pre-flight for a person: a table, a picture, a sentence."""
+"""The report of the pre-flight: a table, a plot and the advice."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ Row = tuple[str, str, str]
 
 
 def print_preflight(folder: Path, numbers: dict[str, Any]) -> None:
-    """Print the table, the advice, and where the files are.
+    """Print the table, the advice and the paths of the files.
 
     Args:
         folder: ``runs/<name>``.
@@ -153,7 +153,7 @@ def _percent(share: float | None) -> str:
 
 
 def plot_preflight(numbers: dict[str, Any], path: Path, note: str = "") -> None:
-    """Draw who knows what, and what of the teacher sound carries.
+    """Plot the agreement of both models, and how well sound predicts the teacher.
 
     Args:
         numbers: As in ``preflight.json``.

@@ -1,6 +1,6 @@
-"""`study preflight`: whether this teacher can help this student, before the expensive run.
+"""`study preflight`: a cheap prediction of whether a teacher can help a student, before the expensive run.
 
-Everything here is measured on training and validation actors; no number is made of a test actor.
+All numbers are from training and validation actors; test actors are not used.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ _DESCRIBED = ("corpus", "protocol", "num_folds", "speaker_dependent", "fold", "c
 
 
 class _StagesOnly(pipeline.Run):
-    """A run without the report at its end, which is about test actors."""
+    """A run without the final report, which is about test actors."""
 
     def conclude(self) -> dict[str, Any]:
         end_loggers(self._loggers)
@@ -42,27 +42,27 @@ class _StagesOnly(pipeline.Run):
 
 
 def preflight_command(args: Sequence[str]) -> int:
-    """`crossmodal study preflight`."""
+    """Run `crossmodal study preflight`."""
     pipeline.silence_lightning()
     preflight(args)
     return 0
 
 
 def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
-    """Train teacher and control as `fit` would, compare them, write ``preflight.json`` and ``preflight.png``.
+    """Train teacher and control like `fit`, compare them, and write ``preflight.json`` and ``preflight.png``.
 
-    The two stages lie in ``runs/<name>/preflight/``; `fit` with the same settings takes them from the store.
+    The two stages are in ``runs/<name>/preflight/``; `fit` with the same settings reuses them from the store.
 
     Args:
-        args: A command line of `crossmodal fit`; its ``--stages`` are not looked at.
+        args: A command line of `crossmodal fit`; its ``--stages`` are ignored.
 
     Returns:
         The numbers, as in ``preflight.json``; UAR and shares are fractions, entropies and divergences in nats.
 
     Raises:
-        ConfigError: A setting that cannot be.
-        DataError: The recordings are not there, or cannot fill the fold, or training has one actor only.
-        WeightsError: Pretrained weights that cannot be had.
+        ConfigError: A setting is invalid.
+        DataError: The recordings are missing or cannot fill the fold, or there is only one training actor.
+        WeightsError: Pretrained weights are not available.
     """
     settings = parse_settings([*args, "--stages", ",".join(_STAGES)])
     folder = Path(settings["runs"]) / settings["name"]
@@ -83,7 +83,7 @@ def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _describe(settings: Config, summary: dict[str, Any]) -> dict[str, Any]:
-    """What the numbers were made of; of test actors nothing was."""
+    """Return the settings and the corpus, without test actors."""
     described = {key: summary[key] for key in _DESCRIBED}
     by_split = {key: {split: described["corpus"][key][split] for split in _SPLITS} for key in ("clips", "actors")}
     return {
@@ -101,10 +101,10 @@ def _face_names(settings: Config) -> list[str] | None:
 
 @torch.no_grad()
 def gather(run: pipeline.Run, split: _Split) -> Pairs:
-    """Ask both models about the labelled clips of one split.
+    """Predict the labelled clips of one split with both models.
 
     Args:
-        run: One that has run the stages teacher and control.
+        run: A run with the finished stages teacher and control.
         split: ``train`` or ``val``.
     """
     clips = [clip for clip in run.corpus.split[split] if clip.label is not None]
@@ -141,7 +141,7 @@ def _ask_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
 
 
 def _batches(run: pipeline.Run, stage: str, clips: list[Clip]) -> Any:
-    """The batches that the stage was given, of some clips."""
+    """Yield batches of clips as the stage gets them."""
     datamodule: CorpusDataModule = run.prepare_stage(stage).datamodule
     for batch in datamodule.loader(clips):
         yield {name: value.to(run.device) if isinstance(value, Tensor) else value for name, value in batch.items()}

@@ -1,4 +1,4 @@
-"""The numbers of a study of applications, from its run folders alone: each application, and the three claims."""
+"""The numbers of a study of applications, from its run folders: each application, and the three claims."""
 
 from collections.abc import Sequence
 from statistics import mean, stdev
@@ -14,9 +14,9 @@ from crossmodal.studies.thesis.claims import Claim, answer
 
 
 class Measured(TypedDict):
-    """An application under one protocol, on test actors; fractions.
+    """Metrics of an application under one protocol on test actors, as fractions.
 
-    `uar`, its interval over actors, and `ece` are of all folds and seeds pooled; mean and SD are over runs.
+    `uar`, its interval over actors and `ece` are pooled over folds and seeds; mean and SD are over runs.
     """
 
     runs: int
@@ -31,7 +31,7 @@ class Measured(TypedDict):
 
 
 class Application(TypedDict):
-    """An application; `stage` is the one whose model it is, `parameters` None where no weights are there."""
+    """An application; `stage` is the stage of its model, `parameters` is None if its weights are missing."""
 
     name: str
     stage: str
@@ -44,7 +44,7 @@ class Application(TypedDict):
 
 
 class Setting(TypedDict):
-    """What the runs of a protocol are of."""
+    """Folds, seeds and test actors of the runs of a protocol."""
 
     speaker_dependent: bool
     folds: list[int]
@@ -53,7 +53,7 @@ class Setting(TypedDict):
 
 
 class Applications(TypedDict):
-    """A study's answer; `protocols` by name, the speaker-dependent ones last."""
+    """Result of a study; `protocols` by name, with speaker-dependent ones last."""
 
     study: str
     corpus: dict[str, str]
@@ -65,7 +65,7 @@ class Applications(TypedDict):
 
 
 def measure(runs: Sequence[FinishedRun]) -> Applications:
-    """Make the numbers.
+    """Compute the numbers of a study.
 
     Args:
         runs: See `crossmodal.studies.finished.load_runs`.
@@ -86,7 +86,7 @@ def measure(runs: Sequence[FinishedRun]) -> Applications:
 
 
 def group_by_protocol(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    """Runs by their protocol, the speaker-dependent ones last."""
+    """Group runs by protocol, with speaker-dependent ones last."""
     groups: dict[str, list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: (run.summary["speaker_dependent"], run.summary["protocol"])):
         groups.setdefault(run.summary["protocol"], []).append(run)
@@ -94,7 +94,7 @@ def group_by_protocol(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun
 
 
 def group_by_model(runs: Sequence[FinishedRun]) -> dict[tuple[str, str], list[FinishedRun]]:
-    """Runs by application and stage: the last one, and for a taught student its control as well."""
+    """Group runs by application and last stage; a taught student adds the group of its control."""
     groups: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: (run.name, run.place)):
         for stage in (run.last_stage, *(["control"] if run.last_stage == "finetune" else [])):
@@ -103,7 +103,7 @@ def group_by_model(runs: Sequence[FinishedRun]) -> dict[tuple[str, str], list[Fi
 
 
 def shown_name(name: str, stage: str, runs: Sequence[FinishedRun]) -> str:
-    """An application's name; that of a control says whose it is."""
+    """Return the name of an application; a control has the name of its student."""
     return f"{name} (control)" if stage == "control" and runs[0].last_stage != "control" else name
 
 
@@ -154,13 +154,13 @@ def _parameters(run: FinishedRun, stage: str) -> int | None:
     try:
         model: FaceClassifier | AudioClassifier
         model = (load_model(FaceClassifier, weights) if stage == "teacher" else load_model(AudioClassifier, weights))[0]
-    except CrossmodalError:  # they were taken away, or a network that they stand on was
+    except CrossmodalError:  # the weights, or a network that they need, were removed
         return None
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _notes(runs: Sequence[FinishedRun], applications: Sequence[Application]) -> list[str]:
-    """What a reader must know of these numbers beside what they are of."""
+    """Return the notes that a reader of these numbers needs."""
     notes = []
     if (seeds := len({run.about["seed"] for run in runs})) < LEAST_SEEDS:
         notes.append(f"Only {seeds} of at least {LEAST_SEEDS} seeds: one seed finds winners that are not there.")

@@ -1,4 +1,4 @@
-"""The thesis's three claims, asked of the runs of a study's applications."""
+"""The three claims of the thesis, tested with the runs of a study of applications."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from crossmodal.studies.tables import probability, with_interval
 
 
 class Claim(TypedDict):
-    """A question, and what the runs under one protocol say to it.
+    """A question and its answer from the runs under one protocol.
 
-    `difference` is None where no run could be compared, `compared` names what was, `runs` counts the runs of the first
-    side, and `verdict` is a sentence.
+    `difference` is None if no runs can be compared, `compared` names the comparisons, `runs` counts the runs of the
+    first side, and `verdict` is a sentence.
     """
 
     question: str
@@ -35,13 +35,13 @@ class Claim(TypedDict):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One application against another, or against its control, on runs that go together.
+    """One application against another, or against its control, on matching runs.
 
     Args:
-        name: What is compared.
-        runs: How many runs of the first.
-        ours: What the first said, by actor.
-        theirs: What the other said.
+        name: The names of both sides.
+        runs: The number of runs of the first.
+        ours: Confusion matrices of the first, by actor.
+        theirs: Confusion matrices of the other.
     """
 
     name: str
@@ -52,16 +52,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Question:
-    """A claim, before any run is looked at.
+    """A claim, and how to test it.
 
     Args:
         text: The question.
-        more: The answer where there is a gain that can be claimed.
-        less: The answer where there is a loss.
-        still_open: The answer where there is neither.
-        needs: The runs without which there is no answer.
-        find: The comparisons that the runs of one protocol allow.
-        paired: Whether the two sides are of the same actors.
+        more: The answer for a gain.
+        less: The answer for a loss.
+        still_open: The answer if neither can be claimed.
+        needs: The runs that are required for an answer.
+        find: Returns the possible comparisons of the runs of one protocol.
+        paired: True if both sides have the same actors.
     """
 
     text: str
@@ -74,7 +74,7 @@ class Question:
 
 
 def answer(runs: Sequence[FinishedRun]) -> list[Claim]:
-    """Ask every question of the runs under one protocol.
+    """Answer every question with the runs under one protocol.
 
     Args:
         runs: One or more, all of the same protocol.
@@ -108,7 +108,7 @@ def _verdict(question: Question, difference: Gain | None) -> str:
 
 
 def _transfer(runs: Sequence[FinishedRun]) -> list[Comparison]:
-    """Each taught student against its own control."""
+    """Compare each taught student with its control."""
     taught = _by(lambda run: run.name, [run for run in runs if {"finetune", "control"} <= run.summary["stages"].keys()])
     return [
         Comparison(f"{name} - its control", len(those), _pooled(those, "finetune"), _pooled(those, "control"))
@@ -117,7 +117,7 @@ def _transfer(runs: Sequence[FinishedRun]) -> list[Comparison]:
 
 
 def _front_ends(runs: Sequence[FinishedRun]) -> list[Comparison]:
-    """MFCC against LMFB, with the same encoder on the same clips."""
+    """Compare MFCC with LMFB, with the same encoder on the same clips."""
     own = LABEL_SET_OF_CHANNEL.get  # a manifest has neither channel nor label set: its labels are its own
     voices = [run for run in _voices(runs) if run.summary["label_set"] == own(run.summary["channel"])]
     first, second = ([run for run in voices if run.about["front_end"] == name] for name in ("mfcc", "lmfb"))
@@ -125,7 +125,7 @@ def _front_ends(runs: Sequence[FinishedRun]) -> list[Comparison]:
 
 
 def _channels(runs: Sequence[FinishedRun], label_set: str, paired: bool) -> list[Comparison]:
-    """Song against speech, with the same front end and encoder."""
+    """Compare song with speech, with the same front end and encoder."""
     voices = _voices(runs)
     first, second = ([run for run in voices if run.summary["label_set"] == name] for name in ("song6", label_set))
     return _compare(first, second, lambda run: (run.about["front_end"], run.about["encoder"]), paired)
@@ -137,9 +137,9 @@ def _compare(
     match: Callable[[FinishedRun], Hashable],
     paired: bool = True,
 ) -> list[Comparison]:
-    """What matches; where it is paired, by runs of the same fold, seed and people.
+    """Compare applications that match; if paired, only runs with the same fold, seed and actors.
 
-    Of several applications that match, the first by name is taken.
+    The first by name of several matching applications is used.
     """
     ours, theirs = _by(match, first), _by(match, second)
     comparisons = []
@@ -158,7 +158,7 @@ def _compare(
 def _by(
     match: Callable[[FinishedRun], Hashable], runs: Sequence[FinishedRun]
 ) -> dict[Hashable, dict[tuple[int, int], FinishedRun]]:
-    """Runs by what they match in, then by fold and seed; all of a match are of one application."""
+    """Group runs by the key of `match`, then by fold and seed; each group is of one application."""
     names: dict[Hashable, str] = {}
     groups: dict[Hashable, dict[tuple[int, int], FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: (run.name, run.place)):
@@ -168,7 +168,7 @@ def _by(
 
 
 def _people(run: FinishedRun) -> dict[str, list[str]]:
-    """Who is in each split; where clips are divided at random, who is in any."""
+    """Return the actors of each split, or of all splits where clips are divided at random."""
     actors: dict[str, list[str]] = run.summary["corpus"]["actors"]
     if run.summary["speaker_dependent"]:
         return {"all": sorted({actor for split in actors.values() for actor in split})}

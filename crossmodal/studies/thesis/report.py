@@ -1,4 +1,4 @@
-"""The report of a study of applications: its table, the three claims, its pictures, its page."""
+"""The report of a study of applications: table, claims, plots and page."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,7 +46,7 @@ _TEST = (
 
 
 def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> Applications:
-    """Write ``table.md``, ``table.csv``, ``claims.csv``, ``table.tex``, the pictures and ``report.html``.
+    """Write ``table.md``, ``table.csv``, ``claims.csv``, ``table.tex``, the plots and ``report.html``.
 
     Args:
         folder: The study's.
@@ -82,7 +82,7 @@ def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> Applicatio
 
 
 def print_applications(folder: Path, numbers: Applications) -> None:
-    """Print the table, the verdicts, and where the files are."""
+    """Print the table, the verdicts and the paths of the files."""
     screen = console()
     screen.print(screen_table("\n".join(_settings(numbers)), _columns(numbers), [numbers["applications"]]))
     for sentence in (*_verdicts(numbers), *numbers["notes"]):
@@ -101,7 +101,7 @@ def _exhibits(runs: Sequence[FinishedRun]) -> list[Exhibit]:
 
 
 def _warnings(numbers: Applications) -> dict[str, list[str]]:
-    """What must be said of the numbers of each protocol."""
+    """Return the warnings for the numbers of each protocol."""
     return {
         protocol: warnings({**numbers, "speaker_dependent": setting["speaker_dependent"]})
         for protocol, setting in numbers["protocols"].items()
@@ -117,12 +117,12 @@ _WHAT_IT_IS: list[Column[Application]] = [
 
 
 def _columns(numbers: Applications) -> list[Column[Application]]:
-    """What an application is, then the same columns for each protocol."""
+    """Return the columns of an application, followed by those of each protocol."""
     return sum((_protocol_columns(protocol) for protocol in numbers["protocols"]), _WHAT_IT_IS)
 
 
 def _table_of(protocol: str, numbers: Applications) -> tuple[list[Column[Application]], list[Application]]:
-    """Columns and rows of one protocol: several side by side are too wide for a page."""
+    """Return columns and rows of one protocol; several side by side are too wide for a page."""
     rows = [row for row in numbers["applications"] if protocol in row["measured"]]
     return [*_WHAT_IT_IS, *_protocol_columns(protocol)], rows
 
@@ -146,7 +146,7 @@ def _protocol_columns(protocol: str) -> list[Column[Application]]:
 
 
 def _claim_columns(numbers: Applications) -> list[Column[dict[str, Claim]]]:
-    """The question, then its answer under each protocol."""
+    """Return the columns of the question and its answer under each protocol."""
     columns: list[Column[dict[str, Claim]]] = [
         Column("question", lambda row: next(iter(row.values()))["question"], "question")
     ]
@@ -169,7 +169,7 @@ def _by_question(numbers: Applications) -> list[dict[str, Claim]]:
 
 
 def _verdicts(numbers: Applications, at_length: bool = False) -> list[str]:
-    """A sentence for each claim under each protocol; at length, also what was compared."""
+    """Return a sentence for each claim under each protocol; the long form names the comparisons."""
     sentences = []
     for claim in numbers["claims"]:
         dependent = numbers["protocols"][claim["protocol"]]["speaker_dependent"]
@@ -180,7 +180,7 @@ def _verdicts(numbers: Applications, at_length: bool = False) -> list[str]:
 
 
 def _settings(numbers: Applications) -> list[str]:
-    """What the numbers are of, a sentence for each protocol."""
+    """Return a description of the runs, one sentence per protocol."""
     corpus = corpus_name(numbers["corpus"])
     sentences = []
     for protocol, setting in numbers["protocols"].items():
@@ -213,7 +213,7 @@ def _markdown(numbers: Applications) -> str:
 
 
 def _flat(numbers: Applications) -> list[dict[str, Any]]:
-    """A row for each application under each protocol, unrounded, with what it is of."""
+    """Return an unrounded row for each application under each protocol."""
     rows = []
     for one in numbers["applications"]:
         known = {name: value for name, value in one.items() if name != "measured"}
