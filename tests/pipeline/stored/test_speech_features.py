@@ -13,8 +13,8 @@ from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import evaluate as command
 from crossmodal.pipeline import fit, listening
-from crossmodal.pipeline.listening import store_speech_features
 from crossmodal.pipeline.settings import parse_settings
+from crossmodal.pipeline.stored.speech_features import store_speech_features
 from crossmodal.storage import read_json
 from tests.tiny_speech import BUNDLE, LAYERS, WIDTH, shrink, write_weights
 
