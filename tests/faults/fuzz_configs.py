@@ -23,8 +23,9 @@ from crossmodal.main import main
 from crossmodal.pipeline import run as pipeline
 from crossmodal.pipeline.settings import build_parser, stage_config
 from crossmodal.pipeline.stage import StageRun
-from tests.faults.attempts import Damaged, Way, in_this_process
+from tests.faults.attempts import Damaged, Way
 from tests.faults.mutations import BYTES
+from tests.in_this_process import in_this_process
 
 SECONDS = 15.0  # for one command; a study of two methods takes two
 MEMORY = 512.0  # MB
