@@ -18,6 +18,8 @@ SAMPLE_RATE = 48_000
 FRAME_RATE = Fraction(30_000, 1001)
 NUM_FEATURES = 6
 
+torch.set_num_threads(1)  # pytest-xdist starts a worker for each core
+
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("crossmodal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("crossmodal")
@@ -26,7 +28,6 @@ settings.load_profile("crossmodal")
 @pytest.fixture(scope="session", autouse=True)
 def isolated_cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
-    torch.set_num_threads(1)  # one worker of pytest-xdist for each core
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CROSSMODAL_CACHE", str(folder))
         patch.setenv("OMP_NUM_THREADS", "1")  # for child processes
