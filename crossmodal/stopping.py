@@ -47,18 +47,17 @@ def _is_in_a_destructor(frame: FrameType | None) -> bool:
 
 
 def handle_stops(handler: Handler) -> dict[int, Any]:
-    """Have both signals handled so, but for one that is ignored, as `nohup` and shells in the background have it.
+    """Install a handler for both signals. SIGINT stays ignored if it is, as in a background job of a shell.
 
     Returns:
-        How they were handled; empty in a thread that is not the main one, where no signal is heard.
+        The previous handlers; empty outside of the main thread, where Python cannot install any.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    before = {number: old for number, old in before.items() if old != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, handler)
-    return before
+    numbers = [signal.SIGTERM]  # always: it is the only way left to stop a background job cleanly
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        numbers.append(signal.SIGINT)
+    return {number: signal.signal(number, handler) for number in numbers}
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
 import csv
+import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,11 +10,16 @@ import soundfile
 import torch
 from hypothesis import HealthCheck, settings
 
+from crossmodal.datasets import cache, process_pool
+from crossmodal.datasets.audit import corpus as audit
 from crossmodal.datasets.ravdess import FACE_BOX, MP4_SOUND_DELAY
+from tests.in_this_process import in_this_process
 
 SAMPLE_RATE = 48_000
 FRAME_RATE = Fraction(30_000, 1001)
 NUM_FEATURES = 6
+
+torch.set_num_threads(1)  # pytest-xdist starts a worker for each core
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("crossmodal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,13 +29,37 @@ settings.load_profile("crossmodal")
 @pytest.fixture(scope="session", autouse=True)
 def isolated_cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
-    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CROSSMODAL_CACHE", str(folder))
+        patch.setenv("OMP_NUM_THREADS", "1")  # for child processes
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_DATA_DIR", str(folder / "wandb"))  # where artifacts wait for the upload
         patch.setenv("WANDB_CACHE_DIR", str(folder / "wandb"))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """Handle SIGINT as in the foreground; shells start background jobs, and so their children, with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_child_processes():
+    """Decode and check recordings in this process, unless a test asks for `child_processes`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (cache, audit):
+            patch.setattr(module, "map_in_processes", in_this_process)
+        yield
+
+
+@pytest.fixture
+def child_processes(monkeypatch):
+    """Decode and check recordings in child processes, as users do."""
+    for module in (cache, audit):
+        monkeypatch.setattr(module, "map_in_processes", process_pool.map_in_processes)
 
 
 @pytest.fixture(scope="session")

@@ -46,13 +46,25 @@ def test_a_signal_that_meets_a_destructor_is_not_lost(number, error):
         time.sleep(10)
 
 
-def test_a_signal_that_is_ignored_stays_so(monkeypatch):
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with stopped_by_signals():
-            signal.raise_signal(signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
+@pytest.fixture
+def ignored():
+    """Both signals are ignored, as SIGINT is in a background job."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_sigint_stays_ignored_in_a_background_job(ignored):
+    with stopped_by_signals():
+        signal.raise_signal(signal.SIGINT)
+    assert handlers() == [signal.SIG_IGN] * 2
+
+
+def test_sigterm_stops_a_background_job(ignored):
+    with pytest.raises(Terminated), stopped_by_signals():
+        signal.raise_signal(signal.SIGTERM)
+    assert handlers() == [signal.SIG_IGN] * 2
 
 
 def test_a_thread_hears_no_signals():

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
 from crossmodal.errors import ConfigError
-from crossmodal.pipeline.plain_yaml import PLAIN_YAML
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.shipped_configs import find_config
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
@@ -72,12 +72,12 @@ class _ConfigByName(ActionConfigFile):
         super().__call__(parser, cfg, config, option_string)
 
 
+@cache
 def build_parser() -> ArgumentParser:
-    """The parser of the whole run; a stage's arguments carry its name."""
+    """Return the parser of the whole run; it is built once, because that takes longer than a parse."""
     parser = ArgumentParser(
         prog="crossmodal fit",
         allow_abbrev=False,
-        parser_mode=PLAIN_YAML,
         description="Train a teacher, teach a student, measure the gain.",
     )
     config = "A YAML file, or the name of a shipped config; a later one is a delta on those before."

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
+from jsonargparse import get_loader
 
 from crossmodal.datasets.splits.protocols import Protocol
 from crossmodal.errors import ConfigError
 from crossmodal.naming import look_up
-from crossmodal.pipeline.plain_yaml import load_yaml
 from crossmodal.pipeline.settings import Config
 
 # What the grid sets in each run, with what says it instead.
@@ -158,8 +157,8 @@ def read_study(path: Path, named_by: Sequence[Path] = ()) -> Study:
     if path.resolve() in named_by:
         raise ConfigError(f"The study {path} takes its methods from itself: name another file, or the methods.")
     try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = get_loader("yaml")(path.read_text(encoding="utf-8"))
+    except Exception as error:  # YAMLError, and what PyYAML's constructors raise for a malformed scalar: `!!bool x`
         raise ConfigError(f"The study {path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"The study {path} holds no keys: it needs methods, as in configs/studies/teaching.yaml.")

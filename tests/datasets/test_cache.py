@@ -178,7 +178,7 @@ def test_files_of_the_same_content_are_decoded_once_and_each_listed_where_damage
     assert corpus.made == len(arrays(tmp_path / "cache")) == 1
 
 
-def test_a_decoder_that_hangs_or_dies_is_set_aside_and_the_others_go_on(videos, tmp_path, monkeypatch):
+def test_a_decoder_that_hangs_or_dies_is_set_aside_and_the_others_go_on(videos, tmp_path, monkeypatch, child_processes):
     clips, _, _ = videos
     monkeypatch.setattr(process_pool, "TIME_LIMIT", 2.0)
     folder = tmp_path / "waveforms" / "00"

@@ -14,6 +14,7 @@ SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 
 
 def main(number: int, names: Sequence[str] = SIGNALS, seed: int = 0) -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # or children of a background job ignore it
     signals = [signal.Signals[name] for name in names]
     rng = random.Random(seed)
     wrong, outcomes = [], list[Outcome]()

@@ -5,7 +5,7 @@ import re
 import resource
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -113,11 +113,6 @@ def read(job: Job) -> list[Attempt]:
         return [_try(damaged.damage, name, way) for name, way in ways.items() if job.way in (None, name)]
     finally:
         path.unlink(missing_ok=True)
-
-
-def in_this_process(work: Callable[[Any], Any], jobs: Iterable[Any], **how: Any) -> Iterator[tuple[Any, Any]]:
-    """In place of `crossmodal.datasets.process_pool.map_in_processes`, for whoever is a child, and may have none."""
-    return ((job, work(job)) for job in jobs)
 
 
 def _try(damage: str, name: str, way: Way) -> Attempt:

@@ -30,7 +30,7 @@ from crossmodal.models.handover import load_model, save_model
 from crossmodal.models.weights import read_state_dict
 from crossmodal.pipeline.checkpoints import is_whole
 from crossmodal.storage import write_json
-from tests.faults.attempts import Damaged, Way, in_this_process
+from tests.faults.attempts import Damaged, Way
 from tests.faults.mutations import BYTES
 from tests.faults.reading_files import (
     check_folder,
@@ -46,6 +46,7 @@ from tests.faults.reading_files import (
     read_tensors,
     remember_sums,
 )
+from tests.in_this_process import in_this_process
 
 SECONDS = 10.0  # for one file
 MEMORY = 512.0  # MB

@@ -6,7 +6,7 @@ from crossmodal.cli.main import main
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.studies.study_file import read_study
-from tests.faults.attempts import READ, Attempt, Job, in_this_process, read
+from tests.faults.attempts import READ, Attempt, Job, read
 from tests.faults.fuzz import fuzz, keep, table, wrong
 from tests.faults.mutations import BYTES
 from tests.faults.recordings import write_good_recordings
@@ -29,8 +29,7 @@ def check(outcomes):
 
 
 @pytest.mark.parametrize(("kind", "number"), [("media", 60), ("manifests", 120)])
-def test_what_is_damaged_is_read_or_told(kind, number, tmp_path, monkeypatch):
-    monkeypatch.setattr("crossmodal.datasets.audit.corpus.map_in_processes", in_this_process)
+def test_what_is_damaged_is_read_or_told(kind, number, tmp_path):
     check((job, read(job)) for job in jobs(kind, tmp_path, number))
 
 
@@ -60,9 +59,8 @@ def test_thousands_that_are_damaged_are_read_or_told(kind, tmp_path):
     check(fuzz(jobs(kind, tmp_path, FULL[kind], seed=1)))
 
 
-def test_commands_over_damaged_recordings_end_with_a_word(tmp_path, capfd, monkeypatch):
+def test_commands_over_damaged_recordings_end_with_a_word(tmp_path, capfd):
     """`data check` and `data prepare`, over a corpus of which every file is damaged."""
-    monkeypatch.setattr("crossmodal.datasets.audit.corpus.map_in_processes", in_this_process)
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for number, job in enumerate(jobs("media", tmp_path, 16)):

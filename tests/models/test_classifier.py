@@ -1,5 +1,6 @@
 import itertools
 import json
+from functools import cache
 
 import pytest
 import torch
@@ -25,7 +26,9 @@ def make(front_end="mfcc", encoder="lstm", **kwargs):
     return model.eval()
 
 
-MODELS = {pair: make(*pair) for pair in PAIRS}
+@cache
+def model_of(front_end, encoder):
+    return make(front_end, encoder)
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
@@ -37,7 +40,7 @@ MODELS = {pair: make(*pair) for pair in PAIRS}
     garbage=st.sampled_from([0.0, 0.9, float("nan")]),
 )
 def test_a_clip_gives_the_same_alone_and_padded_beside_a_loud_one(pair, num_samples, padding, loudness, garbage):
-    model = MODELS[pair]
+    model = model_of(*pair)
     clip = loudness * torch.randn(1, 1, num_samples, generator=torch.Generator().manual_seed(num_samples))
     padded = torch.nn.functional.pad(clip, (0, padding), value=garbage)
     batch = torch.cat([padded, torch.rand(1, 1, num_samples + padding) * 2 - 1])
@@ -49,7 +52,7 @@ def test_a_clip_gives_the_same_alone_and_padded_beside_a_loud_one(pair, num_samp
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
 def test_config_and_state_dict_rebuild_the_model(pair):
-    model = MODELS[pair]
+    model = model_of(*pair)
     twin = AudioClassifier(**json.loads(json.dumps(model.config))).eval()
     twin.load_state_dict(model.state_dict())
     waveform = torch.randn(2, 1, 5000)
@@ -104,13 +107,13 @@ def test_same_seed_same_model_and_training_step(pair):
 
 
 def test_forward_is_classify_of_embed():
-    model, waveform = MODELS["mfcc", "lstm"], torch.randn(2, 1, 5000)
+    model, waveform = model_of("mfcc", "lstm"), torch.randn(2, 1, 5000)
     assert torch.equal(model(waveform), model.classify(model.embed(waveform)))
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
 def test_silence_is_finite_and_nan_is_never_a_label(pair):
-    model = MODELS[pair]
+    model = model_of(*pair)
     waveform = 0.3 * torch.randn(3, 1, 5000)
     waveform[0] = 0.0
     waveform[1, 0, 2500] = float("nan")
@@ -131,7 +134,7 @@ def test_a_very_short_clip_trains(pair):
 
 
 def test_features_are_float32_and_the_model_runs_under_autocast():
-    model, waveform = MODELS["mfcc", "lstm"], torch.randn(2, 1, 5000)
+    model, waveform = model_of("mfcc", "lstm"), torch.randn(2, 1, 5000)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         features, _ = model.extract_features(waveform)
         logits = model(waveform)
@@ -149,9 +152,9 @@ def test_lengths_are_those_of_the_front_end():
 @pytest.mark.parametrize("shape", [(5000,), (2, 5000), (2, 2, 5000), (2, 1, 0)])
 def test_a_wrong_shape_is_refused_with_the_right_one(shape):
     with pytest.raises(ConfigError, match=r"\(B, 1, T\).*got \(" + str(shape[0])):
-        MODELS["mfcc", "dense"](torch.zeros(shape))
+        model_of("mfcc", "dense")(torch.zeros(shape))
 
 
 def test_lengths_of_a_wrong_shape_are_refused():
     with pytest.raises(ConfigError, match=r"waveform_length must be of shape \(B,\) = \(2,\), got \(3,\)"):
-        MODELS["mfcc", "dense"](torch.zeros(2, 1, 3200), torch.tensor([1, 2, 3]))
+        model_of("mfcc", "dense")(torch.zeros(2, 1, 3200), torch.tensor([1, 2, 3]))

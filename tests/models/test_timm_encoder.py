@@ -1,6 +1,7 @@
 """timm's image models as audio encoders: what `test_encoders` asks of ours, and what only they have."""
 
 import json
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -29,22 +30,27 @@ def make(name, **kwargs):
 
 # Feature maps, feature maps with channels last, patches, patches of a size of their own, and tokens without a grid.
 ENCODERS = {
-    "resnet18": make("resnet18"),
-    "test_mambaout": make("test_mambaout"),
-    "test_vit": make("test_vit", model_kwargs={"img_size": [32, 48]}),
-    "test_vit of one size": make("test_vit"),
-    "vit_tiny_patch16_224": make("vit_tiny_patch16_224", model_kwargs={"img_size": 32, "depth": 2}),
-    "levit_128s": make("levit_128s"),
-    "test_convnext last": make("test_convnext", pooling="last", image_size=[32, 32]),
-    "test_efficientnet attention": make("test_efficientnet", pooling="attention", image_size=[32, 64]),
+    "resnet18": partial(make, "resnet18"),
+    "test_mambaout": partial(make, "test_mambaout"),
+    "test_vit": partial(make, "test_vit", model_kwargs={"img_size": [32, 48]}),
+    "test_vit of one size": partial(make, "test_vit"),
+    "vit_tiny_patch16_224": partial(make, "vit_tiny_patch16_224", model_kwargs={"img_size": 32, "depth": 2}),
+    "levit_128s": partial(make, "levit_128s"),
+    "test_convnext last": partial(make, "test_convnext", pooling="last", image_size=[32, 32]),
+    "test_efficientnet attention": partial(make, "test_efficientnet", pooling="attention", image_size=[32, 64]),
 }
+
+
+@cache
+def encoder_of(name):
+    return ENCODERS[name]()
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 @settings(max_examples=6, deadline=None)
 @given(length=st.integers(1, 100), padding=st.integers(0, 70), garbage=st.sampled_from([0.0, float("nan")]))
 def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(name, length, padding, garbage):
-    check_same_alone_and_padded(ENCODERS[name], NUM_FEATURES, length, padding, garbage, atol=1e-4)
+    check_same_alone_and_padded(encoder_of(name), NUM_FEATURES, length, padding, garbage, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -52,7 +58,7 @@ def test_nan_in_a_clip_is_nan_for_that_clip_only(name):
     features, length = torch.randn(2, NUM_FEATURES, 60), torch.tensor([60, 59])
     features[1, 4, 58] = float("nan")
     with torch.no_grad():
-        out = ENCODERS[name](features, length)
+        out = encoder_of(name)(features, length)
     assert out[0].isfinite().all()
     assert out[1].isnan().any()
 
@@ -101,7 +107,7 @@ def test_equals_timm_on_the_clips_own_images():
 
 
 def test_columns_after_the_clips_end_do_not_count():
-    encoder, seen = ENCODERS["test_vit"], []  # 3 columns an image
+    encoder, seen = encoder_of("test_vit"), []  # 3 columns an image
     hook = encoder.pooling.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs))
     encoder(torch.randn(4, NUM_FEATURES, 64), torch.tensor([64, 33, 32, 1]))
     hook.remove()

@@ -1,4 +1,5 @@
 import inspect
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -7,8 +8,10 @@ import yaml
 from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.settings import STAGES, STUDENT, build_parser, merge, parse_settings, stage_config
+from crossmodal.studies.study_file import read_study
 from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 REAL = "--data.root=ravdess"  # any folder: parsing does not look into it
 DEFAULTS = {"augmentation": {"speed": {}}}  # of the package, for transfer.model
 
@@ -124,11 +127,33 @@ def test_a_missing_file_is_named():
         parse_settings(["--config=gone.yaml"])
 
 
-def test_a_file_that_is_no_yaml_is_named(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data: {root: [unclosed\n",
+        "name: " + "[" * 100_000,
+        "name: &a [*a]\n",
+        "name: " + "9" * 5_000,
+        "name: !!python/object/apply:os.getcwd []",
+        "name: !!bool x",
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_malformed_file_is_a_config_error(tmp_path, text):
     path = tmp_path / "broken.yaml"
-    path.write_text("data: {root: [unclosed\n")
-    with pytest.raises(ConfigError, match=r"config"):
+    path.write_text(text)
+    with pytest.raises(ConfigError):
         parse_settings([f"--config={path}"])
+    with pytest.raises(ConfigError):
+        read_study(path)
+
+
+def test_a_file_reads_numbers_and_anchors_as_jsonargparse_does(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("teacher: {model: &m {lr: 1e-3}}\nfinetune: {model: *m}\nname: 2020-02-02\n")
+    settings = parse_settings([f"--config={path}"])
+    assert settings["teacher"]["model"]["lr"] == settings["finetune"]["model"]["lr"] == 1e-3
+    assert settings["name"] == "2020-02-02"
 
 
 @pytest.mark.parametrize("key", STUDENT)
@@ -285,3 +310,30 @@ def test_a_value_in_place_of_a_section_is_told(tmp_path, section, value):
         settings = {name: settings}
     with pytest.raises(ConfigError, match=section):
         parse_settings([write(tmp_path, "mine.yaml", **settings)])
+
+
+def test_the_cached_parser_answers_like_a_new_one(monkeypatch):
+    commands = [
+        [REAL, f"--config={CONFIGS / 'dense.yaml'}"],
+        [REAL, "--trainer.logger=wandb", "--trainer.logger.offline=true"],
+        [REAL, "--data.fold=x"],
+        [REAL, "--transfer.model.more_losses={rkd: 0.1}", "--transfer.model.encoder_kwargs.num_layers=2"],
+        [REAL, "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss"],
+        ["--typo=1"],
+        [],
+    ]
+
+    def parse_each(commands):
+        return [outcome_of(command) for command in commands]
+
+    cached, reverse = parse_each(commands), parse_each(commands[::-1])[::-1]
+    monkeypatch.setattr("crossmodal.pipeline.settings.build_parser", build_parser.__wrapped__)
+    assert cached == reverse == parse_each(commands)
+
+
+def outcome_of(command):
+    """Return the settings, or the message of the error."""
+    try:
+        return parse_settings(command)
+    except ConfigError as error:
+        return str(error)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -142,11 +141,7 @@ def test_however_the_parent_ends_its_processes_end_too(tmp_path, stop):
     script = tmp_path / "script.py"
     script.write_text(code)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    # Where the tests run in the background of a shell, Ctrl-C is switched off for them, and for their children.
-    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    parent = subprocess.Popen(
-        [sys.executable, script, path], env=environment, stderr=subprocess.DEVNULL, preexec_fn=heed
-    )
+    parent = subprocess.Popen([sys.executable, script, path], env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: path.exists() and path.read_text())
         parent.send_signal(stop)

@@ -1,8 +1,12 @@
+import io
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -46,9 +50,8 @@ def write_study(folder: Path, **content) -> str:
     return str(path)
 
 
-@pytest.fixture
-def here(monkeypatch):
-    """Run jobs in this process, one after the other; holds the names of those that were run."""
+def run_here(monkeypatch):
+    """Run jobs in this process, in sequence; returns the list of their names, which grows."""
     ran = []
 
     def run_jobs(function, jobs, processes, made):
@@ -63,28 +66,58 @@ def here(monkeypatch):
     return ran
 
 
+@pytest.fixture
+def here(monkeypatch):
+    """Run jobs in this process, in sequence; holds the names of those that were run."""
+    return run_here(monkeypatch)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A study that was run: its file, its folder, its exit status, the names of its runs and its output."""
+
+    file: str
+    out: Path
+    status: int
+    names: list[str]
+    stdout: str
+    stderr: str
+
+
+def run_study(file, out, *args):
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+        names = run_here(patch)
+        status = main(["study", "run", file, "--out", str(out), *args])
+    return Ran(file, out, status, names, stdout.getvalue(), stderr.getvalue())
+
+
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(words, tmp_path_factory):
+    """Three methods, of which one fails; to be read, not to be changed."""
     folder = tmp_path_factory.mktemp("study")
-    return write_study(folder), folder / "out"
+    return run_study(write_study(folder), folder / "out", *words)
+
+
+@pytest.fixture
+def command(study, words, tmp_path):
+    """The command that runs a copy of the study again."""
+    out = shutil.copytree(study.out, tmp_path / "out")
+    return ["study", "run", study.file, "--out", str(out), *words]
 
 
 class TestAStudyOfThreeMethods:
-    """The tests of this class go on where the one before stopped."""
-
-    def test_runs_that_fail_are_listed_and_the_others_are_there(self, study, words, here, capsys):
-        file, out = study
-        assert main(["study", "run", file, "--out", str(out), *words]) == 1
-        said = capsys.readouterr()
-        assert here == ["mse_fold0_seed0", "kd_fold0_seed0", "broken_fold0_seed0"]
-        assert "failed: broken_fold0_seed0: transfer ended before its first epoch did" in said.err
-        assert str(out / "runs" / "broken_fold0_seed0" / "log.txt") in said.err
-        assert "2 of 3 runs are there; the same command tries the others again." in said.out
-        assert f"study report {out}" in said.out
-        assert "[3/3" in said.err  # no bar where there is no terminal
+    def test_runs_that_fail_are_listed_and_the_others_are_there(self, study):
+        assert study.status == 1
+        assert study.names == ["mse_fold0_seed0", "kd_fold0_seed0", "broken_fold0_seed0"]
+        assert "failed: broken_fold0_seed0: transfer ended before its first epoch did" in study.stderr
+        assert str(study.out / "runs" / "broken_fold0_seed0" / "log.txt") in study.stderr
+        assert "2 of 3 runs are there; the same command tries the others again." in study.stdout
+        assert f"study report {study.out}" in study.stdout
+        assert "[3/3" in study.stderr  # no bar where there is no terminal
 
     def test_a_run_leaves_what_fit_leaves_but_checkpoints(self, study):
-        folder = study[1] / "runs" / "mse_fold0_seed0"
+        folder = study.out / "runs" / "mse_fold0_seed0"
         summary = read_json(folder / "summary.json")
         assert summary["name"] == "mse_fold0_seed0"
         assert {stage: numbers["epochs"] for stage, numbers in summary["stages"].items()} == {
@@ -108,35 +141,32 @@ class TestAStudyOfThreeMethods:
         }
 
     def test_teacher_and_control_are_trained_once(self, study):
-        summary = read_json(study[1] / "runs" / "kd_fold0_seed0" / "summary.json")
+        summary = read_json(study.out / "runs" / "kd_fold0_seed0" / "summary.json")
         reused = {stage for stage, numbers in summary["stages"].items() if numbers["reused"]}
         assert reused == {"teacher", "control"}
 
-    def test_the_next_call_tries_only_what_failed(self, study, words, here, capsys):
-        file, out = study
-        assert main(["study", "run", file, "--out", str(out), *words]) == 1
+    def test_the_next_call_tries_only_what_failed(self, command, here, capsys):
+        assert main(command) == 1
         assert here == ["broken_fold0_seed0"]
         assert "2 of 3 runs" in capsys.readouterr().out
 
-    def test_where_all_are_there_nothing_is_run(self, study, words, here, capsys, monkeypatch):
+    def test_where_all_are_there_nothing_is_run(self, command, here, capsys, monkeypatch):
         monkeypatch.setattr(run_grid, "PairedDataModule", None)  # nor are recordings asked for
-        file, out = study
-        assert main(["study", "run", file, "--out", str(out), "--methods", "kd,mse", *words]) == 0
+        assert main([*command, "--methods", "kd,mse"]) == 0
         assert here == []
         assert "2 of 2 runs are there.\n" in capsys.readouterr().out
 
-    def test_a_run_with_other_settings_is_repeated_and_does_not_count_until_it_ends(self, study, words, here, capsys):
-        file, out = study
-        args = ["study", "run", file, "--out", str(out), "--methods=kd", *words]
-        assert main([*args, "--transfer.trainer.max_epochs=0"]) == 1
+    def test_a_run_with_other_settings_is_repeated_and_does_not_count_until_it_ends(self, command, here):
+        run = Path(command[4]) / "runs" / "kd_fold0_seed0"
+        assert main([*command, "--methods=kd", "--transfer.trainer.max_epochs=0"]) == 1
         assert here == ["kd_fold0_seed0"]
-        assert not (out / "runs" / "kd_fold0_seed0" / "cell.json").exists()
-        assert main(args) == 0
+        assert not (run / "cell.json").exists()
+        assert main([*command, "--methods=kd"]) == 0
         assert here == ["kd_fold0_seed0"] * 2
-        assert read_json(out / "runs" / "kd_fold0_seed0" / "summary.json")["stages"]["finetune"]["reused"]
+        assert read_json(run / "summary.json")["stages"]["finetune"]["reused"]
 
-    def test_the_report_is_made_of_those_that_are_there(self, study, capsys):
-        out = study[1]
+    def test_the_report_is_made_of_those_that_are_there(self, command, capsys):
+        out = Path(command[4])
         assert main(["study", "report", str(out), "--format", "json"]) == 0
         numbers = json.loads(capsys.readouterr().out)
         assert sorted(row["name"] for row in numbers["methods"]) == ["kd", "mse"]
@@ -201,43 +231,55 @@ APPLICATIONS = {
 
 
 @pytest.fixture(scope="module")
-def args(words, tmp_path_factory):
+def applications(words, tmp_path_factory):
+    """Applications under two protocols; to be read, not to be changed."""
     folder = tmp_path_factory.mktemp("applications")
     file = write_study(folder, methods=None, applications=APPLICATIONS, protocols=["loso24", "random"])
-    words = [word for word in words if "protocol" not in word]
-    return ["study", "run", file, "--out", str(folder / "out"), "--methods=voice,lmfb,face,taught", *words]
+    return run_study(file, folder / "out", *of_applications(words))
+
+
+def of_applications(words):
+    return ["--methods=voice,lmfb,face,taught", *(word for word in words if "protocol" not in word)]
 
 
 class TestAStudyOfApplications:
-    """The tests of this class go on where the one before stopped."""
+    @pytest.fixture
+    def new(self, applications, words, tmp_path):
+        """The command that runs the same study in an empty folder."""
+        return ["study", "run", applications.file, "--out", str(tmp_path / "out"), *of_applications(words)]
 
-    def test_a_command_is_printed_for_each_run_and_nothing_is_run(self, args, here, capsys):
-        assert main([*args, "--print-commands"]) == 0
+    @pytest.fixture
+    def args(self, applications, new):
+        """The command that runs a copy of the study again."""
+        shutil.copytree(applications.out, new[4])
+        return new
+
+    def test_a_command_is_printed_for_each_run_and_nothing_is_run(self, new, here, capsys):
+        assert main([*new, "--print-commands"]) == 0
         lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
         assert here == []
         assert len(lines) == 2 * 4
         assert all(line[:3] == ["python", "-m", "crossmodal"] for line in lines)
-        assert lines[0][3:] == [*args, "--only", "voice_loso24_fold0_seed0"]
+        assert lines[0][3:] == [*new, "--only", "voice_loso24_fold0_seed0"]
 
-    def test_what_a_command_runs_is_finished_and_not_printed_again(self, args, here, capsys):
-        assert main([*args, "--only", "voice_loso24_fold0_seed0"]) == 0
+    def test_what_a_command_runs_is_finished_and_not_printed_again(self, new, here, capsys):
+        assert main([*new, "--only", "voice_loso24_fold0_seed0"]) == 0
         assert here == ["voice_loso24_fold0_seed0"]
         assert "1 of 1 runs are there." in capsys.readouterr().out
-        main([*args, "--print-commands"])
+        main([*new, "--print-commands"])
         printed = capsys.readouterr().out
         assert len(printed.splitlines()) == 7
         assert "voice_loso24" not in printed
 
-    def test_a_run_that_there_is_not(self, args, here, capsys):
-        assert main([*args, "--only", "voice_loso24_fold9_seed0"]) == 1
+    def test_a_run_that_there_is_not(self, new, here, capsys):
+        assert main([*new, "--only", "voice_loso24_fold9_seed0"]) == 1
         assert "Did you mean 'voice_loso24_fold0_seed0'" in capsys.readouterr().err
         assert here == []
 
-    def test_the_others_are_run_each_with_its_stages(self, args, here):
-        assert main(args) == 0
-        assert "voice_loso24_fold0_seed0" not in here
-        assert len(here) == 7
-        runs = Path(args[4]) / "runs"
+    def test_each_is_run_with_its_stages(self, applications):
+        assert applications.status == 0
+        assert len(applications.names) == 8
+        runs = applications.out / "runs"
         stages = {path.parent.name: list(read_json(path)["stages"]) for path in runs.glob("*_random_*/summary.json")}
         assert stages == {
             "voice_random_fold0_seed0": ["control"],
@@ -253,6 +295,11 @@ class TestAStudyOfApplications:
         assert main(args) == 0
         assert here == []
         assert "8 of 8 runs are there." in capsys.readouterr().out
+
+    def test_those_that_are_missing_are_run(self, args, here):
+        shutil.rmtree(Path(args[4]) / "runs" / "voice_random_fold0_seed0")
+        assert main(args) == 0
+        assert here == ["voice_random_fold0_seed0"]
 
     def test_the_report_knows_what_it_is_of_and_is_the_same_after_a_stop(self, args, here, capsys):
         out = Path(args[4])

@@ -9,7 +9,6 @@ import pytest
 import soundfile
 
 from crossmodal.cli.main import main
-from crossmodal.datasets.audit import corpus as check_module
 from crossmodal.datasets.audit.corpus import CheckReport, check_corpus
 from crossmodal.datasets.download.lock_file import LOCK_FILE
 from crossmodal.datasets.ravdess import parse_name, published_names
@@ -51,14 +50,6 @@ def pairs(recordings, tmp_path) -> Path:
         shutil.copy(find(recordings, f"03-01-0{emotion}-01-01-01-01.wav"), tmp_path / "pairs")
         shutil.copy(find(recordings, f"01-01-0{emotion}-01-01-01-01.mp4"), tmp_path / "pairs")
     return tmp_path / "pairs"
-
-
-@pytest.fixture
-def in_this_process(monkeypatch):
-    """Start no children: that is for the tests of the command."""
-    monkeypatch.setattr(
-        check_module, "map_in_processes", lambda work, jobs, **kwargs: [(job, work(job)) for job in jobs]
-    )
 
 
 def find(root: Path, name: str) -> Path:
@@ -116,7 +107,6 @@ def flip_row(content: bytes) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.usefixtures("in_this_process")
 class TestGood:
     def test_nothing_is_wrong_and_the_sound_is_where_it_should_be(self, recordings):
         report = check(recordings)
@@ -150,7 +140,6 @@ class TestGood:
         }
 
 
-@pytest.mark.usefixtures("in_this_process")
 class TestDamage:
     @pytest.mark.parametrize("suffix", ["wav", "mp4"])
     def test_exactly_the_damaged_files_are_found(self, root, suffix):
@@ -230,7 +219,6 @@ class TestDamage:
         assert wrong(check(wavs)).keys() == {good.name}
 
 
-@pytest.mark.usefixtures("in_this_process")
 class TestSound:
     def shift(self, pairs: Path, emotion: int, samples: int) -> str:
         path = find(pairs, f"03-01-0{emotion}-01-01-01-01.wav")
@@ -269,7 +257,6 @@ class TestSound:
         assert float(reason.split("at ")[1].split(" s")[0]) == pytest.approx(place / 48_000 + 0.05, abs=0.06)
 
 
-@pytest.mark.usefixtures("in_this_process")
 class TestNames:
     def test_names_that_ravdess_does_not_have(self, wavs):
         wav = find(wavs, "03-01-01-01-01-01-01.wav")
@@ -314,7 +301,7 @@ class TestCommand:
         status = main(["data", "check", *map(str, args), "--num_processes", "1"])
         return status, capsys.readouterr().out
 
-    def test_a_table_for_a_person(self, recordings, capsys):
+    def test_a_table_for_a_person(self, recordings, capsys, child_processes):
         status, said = self.run(capsys, recordings)
         assert status == 0
         assert "6 of 60" in said

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import zipfile
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -458,9 +457,7 @@ CODE += "from crossmodal.cli.main import main; sys.exit(main())"
 def start(root, server, *options):
     """The real command, in a process of its own."""
     command = [sys.executable, "-c", CODE, "data", "download", str(root), "--url", server.url, *options]
-    # Where the tests run in the background of a shell, Ctrl-C is switched off for them, and for their children.
-    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_until(ready, process):

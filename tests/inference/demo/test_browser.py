@@ -17,8 +17,6 @@ from crossmodal.inference import EmotionRecognizer
 from crossmodal.inference.demo.listening import ACTED
 from tests.inference.demo.test_command import WATCHED
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven with the extra `dev`")
-pytest.importorskip("gradio", reason="the page is served with the extra `demo`")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="neither Chromium nor Chrome is installed")]
 
@@ -43,6 +41,7 @@ def voice(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(model_folder, tmp_path_factory):
     """The page, in a process that tells whatever it asks of another machine."""
+    pytest.importorskip("gradio", reason="the page is served with the extra `demo`")
     log = tmp_path_factory.mktemp("log") / "log.txt"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -65,6 +64,7 @@ def browser(voice):
     """A browser whose microphone hears the voice again and again."""
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
     arguments += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven with the extra `dev`")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=BROWSER, args=[*arguments, f"--use-file-for-fake-audio-capture={voice}"]
