@@ -64,7 +64,7 @@ def imports(path: Path) -> Iterator[tuple[str, ...]]:
 
 
 def rooms_imported(path: Path) -> set[str]:
-    """The rooms that a file imports; what stands in the package itself (its version) is no room."""
+    """Return the packages and small files that a file imports; names like crossmodal.__version__ are neither."""
     ours = {parts[1] for parts in imports(path) if parts[0] == "crossmodal" and len(parts) > 1}
     return {name for name in ours if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file()}
 

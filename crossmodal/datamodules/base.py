@@ -65,7 +65,7 @@ class CorpusDataModule(ResumableDataModule):
             `crossmodal.datasets.faces.actor_normalization.center_by_actor`); pixels stay as they are.
         teacher_outputs: Embedding and logits of a trained teacher by clip (safetensors).
         speech_features: A folder of what a frozen front end made of each waveform, as
-            `crossmodal.pipeline.listening.store_speech_features` writes it, in place of waveforms.
+            `crossmodal.pipeline.stored.speech_features.store_speech_features` writes it, in place of waveforms.
         max_duration: Seconds; a clip whose sound is longer is set aside, for its batch would be as long as it is.
         cache: The folder of what is decoded; default ``$CROSSMODAL_CACHE`` or the user's cache.
 

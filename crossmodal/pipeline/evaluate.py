@@ -21,8 +21,8 @@ from crossmodal.inference.model_config import read_config
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
 from crossmodal.models import AudioClassifier
-from crossmodal.pipeline.listening import store_speech_features
 from crossmodal.pipeline.settings import parse_or_raise
+from crossmodal.pipeline.stored.speech_features import store_speech_features
 
 # What of the data a model was trained for.
 _REMEMBERED = ("channel", "label_set", "protocol", "fold", "num_folds")

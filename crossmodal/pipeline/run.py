@@ -21,16 +21,16 @@ from crossmodal.evaluation.report import print_summary, write_report
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
 from crossmodal.models.handover import load_model
-from crossmodal.pipeline.face_embeddings import embed_faces
-from crossmodal.pipeline.listening import listen_for_stages
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, run_name
-from crossmodal.pipeline.modality_general import sound_statistics
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun
 from crossmodal.pipeline.stage_result import StageResult
+from crossmodal.pipeline.stored.face_embeddings import embed_faces
+from crossmodal.pipeline.stored.modality_general import sound_statistics
+from crossmodal.pipeline.stored.speech_features import store_for_stages
+from crossmodal.pipeline.stored.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
 from crossmodal.pipeline.summary import summarize
-from crossmodal.pipeline.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import disk_errors, write_json
 from crossmodal.tasks import FinetuneTask, TeacherTask
@@ -111,7 +111,7 @@ class Run:
         self._tell_set_aside()
         wanted = self.settings["trainer"].get("logger")
         self._loggers = create_loggers(wanted, self.folder, self.settings, self.stages[-1])
-        return listen_for_stages(self.settings, stages, self.corpus, self.device)
+        return store_for_stages(self.settings, stages, self.corpus, self.device)
 
     def _run_stage(self, stage: str) -> None:
         run = self.prepare_stage(stage)

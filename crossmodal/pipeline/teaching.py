@@ -35,7 +35,7 @@ class TeachingSettings:
             student gains as much from it, the face taught it nothing of the clip that it belongs to.
         general_share: Which share of the teacher's embedding is taught: the dimensions that sound tells best of actors
             whom it has not met, as the Modality Focusing Hypothesis has it (see
-            `crossmodal.pipeline.modality_general.general_dimensions`). 1 for all.
+            `crossmodal.pipeline.stored.modality_general.general_dimensions`). 1 for all.
         live: Whether the teacher looks at every batch anew, at pixels mirrored by chance, in place of answers stored
             once; many times slower. None of the above goes with it, nor `mirror`.
         mirror: Whether a teacher that looks at pixels also sees each face mirrored, and says the mean of both.

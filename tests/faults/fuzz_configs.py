@@ -234,6 +234,6 @@ def _stop_before_training(folder: Path) -> None:
     pipeline.Run._run_stage = build  # type: ignore[method-assign]
     pipeline.Run.conclude = lambda run: {}  # type: ignore[method-assign]
     pipeline.Run._needs = lambda run, stage: []  # type: ignore[method-assign]
-    pipeline.listen_for_stages = lambda *args: None  # it would fetch a network
+    pipeline.store_for_stages = lambda *args: None  # it would fetch a network
     RavdessSource.make = lambda source: None  # type: ignore[method-assign]
     corpus_cache.map_in_processes = in_this_process

@@ -12,9 +12,10 @@ from crossmodal.inference import save_model_folder
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import evaluate as command
-from crossmodal.pipeline import fit, listening
-from crossmodal.pipeline.listening import store_speech_features
+from crossmodal.pipeline import fit
 from crossmodal.pipeline.settings import parse_settings
+from crossmodal.pipeline.stored import speech_features
+from crossmodal.pipeline.stored.speech_features import store_speech_features
 from crossmodal.storage import read_json
 from tests.tiny_speech import BUNDLE, LAYERS, WIDTH, shrink, write_weights
 
@@ -295,6 +296,6 @@ class TestRefusals:
             fit(ssl_args(done, "--transfer.model.front_end_kwargs.bundel=WAVLM_BASE"))
 
     def test_a_teacher_alone_listens_to_nothing(self, ssl_args, done, monkeypatch):
-        monkeypatch.setattr(listening, "store_speech_features", None)
+        monkeypatch.setattr(speech_features, "store_speech_features", None)
         with pytest.raises(AssertionError, match="a stage was run"):
             fit(ssl_args(done, "--stages=teacher", weights="nowhere.pth"))

@@ -1,4 +1,4 @@
-"""What a frozen network makes of a voice, computed once for each clip and stored."""
+"""Speech features of a frozen network, computed once for each clip and stored."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -17,25 +17,25 @@ from crossmodal.tasks import FinetuneTask
 _STUDENT_STAGES = ("control", "transfer", "finetune")
 
 
-def listen_for_stages(
+def store_for_stages(
     settings: Config, stages: Collection[str], corpus: CorpusDataModule, device: torch.device
 ) -> Path | None:
-    """Store what the students' front end makes of the corpus, if it is one that hears a clip once.
+    """Store the speech features of the corpus for the students of a run, if their front end is a frozen network.
 
-    The students are built before, so that a setting that cannot be is refused at once and not after a long pass.
+    The students are built first, so that invalid settings fail at once and not after a long computation.
 
     Args:
-        settings: Those of the whole run.
-        stages: The stages that are to be run.
+        settings: The settings of the whole run.
+        stages: The stages of the run.
         corpus: The clips, set up.
         device: Where to run the front end.
 
     Returns:
-        The folder for the datamodules' ``speech_features``; None where the stages want waveforms.
+        The folder for the ``speech_features`` of the datamodules; None if the stages need waveforms.
 
     Raises:
-        ConfigError: A setting that cannot be.
-        WeightsError: The front end's weights cannot be had.
+        ConfigError: A setting is invalid.
+        WeightsError: The weights of the front end are not available.
     """
     students = [stage for stage in _STUDENT_STAGES if stage in stages]
     if not students or settings.get("transfer", {}).get("model", {}).get("front_end") != "ssl":
@@ -51,37 +51,36 @@ def listen_for_stages(
 def store_speech_features(
     model: AudioClassifier, datamodule: CorpusDataModule, clips: Iterable[Clip], device: torch.device | str = "cpu"
 ) -> Path | None:
-    """Run a model's frozen front end over clips, each once.
+    """Run the frozen front end of a model over clips, each once.
 
-    A clip's file is named as its waveform's array is, by its content, in a folder whose name is a key of the front end.
-    So all folds, label sets and runs share them, and a pass that was stopped goes on with the clip where it was.
+    The file of a clip has the name of the array of its waveform, which is made from its content. The name of the folder
+    is a key of the front end. All folds, label sets and runs share the files, and an interrupted run resumes.
 
     Args:
         model: The model.
-        datamodule: One that needs sound, set up.
+        datamodule: A datamodule with sound, set up.
         clips: Some of its clips.
         device: Where to run the front end.
 
     Returns:
-        The folder of files of features, (num_features, audio frames) float16; None where the model's front end is no
-        frozen network.
+        The folder of features, (num_features, audio frames) float16; None if the front end is not a frozen network.
 
     Raises:
-        WeightsError: The front end's weights cannot be had.
-        DataError: A waveform is gone from the cache.
+        WeightsError: The weights of the front end are not available.
+        DataError: A waveform is missing in the cache.
     """
     front_end = model.front_end
     if not isinstance(front_end, SelfSupervisedFrontEnd):
         return None
     folder = datamodule.cache / "speech_features" / front_end.content_key()
-    waveforms = {datamodule.waveforms[clip.clip] for clip in clips}  # clips of the same content have one
+    waveforms = {datamodule.waveforms[clip.clip] for clip in clips}  # clips with the same content share one
     folder.mkdir(parents=True, exist_ok=True)
-    told = "speech features: another run listens to the same clips; waiting for its result"
-    with locked(datamodule.cache / "locks" / f"{folder.name}.lock", told=told):
+    message = "speech features: another run computes the same; waiting for its result"
+    with locked(datamodule.cache / "locks" / f"{folder.name}.lock", told=message):
         missing = sorted(path for path in waveforms if read_array(folder / path.name) is None)
         if missing:
             with progress_bar() as progress:
-                for path in progress.track(missing, description=f"Listening once, with {front_end.bundle}"):
+                for path in progress.track(missing, description=f"Speech features, {front_end.bundle}"):
                     _store(model, path, folder / path.name, device)
     return folder
 

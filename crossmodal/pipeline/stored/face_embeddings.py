@@ -1,4 +1,4 @@
-"""What a frozen backbone says of each face, computed once and stored."""
+"""Face embeddings of a frozen backbone, computed once for each clip and stored."""
 
 from pathlib import Path
 
@@ -18,13 +18,13 @@ VERSION = 1
 
 
 def embed_faces(model: Config, datamodule: VideoDataModule, seed: int, device: torch.device) -> Path:
-    """Run a frozen backbone over every face crop of the corpus, once.
+    """Run a frozen backbone over all face crops of the corpus, once.
 
     Args:
-        model: The arguments of `TeacherTask`, all of them.
-        datamodule: One that reads pixels, set up.
-        seed: Of a backbone with random weights.
-        device: Where to run it.
+        model: All arguments of `TeacherTask`.
+        datamodule: A datamodule with pixels, set up.
+        seed: The seed of a backbone with random weights.
+        device: The device of the backbone.
 
     Returns:
         The file of ``face_embeddings``, (clips, N, D), by clip.
@@ -44,19 +44,19 @@ def embed_faces(model: Config, datamodule: VideoDataModule, seed: int, device: t
                 model["backbone"], model["pretrained"], weights, frozen=True, **(model["backbone_kwargs"] or {})
             )
             backbone.to(device).eval()
-            _look(backbone, datamodule, path, source=str(model["backbone"]))
+            _embed(backbone, datamodule, path, source=str(model["backbone"]))
     return path
 
 
 @torch.no_grad()
-def _look(backbone: FaceBackbone, datamodule: VideoDataModule, path: Path, source: str) -> None:
+def _embed(backbone: FaceBackbone, datamodule: VideoDataModule, path: Path, source: str) -> None:
     """Run the backbone over every clip and write its embeddings by clip."""
     clips: list[str] = []
-    said: list[Tensor] = []
+    embeddings: list[Tensor] = []
     device = next(backbone.parameters()).device
     with progress_bar() as progress:
-        loader = progress.track(datamodule.loader(datamodule.clips), description=f"Storing what {source} says")
+        loader = progress.track(datamodule.loader(datamodule.clips), description=f"Face embeddings, {source}")
         for batch in loader:
-            said.append(backbone(batch["faces"].to(device)).float().cpu())
+            embeddings.append(backbone(batch["faces"].to(device)).float().cpu())
             clips += batch["clip"]
-    ClipTensors.save(path, clips, {"face_embeddings": torch.cat(said).numpy()}, source=source)
+    ClipTensors.save(path, clips, {"face_embeddings": torch.cat(embeddings).numpy()}, source=source)

@@ -1,4 +1,4 @@
-"""Which dimensions of a teacher's embedding sound can tell: the modality-general ones."""
+"""Modality-general dimensions of a teacher's embedding: those that can be predicted from sound."""
 
 from collections.abc import Sequence
 
@@ -12,20 +12,20 @@ from crossmodal.errors import ConfigError
 from crossmodal.evaluation.similarity import ridge_r2
 from crossmodal.models import AudioClassifier, StatsPooling
 
-NUM_GROUPS = 4  # of actors, each predicted from the others
+NUM_GROUPS = 4  # groups of actors; each is predicted from the others
 
 
 @torch.no_grad()
 def sound_statistics(
     model: AudioClassifier, datamodule: CorpusDataModule, clips: Sequence[Clip], device: torch.device
 ) -> NDArray[np.float64]:
-    """Describe the sound of clips, (n, 2F): mean and standard deviation over time of what the front end makes of it.
+    """Compute mean and standard deviation over time of the front end's features of clips, (n, 2F).
 
     Args:
-        model: Whose front end; nothing else of it is used, trained or not.
-        datamodule: With the clips' sound, set up.
-        clips: In the order of the result.
-        device: Where to run the front end.
+        model: The model with the front end; its other parts are not used.
+        datamodule: A datamodule with sound, set up.
+        clips: The clips, in the order of the result.
+        device: The device of the front end.
     """
     pooling, rows = StatsPooling(model.front_end.num_features), []
     model.to(device)
@@ -41,20 +41,21 @@ def sound_statistics(
 def general_dimensions(
     embedding: NDArray[np.floating], sound: NDArray[np.float64], actors: Sequence[str], share: float
 ) -> NDArray[np.int64]:
-    """Choose the dimensions that sound tells best of actors whom the prediction has not met.
+    """Choose the dimensions that are predicted best from sound for unseen actors.
 
-    What only the face knows is no help to a voice, whatever it is worth: Xue et al., "The Modality Focusing
-    Hypothesis", ICLR 2023, arXiv:2206.06487. The paper ranks channels by permuting them; here a dimension's rank is the
-    R^2 of ridge regression from sound, the mean over groups of actors of whom each is predicted from the others.
+    Information that is only in the face cannot help a voice: Xue et al., "The Modality Focusing
+    Hypothesis", ICLR 2023, arXiv:2206.06487. The paper ranks channels by permuting them; here dimensions
+    are ranked by the R^2 of ridge regression from sound, averaged over groups of actors that are predicted from the
+    others.
 
     Args:
-        embedding: (n, E) of the training clips.
-        sound: (n, P) of the same, see `sound_statistics`.
-        actors: (n,) who speaks.
-        share: Of the E dimensions; at least one is chosen.
+        embedding: (n, E) embeddings of the training clips.
+        sound: (n, P) statistics of the same clips, see `sound_statistics`.
+        actors: (n,) actors of the clips.
+        share: The share of the E dimensions to choose; at least one is chosen.
 
     Returns:
-        Their numbers, in rising order.
+        The indices of the dimensions, in ascending order.
 
     Raises:
         ConfigError: There are fewer than three actors.
@@ -66,10 +67,10 @@ def general_dimensions(
             f"{len(who)}."
         )
     names, targets = np.asarray(actors), np.asarray(embedding, np.float64)
-    told = []
+    scores = []
     for start in range(min(NUM_GROUPS, len(who))):
         other = np.isin(names, who[start::NUM_GROUPS])
-        told.append(ridge_r2(sound[~other], targets[~other], names[~other].tolist(), sound[other], targets[other]))
-    r2 = np.nan_to_num(np.mean(told, axis=0), nan=-np.inf)  # of a constant dimension nothing can be told
+        scores.append(ridge_r2(sound[~other], targets[~other], names[~other].tolist(), sound[other], targets[other]))
+    r2 = np.nan_to_num(np.mean(scores, axis=0), nan=-np.inf)  # nan: a constant dimension
     count = max(round(share * embedding.shape[1]), 1)
     return np.sort(np.argsort(-r2, kind="stable")[:count])

@@ -1,4 +1,4 @@
-"""What the student is taught: what one trained teacher or several say of every clip, asked once and stored."""
+"""Outputs of one or more trained teachers, computed once for each clip and stored."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor
 
 from crossmodal.datamodules import CorpusDataModule
@@ -18,8 +19,8 @@ from crossmodal.evaluation.calibration import fit_temperature
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.models.outputs import Outputs
-from crossmodal.pipeline.modality_general import general_dimensions
 from crossmodal.pipeline.stage_result import StageResult
+from crossmodal.pipeline.stored.modality_general import general_dimensions
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key
@@ -31,11 +32,11 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Member:
-    """A trained teacher, and whose clips it was kept from.
+    """A trained teacher.
 
     Args:
-        stage: The stage that it was trained as.
-        result: What the stage left.
+        stage: The stage that trained it.
+        result: The result of the stage.
         left_out: Training actors that it was not trained on.
     """
 
@@ -45,14 +46,14 @@ class Member:
 
 
 @dataclass
-class Answers:
-    """What the members of one stage say.
+class StageOutputs:
+    """Outputs of the teachers of one stage.
 
     Args:
-        first: What the one says that was trained on all training actors, of all clips.
-        logits: Of those whose logits are averaged, each (clips, K).
-        left_out: Of the same, the actors that each was not trained on.
-        train_actors: Whom any of them was trained on.
+        first: Outputs of the teacher that was trained on all training actors, for all clips.
+        logits: (clips, K) logits of each teacher in the average.
+        left_out: For each teacher in the average, the actors that it was not trained on.
+        train_actors: The actors that any of the teachers was trained on.
     """
 
     first: Outputs
@@ -62,7 +63,7 @@ class Answers:
 
 
 def groups_of_actors(actors: Iterable[str], count: int) -> list[frozenset[str]]:
-    """Divide actors into groups of like size, every `count`-th into one.
+    """Divide actors into groups of similar size: every `count`-th actor is in the same group.
 
     Raises:
         ConfigError: There are more groups than actors.
@@ -84,20 +85,20 @@ def store_teacher_outputs(
     device: torch.device,
     sound: NDArray[np.float64] | None = None,
 ) -> Path:
-    """Ask the trained teachers about every clip, once.
+    """Compute the outputs of the trained teachers for every clip, once.
 
     Args:
-        settings: Who teaches, and how their answers are combined.
-        members: The trained teachers; of each stage the first was trained on all training actors.
-        datamodules: What the members of each stage look at, set up.
-        device: Where to run them.
-        sound: Of the training clips, where only those dimensions are to be taught that it tells; see
-            `crossmodal.pipeline.modality_general.sound_statistics`.
+        settings: How the outputs are combined.
+        members: The trained teachers; the first of each stage was trained on all training actors.
+        datamodules: The inputs of the teachers of each stage, set up.
+        device: The device of the teachers.
+        sound: Statistics of the training clips, to keep only the dimensions that they predict; see
+            `crossmodal.pipeline.stored.modality_general.sound_statistics`.
 
     Returns:
         The file of ``teacher_embedding``, (clips, E), ``teacher_logits``, (clips, K), ``teacher_features``, (clips, D),
-        and, of teachers that look or listen to parts of a clip, ``teacher_windows``, (clips, N, E), by clip; with the
-        actors that any of the teachers was trained on.
+        and, for teachers with windows, ``teacher_windows``, (clips, N, E), by clip; with the actors that any of the
+        teachers was trained on.
     """
     datamodule = datamodules[settings.stages[0]]
     key = content_key(
@@ -121,45 +122,46 @@ def _store(
     device: torch.device,
     sound: NDArray[np.float64] | None,
 ) -> None:
-    """Ask all teachers, and write what is made of their answers; arguments as of `store_teacher_outputs`."""
+    """Compute, combine and write the outputs of all teachers. For arguments see `store_teacher_outputs`."""
     datamodule = datamodules[settings.stages[0]]
-    answers = [
-        _ask_all([member for member in members if member.stage == stage], datamodules[stage], settings, device)
+    outputs_by_stage = [
+        _predict_stage([member for member in members if member.stage == stage], datamodules[stage], settings, device)
         for stage in settings.stages
     ]
     clips = [(clip, split) for split, clips in datamodule.split.items() for clip in clips]
     targets = _targets(clips, datamodule.labels)
-    logits = sum(_correct(_average(one, clips), targets, settings) for one in answers)
-    tensors = _side_by_side([one.first for one in answers]) | {"teacher_logits": np.asarray(logits, np.float32)}
+    logits = sum(_correct(_average(one, clips), targets, settings) for one in outputs_by_stage)
+    tensors = _side_by_side([one.first for one in outputs_by_stage])
+    tensors["teacher_logits"] = np.asarray(logits, np.float32)
     if sound is not None:
         training = datamodule.split["train"]
         tensors = _keep_general(tensors, sound, [clip.actor for clip in training], settings.general_share)
     if settings.shuffle:
         order = shuffled_order([(clip.actor, clip.label) for clip, _ in clips])
         tensors = {name: tensor[order] for name, tensor in tensors.items()}
-    actors = sorted(set[str]().union(*(one.train_actors for one in answers)))
+    actors = sorted(set[str]().union(*(one.train_actors for one in outputs_by_stage)))
     names = [clip.clip for clip, _ in clips]
     ClipTensors.save(path, names, tensors, source="the teacher", train_actors=actors)
 
 
-def _ask_all(
+def _predict_stage(
     members: Sequence[Member], datamodule: CorpusDataModule, settings: TeachingSettings, device: torch.device
-) -> Answers:
-    """What the members of one stage say of every clip."""
-    asked = _with_progress(members, f"Storing what {len(members)} teacher(s) say")
-    said, actors = zip(*(_ask(member, datamodule, settings.mirror, device) for member in asked), strict=True)
-    # Of cross-fitted teachers the first, which was trained on all, is for its embedding only.
+) -> StageOutputs:
+    """Compute the outputs of the teachers of one stage for every clip."""
+    tracked = _with_progress(members, f"Outputs of {len(members)} teacher(s)")
+    outputs, actors = zip(*(_predict(member, datamodule, settings.mirror, device) for member in tracked), strict=True)
+    # With cross-fitting the first teacher, which was trained on all actors, only provides the embedding.
     fair = slice(1 if settings.cross_fit else 0, None)
-    return Answers(
-        said[0],
-        [outputs.logits.numpy() for outputs in said[fair]],
+    return StageOutputs(
+        outputs[0],
+        [one.logits.numpy() for one in outputs[fair]],
         [member.left_out for member in members[fair]],
         set[str]().union(*actors),
     )
 
 
 def _side_by_side(outputs: Sequence[Outputs]) -> dict[str, Array]:
-    """The tensors of one teacher, or of several in one; windows if all have as many."""
+    """Concatenate the tensors of teachers; windows only if all teachers have as many."""
     together = {}
     for name in ("embedding", "features", "windows"):
         tensors = [tensor for one in outputs if (tensor := getattr(one, name)) is not None]
@@ -171,27 +173,27 @@ def _side_by_side(outputs: Sequence[Outputs]) -> dict[str, Array]:
 def _keep_general(
     tensors: dict[str, Array], sound: NDArray[np.float64], actors: Sequence[str], share: float
 ) -> dict[str, Array]:
-    """Only those dimensions of the embeddings that sound tells; the training clips stand first."""
+    """Keep the dimensions of the embeddings that sound predicts; training clips come first."""
     keep = general_dimensions(tensors["teacher_embedding"][: len(sound)], sound, actors, share)
     masked = {"teacher_embedding", "teacher_windows"}
     return {name: tensor[..., keep] if name in masked else tensor for name, tensor in tensors.items()}
 
 
-Ask = Callable[[dict[str, Any]], Outputs]
+Predict = Callable[[dict[str, Any]], Outputs]
 
 
-def _load(member: Member, mirror: bool, num_windows: int, device: torch.device) -> tuple[Ask, set[str]]:
-    """A function from a batch to what the model says of it, and whom it was trained on."""
+def _load(member: Member, mirror: bool, num_windows: int, device: torch.device) -> tuple[Predict, set[str]]:
+    """Return a function from a batch to the outputs of a teacher, and the actors it was trained on."""
     if member.stage == "teacher":
         face, about = load_model(FaceClassifier, member.result.model)
         face.to(device)
-        return lambda batch: _look(face, batch, mirror), set(about["train_actors"])
+        return lambda batch: _predict_faces(face, batch, mirror), set(about["train_actors"])
     voice, about = load_model(AudioClassifier, member.result.model)
     voice.to(device)
-    return lambda batch: _listen(voice, batch, num_windows), set(about["train_actors"])
+    return lambda batch: _predict_voice(voice, batch, num_windows), set(about["train_actors"])
 
 
-def _look(model: FaceClassifier, batch: dict[str, Any], mirror: bool) -> Outputs:
+def _predict_faces(model: FaceClassifier, batch: dict[str, Any], mirror: bool) -> Outputs:
     if mirror and "faces" not in batch:
         raise ConfigError("teaching.mirror needs a teacher that looks at pixels: stored features cannot be mirrored.")
     outputs = model.outputs(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
@@ -203,7 +205,7 @@ def _look(model: FaceClassifier, batch: dict[str, Any], mirror: bool) -> Outputs
     return mean._replace(logits=model.classify(mean.embedding))
 
 
-def _listen(model: AudioClassifier, batch: dict[str, Any], num_windows: int) -> Outputs:
+def _predict_voice(model: AudioClassifier, batch: dict[str, Any], num_windows: int) -> Outputs:
     if "features" in batch:
         heard = model.normalize_clips(batch["features"], batch["feature_length"])
     else:
@@ -212,27 +214,29 @@ def _listen(model: AudioClassifier, batch: dict[str, Any], num_windows: int) -> 
 
 
 @torch.no_grad()
-def _ask(member: Member, datamodule: CorpusDataModule, mirror: bool, device: torch.device) -> tuple[Outputs, set[str]]:
-    """What a teacher says of every clip, in the order of the datamodule's, and whom it was trained on."""
-    ask, train_actors = _load(member, mirror, datamodule.crops.num_video_frames, device)
-    said = []
+def _predict(
+    member: Member, datamodule: CorpusDataModule, mirror: bool, device: torch.device
+) -> tuple[Outputs, set[str]]:
+    """Return the outputs of a teacher for every clip of a datamodule, and the actors it was trained on."""
+    predict, train_actors = _load(member, mirror, datamodule.crops.num_video_frames, device)
+    outputs = []
     for batch in datamodule.loader(datamodule.clips):
         on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
-        said.append(ask(on_device).map(lambda value: value.float().cpu()))
-    together = (None if parts[0] is None else torch.cat(parts) for parts in zip(*said, strict=True))
+        outputs.append(predict(on_device).map(lambda value: value.float().cpu()))
+    together = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
     return Outputs._make(together), train_actors
 
 
-def _average(answers: Answers, clips: Sequence[tuple[Clip, str]]) -> Array:
-    """The mean logits of each clip, over the teachers that were kept from its actor if there are such; (clips, K)."""
-    fair = np.array([[clip.actor in left_out for clip, _ in clips] for left_out in answers.left_out])
+def _average(outputs: StageOutputs, clips: Sequence[tuple[Clip, str]]) -> Array:
+    """Average the logits of each clip, (clips, K), over teachers not trained on its actor, or else over all."""
+    fair = np.array([[clip.actor in left_out for clip, _ in clips] for left_out in outputs.left_out])
     weight = np.where(fair.any(axis=0), fair, 1.0)
-    logits = np.stack(answers.logits)
+    logits = np.stack(outputs.logits)
     return np.asarray((logits * weight[..., None]).sum(axis=0) / weight.sum(axis=0)[:, None], np.float32)
 
 
 def _targets(clips: Sequence[tuple[Clip, str]], labels: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-    """By split: the label of each clip, or -1 where it has none or is of another split."""
+    """Return for each split the class index of each clip, or -1 if it is unlabelled or in another split."""
     number = {label: index for index, label in enumerate(labels)}
     return {
         split: np.array(
@@ -243,9 +247,9 @@ def _targets(clips: Sequence[tuple[Clip, str]], labels: Sequence[str]) -> dict[s
 
 
 def _correct(logits: Array, targets: Mapping[str, NDArray[np.int64]], settings: TeachingSettings) -> Array:
-    """Take off the prior, then calibrate."""
+    """Subtract the log prior, then calibrate."""
     if settings.correct_prior:
-        prior = _softmax(logits[targets["train"] >= 0]).mean(axis=0)
+        prior = softmax(logits[targets["train"] >= 0].astype(np.float64), axis=1).mean(axis=0)
         logits = logits - np.log(prior)
     if settings.calibrate:
         known = targets["val"] >= 0
@@ -253,13 +257,8 @@ def _correct(logits: Array, targets: Mapping[str, NDArray[np.int64]], settings: 
     return logits
 
 
-def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    powers = np.exp(np.asarray(logits, np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
 def shuffled_order(groups: Sequence[object], seed: int = 0) -> NDArray[np.int64]:
-    """The numbers of the clips, shuffled within each group; the order of a corpus is always the same.
+    """Return the indices of the clips, shuffled within each group with a fixed seed.
 
     Example:
         >>> order = shuffled_order(["a", "b", "a", "b", "b"])

@@ -9,8 +9,8 @@ from crossmodal.errors import ConfigError, DataError, LeakageError, WeightsError
 from crossmodal.models import AudioClassifier, FaceBackbone, FaceClassifier
 from crossmodal.models.handover import load_model
 from crossmodal.pipeline import fit
-from crossmodal.pipeline.modality_general import general_dimensions
-from crossmodal.pipeline.teacher_outputs import _correct
+from crossmodal.pipeline.stored.modality_general import general_dimensions
+from crossmodal.pipeline.stored.teacher_outputs import _correct
 from crossmodal.pipeline.teaching import TeachingSettings
 
 
