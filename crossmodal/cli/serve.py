@@ -12,7 +12,7 @@ import numpy as np
 
 from crossmodal.apps.serve.limits import MEGABYTE, Limits
 from crossmodal.errors import ConfigError, MissingExtraError
-from crossmodal.inference.recognizer import EmotionRecognizer
+from crossmodal.inference.recognizer import BackendChoice, EmotionRecognizer
 
 TOKEN_VARIABLE = "CROSSMODAL_TOKEN"
 _MAX_MEGABYTES = 100_000  # uploads are held in memory
@@ -82,13 +82,13 @@ def make_limits(args: argparse.Namespace) -> Limits:
     )
 
 
-def load_model(name: str, backend: str) -> EmotionRecognizer:
+def load_model(name: str, backend: BackendChoice) -> EmotionRecognizer:
     """Load a model and run it once on a second of noise, so that the first request is fast.
 
     Raises:
         ModelFolderError: There is no such model, or its outputs are not finite.
     """
-    recognizer = EmotionRecognizer.from_pretrained(name, backend=backend)  # type: ignore[arg-type]
+    recognizer = EmotionRecognizer.from_pretrained(name, backend=backend)
     noise = np.random.default_rng(0).normal(0, 0.1, recognizer.sample_rate)
     recognizer.hear([noise.astype(np.float32)])
     return recognizer

@@ -41,7 +41,7 @@ def wait_until(true, seconds=10.0):
 
 class TestStop:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_what_is_under_way_is_answered_and_the_status_is_0(self, number, tmp_path):
+    def test_requests_in_progress_are_answered_and_the_status_is_0(self, number, tmp_path):
         with served(seconds=1.0, TMPDIR=str(tmp_path)) as server, ThreadPoolExecutor(3) as clients:
             under_way = [clients.submit(post, server.port, form(wav()), headers=FORM) for _ in range(3)]
             time.sleep(0.4)
@@ -55,7 +55,7 @@ class TestStop:
             assert [line.split()[-3] for line in server.log().splitlines()] == ["200"] * 3
         assert list(tmp_path.iterdir()) == [], "no temporary file is left"
 
-    def test_a_live_stream_is_told_that_the_server_stops(self):
+    def test_a_live_stream_is_closed_with_its_own_code(self):
         with served() as server:
             with connect(f"ws://127.0.0.1:{server.port}/v1/stream", proxy=None) as stream:
                 stream.send('{"sample_rate": 16000, "format": "int16"}')
@@ -77,8 +77,8 @@ class TestStop:
             server.process.wait(20)
             assert wait_until(lambda: all(map(is_gone, children)))
 
-    def test_a_signal_to_the_decoders_too_costs_no_request(self):
-        """As a service manager sends it: to all processes of the service."""
+    def test_a_signal_to_the_decoders_loses_no_request(self):
+        """A service manager sends SIGTERM to all processes of a service."""
         with served(seconds=0.5) as server, ThreadPoolExecutor(1) as client:
             waiting = client.submit(post, server.port, wav())
             time.sleep(0.1)
@@ -88,7 +88,7 @@ class TestStop:
             assert server.process.wait(20) == 0
 
 
-def test_it_says_where_it_is_and_nothing_else():
+def test_it_prints_its_address_and_nothing_else():
     with served() as server:
         assert server.announcement == f"Serving fake (onnx) at http://127.0.0.1:{server.port} until Ctrl-C\n"
         post(server.port, form(wav(), "my-diary.wav"), headers=FORM)
@@ -101,7 +101,7 @@ def test_it_says_where_it_is_and_nothing_else():
         assert len(lines) == 3, "the last one is uvicorn's: it was no HTTP"
 
 
-def test_it_is_reached_from_this_machine_only():
+def test_it_accepts_connections_from_this_machine_only():
     with served() as server:
         addresses = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
         for address in addresses - {"127.0.0.1"}:
@@ -129,7 +129,7 @@ def test_the_token_may_be_in_the_environment():
 
 
 class TestToken:
-    def test_a_file_wins_over_the_environment(self, tmp_path, monkeypatch):
+    def test_a_file_overrides_the_environment(self, tmp_path, monkeypatch):
         monkeypatch.setenv("CROSSMODAL_TOKEN", "other")
         (tmp_path / "token").write_text("  s3cret\n")
         assert read_token(str(tmp_path / "token")) == "s3cret"
@@ -138,12 +138,12 @@ class TestToken:
         assert read_token(None) is None
 
     @pytest.mark.parametrize("content", [b"", b" \n", b"two words", b"one\ntwo", "é".encode(), b"\xff"])
-    def test_one_that_cannot_be_shown(self, content, tmp_path):
+    def test_an_invalid_token(self, content, tmp_path):
         (tmp_path / "token").write_bytes(content)
         with pytest.raises(ConfigError, match="token"):
             read_token(str(tmp_path / "token"))
 
-    def test_a_file_that_is_not_there(self, tmp_path):
+    def test_a_missing_file(self, tmp_path):
         with pytest.raises(ConfigError, match=r"cannot be read from .*gone"):
             read_token(str(tmp_path / "gone"))
 
@@ -153,14 +153,14 @@ class TestToken:
             read_token(None)
 
 
-class TestWhatCannotBe:
+class TestErrors:
     def fails(self, capsys, *arguments):
         assert main(["serve", *map(str, arguments)]) == 1
         error = capsys.readouterr().err
         assert error.startswith("crossmodal serve: ")
         return error
 
-    def test_a_folder_that_is_no_model(self, tmp_path, capsys):
+    def test_a_folder_without_a_model(self, tmp_path, capsys):
         assert "is not a model folder" in self.fails(capsys, tmp_path, "--port", 0)
 
     def test_a_model_whose_weights_are_damaged(self, capsys, monkeypatch):
@@ -169,25 +169,25 @@ class TestWhatCannotBe:
         monkeypatch.setattr(EmotionRecognizer, "from_pretrained", lambda *args, **kwargs: recognizer)
         assert "its weights are damaged" in self.fails(capsys, "fake", "--port", 0)
 
-    def test_a_port_that_is_taken(self, tmp_path, capsys):
+    def test_a_port_in_use(self, tmp_path, capsys):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             error = self.fails(capsys, tmp_path, "--port", taken.getsockname()[1])
         assert "cannot be used" in error
         assert "--port" in error
 
     @pytest.mark.parametrize("host, port", [("127.0.0.1", 70_000), ("192.0.2.1", 0), ("no.such.host.invalid", 0)])
-    def test_an_address_that_is_none_of_this_machine(self, host, port, tmp_path, capsys):
+    def test_an_address_of_another_machine(self, host, port, tmp_path, capsys):
         assert "cannot be used" in self.fails(capsys, tmp_path, "--host", host, "--port", port)
 
     @pytest.mark.parametrize("option", ["--max_megabytes", "--max_seconds", "--max_requests", "--decoders"])
-    def test_a_limit_of_nothing(self, option, tmp_path, capsys):
+    def test_a_limit_of_zero(self, option, tmp_path, capsys):
         assert "must be above 0, not 0" in self.fails(capsys, tmp_path, "--port", 0, option, 0)
 
     @pytest.mark.parametrize("number", ["nan", "inf", "-1"])
-    def test_a_limit_that_is_none(self, number, tmp_path, capsys):
+    def test_an_invalid_limit(self, number, tmp_path, capsys):
         assert "must be above 0, not" in self.fails(capsys, tmp_path, "--port", 0, f"--max_megabytes={number}")
 
-    def test_whoever_opens_it_to_others_without_a_token_is_told(self, tmp_path, capsys):
+    def test_a_public_address_without_a_token_prints_a_warning(self, tmp_path, capsys):
         assert "anyone who can reach 0.0.0.0" in self.fails_with_warning(capsys, tmp_path)
 
     def fails_with_warning(self, capsys, folder):

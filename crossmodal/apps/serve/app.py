@@ -1,7 +1,6 @@
 """The ASGI application: its routes and error handlers."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,17 +85,12 @@ def create_app(
         check_control(recognizer, control)
         models["control"] = control
     service, guard = Service(models, limits or Limits(), work or Work()), Token(token)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.start()
-        try:
-            yield
-        finally:
-            await service.stop()
-
     app: FastAPI = FastAPIOffline(
-        title="crossmodal", description=_DESCRIPTION, version=__version__, redoc_url=None, lifespan=lifespan
+        title="crossmodal",
+        description=_DESCRIPTION,
+        version=__version__,
+        redoc_url=None,
+        lifespan=lambda _: service.running(),
     )
     app.add_middleware(RequestMiddleware, token=guard)
     _add_exception_handlers(app)

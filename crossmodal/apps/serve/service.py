@@ -82,8 +82,9 @@ class Service:
         """True if the server can answer requests."""
         return self._decoders.is_healthy and bool(self._batching) and not any(task.done() for task in self._batching)
 
-    async def start(self) -> None:
-        """Start the decoders and the batching.
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the decoders and the batching for the duration of the block. No request may be in progress at its end.
 
         Raises:
             OSError: A decoder does not start.
@@ -91,14 +92,14 @@ class Service:
         await self._decoders.start()
         loop = asyncio.get_running_loop()
         self._batching = [loop.create_task(batcher.run()) for batcher in self._batchers.values()]
-
-    async def stop(self) -> None:
-        """Stop the decoders and the batching. No request may be in progress."""
-        for task in self._batching:
-            task.cancel()
-        await self._decoders.stop()
-        for thread in (self._label_thread, self._timeline_thread, self._live_thread):
-            thread.shutdown(cancel_futures=True)
+        try:
+            yield
+        finally:
+            for task in self._batching:
+                task.cancel()
+            await self._decoders.stop()
+            for thread in (self._label_thread, self._timeline_thread, self._live_thread):
+                thread.shutdown(cancel_futures=True)
 
     async def predict(self, request: Request, model: str) -> Prediction:
         """Return the emotion in an upload.

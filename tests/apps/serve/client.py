@@ -1,4 +1,4 @@
-"""A server in a thread, and the ways in which it is asked."""
+"""A server in a thread, and functions that send requests to it."""
 
 import contextlib
 import http.client
@@ -33,7 +33,7 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """Of a refusal, whose form is checked on the way."""
+        """The error code; also checks the schema of the error."""
         assert self.headers["content-type"] == "application/json"
         ((key, error),) = self.json.items()
         assert key == "error"
@@ -44,7 +44,7 @@ class Answer:
 
 @contextlib.contextmanager
 def serving(app) -> Iterator[int]:
-    """Run an application, and give its port."""
+    """Run an application and yield its port."""
     listening = bind("127.0.0.1", 0)
     port = listening.getsockname()[1]
     server = uvicorn.Server(make_config(app))
@@ -63,7 +63,7 @@ def serving(app) -> Iterator[int]:
 
 
 def ask(port: int, path: str, method: str = "GET", body=None, headers=None) -> Answer:
-    """An iterable body is sent in chunks, without its length."""
+    """Send a request. An iterable body is sent in chunks, without its length."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(method, path, body, headers or {})
@@ -89,7 +89,7 @@ def field(name: str = "note", value: bytes = b"hello") -> bytes:
 
 
 def talk(port: int, sent: bytes, seconds: float = 10.0) -> bytes:
-    """Send bytes as they are, and return what comes until the server hangs up or an answer is complete."""
+    """Send raw bytes, and return the response until it is complete or the server disconnects."""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
         with contextlib.suppress(ConnectionError):  # a server may hang up while it is sent to
             connection.sendall(sent)
@@ -104,7 +104,7 @@ def talk(port: int, sent: bytes, seconds: float = 10.0) -> bytes:
 
 
 def voice(seconds: float = 0.5, rate: int = 16_000, pitch: float = 200.0, channels: int = 1) -> np.ndarray:
-    """Something to hear: (T, channels) as soundfile has it."""
+    """A tone with changes of loudness, (T, channels)."""
     time_axis = np.arange(round(seconds * rate)) / rate
     sound = 0.3 * np.sin(2 * np.pi * pitch * time_axis) * (1 + 0.5 * np.sin(6 * time_axis))
     return np.repeat(sound[:, None], channels, axis=1)

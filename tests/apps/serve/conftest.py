@@ -27,13 +27,13 @@ def heard():
 
 @pytest.fixture(scope="session")
 def port(heard):
-    """Of a server with the usual limits."""
+    """The port of a server with the default limits."""
     with serving(create_app(heard)) as port:
         yield port
 
 
 @pytest.fixture(scope="session")
 def small_port():
-    """Of a server with small limits."""
+    """The port of a server with small limits."""
     with serving(create_app(fake_recognizer(), limits=SMALL, work=Work(decoders=1))) as port:
         yield port

@@ -1,4 +1,4 @@
-"""Uploads that mean no good, and what is merely broken."""
+"""Malicious and damaged uploads."""
 
 import gzip
 import io
@@ -14,7 +14,7 @@ from tests.apps.serve.test_sniff import through_ffmpeg
 
 
 def riff(data: bytes = b"", *, channels=1, rate=16_000, bits=16, kind=1, block=None, size=None, before=b"") -> bytes:
-    """A wav that says of itself what it is told to."""
+    """Return a wav file with any header."""
     block = channels * bits // 8 if block is None else block
     head = struct.pack("<HHIIHH", kind, channels & 0xFFFF, rate, rate * block & 0xFFFFFFFF, block & 0xFFFF, bits)
     size = len(data) if size is None else size
@@ -23,7 +23,7 @@ def riff(data: bytes = b"", *, channels=1, rate=16_000, bits=16, kind=1, block=N
 
 
 def not_sound() -> dict[str, bytes]:
-    """Other things, named wav."""
+    """Files of other formats."""
     zip_bomb = io.BytesIO()
     with zipfile.ZipFile(zip_bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.wav", bytes(20_000_000))
@@ -45,7 +45,7 @@ def not_sound() -> dict[str, bytes]:
 
 
 def lying_headers() -> dict[str, bytes]:
-    """Wavs whose headers promise what is not there, or what cannot be."""
+    """Wav files with false or impossible headers."""
     sound = wav()[44:]
     hours = 10 * 3600 * 16_000 * 2
     return {
@@ -77,7 +77,7 @@ def lying_headers() -> dict[str, bytes]:
 
 
 def odd_samples() -> dict[str, bytes]:
-    """Wavs whose numbers are none, or no sound."""
+    """Wav files with samples that are not finite, or not sound."""
     loud = np.full(16_000, 1.0, np.float32)
     return {
         "nan": riff((loud * np.nan).tobytes(), bits=32, kind=3),
@@ -91,7 +91,7 @@ def odd_samples() -> dict[str, bytes]:
 
 
 def bombs() -> dict[str, bytes]:
-    """Small files that decode to much silence: more than the two minutes that one label may take."""
+    """Small files that decode to more than two minutes of silence."""
     hour = np.zeros(3600 * 16_000, np.int16)
     minutes = hour[: 150 * 16_000]
     return {
@@ -105,7 +105,7 @@ def bombs() -> dict[str, bytes]:
 
 
 def hostile_uploads(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """All of the above, then good files of every format that are cut, or damaged in some bytes."""
+    """All of the above, then valid files of every format, truncated or with some bytes changed."""
     made = {**not_sound(), **lying_headers(), **odd_samples(), **bombs()}
     rng = np.random.default_rng(seed)
     good = {

@@ -38,7 +38,7 @@ class Served:
     _log: IO[str]
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Send a signal; returns the exit status, and what it said since it was announced."""
+        """Send a signal; return the exit status, and the output since the announcement."""
         self.process.send_signal(number)
         said = self.process.communicate(timeout=30)[0]
         return self.process.returncode, said
@@ -48,19 +48,19 @@ class Served:
         return self._log.read()
 
     def children(self) -> list[int]:
-        """The processes that it started, on Linux."""
+        """The child processes, on Linux."""
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         return [int(pid) for task in tasks for pid in task.read_text().split()]
 
     def resident(self) -> float:
-        """MB of memory that it and its children hold now, on Linux."""
+        """The resident memory of the server and its children in MB, on Linux."""
         status = [Path(f"/proc/{pid}/status").read_text() for pid in (self.process.pid, *self.children())]
         return sum(int(re.search(r"VmRSS:\s+(\d+) kB", text)[1]) for text in status) / 1024
 
 
 @contextlib.contextmanager
 def served(*arguments: str, seconds: float = 0.0, **environment: str) -> Iterator[Served]:
-    """Start it, wait until it can be asked, and kill it in the end if it still runs."""
+    """Start a server, wait until it is ready, and kill it at the end if it still runs."""
     command = [sys.executable, "-m", "tests.apps.serve.fake_server", str(seconds), *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
     with tempfile.TemporaryFile("w+") as log:

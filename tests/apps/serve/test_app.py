@@ -1,4 +1,4 @@
-"""What is answered, on the recognizer of a real tiny model and on a fake one that is quicker."""
+"""Responses with a real tiny model, and with a fast fake model."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ RECORDINGS = {
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
-def test_a_recording_as_body_or_in_a_form_is_heard_as_the_recognizer_hears_it(name, port, heard):
+def test_a_recording_as_body_or_in_a_form_has_the_prediction_of_the_recognizer(name, port, heard):
     content = RECORDINGS[name]
     expected = heard(content).as_dict()
     for answer in (post(port, content), post(port, form(content), headers=FORM)):
@@ -53,7 +53,7 @@ def test_a_timeline_is_that_of_the_recognizer(query, arguments, port, heard):
     schemas.TimelineResponse.model_validate(answer.json)
 
 
-def test_silence_is_said_to_be_so(port):
+def test_silence_has_its_own_label(port):
     answer = post(port, encoded(np.zeros(16_000, np.int16)))
     assert (answer.status, answer.json) == (200, {"label": "silence", "score": 1.0, "probabilities": {}})
 
@@ -85,7 +85,7 @@ def test_requests_that_arrive_together_are_one_batch_and_get_their_own_answers()
     assert len(sizes) < 12
 
 
-def test_the_model_is_described_without_where_it_was_made(summary, port):
+def test_the_model_is_described_without_paths(summary, port):
     recognizer = fake_recognizer()
     recognizer.config |= {"corpus": summary["corpus"], "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
     with serving(create_app(recognizer, work=Work(decoders=1))) as described:
@@ -105,32 +105,32 @@ def test_the_model_is_described_without_where_it_was_made(summary, port):
     assert (unknown["trained_on"], unknown["licence"]) == ({"corpus": "unknown"}, "unknown")
 
 
-def test_it_says_that_it_is_well(port):
+def test_a_healthy_server_says_so(port):
     answer = ask(port, "/healthz")
     assert (answer.status, answer.json) == (200, {"status": "ok"})
 
 
-def test_it_says_that_it_is_not_well(monkeypatch):
+def test_an_unhealthy_server_says_so(monkeypatch):
     monkeypatch.setattr("crossmodal.apps.serve.service.Service.is_healthy", False)
     with serving(create_app(fake_recognizer(), work=Work(decoders=1))) as port:
         answer = ask(port, "/healthz")
         assert (answer.status, answer.code) == (503, "unhealthy")
 
 
-def test_every_answer_is_numbered(port):
+def test_every_response_has_an_id(port):
     numbers = {ask(port, path).headers["x-request-id"] for path in ("/healthz", "/healthz", "/v1/model", "/gone")}
     assert len(numbers) == 4
 
 
-class TestWhatCannotBeAsked:
+class TestInvalidRequests:
     @pytest.mark.parametrize(
         "path", ["/gone", "/v1", "/redoc", "/page/gone.js", "/page/../app.py", "/v1/predict/etc/passwd"]
     )
-    def test_a_path_that_is_not_there(self, path, port):
+    def test_an_unknown_path(self, path, port):
         answer = ask(port, path)
         assert (answer.status, answer.code) == (404, "not_found")
 
-    def test_a_method_that_is_not_meant(self, port):
+    def test_a_method_that_is_not_allowed(self, port):
         answer = ask(port, "/v1/predict")
         assert (answer.status, answer.code) == (405, "method_not_allowed")
         assert answer.headers["allow"] == "POST"
@@ -150,12 +150,12 @@ class TestWhatCannotBeAsked:
             "model=teacher",
         ],
     )
-    def test_a_parameter_that_cannot_be(self, query, port):
+    def test_an_invalid_parameter(self, query, port):
         answer = post(port, wav(), f"/v1/predict?{query}")
         assert (answer.status, answer.code) == (422, "bad_parameter")
         assert re.match("timeline|window|hop|model", answer.json["error"]["reason"])
 
-    def test_a_path_or_an_address_in_place_of_sound(self, port):
+    def test_a_path_or_a_url_in_place_of_sound(self, port):
         more = field("url", b"http://127.0.0.1/clip.wav") + field("path", b"/etc/passwd")
         last = b"------------a-boundary--\r\n"
         answer = post(port, more + last, "/v1/predict?path=/etc/passwd&url=http://127.0.0.1/x.wav", FORM)
@@ -164,7 +164,7 @@ class TestWhatCannotBeAsked:
 
 
 class TestDescription:
-    def test_openapi_names_every_path_and_the_form_of_every_refusal(self, port):
+    def test_openapi_has_every_path_and_the_schema_of_every_error(self, port):
         schema = ask(port, "/openapi.json").json
         assert schema["info"]["version"] == __version__
         assert schema["paths"].keys() == {"/healthz", "/v1/model", "/v1/predict"}
@@ -243,7 +243,7 @@ def pair_port(models):
 
 class TestControl:
     @pytest.mark.parametrize("timeline", [False, True])
-    def test_each_of_the_two_answers_for_itself(self, timeline, models, pair_port):
+    def test_each_of_the_two_models_can_be_selected(self, timeline, models, pair_port):
         content = wav(2.0)
         for name, recognizer in zip(("model", "control"), models, strict=True):
             answer = post(pair_port, content, f"/v1/predict?model={name}&timeline={timeline}")

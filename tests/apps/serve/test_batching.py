@@ -10,8 +10,8 @@ from crossmodal.apps.serve.batching import Batcher
 from crossmodal.inference.prediction import Prediction
 
 
-class Ears:
-    """Hears the length of each waveform, and remembers the batches and the threads."""
+class FakeModel:
+    """Predicts the length of each waveform, and records the batches and the threads."""
 
     def __init__(self, seconds=0.0):
         self.batches, self.threads, self.seconds = [], set(), seconds
@@ -26,7 +26,7 @@ class Ears:
 
 
 def run(ears, scenario, size=4, wait=0.01):
-    """Run a scenario, a coroutine function of a batcher."""
+    """Run a coroutine function with a batcher."""
 
     async def running():
         with ThreadPoolExecutor(1, thread_name_prefix="ears") as executor:
@@ -44,69 +44,69 @@ def waveforms(*lengths):
     return [np.zeros(length, np.float32) for length in lengths]
 
 
-async def hear_all(batcher, *lengths):
+async def predict_all(batcher, *lengths):
     return await asyncio.gather(*map(batcher.predict, waveforms(*lengths)), return_exceptions=True)
 
 
-def test_what_arrives_together_is_heard_together_and_each_gets_its_own_answer():
-    ears = Ears()
-    heard = run(ears, lambda batcher: hear_all(batcher, 1, 2, 3))
+def test_concurrent_waveforms_form_a_batch_and_each_gets_its_own_prediction():
+    ears = FakeModel()
+    heard = run(ears, lambda batcher: predict_all(batcher, 1, 2, 3))
     assert [one.label for one in heard] == ["1", "2", "3"]
     assert ears.batches == [[1, 2, 3]]
     assert ears.threads == {"ears_0"}, "off the event loop"
 
 
-def test_a_batch_has_its_size_at_the_most():
-    ears = Ears()
-    heard = run(ears, lambda batcher: hear_all(batcher, *range(20, 30)))
+def test_a_batch_has_a_maximum_size():
+    ears = FakeModel()
+    heard = run(ears, lambda batcher: predict_all(batcher, *range(20, 30)))
     assert [one.label for one in heard] == [str(length) for length in range(20, 30)]
     assert [len(batch) for batch in ears.batches] == [4, 4, 2]
 
 
-def test_what_comes_while_a_batch_is_computed_is_the_next_batch():
-    ears = Ears(seconds=0.1)
+def test_waveforms_that_arrive_during_a_batch_form_the_next_one():
+    ears = FakeModel(seconds=0.1)
 
     async def scenario(batcher):
-        first = asyncio.create_task(hear_all(batcher, 1))
+        first = asyncio.create_task(predict_all(batcher, 1))
         await asyncio.sleep(0.05)
-        await asyncio.gather(first, hear_all(batcher, 2), hear_all(batcher, 3), hear_all(batcher, 4))
+        await asyncio.gather(first, predict_all(batcher, 2), predict_all(batcher, 3), predict_all(batcher, 4))
 
     run(ears, scenario)
     assert ears.batches == [[1], [2, 3, 4]]
 
 
-def test_one_alone_waits_no_longer_than_told():
+def test_a_single_waveform_waits_no_longer_than_configured():
     async def scenario(batcher):
         start = time.perf_counter()
         await batcher.predict(*waveforms(5))
         return time.perf_counter() - start
 
-    assert run(Ears(), scenario, wait=0.0) < 0.5
-    assert run(Ears(), scenario, wait=0.6) > 0.6
+    assert run(FakeModel(), scenario, wait=0.0) < 0.5
+    assert run(FakeModel(), scenario, wait=0.6) > 0.6
 
 
 def test_a_full_batch_does_not_wait():
     async def scenario(batcher):
         start = time.perf_counter()
-        await hear_all(batcher, 1, 2, 3, 4)
+        await predict_all(batcher, 1, 2, 3, 4)
         return time.perf_counter() - start
 
-    assert run(Ears(), scenario, wait=5.0) < 2.0
+    assert run(FakeModel(), scenario, wait=5.0) < 2.0
 
 
-def test_an_error_reaches_all_of_the_batch_and_the_next_one_is_heard():
-    ears = Ears()
+def test_an_error_reaches_the_whole_batch_and_the_next_batch_works():
+    ears = FakeModel()
 
     async def scenario(batcher):
-        return await hear_all(batcher, 13, 2), await hear_all(batcher, 3)
+        return await predict_all(batcher, 13, 2), await predict_all(batcher, 3)
 
     failed, (heard,) = run(ears, scenario)
     assert all(isinstance(one, ValueError) for one in failed)
     assert heard.label == "3"
 
 
-def test_who_hung_up_is_not_computed():
-    ears = Ears(seconds=0.1)
+def test_cancelled_requests_are_not_computed():
+    ears = FakeModel(seconds=0.1)
 
     async def scenario(batcher):
         first = asyncio.create_task(batcher.predict(*waveforms(1)))

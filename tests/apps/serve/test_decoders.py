@@ -19,7 +19,7 @@ LINUX = pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="needs
 
 
 def run(scenario, **limits):
-    """Run a scenario, a coroutine function of decoders, one child of them."""
+    """Run a coroutine function with a decoder process."""
 
     async def running():
         decoders = Decoders(Limits(**limits), 16_000, 1)
@@ -49,7 +49,7 @@ def test_a_child_decodes_as_the_recognizer_does(rate, channels):
     np.testing.assert_array_equal(run(lambda decoders: decoders.decode(content, 10.0)), expected)
 
 
-def test_refusals_say_what_is_wrong_and_the_child_goes_on():
+def test_errors_have_codes_and_the_child_keeps_running():
     async def scenario(decoders):
         before = pid(decoders)
         found = {
@@ -74,8 +74,8 @@ def test_refusals_say_what_is_wrong_and_the_child_goes_on():
     }
 
 
-def test_a_long_recording_is_given_up_where_the_limit_is():
-    """An hour of silence in a small file: what is beyond the limit is never decoded."""
+def test_decoding_stops_at_the_limit():
+    """An hour of silence in a small file is not decoded beyond the limit."""
     bomb = encoded(np.zeros(3600 * 16_000, np.int16), format="FLAC")
     assert len(bomb) < 1_000_000
 
@@ -116,7 +116,7 @@ def test_a_child_that_crashes_is_replaced():
     assert run(scenario) == (422, "decoder_crashed")
 
 
-def test_a_child_that_died_while_it_waited_is_replaced_and_no_upload_is_blamed():
+def test_a_child_that_died_while_idle_is_replaced_without_an_error():
     async def scenario(decoders):
         os.kill(pid(decoders), signal.SIGKILL)
         await decoders._all[0]._process.wait()
@@ -125,7 +125,7 @@ def test_a_child_that_died_while_it_waited_is_replaced_and_no_upload_is_blamed()
     assert len(run(scenario)) == 8_000
 
 
-def test_it_is_not_well_while_no_child_can_be_started(monkeypatch):
+def test_it_is_unhealthy_while_no_child_can_be_started(monkeypatch):
     async def scenario(decoders):
         assert decoders.is_healthy
         with monkeypatch.context() as patch:
@@ -143,7 +143,7 @@ def test_it_is_not_well_while_no_child_can_be_started(monkeypatch):
     run(scenario)
 
 
-def test_who_hangs_up_half_way_does_not_leave_an_answer_for_the_next_one():
+def test_a_cancelled_upload_leaves_no_result_for_the_next_one():
     async def scenario(decoders):
         os.kill(pid(decoders), signal.SIGSTOP)
         waiting = asyncio.create_task(decoders.decode(wav(3.0), 10.0))
@@ -154,13 +154,13 @@ def test_who_hangs_up_half_way_does_not_leave_an_answer_for_the_next_one():
     assert len(run(scenario)) == 8_000
 
 
-def test_a_child_that_does_not_start_is_an_error_and_no_hang(monkeypatch):
+def test_a_child_that_does_not_start_is_an_error(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(OSError, match="does not start"):
         run(lambda decoders: asyncio.sleep(0))
 
 
-def test_signals_do_not_stop_a_child_and_the_end_of_the_server_does():
+def test_a_child_ignores_signals_and_stops_with_the_server():
     async def scenario(decoders):
         for number in (signal.SIGTERM, signal.SIGINT):
             os.kill(pid(decoders), number)
@@ -173,7 +173,7 @@ def test_signals_do_not_stop_a_child_and_the_end_of_the_server_does():
 
 
 @LINUX
-def test_a_child_has_bounds_and_no_secrets(monkeypatch):
+def test_a_child_has_resource_limits_and_no_secrets(monkeypatch):
     monkeypatch.setenv("CROSSMODAL_TOKEN", "a-secret")
 
     async def scenario(decoders):
@@ -188,7 +188,7 @@ def test_a_child_has_bounds_and_no_secrets(monkeypatch):
     assert b"a-secret" not in environment
 
 
-def test_what_takes_too_much_memory_is_refused(monkeypatch):
+def test_decoding_with_too_much_memory_is_an_error(monkeypatch):
     class Hungry:
         name, sample_rate, channels = "hungry", 16_000, 1
 

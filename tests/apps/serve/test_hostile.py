@@ -13,7 +13,7 @@ MOST_GROWTH = 100  # MB, of the server and its decoders together
 
 
 def attack(count, growth):
-    """Send hostile uploads, several at a time, and see that the server answers each, stays well and stays small."""
+    """Send hostile uploads, several at a time: the server answers each, stays healthy and stays small."""
     with served() as server, ThreadPoolExecutor(CLIENTS) as clients:
         good = post(server.port, wav())
         for _ in range(4):
@@ -45,7 +45,7 @@ def attack(count, growth):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
-def test_hostile_uploads_are_refused_and_the_server_goes_on():
+def test_hostile_uploads_are_rejected_and_the_server_keeps_running():
     codes = attack(80, MOST_GROWTH)
     for name in ("zip bomb", "gzip bomb", "hls playlist", "ffconcat", "pickle"):
         assert codes[name] == "not_sound"

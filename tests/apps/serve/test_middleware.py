@@ -11,7 +11,7 @@ from tests.apps.serve.client import FORM, ask, form, post, serving, wav
 from tests.inference.fake_model import fake_recognizer
 
 SECRET = "s3cret-t0ken"
-SHOWN = {"Authorization": f"Bearer {SECRET}"}
+BEARER = {"Authorization": f"Bearer {SECRET}"}
 LINE = re.compile(r"[0-9a-f]{12} (GET|POST|WEBSOCKET|\(unknown\)) (/[\w./]*|\(unknown\)) \d{3} \d+\.\d{3} s")
 
 
@@ -23,7 +23,7 @@ def guarded():
 
 @pytest.fixture
 def log(caplog):
-    """Waits for so many lines of the server's log: the last one is written when the answer is gone."""
+    """Return a function that waits for a number of log lines: a line follows its response."""
     time.sleep(0.3)  # the last line of the test before is no line of this one
     caplog.set_level(logging.INFO, LOG.name)
 
@@ -43,7 +43,7 @@ class TestToken:
         "shown",
         ["", SECRET, f"Basic {SECRET}", "Bearer", "Bearer ", f"Bearer {SECRET}x", f"Bearer {SECRET[:-1]}", "Bearer é"],
     )
-    def test_who_shows_none_or_a_wrong_one_is_refused(self, shown, guarded):
+    def test_a_missing_or_wrong_token_is_rejected(self, shown, guarded):
         headers = {"Authorization": shown.encode()} if shown else {}
         for answer in (post(guarded, wav(), headers=headers), ask(guarded, "/v1/model", headers=headers)):
             assert (answer.status, answer.code) == (401, "unauthorized")
@@ -51,7 +51,7 @@ class TestToken:
             assert SECRET not in answer.body.decode()
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-    def test_who_shows_it_is_served(self, scheme, guarded):
+    def test_the_right_token_is_accepted(self, scheme, guarded):
         headers = {"Authorization": f"{scheme} {SECRET}"}
         assert ask(guarded, "/v1/model", headers=headers).status == 200
         assert post(guarded, wav(), headers=headers).status == 200
@@ -59,12 +59,12 @@ class TestToken:
     @pytest.mark.parametrize(
         "path", ["/", "/page/app.js", "/docs", "/static-offline-docs/swagger-ui.css", "/healthz", "/openapi.json"]
     )
-    def test_what_says_nothing_of_the_model_is_open(self, path, guarded):
+    def test_public_paths_need_no_token(self, path, guarded):
         assert ask(guarded, path).status == 200
 
-    def test_a_path_that_is_not_there_is_not_told_to_strangers(self, guarded):
+    def test_an_unknown_path_needs_the_token(self, guarded):
         assert ask(guarded, "/v1/gone").status == 401
-        assert ask(guarded, "/v1/gone", headers=SHOWN).status == 404
+        assert ask(guarded, "/v1/gone", headers=BEARER).status == 404
 
     def test_it_is_compared_in_constant_time(self, monkeypatch):
         compared = []
@@ -74,23 +74,23 @@ class TestToken:
         assert not Token("right").allows("wrong")
         assert compared == [(b"right", b"right"), (b"wrong", b"right")]
 
-    def test_without_one_everyone_is_welcome(self, port):
+    def test_a_server_without_a_token_serves_everyone(self, port):
         assert ask(port, "/v1/model").status == 200
-        assert ask(port, "/v1/model", headers=SHOWN).status == 200
+        assert ask(port, "/v1/model", headers=BEARER).status == 200
 
 
 class TestOrigin:
-    def test_a_page_of_another_site_is_refused(self, port):
+    def test_a_page_of_another_site_is_rejected(self, port):
         for origin in ("https://example.org", "null", f"http://localhost:{port}"):
             answer = post(port, wav(), headers={"Origin": origin})
             assert (answer.status, answer.code) == (403, "foreign_origin")
 
-    def test_a_page_of_the_same_site_is_served(self, port):
+    def test_a_page_of_the_same_site_is_accepted(self, port):
         assert post(port, wav(), headers={"Origin": f"http://127.0.0.1:{port}"}).status == 200
 
 
 class TestLog:
-    def test_a_line_says_what_was_asked_and_how_it_ended(self, port, log):
+    def test_a_line_has_the_request_and_its_status(self, port, log):
         answer = post(port, wav())
         ask(port, "/healthz")
         first, second = log(2)
@@ -98,7 +98,7 @@ class TestLog:
         assert first.startswith(f"{answer.headers['x-request-id']} POST /v1/predict 200 ")
         assert " GET /healthz 200 " in second
 
-    def test_it_holds_nothing_that_was_sent(self, port, log):
+    def test_it_contains_nothing_of_a_request(self, port, log):
         post(port, form(wav(), "my-diary.wav"), "/v1/predict?note=my-diary", headers=FORM)
         post(port, form(wav()[:-50], "my-diary.wav"), headers=FORM)
         post(port, b"my-diary")
@@ -112,7 +112,7 @@ class TestLog:
         assert not re.search("my-diary|PROPFIND", "".join(lines))
         assert "calm" not in "".join(lines)
 
-    def test_a_failure_of_ours_is_said_to_be_one_and_its_place_is_logged(self, log):
+    def test_an_internal_error_is_logged_with_its_location(self, log):
         recognizer = fake_recognizer()
 
         def fail(waveforms):

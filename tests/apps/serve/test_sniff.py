@@ -27,13 +27,13 @@ def through_ffmpeg(format: str, seconds: float = 0.5, loudness: float = 1.0) -> 
 
 
 @pytest.mark.parametrize("format", SOUNDFILE_FORMATS)
-def test_what_soundfile_writes_is_sound(format):
+def test_soundfile_formats_are_detected(format):
     subtype = soundfile.default_subtype(format)
     assert sniff_audio(encoded(voice(), 16_000, format, subtype)[:256])
 
 
 @pytest.mark.parametrize("format", CONTAINERS)
-def test_what_ffmpeg_writes_is_sound(format):
+def test_ffmpeg_formats_are_detected(format):
     assert sniff_audio(through_ffmpeg(format)[:256])
 
 
@@ -58,5 +58,5 @@ def test_what_ffmpeg_writes_is_sound(format):
     ],
     ids=lambda content: repr(content[:8]),
 )
-def test_what_is_not_sound_is_not(content):
+def test_other_formats_are_not_detected(content):
     assert not sniff_audio(content)

@@ -1,4 +1,4 @@
-"""Limits: each is counted while it is read or decoded, whatever is declared."""
+"""Limits apply while reading and decoding, whatever a client declares."""
 
 import itertools
 import socket
@@ -36,27 +36,27 @@ class TestBytes:
         assert refused(post(small_port, content, headers=FORM)) == (413, "upload_too_large")
 
     @pytest.mark.parametrize("headers", [{}, FORM], ids=["body", "form"])
-    def test_a_body_in_chunks_that_declares_nothing(self, headers, small_port):
+    def test_a_chunked_body_without_a_declared_length(self, headers, small_port):
         chunks = [b"x" * 50_000] * 40
         if headers:
             chunks = [form(b"")[: -len(BOUNDARY) - 8], *chunks]
         assert refused(post(small_port, iter(chunks), headers=headers)) == (413, "upload_too_large")
 
-    def test_a_declared_length_is_refused_before_anything_is_sent(self, small_port):
+    def test_a_large_declared_length_is_rejected_before_the_body_is_sent(self, small_port):
         answer = talk(small_port, HEAD + b"Content-Length: 99999999999\r\n\r\n")
         assert b" 413 " in answer
         assert b"upload_too_large" in answer
 
     def test_a_declared_length_that_is_too_small_does_not_let_more_in(self, small_port):
-        """What was declared is a cut file; the rest is no part of this request, and no other one."""
+        """The declared part is a truncated file; the rest is neither part of this request nor another one."""
         answer = talk(small_port, HEAD + b"Content-Length: 100\r\n\r\n" + wav(3.0))
         assert answer.startswith((b"HTTP/1.1 422 ", b"HTTP/1.1 400 "))
 
     @pytest.mark.parametrize("lie", [b"-5", b"many", b"1e3", b"0x10"])
-    def test_a_declared_length_that_is_none(self, lie, small_port):
+    def test_an_invalid_declared_length(self, lie, small_port):
         assert talk(small_port, HEAD + b"Content-Length: " + lie + b"\r\n\r\n" + wav()).startswith(b"HTTP/1.1 400 ")
 
-    def test_a_body_without_end_is_answered_while_it_comes(self, small_port):
+    def test_an_endless_body_is_rejected_while_it_is_sent(self, small_port):
         with socket.create_connection(("127.0.0.1", small_port), timeout=10) as connection:
             connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
             chunk = b"%x\r\n" % 50_000 + b"x" * 50_000 + b"\r\n"
@@ -64,13 +64,13 @@ class TestBytes:
                 connection.sendall(chunk)
             assert b" 413 " in connection.recv(65536)
 
-    def test_what_is_just_small_enough_is_heard(self, small_port):
+    def test_an_upload_just_below_the_limit_is_accepted(self, small_port):
         content = wav(3.0, 48_000)[: SMALL.upload_bytes]
         assert len(content) < SMALL.upload_bytes < len(content) + len(wav(1.2, 48_000))
         assert post(small_port, content).status == 200
 
     def test_all_uploads_together_are_limited(self, small_port):
-        """Two that are not complete hold most of what may be held; a third one finds no room."""
+        """Two incomplete uploads fill most of the memory; a third one is rejected."""
         half = SMALL.upload_bytes - 50_000
         slow = [socket.create_connection(("127.0.0.1", small_port), timeout=10) for _ in range(2)]
         try:
@@ -94,7 +94,7 @@ class TestForm:
     def test_an_empty_file(self, small_port):
         assert refused(post(small_port, form(b""), headers=FORM)) == (422, "empty")
 
-    def test_other_fields_do_no_harm(self, small_port):
+    def test_other_fields_are_ignored(self, small_port):
         assert post(small_port, form(wav(), more=field()), headers=FORM).status == 200
 
     @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ class TestForm:
         ],
         ids=["no file", "two files", "no form", "too many fields"],
     )
-    def test_what_is_no_form_with_one_file(self, content, code, small_port):
+    def test_a_form_without_exactly_one_file(self, content, code, small_port):
         assert refused(post(small_port, content, headers=FORM)) == (422, code)
 
     def test_a_form_without_its_boundary(self, small_port):
@@ -130,35 +130,35 @@ class TestSound:
         ],
         ids=["long", "long when decoded", "channels", "low rate", "high rate", "short", "cut", "zip"],
     )
-    def test_what_is_beyond_a_limit_or_no_sound(self, content, status, code, small_port):
+    def test_a_recording_that_exceeds_a_limit_or_is_not_sound(self, content, status, code, small_port):
         assert refused(post(small_port, content)) == (status, code)
         assert refused(post(small_port, form(content), headers=FORM)) == (status, code)
 
-    def test_what_it_is_called_or_said_to_be_counts_for_nothing(self, small_port):
+    def test_names_and_content_types_are_ignored(self, small_port):
         assert post(small_port, form(wav(), "clip.zip"), headers=FORM).status == 200
         assert post(small_port, wav(), headers={"Content-Type": "text/plain"}).status == 200
         assert refused(post(small_port, form(b"text", "clip.wav"), headers=FORM)) == (415, "not_sound")
         assert refused(post(small_port, b"text", headers={"Content-Type": "audio/wav"})) == (415, "not_sound")
 
-    def test_a_reason_names_no_path_and_no_object(self, small_port):
+    def test_a_reason_contains_no_path_and_no_object(self, small_port):
         for content in (wav()[:-1000], b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(100), b"OggS" + bytes(100)):
             reason = post(small_port, content).json["error"]["reason"]
             assert " at 0x" not in reason
             assert "bytes:" not in reason
 
     def test_decoding_that_takes_too_long(self):
-        """A minute that takes a while to decode, and no time for it."""
+        """A minute of sound with almost no time to decode it."""
         with serving(create_app(fake_recognizer(), limits=Limits(decode_seconds=0.001))) as port:
             assert refused(post(port, wav(60.0, 48_000))) == (422, "decoding_too_slow")
 
 
 class TestTime:
-    def test_an_upload_that_does_not_end(self, small_port):
+    def test_an_incomplete_upload_times_out(self, small_port):
         answer = talk(small_port, HEAD + b"Content-Length: 1000\r\n\r\n" + bytes(10))
         assert b" 408 " in answer
         assert b"upload_too_slow" in answer
 
-    def test_who_hangs_up_takes_no_place_for_long(self, small_port):
+    def test_a_client_that_disconnects_frees_its_place(self, small_port):
         for _ in range(3 * SMALL.requests):
             with socket.create_connection(("127.0.0.1", small_port)) as connection:
                 connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + bytes(10))
@@ -167,7 +167,7 @@ class TestTime:
 
 
 class TestConcurrency:
-    def test_above_the_limit_some_are_told_to_come_again_and_the_others_are_answered(self):
+    def test_requests_above_the_limit_get_503_and_the_others_are_answered(self):
         recognizer = fake_recognizer()
         hear, go_on = recognizer.hear, threading.Event()
         recognizer.hear = lambda waveforms: go_on.wait(20) and hear(waveforms)
@@ -188,7 +188,7 @@ class TestConcurrency:
         assert len({str(answer.json) for answer in found if answer.status == 200}) == 1
         assert again.status == 200
 
-    def test_a_timeline_does_not_hold_up_a_label(self):
+    def test_a_timeline_does_not_delay_a_label(self):
         recognizer = fake_recognizer()
         go_on = threading.Event()
         timeline = recognizer.timeline
@@ -202,7 +202,7 @@ class TestConcurrency:
             assert long.result().status == 200
 
 
-def test_bytes_are_held_until_the_block_ends_and_not_longer():
+def test_bytes_are_counted_until_the_block_ends():
     import asyncio
 
     def request(*messages):

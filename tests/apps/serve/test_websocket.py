@@ -23,14 +23,14 @@ HELLO = {"sample_rate": 16_000, "format": "float32", "window": 0.5, "hop": 0.25}
 
 @contextlib.contextmanager
 def stream(port, hello=HELLO, **options):
-    """A connection that has said hello; what it was answered is read."""
+    """A connection that has sent its first message."""
     with connect(f"ws://127.0.0.1:{port}/v1/stream", proxy=None, **options) as connection:
         connection.send(hello if isinstance(hello, str | bytes) else json.dumps(hello))
         yield connection
 
 
 def rest(connection):
-    """All that is still sent, until the server hangs up."""
+    """All remaining messages until the server disconnects."""
     said = []
     with contextlib.suppress(ConnectionClosed):
         while True:
@@ -39,7 +39,7 @@ def rest(connection):
 
 
 def refusal(connection):
-    """The code of the last message, and why the server hung up."""
+    """The error code of the last message, and the close code."""
     said = rest(connection)
     assert said[-1]["error"].keys() == {"code", "reason"}
     return said[-1]["error"]["code"], connection.close_code
@@ -70,8 +70,8 @@ SOUND[8_000:20_000] = 0  # something to be silent about
 
 @given(st.lists(st.integers(0, 10**6), max_size=8))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_chunks_give_the_windows_of_the_recognizers_own_stream(port, heard, places):
-    """Samples may come in halves, too."""
+def test_the_windows_do_not_depend_on_the_chunks(port, heard, places):
+    """A chunk may end in the middle of a sample."""
     expected = heard.stream(16_000, window=0.5, hop=0.25)
     windows = [*expected.feed(SOUND), *expected.finish()]
     found, last = listen(port, HELLO, cut(SOUND.tobytes(), places))
@@ -96,7 +96,7 @@ def test_formats_rates_and_channels(format, rate, channels, port, heard):
         assert window["probabilities"] == pytest.approx(one.prediction.probabilities, abs=1e-5)
 
 
-def test_windows_come_while_the_sound_goes_on(port):
+def test_windows_are_sent_while_the_stream_is_open(port):
     with stream(port) as connection:
         connection.recv()
         connection.send(SOUND[:8_000].tobytes())
@@ -105,13 +105,13 @@ def test_windows_come_while_the_sound_goes_on(port):
         assert json.loads(connection.recv(timeout=5))["end"] == 0.75
 
 
-def test_the_usual_window_is_three_seconds(port):
+def test_the_default_window_is_three_seconds(port):
     sound = voice(4.0)[:, 0].astype(np.float32)
     found, _ = listen(port, {"sample_rate": 16_000, "format": "float32"}, [sound.tobytes()])
     assert [(window["start"], window["end"]) for window in found] == [(0.0, 3.0), (0.5, 3.5), (1.0, 4.0)]
 
 
-class TestWhatCannotBe:
+class TestErrors:
     @pytest.mark.parametrize(
         "hello, code",
         [
@@ -133,12 +133,12 @@ class TestWhatCannotBe:
         ],
         ids=str,
     )
-    def test_a_first_message(self, hello, code, port):
+    def test_an_invalid_first_message(self, hello, code, port):
         with stream(port, hello) as connection:
             assert refusal(connection) == (code, 1007)
 
     @pytest.mark.parametrize("message", ["hello", "{}", '{"end": false}', "[1]"])
-    def test_a_text_amid_the_sound(self, message, port):
+    def test_an_unexpected_text_message(self, message, port):
         with stream(port) as connection:
             connection.recv()
             connection.send(message)
@@ -151,7 +151,7 @@ class TestWhatCannotBe:
             connection.send(np.full(100, sample, np.float32).tobytes())
             assert refusal(connection) == ("bad_samples", 1007)
 
-    def test_an_end_before_there_was_anything(self, port):
+    def test_an_end_without_samples(self, port):
         with stream(port) as connection:
             connection.recv()
             connection.send('{"end": true}')
@@ -166,24 +166,24 @@ class TestWhatCannotBe:
             assert rest(connection) == []
             assert connection.close_code == 1009
 
-    def test_a_silence_of_the_line(self, small_port):
+    def test_an_idle_stream_is_closed(self, small_port):
         with stream(small_port) as connection:
             connection.recv()
             start = time.perf_counter()
             assert refusal(connection) == ("idle", 1008)
             assert 0.5 < time.perf_counter() - start < 5
 
-    def test_a_first_message_that_does_not_come(self, small_port):
+    def test_a_missing_first_message(self, small_port):
         with connect(f"ws://127.0.0.1:{small_port}/v1/stream", proxy=None) as connection:
             assert refusal(connection) == ("idle", 1008)
 
-    def test_another_path(self, port):
+    def test_an_unknown_websocket_path(self, port):
         with pytest.raises(InvalidStatus) as raised, connect(f"ws://127.0.0.1:{port}/v1/gone", proxy=None):
             pass
         assert raised.value.response.status_code in (403, 404)
 
 
-def test_places_are_limited_and_given_back(small_port):
+def test_the_number_of_streams_is_limited(small_port):
     with contextlib.ExitStack() as stack:
         for _ in range(SMALL.streams):
             stack.enter_context(stream(small_port)).recv()
@@ -194,7 +194,7 @@ def test_places_are_limited_and_given_back(small_port):
     assert post(small_port, wav()).status == 200
 
 
-def test_a_failure_of_ours_is_said_to_be_one_and_the_log_holds_no_content(caplog):
+def test_an_internal_error_is_logged_without_content(caplog):
     caplog.set_level("INFO", "crossmodal.serve")
     recognizer = fake_recognizer()
 
@@ -229,7 +229,7 @@ class TestToken:
             assert "ready" in connection.recv()
         listen(guarded, HELLO | {"token": SECRET}, [SOUND.tobytes()])
 
-    def test_a_wrong_header_is_refused_before_the_connection_is_made(self, guarded):
+    def test_a_wrong_header_is_rejected_before_the_connection_is_accepted(self, guarded):
         hello = HELLO | {"token": SECRET}
         wrong = {"Authorization": "Bearer wrong"}
         with pytest.raises(InvalidStatus) as raised, stream(guarded, hello, additional_headers=wrong):
@@ -238,12 +238,12 @@ class TestToken:
         assert json.loads(raised.value.response.body)["error"]["code"] == "unauthorized"
 
     @pytest.mark.parametrize("more", [{}, {"token": "wrong"}, {"token": ""}], ids=str)
-    def test_none_or_a_wrong_one_in_the_first_message(self, more, guarded):
+    def test_a_missing_or_wrong_token_in_the_first_message(self, more, guarded):
         with stream(guarded, HELLO | more) as connection:
             assert refusal(connection) == ("unauthorized", 1008)
 
 
-def test_a_page_of_another_site_may_not_listen(port):
+def test_a_page_of_another_site_cannot_connect(port):
     with pytest.raises(InvalidStatus) as raised, stream(port, origin="https://example.org"):
         pass
     assert raised.value.response.status_code == 403
