@@ -41,11 +41,12 @@ MAY_IMPORT = {
     "tasks": MODELS,
     "evaluation": MODELS | DATA,
     "inference": {"media", "models", "transforms"},
+    "apps": {"evaluation", "inference", "media", "models"},
     "pipeline": MODELS | DATA | {"datamodules", "evaluation", "inference", "tasks"},
     "studies": MODELS | DATA | {"datamodules", "evaluation", "inference", "pipeline", "tasks"},
     **{name: set() for name in SMALL_FILES},
 }
-WITHOUT_LIGHTNING = {"evaluation", "inference", *MODELS, *DATA, *SMALL_FILES}
+WITHOUT_LIGHTNING = {"apps", "evaluation", "inference", *MODELS, *DATA, *SMALL_FILES}
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric", "wandb"}
 
 

@@ -60,21 +60,6 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=backends, default="auto", help="default: %(default)s")
 
 
-def _demo_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Serve a page that listens: drop a recording or make one, and see waveform, spectrogram and emotions move with "
-        "the sound. It asks nothing of any other server, and keeps recordings an hour at most. Needs the extra [demo]."
-    )
-    parser.add_argument("model", metavar="MODEL", help="a model folder, such as runs/fit/model, or its name on the Hub")
-    parser.add_argument("--control", metavar="MODEL", help="shown beside it, such as runs/fit/control_model")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in; default: %(default)s, nobody else")
-    parser.add_argument("--port", type=int, default=7860, help="0: one that is free; default: %(default)s")
-    backends = ("auto", "torch", "onnx", "int8")
-    parser.add_argument("--backend", choices=backends, default="auto", help="default: %(default)s")
-    parser.add_argument("--max_seconds", type=float, default=300.0, help="of a recording; default: %(default)g")
-    parser.add_argument("--max_megabytes", type=float, default=50.0, help="of an upload; default: %(default)g")
-
-
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write the voice model as one file that takes sound and makes calibrated probabilities, for onnxruntime: "
@@ -102,30 +87,44 @@ def _push_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Answer over HTTP and WebSocket: POST /v1/predict (a file; ?timeline=true), GET /healthz and /v1/model, live "
-        "sound at /v1/stream; a page at / tells the rest. What is beyond a limit is refused with a reason. SIGTERM or "
-        "Ctrl-C stops it when what is under way is answered. Needs the extra [serve]."
+        "Serve a model over HTTP and WebSocket: a demo page at /, the interactive description of the interface at "
+        "/docs, POST /v1/predict (a file; ?timeline=true), GET /v1/model and /healthz, and live sound at /v1/stream. "
+        "SIGTERM or Ctrl-C stops the server after the requests in progress. Needs the extra [serve]."
     )
+    _server_arguments(parser, port=8000)
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Open the demo page in the browser: upload or record a voice, and see its emotions over time, live and next to "
+        "the control model. This is `crossmodal serve` with another port. Needs the extra [serve]."
+    )
+    _server_arguments(parser, port=7860)
+
+
+def _server_arguments(parser: argparse.ArgumentParser, port: int) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model folder, such as runs/fit/model, or its name on the Hub")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in; default: %(default)s, nobody else")
-    parser.add_argument("--port", type=int, default=8000, help="0: one that is free; default: %(default)s")
+    parser.add_argument("--control", metavar="MODEL", help="to compare with, such as runs/fit/control_model")
+    host = "default: %(default)s, this machine only; 0.0.0.0: every machine"
+    parser.add_argument("--host", default="127.0.0.1", help=host)
+    parser.add_argument("--port", type=int, default=port, help="0: any free port; default: %(default)s")
     backends = ("auto", "torch", "onnx", "int8")
     parser.add_argument("--backend", choices=backends, default="auto", help="default: %(default)s")
-    token = "holds the token that clients must show; default: the variable CROSSMODAL_TOKEN, else none is asked for"
+    token = "a file with the token that clients must send; default: the variable CROSSMODAL_TOKEN, else no token"
     parser.add_argument("--token_file", metavar="FILE", help=token)
     numbers: dict[str, tuple[float, str]] = {
-        "max_megabytes": (32.0, "of an upload"),
-        "max_seconds": (300.0, "of a recording"),
-        "max_channels": (8, "of a recording"),
-        "max_decode_seconds": (10.0, "to decode one"),
-        "max_requests": (64, "under way at a time"),
-        "max_streams": (16, "live, at a time"),
-        "max_batch": (16, "recordings heard at once"),
-        "decoders": (2, "processes that decode"),
+        "max_megabytes": (32.0, "size of an upload"),
+        "max_seconds": (300.0, "duration of a recording"),
+        "max_channels": (8, "channels of a recording"),
+        "max_decode_seconds": (10.0, "time to decode a recording"),
+        "max_requests": (64, "uploads in progress"),
+        "max_streams": (16, "live streams open"),
+        "max_batch": (16, "recordings in a batch"),
+        "decoders": (2, "decoder processes"),
     }
     for name, (number, meaning) in numbers.items():
-        told = f"{meaning}; default: {number:g}"
-        parser.add_argument(f"--{name}", type=type(number), default=number, metavar="N", help=told)
+        text = f"{meaning}; default: {number:g}"
+        parser.add_argument(f"--{name}", type=type(number), default=number, metavar="N", help=text)
 
 
 def _study_report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,14 +140,12 @@ COMMANDS: dict[str, Command] = {
         "measure a model on actors it has not seen", "crossmodal.pipeline.evaluate:test_command", usage=help_texts.TEST
     ),
     "predict": Command("tell the emotion of recordings", "crossmodal.cli.predict:predict_command", _predict_arguments),
-    "demo": Command("show on a page what is heard", "crossmodal.inference.demo.command:demo_command", _demo_arguments),
+    "demo": Command("open the demo page of a model", "crossmodal.cli.serve:demo_command", _demo_arguments),
     "export": Command(
         "write a model as a file that needs no PyTorch", "crossmodal.cli.export:export_command", _export_arguments
     ),
     "push": Command("put a model on the Hugging Face Hub", "crossmodal.cli.push:push_command", _push_arguments),
-    "serve": Command(
-        "answer over HTTP and WebSocket", "crossmodal.inference.serve.command:serve_command", _serve_arguments
-    ),
+    "serve": Command("serve a model over HTTP and WebSocket", "crossmodal.cli.serve:serve_command", _serve_arguments),
     "study preflight": Command(
         "say whether this teacher can help this student, before fit",
         "crossmodal.studies.preflight.run:preflight_command",

@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from crossmodal.apps.serve.limits import RequestError
 from crossmodal.errors import CrossmodalError
-from crossmodal.inference.serve.limits import RefusalError
 
 READ = "read all the same"
 _MOST = 4 << 30  # bytes of a child, for the sake of the machine that it runs on
@@ -120,7 +120,7 @@ def _try(damage: str, name: str, way: Way) -> Attempt:
     before, began, foreign = _memory("VmRSS"), time.perf_counter(), ""
     try:
         answer = way.run() or READ
-    except RefusalError as error:
+    except RequestError as error:
         answer = f"refused: {error.code}"
     except CrossmodalError as error:
         answer = type(error).__name__

@@ -9,14 +9,14 @@ from random import Random
 import numpy as np
 
 from crossmodal import media
+from crossmodal.apps.serve.decoders import Decoders
+from crossmodal.apps.serve.limits import Limits, RequestError
 from crossmodal.datasets.audit.file import FileJob, check_file
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.ravdess import FACE_BOX
 from crossmodal.datasets.window import read_clip_waveform
 from crossmodal.inference.recording import LONGEST
-from crossmodal.inference.serve.decoders import Decoders
-from crossmodal.inference.serve.limits import Limits, RefusalError
 from tests.faults.attempts import Damaged, Way
 from tests.faults.mutations import BYTES
 from tests.inference.fake_model import fake_recognizer
@@ -30,8 +30,8 @@ _CROPS = FaceCrops(num_video_frames=4, face_size=32, box=FACE_BOX)
 
 def prepare(folder: Path) -> None:
     """Write good recordings of all formats, and those that were made by hand to do harm."""
+    from tests.apps.serve.hostile import bombs, lying_headers, not_sound, odd_samples
     from tests.faults.recordings import write_good_recordings
-    from tests.inference.serve.hostile import bombs, lying_headers, not_sound, odd_samples
 
     write_good_recordings(folder / _GOOD)
     (folder / _CRAFTED).mkdir()
@@ -123,6 +123,6 @@ def _server() -> Callable[[bytes], np.ndarray]:
 def _upload(encoded: bytes) -> None:
     try:
         _check_waveform(_server()(encoded))
-    except RefusalError as refusal:
+    except RequestError as refusal:
         assert str(Path.cwd()) not in refusal.reason
         raise
