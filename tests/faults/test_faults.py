@@ -43,7 +43,7 @@ def test_a_run_that_is_stopped_again_and_again_ends_as_one_that_is_not(bench):
     assert {one.hit for one in outcomes} - {None, "start"}
 
 
-@pytest.mark.parametrize("number", [3, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_runs_at_once_on_an_empty_cache_make_each_thing_once(bench, number):
     shutil.rmtree(bench.folder / "shared cache", ignore_errors=True)
     made = crowd(bench, number)

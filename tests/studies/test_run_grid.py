@@ -93,17 +93,23 @@ def run_study(file, out, *args):
 
 
 @pytest.fixture(scope="module")
-def study(words, tmp_path_factory):
+def of_methods(words, tmp_path_factory):
+    """The words with another cache, which holds no stage of other studies."""
+    return [*words, f"--data.cache={tmp_path_factory.mktemp('cache')}"]
+
+
+@pytest.fixture(scope="module")
+def study(of_methods, tmp_path_factory):
     """Three methods, of which one fails; to be read, not to be changed."""
     folder = tmp_path_factory.mktemp("study")
-    return run_study(write_study(folder), folder / "out", *words)
+    return run_study(write_study(folder), folder / "out", *of_methods)
 
 
 @pytest.fixture
-def command(study, words, tmp_path):
+def command(study, of_methods, tmp_path):
     """The command that runs a copy of the study again."""
     out = shutil.copytree(study.out, tmp_path / "out")
-    return ["study", "run", study.file, "--out", str(out), *words]
+    return ["study", "run", study.file, "--out", str(out), *of_methods]
 
 
 class TestAStudyOfThreeMethods:
