@@ -1,4 +1,5 @@
 from crossmodal.datasets.children import Failure
+
 from crossmodal.errors import MediaError
 from tests.in_this_process import in_this_process
 

@@ -17,7 +17,6 @@ import soundfile
 from crossmodal.inference import EmotionRecognizer
 from tests.apps.serve.process import ROOT, WATCHED
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven with the extra `dev`")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="neither Chromium nor Chrome is installed")]
 
@@ -119,6 +118,7 @@ def address(model_folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(voice):
     """A browser with a microphone that repeats the voice."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven with the extra `dev`")
     with sync_api.sync_playwright() as playwright:
         flags = [*FLAGS, f"--use-file-for-fake-audio-capture={voice}"]
         browser = playwright.chromium.launch(executable_path=BROWSER, args=flags)
