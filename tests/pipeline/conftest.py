@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from crossmodal.pipeline import fit
 
@@ -19,6 +21,14 @@ class Finished:
     summary: dict[str, Any]
     folder: Path
     cache: Path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures():
+    """Write one pixel instead of each picture: they take a fifth of a tiny run; reports have their own tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda figure, path, **how: Image.new("L", (1, 1)).save(path, "PNG"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
+import contextlib
 import csv
+import io
 import json
 import statistics
 
@@ -53,8 +55,16 @@ def study(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def report(study):
-    assert main(["study", "report", str(study)]) == 0
+def screen(study):
+    """What the command prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["study", "report", str(study)]) == 0
+    return " ".join(printed.getvalue().split())
+
+
+@pytest.fixture(scope="module")
+def report(study, screen):
+    """The folder with the files that the command writes."""
     return study
 
 
@@ -116,15 +126,13 @@ class TestTheNumbers:
 
 
 class TestTheReport:
-    def test_the_screen_has_table_verdicts_and_warning(self, study, capsys):
-        assert main(["study", "report", str(study)]) == 0
-        said = " ".join(capsys.readouterr().out.split())
-        assert "RAVDESS; protocol seq6, folds 0, 1, seeds 0, 1; 6 test actors (01 to 06)." in said
-        assert "RAVDESS; protocol random (speaker-dependent), folds 0, 1" in said
-        assert "Does transfer help? (seq6) Transfer helps: +20.0 (+20.0 to +20.0) points of UAR, p 0.031" in said
-        assert "Is MFCC better than LMFB? (random, speaker-dependent) MFCC is better than LMFB: +10.0" in said
-        assert "random: Speaker-dependent: the same actors are in training and test." in said
-        assert "report.html" in said
+    def test_the_screen_has_table_verdicts_and_warning(self, screen):
+        assert "RAVDESS; protocol seq6, folds 0, 1, seeds 0, 1; 6 test actors (01 to 06)." in screen
+        assert "RAVDESS; protocol random (speaker-dependent), folds 0, 1" in screen
+        assert "Does transfer help? (seq6) Transfer helps: +20.0 (+20.0 to +20.0) points of UAR, p 0.031" in screen
+        assert "Is MFCC better than LMFB? (random, speaker-dependent) MFCC is better than LMFB: +10.0" in screen
+        assert "random: Speaker-dependent: the same actors are in training and test." in screen
+        assert "report.html" in screen
 
     def test_json_is_the_numbers(self, study, numbers, capsys):
         assert main(["study", "report", str(study), "--format", "json"]) == 0
