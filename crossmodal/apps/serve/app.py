@@ -98,11 +98,7 @@ def create_app(
     bearer = [Depends(HTTPBearer(auto_error=False))] if guard.is_required else []  # for the description only
     _add_description(app, service, bearer)
     _add_recognition(app, service, bearer)
-
-    @app.websocket("/v1/stream")
-    async def stream(websocket: WebSocket) -> None:
-        await LiveStream(websocket, service, guard).run()
-
+    _add_stream(app, service, guard)
     return app
 
 
@@ -153,6 +149,12 @@ def _add_recognition(app: FastAPI, service: Service, bearer: Sequence[Any]) -> N
             return JSONResponse((await service.predict(request, model)).as_dict())
         check_windows(window, hop)
         return JSONResponse((await service.timeline(request, model, window, hop)).as_dict())
+
+
+def _add_stream(app: FastAPI, service: Service, token: Token) -> None:
+    @app.websocket("/v1/stream")
+    async def stream(websocket: WebSocket) -> None:
+        await LiveStream(websocket, service, token).run()
 
 
 def _responses(schema: Any, errors: dict[int, str]) -> dict[int | str, dict[str, Any]]:
