@@ -77,7 +77,7 @@ def test_what_is_too_long_for_one_label_has_a_timeline_alone(recordings, listene
         ("silence.wav", 60, "there is nothing to hear: no moment of it is louder than -60 dB"),
         ("click.wav", 60, r"lasts 0\.050 s, too short"),
         ("text.wav", 60, "not a sound file"),
-        ("gone.wav", 60, "no such file"),
+        ("gone.wav", 60, "exist"),
     ],
 )
 def test_what_cannot_be_heard_is_said_to_be(recordings, listeners, file, longest, reason):
