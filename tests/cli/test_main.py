@@ -167,7 +167,7 @@ class TestBadInput:
     def test_a_folder_with_no_clips(self, trained, tmp_path, capsys):
         (tmp_path / "notes.txt").write_text("nothing to hear")
         error = fails(capsys, ["fit", f"--data.root={tmp_path}", *trained[0]])
-        assert "There is no RAVDESS speech clip under" in error
+        assert "RAVDESS speech clip" in error
         assert "zenodo.org/records/1188976" in error
 
     def test_a_folder_with_zips_only(self, trained, tmp_path, capsys):
@@ -193,9 +193,9 @@ class TestBadInput:
         said = capsys.readouterr().out
         assert "3 file(s) or clip(s) set aside" in said
         for what, reason in (
-            (cut, "the file is cut"),
+            (cut, "truncated"),
             (corpus / "my voice.wav", "not a RAVDESS name"),
-            ("01-05-01-01-02-04", "no partner"),
+            ("01-05-01-01-02-04", "not paired"),
         ):
             assert re.search(rf"{re.escape(str(what))}: .*{reason}", said)
         summary = json.loads((tmp_path / "runs" / "fit" / "summary.json").read_text())
@@ -218,7 +218,7 @@ class TestBadInput:
         said = capsys.readouterr().out
         assert re.search(rf"{empty}: .*empty", said)
         assert re.search(rf"{text}: .*video", said)
-        assert "01-03-01-01-01-03: no partner: there is no video for this sound" in said
+        assert "01-03-01-01-01-03: not paired" in said
         summary = json.loads((tmp_path / "runs" / "fit" / "summary.json").read_text())
         assert summary["corpus"]["clips"] == {"train": 5, "val": 8, "test": 8}
         assert summary["corpus"]["set_aside"] == 3

@@ -286,9 +286,9 @@ class TestBadInput:
         summary = fit(tiny_args(tmp_path, "--stages=teacher", root=root))
         listed = {one["what"]: one["reason"] for one in read_json(tmp_path / "runs" / "fit" / "set_aside.json")}
         assert listed.keys() == {str(cut), str(root / "Actor_03" / "my voice.wav"), "01-05-01-01-02-04"}
-        assert "the file is cut" in listed[str(cut)]
+        assert "truncated" in listed[str(cut)]
         assert "not a RAVDESS name" in listed[str(root / "Actor_03" / "my voice.wav")]
-        assert "no partner" in listed["01-05-01-01-02-04"]
+        assert "not paired" in listed["01-05-01-01-02-04"]
         assert summary["corpus"]["set_aside"] == 3
         assert summary["corpus"]["clips"] == {"train": 31, "val": 16, "test": 16}
         said = capsys.readouterr().out
@@ -296,7 +296,7 @@ class TestBadInput:
         assert str(cut) in said
 
     def test_a_fold_that_the_corpus_cannot_fill(self, decoded, tiny_args):
-        with pytest.raises(ProtocolError, match=r"cannot fill loso24 fold 9.*It fills the folds 0, 1, 2, 3"):
+        with pytest.raises(ProtocolError, match=r"loso24 fold 9.*folds 0, 1, 2, 3"):
             fit(tiny_args(decoded, "--data.fold=9"))
 
     def test_no_folder(self, tiny_args, tmp_path):

@@ -224,7 +224,7 @@ def test_a_live_teacher_may_look_at_face_embeddings(tmp_path):
 
 
 def test_a_teacher_that_was_trained_on_a_held_out_actor_is_refused(teacher):
-    with pytest.raises(LeakageError, match=r"trained on actors 03, who are validation or test actors.*Train a teacher"):
+    with pytest.raises(LeakageError, match="actors 03"):
         trainer().fit(make(teacher=str(teacher)), datamodule=Corpus(paired(), {"03", "04"}))
 
 

@@ -71,10 +71,10 @@ def test_a_manifest_is_divided_into_so_many_folds(tiny_videos, tmp_path):
             "Only a stream is divided: --protocol, --fold without --to litdata DIR",
         ),
         (["--allow_speaker_leakage"], "--allow_speaker_leakage without --to"),
-        (["--to", "litdata", "."], "There is something at . already"),
+        (["--to", "litdata", "."], ". already exists"),
         (["--to", "litdata", "out", "--protocol", "random"], "say so: --allow_speaker_leakage; every"),
         (["--to", "litdata", "out", "--protocol", "loso24", "--fold", "5"], "choose one with --fold."),
-        (["--to", "litdata", "out", "--label_set", "song6"], "'song6' does not go with channel 'both'"),
+        (["--to", "litdata", "out", "--label_set", "song6"], "'song6' does not fit channel 'both'"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_decoded(tiny_videos, tmp_path, monkeypatch, capsys, words, said):
