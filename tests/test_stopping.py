@@ -80,7 +80,7 @@ def test_a_command_that_is_stopped_says_how_to_go_on(monkeypatch, capsys, number
     monkeypatch.setattr("crossmodal.pipeline.run.fit_command", lambda args: signal.raise_signal(number))
     before = handlers()
     assert main(["fit"]) == status
-    assert capsys.readouterr().err == "crossmodal fit: stopped; the same command goes on where it was\n"
+    assert capsys.readouterr().err == "crossmodal fit: interrupted; rerun the same command to resume\n"
     assert handlers() == before
 
 

@@ -98,7 +98,7 @@ class TestCremad:
         assert index.labels == ("neutral", "happy", "sad", "angry", "fearful", "disgust")
         said = capsys.readouterr().out
         assert "21 clips of 4 speakers with 6 labels are in" in said
-        assert "set aside" not in said
+        assert "excluded" not in said
         assert f"crossmodal fit --data.manifest {cremad / 'cremad.csv'}\n" in said
 
     def test_the_manifest_goes_where_the_folder_goes(self, cremad, tmp_path):
@@ -127,7 +127,7 @@ class TestCremad:
         touch(cremad, *(str(path.relative_to(cremad)) for path in cremad.rglob("*.flv")), content=pointer)
         run("cremad", cremad)
         said = capsys.readouterr().out
-        assert "21 set aside:" in said
+        assert "21 excluded" in said
         assert "1001_DFA_ANG_XX.flv: a pointer of Git LFS in place of the file: git lfs pull" in said
         assert "... and 16 more" in said
 
@@ -162,7 +162,7 @@ class TestMeld:
     def test_a_video_that_is_not_there_is_set_aside(self, meld, capsys):
         run("meld", meld)
         said = capsys.readouterr().out
-        assert "1 set aside:" in said
+        assert "1 excluded" in said
         assert "val dia110_utt7: there is no " in said
 
     def test_its_split_shares_speakers_and_it_says_so(self, meld, capsys):

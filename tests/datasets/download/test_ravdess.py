@@ -520,7 +520,7 @@ class TestKilled:
         assert time.monotonic() - begun < 10  # the thread waits for a silent server, and nobody waits for the thread
         release.set()
         assert process.returncode == 130
-        assert error.splitlines()[-1].endswith("stopped; the same command goes on where it was")
+        assert error.splitlines()[-1].endswith("to resume")
         assert "Traceback" not in error
         download_ravdess(root, modality="video", actors=[1], url=server.url)
         assert server.asked[-1].range.startswith("bytes=")
@@ -531,13 +531,13 @@ class TestCommand:
         command = ["data", "download", str(root), "--actors=1-2", "--url", server.url]
         assert main(command) == 0
         out, err = capsys.readouterr()
-        assert f"12 recordings of 3 archive(s) are in {root}, verified: 12 extracted now, 0 were there; " in out
+        assert re.search(rf"12 recordings of 3 archive.*{re.escape(str(root))}: 12 extracted, 0 already", out)
         assert "CC BY-NC-SA 4.0; cite Livingstone & Russo (2018)" in out
         assert out.endswith(f"Next: crossmodal data check {root}\n")
         assert re.search(r"To fetch: 3 archive\(s\), \d+ bytes\. On the disk: about \d+ bytes needed, .* free\.", err)
         assert f"{FACES[0]}: verified, 4 recording(s) extracted" in err
         assert main(command) == 0
-        assert "0 extracted now, 12 were there; 0 bytes fetched" in capsys.readouterr().out
+        assert "0 extracted, 12 already present; 0 bytes" in capsys.readouterr().out
 
     def test_waiting_is_told(self, root, server, capsys):
         server.faults[FACES[0]] = [Fault(status=429, headers=(("Retry-After", "59"),))]
