@@ -80,7 +80,7 @@ def test_interrupted_command_explains_how_to_resume(monkeypatch, capsys, number,
     monkeypatch.setattr("crossmodal.pipeline.run.fit_command", lambda args: signal.raise_signal(number))
     before = handlers()
     assert main(["fit"]) == status
-    assert "same command" in capsys.readouterr().err
+    assert capsys.readouterr().err == "crossmodal fit: interrupted; rerun the same command to resume\n"
     assert handlers() == before
 
 

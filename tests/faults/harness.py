@@ -210,7 +210,7 @@ class Bench:
         assert status in (0, STATUS[stop.signal], -stop.signal), f"{stop}: status {status}\n{victim.output}"
         assert "Traceback" not in victim.output, f"{stop}\n{victim.output}"
         if status in (143, 130):
-            assert victim.output.count("stopped; the same command goes on where it was") == 1, victim.output
+            assert victim.output.count("command to resume") == 1, victim.output
         return None if status == 0 else hit
 
     def _batches(self, name: str) -> list[str]:

@@ -69,7 +69,7 @@ def test_commands_over_damaged_recordings_end_with_a_word(tmp_path, capfd):
     assert main(["data", "check", str(corpus)]) == 1
     assert main(["data", "prepare", str(corpus), "--cache", str(tmp_path / "cache"), "--num_processes", "1"]) == 0
     said = capfd.readouterr()
-    assert "set aside" in said.out
+    assert "excluded" in said.out
     assert "Traceback" not in said.err
 
 

@@ -193,4 +193,4 @@ def test_who_waits_for_another_run_can_be_stopped(store, tiny_args, capsys, numb
     timer.join()
     said = capsys.readouterr()
     assert "teacher: another run makes the same; waiting for its result" in said.out
-    assert said.err.endswith("crossmodal fit: stopped; the same command goes on where it was\n")
+    assert said.err.endswith("command to resume\n")

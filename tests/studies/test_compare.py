@@ -306,7 +306,7 @@ class TestTheReport:
         ("change", "warning"),
         [
             ({"corpus": {"kind": "synthetic"}}, "Synthetic corpus: "),
-            ({"corpus": {"unlabelled_actors": 4}}, "4 of the training actors count as unlabelled"),
+            ({"corpus": {"unlabelled_actors": 4}}, "4 training actors"),
             ({"speaker_dependent": True}, "Speaker-dependent: "),
         ],
     )

@@ -231,12 +231,10 @@ class TestWhatShips:
     def test_a_network_that_is_not_there_or_damaged_names_the_folder(self, shipped):
         path = shipped / "front_end.safetensors"
         path.write_bytes(path.read_bytes()[:1000])
-        with pytest.raises(
-            ModelFolderError, match=r"shipped cannot be rebuilt: .*front_end\.safetensors cannot be read"
-        ):
+        with pytest.raises(ModelFolderError, match=r"shipped .*front_end\.safetensors"):
             EmotionRecognizer.from_pretrained(shipped)
         path.unlink()
-        with pytest.raises(ModelFolderError, match=r"shipped cannot be rebuilt: front_end\.safetensors is not there"):
+        with pytest.raises(ModelFolderError, match=r"shipped .*front_end\.safetensors"):
             EmotionRecognizer.from_pretrained(shipped)
 
     def test_a_model_that_needs_no_network_takes_the_place_of_one_that_does(self, finished, shipped):

@@ -424,7 +424,7 @@ class TestForAPerson:
         numbers["corpus"]["kind"] = "synthetic"
         print_preflight(tmp_path, numbers)
         said = capsys.readouterr().out
-        assert "Synthetic corpus: this shows that the machine works" in said
+        assert "Synthetic corpus: " in said
 
     def test_the_note_stands_on_the_picture(self, finished, tmp_path):
         plot_preflight(finished[2], tmp_path / "plain.png")
