@@ -1,6 +1,6 @@
-"""Write what the reference pages copy from the code: the help of every command, and every key of `crossmodal fit`.
+"""Generate the reference pages from the code: the help of every command, and every key of `crossmodal fit`.
 
-Run it after a change of either: ``python docs/generate_reference.py``. A test compares the pages with the code.
+Run ``python docs/generate_reference.py`` after a change of either. A test compares the pages with the code.
 """
 
 import contextlib
@@ -29,45 +29,45 @@ _HELP = re.compile(r"(<!-- help: (?P<command>[a-z ]*?) ?-->\n```text\n)(?P<text>
 _TRAINERS = ("trainer", "teacher.trainer", "transfer.trainer", "finetune.trainer")
 _SECTIONS = {
     "": ("The run", "Keys without a section."),
-    "data": ("`data`", "What all stages run on."),
+    "data": ("`data`", "The corpus and its splits, for all stages."),
     "teacher.model": (
         "`teacher.model`",
-        "The face model. `in_features` is filled in where stored embeddings or face features are its input.",
+        "The face model. `in_features` is set automatically if stored embeddings or face features are its input.",
     ),
     "transfer.model": (
         "`transfer.model`",
-        "The voice model and how it is taught. `finetune` and the control take the voice model's keys (`front_end` to "
-        "`sample_rate`) from here, and the control its recipe (`lr` to `label_smoothing`) as well.",
+        "The voice model and its training with the teacher. `finetune` and the control use the voice model's keys "
+        "(`front_end` to `sample_rate`) of this section; the control also uses its recipe (`lr` to `label_smoothing`).",
     ),
     "finetune.model": ("`finetune.model`", "The recipe of the last stage."),
 }
 _HEAD = """\
 # Configuration
 
-Every key of `crossmodal fit`, on the command line as `--key value`, or in a YAML file for `--config`, where the dots
-are sections:
+This page lists every key of `crossmodal fit`. Set a key on the command line as `--key value`, or in a YAML file for
+`--config`, where dots become sections:
 
 ```yaml
 data: {root: ravdess, fold: 1}
 transfer: {model: {encoder: cnn}, trainer: {max_epochs: 30}}
 ```
 
-Files merge in the order given, and the command line goes on top where it comes later. `null` on the line or in a file
-means none. `--print_config` prints every key with its value, those of the Trainer included.
+Files and arguments are merged in the order of the command line; later values win. `null` means none. `--print_config`
+prints every key with its value, also those of the Trainer.
 
-Where no `data.root` is given, the synthetic corpus has defaults of its own; they stand beside the others.
-This page is written by `docs/generate_reference.py`.
+Without `data.root` and `data.manifest`, the synthetic corpus has its own defaults. They are shown beside the others.
+`docs/generate_reference.py` writes this page.
 """
 _TRAINER_HEAD = """\
 ## `trainer`, and each stage's own
 
 `trainer` takes every argument of
-[Lightning's Trainer](https://lightning.ai/docs/pytorch/stable/common/trainer.html#trainer-class-api) and holds for all
-stages; `teacher.trainer`, `transfer.trainer` and `finetune.trainer` take the same and win over it. The control trains
-for as many epochs as `transfer` and `finetune` together, with the rest of `transfer.trainer`. Callbacks are the
-command's own. `trainer.logger` makes one logger for the whole run: `wandb`, `true` for a CSV file, or any class path of
-a logger.
-What the command sets by itself:
+[Lightning's Trainer](https://lightning.ai/docs/pytorch/stable/common/trainer.html#trainer-class-api) and applies to all
+stages. `teacher.trainer`, `transfer.trainer` and `finetune.trainer` take the same arguments and override it. The
+control trains for as many epochs as `transfer` and `finetune` together, with the other arguments of `transfer.trainer`.
+Callbacks are set by the command. `trainer.logger` creates one logger for the whole run: `wandb`, `true` for a CSV file,
+or the class path of a logger.
+Defaults that differ from the Trainer's:
 
 | key | default |
 |---|---|
@@ -75,7 +75,7 @@ What the command sets by itself:
 
 
 def help_text(command: str) -> str:
-    """What ``crossmodal COMMAND --help`` prints, at a width of 100 columns; the overview for an empty command."""
+    """Return the output of ``crossmodal COMMAND --help``, 100 columns wide; the overview for an empty command."""
     text = io.StringIO()
     environment = mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1"})
     with environment, contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
@@ -84,17 +84,17 @@ def help_text(command: str) -> str:
 
 
 def helps_on_page(page: str) -> dict[str, str]:
-    """The help texts that a page shows, by command."""
+    """Return the help texts of a page, by command."""
     return {match["command"]: match["text"] for match in _HELP.finditer(page)}
 
 
 def fill_helps(page: str) -> str:
-    """The page with current help texts after its ``<!-- help: COMMAND -->`` marks."""
+    """Insert the current help texts after the ``<!-- help: COMMAND -->`` markers of a page."""
     return _HELP.sub(lambda match: match[1] + help_text(match["command"]).rstrip() + "\n" + match[4], page)
 
 
 def configuration_page() -> str:
-    """The page of all keys."""
+    """Return the page of all keys."""
     parser = settings.build_parser()
     ours, synthetic = _overlay("defaults.yaml"), _overlay("synthetic.yaml")
     recipe = {entry.arg_name: _one_line(entry.description) for entry in _documented(BaseTask)}
@@ -123,7 +123,7 @@ def _actions(parser: ArgumentParser, section: str) -> Iterator[tuple[str, Any]]:
 
 
 def _overlay(name: str) -> dict[str, Any]:
-    """What one of the package's own YAML files sets, by dotted key."""
+    """Return the settings of one of the package's own YAML files, by dotted key."""
     content = yaml.safe_load((Path(settings.__file__).parent / name).read_text(encoding="utf-8"))
     return dict(_flatten(content))
 
@@ -154,7 +154,7 @@ def _yaml(value: Any) -> str:
 
 
 def _one_line(text: str | None) -> str:
-    """Docstring markup as Markdown, in one cell of a table."""
+    """Convert docstring markup to Markdown for a table cell."""
     return " ".join((text or "").replace("``", "`").split()).replace("|", "\\|").replace("<", "&lt;")
 
 
@@ -173,7 +173,7 @@ def _type_name(hint: Any) -> str:
 if __name__ == "__main__":
     COMMANDS_PAGE.write_text(fill_helps(COMMANDS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     CONFIGURATION_PAGE.write_text(configuration_page(), encoding="utf-8")
-    lacking = {*COMMANDS} - helps_on_page(COMMANDS_PAGE.read_text(encoding="utf-8")).keys()
+    missing = {*COMMANDS} - helps_on_page(COMMANDS_PAGE.read_text(encoding="utf-8")).keys()
     print(
-        f"Written: {COMMANDS_PAGE}, {CONFIGURATION_PAGE}." + (f" No place for: {sorted(lacking)}." if lacking else "")
+        f"Written: {COMMANDS_PAGE}, {CONFIGURATION_PAGE}." + (f" No place for: {sorted(missing)}." if missing else "")
     )
