@@ -214,7 +214,7 @@ class TestTeaching:
             "--transfer.model.front_end_kwargs.silence_db=null",
             "--transfer.model.align_loss_over_time=true",
         )
-        with pytest.raises(ConfigError, match="It needs faces over time"):
+        with pytest.raises(ConfigError, match="faces over time"):
             fit(tiny_args(store, "--stages=teacher,transfer", *over_time))
 
 
