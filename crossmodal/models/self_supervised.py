@@ -30,7 +30,7 @@ class SelfSupervisedFrontEnd(nn.Module):
     last one alone (Pepino et al., Interspeech 2021), so all layers are kept by default and `WeightedLayerSum` learns
     their weights.
 
-    The network has no gradients and stays in evaluation mode, whatever ``train()`` sets. It is not in the state dict or
+    The network has no gradients and stays in evaluation mode, even after ``train()``. It is not in the state dict or
     the optimizer. It is loaded at first use and moved to the device of the waveform.
 
     Clips are processed one at a time, cut to their lengths. A batch would be faster on a GPU, but the base networks

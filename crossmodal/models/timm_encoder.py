@@ -20,7 +20,7 @@ class TimmEncoder(AudioEncoder):
 
     An arbitrary network cannot mask padding in its convolutions, attention and normalization. So each clip is cut into
     images of ``image_width`` audio frames, the last one zero-padded. An image depends only on its clip, so results do
-    not depend on the batch, whatever the network; all images form one batch. The cost is up to one image of zeros per
+    not depend on the batch, for any network; all images form one batch. The cost is up to one image of zeros per
     clip and no context across images. The time scale is preserved, unlike when each clip is stretched to one image.
 
     The network's feature maps are averaged over their height, and the columns of a clip's images are pooled over time.

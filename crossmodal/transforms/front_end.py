@@ -289,7 +289,7 @@ def _remove_silence(features: Tensor, length: Tensor, energy: Tensor, silence_db
     mask = length_mask(length, features.shape[-1])
     loudest = _loudest(energy, mask)
     # Not ">=": a clip with NaN keeps all its frames, so that its output is NaN.
-    mask &= ~(energy < loudest - silence_db)
+    mask = mask & ~(energy < loudest - silence_db)
     length = mask.sum(dim=1)
     size = features.shape[-1]
     frames = torch.arange(size, device=features.device)

@@ -43,7 +43,7 @@ class SpeedPerturbation(WaveformAugmentation):
         if isinstance(factors, str) or not isinstance(factors, Sequence) or not factors:
             raise ConfigError(f"factors must be a list of at least one number, got {factors!r}.")
         for factor in factors:
-            check_number("factors", factor, 0.5, 2)
+            check_number("Each factor", factor, 0.5, 2)
         self.factors = tuple(factors)
 
     def draw(self, batch_size: int) -> list[float]:

@@ -145,12 +145,12 @@ def test_shared_classifier_equals_a_naive_loop(labelled):
     weight, bias = (x.detach().numpy() for x in (loss.classifier.weight, loss.classifier.bias))
     student, teacher, label = labelled
     total, clips = 0.0, 0
-    for s, t, own in zip(student.double().numpy(), teacher.double().numpy(), label.tolist(), strict=True):
-        if own >= 0:
+    for s, t, class_index in zip(student.double().numpy(), teacher.double().numpy(), label.tolist(), strict=True):
+        if class_index >= 0:
             clips += 1
             for row in (s, t):
                 scores = weight @ row + bias
-                total -= np.log(np.exp(scores[own]) / np.exp(scores).sum())
+                total -= np.log(np.exp(scores[class_index]) / np.exp(scores).sum())
     assert loss(student.double(), teacher.double(), label).item() == pytest.approx(total / clips)
 
 

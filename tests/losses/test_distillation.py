@@ -96,12 +96,12 @@ def naive_dkd(student, teacher, label, weights, temperature):
         return sum(t * math.log(t / s) for s, t in zip(s_parts, t_parts, strict=True))
 
     total, clips = 0.0, 0
-    for s_row, t_row, own in zip(student, teacher, label, strict=True):
-        if own < 0:
+    for s_row, t_row, class_index in zip(student, teacher, label, strict=True):
+        if class_index < 0:
             continue
         s, t = softmax(s_row, temperature), softmax(t_row, temperature)
-        target = divergence([s[own], 1 - s[own]], [t[own], 1 - t[own]])
-        s, t = (softmax([x for k, x in enumerate(row) if k != own], temperature) for row in (s_row, t_row))
+        target = divergence([s[class_index], 1 - s[class_index]], [t[class_index], 1 - t[class_index]])
+        s, t = (softmax([x for k, x in enumerate(row) if k != class_index], temperature) for row in (s_row, t_row))
         total += weights[0] * target + weights[1] * divergence(s, t)
         clips += 1
     return temperature**2 * total / clips

@@ -116,7 +116,7 @@ def test_columns_in_the_padding_are_excluded():
 
 
 def test_rgb_weights_are_summed_to_one_channel_like_timm(tmp_path):
-    coloured = timm.create_model("resnet18", num_classes=10)  # with a classifier of its own
+    coloured = timm.create_model("resnet18", num_classes=10)  # with a classifier
     path = tmp_path / "weights.safetensors"
     save_file(coloured.state_dict(), path)
     encoder = TimmEncoder(NUM_FEATURES, "resnet18", weights=path)

@@ -186,8 +186,8 @@ def test_noise_has_the_exact_ratio_over_the_valid_samples(snr_db):
     waveform, length = batch_of(clips)
     waveform[0, 0, 1000:3000] = 0  # a pause counts
     augmented, _ = AdditiveNoise(min_snr_db=snr_db, max_snr_db=snr_db, p=1.0)(waveform, length)
-    for before, after, own in zip(waveform[:, 0], augmented[:, 0], length, strict=True):
-        before, after = before[:own].double(), after[:own].double()
+    for before, after, valid in zip(waveform[:, 0], augmented[:, 0], length, strict=True):
+        before, after = before[:valid].double(), after[:valid].double()
         ratio = decibels(before.square().sum() / (after - before).square().sum())
         assert ratio == pytest.approx(snr_db, abs=0.05)
 
@@ -236,12 +236,12 @@ def test_shift_is_at_most_its_share_and_pads_with_zeros():
     augmented, augmented_length = TimeShift(max_shift=0.2, p=1.0)(waveform, length)
     assert torch.equal(augmented_length, length)
     shifts = []
-    for before, after, own in zip(waveform[:, 0], augmented[:, 0], length.tolist(), strict=True):
-        padded = torch.nn.functional.pad(before[:own], (own, own))
-        found = [s for s in range(-200, 201) if torch.equal(padded[own - s : 2 * own - s], after[:own])]
+    for before, after, valid in zip(waveform[:, 0], augmented[:, 0], length.tolist(), strict=True):
+        padded = torch.nn.functional.pad(before[:valid], (valid, valid))
+        found = [s for s in range(-200, 201) if torch.equal(padded[valid - s : 2 * valid - s], after[:valid])]
         assert len(found) == 1
-        assert abs(found[0]) <= 0.2 * own
-        shifts.append(found[0] / own)
+        assert abs(found[0]) <= 0.2 * valid
+        shifts.append(found[0] / valid)
     assert min(shifts) < -0.18
     assert max(shifts) > 0.18
 
@@ -268,9 +268,9 @@ def test_crop_is_a_contiguous_part():
     assert 0.5 <= shares.min() < 0.55
     assert 0.95 < shares.max() <= 1
     starts = []
-    for before, after, own in zip(waveform[:, 0], augmented[:, 0], kept.tolist(), strict=True):
-        start = round(after[0].item() * 2000) - 1  # the ramp says where a sample was
-        assert torch.equal(after[:own], before[start : start + own])
+    for before, after, valid in zip(waveform[:, 0], augmented[:, 0], kept.tolist(), strict=True):
+        start = round(after[0].item() * 2000) - 1  # the ramp encodes the position
+        assert torch.equal(after[:valid], before[start : start + valid])
         starts.append(start)
     assert min(starts) < 20
     assert max(starts) > 500
@@ -288,10 +288,10 @@ def test_speed_changes_pitch_and_length_by_its_factor(factor):
     augmented, new_length = SpeedPerturbation(factors=[factor])(waveform, length)
     assert new_length.tolist() == [math.ceil(round(size / factor, 6)) for size in (8000, 4400)]
     assert augmented.shape[-1] == new_length[0]
-    for clip, frequency, own in zip(augmented[:, 0], (1000, 700), new_length, strict=True):
-        assert peak_frequency(clip[:own].numpy()) == pytest.approx(factor * frequency, rel=2e-3)
-        inside = slice(100, own - 100)
-        ideal = sine(factor * frequency, own)  # what an ideal resampler would give, away from the ends
+    for clip, frequency, valid in zip(augmented[:, 0], (1000, 700), new_length, strict=True):
+        assert peak_frequency(clip[:valid].numpy()) == pytest.approx(factor * frequency, rel=2e-3)
+        inside = slice(100, valid - 100)
+        ideal = sine(factor * frequency, valid)  # from an ideal resampler, except near the ends
         torch.testing.assert_close(clip[inside], ideal[inside], atol=5e-3, rtol=0)
 
 
@@ -300,11 +300,11 @@ def test_speed_draws_factors_uniformly_per_clip():
     waveform, length = batch_of([sine(frequency, 2000) for frequency in frequencies])
     torch.manual_seed(0)
     augmented, new_length = SpeedPerturbation(factors=(0.8, 1.0, 1.25))(waveform, length)
-    factors = [2000 / own for own in new_length.tolist()]
+    factors = [2000 / valid for valid in new_length.tolist()]
     assert {factors.count(factor) > 10 for factor in (0.8, 1.0, 1.25)} == {True}
-    for clip, frequency, factor, own in zip(augmented[:, 0], frequencies, factors, new_length, strict=True):
-        assert peak_frequency(clip[:own].numpy()) == pytest.approx(factor * frequency, rel=5e-3)
-        assert factor != 1 or torch.equal(clip[:own], sine(frequency, 2000))
+    for clip, frequency, factor, valid in zip(augmented[:, 0], frequencies, factors, new_length, strict=True):
+        assert peak_frequency(clip[:valid].numpy()) == pytest.approx(factor * frequency, rel=5e-3)
+        assert factor != 1 or torch.equal(clip[:valid], sine(frequency, 2000))
 
 
 @pytest.mark.parametrize("semitones", [-12, -2, -1, 1, 2, 3, 7])

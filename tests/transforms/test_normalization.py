@@ -28,7 +28,7 @@ def test_statistics_exclude_padding(lengths_of_batches, seed):
     for lengths in lengths_of_batches:
         features = -300 + 7 * torch.randn(len(lengths), 3, 9, generator=generator)
         batches.append((features, torch.tensor(lengths)))
-        own_frames += [clip[:, :own].numpy() for clip, own in zip(features, lengths, strict=True)]
+        own_frames += [clip[:, :valid].numpy() for clip, valid in zip(features, lengths, strict=True)]
     frames = np.concatenate(own_frames, axis=1).astype(np.float64)
     normalization = fitted_to(batches)
     np.testing.assert_allclose(normalization.mean, frames.mean(axis=1), rtol=1e-5)

@@ -68,12 +68,12 @@ def test_time_masks_are_within_the_length_of_the_clip():
     torch.manual_seed(0)
     masked = SpecAugment(num_freq_masks=0, num_time_masks=1, time_mask_share=0.3)(ones(500, 3, 120), length)
     hidden = hidden_columns(masked)
-    for own in (20, 100):
-        widths = hidden[length == own].sum(dim=1)
+    for valid in (20, 100):
+        widths = hidden[length == valid].sum(dim=1)
         assert widths.min() == 0
-        assert widths.max() == pytest.approx(0.3 * own, abs=0.5)
-        assert not hidden[length == own, own:].any()
-        assert hidden[length == own, :own].any(dim=0).all()
+        assert widths.max() == pytest.approx(0.3 * valid, abs=0.5)
+        assert not hidden[length == valid, valid:].any()
+        assert hidden[length == valid, :valid].any(dim=0).all()
 
 
 def test_several_masks_cover_more_than_one():
