@@ -263,7 +263,7 @@ class TestBadInput:
         ]
         args += ["--data.protocol=loso24", "--data.face_size=32", "--data.num_video_frames=1"]
         error = fails(capsys, [*args, "--teacher.model.backbone=test_resnet"])
-        assert "'test_resnet'" in error
+        assert "test_resnet" in error
         assert "weights=FILE" in error
         assert "pretrained=False" in error
 

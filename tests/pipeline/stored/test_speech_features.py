@@ -63,13 +63,13 @@ def done(finished_ssl, tmp_path):
 def passes(monkeypatch):
     """A list with one entry per clip that the network has processed."""
     count = []
-    original = SelfSupervisedFrontEnd._hear
+    original = SelfSupervisedFrontEnd._extract
 
     def counted(*args):
         count.append(1)
         return original(*args)
 
-    monkeypatch.setattr(SelfSupervisedFrontEnd, "_hear", counted)
+    monkeypatch.setattr(SelfSupervisedFrontEnd, "_extract", counted)
     return count
 
 
@@ -129,7 +129,7 @@ def test_stored_features_give_the_same_predictions_as_waveforms(finished_ssl, ti
 
 def test_an_interrupted_pass_resumes_with_the_next_clip(ssl_args, finished, tmp_path, monkeypatch):
     shutil.copytree(finished.cache, tmp_path / "cache")
-    original, count = SelfSupervisedFrontEnd._hear, [0]
+    original, count = SelfSupervisedFrontEnd._extract, [0]
 
     def stopped_after_seven(*args):
         if count[0] == 7:
@@ -137,7 +137,7 @@ def test_an_interrupted_pass_resumes_with_the_next_clip(ssl_args, finished, tmp_
         count[0] += 1
         return original(*args)
 
-    monkeypatch.setattr(SelfSupervisedFrontEnd, "_hear", stopped_after_seven)
+    monkeypatch.setattr(SelfSupervisedFrontEnd, "_extract", stopped_after_seven)
     with pytest.raises(KeyboardInterrupt):
         fit(ssl_args(tmp_path))
     before = {path: path.stat().st_mtime_ns for path in stored(tmp_path)}

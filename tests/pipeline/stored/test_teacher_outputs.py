@@ -410,5 +410,5 @@ class TestPixels:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))  # an empty cache
         monkeypatch.setattr(huggingface_hub.utils, "get_session", no_network)
         change = ["--teacher.model.pretrained=true", f"--teacher.model.freeze_backbone={frozen}"]
-        with pytest.raises(WeightsError, match=r"test_resnet.*pretrained=False"):
+        with pytest.raises(WeightsError, match=r"test_resnet.*weights=FILE.*pretrained=False"):
             fit(args("--stages=teacher", *change))

@@ -1,20 +1,20 @@
-"""A bidirectional LSTM over padded clips."""
+"""Bidirectional LSTM for padded clips."""
 
 import torch
 from torch import Tensor, nn
 
 
-class BothWaysLSTM(nn.Module):
-    """An LSTM (Hochreiter & Schmidhuber 1997) both ways over steps, in layers, each after dropout.
+class BiLSTM(nn.Module):
+    """Bidirectional LSTM (Hochreiter & Schmidhuber 1997) with dropout before each layer.
 
     Args:
         input_size: Width of a step.
         hidden_size: Width of each direction.
         num_layers: Number of layers.
-        dropout: Share of activations dropped before each layer.
+        dropout: Fraction of activations dropped before each layer.
 
     Example:
-        >>> lstm = BothWaysLSTM(16, hidden_size=8)
+        >>> lstm = BiLSTM(16, hidden_size=8)
         >>> lstm(torch.randn(2, 50, 16), torch.tensor([50, 31])).shape
         torch.Size([2, 50, 16])
     """
@@ -26,9 +26,9 @@ class BothWaysLSTM(nn.Module):
         self.layers = nn.ModuleList(_Layer(size, hidden_size) for size in sizes)
 
     def forward(self, steps: Tensor, length: Tensor) -> Tensor:
-        """From steps of shape (B, steps, input_size), so many of them each clip's own, to (B, steps, 2 hidden_size).
+        """Encode steps of shape (B, steps, input_size), of valid length (B,), to (B, steps, 2 * hidden_size).
 
-        What stands beyond a clip's own steps is to be disregarded.
+        Output beyond a clip's length is undefined.
         """
         for layer in self.layers:
             steps = layer(self.dropout(steps), length)
@@ -36,9 +36,9 @@ class BothWaysLSTM(nn.Module):
 
 
 class _Layer(nn.Module):
-    """The backward direction gets each clip turned round, so that it starts at the clip's end and not in its padding.
+    """Bidirectional layer that reverses each clip for the backward direction, so that it does not start in the padding.
 
-    On a CPU this takes a half of the time of a packed sequence, and it can be exported with any number of steps.
+    On a CPU this takes half the time of a packed sequence, and it can be exported with any number of steps.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -48,8 +48,8 @@ class _Layer(nn.Module):
 
     def forward(self, steps: Tensor, length: Tensor) -> Tensor:
         position = torch.arange(steps.shape[1], device=steps.device)
-        turned = length[:, None] - 1 - position
-        turned = torch.where(turned < 0, position, turned)[..., None]
-        backwards, _ = self.backwards(steps.gather(1, turned.expand(-1, -1, steps.shape[2])))
-        backwards = backwards.gather(1, turned.expand(-1, -1, backwards.shape[2]))
+        reverse = length[:, None] - 1 - position
+        reverse = torch.where(reverse < 0, position, reverse)[..., None]
+        backwards, _ = self.backwards(steps.gather(1, reverse.expand(-1, -1, steps.shape[2])))
+        backwards = backwards.gather(1, reverse.expand(-1, -1, backwards.shape[2]))
         return torch.cat([self.forwards(steps)[0], backwards], dim=2)

@@ -1,4 +1,4 @@
-"""One set of features out of those of many layers."""
+"""Learned weighted sum of the features of several layers."""
 
 import torch
 from torch import Tensor, nn
@@ -6,21 +6,20 @@ from torch import Tensor, nn
 from crossmodal.errors import ConfigError
 
 
-class LayerMix(nn.Module):
-    """A mean over layers whose weights are learned: a softmax, equal at first.
+class WeightedLayerSum(nn.Module):
+    """Sum of layers with learned softmax weights, initially equal.
 
-    As in ELMo (Peters et al., "Deep contextualized word representations", NAACL 2018), without its factor for the
-    whole, which a layer after it can learn; and as in SUPERB (Yang et al., Interspeech 2021), whose frozen speech
-    networks are read so.
+    As in ELMo (Peters et al., "Deep contextualized word representations", NAACL 2018), without its global scale, which
+    a later layer can learn. SUPERB (Yang et al., Interspeech 2021) uses the same sum for frozen speech networks.
 
     Args:
         num_layers: Number of layers.
 
     Raises:
-        ConfigError: There is not one layer.
+        ConfigError: If ``num_layers`` is less than 1.
 
     Example:
-        >>> mix = LayerMix(num_layers=2)
+        >>> mix = WeightedLayerSum(num_layers=2)
         >>> mix(torch.tensor([[[1.0], [2.0], [3.0], [4.0]]])).detach()
         tensor([[[2.],
                  [3.]]])
@@ -34,18 +33,18 @@ class LayerMix(nn.Module):
 
     @property
     def weights(self) -> Tensor:
-        """How much each layer counts, of shape (num_layers,); they sum to one."""
+        """Weight of each layer, of shape (num_layers,); they sum to one."""
         return self.scores.softmax(dim=0)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Mix.
+        """Sum the layers.
 
         Args:
-            features: Features of shape (B, num_layers * D, frames), one layer below the other.
+            features: Features of shape (B, num_layers * D, frames), layers concatenated.
 
         Returns:
             Features of shape (B, D, frames).
         """
         layers = features.unflatten(1, (len(self.scores), -1))
-        # A product of matrices, which makes no weighted copy of all the layers.
+        # A matrix product avoids a weighted copy of all layers.
         return (self.weights @ layers.flatten(2)).unflatten(1, layers.shape[2:])

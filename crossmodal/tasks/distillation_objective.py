@@ -1,4 +1,4 @@
-"""What a teacher's outputs ask of the student: a weighted sum of losses, each with a warm-up, over chosen clips."""
+"""Weighted sum of losses between student and teacher, with warm-up and selection of clips."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,18 +16,18 @@ UNLABELLED = -1
 
 
 @dataclass(frozen=True)
-class TermSettings:
-    """One loss of a teaching.
+class LossTerm:
+    """One loss of a distillation objective.
 
     Args:
-        loss: Its name.
-        weight: Beside the task loss.
-        warmup: Over what share of all training steps the weight rises from 0, in a straight line.
-        kwargs: Arguments of its class.
-        over_time: Whether embeddings are compared window by window in place of clip by clip.
+        loss: Name of the loss.
+        weight: Weight relative to the task loss.
+        warmup: Fraction of all training steps in which the weight increases linearly from 0.
+        kwargs: Arguments of the loss's class.
+        over_time: Whether to compare embeddings of windows instead of clips.
 
     Raises:
-        ConfigError: A weight or a share that cannot be, or a loss that compares no embeddings, over time.
+        ConfigError: If a weight or fraction is invalid, or if ``over_time`` is set for a loss without embeddings.
     """
 
     loss: LossName
@@ -38,23 +38,21 @@ class TermSettings:
 
     def __post_init__(self) -> None:
         if self.weight < 0:
-            raise ConfigError(f"The weight of the loss {self.loss} must not be negative, it is {self.weight}.")
+            raise ConfigError(f"The weight of loss {self.loss} must not be negative, got {self.weight}.")
         if not 0 <= self.warmup <= 1:
-            raise ConfigError(
-                f"The warm-up of the loss {self.loss} is a share of training, from 0 to 1, not {self.warmup}."
-            )
+            raise ConfigError(f"The warmup of loss {self.loss} must be a fraction from 0 to 1, got {self.warmup}.")
         if self.over_time and LOSSES[self.loss].compares != "embeddings":
-            raise ConfigError(f"The loss {self.loss} compares no embeddings: it has no over_time.")
+            raise ConfigError(f"The loss {self.loss} does not compare embeddings and does not support over_time.")
 
     @classmethod
-    def parse(cls, name: str, given: float | Mapping[str, Any] | None) -> "TermSettings":
-        """Read ``{weight: 0.1, warmup: 0.2, temperature: 4}``, or a weight alone, as it stands below a loss's name.
+    def parse(cls, name: str, settings: float | Mapping[str, Any] | None) -> "LossTerm":
+        """Parse the settings of a loss, ``{weight: 0.1, warmup: 0.2, temperature: 4}`` or a weight alone.
 
         Raises:
-            ConfigError: There is no such loss, or it has no weight.
+            ConfigError: If the loss does not exist or has no weight.
         """
         look_up("loss", LOSSES, name)
-        arguments = dict(given) if isinstance(given, Mapping) else {"weight": given}
+        arguments = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
         weight = arguments.pop("weight", None)
         if not isinstance(weight, int | float):
             raise ConfigError(f"The loss {name} needs a weight: {{{name}: 0.1}}, or {{{name}: {{weight: 0.1}}}}.")
@@ -62,35 +60,35 @@ class TermSettings:
         return cls(name, weight, warmup, arguments, over_time)  # type: ignore[arg-type]
 
     def weight_at(self, progress: float) -> float:
-        """The weight when so much of training, from 0 to 1, is done.
+        """Return the weight at a progress of training from 0 to 1.
 
         Example:
-            >>> TermSettings("kd", weight=0.4, warmup=0.5).weight_at(0.25)
+            >>> LossTerm("kd", weight=0.4, warmup=0.5).weight_at(0.25)
             0.2
         """
         return self.weight if progress >= self.warmup else self.weight * progress / self.warmup
 
 
-class Teaching(nn.Module):
-    """Losses between what the student and its teacher say of the same clips.
+class DistillationObjective(nn.Module):
+    """Losses between the outputs of student and teacher for the same clips.
 
     Args:
-        terms: By the name under which each is logged.
+        terms: Losses by their logged names.
         embedding_size: Width of the student's embeddings.
-        teacher_embedding_size: Width E of the teacher's.
-        teacher_features_size: Width D of what it looks at, for the loss that has the student tell it.
-        num_classes: K.
-        gate: Which clips the teacher may teach. ``teacher_correct``: those on which it is right, and those without a
-            label. ``agreement``: those of which it ranks the emotions as the student does (Kendall's tau above 0), as
-            the on-the-fly selection of C2KD does (Huo et al., CVPR 2024). None: all.
+        teacher_embedding_size: Width E of the teacher's embeddings.
+        teacher_features_size: Width D of the teacher's input features, for the loss that predicts them.
+        num_classes: Number of classes K.
+        gate: Selection of the clips to teach. ``teacher_correct``: those that the teacher classifies correctly, and
+            those without a label. ``agreement``: those for which the rankings of teacher and student agree (Kendall's
+            tau above 0), as in the on-the-fly selection of C2KD (Huo et al., CVPR 2024). None: all clips.
 
     Raises:
-        ConfigError: An argument of a loss that cannot be.
+        ConfigError: If an argument of a loss is invalid.
     """
 
     def __init__(
         self,
-        terms: Mapping[str, TermSettings],
+        terms: Mapping[str, LossTerm],
         embedding_size: int,
         teacher_embedding_size: int,
         teacher_features_size: int,
@@ -117,23 +115,24 @@ class Teaching(nn.Module):
 
     @property
     def over_time(self) -> bool:
-        """Whether any loss compares windows."""
+        """True if any loss compares windows."""
         return any(term.over_time for term in self.terms.values())
 
     def forward(
         self, student: Outputs, teacher: Outputs, label: Tensor, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the sum and its parts.
+        """Compute the weighted sum and each loss.
 
         Args:
-            student: What it says, its embeddings of width embedding_size; its windows, as many as the teacher's, where
-                a loss is over time.
-            teacher: What it says, its embeddings of width E; its features, of width D, where a loss compares them.
-            label: (B,), -1 where there is none.
-            progress: How much of training is done, from 0 to 1.
+            student: Outputs of the student, with embeddings of width embedding_size and, if a loss is over time, as
+                many windows as the teacher has.
+            teacher: Outputs of the teacher, with embeddings of width E and, if a loss compares them, features of width
+                D.
+            label: Labels of shape (B,), -1 for unlabelled clips.
+            progress: Progress of training, from 0 to 1.
 
         Returns:
-            The weighted sum, and each loss by name without its weight; both zero where the gate leaves no clip.
+            The weighted sum, and each loss by name without its weight; all zero if the gate excludes all clips.
         """
         if self.gate is not None:
             keep = self.gate(student.logits, teacher.logits, label)
@@ -147,25 +146,26 @@ class Teaching(nn.Module):
         term = self.terms[name]
         entry = LOSSES[term.loss]
         if term.over_time:
-            ours, theirs = _windows(student), _windows(teacher)
-            label = label.repeat_interleave(len(ours) // len(label))
+            prediction, target = _windows(student), _windows(teacher)
+            label = label.repeat_interleave(len(prediction) // len(label))
         elif entry.compares == "logits":
-            ours, theirs = student.logits, teacher.logits
+            prediction, target = student.logits, teacher.logits
         elif entry.compares == "features":
-            ours, theirs = student.embedding, _features(teacher)
+            prediction, target = student.embedding, _features(teacher)
         else:
-            ours, theirs = student.embedding, teacher.embedding
+            prediction, target = student.embedding, teacher.embedding
         if name in self.projectors:
-            ours = self.projectors[name](ours)
-        value: Tensor = self.losses[name](ours, theirs, label) if entry.needs_label else self.losses[name](ours, theirs)
+            prediction = self.projectors[name](prediction)
+        arguments = (prediction, target, label) if entry.needs_label else (prediction, target)
+        value: Tensor = self.losses[name](*arguments)
         return value
 
 
 def _windows(outputs: Outputs) -> Tensor:
-    """Embeddings of all windows of all clips, (B * N, E)."""
+    """Return the embeddings of all windows of all clips, (B * N, E)."""
     if outputs.windows is None:
         raise ConfigError(
-            "There is nothing to compare over time: the teacher says one thing of a whole clip. It needs faces over "
+            "A loss over time needs windows, but the teacher has only one output per clip. Train it on faces over "
             "time: pixels, or face features with a row for each video frame."
         )
     return outputs.windows.flatten(0, 1)
@@ -173,7 +173,7 @@ def _windows(outputs: Outputs) -> Tensor:
 
 def _features(teacher: Outputs) -> Tensor:
     if teacher.features is None:
-        raise ConfigError("The teacher's outputs lack what it looked at: store them anew with `crossmodal fit`.")
+        raise ConfigError("The teacher outputs have no input features: store them again with `crossmodal fit`.")
     return teacher.features
 
 
@@ -182,7 +182,7 @@ def _teacher_correct(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
 
 
 def _agreement(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
-    """Kendall's tau of the logits above 0: more pairs of classes are ranked alike than not."""
+    """Return True where Kendall's tau of the logits is above 0: most pairs of classes have the same order."""
     order = [(logits[:, :, None] - logits[:, None, :]).sign() for logits in (student.detach(), teacher)]
     return (order[0] * order[1]).sum(dim=(1, 2)) > 0
 
