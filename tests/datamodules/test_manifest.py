@@ -202,9 +202,7 @@ class TestSplits:
         folder, rows = recordings
         names = ("train", "val", "test")
         path = write(folder / "leak.csv", [row | {"split": names[number // 3 % 3]} for number, row in enumerate(rows)])
-        with pytest.raises(
-            LeakageError, match=r"person 01 \(train, val, test\)"
-        ):
+        with pytest.raises(LeakageError, match=r"person 01 \(train, val, test\)"):
             ready(ManifestAudioDataModule, path)
         datamodule = ready(ManifestAudioDataModule, path, allow_speaker_leakage=True)
         assert datamodule.is_speaker_dependent
@@ -274,9 +272,7 @@ class TestWhatIsUsed:
         folder, rows = recordings
         path = write(folder / "voices.csv", [row | {"video": ""} for row in rows])
         assert len(ready(ManifestAudioDataModule, path).clips) == 24
-        with pytest.raises(
-            CorpusNotFoundError, match=r"(?s)voices\.csv .*no video"
-        ) as raised:
+        with pytest.raises(CorpusNotFoundError, match=r"(?s)voices\.csv .*no video") as raised:
             ready(ManifestPairedDataModule, path)
         assert "24" in str(raised.value)
 

@@ -49,9 +49,7 @@ class TestFaceFeatures:
             teacher_outputs=str(path),
             cache=str(finished.cache),
         )
-        with pytest.raises(
-            LeakageError, match=f"actors {actors}"
-        ):
+        with pytest.raises(LeakageError, match=f"actors {actors}"):
             datamodule.setup()
 
     def test_teacher_outputs_that_are_none_are_named(self, finished, tiny_ravdess, tmp_path):
