@@ -104,7 +104,7 @@ def extract_members(
             temporary.replace(target)
 
 
-def is_there(member: Member, folder: Path, on_bytes: Callable[[int], None]) -> bool:
+def is_extracted(member: Member, folder: Path, on_bytes: Callable[[int], None]) -> bool:
     """Return True if a member was extracted to a folder with the right size and CRC.
 
     Args:

@@ -4,11 +4,12 @@ import hashlib
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.progress import Progress
 
-from crossmodal.datasets.download.archive import Member, extract_members, is_there, list_members
+from crossmodal.datasets.download.archive import Member, extract_members, is_extracted, list_members
 from crossmodal.datasets.download.http import Downloader
 from crossmodal.datasets.download.lock_file import LOCK_FILE, LockFile
 from crossmodal.datasets.download.threads import FileBar
@@ -93,7 +94,7 @@ class DownloadFolder:
         for path in [*self._work.glob("*.tmp"), *root.glob(f".{LOCK_FILE}.*.tmp")]:
             path.unlink()  # left by a killed run
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line above the progress bars."""
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -101,7 +102,7 @@ class DownloadFolder:
         """Stop the downloads in all threads."""
         self._downloader.stop()
 
-    def look(self, archive: Archive) -> Job:
+    def inspect(self, archive: Archive) -> Job:
         """Find the existing recordings of an archive, without using the network."""
         job = Job(archive, self.keep_archives)
         if (members := self.lock.members(archive.name)) is not None:
@@ -124,7 +125,7 @@ class DownloadFolder:
                 mismatch = self._mismatch(path, *pinned)
                 if not mismatch:
                     return self._keep(path)
-                self.say(f"{path} differs from the published archive and is ignored: {mismatch}.")
+                self.print_line(f"{path} differs from the published archive and is ignored: {mismatch}.")
                 self._rejected.add(path)
         return None
 
@@ -166,7 +167,7 @@ class DownloadFolder:
         if path.parent == self._work:
             path.unlink()
         job.missing = []
-        self.say(f"{name}: verified, {job.extracted} recording(s) extracted")
+        self.print_line(f"{name}: verified, {job.extracted} recording(s) extracted")
 
     def tidy(self) -> None:
         """Remove the folder of partial files if it is empty."""
@@ -198,7 +199,7 @@ class DownloadFolder:
         folder = self.root / job.archive.folder
         job.replaced = sum((folder / member.path).exists() for member in missing)
         with FileBar(self._progress, f"{job.archive.name}: extracting", size) as bar:
-            extract_members(path, missing, folder, self._work, lambda count: self._read(count, bar))
+            extract_members(path, missing, folder, self._work, partial(self._read, bar=bar))
         job.extracted = len(missing)
 
     def _requested(self, members: Sequence[Member]) -> list[Member]:
@@ -208,7 +209,8 @@ class DownloadFolder:
         folder = self.root / archive.folder
         size = sum(member.size for member in wanted)
         with FileBar(self._progress, f"{archive.name}: checking existing files", size) as bar:
-            return [member for member in wanted if not is_there(member, folder, lambda count: self._read(count, bar))]
+            on_bytes = partial(self._read, bar=bar)
+            return [member for member in wanted if not is_extracted(member, folder, on_bytes)]
 
     def _mismatch(self, path: Path, size: int, md5: str) -> str:
         """Return a message if the size or md5 of an archive is wrong, else an empty string."""

@@ -15,7 +15,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar
 
-from crossmodal.datasets.download.web import BrokenError, RefusedError, RemoteFile, Response, ask, position_of, reason
+from crossmodal.datasets.download.web import (
+    BrokenError,
+    RefusedError,
+    RemoteFile,
+    Response,
+    open_url,
+    position_of,
+    reason,
+)
 from crossmodal.errors import ChecksumError, DownloadError
 
 TIMEOUT = 30.0  # seconds for connecting and for each read
@@ -33,10 +41,10 @@ T = TypeVar("T")
 class Watcher(Protocol):
     """Receiver of the progress of a file."""
 
-    def at(self, position: int) -> None:
+    def set_position(self, position: int) -> None:
         """Set the number of bytes that have arrived."""
 
-    def says(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Show a message."""
 
 
@@ -116,7 +124,7 @@ class Downloader:
                 path.replace(target)
                 return
             path.unlink()
-            watcher.says("its md5 is wrong; restarting the download")
+            watcher.show("its md5 is wrong; restarting the download")
         raise ChecksumError(
             f"{file.name} has md5 {md5} instead of {file.md5} twice in a row. It is damaged at its source or during "
             "the transfer, and was removed. Try again later, or from another network."
@@ -143,7 +151,7 @@ class Downloader:
                     advice = " Rerun the same command to resume." if arrived() else ""
                     raise DownloadError(f"Cannot download {name}: {error} (after {failures} tries).{advice}") from error
                 seconds = max(error.retry_after, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1)) * _jitter())
-                watcher.says(f"{error}; retrying in {seconds:.0f} s")
+                watcher.show(f"{error}; retrying in {seconds:.0f} s")
             self.pause(seconds)
 
     def _resume(self, file: RemoteFile, urls: list[str], part: "_Part", watcher: Watcher) -> None:
@@ -151,7 +159,7 @@ class Downloader:
 
         If-Range is not needed: the md5 detects a file that changed meanwhile.
         """
-        watcher.at(part.size)
+        watcher.set_position(part.size)
         if part.size == file.size:
             return
         try:
@@ -171,7 +179,7 @@ class Downloader:
             # A server without Range support starts at 0: skip the bytes that exist.
             part.append(piece[max(0, part.size - position) :])
             position += len(piece)
-            watcher.at(part.size)
+            watcher.set_position(part.size)
             if part.size == file.size:
                 return
 
@@ -180,7 +188,7 @@ class Downloader:
             self.pause(seconds)
         self.check_stopped()
         try:
-            return ask(url, first_byte, self._timeout)
+            return open_url(url, first_byte, self._timeout)
         except BrokenError as error:
             self._quiet_until = max(self._quiet_until, time.monotonic() + error.retry_after)
             raise

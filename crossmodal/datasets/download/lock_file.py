@@ -26,7 +26,7 @@ class LockFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._pins: dict[str, tuple[int, str]] = {}
         self._members: dict[str, list[Member]] = {}
         if path.exists():
@@ -50,7 +50,7 @@ class LockFile:
         Raises:
             ChecksumError: If an archive was pinned with another size or md5. Then nothing is pinned.
         """
-        with self._turn:
+        with self._lock:
             for name, new in sums.items():
                 pinned = self._pins.get(name, new)
                 if pinned != new:
@@ -77,7 +77,7 @@ class LockFile:
 
     def keep_members(self, archive: str, members: Iterable[Member]) -> None:
         """Store the members of a pinned archive, so that recordings can be verified without it."""
-        with self._turn:
+        with self._lock:
             self._members[archive] = list(members)
             self._save()
 

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from crossmodal.datasets.download.folder import DownloadFolder, Job, bytes_text
 from crossmodal.datasets.download.http import Downloader
-from crossmodal.datasets.download.threads import FileBar, in_threads
+from crossmodal.datasets.download.threads import FileBar, run_in_threads
 from crossmodal.datasets.download.zenodo import (
     ACTORS,
     KNOWN_SUMS,
@@ -119,7 +119,7 @@ def _fill(
     folder: DownloadFolder, archives: Sequence[Archive], url: str, num_connections: int, progress: Progress
 ) -> list[Job]:
     folder.lock.pin(KNOWN_SUMS, "the published RAVDESS")
-    jobs = [folder.look(archive) for archive in archives]
+    jobs = [folder.inspect(archive) for archive in archives]
     if any(job.needs_archive for job in jobs):
         _read_record(folder, jobs, url, progress)
     _check_room(folder, jobs, num_connections)
@@ -149,7 +149,7 @@ def _check_room(folder: DownloadFolder, jobs: Sequence[Job], num_connections: in
     free = shutil.disk_usage(folder.root).free
     if not to_fetch and not recordings:
         return
-    folder.say(
+    folder.print_line(
         f"Download: {len(to_fetch)} archive(s), {bytes_text(sum(to_fetch))}. Disk space: about "
         f"{bytes_text(recordings + archives)} needed, {bytes_text(free)} free."
     )
@@ -166,7 +166,7 @@ def _complete(folder: DownloadFolder, jobs: Sequence[Job], num_connections: int,
     remaining = sum(folder.still_to_fetch(job) for job in jobs)
     total = FileBar(progress, "total", resumed + remaining, here=resumed) if remaining else contextlib.nullcontext()
     with total as bar:
-        failed = in_threads(lambda job: folder.complete(job, bar), jobs, num_connections, folder.stop)
+        failed = run_in_threads(lambda job: folder.complete(job, bar), jobs, num_connections, folder.stop)
     errors = {job.archive.name: _user_error(error, folder.root) for job, error in failed}
     if len(errors) == 1:
         raise next(iter(errors.values()))

@@ -17,7 +17,7 @@ _STOP_TIMEOUT = 1.0  # seconds to wait for threads to stop; those that wait for 
 T = TypeVar("T")
 
 
-def in_threads(
+def run_in_threads(
     work: Callable[[T], None], jobs: Sequence[T], num_threads: int, stop: Callable[[], None]
 ) -> list[tuple[T, BaseException]]:
     """Run a function for each job in several threads.
@@ -88,23 +88,23 @@ class FileBar:
         self._progress = progress
         self._name = name
         self._whole = whole
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._position = here
         self._task = progress.add_task(name, total=size, completed=here)
 
-    def at(self, position: int) -> None:
+    def set_position(self, position: int) -> None:
         """Set the number of bytes that have arrived."""
         self.advance(position - self._position)
 
     def advance(self, num_bytes: int) -> None:
         """Advance the bars by a number of bytes, which is negative after a restart."""
-        with self._turn:
+        with self._lock:
             self._position += num_bytes
             self._progress.update(self._task, completed=self._position)
         if self._whole:
             self._whole.advance(num_bytes)
 
-    def says(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Print a line above the progress bars."""
         self._progress.console.print(f"{self._name}: {text}", markup=False, highlight=False, soft_wrap=True)
 

@@ -53,7 +53,7 @@ class RefusedError(Exception):
     """A permanent failure; a retry would fail as well."""
 
 
-def ask(url: str, first_byte: int, timeout: float) -> Response:
+def open_url(url: str, first_byte: int, timeout: float) -> Response:
     """Request a file from a byte offset.
 
     Args:

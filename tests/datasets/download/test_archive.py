@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossmodal.datasets.download import archive as archive_module
-from crossmodal.datasets.download.archive import Member, extract_members, is_there, list_members
+from crossmodal.datasets.download.archive import Member, extract_members, is_extracted, list_members
 from crossmodal.datasets.download.zenodo import needed_archives
 from crossmodal.errors import ArchiveError
 from tests.datasets.download.zenodo_server import recording, write_zip
@@ -54,7 +54,7 @@ class TestExtraction:
         assert everything_below(folders[1]) == {}
         assert sum(counted) == sum(map(len, content.values()))
         assert [member.crc32 for member in members] == [zlib.crc32(piece) for piece in content.values()]
-        assert all(is_there(member, folders[0], nothing) for member in members)
+        assert all(is_extracted(member, folders[0], nothing) for member in members)
 
     def test_only_requested_members_are_extracted(self, packed, folders):
         path, content = packed
@@ -94,12 +94,12 @@ class TestExtraction:
         assert everything_below(folders[0]) == {FIRST: b"sound", f"Actor_01/{NAMES[1]}": b""}
 
 
-class TestIsThere:
+class TestIsExtracted:
     def test_missing_file_or_folder(self, tmp_path):
         member = Member("a/b.wav", 3, zlib.crc32(b"abc"))
-        assert not is_there(member, tmp_path, nothing)
+        assert not is_extracted(member, tmp_path, nothing)
         (tmp_path / "a" / "b.wav").mkdir(parents=True)
-        assert not is_there(member, tmp_path, nothing)
+        assert not is_extracted(member, tmp_path, nothing)
 
     @given(st.binary(min_size=1, max_size=300), st.data())
     @settings(max_examples=60)
@@ -116,7 +116,7 @@ class TestIsThere:
             path.stat.return_value.st_size = len(changed)
             path.open.reset_mock()
             path.open.return_value = io.BytesIO(changed)
-            assert is_there(member, folder, nothing) == is_whole
+            assert is_extracted(member, folder, nothing) == is_whole
             assert path.open.called == (len(changed) == len(content))  # a file of another size is not read
 
 
@@ -149,7 +149,7 @@ def test_damaged_archive_never_gives_wrong_content(small_zip, tmp_path_factory, 
         assert "a.zip" in str(error)
     for member in members:
         if (folder / "out" / member.path).exists():
-            assert is_there(member, folder / "out", nothing)
+            assert is_extracted(member, folder / "out", nothing)
             # The md5, which is checked first, detects a changed name or CRC in the directory.
             assert (folder / "out" / member.path).read_bytes() in content.values()
 

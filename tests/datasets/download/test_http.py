@@ -25,10 +25,10 @@ class RecordingWatcher:
     def __init__(self):
         self.positions, self.texts = [], []
 
-    def at(self, position):
+    def set_position(self, position):
         self.positions.append(position)
 
-    def says(self, text):
+    def show(self, text):
         self.texts.append(text)
 
 
@@ -77,7 +77,7 @@ def fetch(file, target, **options):
 
 
 def sent(server):
-    return sum(asked.sent for asked in server.asked)
+    return sum(request.sent for request in server.requests)
 
 
 class TestComplete:
@@ -87,9 +87,9 @@ class TestComplete:
         assert not part.exists()
         assert (watcher.positions[0], watcher.positions[-1]) == (0, SIZE)
         assert watcher.positions == sorted(watcher.positions)
-        (asked,) = server.asked
-        assert asked.range is None
-        assert asked.agent.startswith("crossmodal/")
+        (request,) = server.requests
+        assert request.range is None
+        assert request.agent.startswith("crossmodal/")
 
     def test_target_appears_only_when_complete(self, server, file, target, part):
         release = threading.Event()
@@ -110,7 +110,7 @@ class TestResume:
         server.faults[NAME] = [Fault(cut_after=30_000), Fault(cut_after=50_000)]
         watcher = fetch(file, target)
         assert target.read_bytes() == content
-        assert [asked.range for asked in server.asked] == [None, "bytes=30000-", "bytes=80000-"]
+        assert [request.range for request in server.requests] == [None, "bytes=30000-", "bytes=80000-"]
         assert sent(server) == SIZE
         assert f"30000 of {SIZE} bytes" in watcher.texts[0]
 
@@ -118,26 +118,26 @@ class TestResume:
         part.write_bytes(content[:60_000])
         fetch(file, target)
         assert target.read_bytes() == content
-        assert [asked.range for asked in server.asked] == ["bytes=60000-"]
+        assert [request.range for request in server.requests] == ["bytes=60000-"]
         assert sent(server) == 40_000
 
     def test_complete_partial_file_needs_no_request(self, server, file, content, target, part):
         part.write_bytes(content)
         fetch(file, target)
         assert target.read_bytes() == content
-        assert server.asked == []
+        assert server.requests == []
 
     def test_partial_file_that_is_too_long_is_discarded(self, server, file, content, target, part):
         part.write_bytes(content + b"more")
         fetch(file, target)
         assert target.read_bytes() == content
-        assert [asked.range for asked in server.asked] == [None]
+        assert [request.range for request in server.requests] == [None]
 
     def test_damaged_partial_file_restarts_the_download(self, server, file, content, target, part):
         part.write_bytes(bytes(60_000))
         watcher = fetch(file, target)
         assert target.read_bytes() == content
-        assert [asked.range for asked in server.asked] == ["bytes=60000-", None]
+        assert [request.range for request in server.requests] == ["bytes=60000-", None]
         assert any("md5" in text for text in watcher.texts)
 
     def test_server_without_range_support(self, server, file, content, target, part, pauses):
@@ -146,7 +146,7 @@ class TestResume:
         server.faults[NAME] = [Fault(ignore_range=True, cut_after=40_000), Fault(ignore_range=True, cut_after=80_000)]
         watcher = fetch(file, target)
         assert target.read_bytes() == content
-        assert [asked.range for asked in server.asked] == ["bytes=60000-", "bytes=60000-", "bytes=80000-"]
+        assert [request.range for request in server.requests] == ["bytes=60000-", "bytes=60000-", "bytes=80000-"]
         assert min(watcher.positions) == 60_000
 
     @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ class TestChecksum:
         server.faults[NAME] = [Fault(flip=50_000)]
         fetch(file, target)
         assert target.read_bytes() == content
-        assert [asked.range for asked in server.asked] == [None, None]
+        assert [request.range for request in server.requests] == [None, None]
 
     def test_second_wrong_checksum_is_an_error(self, server, file, target, part):
         server.faults[NAME] = [Fault(flip=50_000), Fault(flip=0)]
@@ -184,7 +184,7 @@ class TestChecksum:
             fetch(file, target)
         assert not target.exists()
         assert not part.exists()
-        assert len(server.asked) == 2
+        assert len(server.requests) == 2
 
     def test_other_etag_is_rejected(self, server, file, target):
         (server.folder / NAME).write_bytes(recording("other", SIZE))
@@ -210,7 +210,7 @@ class TestPoliteness:
         server.faults[NAME] = [Fault(status=status)] * 4
         watcher = fetch(file, target)
         assert target.read_bytes() == content
-        assert len(server.asked) == 5
+        assert len(server.requests) == 5
         for seconds, full in zip(pauses, (1, 2, 4, 8), strict=True):
             assert full / 2 <= seconds <= full
         assert f" {status} " in watcher.texts[0]
@@ -262,7 +262,7 @@ class TestPoliteness:
         server.faults[NAME] = [Fault(cut_after=1000)] * 9
         with pytest.raises(DownloadError, match=r"8000 of 100000 bytes .*8 tries"):
             fetch(file, target)
-        assert len(server.asked) == 8
+        assert len(server.requests) == 8
         assert part.read_bytes() == content[:8000]  # the next call resumes there
 
     def test_tries_with_progress_do_not_count(self, server, file, content, target, pauses, monkeypatch):
@@ -277,7 +277,7 @@ class TestPoliteness:
         server.faults[NAME] = [Fault(status=status)]
         with pytest.raises(DownloadError, match=rf"127\.0\.0\.1:\d+ .* {status} "):
             fetch(file, target)
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
     def test_next_url_is_used_after_a_permanent_error(self, server, file, content, target, part):
         part.write_bytes(content[:60_000])
@@ -286,7 +286,7 @@ class TestPoliteness:
         server.faults[NAME] = [Fault(status=404)]
         fetch(file, target)
         assert target.read_bytes() == content
-        assert [asked.path.endswith("/content") for asked in server.asked] == [False, True]
+        assert [request.path.endswith("/content") for request in server.requests] == [False, True]
 
     @pytest.mark.parametrize(
         "url", ["file:///etc/hostname", "ftp://127.0.0.1/a", "nonsense", "http://a b/", "http://[x/"]
@@ -313,7 +313,7 @@ class TestServersThatFail:
             monkeypatch.setattr(Downloader, "pause", lambda self, seconds: next(meanwhile)())
             watcher = fetch(file, target)
         assert target.read_bytes() == content
-        assert [asked.range for asked in again[0].asked] == ["bytes=30000-"]
+        assert [request.range for request in again[0].requests] == ["bytes=30000-"]
         assert [text for text in watcher.texts if "Connection refused" in text]
 
     def test_refused_connection(self, target, pauses):
@@ -332,7 +332,7 @@ class TestServersThatFail:
         release.set()
         assert target.read_bytes() == content
         assert "timed out" in watcher.texts[0]
-        assert server.asked[1].range.startswith("bytes=")
+        assert server.requests[1].range.startswith("bytes=")
 
     def test_server_without_a_response(self, target, pauses):
         with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -381,7 +381,7 @@ class TestRead:
     def test_interrupted_response_is_retried(self, server, pauses):
         server.faults["record"] = [Fault(cut_after=10), Fault(status=502)]
         assert b'"files"' in Downloader().read(server.url, RecordingWatcher())
-        assert len(server.asked) == 3
+        assert len(server.requests) == 3
 
     def test_response_that_is_too_large(self, server, monkeypatch):
         monkeypatch.setattr(http, "_LARGEST_ANSWER", 100)

@@ -135,7 +135,7 @@ class TestComplete:
 
     def test_only_needed_archives_are_downloaded(self, get, root, content, server):
         get(modality="video", actors=[2])
-        assert [asked.path for asked in server.asked[1:]] == [f"/records/1188976/files/{FACES[1]}?download=1"]
+        assert [request.path for request in server.requests[1:]] == [f"/records/1188976/files/{FACES[1]}?download=1"]
         assert recordings(root).keys() == {path for path in content if path.startswith(FACES[1][:-4])}
 
     def test_more_actors_later(self, get, root, content, server):
@@ -149,37 +149,37 @@ class TestComplete:
         get(keep_archives=True)
         for name in [SOUND, *FACES]:
             assert (root / name).read_bytes() == (server.folder / name).read_bytes()
-        number = len(server.asked)
+        number = len(server.requests)
         get(keep_archives=True)
-        assert len(server.asked) == number
+        assert len(server.requests) == number
 
 
 class TestExistingFiles:
     def test_complete_folder_needs_no_request(self, get, root, content, server):
         get()
-        number = len(server.asked)
+        number = len(server.requests)
         done = get(url="http://127.0.0.1:1/nobody")
-        assert len(server.asked) == number
+        assert len(server.requests) == number
         assert (done.files, done.extracted, done.fetched) == (12, 0, 0)
 
     def test_only_missing_recordings_are_extracted(self, get, root, content, server):
         get()
         (root / FACES[0][:-4] / "Actor_01" / "01-01-05-01-01-01-01.mp4").unlink()
         kept = {path: path.stat().st_ino for path in root.rglob("*.mp4")}
-        server.asked.clear()
+        server.requests.clear()
         done = get()
         assert recordings(root) == of_actors(content, 1, 2)
         assert (done.extracted, done.replaced) == (1, 0)
         assert {path: path.stat().st_ino for path in kept} == kept
-        assert not server.asked_for(SOUND)
-        assert not server.asked_for(FACES[1])
+        assert not server.requests_for(SOUND)
+        assert not server.requests_for(FACES[1])
 
     def test_existing_archive_is_used_and_kept(self, get, root, content, server):
         root.mkdir()
         for name in FACES:
             shutil.copy(server.folder / name, root)
         get(modality="video")
-        assert not server.asked_for(FACES[0])
+        assert not server.requests_for(FACES[0])
         assert all((root / name).exists() for name in FACES)
         assert recordings(root).keys() == {path for path in content if "Video" in path}
 
@@ -226,22 +226,22 @@ class TestResume:
         with pytest.raises(DownloadError, match="56000 of"):
             get(modality="video", actors=[1])
         assert recordings(root) == {}
-        server.asked.clear()
+        server.requests.clear()
         done = get(modality="video", actors=[1])
         size = (server.folder / FACES[0]).stat().st_size
-        (asked,) = server.asked_for(FACES[0])
-        assert asked.range == "bytes=56000-"
-        assert asked.sent == done.fetched == size - 56_000
+        (request,) = server.requests_for(FACES[0])
+        assert request.range == "bytes=56000-"
+        assert request.sent == done.fetched == size - 56_000
 
     def test_other_archives_are_completed_after_a_failure(self, get, root, content, server, pauses):
         server.faults[FACES[0]] = [Fault(status=500)] * 8
         with pytest.raises(DownloadError, match=FACES[0]):
             get()
         assert recordings(root).keys() == {path for path in of_actors(content, 1, 2) if FACES[0][:-4] not in path}
-        server.asked.clear()
+        server.requests.clear()
         get()
         assert recordings(root) == of_actors(content, 1, 2)
-        assert {asked.path for asked in server.asked} == {
+        assert {request.path for request in server.requests} == {
             "/api/records/1188976",
             f"/records/1188976/files/{FACES[0]}?download=1",
         }
@@ -261,9 +261,9 @@ class TestResume:
             patch.setattr("crossmodal.datasets.download.folder.extract_members", die)
             get(modality="video", actors=[1])
         assert recordings(root) == {}
-        number = len(server.asked)
+        number = len(server.requests)
         get(modality="video", actors=[1])
-        assert len(server.asked) == number
+        assert len(server.requests) == number
         assert recordings(root).keys() == {path for path in content if path.startswith(FACES[0][:-4])}
 
 
@@ -273,7 +273,7 @@ class TestRefusals:
         with pytest.raises(ChecksumError, match=f"{SOUND} .*208468073 bytes and md5 bc696df6"):
             get(modality="video")
         assert recordings(root) == {}
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
     def test_changed_record(self, get, root, content, server):
         get(modality="audio")
@@ -312,7 +312,7 @@ class TestRefusals:
         monkeypatch.setattr(ravdess.shutil, "disk_usage", lambda path: SimpleNamespace(free=123_000))
         with pytest.raises(DiskSpaceError, match=r"123000 bytes free.* \d+ bytes.* \d+ bytes"):
             get()
-        assert [asked.path for asked in server.asked] == ["/api/records/1188976"]
+        assert [request.path for request in server.requests] == ["/api/records/1188976"]
         assert recordings(root) == {}
 
     def test_required_space_counts_simultaneous_archives(self, get, root, server, monkeypatch):
@@ -445,7 +445,7 @@ class TestSeveralAtOnce:
         for thread in threads:
             thread.join()
         assert sorted(one.extracted for one in done) == [0, 8]
-        assert [len(server.asked_for(f"{name}?")) for name in FACES] == [1, 1]
+        assert [len(server.requests_for(f"{name}?")) for name in FACES] == [1, 1]
         assert recordings(root).keys() == {path for path in content if "Video" in path}
         assert str(root) in capsys.readouterr().out
 
@@ -480,11 +480,11 @@ class TestKilled:
         release.set()
         assert recordings(root) == {}
         received = part.stat().st_size
-        server.asked.clear()
+        server.requests.clear()
         download_ravdess(root, modality="video", actors=[1], url=server.url)
-        (asked,) = server.asked_for(FACES[0])
-        assert asked.range == f"bytes={received}-"
-        assert asked.sent == (server.folder / FACES[0]).stat().st_size - received
+        (request,) = server.requests_for(FACES[0])
+        assert request.range == f"bytes={received}-"
+        assert request.sent == (server.folder / FACES[0]).stat().st_size - received
         assert recordings(root) == {path: piece for path, piece in content.items() if path.startswith(FACES[0][:-4])}
 
     def test_during_extraction(self, root, served):
@@ -500,9 +500,9 @@ class TestKilled:
             assert 3 <= len(extracted) < len(many)
             for path, piece in extracted.items():
                 assert piece == content[f"Actor_01/{path.name}"]
-            server.asked.clear()
+            server.requests.clear()
             done = download_ravdess(root, modality="video", actors=[1], url=server.url)
-            assert server.asked == []  # the archive exists, and its checksum is pinned
+            assert server.requests == []  # the archive exists, and its checksum is pinned
         assert done.extracted == len(many) - len(extracted)
         assert {path.name: path.read_bytes() for path in root.rglob("*.mp4")} == {
             path.removeprefix("Actor_01/"): piece for path, piece in content.items()
@@ -523,7 +523,7 @@ class TestKilled:
         assert "same command" in error.splitlines()[-1]
         assert "Traceback" not in error
         download_ravdess(root, modality="video", actors=[1], url=server.url)
-        assert server.asked[-1].range.startswith("bytes=")
+        assert server.requests[-1].range.startswith("bytes=")
 
 
 class TestCommand:

@@ -59,7 +59,7 @@ class ZenodoServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.folder, self.rate = Path(folder), rate
         self.faults = defaultdict(list)  # by file name, or "record"
-        self.asked = []
+        self.requests = []
         self.form = "zenodo"
         self.overrides = {}  # of the record's entries, by file name
 
@@ -71,8 +71,8 @@ class ZenodoServer(ThreadingHTTPServer):
     def url(self):
         return self.base + RECORD
 
-    def asked_for(self, name):
-        return [asked for asked in self.asked if name in asked.path]
+    def requests_for(self, name):
+        return [request for request in self.requests if name in request.path]
 
     def record(self):
         entries = [self._entry(path) for path in sorted(self.folder.glob("*.zip"))]
@@ -107,8 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = unquote(urlsplit(self.path).path)
-        asked = ReceivedRequest(self.path, self.headers.get("Range"), self.headers.get("User-Agent"))
-        self.server.asked.append(asked)
+        request = ReceivedRequest(self.path, self.headers.get("Range"), self.headers.get("User-Agent"))
+        self.server.requests.append(request)
         is_record = path == RECORD
         name = re.search(r"[^/]+\.zip", path)
         key = "record" if is_record else name[0] if name else path
@@ -126,12 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
         # As on zenodo.org: the link of the page supports Range, the link of the API does not.
         supports_range = not (is_record or fault.ignore_range or path.endswith("/content"))
         try:
-            self._answer(body, etag, fault, asked, supports_range)
+            self._answer(body, etag, fault, request, supports_range)
         except OSError:
             self.close_connection = True  # the client closed the connection
 
-    def _answer(self, body, etag, fault, asked, supports_range):
-        start = re.fullmatch(r"bytes=(\d+)-", asked.range or "") if supports_range else None
+    def _answer(self, body, etag, fault, request, supports_range):
+        start = re.fullmatch(r"bytes=(\d+)-", request.range or "") if supports_range else None
         status, first = fault.status, 0
         headers = dict(fault.headers)
         if status == 200 and start:
@@ -153,9 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
         for header, value in headers.items():
             self.send_header(header, value)
         self.end_headers()
-        self._send(body, fault, asked)
+        self._send(body, fault, request)
 
-    def _send(self, body, fault, asked):
+    def _send(self, body, fault, request):
         end = len(body) if fault.cut_after is None else fault.cut_after
         step = 1 << 14
         waits_at = len(body) // 2
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
                 fault.wait.wait(30)
             piece = body[at : min(at + step, end)]
             self.wfile.write(piece)
-            asked.sent += len(piece)
+            request.sent += len(piece)
             if self.server.rate:
                 time.sleep(len(piece) / self.server.rate)
         if end < len(body):

@@ -51,7 +51,7 @@ class TestFaceFeatures:
             teacher_outputs=str(path),
             cache=str(finished.cache),
         )
-        with pytest.raises(LeakageError, match=f"actors {actors},"):
+        with pytest.raises(LeakageError, match=f"actors {actors}"):
             datamodule.setup()
 
     def test_an_invalid_file_of_teacher_outputs_is_named(self, finished, tiny_ravdess, tmp_path):
