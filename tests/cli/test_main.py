@@ -276,7 +276,7 @@ class TestBadInput:
 
     def test_a_model_that_has_seen_a_test_actor(self, trained, tiny_ravdess, capsys):
         args = ["test", f"--model={trained[1]}", f"--data.root={tiny_ravdess}", trained[0][0], "--data.fold=2"]
-        assert "The model has seen actors 03" in fails(capsys, args)
+        assert "actors 03" in fails(capsys, args)
 
     def test_a_folder_that_is_no_model(self, tmp_path, capsys):
         error = fails(capsys, ["predict", "--model", tmp_path, "x.wav"])
