@@ -21,7 +21,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
-def look_up(kind: str, table: Mapping[Any, Made], name: str) -> Made:
+def lookup(kind: str, table: Mapping[Any, Made], name: str) -> Made:
     """Return the entry of a name in a table.
 
     Args:

@@ -5,7 +5,7 @@ import argparse
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 
 from crossmodal import ControlTask, RAVDESSAudioDataModule, RAVDESSPairedDataModule, TeacherTask, TransferTask
-from crossmodal.models.handover import save_model
+from crossmodal.models.serialization import save_model
 
 
 def train(task: LightningModule, data: RAVDESSAudioDataModule | RAVDESSPairedDataModule, epochs: int) -> float:

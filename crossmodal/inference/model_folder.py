@@ -14,7 +14,7 @@ import torchaudio
 from safetensors.torch import load_file, save_file
 
 from crossmodal.errors import ModelFolderError
-from crossmodal.inference.card import model_card
+from crossmodal.inference.model_card import model_card
 from crossmodal.inference.model_config import (
     CARD,
     CONFIG,
@@ -27,7 +27,7 @@ from crossmodal.inference.model_config import (
     require_files,
 )
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
-from crossmodal.models.handover import load_model
+from crossmodal.models.serialization import load_model
 from crossmodal.models.speech_network import copy_weights, find_weights
 from crossmodal.storage import atomic_path, write_json
 from crossmodal.version import __version__
@@ -58,7 +58,7 @@ def save_model_folder(
     """Write the model folder of a trained student, or of its control.
 
     Args:
-        trained: Path of the stage's weights, written by `crossmodal.models.handover.save_model`.
+        trained: Path of the stage's weights, written by `crossmodal.models.serialization.save_model`.
         folder: Path of the model folder. It is created if needed, and its files are replaced.
         summary: Summary of the run, for the card and the configuration.
         front_end_weights: Path of the weights of a frozen front end. Default: the path that the model holds.

@@ -25,7 +25,7 @@ from crossmodal.losses.distillation import (
     LogitStandardizedKDLoss,
 )
 from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
-from crossmodal.naming import call_with_known, look_up
+from crossmodal.naming import call_with_known, lookup
 
 KDLossName = Literal["dist", "dkd", "kd", "logit_std"]
 AlignLossName = Literal["cka", "cosine", "fd", "mmd", "mse", "regression", "rkd", "shared_classifier", "supcon"]
@@ -91,7 +91,7 @@ def create_loss(name: LossName, num_features: int, num_classes: int, **kwargs: A
         >>> LOSSES["mse"].compares, LOSSES["mse"].needs_projection, LOSSES["mse"].needs_label
         ('embeddings', True, False)
     """
-    entry = look_up("loss", LOSSES, name)
+    entry = lookup("loss", LOSSES, name)
     return _create(name, entry, {"num_features": num_features, "num_classes": num_classes}, kwargs)
 
 
@@ -118,7 +118,7 @@ def create_kd_loss(name: KDLossName, **kwargs: Any) -> nn.Module:
         >>> create_kd_loss("kd", temperature=4.0)
         KnowledgeDistillationLoss()
     """
-    return _create(name, look_up("KD loss", _KD_LOSSES, name), {}, kwargs)
+    return _create(name, lookup("KD loss", _KD_LOSSES, name), {}, kwargs)
 
 
 def list_kd_losses() -> list[str]:
@@ -148,7 +148,7 @@ def create_align_loss(
         >>> create_align_loss("cosine", num_features=128)
         CosineAlignmentLoss()
     """
-    entry = look_up("alignment loss", _ALIGN_LOSSES, name)
+    entry = lookup("alignment loss", _ALIGN_LOSSES, name)
     return _create(name, entry, {"num_features": num_features, "num_classes": num_classes}, kwargs)
 
 

@@ -16,7 +16,7 @@ from crossmodal.models.self_supervised import SelfSupervisedFrontEnd
 from crossmodal.models.tdnn import TDNNEncoder
 from crossmodal.models.timm_encoder import TimmEncoder
 from crossmodal.models.transformer import TransformerEncoder
-from crossmodal.naming import call_with_known, look_up
+from crossmodal.naming import call_with_known, lookup
 from crossmodal.transforms import MFCC, LogMelFilterBank, MFCCAndLogMel
 
 FrontEnd = LogMelFilterBank | SelfSupervisedFrontEnd
@@ -58,7 +58,7 @@ def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any
         >>> create_front_end("mfcc", sample_rate=16000, n_mfcc=20).num_features
         20
     """
-    make: Callable[..., FrontEnd] = look_up("front end", _FRONT_ENDS, name)
+    make: Callable[..., FrontEnd] = lookup("front end", _FRONT_ENDS, name)
     return call_with_known(f"front end {name!r}", make, {"sample_rate": sample_rate}, kwargs)
 
 
@@ -91,7 +91,7 @@ def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwarg
     kind, given = f"audio encoder {name!r}", {"in_features": in_features}
     if name.startswith(_TIMM):
         return call_with_known(kind, TimmEncoder, {**given, "name": name.removeprefix(_TIMM)}, kwargs)
-    return call_with_known(kind, look_up("audio encoder", _AUDIO_ENCODERS, name), given, kwargs)
+    return call_with_known(kind, lookup("audio encoder", _AUDIO_ENCODERS, name), given, kwargs)
 
 
 def check_audio_encoder_name(name: str) -> str:
@@ -113,7 +113,7 @@ def check_audio_encoder_name(name: str) -> str:
     if name.startswith(_TIMM):
         check_network_name(name.removeprefix(_TIMM))
     else:
-        look_up("audio encoder", _AUDIO_ENCODERS, name)
+        lookup("audio encoder", _AUDIO_ENCODERS, name)
     return name
 
 

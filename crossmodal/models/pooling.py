@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from crossmodal.naming import look_up
+from crossmodal.naming import lookup
 from crossmodal.transforms import length_mask
 
 PoolingName = Literal["attention", "functionals", "last", "mean", "stats"]
@@ -150,7 +150,7 @@ def create_pooling(name: PoolingName, num_features: int) -> Pooling:
         >>> create_pooling("stats", num_features=3)(torch.zeros(2, 3, 10)).shape
         torch.Size([2, 6])
     """
-    return look_up("pooling", _POOLINGS, name)(num_features)
+    return lookup("pooling", _POOLINGS, name)(num_features)
 
 
 def _mask(features: Tensor, length: Tensor | None) -> Tensor:

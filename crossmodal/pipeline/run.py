@@ -20,7 +20,7 @@ from crossmodal.evaluation.calibration import calibrate
 from crossmodal.evaluation.report import print_summary, write_report
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
-from crossmodal.models.handover import load_model
+from crossmodal.models.serialization import load_model
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, run_name
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config

@@ -22,7 +22,7 @@ from crossmodal.datamodules import CorpusDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions
-from crossmodal.models.handover import save_model
+from crossmodal.models.serialization import save_model
 from crossmodal.pipeline.callbacks import History, LastCheckpoint, SeedEachBatch
 from crossmodal.pipeline.checkpoints import BEST, LAST, AtomicCheckpointIO, find_checkpoint
 from crossmodal.pipeline.processes import Processes

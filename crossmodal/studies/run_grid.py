@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule
 from crossmodal.errors import ConfigError, CrossmodalError, ProtocolError
-from crossmodal.naming import look_up
+from crossmodal.naming import lookup
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.run import silence_lightning
 from crossmodal.pipeline.stage import code_version
@@ -144,7 +144,7 @@ def _distinct(items: Sequence[Item], key: Callable[[Item], str]) -> list[Item]:
 def _narrow(study: Study, options: argparse.Namespace) -> Study:
     """Return the study restricted to the options of the command line."""
     kind = study.key.removesuffix("s")
-    chosen = {name: look_up(f"{kind} of {study.file}", study.compared, name) for name in options.names or ()}
+    chosen = {name: lookup(f"{kind} of {study.file}", study.compared, name) for name in options.names or ()}
     choices = {study.key: chosen, "protocols": options.protocols, "folds": options.folds, "seeds": options.seeds}
     return replace(study, **{key: value for key, value in choices.items() if value})
 
@@ -152,7 +152,7 @@ def _narrow(study: Study, options: argparse.Namespace) -> Study:
 def _only(cells: Sequence[Cell], names: Sequence[str] | None) -> list[Cell]:
     """Return the runs with these names, or all runs if no names are given."""
     by_name = {cell.folder.name: cell for cell in cells}
-    return [look_up("run of this study", by_name, name) for name in names] if names else list(cells)
+    return [lookup("run of this study", by_name, name) for name in names] if names else list(cells)
 
 
 def _print_commands(args: Sequence[str], cells: Sequence[Cell]) -> None:

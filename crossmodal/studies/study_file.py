@@ -10,7 +10,7 @@ from jsonargparse import get_loader
 
 from crossmodal.datasets.splits.protocols import Protocol
 from crossmodal.errors import ConfigError
-from crossmodal.naming import look_up
+from crossmodal.naming import lookup
 from crossmodal.pipeline.settings import Config
 
 # Settings that the grid sets in each run, with the way to change them.
@@ -128,7 +128,7 @@ class Study:
         if not _are_names(self.protocols) or len(set(self.protocols)) < len(self.protocols):
             raise ConfigError(f"{self.file}: protocols must be a list of distinct names, not {self.protocols!r}.")
         for name in self.protocols:
-            look_up(f"protocol of {self.file}", dict.fromkeys(get_args(Protocol)), name)
+            lookup(f"protocol of {self.file}", dict.fromkeys(get_args(Protocol)), name)
         for name in ("protocols", "self_distillation"):
             wrong = self.applications if name == "self_distillation" else not self.applications
             if getattr(self, name) and wrong:
@@ -163,7 +163,7 @@ def read_study(path: Path, named_by: Sequence[Path] = ()) -> Study:
         raise ConfigError(f"The study {path} has no keys. It needs methods, as in configs/studies/teaching.yaml.")
     known = {name: None for name in Study.__dataclass_fields__ if name != "file"}
     for key in content:
-        look_up(f"key of {path}", known, str(key))
+        lookup(f"key of {path}", known, str(key))
     if not {"methods", "applications"} & content.keys():
         raise ConfigError(
             f"The study {path} has nothing to compare. List methods under the key methods, or applications under "

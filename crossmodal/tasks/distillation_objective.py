@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from crossmodal.errors import ConfigError
 from crossmodal.losses import LOSSES, LossName, create_loss
 from crossmodal.models.outputs import Outputs
-from crossmodal.naming import look_up
+from crossmodal.naming import lookup
 
 GateName = Literal["agreement", "teacher_correct"]
 UNLABELLED = -1
@@ -51,7 +51,7 @@ class LossTerm:
         Raises:
             ConfigError: If the loss does not exist or has no weight.
         """
-        look_up("loss", LOSSES, name)
+        lookup("loss", LOSSES, name)
         arguments = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
         weight = arguments.pop("weight", None)
         if not isinstance(weight, int | float):
@@ -98,7 +98,7 @@ class DistillationObjective(nn.Module):
         super().__init__()
         widths = {"embeddings": teacher_embedding_size, "features": teacher_features_size}
         self.terms = dict(terms)
-        self.gate = look_up("gate", _GATES, gate) if gate else None
+        self.gate = lookup("gate", _GATES, gate) if gate else None
         self.losses = nn.ModuleDict(
             {
                 name: create_loss(term.loss, teacher_embedding_size, num_classes, **term.kwargs)

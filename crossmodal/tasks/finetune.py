@@ -13,7 +13,7 @@ from crossmodal.models import (
     FrontEndName,
     SelfSupervisedFrontEnd,
 )
-from crossmodal.models.handover import load_weights
+from crossmodal.models.serialization import load_weights
 from crossmodal.storage import content_key
 from crossmodal.tasks.base import BaseTask, Batch, Losses
 from crossmodal.tasks.encoder_name import TimmName

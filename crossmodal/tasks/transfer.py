@@ -8,9 +8,9 @@ from torch import Tensor
 from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.losses import AlignLossName, KDLossName, LossName, list_align_losses, list_kd_losses
 from crossmodal.models import FaceClassifier
-from crossmodal.models.handover import load_model
 from crossmodal.models.outputs import Outputs
-from crossmodal.naming import look_up
+from crossmodal.models.serialization import load_model
+from crossmodal.naming import lookup
 from crossmodal.tasks.base import Batch, Losses
 from crossmodal.tasks.distillation_objective import DistillationObjective, GateName, LossTerm
 from crossmodal.tasks.finetune import FinetuneTask
@@ -84,10 +84,10 @@ class TransferTask(FinetuneTask):
                 f"The loss {duplicates.pop()} is in more_losses and is also kd_loss or align_loss: remove one of them."
             )
         if kd_loss:
-            look_up("KD loss", dict.fromkeys(list_kd_losses()), kd_loss)
+            lookup("KD loss", dict.fromkeys(list_kd_losses()), kd_loss)
             terms["kd_loss"] = LossTerm(kd_loss, kd_loss_weight, kd_loss_warmup, {"temperature": temperature})
         if align_loss:
-            look_up("alignment loss", dict.fromkeys(list_align_losses()), align_loss)
+            lookup("alignment loss", dict.fromkeys(list_align_losses()), align_loss)
             over_time = align_loss_over_time
             terms["align_loss"] = LossTerm(align_loss, align_loss_weight, align_loss_warmup, over_time=over_time)
         config = self.model.config

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
-from crossmodal.naming import call_with_known, look_up
+from crossmodal.naming import call_with_known, lookup
 from crossmodal.transforms.augmentation import (
     AdditiveNoise,
     RandomCrop,
@@ -122,7 +122,7 @@ def list_augmentations() -> list[str]:
 
 
 def _create(name: str, arguments: Mapping[str, Any] | None, sample_rate: int) -> Any:
-    make = look_up("augmentation", _AUGMENTATIONS, name)
+    make = lookup("augmentation", _AUGMENTATIONS, name)
     if not isinstance(arguments, Mapping | None):
         raise ConfigError(f"The arguments of augmentation {name!r} must be a mapping, got {arguments!r}.")
     defaults = {"sample_rate": sample_rate} if "sample_rate" in inspect.signature(make).parameters else {}

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from crossmodal.models import FaceClassifier
-from crossmodal.models.handover import save_model
+from crossmodal.models.serialization import save_model
 from crossmodal.tasks import TransferTask
 from tests.benchmarks.measure import Row, compare, train_epoch
 

@@ -27,7 +27,7 @@ from crossmodal.evaluation.gain import measure_gain
 from crossmodal.evaluation.metrics import pool, uar, uar_interval, war
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.models import AudioClassifier
-from crossmodal.models.handover import load_model
+from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import fit
 from crossmodal.progress import progress_bar
 from crossmodal.storage import read_json

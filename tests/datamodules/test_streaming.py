@@ -18,7 +18,7 @@ from crossmodal.datamodules.clip_dataset import Shard
 from crossmodal.datasets.stream.reader import read_about
 from crossmodal.datasets.usable import MAX_DURATION
 from crossmodal.errors import ConfigError, CorpusNotFoundError, DataError, LeakageError, MissingExtraError
-from crossmodal.models.handover import save_model
+from crossmodal.models.serialization import save_model
 from tests.datamodules import train_on_a_stream
 from tests.datamodules.train_on_a_stream import train
 from tests.datasets.stream.tiny_stream import write_tiny_stream

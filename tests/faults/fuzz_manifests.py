@@ -26,7 +26,7 @@ from crossmodal.datasets.quarantine import QUARANTINE_FILE
 from crossmodal.datasets.stored_array import check_array, write_array
 from crossmodal.inference.model_config import CONFIG, WEIGHTS
 from crossmodal.models import AudioClassifier
-from crossmodal.models.handover import load_model, save_model
+from crossmodal.models.serialization import load_model, save_model
 from crossmodal.models.weights import read_state_dict
 from crossmodal.pipeline.checkpoints import verify_checkpoint
 from crossmodal.storage import write_json

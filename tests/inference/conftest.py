@@ -4,7 +4,7 @@ import torch
 from crossmodal.inference import EmotionRecognizer, save_model_folder
 from crossmodal.inference.export import export_model
 from crossmodal.models import AudioClassifier
-from crossmodal.models.handover import save_model
+from crossmodal.models.serialization import save_model
 
 LABELS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
 

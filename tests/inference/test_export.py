@@ -18,7 +18,7 @@ from crossmodal.inference.onnx_check import hard_batches, voice
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
 from crossmodal.inference.torch_model import TorchModel
 from crossmodal.models import AudioClassifier, list_audio_encoders, list_front_ends
-from crossmodal.models.handover import save_model
+from crossmodal.models.serialization import save_model
 from tests.inference.conftest import LABELS
 from tests.tiny_speech import BUNDLE, shrink, write_weights
 

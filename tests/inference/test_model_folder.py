@@ -9,7 +9,7 @@ import torch
 from crossmodal import EmotionRecognizer, __version__
 from crossmodal.errors import ModelFolderError, WeightsError
 from crossmodal.inference import load_model_folder, save_model_folder
-from crossmodal.models.handover import save_model
+from crossmodal.models.serialization import save_model
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from torchaudio.pipelines import HUBERT_LARGE, WAV2VEC2_BASE
 
 from crossmodal.errors import ConfigError, WeightsError
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd, create_front_end
-from crossmodal.models.handover import load_model, save_model
+from crossmodal.models.serialization import load_model, save_model
 from tests.tiny_speech import BUNDLE, LAYERS, WIDTH, random_network, shrink, write_weights
 
 KINDS = ["WAV2VEC2_BASE", "HUBERT_LARGE", "WAVLM_BASE", "WAVLM_LARGE"]  # both normalizations, both kinds of attention

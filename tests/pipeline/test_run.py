@@ -12,7 +12,7 @@ from crossmodal.errors import ConfigError, CorpusNotFoundError, ProtocolError
 from crossmodal.evaluation.calibration import calibrate
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.models import AudioClassifier
-from crossmodal.models.handover import load_model
+from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.run import fit_command
 from crossmodal.storage import read_json

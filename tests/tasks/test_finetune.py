@@ -3,7 +3,7 @@ import torch
 from lightning.pytorch import seed_everything
 
 from crossmodal.errors import ConfigError, WeightsError
-from crossmodal.models.handover import save_model
+from crossmodal.models.serialization import save_model
 from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
 from tests.tasks.tiny import NUM_CLASSES, STUDENT, fit, loader, trainer, voices
 

@@ -8,7 +8,7 @@ from crossmodal.datamodules import collate_clips
 from crossmodal.errors import ConfigError, LeakageError, WeightsError
 from crossmodal.losses import KnowledgeDistillationLoss
 from crossmodal.models import FaceClassifier
-from crossmodal.models.handover import save_model
+from crossmodal.models.serialization import save_model
 from crossmodal.tasks import FinetuneTask, TransferTask
 from tests.tasks.tiny import NUM_CLASSES, STUDENT, faces, fit, loader, trainer, voices, with_teacher_outputs
 

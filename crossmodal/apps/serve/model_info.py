@@ -5,8 +5,8 @@ from typing import Any
 from crossmodal.apps.serve.limits import SAMPLE_RATES
 from crossmodal.apps.serve.service import Service
 from crossmodal.errors import ConfigError
-from crossmodal.inference.card import LICENCES
 from crossmodal.inference.colours import colours_of
+from crossmodal.inference.model_card import LICENCES
 from crossmodal.inference.recognizer import EmotionRecognizer
 from crossmodal.inference.recording import LONGEST
 from crossmodal.version import __version__

@@ -17,8 +17,8 @@ from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.calibration import fit_temperature
 from crossmodal.models import AudioClassifier, FaceClassifier
-from crossmodal.models.handover import load_model
 from crossmodal.models.outputs import Outputs
+from crossmodal.models.serialization import load_model
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.stored.modality_general import general_dimensions
 from crossmodal.pipeline.teaching import TeachingSettings

@@ -17,7 +17,7 @@ from crossmodal.datasets.faces.features import feature_names
 from crossmodal.errors import ProtocolError
 from crossmodal.evaluation.report import warnings
 from crossmodal.models import AudioClassifier, FaceClassifier, StatsPooling
-from crossmodal.models.handover import load_model
+from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import run as pipeline
 from crossmodal.pipeline.loggers import end_loggers
 from crossmodal.pipeline.settings import Config, parse_settings

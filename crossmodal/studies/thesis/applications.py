@@ -7,7 +7,7 @@ from typing import TypedDict
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.metrics import Interval, describe, pool, uar, war
 from crossmodal.models import AudioClassifier, FaceClassifier
-from crossmodal.models.handover import load_model
+from crossmodal.models.serialization import load_model
 from crossmodal.studies.compare import LEAST_SEEDS
 from crossmodal.studies.finished import FinishedRun
 from crossmodal.studies.thesis.claims import Claim, answer

@@ -10,7 +10,7 @@ from crossmodal import EmotionRecognizer, RAVDESSAudioDataModule
 from crossmodal.errors import ConfigError, ModelFolderError, WeightsError
 from crossmodal.inference import save_model_folder
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
-from crossmodal.models.handover import load_model
+from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import evaluate as command
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.settings import parse_settings

@@ -9,7 +9,7 @@ from crossmodal.datamodules import RAVDESSPairedDataModule, RAVDESSVideoDataModu
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError, DataError, LeakageError, WeightsError
 from crossmodal.models import AudioClassifier, FaceBackbone, FaceClassifier
-from crossmodal.models.handover import load_model
+from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.stored.modality_general import general_dimensions
 from crossmodal.pipeline.stored.teacher_outputs import _correct

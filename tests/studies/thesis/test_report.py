@@ -10,7 +10,7 @@ from crossmodal.cli.main import main
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.metrics import pool
 from crossmodal.models import AudioClassifier
-from crossmodal.models.handover import save_model
+from crossmodal.models.serialization import save_model
 from crossmodal.storage import read_json, write_json
 from crossmodal.studies.finished import load_runs
 from crossmodal.studies.thesis.applications import measure

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from crossmodal.inference.card import LEAKAGE_WARNING, SYNTHETIC_WARNING, model_card
+from crossmodal.inference.model_card import LEAKAGE_WARNING, SYNTHETIC_WARNING, model_card
 from tests.inference.conftest import LABELS
 
 

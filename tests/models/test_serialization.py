@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from crossmodal.errors import WeightsError
 from crossmodal.models import AudioClassifier, FaceClassifier
-from crossmodal.models.handover import load_model, load_weights, save_model
+from crossmodal.models.serialization import load_model, load_weights, save_model
 
 
 def voice_model(**kwargs):
