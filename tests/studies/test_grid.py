@@ -212,7 +212,7 @@ class TestErrors:
         [
             ({"transfer": {"model": {"kd_loss_wieght": 1.0}}}, "kd_loss_weight"),
             ({"transfer": {"model": {"kd_loss": "kt"}}}, "kt"),
-            ({"transfer": {"model": {"kd_loss_weight": -1.0}}}, "kd_loss_weight"),
+            ({"transfer": {"model": {"kd_loss_weight": -1.0}}}, "negative"),
             ({"transfer": {"model": {"more_losses": {"rkd": {"weight": 1.0, "angel_weight": 2}}}}}, "angel_weight"),
             ({"teaching": {"cross_fit": 1}}, "cross_fit"),
         ],
