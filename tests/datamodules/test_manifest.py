@@ -178,11 +178,11 @@ class TestSplits:
         path = write(folder / "faceless.csv", faceless)
         both = people(ready(ManifestAudioDataModule, path, fold=1))
         assert both == people(ready(ManifestAudioDataModule, write(folder / "whole.csv", rows), fold=1))
-        with pytest.raises(ProtocolError, match="can be used and has a label"):
+        with pytest.raises(ProtocolError, match="label"):
             ready(ManifestPairedDataModule, path, fold=1)
 
     def test_more_folds_than_speakers(self, manifest):
-        with pytest.raises(ProtocolError, match=r"only 3 have labelled clips: --data\.num_folds 3"):
+        with pytest.raises(ProtocolError, match=r"--data\.num_folds 3"):
             ready(ManifestAudioDataModule, manifest, num_folds=5)
 
     def given(self, recordings, name, **splits):
@@ -293,7 +293,7 @@ class TestWhatIsUsed:
 
 class TestSettings:
     def test_one_corpus_at_a_time(self, manifest):
-        with pytest.raises(ConfigError, match=r"Give data\.root \(somewhere\) or data\.manifest"):
+        with pytest.raises(ConfigError, match=r"data\.root .*data\.manifest"):
             PairedDataModule(root="somewhere", manifest=manifest)
 
     @pytest.mark.parametrize("settings", [{"channel": "song"}, {"label_set": "speech6"}])

@@ -316,7 +316,7 @@ def test_a_label_set_of_another_channel_is_refused():
 
 
 def test_missing_face_features_are_named(tiny_ravdess):
-    with pytest.raises(DataError, match=r"There are no face features at nowhere\.csv"):
+    with pytest.raises(DataError, match=r"nowhere\.csv"):
         ready(RAVDESSVideoDataModule, tiny_ravdess, face_features="nowhere.csv")
 
 

@@ -186,7 +186,7 @@ class TestOtherRuns:
         words = [word for word in words if "face_features" not in word]
         summary = fit([f"--data.manifest={path}", "--name=voices", "--stages=control", *words])
         assert list(summary["stages"]) == ["control"]
-        with pytest.raises(CorpusNotFoundError, match="there is no video for this sound"):
+        with pytest.raises(CorpusNotFoundError, match="no video"):
             fit([f"--data.manifest={path}", "--name=pairs", *words])
 
     def test_a_given_split_that_shares_speakers_is_marked(self, rows, words, folder):
