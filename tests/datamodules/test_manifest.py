@@ -293,7 +293,7 @@ class TestUsableClips:
 
 class TestSettings:
     def test_two_corpora_are_a_config_error(self, manifest):
-        with pytest.raises(ConfigError, match=r"data\.root .* data\.manifest"):
+        with pytest.raises(ConfigError, match=r"data\.root .*data\.manifest"):
             PairedDataModule(root="somewhere", manifest=manifest)
 
     @pytest.mark.parametrize("settings", [{"channel": "song"}, {"label_set": "speech6"}])

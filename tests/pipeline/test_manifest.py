@@ -185,7 +185,7 @@ class TestVariants:
         args = [word for word in args if "face_features" not in word]
         summary = fit([f"--data.manifest={path}", "--name=voices", "--stages=control", *args])
         assert list(summary["stages"]) == ["control"]
-        with pytest.raises(CorpusNotFoundError, match="video"):
+        with pytest.raises(CorpusNotFoundError, match="no video"):
             fit([f"--data.manifest={path}", "--name=pairs", *args])
 
     def test_a_given_split_with_shared_speakers_is_marked(self, rows, args, folder):
