@@ -1,6 +1,6 @@
-"""crossmodal: a face teaches a voice.
+"""Cross-modal transfer learning for speech emotion recognition: a face model teaches a voice model.
 
-The public names are loaded when they are first used, so that ``import crossmodal`` costs nothing.
+Public names are loaded lazily, so that ``import crossmodal`` is fast.
 """
 
 import importlib

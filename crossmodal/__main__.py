@@ -1,4 +1,4 @@
-"""``python -m crossmodal``."""
+"""Entry point of ``python -m crossmodal``."""
 
 import sys
 

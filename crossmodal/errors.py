@@ -1,56 +1,56 @@
-"""What crossmodal raises.
+"""Exceptions of crossmodal.
 
 CrossmodalError
-├── ConfigError              a setting that cannot be
-├── DataError                the recordings, or what was asked of them
-│   ├── CorpusNotFoundError  no folder, or nothing usable in it
-│   ├── MediaError           one file that cannot be decoded
-│   ├── DownloadError        a file that cannot be had
-│   │   └── ChecksumError    a file, or what is said of it, is not what it has to be
-│   ├── ArchiveError         an archive that is damaged, or that no one should extract
-│   ├── DiskSpaceError       less room on the disk than is needed
-│   ├── ProtocolError        a protocol or fold that the corpus cannot fill
-│   └── LeakageError         an actor on both sides of a split
-├── WeightsError             pretrained weights that cannot be had or do not fit
-├── ModelFolderError         a model folder that is incomplete or of another make
-├── NotFiniteError           a loss that is NaN or infinite
+├── ConfigError              invalid configuration
+├── DataError                invalid or missing data
+│   ├── CorpusNotFoundError  missing corpus folder, or no usable clip in it
+│   ├── MediaError           a file that cannot be decoded
+│   ├── DownloadError        failed download
+│   │   └── ChecksumError    wrong checksum
+│   ├── ArchiveError         damaged or unsafe archive
+│   ├── DiskSpaceError       not enough disk space
+│   ├── ProtocolError        unknown protocol or fold, or one that the corpus cannot fill
+│   └── LeakageError         an actor in more than one split
+├── WeightsError             pretrained weights that cannot be loaded
+├── ModelFolderError         incomplete, damaged or incompatible model folder
+├── NotFiniteError           NaN or infinite loss
 ├── StorageError             a file or folder that cannot be read or written
-├── ProcessLostError         one of a run's processes ended, and the others cannot go on without it
-├── ExportError              a model that cannot be exported, or whose export answers differently
-├── HubError                 the Hugging Face Hub cannot be reached, or does not give or take what was asked
-├── InstallationError        a library that is missing, broken, or does not fit the others
-└── MissingExtraError        an optional dependency that is not installed
+├── ProcessLostError         a process of a distributed run ended
+├── ExportError              failed model export
+├── HubError                 failed request to the Hugging Face Hub
+├── InstallationError        missing, broken or incompatible library
+└── MissingExtraError        missing optional dependency
 """
 
 from pathlib import Path
 
 
 class CrossmodalError(Exception):
-    """Base of every error that crossmodal raises on purpose; its text is meant for the user."""
+    """Base class of all crossmodal errors; the message is written for the user."""
 
 
 class ConfigError(CrossmodalError):
-    """A setting, or a combination of settings, that cannot be."""
+    """Invalid setting, or invalid combination of settings."""
 
 
 class DataError(CrossmodalError):
-    """Something is wrong with the recordings or with what was asked of them."""
+    """Invalid or missing data, or a request that the data cannot fulfil."""
 
 
 class CorpusNotFoundError(DataError):
-    """There is no such folder, or nothing usable in it."""
+    """The corpus folder does not exist or has no usable clip."""
 
 
 class MediaError(DataError):
-    """One file that cannot be decoded.
+    """A file that cannot be decoded.
 
     Args:
-        path: The file.
-        reason: What is wrong with it, in words for a person.
+        path: Path of the file.
+        reason: The message for the user.
     """
 
     def __init__(self, path: str | Path, reason: str) -> None:
-        # Both go to the base class so that the error survives pickling between processes.
+        # The base class gets both arguments, so that the error can be pickled between processes.
         super().__init__(str(path), reason)
         self.path = Path(path)
         self.reason = reason
@@ -60,60 +60,60 @@ class MediaError(DataError):
 
 
 class DownloadError(DataError):
-    """A file that cannot be had: no connection, a server that refuses, or one that never gets done."""
+    """Failed download: no connection, a refused request, or a stalled transfer."""
 
 
 class ChecksumError(DownloadError):
-    """A file, or what a record says of it, is not what it has to be."""
+    """A file, or its entry in a record, has the wrong size or checksum."""
 
 
 class ArchiveError(DataError):
-    """An archive that is damaged, or that holds what no one should extract."""
+    """Damaged archive, or archive with members that are unsafe to extract."""
 
 
 class DiskSpaceError(DataError):
-    """There is less room on the disk than is needed."""
+    """Not enough free disk space."""
 
 
 class ProtocolError(DataError):
-    """A protocol or fold that does not exist or that the corpus cannot fill."""
+    """Unknown protocol or fold, or one that the corpus cannot fill."""
 
 
 class LeakageError(DataError):
-    """An actor would be on both sides of a split."""
+    """An actor would be in more than one split."""
 
 
 class WeightsError(CrossmodalError):
-    """Pretrained weights that cannot be had, or that do not fit the network."""
+    """Pretrained weights that are unavailable or do not fit the network."""
 
 
 class ModelFolderError(CrossmodalError):
-    """A model folder that is incomplete, damaged or of another make."""
+    """Incomplete, damaged or incompatible model folder."""
 
 
 class NotFiniteError(CrossmodalError):
-    """A loss is NaN or infinite, and nothing good can be learnt from it."""
+    """The loss is NaN or infinite."""
 
 
 class StorageError(CrossmodalError):
-    """A file or folder that cannot be read or written: its rights, or a disk that can only be read."""
+    """A file or folder cannot be read or written, because of its permissions or a read-only disk."""
 
 
 class ProcessLostError(CrossmodalError):
-    """One of the processes that share a run has ended, and the others cannot go on without it."""
+    """A process of a distributed run ended, so the others cannot continue."""
 
 
 class ExportError(CrossmodalError):
-    """A model that cannot be exported, or whose exported file gives other answers."""
+    """A model cannot be exported, or the exported file gives different outputs."""
 
 
 class HubError(CrossmodalError):
-    """The Hugging Face Hub cannot be reached, or does not give or take what was asked of it."""
+    """The Hugging Face Hub cannot be reached, or refuses a download or upload."""
 
 
 class InstallationError(CrossmodalError, ImportError):
-    """A required library is missing or broken, or torch, torchvision and torchaudio do not fit each other."""
+    """A required library is missing or broken, or torch, torchvision and torchaudio are incompatible."""
 
 
 class MissingExtraError(CrossmodalError, ImportError):
-    """An optional dependency that is not installed."""
+    """An optional dependency is not installed."""

@@ -9,11 +9,11 @@ from packaging.requirements import Requirement
 
 from crossmodal.errors import CrossmodalError, InstallationError
 
-TORCH_SET = ("torch", "torchvision", "torchaudio")  # each release is built for one torch
+TORCH_SET = ("torch", "torchvision", "torchaudio")  # each release is built for one release of torch
 
 
 def installed_version(distribution: str) -> str | None:
-    """Return the version of an installed distribution without importing it, None where it is not installed."""
+    """Return the version of a distribution without importing it; None if it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -21,7 +21,7 @@ def installed_version(distribution: str) -> str | None:
 
 
 def requirements() -> list[Requirement]:
-    """Return what crossmodal requires, a requirement for each extra; empty where crossmodal is not installed."""
+    """Return the requirements of crossmodal and its extras; empty if crossmodal is not installed."""
     try:
         return [Requirement(line) for line in metadata.requires("crossmodal") or []]
     except metadata.PackageNotFoundError:
@@ -30,11 +30,11 @@ def requirements() -> list[Requirement]:
 
 @contextlib.contextmanager
 def import_errors() -> Iterator[None]:
-    """Replace an exception that a library raises while it is imported.
+    """Convert exceptions that a library raises during its import.
 
     Raises:
-        InstallationError: A library is missing or broken, or torch, torchvision and torchaudio do not fit each other.
-            The message names the versions found and the command that repairs them.
+        InstallationError: If a library is missing or broken, or torch, torchvision and torchaudio are incompatible.
+            The message names the installed versions and the command that repairs them.
     """
     try:
         yield
@@ -49,10 +49,10 @@ def import_errors() -> Iterator[None]:
 
 
 def explain_torch_set(error: Exception | str) -> str:
-    """Write the message for torch, torchvision and torchaudio that cannot be imported together.
+    """Return the error message for torch, torchvision and torchaudio that cannot be imported together.
 
     Args:
-        error: The exception of the import, or its text.
+        error: Exception of the import, or its text.
     """
     required = {one.name: one for one in requirements()}
     wanted = [required.get(name, Requirement(name)) for name in TORCH_SET]
@@ -64,35 +64,35 @@ def explain_torch_set(error: Exception | str) -> str:
     )
     reason = error if isinstance(error, str) else _one_line(error)
     together = ", ".join(_bounds(one) for one in wanted)
-    force = "--force-reinstall " if in_bounds else ""  # pip leaves a damaged file of the right version alone
+    force = "--force-reinstall " if in_bounds else ""  # pip skips a damaged distribution of the right version
     return (
         f"torch, torchvision and torchaudio cannot be imported together: {reason}\n"
         f"Found: {found}.\n"
-        f"These belong together: {together}.\n"
+        f"Compatible: {together}.\n"
         f"Install them: python -m pip install {force}{' '.join(repr(_bounds(one)) for one in wanted)}"
     )
 
 
 def _bounds(requirement: Requirement) -> str:
-    """Return a requirement as pip takes it, without its marker, lower bound first."""
+    """Return a requirement in pip's format, without its marker, lower bound first."""
     bounds = sorted(map(str, requirement.specifier), key=lambda bound: bound.startswith("<"))
     return requirement.name + ",".join(bounds)
 
 
 def _explain(libraries: Sequence[str], error: Exception) -> str:
-    """Write the message for any other library; the first one is what crossmodal imported."""
+    """Return the error message for any other library; the first one is the one that crossmodal imported."""
     broken = _distribution(libraries[-1])
     version = installed_version(broken)
     if version is None:
         return f"{broken} is not installed: {_one_line(error)}\nInstall it: python -m pip install {broken}"
     return (
-        f"{broken} {version} is installed and cannot be imported: {_one_line(error)}\n"
+        f"{broken} {version} is installed but cannot be imported: {_one_line(error)}\n"
         f"Reinstall it: python -m pip install --force-reinstall --no-deps {broken}"
     )
 
 
 def _failed_libraries(error: Exception) -> list[str]:
-    """Return the installed libraries whose import was under way, outermost first, then the missing module's."""
+    """Return the installed libraries that were being imported, outermost first, then that of the missing module."""
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>")
     names = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame in frames]
     known = metadata.packages_distributions()
@@ -102,7 +102,7 @@ def _failed_libraries(error: Exception) -> list[str]:
 
 
 def _distribution(module: str) -> str:
-    """Return the name of the distribution that a module comes from: opencv-python-headless for cv2."""
+    """Return the distribution of a module, such as opencv-python-headless for cv2."""
     return metadata.packages_distributions().get(module, [module])[0]
 
 

@@ -1,4 +1,4 @@
-"""From a name and keyword arguments to an object, with errors that help whoever mistyped either."""
+"""Creation of objects from names and keyword arguments, with helpful errors for typos."""
 
 import difflib
 import inspect
@@ -11,7 +11,7 @@ Made = TypeVar("Made")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Write the sentence that names the nearest known words, empty if none is near.
+    """Return a sentence with the most similar known words, or an empty string.
 
     Example:
         >>> suggestion("ltsm", ["cnn", "dense", "lstm"])
@@ -22,18 +22,15 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def look_up(kind: str, table: Mapping[Any, Made], name: str) -> Made:
-    """Take a name's entry out of a table.
+    """Return the entry of a name in a table.
 
     Args:
-        kind: What the table holds, for the error.
-        table: From name to entry.
-        name: The name.
-
-    Returns:
-        The entry.
+        kind: Kind of the entries, for the error message.
+        table: Entries by name.
+        name: Name of the entry.
 
     Raises:
-        ConfigError: The table has no such name.
+        ConfigError: If the name is unknown.
     """
     if name not in table:
         raise ConfigError(f"Unknown {kind} {name!r}. Known: {', '.join(table)}.{suggestion(name, table)}")
@@ -41,19 +38,21 @@ def look_up(kind: str, table: Mapping[Any, Made], name: str) -> Made:
 
 
 def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Made:
-    """Call with what we give and what the user gives, of which None means the default where None is no value.
+    """Call with our own and the user's arguments.
+
+    None in `kwargs` stands for the default, unless the parameter is annotated to accept None.
 
     Args:
-        kind: What is made, for the error.
-        make: What to call.
-        given: Arguments that are ours to give.
-        kwargs: Arguments of the user's.
+        kind: Kind of the result, for the error message.
+        make: Callable that creates the result.
+        given: Our own arguments.
+        kwargs: Arguments from the user.
 
     Returns:
-        What the call returns.
+        The result of the call.
 
     Raises:
-        ConfigError: The user gives an argument that there is not.
+        ConfigError: If the user gives an unknown argument.
     """
     accepted = [name for name in inspect.signature(make).parameters if name not in given]
     for name in kwargs:
@@ -65,15 +64,15 @@ def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, An
 
 
 def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:
-    """Spell out the arguments that a call leaves to their defaults, so that a later default changes no stored model.
+    """Return arguments completed with defaults, so that a later change of a default changes no stored model.
 
     Args:
-        make: What is called.
-        kwargs: The arguments given; None means the default where None is no value.
-        ours: Arguments to leave out.
+        make: The callable.
+        kwargs: Given arguments; None stands for the default, unless the parameter is annotated to accept None.
+        ours: Names of arguments to leave out.
 
     Returns:
-        Every optional argument with its value, tuples as lists: as JSON has them.
+        All optional arguments and their values, with tuples as lists for JSON.
 
     Example:
         >>> with_defaults(lambda size, depth=2, width=8: None, {"width": 16}, ours=["size"])
@@ -86,7 +85,7 @@ def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Ite
 
 
 def _set(make: Callable[..., Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the None of an argument that is not annotated to take it."""
+    """Remove arguments that are None, unless the parameter is annotated to accept None."""
     parameters = inspect.signature(make).parameters
     return {
         name: value

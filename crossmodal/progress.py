@@ -1,4 +1,4 @@
-"""The progress bar of everything but training, which has Lightning's."""
+"""Progress bars for everything but training, which uses Lightning's."""
 
 from rich.console import Console
 from rich.progress import (
@@ -13,10 +13,10 @@ from rich.progress import (
 
 
 def progress_bar(memory: float = 30.0) -> Progress:
-    """A bar with count and time left, on stderr, so that what a command prints can be piped.
+    """Create a progress bar with count and remaining time, on stderr so that the output of a command can be piped.
 
     Args:
-        memory: Of how many past seconds the speed is the mean; longer than a few steps take, or no time left is shown.
+        memory: Window in seconds for the mean speed. It must span a few steps, or no remaining time is shown.
     """
     return Progress(
         TextColumn("{task.description}"),
@@ -29,7 +29,7 @@ def progress_bar(memory: float = 30.0) -> Progress:
 
 
 def transfer_bar() -> Progress:
-    """Bars of bytes, with rate and time left, on stderr."""
+    """Create progress bars in bytes with rate and remaining time, on stderr."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),

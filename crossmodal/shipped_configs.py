@@ -1,4 +1,4 @@
-"""Configs that are installed with the package, found by name from any folder."""
+"""Configs that are installed with the package, available by name from any folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,17 +10,17 @@ _PACKAGE = Path(__file__).parent
 
 
 def configs_folder() -> Path:
-    """Return the folder of shipped configs: inside an installed package, beside it in a checkout."""
+    """Return the folder of shipped configs, which is inside an installed package or beside it in a checkout."""
     installed = _PACKAGE / "configs"
     return installed if installed.is_dir() else _PACKAGE.parent / "configs"
 
 
 def config_names(kind: str = "") -> list[str]:
-    """Return the names of shipped configs, sorted.
+    """Return the sorted names of shipped configs.
 
     Args:
-        kind: A sub-folder whose configs are named without it, such as ``studies``; default: all, such as
-            ``studies/teaching``.
+        kind: Sub-folder, such as ``studies``, which is then not part of the names. By default, all configs are
+            returned with their sub-folders, such as ``studies/teaching``.
     """
     folder = configs_folder() / kind
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
@@ -30,11 +30,11 @@ def find_config(name: str, kind: str = "") -> Path:
     """Return the path of a config.
 
     Args:
-        name: A path; or, where no such file exists, the name of a shipped config, such as ``ravdess_action_units``.
-        kind: As for `config_names`.
+        name: A path, or the name of a shipped config, such as ``ravdess_action_units``. Existing files come first.
+        kind: See `config_names`.
 
     Raises:
-        ConfigError: There is neither such a file nor such a shipped config.
+        ConfigError: If neither such a file nor such a shipped config exists.
 
     Example:
         >>> find_config("teaching", "studies").name
@@ -44,18 +44,18 @@ def find_config(name: str, kind: str = "") -> Path:
     if path.is_file():
         return path
     known = config_names(kind)
-    # configs/cnn.yaml names a config of a checkout: it is found from other folders as well.
+    # configs/cnn.yaml, a path in a checkout, also works from other folders.
     short = name.removeprefix("configs/").removeprefix(f"{kind}/").removesuffix(".yaml")
     if short in known:
         return configs_folder() / kind / f"{short}.yaml"
     raise ConfigError(
-        f"There is no config {name!r}: no such file in {Path.cwd()}, and no shipped config of that name."
-        f"{suggestion(short, known)} crossmodal configs lists the shipped ones."
+        f"Config {name!r} not found: it is neither a file in {Path.cwd()} nor a shipped config."
+        f"{suggestion(short, known)} List the shipped configs with: crossmodal configs"
     )
 
 
 def describe_configs() -> Iterator[tuple[str, str]]:
-    """Yield each shipped config's name and the first sentence of the comment that it starts with."""
+    """Yield the name of each shipped config and the first line of its leading comment."""
     for name in config_names():
         lines = (configs_folder() / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
         comment = next((line.removeprefix("#").strip() for line in lines if line.startswith("#")), "")

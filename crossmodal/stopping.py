@@ -1,4 +1,4 @@
-"""How a command is stopped: SIGTERM, as a scheduler sends it, and SIGINT, which is Ctrl-C."""
+"""Handling of the signals that stop a command: SIGTERM, as from a scheduler, and SIGINT (Ctrl-C)."""
 
 import contextlib
 import os
@@ -12,22 +12,22 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 class Terminated(SystemExit):
-    """SIGTERM has stopped the process; where nobody catches it, it leaves with status 143, as shells count."""
+    """SIGTERM stopped the process; uncaught, it exits with status 143, the shell convention for SIGTERM."""
 
     def __init__(self) -> None:
         super().__init__(128 + signal.SIGTERM)
 
 
 def stop_now(number: int, frame: FrameType | None = None) -> None:
-    """Stop where the process is, as a handler of either signal; a second SIGTERM is not heard any more.
+    """Handle either signal by raising an exception; after a first SIGTERM, further ones are ignored.
 
     Args:
-        number: The signal's.
-        frame: Where the process is. If that is a destructor, whose exceptions Python drops, the signal comes again.
+        number: Signal number.
+        frame: Current stack frame. In a destructor, whose exceptions Python drops, the signal is sent again later.
 
     Raises:
-        Terminated: SIGTERM.
-        KeyboardInterrupt: SIGINT.
+        Terminated: On SIGTERM.
+        KeyboardInterrupt: On SIGINT.
     """
     if _is_in_a_destructor(frame):
         again = threading.Timer(0.01, os.kill, (os.getpid(), number))
@@ -35,7 +35,7 @@ def stop_now(number: int, frame: FrameType | None = None) -> None:
         again.start()
         return
     if number == signal.SIGTERM:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what the first one started is to come to its end
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # let the cleanup after the first one finish
         raise Terminated
     raise KeyboardInterrupt
 
@@ -47,14 +47,14 @@ def _is_in_a_destructor(frame: FrameType | None) -> bool:
 
 
 def handle_stops(handler: Handler) -> dict[int, Any]:
-    """Install a handler for both signals. SIGINT stays ignored if it is, as in a background job of a shell.
+    """Install a handler for both signals. An ignored SIGINT, as in a background job of a shell, stays ignored.
 
     Returns:
-        The previous handlers; empty outside of the main thread, where Python cannot install any.
+        The previous handlers; empty outside the main thread, where Python cannot install handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    numbers = [signal.SIGTERM]  # always: it is the only way left to stop a background job cleanly
+    numbers = [signal.SIGTERM]  # always: the only way to stop a background job cleanly
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         numbers.append(signal.SIGINT)
     return {number: signal.signal(number, handler) for number in numbers}
@@ -62,7 +62,7 @@ def handle_stops(handler: Handler) -> dict[int, Any]:
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """While the block runs, both signals stop it with an exception; what was there before comes back after it."""
+    """Stop the block with an exception on either signal, and restore the previous handlers afterwards."""
     before = handle_stops(stop_now)
     try:
         yield

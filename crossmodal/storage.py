@@ -1,4 +1,4 @@
-"""Writing that is whole or not there, and keys made of what a thing came from."""
+"""Atomic writes, file locks, file hashes and content keys."""
 
 import contextlib
 import errno
@@ -18,28 +18,28 @@ from crossmodal.errors import CrossmodalError, DiskSpaceError, StorageError
 
 
 def cache_dir() -> Path:
-    """The folder of all that can be made again: ``$CROSSMODAL_CACHE``, else ``crossmodal`` in the user's cache."""
+    """Return the cache folder: ``$CROSSMODAL_CACHE``, else ``crossmodal`` in the user's cache folder."""
     if folder := os.environ.get("CROSSMODAL_CACHE"):
         return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossmodal"
 
 
-def content_key(**made_of: Any) -> str:
-    """A name for what is made of these JSON values; another value anywhere gives another name.
+def content_key(**inputs: Any) -> str:
+    """Return a key for a result from the JSON values that determine it; any different value gives a different key.
 
     Example:
         >>> content_key(size=96) == content_key(size=96), content_key(size=96) == content_key(size=112)
         (True, False)
     """
-    text = json.dumps(made_of, sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, moved there when the block ends well: a reader never sees half a file.
+    """Yield a temporary path that is renamed to `path` if the block succeeds, so that no reader sees a partial file.
 
-    Two processes that write the same path at once both succeed; the last one's file stays.
+    If two processes write the same path at once, both succeed and the last one's file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -51,8 +51,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes files that only their owner reads
         temporary.replace(path)
-    except OSError as error:  # who runs out of space in the middle of a file is not told which
-        if error.errno is None and str(error).endswith("written"):  # "6400 requested and 4968 written" is numpy's way
+    except OSError as error:  # an error in the middle of a write does not name its file
+        if error.errno is None and str(error).endswith("written"):  # NumPy's "6400 requested and 4968 written"
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         if error.errno is not None:
             error.filename = error.filename or str(path)
@@ -63,15 +63,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool = True, told: str = "") -> Iterator[Literal["held", "taken", "none"]]:
-    """Hold a lock file while the block runs. The system gives it back when a process ends, however it ends.
+    """Hold a lock file while the block runs. The operating system releases it when the process ends, even by a crash.
 
     Args:
-        path: The lock file; it stays.
-        wait: For whoever has it; else the block runs all the same, and is told.
-        told: A line for the person who has to wait.
+        path: Path of the lock file, which is not removed.
+        wait: Wait for another process that holds the lock; otherwise the block runs without it.
+        told: Message that is printed before waiting.
 
     Yields:
-        Whether it is ``held``, ``taken`` by another process, or whether the file system has no locks (``none``).
+        ``held``, ``taken`` if another process holds the lock, or ``none`` if the file system does not support locks.
     """
     lock = FileLock(path)
     state: Literal["held", "taken", "none"] = "held"
@@ -99,11 +99,11 @@ _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 @contextlib.contextmanager
 def disk_errors() -> Iterator[None]:
-    """Say in our words what the system says of a disk that is full, or of a file that may not be written or read.
+    """Convert system errors about full disks and missing permissions inside the block.
 
     Raises:
-        DiskSpaceError: There is no room.
-        StorageError: It may not be.
+        DiskSpaceError: The disk is full.
+        StorageError: A file must not be read or written.
     """
     try:
         yield
@@ -114,37 +114,37 @@ def disk_errors() -> Iterator[None]:
         where = getattr(error, "filename", None) or "a file"
         if number in _FULL:
             raise DiskSpaceError(
-                f"There is no room for {where}: {os.strerror(number)}. Make room; the same command goes on where it "
-                "was."
+                f"No space left for {where}: {os.strerror(number)}. Free some space, then rerun the same command to "
+                "resume."
             ) from error
         raise StorageError(
-            f"{where} cannot be written or read: {os.strerror(number)}. Look at its rights, its folder and its disk, "
-            "or name another folder; the same command goes on where it was."
+            f"Cannot read or write {where}: {os.strerror(number)}. Check its permissions, its folder and its disk, or "
+            "choose another folder. Then rerun the same command to resume."
         ) from error
 
 
 def _system_error(error: Exception) -> int:
-    """The system's number of an error, 0 where it is none; safetensors gives it in words only."""
+    """Return the errno of an error, or 0; safetensors gives it only in its message."""
     if isinstance(error, OSError):
         return error.errno or 0
-    told = re.search(r"os error (\d+)|code: (\d+)", str(error)) if type(error).__name__ == "SafetensorError" else None
-    return int(told[1] or told[2]) if told else 0
+    match = re.search(r"os error (\d+)|code: (\d+)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(match[1] or match[2]) if match else 0
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what writers of `path` left behind who were killed; for whoever holds its lock, and so is the only one."""
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        left.unlink(missing_ok=True)
+    """Remove temporary files of killed writers of `path`; the caller must hold the lock of `path`."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON for people and programs alike, whole or not at all."""
+    """Write indented JSON atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; None where there is none or it is damaged (what it said can be made again)."""
+    """Read a JSON file of the cache; return None if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, RecursionError, ValueError):
@@ -152,7 +152,7 @@ def read_json(path: Path) -> Any:
 
 
 def hash_file(path: Path) -> str:
-    """The SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
@@ -161,10 +161,10 @@ def hash_file(path: Path) -> str:
 
 
 class FileHashes:
-    """SHA-256 of files, remembered by size and modification time so that an unchanged file is read once.
+    """SHA-256 of files, cached by size and modification time, so that an unchanged file is read once.
 
     Args:
-        memory: The JSON file that remembers.
+        memory: Path of the JSON file with the cached hashes.
     """
 
     def __init__(self, memory: Path) -> None:
@@ -181,14 +181,14 @@ class FileHashes:
         return digest
 
     def knows(self, path: Path) -> bool:
-        """Whether the file's content need not be read, or cannot be: there is no such file."""
+        """Return True if the hash of a file is cached, or the file does not exist."""
         try:
             return self._known.get(str(path.resolve()), [None])[:-1] == _mark(path)
         except OSError:
             return True
 
     def save(self) -> None:
-        """Remember for the next run; what another process remembered meanwhile stays."""
+        """Write the hashes to the JSON file, merged with those that other processes added meanwhile."""
         if self._changed:
             with locked(self._memory.with_suffix(".lock")) as state:
                 if state == "held":
@@ -214,11 +214,11 @@ def _read_umask() -> int:
     return umask
 
 
-_UMASK = _read_umask()  # once, at import: os.umask can only be read by setting it, which no thread may do later
+_UMASK = _read_umask()  # at import: os.umask can only be read by setting it, which is not thread-safe
 
 
 def replace_folder(source: Path, target: Path, **copy: Any) -> None:
-    """Copy a folder so that the target is whole or not there."""
+    """Copy a folder atomically; an existing target is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:

@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, how long a file may be, and that every config is one."""
+"""Rules of the repository: allowed imports, file length and valid configs."""
 
 import ast
 import re
@@ -30,7 +30,7 @@ SMALL_FILES = {"errors", "installation", "naming", "progress", "shipped_configs"
 MODELS = {"models", "losses", "transforms"}
 DATA = {"datasets", "media"}
 COMMANDS = {"cli"}
-# The packages that a package may import, beside itself and the small files. The commands may import all.
+# The packages that a package may import, besides itself and the small files. The commands may import all.
 MAY_IMPORT = {
     "media": set(),
     "datasets": {"media"},
@@ -41,77 +41,80 @@ MAY_IMPORT = {
     "tasks": MODELS,
     "evaluation": MODELS | DATA,
     "inference": {"media", "models", "transforms"},
+    "apps": {"evaluation", "inference", "media", "models"},
     "pipeline": MODELS | DATA | {"datamodules", "evaluation", "inference", "tasks"},
     "studies": MODELS | DATA | {"datamodules", "evaluation", "inference", "pipeline", "tasks"},
     **{name: set() for name in SMALL_FILES},
 }
-WITHOUT_LIGHTNING = {"evaluation", "inference", *MODELS, *DATA, *SMALL_FILES}
+WITHOUT_LIGHTNING = {"apps", "evaluation", "inference", *MODELS, *DATA, *SMALL_FILES}
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric", "wandb"}
 
 
-def room(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imports(path: Path) -> Iterator[tuple[str, ...]]:
-    """What a file imports, wherever in it, as parts: ('crossmodal', 'models', 'AudioClassifier')."""
+    """Yield all imports of a file as parts: ('crossmodal', 'models', 'AudioClassifier')."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (tuple(name.name.split(".")) for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import hides where it goes"
+            assert node.level == 0, f"{path}: use absolute imports"
             yield from ((*node.module.split("."), name.name) for name in node.names)
 
 
-def rooms_imported(path: Path) -> set[str]:
+def imported_packages(path: Path) -> set[str]:
     """Return the packages and small files that a file imports; names like crossmodal.__version__ are neither."""
     ours = {parts[1] for parts in imports(path) if parts[0] == "crossmodal" and len(parts) > 1}
     return {name for name in ours if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file()}
 
 
-def test_every_room_has_its_place():
-    rooms = {room(path) for path in FILES} - {"__init__", "__main__"}
-    assert rooms == COMMANDS | MAY_IMPORT.keys()
+def test_every_package_has_import_rules():
+    packages = {package_of(path) for path in FILES} - {"__init__", "__main__"}
+    assert packages == COMMANDS | MAY_IMPORT.keys()
 
 
-def test_the_reader_of_imports_sees_every_kind(tmp_path):
+def test_imported_packages_finds_every_kind_of_import(tmp_path):
     path = tmp_path / "a.py"
     path.write_text(
         "import crossmodal.tasks\nfrom crossmodal import media\nfrom crossmodal.models.cnn import CNNEncoder\n"
         "def f():\n    from crossmodal.datasets import Clip\n    from crossmodal import __version__\n"
     )
-    assert rooms_imported(path) == {"tasks", "media", "models", "datasets"}
+    assert imported_packages(path) == {"tasks", "media", "models", "datasets"}
 
 
 @pytest.mark.parametrize("name", sorted(MAY_IMPORT))
-def test_a_room_imports_only_what_lies_below_it(name):
+def test_a_package_imports_only_lower_packages(name):
     allowed = MAY_IMPORT[name] | SMALL_FILES | {name}
     above = {
         str(path.relative_to(REPOSITORY)): beyond
         for path in FILES
-        if room(path) == name and (beyond := rooms_imported(path) - allowed)
+        if package_of(path) == name and (beyond := imported_packages(path) - allowed)
     }
     assert above == {}
 
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_LIGHTNING))
-def test_what_is_usable_from_any_loop_knows_neither_lightning_nor_wandb(name):
-    knowing = {path.name for path in FILES if room(path) == name for parts in imports(path) if parts[0] in LIGHTNING}
-    assert knowing == set()
+def test_packages_without_lightning_do_not_import_it_or_wandb(name):
+    importers = {
+        path.name for path in FILES if package_of(path) == name for parts in imports(path) if parts[0] in LIGHTNING
+    }
+    assert importers == set()
 
 
-def test_there_is_no_drawer_for_everything():
+def test_no_module_has_a_catch_all_name():
     names = {part.removesuffix(".py") for path in FILES for part in path.relative_to(PACKAGE).parts}
     assert not names & {"utils", "util", "common", "core", "helpers", "helper", "misc", "tools"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_file_can_be_read_in_one_go(path):
+def test_files_have_at_most_300_lines(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_every_config_is_one(path):
+def test_every_config_is_valid_and_short(path):
     settings = parse_settings(["--config", str(path)])
     stages = settings["stages"].split(",")
     if path.parent.name == "applications":
@@ -122,8 +125,8 @@ def test_every_config_is_one(path):
     assert len(path.read_text().splitlines()) <= 30, "a config is a short delta"
 
 
-def test_the_eleven_applications_are_the_reading_of_the_thesis():
-    """Sound: two front ends, two encoders, two channels; video: two channels; one transfer. Three more have a CNN."""
+def test_the_applications_match_the_thesis():
+    """Audio: two front ends, two encoders, two channels; video: two channels; one transfer. Three more have a CNN."""
     found = {}
     for path in sorted((REPOSITORY / "configs" / "applications").glob("*.yaml")):
         settings = parse_settings(["--config", str(path)])
@@ -139,7 +142,7 @@ def test_the_eleven_applications_are_the_reading_of_the_thesis():
     assert found == dict(zip(numbers, expected, strict=True))
 
 
-def test_there_are_configs():
+def test_configs_are_found():
     assert {path.name for path in CONFIGS} >= {"defaults.yaml", "synthetic.yaml", "ravdess_action_units.yaml"}
 
 
@@ -159,16 +162,16 @@ def test_there_are_configs():
     ],
     ids=str,
 )
-def test_a_literal_and_its_table_hold_the_same_names(literal, table):
+def test_literals_match_their_tables(literal, table):
     assert set(get_args(literal)) == set(table)
 
 
-def test_the_words_of_the_package_are_the_words_of_ravdess():
+def test_channels_and_labels_match_ravdess():
     assert set(get_args(ravdess.Channel)) == {*ravdess.CHANNELS.values(), "both"}
     assert tuple(ravdess.EMOTIONS.values()) == protocols.LABEL_SETS["speech8"]
 
 
-def test_the_files_name_no_machine():
-    somewhere = re.compile(r"/(home|Users|work|mnt|root)/\w")
+def test_no_file_has_a_local_path():
+    local_path = re.compile(r"/(home|Users|work|mnt|root)/\w")
     text = {path: path.read_text(encoding="utf-8") for path in [*FILES, *CONFIGS, *STUDIES, *SWEEPS]}
-    assert [str(path) for path, content in text.items() if somewhere.search(content)] == []
+    assert [str(path) for path, content in text.items() if local_path.search(content)] == []

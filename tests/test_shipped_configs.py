@@ -35,7 +35,7 @@ def test_a_file_comes_before_a_shipped_config(tmp_path):
 
 @pytest.mark.parametrize("name", ["ravdess_action_unit", "../cnn", "", "configs/none.yaml"])
 def test_an_unknown_name_is_an_error(name):
-    with pytest.raises(ConfigError, match="no config"):
+    with pytest.raises(ConfigError, match="shipped config"):
         find_config(name)
 
 

@@ -35,23 +35,23 @@ def folder(tmp_path_factory):
 
 
 @given(JSON, JSON)
-def test_two_values_have_one_key_where_their_json_is_one(one, other):
+def test_keys_are_equal_if_and_only_if_the_json_is_equal(one, other):
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert (content_key(value=one) == content_key(value=other)) == same
 
 
-def test_a_key_does_not_depend_on_the_order_of_its_parts_or_the_process():
+def test_key_does_not_depend_on_order_or_process():
     assert content_key(a=1, b={"x": 1, "y": 2}) == content_key(b={"y": 2, "x": 1}, a=1)
     assert content_key(a=1) != content_key(b=1)
     assert content_key() == hashlib.sha256(b"{}").hexdigest()[:32]
 
 
-def test_a_path_may_be_part_of_a_key():
+def test_key_of_a_path():
     assert content_key(path=Path("a")) == content_key(path="a") != content_key(path=Path("b"))
 
 
 @given(JSON)
-def test_json_is_read_back(folder, value):
+def test_json_round_trip(folder, value):
     write_json(folder / "deeper" / "value.json", value)
     assert read_json(folder / "deeper" / "value.json") == value
 
@@ -63,22 +63,22 @@ def test_damaged_json_is_none(tmp_path, content):
     assert read_json(tmp_path / "gone.json") is None
 
 
-def test_json_keeps_letters_as_people_write_them(tmp_path):
+def test_json_is_not_escaped_to_ascii(tmp_path):
     write_json(tmp_path / "a.json", {"name": "Zoë"})
     assert "Zoë" in (tmp_path / "a.json").read_text(encoding="utf-8")
 
 
-def test_a_file_is_there_when_the_block_ends_and_not_before(tmp_path):
+def test_file_exists_after_the_block_and_not_before(tmp_path):
     path = tmp_path / "deeper" / "a.bin"
     with atomic_path(path) as temporary:
         temporary.write_bytes(b"new")
         assert not path.exists()
-        assert (temporary.parent, temporary.suffix) == (path.parent, ".tmp")  # no reader of media takes it for one
+        assert (temporary.parent, temporary.suffix) == (path.parent, ".tmp")  # not the suffix of a media file
     assert path.read_bytes() == b"new"
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_failed_block_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
 
@@ -93,7 +93,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
+def test_failed_write_of_json_keeps_the_old_file(tmp_path):
     write_json(tmp_path / "a.json", 1)
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"no json": object()})
@@ -110,8 +110,8 @@ def test_two_writers_of_one_path_both_succeed(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
-def test_others_may_read_what_the_umask_lets_them(tmp_path):
+@pytest.mark.skipif(os.name != "posix", reason="file modes need POSIX")
+def test_file_mode_follows_the_umask(tmp_path):
     with atomic_path(tmp_path / "a") as temporary:
         temporary.write_bytes(b"")
     (tmp_path / "b").touch()
@@ -120,13 +120,13 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 21) + 5])
-def test_a_files_hash_is_that_of_its_content(tmp_path, size):
+def test_hash_of_a_file(tmp_path, size):
     content = bytes(range(256)) * (size // 256 + 1)
     (tmp_path / "a").write_bytes(content[:size])
     assert hash_file(tmp_path / "a") == hashlib.sha256(content[:size]).hexdigest()
 
 
-def test_an_unchanged_file_is_read_once_even_by_the_next_run(tmp_path, monkeypatch):
+def test_unchanged_file_is_hashed_once_across_runs(tmp_path, monkeypatch):
     path, memory = tmp_path / "a", tmp_path / "hashes.json"
     path.write_bytes(b"one")
     hashes = FileHashes(memory)
@@ -142,7 +142,7 @@ def test_an_unchanged_file_is_read_once_even_by_the_next_run(tmp_path, monkeypat
     assert read == [path]
 
 
-def test_a_file_of_the_same_size_is_read_again_when_its_time_changes(tmp_path):
+def test_file_is_hashed_again_when_its_modification_time_changes(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"one")
     hashes = FileHashes(tmp_path / "hashes.json")
@@ -152,7 +152,7 @@ def test_a_file_of_the_same_size_is_read_again_when_its_time_changes(tmp_path):
     assert hashes[path] == hashlib.sha256(b"two").hexdigest()
 
 
-def test_what_another_process_remembered_meanwhile_stays(tmp_path):
+def test_hashes_of_concurrent_processes_are_merged(tmp_path):
     for name in "ab":
         (tmp_path / name).write_text(name)
     memory = tmp_path / "hashes.json"
@@ -166,7 +166,7 @@ def test_what_another_process_remembered_meanwhile_stays(tmp_path):
 @pytest.mark.parametrize(
     "content", ["{", "[]", "[1]", "null", '{"x": 3}', '{"FILE": 3}', '{"FILE": []}', "[" * 100_000]
 )
-def test_a_damaged_memory_is_no_reason_to_stop(tmp_path, content):
+def test_damaged_hash_file_is_replaced(tmp_path, content):
     (tmp_path / "a").write_bytes(b"one")
     memory = tmp_path / "hashes.json"
     memory.write_text(content.replace("FILE", str((tmp_path / "a").resolve())))
@@ -176,7 +176,7 @@ def test_a_damaged_memory_is_no_reason_to_stop(tmp_path, content):
     assert FileHashes(memory)[tmp_path / "a"] == hashlib.sha256(b"one").hexdigest()
 
 
-def test_where_the_cache_is(monkeypatch, tmp_path):
+def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("CROSSMODAL_CACHE", "~/somewhere")
     assert cache_dir() == Path.home() / "somewhere"
     monkeypatch.delenv("CROSSMODAL_CACHE")
@@ -186,7 +186,7 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     assert cache_dir() == Path.home() / ".cache" / "crossmodal"
 
 
-def test_a_lock_is_held_by_one_and_given_back_when_the_block_ends(tmp_path):
+def test_lock_is_exclusive_and_released_after_the_block(tmp_path):
     path = tmp_path / "deeper" / "a.lock"
     with locked(path) as first, locked(path, wait=False) as second:
         assert (first, second) == ("held", "taken")
@@ -199,7 +199,7 @@ def test_a_lock_is_held_by_one_and_given_back_when_the_block_ends(tmp_path):
 
 @pytest.fixture
 def at_the_same_time():
-    """Start what another run would do meanwhile."""
+    """Return a function that starts a thread, in place of another run."""
     threads = []
 
     def start(function):
@@ -217,17 +217,17 @@ def make(path, made):
         made.append(path.stem)
 
 
-def test_who_needs_the_same_waits_and_is_told(tmp_path, monkeypatch, at_the_same_time):
-    made, said, is_told = [], [], threading.Event()
-    monkeypatch.setattr(storage, "print", lambda line, **_: (said.append(line), is_told.set()), raising=False)
+def test_same_lock_waits_and_prints_a_message(tmp_path, monkeypatch, at_the_same_time):
+    made, printed, has_printed = [], [], threading.Event()
+    monkeypatch.setattr(storage, "print", lambda line, **_: (printed.append(line), has_printed.set()), raising=False)
     with locked(tmp_path / "locks" / "key.lock"):
         at_the_same_time(lambda: make(tmp_path / "locks" / "key.lock", made))
-        assert is_told.wait(60)
+        assert has_printed.wait(60)
         assert made == []
-    assert said == ["another run makes the same"]
+    assert printed == ["another run makes the same"]
 
 
-def test_who_needs_something_else_does_not(tmp_path, capsys):
+def test_another_lock_does_not_wait(tmp_path, capsys):
     made = []
     with locked(tmp_path / "key.lock"):
         make(tmp_path / "other.lock", made)
@@ -235,7 +235,7 @@ def test_who_needs_something_else_does_not(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_without_locks_the_block_runs_all_the_same(tmp_path, monkeypatch):
+def test_block_runs_without_lock_support(tmp_path, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise NotImplementedError
 
@@ -249,19 +249,19 @@ def test_without_locks_the_block_runs_all_the_same(tmp_path, monkeypatch):
     assert FileHashes(tmp_path / "hashes.json").knows(tmp_path / "a")
 
 
-def test_only_what_a_writer_of_this_path_left_is_removed(tmp_path):
+def test_only_leftovers_of_this_path_are_removed(tmp_path):
     for name in ("a.json", ".a.json.x1.tmp", ".a.json.x2.tmp", ".b.json.x1.tmp", ".a.json"):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path / "a.json")
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", ".b.json.x1.tmp", ".a.json"}
 
 
-def test_what_was_left_of_the_memory_is_cleared_away_by_the_next_run(tmp_path):
+def test_leftovers_of_the_hash_file_are_removed_by_the_next_run(tmp_path):
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / ".hashes.json.x1.tmp").write_text("half")
     hashes = FileHashes(tmp_path / "hashes.json")
     assert not hashes.knows(tmp_path / "a")
-    assert hashes.knows(tmp_path / "nothing")  # there is nothing to read
+    assert hashes.knows(tmp_path / "nothing")  # missing files need no hash
     hashes[tmp_path / "a"]
     assert hashes.knows(tmp_path / "a")
     hashes.save()

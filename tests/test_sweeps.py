@@ -1,4 +1,4 @@
-"""Each sweep, from its file to the run that W&B keeps of a trial: W&B's own code reads it, and makes the command."""
+"""Sweeps from their files to the W&B run of a trial; W&B's own code reads the file and builds the command."""
 
 import csv
 import itertools
@@ -18,7 +18,7 @@ import wandb
 import yaml
 from wandb.wandb_agent import Agent
 
-with warnings.catch_warnings():  # it was written for the pydantic before this one
+with warnings.catch_warnings():  # it uses a deprecated interface of pydantic
     warnings.simplefilter("ignore")
     import sweeps
 
@@ -40,7 +40,7 @@ def read(path):
 
 
 def proposals(config, number):
-    """What W&B's search would try first, as its server sends it: JSON."""
+    """Return the first proposals of W&B's search, as JSON from its server."""
     runs = sweeps.next_runs(sweeps.SweepConfig(config), [], n=number)
     return [json.loads(json.dumps(run.config, default=float)) for run in runs if run]
 
@@ -51,7 +51,7 @@ def swept(args):
 
 @pytest.fixture(scope="module")
 def sung_and_spoken(tiny_ravdess, tiny_face_features, tmp_path_factory):
-    """The tiny corpus, and each of its clips of song's six emotions once more as if sung."""
+    """The tiny corpus, with copies of the clips of the six song emotions as song clips."""
     root = tmp_path_factory.mktemp("sung") / "ravdess"
     shutil.copytree(tiny_ravdess, root)
     for wav in list(root.rglob("03-01-0[1-6]-*.wav")):
@@ -67,27 +67,27 @@ def sung_and_spoken(tiny_ravdess, tiny_face_features, tmp_path_factory):
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path, sung_and_spoken):
-    """A machine on which an agent was started, beside a corpus."""
+    """A folder and an environment in which an agent runs."""
     root, features = sung_and_spoken
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {"RAVDESS": str(root), "FACE_FEATURES": str(features), "WANDB_DIR": str(tmp_path), "PATH": path}
-    # The last two are set by the agent; here only so that they are gone after the test.
+    # The agent sets the last two; they are set here so that the test restores them.
     trial = {"WANDB_SWEEP_ID": "tiny", "WANDB_RUN_ID": "", "WANDB_SWEEP_PARAM_PATH": ""}
     for name, value in {**environment, **trial}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)  # configs are found by name from any folder
-    wandb.teardown()  # wandb reads its environment once
+    monkeypatch.chdir(tmp_path)  # shipped configs must be found from any folder
+    wandb.teardown()  # wandb must read the environment again
     yield tmp_path
     wandb.teardown()
 
 
 @pytest.fixture
 def start(machine):
-    """Give W&B's agent a trial: it makes the command, and starts it."""
+    """Return a function that lets W&B's agent build and start the command of a trial."""
 
     def start(config, args, run_id):
         agent = Agent(None, None, sweep_id="tiny")
-        agent._sweep_command = list(config["command"])  # as the agent has it from the server, once for all trials
+        agent._sweep_command = list(config["command"])  # the server sends it once for all trials
         agent._command_run({"type": "run", "run_id": run_id, "args": args, "program": config["program"]})
         return agent._run_processes[run_id]
 
@@ -96,7 +96,7 @@ def start(machine):
 
 @pytest.fixture
 def command_of(start, monkeypatch):
-    """The command of a trial, which is not started."""
+    """Return a function that builds the command of a trial without starting it."""
 
     def command_of(config, args, run_id="trial"):
         with monkeypatch.context() as patch:
@@ -107,33 +107,33 @@ def command_of(start, monkeypatch):
 
 
 def shortened(folder):
-    """What makes a trial short, and keeps it in a folder."""
+    """Return arguments that make a trial short and write to a folder."""
     epochs = [f"--{stage}.trainer.max_epochs={EPOCHS[stage]}" for stage in ("teacher", "transfer", "finetune")]
-    places = [f"--runs={folder / 'runs'}", f"--data.cache={folder / 'cache'}"]
-    return [*places, *epochs, "--data.protocol=loso24", "--data.batch_size=16"]
+    folders = [f"--runs={folder / 'runs'}", f"--data.cache={folder / 'cache'}"]
+    return [*folders, *epochs, "--data.protocol=loso24", "--data.batch_size=16"]
 
 
 def run_trial(folder, config, args, command):
-    """Run the command of a trial, cut short, in this process."""
+    """Run a shortened trial in this process."""
     assert main([*command[4:], *shortened(folder)]) == 0
     return check_trial(folder, config, args)
 
 
 def check_trial(folder, config, args, run_id="trial"):
-    """The offline file of a trial holds what was swept, the metric by epoch, and its artifacts."""
+    """Check that the offline file of a trial has its parameters, the metric per epoch and the artifacts."""
     (path,) = (folder / "runs").glob(f"*_{run_id}/wandb/offline-run-*/run-{run_id}.wandb")
     offline, summary = read_offline_run(path), read_json(path.parents[2] / "summary.json")
     assert offline.run.sweep_id == "tiny"
     assert {key: offline.config[key] for key in args} == swept(args)
     last_stage = list(summary["stages"])[-1]
-    assert len(offline.history[config["metric"]["name"]]) == EPOCHS[last_stage] + 1  # and the best one at the end
+    assert len(offline.history[config["metric"]["name"]]) == EPOCHS[last_stage] + 1  # plus the best one at the end
     assert offline.history["val_uar"] == offline.history[f"{last_stage}/val_uar"]
     assert offline.artifacts.keys() == {"report", *(["model"] if "model" in summary else [])}
     assert all(content.stat().st_size for files in offline.artifacts.values() for content in files.values())
     return offline, summary
 
 
-def test_there_is_a_sweep_over_teaching_over_applications_and_over_encoders():
+def test_the_shipped_sweeps():
     methods = {name: read(path)["method"] for name, path in SWEEPS.items()}
     assert methods.items() >= {"applications": "grid", "encoders": "random", "teaching": "bayes"}.items()
     assert read(SWEEPS["applications"])["parameters"]["config"]["values"] == APPLICATIONS
@@ -151,13 +151,13 @@ def test_wandb_refuses_a_file_with_a_mistake():
 
 
 @each_sweep
-def test_the_parameters_are_keys_of_fit_with_values_that_survive_a_command_line(path):
+def test_parameters_are_keys_of_fit_with_valid_argument_values(path):
     config = read(path)
     keys = {option.lstrip("-") for action in build_parser()._actions for option in action.option_strings}
     assert config["parameters"].keys() <= keys
     for parameter in config["parameters"].values():
-        assert "parameters" not in parameter  # nested ones arrive as Python's repr of a dict
-        assert None not in parameter.get("values", [])  # arrives as the word None
+        assert "parameters" not in parameter  # nested parameters are passed as Python's repr of a dict
+        assert None not in parameter.get("values", [])  # passed as the string None
     assert config["command"][-1] == "${args}"
     assert "early_terminate" not in config  # see docs/sweeps.md
 
@@ -166,7 +166,7 @@ def test_the_parameters_are_keys_of_fit_with_values_that_survive_a_command_line(
 def test_fit_takes_every_value(path, command_of):
     config = read(path)
     trials = proposals(config, 6)
-    if config["method"] == "grid":  # every application, on the first fold with the first seed
+    if config["method"] == "grid":  # every application with the first fold and seed
         trials = [args for args in proposals(config, 1000) if {0} == {*swept(args).values()} - {*APPLICATIONS}]
         assert [args["config"]["value"] for args in trials] == APPLICATIONS
     for args in trials:
@@ -185,7 +185,7 @@ def test_the_grid_is_applications_by_folds_by_seeds():
     assert sorted(trials) == sorted(itertools.product(APPLICATIONS, range(4), range(3)))
 
 
-def test_bayes_goes_on_from_what_was_logged():
+def test_bayes_continues_from_logged_metrics():
     config = read(SWEEPS["teaching"])
     done = []
     for number, args in enumerate(proposals(config, 4)):
@@ -194,7 +194,7 @@ def test_bayes_goes_on_from_what_was_logged():
     assert sweeps.next_run(sweeps.SweepConfig(config), done).config.keys() == config["parameters"].keys()
 
 
-def test_a_trial_of_teaching_is_one_run_with_gain_and_model(machine, command_of):
+def test_a_trial_of_teaching_logs_gain_and_model_in_one_run(machine, command_of):
     config = read(SWEEPS["teaching"])
     (args,) = proposals(config, 1)
     offline, summary = run_trial(machine, config, args, command_of(config, args))
@@ -204,7 +204,7 @@ def test_a_trial_of_teaching_is_one_run_with_gain_and_model(machine, command_of)
     assert len(list(machine.rglob("run-*.wandb"))) == 1
 
 
-def test_a_trial_of_encoders_needs_no_face(machine, command_of, monkeypatch):
+def test_a_trial_of_encoders_needs_no_faces(machine, command_of, monkeypatch):
     monkeypatch.delenv("FACE_FEATURES")
     config = read(SWEEPS["encoders"])
     (args,) = proposals(config, 1)
@@ -213,7 +213,7 @@ def test_a_trial_of_encoders_needs_no_face(machine, command_of, monkeypatch):
 
 
 @pytest.mark.parametrize("application", APPLICATIONS, ids=lambda path: Path(path).stem)
-def test_every_application_is_a_trial(application, machine, command_of):
+def test_every_application_runs_as_a_trial(application, machine, command_of):
     config = read(SWEEPS["applications"])
     args = next(args for args in proposals(config, 1000) if args["config"]["value"] == application)
     offline, summary = run_trial(machine, config, args, command_of(config, args))
@@ -221,7 +221,7 @@ def test_every_application_is_a_trial(application, machine, command_of):
 
 
 @pytest.mark.slow
-def test_agents_side_by_side_share_one_teacher_and_one_control(machine, start):
+def test_parallel_agents_share_teacher_and_control(machine, start):
     config = read(SWEEPS["teaching"])
     config["command"] += shortened(machine)
     trials = {f"trial{number}": args for number, args in enumerate(proposals(config, 4))}

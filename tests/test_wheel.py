@@ -63,6 +63,12 @@ def test_the_wheel_holds_every_config(wheel):
     assert configs and configs <= names
 
 
+def test_the_wheel_holds_every_file_of_the_demo_page(wheel):
+    page = ROOT / "crossmodal" / "apps" / "serve" / "page"
+    files = {path.relative_to(ROOT).as_posix() for path in page.iterdir()}
+    assert files and files <= set(zipfile.ZipFile(wheel).namelist())
+
+
 def test_the_wheel_holds_the_package_its_licence_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     info = f"crossmodal-{crossmodal.__version__}.dist-info"

@@ -1,4 +1,4 @@
-"""`crossmodal configs`: the configs that are installed with the package."""
+"""`crossmodal configs`: list and print the configs that are installed with the package."""
 
 import argparse
 import json
@@ -10,9 +10,9 @@ from crossmodal.shipped_configs import configs_folder, describe_configs, find_co
 def configs_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `configs`."""
     parser.description = (
-        "List the shipped configs with the first line of each. fit --config takes such a name from any folder, study "
-        "run takes that of a study without studies/. With a NAME, print its text, or its path for other programs: "
-        "wandb sweep $(crossmodal configs sweeps/teaching --path)."
+        "List the shipped configs with the first line of each. fit --config accepts these names in any working "
+        "directory, and study run accepts the name of a study without studies/. With NAME, print the config, or its "
+        "path for other programs: wandb sweep $(crossmodal configs sweeps/teaching --path)."
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="a config to print; default: list all")
     parser.add_argument("--path", action="store_true", help="print the path of NAME, or of the folder of all configs")
@@ -23,7 +23,7 @@ def configs_command(args: argparse.Namespace) -> int:
     """Run `crossmodal configs`.
 
     Raises:
-        ConfigError: There is no such config.
+        ConfigError: If the config does not exist.
     """
     if args.name is None:
         _list(args)
@@ -37,12 +37,12 @@ def _list(args: argparse.Namespace) -> None:
     if args.path:
         print(configs_folder())
         return
-    described = dict(describe_configs())
-    if not described:
-        raise ConfigError(f"{configs_folder()} holds no configs: reinstall crossmodal.")
+    comments = dict(describe_configs())
+    if not comments:
+        raise ConfigError(f"{configs_folder()} has no configs: reinstall crossmodal.")
     if args.format == "json":
-        print(json.dumps(described, indent=2, ensure_ascii=False))
+        print(json.dumps(comments, indent=2, ensure_ascii=False))
         return
-    width = max(map(len, described))
-    for name, comment in described.items():
+    width = max(map(len, comments))
+    for name, comment in comments.items():
         print(f"{name:<{width}}  {comment}")

@@ -1,4 +1,4 @@
-"""`crossmodal env`: versions, devices, decoders and folders, as a bug report needs them."""
+"""`crossmodal env`: print versions, devices, decoders and folders for a bug report."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ from crossmodal.storage import cache_dir
 from crossmodal.version import __version__
 
 _IMPORT_SECONDS = 120  # a cold disk takes half a minute
-# Runs in a process of its own: a library that is broken may end the process that imports it, or hang.
+# Runs in another process, because a broken library may crash or hang the process that imports it.
 _TORCH_PROBE = """
 import json, torch, torchvision, torchaudio
 mps = torch.backends.mps.is_available()
@@ -38,8 +38,8 @@ print(json.dumps(f"PyAV {av.__version__} with FFmpeg {getattr(av, 'ffmpeg_versio
 def env_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `env`."""
     parser.description = (
-        "Print what a bug report needs: versions, platform, devices, video decoders, cache and locale. It works when "
-        "torch, or any other library, is missing or broken."
+        "Print versions, platform, devices, video decoders, cache and locale for a bug report. The command works even "
+        "if torch or another library is missing or broken."
     )
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
 
@@ -87,17 +87,17 @@ def _system() -> dict[str, Any]:
 
 
 def _libraries() -> list[str]:
-    """Return the distributions that crossmodal uses, torch first, without those that only developers need."""
+    """Return the distributions that crossmodal uses, torch first, without those for developers only."""
     used = [one for one in requirements() if not re.search(r"extra == .(test|dev)\b", str(one.marker))]
     names = {one.name for one in used} - {"crossmodal", *TORCH_SET}
     return [*TORCH_SET, *sorted(names, key=str.lower)]
 
 
 def _torch() -> dict[str, Any]:
-    found = _probe(_TORCH_PROBE)
-    if not isinstance(found, dict):
-        return {"error": explain_torch_set(found)}
-    return {"cuda": found["cuda"], "gpus": ", ".join(found["gpus"]) or "none", "threads": found["threads"]}
+    report = _probe(_TORCH_PROBE)
+    if not isinstance(report, dict):
+        return {"error": explain_torch_set(report)}
+    return {"cuda": report["cuda"], "gpus": ", ".join(report["gpus"]) or "none", "threads": report["threads"]}
 
 
 def _probe(code: str) -> Any:

@@ -17,17 +17,17 @@ from crossmodal.inference.predict.plot import PICTURES
 from crossmodal.inference.recognizer import HOP, WINDOW, find_model
 from crossmodal.progress import progress_bar
 
-_MANY = 20  # recordings, from which on it is shown how far it has come
+_MANY = 20  # recordings; a progress bar is shown for more
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 def predict_command(args: argparse.Namespace) -> int:
-    """`crossmodal predict`; the status is 1 where a recording could not be heard."""
+    """Run `crossmodal predict`; the status is 1 if a recording could not be predicted."""
     try:
         with tempfile.TemporaryDirectory(prefix="crossmodal-") as folder:
             return _predict(args, Path(folder), sys.stdout)
     except KeyboardInterrupt:
-        print("crossmodal predict: stopped", file=sys.stderr)
+        print("crossmodal predict: interrupted", file=sys.stderr)
         return _INTERRUPTED
 
 
@@ -39,12 +39,12 @@ def _predict(args: argparse.Namespace, folder: Path, out: TextIO) -> int:
     inputs = find_inputs(args.inputs, folder)
     order = _order(args, str(model), inputs)
     over_time = order.window is not None
-    # A bar would run through what is written line by line to the same screen.
+    # A progress bar would mix with results that are printed line by line.
     streaming = _is_screen(out) and args.format != "table"
-    shown = _is_screen(sys.stderr) and not streaming and len(inputs) > (1 if over_time else _MANY)
+    show_progress = _is_screen(sys.stderr) and not streaming and len(inputs) > (1 if over_time else _MANY)
     failures: list[str] = []
-    heard = _watched(listen(inputs, order, args.jobs), len(inputs) if shown else None, failures)
-    FORMATS[args.format](heard, labels, over_time, out)
+    results = _track(listen(inputs, order, args.jobs), len(inputs) if show_progress else None, failures)
+    FORMATS[args.format](results, labels, over_time, out)
     return int(bool(failures))
 
 
@@ -52,23 +52,23 @@ def _is_screen(stream: TextIO) -> bool:
     return stream.isatty()
 
 
-def _watched(heard: Iterable[Heard], total: int | None, failures: list[str]) -> Iterator[Heard]:
-    """Tell on stderr how far it has come, if `total` is given, and what could not be heard; count that."""
+def _track(results: Iterable[Heard], total: int | None, failures: list[str]) -> Iterator[Heard]:
+    """Print errors, and a progress bar if `total` is given, on stderr. Collect the names of failed recordings."""
     with ExitStack() as stack:
         if total is not None:
-            heard = stack.enter_context(progress_bar()).track(heard, total=total, description="Listening")
-        for one in heard:
-            if one.error is not None:
-                failures.append(one.name)
-                print(f"crossmodal predict: {one.error}", file=sys.stderr)
-            yield one
+            results = stack.enter_context(progress_bar()).track(results, total=total, description="Predicting")
+        for result in results:
+            if result.error is not None:
+                failures.append(result.name)
+                print(f"crossmodal predict: {result.error}", file=sys.stderr)
+            yield result
 
 
 def _order(args: argparse.Namespace, model: str, inputs: Sequence[Input]) -> Order:
-    asked = (args.plot, args.window, args.hop)
-    over_time = args.timeline or args.format == "audacity" or any(one is not None for one in asked)
+    options = (args.plot, args.window, args.hop)
+    over_time = args.timeline or args.format == "audacity" or any(option is not None for option in options)
     if args.format == "audacity" and len(inputs) > 1:
-        raise ConfigError(f"A label track is of one recording, and there are {len(inputs)}: --format csv or json.")
+        raise ConfigError(f"A label track takes one recording, not {len(inputs)}: use --format csv or json.")
     return Order(
         model,
         args.backend,
@@ -79,14 +79,22 @@ def _order(args: argparse.Namespace, model: str, inputs: Sequence[Input]) -> Ord
 
 
 def picture_paths(plot: str, inputs: Sequence[Input]) -> dict[str, Path]:
-    """Where the picture of each input goes, by its name: a file for one; for several a folder, with a file for each."""
+    """Return the path of the plot of each input, by name.
+
+    Args:
+        plot: Path of a file for one input, or of a folder for several.
+        inputs: Recordings.
+
+    Raises:
+        ConfigError: If the suffix is not supported, or a file is given for several inputs.
+    """
     target = Path(plot)
     if len(inputs) == 1 and not target.is_dir():
         if target.suffix.lower() not in PICTURES:
             raise ConfigError(f"--plot {plot} must end in {', '.join(PICTURES)}, or be a folder.")
         return {inputs[0].name: target}
     if target.suffix and not target.is_dir():
-        raise ConfigError(f"--plot {plot} is one picture, and there are {len(inputs)} recordings: name a folder.")
+        raise ConfigError(f"--plot {plot} is one file, but there are {len(inputs)} recordings: give a folder.")
     paths: dict[str, Path] = {}
     for one in inputs:
         stem = "standard_input" if one.name == STANDARD_INPUT else Path(one.name).name

@@ -1,4 +1,4 @@
-"""LightningDataModules over the datasets."""
+"""LightningDataModules of the datasets."""
 
 from crossmodal.datamodules.base import CorpusDataModule
 from crossmodal.datamodules.clip_dataset import ClipDataset, collate_clips
@@ -7,7 +7,7 @@ from crossmodal.datamodules.manifest import ManifestAudioDataModule, ManifestPai
 from crossmodal.datamodules.ravdess import RAVDESSAudioDataModule, RAVDESSPairedDataModule, RAVDESSVideoDataModule
 from crossmodal.datamodules.streaming import StreamingPairedDataModule
 
-# Raise when the same corpus and settings would give other batches: every stage is trained again.
+# Increment if the same corpus and settings would give different batches: every stage is then retrained.
 VERSION = 1
 
 __all__ = (

@@ -1,4 +1,4 @@
-"""What all datamodules share: index, cache, protocol, leak guard, loaders."""
+"""Base class of the datamodules: index, cache, protocol, leakage check and loaders."""
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any, Literal
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
-from crossmodal.datamodules.clip_dataset import ALONE, ClipDataset, Place, clip_loader
+from crossmodal.datamodules.clip_dataset import SINGLE_PROCESS, ClipDataset, Shard, clip_loader
 from crossmodal.datamodules.resumable import ResumableDataModule
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
 from crossmodal.datasets.clip import Clip, ExcludedClip, Split, nothing_usable
@@ -32,46 +32,46 @@ FaceNormalizationName = Literal["actor"]
 
 
 class CorpusDataModule(ResumableDataModule):
-    """The clips of a corpus, divided by a protocol; subclasses say what a batch holds.
+    """The clips of a corpus, split by a protocol; subclasses define the content of a batch.
 
     Args:
-        root: The folder of RAVDESS's extracted files; none, and no manifest, means the built-in synthetic corpus.
-        manifest: Any other corpus of paired recordings, as a table: CSV or Parquet with a row for each clip; see
+        root: Folder of the extracted RAVDESS files; without a root or manifest the built-in synthetic corpus is used.
+        manifest: Table of another corpus of paired recordings: CSV or Parquet with one row per clip; see
             `crossmodal.datasets.index_manifest`.
-        allow_outside_paths: Whether a manifest's files may lie outside of its folder.
-        channel: Of RAVDESS: ``speech``, ``song`` or ``both``.
-        label_set: Of RAVDESS: ``speech8``, ``song6``, ``speech6`` (the song classes, clips matched to song) or
-            ``both8``; default is the channel's own. A manifest's labels are those that occur in it.
-        protocol: How speakers are divided into folds; default ``seq6``, and for a manifest ``given`` where it names a
-            split, else ``grouped``.
-        fold: Whose speakers test, counted from 0; the next fold's speakers validate, the rest train.
-        num_folds: How many folds ``grouped`` makes, 3 or more.
-        allow_speaker_leakage: Needed for the protocol ``random``, and for a given split whose parts share speakers:
-            their results are speaker-dependent.
-        batch_size: Clips in a batch, of all devices together.
-        num_workers: Threads that read ahead for a device; 0 reads when a batch is wanted, which suffices on a CPU.
-        seed: Of the order of the training clips.
-        num_unlabelled_actors: How many of the training actors, the last in order, count as if nobody had labelled their
-            clips: for measuring what pairs without labels are worth.
-        num_video_frames: Video frames of a clip that are kept, evenly spread; of face features with one row a video
-            frame, the number of means over time.
+        allow_outside_paths: Whether the files of a manifest may be outside of its folder.
+        channel: Channel of RAVDESS: ``speech``, ``song`` or ``both``.
+        label_set: Label set of RAVDESS: ``speech8``, ``song6``, ``speech6`` (the song classes, clips matched to song)
+            or ``both8``; the default depends on the channel. The labels of a manifest are those that occur in it.
+        protocol: Partition of the speakers into folds; the default is ``seq6``, and for a manifest ``given`` if it has
+            splits, otherwise ``grouped``.
+        fold: Test fold, counted from 0; the speakers of the next fold validate, and the others train.
+        num_folds: Number of folds of ``grouped``, at least 3.
+        allow_speaker_leakage: Whether to allow the protocol ``random`` and given splits that share speakers, whose
+            results are speaker-dependent.
+        batch_size: Number of clips per batch, over all devices.
+        num_workers: Number of threads per device that read ahead; 0 reads on demand, which is enough on a CPU.
+        seed: Seed of the order of the training clips.
+        num_unlabelled_actors: Number of training actors, the last in order, whose labels are removed, to measure the
+            benefit of unlabelled pairs.
+        num_video_frames: Number of evenly spaced video frames per clip; for face features with one row per video frame,
+            the number of means over time.
         face_size: Height and width of a face crop in pixels.
-        face_box: Left, top, right and bottom of the face, as fractions of the picture's width and height; default is
-            where RAVDESS has it, and for a manifest the whole picture.
-        face_detector: Follows the face in its place: ``haar``, or the path of a YuNet ONNX file (extra ``face``).
-        face_features: Features from another program, in place of pixels: CSV, Parquet or a folder of ``.npy``.
-        face_embeddings: Embeddings of a frozen backbone by clip (safetensors), in place of pixels.
-        face_normalization: ``actor`` takes each actor's mean off face features or embeddings (see
-            `crossmodal.datasets.faces.actor_normalization.center_by_actor`); pixels stay as they are.
-        teacher_outputs: Embedding and logits of a trained teacher by clip (safetensors).
-        speech_features: A folder of what a frozen front end made of each waveform, as
-            `crossmodal.pipeline.stored.speech_features.store_speech_features` writes it, in place of waveforms.
-        max_duration: Seconds; a clip whose sound is longer is set aside, for its batch would be as long as it is.
-        cache: The folder of what is decoded; default ``$CROSSMODAL_CACHE`` or the user's cache.
+        face_box: Left, top, right and bottom of the face, as fractions of the width and height of the picture; the
+            default is the position in RAVDESS, and for a manifest the whole picture.
+        face_detector: Detector to track the face instead: ``haar``, or the path of a YuNet ONNX file (extra ``face``).
+        face_features: Features from another program to use instead of pixels: CSV, Parquet or a folder of ``.npy``.
+        face_embeddings: Embeddings of a frozen backbone by clip (safetensors) to use instead of pixels.
+        face_normalization: ``actor`` subtracts each actor's mean from face features or embeddings (see
+            `crossmodal.datasets.faces.actor_normalization.center_by_actor`); pixels are not changed.
+        teacher_outputs: Embeddings and logits of a trained teacher by clip (safetensors).
+        speech_features: Folder of features of a frozen front end, written by
+            `crossmodal.pipeline.stored.speech_features.store_speech_features`, to use instead of waveforms.
+        max_duration: Longest duration in seconds; longer clips are excluded, because they determine the batch length.
+        cache: Folder of decoded data; the default is ``$CROSSMODAL_CACHE`` or the user's cache folder.
 
     Raises:
-        ConfigError: The label set does not go with the channel, two kinds of faces or two corpora are given, there is
-            no such folder of speech features, or (at `setup`) no training actor would be left with labels.
+        ConfigError: If the label set does not match the channel, two kinds of faces or two corpora are given, the
+            folder of speech features does not exist, or (at `setup`) no training actor would keep its labels.
     """
 
     needs_audio = False
@@ -106,9 +106,9 @@ class CorpusDataModule(ResumableDataModule):
     ) -> None:
         super().__init__()
         if face_features and face_embeddings:
-            raise ConfigError("Give face_features or face_embeddings, not both: they are two kinds of the same input.")
+            raise ConfigError("Pass face_features or face_embeddings, not both: they are alternative inputs.")
         if speech_features and not Path(speech_features).is_dir():
-            raise ConfigError(f"There is no folder of speech features {speech_features}: `crossmodal fit` makes it.")
+            raise ConfigError(f"Folder {speech_features} of speech_features is missing; `crossmodal fit` creates it.")
         self.cache = Path(cache) if cache else cache_dir()
         self.source = create_source(root, manifest, allow_outside_paths, channel, label_set, self.cache)
         self.channel, self.label_set = self.source.channel, self.source.label_set
@@ -129,63 +129,63 @@ class CorpusDataModule(ResumableDataModule):
         self.max_duration = max_duration
         self.split: dict[Split, list[Clip]] = {}
         self.set_aside: list[ExcludedClip] = []
-        self._listed: list[Clip] = []
+        self._indexed: list[Clip] = []
         self._keep: Callable[[Clip], bool] = lambda clip: True
-        self._left_out: frozenset[str] = frozenset()
+        self._excluded_actors: frozenset[str] = frozenset()
         self._tensors: ClipTensors | None = None
         self._corpus = PreparedCorpus([], {}, {}, [], 0, 0)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The class names, in the order of their numbers."""
+        """Class names, in the order of their indices."""
         return self.source.labels
 
     @property
     def num_classes(self) -> int:
-        """The number of classes."""
+        """Number of classes."""
         return len(self.labels)
 
     @property
     def clips(self) -> list[Clip]:
-        """Every clip that is used, after `setup`."""
+        """All clips in use, after `setup`."""
         return [clip for clips in self.split.values() for clip in clips]
 
     @property
     def held_out_actors(self) -> set[str]:
-        """Validation and test actors: no teacher may have been trained on them. Empty if leakage was allowed."""
+        """Validation and test actors, on which no teacher may have been trained. Empty if leakage is allowed."""
         if self.is_speaker_dependent:
             return set()
         return {clip.actor for name in ("val", "test") for clip in self.split[name]}
 
     @property
     def protocol(self) -> Protocol:
-        """How speakers are divided into folds."""
+        """Partition of the speakers into folds."""
         return self._protocol or self.source.protocol
 
     @property
     def is_speaker_dependent(self) -> bool:
-        """Whether the same speakers train and test, after `setup`: then no result says anything about other people."""
+        """True if training and test share speakers, after `setup`: results then do not apply to other speakers."""
         return self.protocol == "random" or bool(shared_speakers(self.split))
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether the corpus was made by `synthesize`: then no result says anything about people."""
+        """True if the corpus was generated by `synthesize`: results then do not apply to people."""
         return self.source.kind == "synthetic"
 
     @property
     def face_embedding_size(self) -> int | None:
-        """Width D of the face embeddings or face features, after `setup`; None where the batch holds pixels."""
+        """Width D of the face embeddings or face features, after `setup`; None if the batch has pixels."""
         shapes = self._tensors.shapes if self._tensors else {}
         return shapes["face_embeddings"][-1] if "face_embeddings" in shapes else None
 
     @property
     def waveforms(self) -> dict[str, Path]:
-        """The array file of each clip's waveform by the clip's name, after `setup`; its name is its content's key."""
+        """Array files of the waveforms by clip, after `setup`; file names are content keys."""
         return self._corpus.waveforms
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """All that decides what the batches hold, as JSON, after `setup`: equal fingerprints, equal batches."""
+        """JSON values that determine the batches, after `setup`: equal fingerprints mean equal batches."""
         waveforms, faces = self._corpus.waveforms, self._corpus.faces
         rows = [
             (split, clip.clip, clip.label, *(paths[clip.clip].stem for paths in (waveforms, faces) if paths))
@@ -198,27 +198,27 @@ class CorpusDataModule(ResumableDataModule):
             "labels": self.labels,
             "batch_size": self.batch_size,
             "tensors": tensors,
-            # The folder's name is a key of what made them; a file's is that of its waveform, which stands in the rows.
+            # The folder's name is the key of the front end; the keys of the waveforms are in the rows.
             "speech_features": self.speech_features and self.speech_features.name,
         }
 
     def restrict(self, keep: Callable[[Clip], bool]) -> None:
-        """Use only the clips that `keep` is true of; to be called before `setup`."""
+        """Use only clips for which `keep` returns True; call this before `setup`."""
         self._keep = keep
 
     def leave_out(self, actors: Collection[str]) -> None:
-        """Train without these actors, whoever validates and tests; to be called before `setup`."""
-        self._left_out = frozenset(actors)
+        """Exclude actors from the training split only; call this before `setup`."""
+        self._excluded_actors = frozenset(actors)
 
     def prepare_data(self) -> None:
-        """Make what is missing: the synthetic corpus where no root is given, and the arrays in the cache."""
+        """Create missing data: the synthetic corpus if no root is given, and the arrays in the cache."""
         if self.source.is_built_in:
-            rank_zero_info("No root given: using the built-in synthetic corpus (it is no evidence about people).")
+            rank_zero_info("No root given: using the built-in synthetic corpus (not evidence about people).")
             self.source.make()
         self._prepare()
 
     def setup(self, stage: str | None = None) -> None:
-        """Divide the clips; done once, whatever the stage."""
+        """Split the clips, once for all stages."""
         if self.split:
             return
         self._corpus, self._tensors, self.set_aside = self._prepare()
@@ -229,31 +229,31 @@ class CorpusDataModule(ResumableDataModule):
             self.label_set,
             self.allow_speaker_leakage,
             self.num_folds,
-            corpus=self._listed,
+            corpus=self._indexed,
         )
         training = hide_labels(self.split["train"], self.num_unlabelled_actors)
-        self.split["train"] = [clip for clip in training if clip.actor not in self._left_out]
+        self.split["train"] = [clip for clip in training if clip.actor not in self._excluded_actors]
         if self.teacher_outputs and self._tensors and not self.is_speaker_dependent:
             check_teacher(self._tensors.about["train_actors"], self.split)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Training clips in a new order each epoch; where several processes train, this one's part of each batch."""
-        return self.gone_on_with(self.loader(self.split["train"], shuffle=True, place=self._place))
+        """Return a loader of this process's share of each training batch, in a new order each epoch."""
+        return self.resume(self.loader(self.split["train"], shuffle=True, shard=self._shard))
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Validation clips; where several processes train, this one's part of them."""
-        return self.loader(self.split["val"], place=self._place)
+        """Return a loader of this process's share of the validation clips."""
+        return self.loader(self.split["val"], shard=self._shard)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Test clips; where several processes test, this one's part of them."""
-        return self.loader(self.split["test"], place=self._place)
+        """Return a loader of this process's share of the test clips."""
+        return self.loader(self.split["test"], shard=self._shard)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Every clip, of all splits; where several processes predict, this one's part of them."""
-        return self.loader(self.clips, place=self._place)
+        """Return a loader of this process's share of the clips of all splits."""
+        return self.loader(self.clips, shard=self._shard)
 
-    def loader(self, clips: Sequence[Clip], shuffle: bool = False, place: Place = ALONE) -> DataLoader[Any]:
-        """A loader over some of the clips; a shuffled one leaves out the last, smaller batch."""
+    def loader(self, clips: Sequence[Clip], shuffle: bool = False, shard: Shard = SINGLE_PROCESS) -> DataLoader[Any]:
+        """Return a loader of some clips; with shuffle it drops the last, smaller batch."""
         stored = self.speech_features
         dataset = ClipDataset(
             clips,
@@ -263,23 +263,23 @@ class CorpusDataModule(ResumableDataModule):
             self._tensors,
             {clip: stored / path.name for clip, path in self.waveforms.items()} if stored else None,
         )
-        return clip_loader(dataset, self.batch_size, self.num_workers, self.seed if shuffle else None, place)
+        return clip_loader(dataset, self.batch_size, self.num_workers, self.seed if shuffle else None, shard)
 
     @property
-    def _place(self) -> Place:
-        return Place(self.trainer.global_rank, self.trainer.world_size) if self.trainer else ALONE
+    def _shard(self) -> Shard:
+        return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else SINGLE_PROCESS
 
     @property
     def _reads_pixels(self) -> bool:
         return self.needs_faces and not (self.face_features or self.face_embeddings or self.teacher_outputs)
 
     def _prepare(self) -> tuple[PreparedCorpus, ClipTensors | None, list[ExcludedClip]]:
-        """Index the corpus, keep what has all that a batch needs, and decode what is not decoded."""
+        """Index the corpus, keep clips with all data that a batch needs, and decode what is missing."""
         clips, index_aside = self.source.index()
         tensors, features_aside = self._read_stored({clip.clip: clip.actor for clip in clips})
-        self._listed = [clip for clip in clips if self.source.holds(clip)]
+        self._indexed = [clip for clip in clips if self.source.holds(clip)]
         corpus = prepare_usable(
-            [clip for clip in self._listed if self._keep(clip)],
+            [clip for clip in self._indexed if self._keep(clip)],
             audio=self.needs_audio,
             crops=self.crops if self._reads_pixels else None,
             tensors=tensors,
@@ -292,7 +292,7 @@ class CorpusDataModule(ResumableDataModule):
         return corpus, tensors, set_aside
 
     def _read_stored(self, actors: dict[str, str]) -> tuple[ClipTensors | None, list[ExcludedClip]]:
-        """What stands in the batch in place of pixels, by clip; `actors` says who speaks in each."""
+        """Read the tensors that replace pixels in a batch; `actors` maps clips to actors."""
         if not self.needs_faces or self._reads_pixels:
             return None, []
         path, num_rows = self.teacher_outputs or self.face_embeddings, self.crops.num_video_frames

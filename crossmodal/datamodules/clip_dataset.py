@@ -1,4 +1,4 @@
-"""Clips as tensors: what a training loop reads, one memory map at a time."""
+"""Dataset, samplers and loaders of clips as tensors."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -23,15 +23,15 @@ UNLABELLED = -1
 
 
 class ClipDataset(Dataset[dict[str, Any]]):
-    """Clips with what of them is asked for; nothing but memory maps is held between two reads.
+    """Dataset of clips with the requested data; only memory maps are kept open between reads.
 
     Args:
-        clips: In the order of the indices.
-        labels: The class names; a clip's label is its name's position, -1 where it has none.
-        waveforms: The array file of each clip's waveform, where waveforms are wanted.
-        faces: The array file of each clip's face crops, where crops are wanted.
-        tensors: Tensors stored by clip: face embeddings, teacher outputs.
-        features: The array file of each clip's stored features, where those are wanted.
+        clips: Clips in the order of their indices.
+        labels: Class names; the label of a clip is the index of its class, -1 if it has none.
+        waveforms: Array files of the waveforms by clip, if requested.
+        faces: Array files of the face crops by clip, if requested.
+        tensors: Tensors stored by clip: face embeddings or teacher outputs.
+        features: Array files of the stored features by clip, if requested.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         return {name: torch.tensor(value) if isinstance(value, np.ndarray) else value for name, value in views.items()}
 
     def view(self, index: int) -> dict[str, Any]:
-        """An item with arrays in place of tensors, memory maps among them, which are to be copied and not changed."""
+        """Return an item with arrays instead of tensors; some are memory maps, to be copied and not modified."""
         clip = self.clips[index]
         item: dict[str, Any] = {
             "clip": clip.clip,
@@ -71,13 +71,13 @@ class ClipDataset(Dataset[dict[str, Any]]):
 
 
 def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Make the batch of the items: waveforms and features padded with zeros to the longest, everything else stacked.
+    """Collate items to a batch: zero-pad waveforms and features to the longest, and stack everything else.
 
     Args:
-        items: Each with tensors on the CPU, or arrays; all are copied.
+        items: Items with tensors on the CPU, or arrays; all are copied.
 
     Returns:
-        ``clip``: names; ``label``: (B,) int64; and, of what the items hold, ``waveform``: (B, 1, T) float32 with
+        ``clip``: names; ``label``: (B,) int64; and, if the items have them, ``waveform``: (B, 1, T) float32 with
         ``waveform_length``: (B,) int64; ``features``: (B, F, audio frames) float32 with ``feature_length``: (B,) int64;
         ``faces``: (B, N, 3, H, W) uint8; ``face_embeddings``: (B, N, D) float32;
         ``teacher_embedding``: (B, E) float32; ``teacher_logits``: (B, K) float32.
@@ -100,12 +100,12 @@ def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return batch
 
 
-# Torch's own memory begins at a multiple of 64 bytes, and numpy's anywhere: the same sums over it would differ in the
-# last bit from one process to the next.
+# Torch aligns memory to 64 bytes and numpy does not: with numpy's memory, sums would differ in the last bit between
+# processes.
 
 
 def _pad(waveforms: Sequence[NDArray[np.float32] | Tensor]) -> Tensor:
-    """Each copied once, beside zeros: (B, T)."""
+    """Zero-pad and stack to (B, T), copying each waveform once."""
     rows = torch.zeros(len(waveforms), max(map(len, waveforms)))
     for row, waveform in zip(rows.numpy(), waveforms, strict=True):
         row[: len(waveform)] = waveform
@@ -113,96 +113,96 @@ def _pad(waveforms: Sequence[NDArray[np.float32] | Tensor]) -> Tensor:
 
 
 def _stack(values: Sequence[NDArray[np.generic] | Tensor]) -> Tensor:
-    """Each copied once: (B, ...)."""
+    """Stack to (B, ...), copying each value once."""
     first = np.asarray(values[0])
     stacked = torch.empty((len(values), *first.shape), dtype=torch.from_numpy(np.empty(0, first.dtype)).dtype)
     np.stack([np.asarray(value) for value in values], out=stacked.numpy())
     return stacked
 
 
-class Place(NamedTuple):
-    """Which of the processes that divide the clips among them this one is.
+class Shard(NamedTuple):
+    """The part of the clips that a process reads.
 
     Args:
-        rank: Its number, counted from 0.
-        processes: How many there are.
+        rank: Index of the process, counted from 0.
+        world_size: Number of processes.
     """
 
     rank: int = 0
-    processes: int = 1
+    world_size: int = 1
 
 
-ALONE = Place()
+SINGLE_PROCESS = Shard()
 
 
 class EpochShuffle(DistributedSampler[int]):
-    """A new order each epoch that depends on the seed and the epoch only; of each batch, a part for each process.
+    """Shuffle the clips in each epoch, depending only on seed and epoch, and divide each batch among the processes.
 
-    So a student and its control meet the same batches, a run that was stopped goes on with the order that it would
-    have had, and several processes see in a step what one would. The last batch is left out if it is smaller, unless
-    there is no other. Lightning calls `set_epoch`, and leaves a `DistributedSampler` as it is.
+    So student and control train on the same batches, a resumed run has the same order as an uninterrupted one, and a
+    step does not depend on the number of processes. The last batch is dropped if it is smaller, unless it is the only
+    one. Lightning calls `set_epoch`, and does not replace a `DistributedSampler`.
 
     Args:
         dataset: The clips.
-        seed: Of the order.
-        batch_size: Clips in a batch, of all processes together.
-        place: Which process this is.
+        seed: Seed of the order.
+        batch_size: Number of clips per batch, over all processes.
+        shard: Part of the clips that this process reads.
 
     Raises:
-        ConfigError: The clips of a batch cannot be divided evenly.
+        ConfigError: If the clips of a batch cannot be divided evenly.
     """
 
-    def __init__(self, dataset: ClipDataset, seed: int, batch_size: int, place: Place = ALONE) -> None:
-        super().__init__(dataset, num_replicas=place.processes, rank=place.rank, seed=seed)
-        if batch_size % place.processes:
+    def __init__(self, dataset: ClipDataset, seed: int, batch_size: int, shard: Shard = SINGLE_PROCESS) -> None:
+        super().__init__(dataset, num_replicas=shard.world_size, rank=shard.rank, seed=seed)
+        if batch_size % shard.world_size:
             raise ConfigError(
-                f"A batch of {batch_size} clips cannot be divided evenly among {place.processes} processes: choose a "
-                f"data.batch_size that can, such as {batch_size + -batch_size % place.processes}."
+                f"data.batch_size {batch_size} is not divisible by {shard.world_size} processes. Use a multiple, such "
+                f"as {batch_size + -batch_size % shard.world_size}."
             )
-        self._batch_size = min(batch_size, len(dataset) // place.processes * place.processes)
+        self._batch_size = min(batch_size, len(dataset) // shard.world_size * shard.world_size)
         if self._batch_size == 0:
-            raise ConfigError(f"{len(dataset)} training clips are too few for {place.processes} processes.")
+            raise ConfigError(f"{len(dataset)} training clips are too few for {shard.world_size} processes.")
         self._num_batches = len(dataset) // self._batch_size
-        self._done = (0, 0)
+        self._resume_state = (0, 0)
 
     def __len__(self) -> int:
         return self._num_batches * self._batch_size // self.num_replicas
 
-    def go_on(self, epoch: int, batches: int) -> None:
-        """Begin with this epoch, of which so many batches are done; `len` stays that of a whole epoch."""
-        self._done = (epoch, batches)
-        self.set_epoch(epoch)  # here, for workers read ahead before Lightning says which epoch it is
+    def resume_from(self, epoch: int, batches: int) -> None:
+        """Resume in `epoch`, skipping its first `batches` batches; `len` is still that of a whole epoch."""
+        self._resume_state = (epoch, batches)
+        self.set_epoch(epoch)  # workers read ahead before Lightning sets the epoch
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.dataset), generator=generator)  # type: ignore[arg-type]
         batches = order[: self._num_batches * self._batch_size].view(self._num_batches, self.num_replicas, -1)
-        epoch, done = self._done
-        return iter(batches[done if self.epoch == epoch else 0 :, self.rank].flatten().tolist())
+        epoch, start = self._resume_state
+        return iter(batches[start if self.epoch == epoch else 0 :, self.rank].flatten().tolist())
 
 
-class OnceEach(DistributedSampler[int]):
-    """Every clip once in one of the processes; `DistributedSampler` makes their numbers even by counting some twice.
+class UnpaddedDistributedSampler(DistributedSampler[int]):
+    """Yield every clip once in one of the processes; `DistributedSampler` repeats clips to make the shares equal.
 
     Args:
         dataset: The clips.
-        place: Which process this is.
+        shard: Part of the clips that this process reads.
 
     Raises:
-        ConfigError: There are fewer clips than processes.
+        ConfigError: If there are fewer clips than processes.
     """
 
-    def __init__(self, dataset: ClipDataset, place: Place = ALONE) -> None:
-        super().__init__(dataset, num_replicas=place.processes, rank=place.rank, shuffle=False)
-        self._mine = range(place.rank, len(dataset), place.processes)
-        if 0 < len(dataset) < place.processes:
-            raise ConfigError(f"{len(dataset)} clips are too few for {place.processes} processes.")
+    def __init__(self, dataset: ClipDataset, shard: Shard = SINGLE_PROCESS) -> None:
+        super().__init__(dataset, num_replicas=shard.world_size, rank=shard.rank, shuffle=False)
+        self._indices = range(shard.rank, len(dataset), shard.world_size)
+        if 0 < len(dataset) < shard.world_size:
+            raise ConfigError(f"{len(dataset)} clips are too few for {shard.world_size} processes.")
 
     def __len__(self) -> int:
-        return len(self._mine)
+        return len(self._indices)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._mine)
+        return iter(self._indices)
 
 
 def clip_loader(
@@ -210,25 +210,27 @@ def clip_loader(
     batch_size: int,
     num_workers: int = 0,
     shuffle_seed: int | None = None,
-    place: Place = ALONE,
+    shard: Shard = SINGLE_PROCESS,
 ) -> DataLoader[Any]:
-    """A loader over clips.
+    """Return a loader of clips.
 
     Args:
         dataset: The clips.
-        batch_size: Clips in a batch, of all processes together.
-        num_workers: Threads that read ahead, for each process that trains.
-        shuffle_seed: With a seed the clips come in a new order each epoch, as `EpochShuffle` has it.
-        place: Of which part of the clips.
+        batch_size: Number of clips per batch, over all processes.
+        num_workers: Number of threads that read ahead in each process.
+        shuffle_seed: Seed to shuffle the clips in each epoch with `EpochShuffle`; None for the order of the dataset.
+        shard: Part of the clips that this process reads.
 
     Raises:
-        ConfigError: The clips cannot be divided among the processes.
+        ConfigError: If the clips cannot be divided among the processes.
     """
     return ThreadLoader(
         dataset,
-        batch_size=max(batch_size // place.processes, 1),
+        batch_size=max(batch_size // shard.world_size, 1),
         sampler=(
-            OnceEach(dataset, place) if shuffle_seed is None else EpochShuffle(dataset, shuffle_seed, batch_size, place)
+            UnpaddedDistributedSampler(dataset, shard)
+            if shuffle_seed is None
+            else EpochShuffle(dataset, shuffle_seed, batch_size, shard)
         ),
         num_threads=num_workers,
         collate_fn=collate_clips,
@@ -238,8 +240,8 @@ def clip_loader(
 
 @lru_cache(maxsize=8192)
 def _open(path: Path) -> NDArray[np.generic]:
-    """An array's memory map, which holds no data: to open and check it costs more than to read a clip.
+    """Open and check the memory map of an array, which takes longer than reading a clip.
 
-    A process may have 65,530 of them, so the latest are kept.
+    A process can have 65,530 memory maps, so only the latest are cached.
     """
     return check_array(path)

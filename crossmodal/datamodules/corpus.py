@@ -1,10 +1,10 @@
-"""The three datamodules of any corpus: what sounds, what is seen, and both."""
+"""Datamodules of any corpus: audio, video and paired."""
 
 from crossmodal.datamodules.base import CorpusDataModule
 
 
 class AudioDataModule(CorpusDataModule):
-    """Voices: batches of ``waveform`` and ``waveform_length``, for a student alone.
+    """Audio clips with batches of ``waveform`` and ``waveform_length``, for a student alone.
 
     See `CorpusDataModule` for the arguments.
     """
@@ -13,7 +13,7 @@ class AudioDataModule(CorpusDataModule):
 
 
 class VideoDataModule(CorpusDataModule):
-    """Faces: batches of ``faces``, or of ``face_embeddings`` where those or face features are given.
+    """Faces with batches of ``faces``, or of ``face_embeddings`` if embeddings or face features are given.
 
     See `CorpusDataModule` for the arguments.
     """
@@ -22,10 +22,10 @@ class VideoDataModule(CorpusDataModule):
 
 
 class PairedDataModule(CorpusDataModule):
-    """Clips with sound and face, for teaching: waveforms beside teacher outputs, embeddings or faces.
+    """Clips with audio and face, for transfer: waveforms with teacher outputs, embeddings or faces.
 
-    Where `teacher_outputs` is given, a batch holds ``teacher_embedding`` and ``teacher_logits`` and no faces, and a
-    teacher that was trained on a validation or test actor is refused. See `CorpusDataModule` for the arguments.
+    With `teacher_outputs`, a batch has ``teacher_embedding`` and ``teacher_logits`` and no faces, and a teacher that
+    was trained on a validation or test actor raises an error. See `CorpusDataModule` for the arguments.
     """
 
     needs_audio = True

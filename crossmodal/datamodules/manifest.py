@@ -1,4 +1,4 @@
-"""The datamodules of any paired recordings, which a manifest lists."""
+"""Datamodules of the recordings listed in a manifest."""
 
 from typing import Any
 
@@ -12,21 +12,21 @@ class _ManifestDataModule(CorpusDataModule):
 
 
 class ManifestAudioDataModule(_ManifestDataModule, AudioDataModule):
-    """The voices of any corpus, for a student alone: see `AudioDataModule`.
+    """Audio clips of any corpus, for a student alone; see `AudioDataModule`.
 
     Args:
-        manifest: A CSV or Parquet table with a row for each clip; see `crossmodal.datasets.index_manifest`.
-        settings: The other arguments of `CorpusDataModule`, but for `root`, `channel` and `label_set`.
+        manifest: CSV or Parquet table with one row per clip; see `crossmodal.datasets.index_manifest`.
+        settings: Other arguments of `CorpusDataModule` except `root`, `channel` and `label_set`.
     """
 
 
 class ManifestVideoDataModule(_ManifestDataModule, VideoDataModule):
-    """The faces of any corpus: see `VideoDataModule`, and `ManifestAudioDataModule` for the arguments."""
+    """Faces of any corpus; see `VideoDataModule`, and `ManifestAudioDataModule` for the arguments."""
 
 
 class ManifestPairedDataModule(_ManifestDataModule, PairedDataModule):
-    """The clips of any corpus with sound and face, for teaching.
+    """Clips of any corpus with audio and face, for transfer.
 
-    Clips without a label are in the batches with label -1: they teach, and are in no task loss. See `PairedDataModule`,
-    and `ManifestAudioDataModule` for the arguments.
+    Unlabelled clips have label -1: they are used for distillation but not in the task loss. See `PairedDataModule`, and
+    `ManifestAudioDataModule` for the arguments.
     """

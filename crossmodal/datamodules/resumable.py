@@ -1,4 +1,4 @@
-"""What lets a training that was stopped in the middle of an epoch go on with the next batch."""
+"""Base class of datamodules that resume training within an epoch."""
 
 from typing import Any
 
@@ -9,30 +9,30 @@ from crossmodal.datamodules.clip_dataset import EpochShuffle
 
 
 class ResumableDataModule(LightningDataModule):
-    """Keeps in checkpoints how many batches of which epoch were trained on, and goes on there.
+    """Datamodule that saves epoch and number of trained batches in checkpoints and resumes after them.
 
-    Lightning goes on with the right number of the batch, but with the first clips of the epoch.
+    Lightning alone resumes with the right batch index but with the first clips of the epoch.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._stopped_at: tuple[int, int] | None = None
+        self._resume_state: tuple[int, int] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Which epoch comes next, and how many of its batches are done."""
+        """Return the next epoch and the number of its batches that are done."""
         if self.trainer is None:
             return {}
         loop = self.trainer.fit_loop
         epochs, batches = (one.current.state_dict() for one in (loop.epoch_progress, loop.epoch_loop.batch_progress))
-        is_over = batches["processed"] >= self.trainer.num_training_batches  # of the epoch before the one that comes
-        return {"epoch": epochs["processed"], "batches": 0 if is_over else batches["processed"]}
+        epoch_is_done = batches["processed"] >= self.trainer.num_training_batches
+        return {"epoch": epochs["processed"], "batches": 0 if epoch_is_done else batches["processed"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on there, in a fit from that checkpoint."""
-        self._stopped_at = (state_dict["epoch"], state_dict["batches"]) if state_dict else None
+        """Restore the position for a fit from that checkpoint."""
+        self._resume_state = (state_dict["epoch"], state_dict["batches"]) if state_dict else None
 
-    def gone_on_with(self, loader: DataLoader[Any]) -> DataLoader[Any]:
-        """A loader of the training clips, which in a fit from a checkpoint begins where that was written."""
-        if self._stopped_at and self.trainer and self.trainer.ckpt_path and isinstance(loader.sampler, EpochShuffle):
-            loader.sampler.go_on(*self._stopped_at)
+    def resume(self, loader: DataLoader[Any]) -> DataLoader[Any]:
+        """Let a loader of the training clips start at the restored position, in a fit from a checkpoint."""
+        if self._resume_state and self.trainer and self.trainer.ckpt_path and isinstance(loader.sampler, EpochShuffle):
+            loader.sampler.resume_from(*self._resume_state)
         return loader

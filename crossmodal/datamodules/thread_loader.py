@@ -1,4 +1,4 @@
-"""A loader whose workers are threads."""
+"""Data loader whose workers are threads."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -9,43 +9,43 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 Batch = dict[str, Any]
-_AHEAD = 2  # batches for each thread, as torch's workers have
+_PREFETCH_FACTOR = 2  # batches per thread, torch's default for workers
 
 
 class ThreadLoader(DataLoader[Any]):
-    """A `torch.utils.data.DataLoader` over a `ClipDataset` that reads ahead in threads, not in other processes.
+    """A `torch.utils.data.DataLoader` of a `ClipDataset` that reads ahead in threads instead of processes.
 
-    To read a clip is to copy memory, for which Python lets go of its lock. To hand a batch over from another process is
-    to copy it again, into memory that the system has to provide anew each time: several times what reading takes. And
-    threads start at once, and share what is open.
+    Reading a clip is a memory copy, which releases Python's lock. Passing a batch from another process needs one more
+    copy into newly allocated memory, which takes several times as long as reading. Threads also start immediately and
+    share open memory maps.
 
     Args:
-        arguments: Of a `DataLoader` without workers.
-        num_threads: How many read ahead; 0 reads when a batch is asked for.
-        more: Further arguments of a `DataLoader`.
+        arguments: Positional arguments of a `DataLoader` without workers.
+        num_threads: Number of threads that read ahead; 0 reads on demand.
+        kwargs: Keyword arguments of a `DataLoader`.
     """
 
-    def __init__(self, *arguments: Any, num_threads: int = 0, **more: Any) -> None:
-        super().__init__(*arguments, **more)
+    def __init__(self, *arguments: Any, num_threads: int = 0, **kwargs: Any) -> None:
+        super().__init__(*arguments, **kwargs)
         self.num_threads = num_threads
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        """The batches in the order of the sampler, whichever thread is done first."""
+        """Yield the batches in the order of the sampler."""
         batches = self.batch_sampler or ()
         if not self.num_threads:
             yield from map(self._read, batches)
             return
-        reading: deque[Future[Batch]] = deque()
+        pending: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(self.num_threads, thread_name_prefix="clips") as pool:
             try:
                 for indices in batches:
-                    reading.append(pool.submit(self._read, indices))
-                    if len(reading) > _AHEAD * self.num_threads:
-                        yield reading.popleft().result()
-                while reading:
-                    yield reading.popleft().result()
-            finally:  # the rest nobody wants
-                for batch in reading:
+                    pending.append(pool.submit(self._read, indices))
+                    if len(pending) > _PREFETCH_FACTOR * self.num_threads:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:  # if iteration stops early
+                for batch in pending:
                     batch.cancel()
 
     def _read(self, indices: list[int]) -> Batch:

@@ -1,4 +1,4 @@
-"""What a clip is, and where its sound and its face are."""
+"""Corpora: indexing, preparation, splits, and features of clips."""
 
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
 from crossmodal.datasets.clip import Clip, ExcludedClip

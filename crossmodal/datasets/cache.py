@@ -1,9 +1,9 @@
-"""The corpus cache: every file is decoded once, into arrays that are memory-mapped when read.
+"""Corpus cache: every file is decoded once, into arrays that are memory-mapped when read.
 
-One array is one file, named by what it came from: the source's hash, the settings, the version of this code. So a
-killed run goes on where it stopped, several processes and machines may prepare the same corpus, and a changed file or
-setting never meets an old array. Foreign files are decoded in child processes with a time limit; what cannot be decoded
-is set aside, and listed in `quarantine.json`.
+Each array is a file, named by a key of the source's hash, the settings and the version of this code. A killed run can
+therefore resume, several processes and machines can prepare the same corpus, and a changed file or setting never uses
+an old array. Files are decoded in child processes with a time limit. Files that cannot be decoded are excluded and
+listed in `quarantine.json`.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from crossmodal.datasets.window import read_clip_waveform
 from crossmodal.progress import progress_bar
 from crossmodal.storage import FileHashes, cache_dir, content_key, locked, remove_leftovers
 
-# Raise when the same source and settings would give other arrays: every file is decoded again.
+# Increase when the same source and settings give different arrays; all files are then decoded again.
 VERSION = 1
 
 _Kind = Literal["waveforms", "faces"]
@@ -37,15 +37,15 @@ _State = Literal["made", "found", "busy"]
 
 @dataclass(frozen=True)
 class PreparedCorpus:
-    """What `prepare_corpus` leaves.
+    """Result of `prepare_corpus`.
 
     Args:
-        clips: The clips whose arrays are all there.
-        waveforms: The file of each waveform that is there, by clip: (T,) float32 at 16 kHz.
-        faces: The file of the face crops that are there, by clip: (N, 3, H, W) uint8.
-        set_aside: What could not be decoded.
-        made: How many arrays were made now.
-        reused: How many were there.
+        clips: Clips with all arrays.
+        waveforms: Paths of waveforms by clip: (T,) float32 at 16 kHz.
+        faces: Paths of face crops by clip: (N, 3, H, W) uint8.
+        set_aside: Files that could not be decoded.
+        made: Number of arrays that this call created.
+        reused: Number of arrays that existed.
     """
 
     clips: list[Clip]
@@ -58,7 +58,7 @@ class PreparedCorpus:
 
 @dataclass(frozen=True)
 class _Job:
-    """One array to make: a waveform, or face crops where `crops` is given."""
+    """An array to create: a waveform, or face crops if `crops` is given."""
 
     clip: Clip
     target: Path
@@ -71,7 +71,7 @@ class _Job:
     @property
     def source(self) -> Path:
         path = self.clip.video if self.crops else self.clip.audio
-        assert path is not None, "jobs are made of clips that have the file"
+        assert path is not None, "a job is created only if the clip has the file"
         return path
 
 
@@ -84,25 +84,25 @@ def prepare_corpus(
     num_processes: int | None = None,
     retry: bool = False,
 ) -> PreparedCorpus:
-    """Decode what of these clips is not in the cache yet.
+    """Decode clips that are not in the cache yet.
 
-    Two calls at once share the work. Children are started with the spawn method: a script that calls this needs
+    Concurrent calls share the work. Child processes are started with the spawn method: a script that calls this needs
     ``if __name__ == "__main__":``.
 
     Args:
-        clips: A clip without sound gets no waveform, one without video no face crops.
-        audio: Whether waveforms are wanted.
-        crops: Which face crops are wanted, if any.
-        folder: The cache; default `crossmodal.storage.cache_dir`.
-        num_processes: Children that decode at the same time; default one for each core.
-        retry: Try files again that are known to be damaged.
+        clips: Clips to decode. Clips without sound get no waveform, clips without video no face crops.
+        audio: True to decode waveforms.
+        crops: Settings of the face crops, or None for no crops.
+        folder: Cache folder; default `crossmodal.storage.cache_dir`.
+        num_processes: Number of child processes; default one per core.
+        retry: Retry files that are known to be damaged.
 
     Returns:
-        What is there now, and what was set aside.
+        Paths of the arrays, and the excluded files.
 
     Raises:
-        ConfigError: There is no such face detector.
-        MissingExtraError: The face detector's package is not installed.
+        ConfigError: If the face detector does not exist.
+        MissingExtraError: If the package of the face detector is not installed.
     """
     if crops and crops.detector:
         check_detector(crops.detector)
@@ -111,20 +111,20 @@ def prepare_corpus(
     _hash_all(clips, audio, crops, hashes, num_processes)
     jobs, unreadable = _plan(clips, audio, crops, folder, hashes)
     missing = [job for job in jobs if read_array(job.target) is None]
-    distinct = {job.target: job for job in missing}  # files of the same content are one array
+    distinct = {job.target: job for job in missing}  # files with the same content share an array
     known = {} if retry else quarantine.reasons
     damaged = {target: Failure(known[target.stem], lasting=True) for target in distinct if target.stem in known}
     made, failed_now = _make_all([job for job in distinct.values() if job.target not in damaged], num_processes)
     damaged |= failed_now
     if damaged or quarantine:
-        _remember(quarantine, jobs, damaged, hashes)
+        _update_quarantine(quarantine, jobs, damaged, hashes)
     failed = [job for job in missing if job.target in damaged]
-    lost = {job.clip.clip for job in failed} | unreadable.keys()
-    there = [job for job in jobs if job.target not in damaged]
+    excluded = {job.clip.clip for job in failed} | unreadable.keys()
+    stored = [job for job in jobs if job.target not in damaged]
     return PreparedCorpus(
-        clips=[clip for clip in clips if clip.clip not in lost],
-        waveforms={job.clip.clip: job.target for job in there if not job.crops},
-        faces={job.clip.clip: job.target for job in there if job.crops},
+        clips=[clip for clip in clips if clip.clip not in excluded],
+        waveforms={job.clip.clip: job.target for job in stored if not job.crops},
+        faces={job.clip.clip: job.target for job in stored if job.crops},
         set_aside=[
             *unreadable.values(),
             *(ExcludedClip(str(job.source), damaged[job.target].reason) for job in failed),
@@ -137,7 +137,7 @@ def prepare_corpus(
 def _hash_all(
     clips: Sequence[Clip], audio: bool, crops: FaceCrops | None, hashes: FileHashes, num_threads: int
 ) -> None:
-    """Read the files whose content is not known yet; what cannot be read is met again, and reported, in `_plan`."""
+    """Hash files that have no cached hash; `_plan` reports files that cannot be read."""
     files = {file: None for clip in clips for file in (clip.audio, clip.video if crops else None) if file}
     unknown = [file for file in files if (audio or crops) and not hashes.knows(file)]
     if not unknown:
@@ -156,7 +156,7 @@ def _hash_all(
 def _plan(
     clips: Sequence[Clip], audio: bool, crops: FaceCrops | None, folder: Path, hashes: FileHashes
 ) -> tuple[list[_Job], dict[str, ExcludedClip]]:
-    """The arrays that the clips need, each under its key, and the clips whose files cannot be read at all."""
+    """Return a job for each array of the clips, and the clips with unreadable files."""
     jobs, unreadable = [], {}
     face_settings = crops.settings(hashes.__getitem__) if crops else {}
     for clip in clips:
@@ -166,7 +166,7 @@ def _plan(
                 key = _key(hashes, clip.audio, start=clip.audio_start, sample_rate=media.SAMPLE_RATE, **length)
                 jobs.append(_Job(clip, folder / "waveforms" / key[:2] / f"{key}.npy"))
             if crops and clip.video:
-                if clip.audio and not length:  # then the face is as long as the sound
+                if clip.audio and not length:  # the face crops then cover the duration of the sound
                     length = {"sound": hashes[clip.audio], "audio_start": clip.audio_start}
                 key = _key(hashes, clip.video, start=clip.video_start, **face_settings, **length)
                 jobs.append(_Job(clip, folder / "faces" / key[:2] / f"{key}.npy", crops))
@@ -180,7 +180,7 @@ def _key(hashes: FileHashes, path: Path, **settings: object) -> str:
 
 
 def _make_all(jobs: Sequence[_Job], num_processes: int) -> tuple[int, dict[Path, Failure]]:
-    """Make every array; returns how many were made here, and why some could not be, by their target."""
+    """Create the arrays; returns the number of arrays created by this call, and the failures by target."""
     made, damaged = 0, {}
     outcomes = map_in_processes(
         _make, jobs, description="Decoding", num_processes=num_processes, again=lambda state: state == "busy"
@@ -194,14 +194,14 @@ def _make_all(jobs: Sequence[_Job], num_processes: int) -> tuple[int, dict[Path,
 
 
 def _make(job: _Job) -> _State:
-    """Decode one array, in a child process, unless another process does just that."""
+    """Create one array in a child process, unless another process is creating it."""
     lock = job.target.parents[2] / "locks" / f"{job.target.stem[:3]}.lock"
     with locked(lock, wait=False) as state:
         if state == "taken":
             return "busy"
         if read_array(job.target) is not None:
             return "found"
-        if state == "held":  # without locks two may make the same at once, each of them whole
+        if state == "held":  # without lock support, another process may be writing the same array
             remove_leftovers(job.target)
         if job.crops:
             array: NDArray[np.generic] = read_face_crops(job.clip, job.source, job.crops)
@@ -211,7 +211,9 @@ def _make(job: _Job) -> _State:
     return "made"
 
 
-def _remember(quarantine: Quarantine, jobs: Sequence[_Job], damaged: dict[Path, Failure], hashes: FileHashes) -> None:
+def _update_quarantine(
+    quarantine: Quarantine, jobs: Sequence[_Job], damaged: dict[Path, Failure], hashes: FileHashes
+) -> None:
     content = {str(job.source): hashes[job.source] for job in jobs}
     quarantine.update(
         damaged=[

@@ -1,4 +1,4 @@
-"""What a clip is, whichever corpus it comes from."""
+"""Clips of any corpus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Clip:
-    """One utterance by one actor, and where its sound and its face are.
+    """One utterance by one actor, with the files of its sound and its face.
 
-    A clip's time zero is the first sample of its sound; `audio_start` and `video_start` say where that instant lies in
-    each file, so that sound and face are on one time base.
+    The time origin of a clip is the first sample of its sound. `audio_start` and `video_start` give its position in
+    each file, so that sound and face share a time base.
 
     Args:
-        clip: The name, unique in its corpus. For RAVDESS the last six fields of the file name.
-        actor: Who speaks. Splits are made of actors.
-        label: The emotion, or None where nobody labelled it.
+        clip: Name of the clip, unique in its corpus. For RAVDESS the last six fields of the file name.
+        actor: Speaker. Splits are defined by actors.
+        label: Emotion, or None for an unlabelled clip.
         channel: ``speech`` or ``song``.
-        audio: The file that holds the sound.
-        video: The file that holds the face.
-        audio_start: Seconds into the sound file at which the clip begins.
-        video_start: Seconds into the video file at which the clip begins.
-        duration: Seconds that the clip lasts, of both files; None to the end of each.
-        split: Where its corpus puts it, if its corpus says.
+        audio: Path of the file with the sound.
+        video: Path of the file with the face.
+        audio_start: Start of the clip in the audio file, in seconds.
+        video_start: Start of the clip in the video file, in seconds.
+        duration: Duration in both files, in seconds; None extends to the end of each file.
+        split: Split that the corpus defines for the clip, if any.
     """
 
     clip: str
@@ -43,14 +43,14 @@ class Clip:
 
 @dataclass(frozen=True)
 class ExcludedClip:
-    """Something that was left out, and why: bad input is listed, never silently dropped."""
+    """An excluded clip, file or row, with the reason: invalid input is listed, never dropped silently."""
 
     what: str
     reason: str
 
 
 def nothing_usable(source: Path, set_aside: Sequence[ExcludedClip]) -> str:
-    """The sentence for a corpus of which nothing is left, with the first reasons."""
-    shown = "".join(f"\n  {aside.what}: {aside.reason}" for aside in set_aside[:5])
-    among = f", among them:{shown}" if shown else "."
-    return f"{source} holds no clip that can be used; {len(set_aside)} were set aside{among}"
+    """Return the error message for a corpus without usable clips, with the first reasons."""
+    reasons = "".join(f"\n  {clip.what}: {clip.reason}" for clip in set_aside[:5])
+    examples = f", for example:{reasons}" if reasons else "."
+    return f"{source} has no usable clip; {len(set_aside)} were excluded{examples}"

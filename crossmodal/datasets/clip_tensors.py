@@ -1,4 +1,4 @@
-"""Tensors stored by clip: face embeddings, face features, teacher outputs. One safetensors file, read lazily."""
+"""Tensors stored by clip, such as face embeddings or teacher outputs, in a safetensors file that is read lazily."""
 
 import contextlib
 import json
@@ -15,18 +15,18 @@ from safetensors.numpy import save_file
 from crossmodal.errors import DataError
 from crossmodal.storage import atomic_path, hash_file, locked
 
-_SUM = "crc32"
+_CHECKSUM = "crc32"
 _UNREADABLE = (OSError, AttributeError, KeyError, TypeError, ValueError, SafetensorError)
 
 
 class ClipTensors:
-    """A file of tensors whose first dimension is the clip; rows are read when asked for.
+    """Lazily read tensors whose first dimension is the clip.
 
     Args:
-        path: The safetensors file, as `save` writes it.
+        path: Path of a safetensors file written by `save`.
 
     Raises:
-        DataError: There is no such file, or it is not one of ours.
+        DataError: If the file does not exist or has another format.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -35,29 +35,27 @@ class ClipTensors:
             with safe_open(self.path, framework="numpy") as file:
                 self.about: dict[str, Any] = json.loads((file.metadata() or {})["about"])
                 self.shapes = {name: tuple(file.get_slice(name).get_shape())[1:] for name in file.keys()}  # noqa: SIM118
-            self.about.pop(_SUM, None)
+            self.about.pop(_CHECKSUM, None)
             self._rows = {clip: row for row, clip in enumerate(self.about["clips"])}
         except _UNREADABLE as error:
-            raise DataError(
-                f"{self.path} is not a file of tensors by clip, as crossmodal writes it: {error}"
-            ) from error
+            raise DataError(f"Cannot read {self.path} as tensors by clip: {error}") from error
         self._file: Any = None
 
     @property
     def clips(self) -> list[str]:
-        """The clips that the file holds."""
+        """Names of the clips."""
         return list(self._rows)
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the file."""
+        """SHA-256 of the file."""
         return hash_file(self.path)
 
     def __contains__(self, clip: str) -> bool:
         return clip in self._rows
 
     def __getitem__(self, clip: str) -> dict[str, NDArray[np.generic]]:
-        if self._file is None:  # opened by each worker for itself, and not before it reads
+        if self._file is None:  # each worker opens the file at its first read
             self._file = safe_open(self.path, framework="numpy").__enter__()
         row = self._rows[clip]
         return {name: self._file.get_slice(name)[row] for name in self.shapes}
@@ -67,40 +65,40 @@ class ClipTensors:
 
     @staticmethod
     def save(path: Path, clips: Sequence[str], tensors: Mapping[str, NDArray[np.generic]], **about: Any) -> None:
-        """Write tensors of shape (clips, ...) with the clips' names and whatever JSON says where they came from."""
+        """Write tensors of shape (clips, ...), the names of the clips, and JSON metadata `about` their origin."""
         rows = {name: np.ascontiguousarray(value) for name, value in sorted(tensors.items())}
         about = {**about, "clips": list(clips)}
         with atomic_path(path) as temporary:
-            metadata = {"about": json.dumps({**about, _SUM: _crc32(about, rows.items())})}
+            metadata = {"about": json.dumps({**about, _CHECKSUM: _crc32(about, rows.items())})}
             save_file(rows, temporary, metadata)
 
     @staticmethod
     @contextlib.contextmanager
     def missing(path: Path, what: str) -> Iterator[bool]:
-        """Whether the block has to make such a file in the cache; meanwhile other processes that need it wait.
+        """Yield True if the block must create a file in the cache; other processes that need the file wait.
 
         Args:
-            path: The file, in a folder of the cache.
-            what: Is in it, in a word for the person who waits.
+            path: Path of the file, in a sub-folder of the cache.
+            what: Name of the content, for the message to waiting users.
         """
-        told = f"{what}: another run makes the same; waiting for its result"
-        with locked(path.parents[1] / "locks" / f"{path.stem}.lock", told=told):
+        message = f"{what}: waiting for another run that computes the same"
+        with locked(path.parents[1] / "locks" / f"{path.stem}.lock", told=message):
             yield not ClipTensors.are_whole(path)
 
     @staticmethod
     def are_whole(path: Path) -> bool:
-        """Whether there is such a file, and no bit of it has changed since it was written; all of it is read."""
+        """Return True if a file exists and its checksum is right; reads the whole file."""
         try:
             with safe_open(path, framework="numpy") as file:
                 about = json.loads(file.metadata()["about"])
-                checksum = about.pop(_SUM)
+                checksum = about.pop(_CHECKSUM)
                 return bool(checksum == _crc32(about, ((name, file.get_tensor(name)) for name in sorted(file.keys()))))
         except _UNREADABLE:
             return False
 
 
 def _crc32(about: dict[str, Any], tensors: Iterable[tuple[str, NDArray[np.generic]]]) -> int:
-    """Of all that a file holds."""
+    """Return the CRC-32 of the metadata and all tensors."""
     checksum = zlib.crc32(json.dumps(about).encode())
     for name, tensor in tensors:
         checksum = zlib.crc32(f"{name} {tensor.dtype} {tensor.shape}".encode(), checksum)

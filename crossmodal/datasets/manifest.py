@@ -1,7 +1,7 @@
-"""Any corpus of paired recordings: a manifest, a table with one row for each clip.
+"""Manifests: tables with one row per clip, for any corpus of paired recordings.
 
-Columns: `clip` (a name of its own), `audio`, `video` (files), `label`, `speaker`, `split`, and where a clip is a piece
-of its files `start` and `end` (seconds). See docs/manifests.md.
+Columns: `clip` (a unique name), `audio`, `video` (files), `label`, `speaker`, `split`, and for clips that are segments
+of their files `start` and `end` (seconds). See docs/manifests.md.
 """
 
 from collections.abc import Iterable
@@ -14,20 +14,20 @@ from crossmodal.datasets.manifest_table import Row, read_rows
 from crossmodal.datasets.ravdess import EMOTIONS
 from crossmodal.errors import CorpusNotFoundError, DataError
 
-# What else people call a part of a corpus.
+# Common names of splits.
 _SPLIT_NAMES: dict[str, Split] = {**{name: name for name in SPLITS}, "dev": "val", "valid": "val", "validation": "val"}
 
-_MOST_SECONDS = 1e7  # four months: no recording lasts so long
+_MOST_SECONDS = 1e7  # four months, longer than any recording
 
 
 @dataclass(frozen=True)
 class ManifestIndex:
-    """What a manifest holds.
+    """Content of a manifest.
 
     Args:
-        path: The table.
-        clips: Its clips, in the order of their names.
-        set_aside: Its rows that cannot be used, and why.
+        path: Path of the table.
+        clips: Clips, sorted by name.
+        set_aside: Unusable rows with reasons.
     """
 
     path: Path
@@ -36,42 +36,42 @@ class ManifestIndex:
 
     @property
     def name(self) -> str:
-        """What the corpus is called: the file's name without its suffix."""
+        """Name of the corpus: the file name without its suffix."""
         return self.path.stem
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that occur, in the order of their numbers."""
+        """Labels of the clips, in the order of class indices."""
         return order_labels(clip.label for clip in self.clips)
 
     @property
     def has_split(self) -> bool:
-        """Whether the corpus names its own split."""
+        """True if the corpus defines its own split."""
         return any(clip.split for clip in self.clips)
 
 
 def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> ManifestIndex:
-    """Read a manifest and check every row. Nothing is decoded, but every file must be there.
+    """Read a manifest and check every row. Files must exist but are not decoded.
 
     Args:
-        path: A ``.csv`` or ``.parquet`` file.
-        allow_outside_paths: Whether files may lie outside of the manifest's folder, by an absolute path or by ``..``.
-            A manifest of somebody else's could otherwise have files of yours read that it has no business with.
+        path: Path of a ``.csv`` or ``.parquet`` file.
+        allow_outside_paths: Allow files outside the manifest's folder (absolute paths or ``..``). By default they are
+            rejected, because an untrusted manifest could refer to private files.
 
     Raises:
-        CorpusNotFoundError: There is no such file, or no row of it can be used.
-        DataError: It is no table, lacks a column, or fewer than two labels occur in it.
+        CorpusNotFoundError: If the file does not exist or has no usable row.
+        DataError: If the file is not a table, a column is missing, or there are fewer than two labels.
     """
     path = Path(path)
     files = _Files(path.parent, allow_outside_paths)
     rows, set_aside = list(read_rows(path)), []
     clips: dict[str, Clip] = {}
-    names_a_split = any(row["split"] for _, row in rows if not isinstance(row, str))
+    has_split = any(row["split"] for _, row in rows if not isinstance(row, str))
     for number, row in rows:
         try:
-            clip = _read_clip(row, files, names_a_split)
+            clip = _read_clip(row, files, has_split)
             if clip.clip in clips:
-                raise ValueError("there is a row of the same clip above it")
+                raise ValueError("an earlier row has the same clip")
         except ValueError as error:
             name = "" if isinstance(row, str) else f" (clip {row['clip']})"
             set_aside.append(ExcludedClip(f"{path.name} row {number}{name}", str(error)))
@@ -81,12 +81,12 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
         raise CorpusNotFoundError(nothing_usable(path, set_aside))
     index = ManifestIndex(path, [clips[name] for name in sorted(clips)], set_aside)
     if len(index.labels) < 2:
-        raise DataError(f"{path} needs two labels or more to tell apart; in its rows occur {index.labels or 'none'}.")
+        raise DataError(f"{path} needs at least two different labels, but has {index.labels or 'none'}.")
     return index
 
 
 def order_labels(labels: Iterable[str | None]) -> tuple[str, ...]:
-    """Put labels in order: that of RAVDESS where all are emotions of it, else alphabetically; None is no label.
+    """Sort labels in the order of RAVDESS if all are emotions of RAVDESS, else alphabetically; None is dropped.
 
     Example:
         >>> order_labels(["sad", None, "angry", "neutral"]), order_labels(["sad", "bored"])
@@ -98,37 +98,37 @@ def order_labels(labels: Iterable[str | None]) -> tuple[str, ...]:
 
 
 class _Files:
-    """The files that rows name, each looked for once: a long recording may have thousands of rows."""
+    """Files of a manifest. Each path is checked once, because a long recording may have thousands of rows."""
 
     def __init__(self, folder: Path, allow_outside_paths: bool) -> None:
         self._folder = folder
         self._allow_outside_paths = allow_outside_paths
         self._found: dict[str, Path | ValueError] = {}
 
-    def __getitem__(self, written: str) -> Path:
-        if written not in self._found:
-            self._found[written] = self._look_for(written)
-        found = self._found[written]
+    def __getitem__(self, name: str) -> Path:
+        if name not in self._found:
+            self._found[name] = self._find(name)
+        found = self._found[name]
         if isinstance(found, ValueError):
             raise found
         return found
 
-    def _look_for(self, written: str) -> Path | ValueError:
-        path = Path(written)
+    def _find(self, name: str) -> Path | ValueError:
+        path = Path(name)
         if not self._allow_outside_paths and (path.is_absolute() or ".." in path.parts):
             return ValueError(
-                f"{written} may lie outside of the manifest's folder: --data.allow_outside_paths true, if you trust "
-                "the manifest"
+                f"{name} may be outside the manifest's folder; if you trust the manifest, use "
+                "--data.allow_outside_paths true"
             )
         path = self._folder / path
         try:
             return path if path.is_file() else ValueError(f"there is no file {path}")
-        except OSError as error:  # its name is too long, or it lies in a folder that may not be looked into
-            return ValueError(f"{path} cannot be looked for: {error.strerror}")
+        except OSError as error:  # the name is too long, or the folder has no read permission
+            return ValueError(f"cannot access {path}: {error.strerror}")
 
 
-def _read_clip(row: Row | str, files: _Files, names_a_split: bool) -> Clip:
-    """Make a clip of a row; ValueError says why that cannot be."""
+def _read_clip(row: Row | str, files: _Files, has_split: bool) -> Clip:
+    """Convert a row to a clip; raises ValueError with the reason if it is invalid."""
     if isinstance(row, str):
         raise ValueError(row)
     for name in ("clip", "speaker"):
@@ -139,7 +139,7 @@ def _read_clip(row: Row | str, files: _Files, names_a_split: bool) -> Clip:
         raise ValueError("it has neither sound nor video")
     start, delay = _seconds(row, "start"), _seconds(row, "audio_delay")
     if start < 0 or start + delay < 0:
-        raise ValueError(f"it starts at {min(start, start + delay):g} s, before its files do")
+        raise ValueError(f"it starts at {min(start, start + delay):g} s, before its files")
     return Clip(
         clip=clip_name(row["clip"]),
         actor=row["speaker"],
@@ -149,7 +149,7 @@ def _read_clip(row: Row | str, files: _Files, names_a_split: bool) -> Clip:
         audio_start=start + delay,
         video_start=start,
         duration=_duration(row, start),
-        split=_split(row["split"], names_a_split),
+        split=_split(row["split"], has_split),
     )
 
 
@@ -157,9 +157,9 @@ def _seconds(row: Row, name: str) -> float:
     try:
         seconds = float(row[name] or 0.0)
     except ValueError:
-        raise ValueError(f"{name} is {row[name]!r}, and no number of seconds") from None
-    if not abs(seconds) < _MOST_SECONDS:  # of NaN nothing is true
-        raise ValueError(f"{name} is {row[name]}, and no number of seconds")
+        raise ValueError(f"{name} is {row[name]!r}, not a number of seconds") from None
+    if not abs(seconds) < _MOST_SECONDS:  # also catches NaN
+        raise ValueError(f"{name} is {row[name]}, not a number of seconds")
     return seconds
 
 
@@ -168,14 +168,14 @@ def _duration(row: Row, start: float) -> float | None:
         return None
     end = _seconds(row, "end")
     if end <= start:
-        raise ValueError(f"it ends at {end:g} s, which is not after its start at {start:g} s")
-    return round(end - start, 6)  # so that what a difference of two decimals leaves over changes no key
+        raise ValueError(f"it ends at {end:g} s, not after its start at {start:g} s")
+    return round(end - start, 6)  # floating-point residue of the difference must not change the cache key
 
 
-def _split(written: str, names_a_split: bool) -> Split | None:
-    if not written and not names_a_split:
+def _split(name: str, is_required: bool) -> Split | None:
+    if not name and not is_required:
         return None
-    split = _SPLIT_NAMES.get(written.lower())
+    split = _SPLIT_NAMES.get(name.lower())
     if split is None:
-        raise ValueError(f"its split is {written or 'empty'}, and none of {', '.join(_SPLIT_NAMES)}")
+        raise ValueError(f"its split is {name or 'empty'}, not one of {', '.join(_SPLIT_NAMES)}")
     return split

@@ -1,4 +1,4 @@
-"""The table of a manifest, CSV or Parquet: its rows as text, and writing one."""
+"""Reading and writing the table of a manifest, as CSV or Parquet. All values are text."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,38 +15,38 @@ COLUMNS = ("clip", "audio", "video", "label", "speaker", "split", "start", "end"
 NEEDED = ("clip", "label", "speaker")
 Row = Mapping[str, str]
 
-_DELIMITERS = (",", ";", "\t")  # the second is what spreadsheets write where the comma is the decimal point
+_DELIMITERS = (",", ";", "\t")  # spreadsheets write semicolons in locales with a decimal comma
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Row | str]]:
     """Read the table row by row.
 
     Yields:
-        The row's number (in CSV as a spreadsheet counts, where the header is row 1; in Parquet from 1) with its columns
-        as text, or with what is wrong with it. A column that the table lacks, and a missing value, is empty text.
+        Number of the row, and its columns as text or an error message. In CSV the header is row 1, as in spreadsheets;
+        in Parquet rows count from 1. Missing columns and values are empty strings.
 
     Raises:
-        CorpusNotFoundError: There is no such file.
-        DataError: It is no table, or lacks a column that is needed, or has one twice.
+        CorpusNotFoundError: If the file does not exist.
+        DataError: If the file is not a table, or a required column is missing or duplicated.
     """
     if not path.is_file():
-        raise CorpusNotFoundError(f"There is no manifest {path}: give a CSV or Parquet file with {_shown(COLUMNS)}.")
+        raise CorpusNotFoundError(f"Manifest {path} not found: give a CSV or Parquet file with {_shown(COLUMNS)}.")
     if path.suffix.lower() == ".parquet":
         yield from _read_parquet(path)
         return
-    # Bytes that are no UTF-8 are the trouble of their row, not of the table.
+    # Bytes that are not UTF-8 are an error of their row only.
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         yield from _read_csv(path, file)
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a manifest, whole or not at all; a column for times is left out where it is empty in all rows."""
+    """Write a manifest atomically; columns for times are omitted if all rows leave them empty."""
     rows = list(rows)
     columns = [name for name in COLUMNS if name in COLUMNS[:6] or any(row.get(name, "") != "" for row in rows)]
     values = [[str(row.get(name, "")) for name in columns] for row in rows]
     with atomic_path(path) as temporary:
         if path.suffix.lower() == ".parquet":
-            table = pa.table({name: [row[place] for row in values] for place, name in enumerate(columns)})
+            table = pa.table({name: [row[index] for row in values] for index, name in enumerate(columns)})
             pa.parquet.write_table(table, temporary)
             return
         with temporary.open("w", newline="", encoding="utf-8") as file:
@@ -56,8 +56,8 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
 def _read_csv(path: Path, file: TextIO) -> Iterator[tuple[int, Row | str]]:
     first = file.readline()
     file.seek(0)
-    fitting = [delimiter for delimiter in _DELIMITERS if "clip" in _columns(first.split(delimiter))]
-    reader = csv.reader(file, delimiter=fitting[0] if fitting else ",")
+    delimiter = next((one for one in _DELIMITERS if "clip" in _columns(first.split(one))), ",")
+    reader = csv.reader(file, delimiter=delimiter)
     header: Sequence[str] = ()
     number = 0
     while True:
@@ -81,8 +81,8 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Row | str]]:
         table = pa.parquet.read_table(path)
         header = _checked(path, _columns(table.column_names))
         columns = [column.to_pylist() for column in table.columns]
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is no UTF-8, a date of no year
-        raise DataError(f"{path} cannot be read as a Parquet table: {error}") from error
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: invalid UTF-8 or dates
+        raise DataError(f"Cannot read {path} as a Parquet table: {error}") from error
     for number, values in enumerate(zip(*columns, strict=True), 1):
         yield number, _row(header, [_text(value) for value in values])
 
@@ -92,23 +92,23 @@ def _columns(names: Iterable[str]) -> list[str]:
 
 
 def _checked(path: Path, header: Sequence[str]) -> Sequence[str]:
-    """The header, if it has what is needed."""
-    lacking = [name for name in NEEDED if name not in header]
+    """Return the header; raise DataError if required columns are missing or columns are duplicated."""
+    missing = [name for name in NEEDED if name not in header]
     if not {"audio", "video"} & set(header):
-        lacking.append("audio or video")
-    if lacking:
+        missing.append("audio or video")
+    if missing:
         raise DataError(
-            f"{path} lacks the column(s) {_shown(lacking)}: it has {_shown(header)}. A manifest has {_shown(COLUMNS)}; "
-            "split, start, end and audio_delay may be left out."
+            f"{path} has no column(s) {_shown(missing)}; its columns are {_shown(header)}. A manifest has "
+            f"{_shown(COLUMNS)}; split, start, end and audio_delay are optional."
         )
-    if twice := [name for name in COLUMNS if header.count(name) > 1]:
-        raise DataError(f"{path} has the column(s) {_shown(twice)} more than once.")
+    if duplicates := [name for name in COLUMNS if header.count(name) > 1]:
+        raise DataError(f"{path} has the column(s) {_shown(duplicates)} more than once.")
     return header
 
 
 def _row(header: Sequence[str], fields: Sequence[str]) -> Row | str:
     if len(fields) != len(header):
-        return f"it has {len(fields)} fields, and the header {len(header)}"
+        return f"it has {len(fields)} fields, but the header has {len(header)}"
     row = dict.fromkeys(COLUMNS, "") | {name: field.strip() for name, field in zip(header, fields, strict=True)}
     try:
         "".join(row[name] for name in COLUMNS).encode()
@@ -118,12 +118,12 @@ def _row(header: Sequence[str], fields: Sequence[str]) -> Row | str:
 
 
 def _text(value: object) -> str:
-    """A value as a CSV would have it: a missing one is empty, and a whole number has no decimals."""
-    if value is None or value != value:  # NaN, which pandas writes for what is missing
+    """Format a value as in CSV: missing values are empty, and whole numbers have no decimals."""
+    if value is None or value != value:  # NaN, which pandas writes for missing values
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _shown(names: Iterable[str]) -> str:
-    shown = [name[:30] for name in names]
-    return ", ".join(shown[:12]) + (", ..." if len(shown) > 12 else "") or "none"
+    short = [name[:30] for name in names]
+    return ", ".join(short[:12]) + (", ..." if len(short) > 12 else "") or "none"

@@ -111,7 +111,7 @@ def _work_off(
     except RuntimeError:
         if pool.active:
             raise
-        # A process died before pebble knew its job, which was one of the first that were scheduled.
+        # A process died before pebble recorded its job, which was one of the first that were scheduled.
         pool.stop()
         tried, untouched = list(running.values())[:num_processes], list(running.values())[num_processes:]
         queue.extend([*((job, tries - 1) for job, tries in tried if tries > 1), *untouched])

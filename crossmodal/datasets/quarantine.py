@@ -1,4 +1,4 @@
-"""`quarantine.json`: which files could not be decoded, and why, for a person to read and for the next run to know."""
+"""`quarantine.json`: the list of files that could not be decoded, with reasons, for users and later runs."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -11,15 +11,15 @@ QUARANTINE_FILE = "quarantine.json"
 
 @dataclass(frozen=True, order=True)
 class Quarantined:
-    """One file that could not be decoded.
+    """A file that could not be decoded.
 
     Args:
-        file: Its path.
-        wanted: What was to be made of it: ``waveforms`` or ``faces``.
-        reason: In words for a person.
-        lasting: Whether another try would end alike.
-        sha256: Of its content: another content is another file.
-        key: Of the array that could not be made.
+        file: Path of the file.
+        wanted: Kind of array: ``waveforms`` or ``faces``.
+        reason: The message for the user.
+        lasting: True if a retry would fail as well.
+        sha256: SHA-256 of the content, to recognise a replaced file.
+        key: Cache key of the array.
     """
 
     file: str
@@ -31,10 +31,10 @@ class Quarantined:
 
 
 class Quarantine:
-    """The list in a cache's folder; several processes may add to it.
+    """List of damaged files in a cache folder, for use by several processes.
 
     Args:
-        folder: The cache.
+        folder: Cache folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,27 +46,27 @@ class Quarantine:
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why arrays cannot be made, by key, where that will not change."""
+        """Reasons of lasting failures, by cache key."""
         return {entry.key: entry.reason for entry in self._known if entry.lasting}
 
     def update(self, damaged: Collection[Quarantined], whole: Collection[str], hashes: Mapping[str, str]) -> None:
-        """Write down what a run found; a file that was mended, replaced or removed is taken off the list.
+        """Add the failures of a run; entries of repaired, replaced or removed files are dropped.
 
         Args:
-            damaged: What could not be decoded.
-            whole: The keys of the arrays that are there.
-            hashes: The SHA-256 of each file that the run met, by its path.
+            damaged: Files that could not be decoded.
+            whole: Cache keys of the arrays that exist.
+            hashes: SHA-256 of the files of the run, by path.
         """
         with locked(self.path.with_suffix(".lock")) as state:
             if state == "held":
                 remove_leftovers(self.path)
             now = self._read()
-            seen = {(entry.file, entry.key) for entry in damaged}
+            replaced = {(entry.file, entry.key) for entry in damaged}
             kept = [
                 entry
                 for entry in now
                 if entry.key not in whole
-                and (entry.file, entry.key) not in seen
+                and (entry.file, entry.key) not in replaced
                 and hashes.get(entry.file, entry.sha256) == entry.sha256
                 and Path(entry.file).exists()
             ]
@@ -78,5 +78,5 @@ class Quarantine:
         try:
             known = [Quarantined(**entry) for entry in read_json(self.path) or []]
             return [one for one in known if all(isinstance(value, str | bool) for value in vars(one).values())]
-        except (RecursionError, TypeError):  # not of this make; what it said can be found out again
+        except (RecursionError, TypeError):  # another format; its content can be computed again
             return []

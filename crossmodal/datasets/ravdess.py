@@ -1,4 +1,4 @@
-"""RAVDESS: its file names, and an index over a folder in any of the layouts in which people have it.
+"""RAVDESS: parsing of file names, and an index over a folder in any of the common layouts.
 
 Livingstone & Russo (2018), The Ryerson Audio-Visual Database of Emotional Speech and Song, PLoS ONE 13(5): e0196391;
 Zenodo record 1188976, CC BY-NC-SA 4.0.
@@ -29,19 +29,19 @@ EMOTIONS = {
     "08": "surprised",
 }
 MEDIA_SUFFIXES = {".wav", ".mp4"}
-NOT_SUNG = 18  # the actor of whom there is no song
+NOT_SUNG = 18  # the actor without song recordings
 
-# An 01 mp4's sound is the 03 wav 1600 samples later, at 48 kHz. By its container its picture is as late; decoders show
-# that picture from 0 on, and so at the times of the wav.
+# The sound of an 01 mp4 is that of the 03 wav, delayed by 1600 samples at 48 kHz. Its container delays the video by the
+# same time, but decoders show the video from 0, so video times match the wav.
 MP4_SOUND_DELAY = 1 / 30  # seconds
 
-# The actor is framed alike in every clip: the square from (360, 40) to (920, 600) of 1280x720 holds the head from the
-# hair line to the chin, with room for its motion.
+# The framing is the same in every clip: the square from (360, 40) to (920, 600) of 1280x720 contains the head from the
+# hair line to the chin, with room for motion.
 FACE_BOX = (360 / 1280, 40 / 720, 920 / 1280, 600 / 720)
 
 
 class RavdessName(NamedTuple):
-    """The seven fields of a RAVDESS file name, as the two digits that stand there."""
+    """The seven fields of a RAVDESS file name, each as its two digits."""
 
     modality: str
     channel: str
@@ -53,7 +53,7 @@ class RavdessName(NamedTuple):
 
     @property
     def clip(self) -> str:
-        """The last six fields: the performance, whatever modality this file holds."""
+        """The last six fields, which identify the performance in any modality."""
         return "-".join(self[1:])
 
 
@@ -69,10 +69,10 @@ _FIELDS: dict[str, Iterable[str]] = {
 
 
 def parse_name(name: str) -> RavdessName:
-    """Read a RAVDESS file name, with or without its folder and suffix.
+    """Parse a RAVDESS file name, with or without folder and suffix.
 
     Raises:
-        ValueError: It is not a RAVDESS name; the text says which field is wrong.
+        ValueError: If it is not a RAVDESS name. The message names the invalid field.
 
     Example:
         >>> parse_name("Actor_12/03-01-06-01-02-01-12.wav").clip
@@ -89,30 +89,30 @@ def parse_name(name: str) -> RavdessName:
 
 @dataclass(frozen=True)
 class RavdessIndex:
-    """What a folder holds: its clips in the order of their names, and the files that were set aside."""
+    """Content of a folder: clips sorted by name, and excluded files."""
 
     clips: list[Clip]
     set_aside: list[ExcludedClip]
 
 
 def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex:
-    """Find the clips of a RAVDESS folder: Zenodo's zips side by side, ``Actor_NN`` folders, or one flat folder.
+    """Find the clips in a RAVDESS folder: the extracted zips of Zenodo, ``Actor_NN`` folders, or one flat folder.
 
-    Files are paired by clip. A clip's sound is the 03 wav where there is one, else the 01 mp4; its face the 01 mp4,
-    else the 02 mp4, which is the same performance.
+    Files are paired by clip. The sound comes from the 03 wav if it exists, else from the 01 mp4. The face comes from
+    the 01 mp4 if it exists, else from the 02 mp4, which shows the same performance.
 
     Args:
-        root: The folder; searched to any depth.
+        root: Folder, searched recursively.
         channel: ``speech``, ``song`` or ``both``.
 
     Raises:
-        CorpusNotFoundError: There is no such folder, or no RAVDESS file of this channel in it.
+        CorpusNotFoundError: If the folder does not exist or has no RAVDESS file of this channel.
     """
     root = Path(root)
     if not root.is_dir():
         raise CorpusNotFoundError(
-            f"There is no folder {root}. Give the folder that holds the extracted RAVDESS files with --data.root, "
-            "or leave it out to use the built-in synthetic corpus. To fetch RAVDESS: crossmodal data download DIR"
+            f"Folder {root} does not exist. Set --data.root to the folder with the extracted RAVDESS files, or omit it "
+            "to use the built-in synthetic corpus. To download RAVDESS: crossmodal data download DIR"
         )
     files, set_aside = _files_by_clip(root, channel)
     if not files:
@@ -121,14 +121,14 @@ def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex
 
 
 def media_files(root: Path) -> list[Path]:
-    """Every wav and mp4 below a folder, in order."""
+    """Return every wav and mp4 below a folder, sorted."""
     found = sorted(path for path in root.rglob("*") if path.suffix.lower() in MEDIA_SUFFIXES)
-    # macOS leaves "._name.wav" beside each file on foreign disks and in zips: its own notes, not sound.
+    # macOS adds metadata files such as "._name.wav" to zips and to disks of other systems.
     return [path for path in found if not path.name.startswith("._") and "__MACOSX" not in path.parts]
 
 
 def published_names(channel: Channel = "both") -> list[RavdessName]:
-    """The names of all files that RAVDESS has.
+    """Return the names of all files of RAVDESS.
 
     Example:
         >>> len(published_names()), len(published_names("song"))
@@ -136,8 +136,8 @@ def published_names(channel: Channel = "both") -> list[RavdessName]:
     """
     codes = [code for code, name in CHANNELS.items() if channel in ("both", name)]
     two = ("01", "02")
-    every = itertools.product(MODALITIES, codes, EMOTIONS, two, two, two, _FIELDS["actor"])
-    return sorted(name for name in itertools.starmap(RavdessName, every) if _exists(name))
+    combinations = itertools.product(MODALITIES, codes, EMOTIONS, two, two, two, _FIELDS["actor"])
+    return sorted(name for name in itertools.starmap(RavdessName, combinations) if _exists(name))
 
 
 def _exists(name: RavdessName) -> bool:
@@ -168,7 +168,7 @@ def _files_by_clip(root: Path, channel: Channel) -> tuple[dict[str, dict[str, Pa
 
 
 def _pair(files: dict[str, Path]) -> Clip:
-    """Make one clip of the files that hold it."""
+    """Create a clip from its files."""
     name = parse_name(next(iter(files.values())).name)
     return Clip(
         clip=name.clip,
@@ -184,12 +184,11 @@ def _pair(files: dict[str, Path]) -> Clip:
 def _nothing_found(root: Path, channel: Channel, set_aside: list[ExcludedClip]) -> str:
     zips = sorted(path.name for path in root.glob("*.zip"))
     which = "RAVDESS" if channel == "both" else f"RAVDESS {channel}"
-    text = (
-        f"There is no {which} clip under {root.resolve()}: no .wav or .mp4 with a name like 03-01-06-01-02-01-12.wav."
+    message = (
+        f"No {which} clip in {root.resolve()}: there is no .wav or .mp4 with a name like 03-01-06-01-02-01-12.wav."
     )
     if zips:
-        text += f" It holds {len(zips)} zip file(s), {zips[0]} first: extract them there."
+        message += f" It has {len(zips)} zip file(s), such as {zips[0]}: extract them there."
     elif set_aside:
-        text += f" {len(set_aside)} file(s) were set aside, {set_aside[0].what} first: {set_aside[0].reason}."
-    fetch = f" To fetch what is published at https://zenodo.org/records/1188976: crossmodal data download {root}"
-    return text + fetch
+        message += f" {len(set_aside)} file(s) were excluded, such as {set_aside[0].what}: {set_aside[0].reason}."
+    return f"{message} To download RAVDESS from https://zenodo.org/records/1188976: crossmodal data download {root}"

@@ -1,4 +1,4 @@
-"""Manifests of published corpora, written from the layouts in which they are published."""
+"""Manifests of published corpora, created from their original folder layouts."""
 
 import csv
 import re
@@ -14,7 +14,7 @@ Row = dict[str, object]
 _VIDEO_SUFFIXES = (".flv", ".mp4", ".avi", ".mkv", ".mov", ".webm")
 
 _CREMAD_NAME = re.compile(r"(?P<speaker>\d{4})_[A-Z]{3}_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_[A-Z]{1,2}")
-# In RAVDESS's words, so that models and corpora can be compared.
+# Labels are named as in RAVDESS, so that models and corpora can be compared.
 _CREMAD_LABELS = {
     "ANG": "angry",
     "DIS": "disgust",
@@ -32,7 +32,7 @@ _MELD_LABELS = {
     "sadness": "sad",
     "surprise": "surprised",
 }
-# By part: its table, and the folder of its videos.
+# The table and the video folder of each split.
 _MELD_PARTS = {
     "train": ("train_sent_emo.csv", "train_splits"),
     "val": ("dev_sent_emo.csv", "dev_splits_complete"),
@@ -44,12 +44,12 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 @dataclass
 class Listing:
-    """What a recipe finds.
+    """Result of a recipe.
 
     Args:
-        rows: Of a manifest; files as they can be opened.
-        set_aside: What cannot be used, and why.
-        notes: What whoever uses the corpus should know.
+        rows: Rows of a manifest, with paths that can be opened.
+        set_aside: Unusable files and rows, with reasons.
+        notes: Notes for users of the corpus.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -58,53 +58,53 @@ class Listing:
 
 
 def list_cremad(root: Path) -> Listing:
-    """CREMA-D: ``AudioWAV/1001_DFA_ANG_XX.wav`` and ``VideoFlash/1001_DFA_ANG_XX.flv``.
+    """List CREMA-D: ``AudioWAV/1001_DFA_ANG_XX.wav`` and ``VideoFlash/1001_DFA_ANG_XX.flv``.
 
-    A name holds speaker, sentence, emotion and level. 7,442 clips, 91 speakers, six emotions. Cao et al. (2014), IEEE
-    Transactions on Affective Computing 5(4).
+    A file name consists of speaker, sentence, emotion and level. 7,442 clips, 91 speakers, six emotions. Cao et al.
+    (2014), IEEE Transactions on Affective Computing 5(4).
     """
     listing = Listing()
     sounds, videos = (_by_stem(root, suffixes, listing) for suffixes in ((".wav",), _VIDEO_SUFFIXES))
     for stem in sorted(sounds.keys() | videos.keys()):
         name = _CREMAD_NAME.fullmatch(stem)
         if name is None:
-            listing.set_aside.append(ExcludedClip(stem, "not a name of CREMA-D, such as 1001_DFA_ANG_XX"))
+            listing.set_aside.append(ExcludedClip(stem, "not a CREMA-D name, such as 1001_DFA_ANG_XX"))
             continue
         label = _CREMAD_LABELS[name["emotion"]]
         files = {"audio": sounds.get(stem, ""), "video": videos.get(stem, "")}
         listing.rows.append({"clip": stem, **files, "label": label, "speaker": name["speaker"]})
     if not videos:
-        listing.notes.append("There is no video: this is a corpus of voices (fit --stages control).")
+        listing.notes.append("There are no videos, so only audio models can be trained (fit --stages control).")
     return listing
 
 
 def list_meld(root: Path) -> Listing:
-    """MELD: ``train_sent_emo.csv`` with ``train_splits/dia0_utt0.mp4``, and dev and test likewise.
+    """List MELD: ``train_sent_emo.csv`` with ``train_splits/dia0_utt0.mp4``, and similar files for dev and test.
 
-    13,708 utterances of the series Friends, seven emotions, with a split of its own. Poria et al. (2019), ACL,
+    13,708 utterances of the series Friends, seven emotions, with its own split. Poria et al. (2019), ACL,
     arXiv:1810.02508.
     """
     listing = Listing()
     for part, (table, folder) in _MELD_PARTS.items():
         found = sorted(root.rglob(table))
         if not found:
-            listing.notes.append(f"There is no {table}: the part {part} is left out.")
+            listing.notes.append(f"There is no {table}: the split {part} is skipped.")
             continue
         videos = next(iter(sorted(root.rglob(folder))), root / folder)
         for row in _read_meld_table(found[0]):
             _add_meld_row(listing, part, row, videos)
-    shared = _speakers_in_several_parts(listing.rows)
+    shared = _count_shared_speakers(listing.rows)
     if shared:
         listing.notes.append(
-            f"{shared} of its speakers are in more than one part of its published split. fit refuses that, unless "
-            "--data.allow_speaker_leakage true takes it as it is and marks every result. --data.protocol grouped makes "
-            "folds that share no speaker by name; but names such as 'All' stand for several people."
+            f"{shared} speaker(s) are in more than one part of the published split. fit rejects it by default. "
+            "--data.allow_speaker_leakage true accepts it and marks every result. --data.protocol grouped makes folds "
+            "that share no speaker name, but names such as 'All' stand for several people."
         )
     return listing
 
 
 def list_ravdess(root: Path) -> Listing:
-    """RAVDESS, speech and song, in any of the layouts of `index_ravdess`."""
+    """List RAVDESS, speech and song, in any layout that `index_ravdess` supports."""
     index = index_ravdess(root, "both")
     rows: list[Row] = [
         {
@@ -122,11 +122,11 @@ def list_ravdess(root: Path) -> Listing:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a published corpus is listed.
+    """Recipe for the manifest of a published corpus.
 
     Args:
-        list_clips: Finds its clips below a folder.
-        layout: What is expected there, for a person.
+        list_clips: Function that finds the clips in a folder.
+        layout: Description of the expected files, for messages.
     """
 
     list_clips: Callable[[Path], Listing]
@@ -135,7 +135,7 @@ class Recipe:
 
 RECIPES = {
     "cremad": Recipe(list_cremad, "AudioWAV/1001_DFA_ANG_XX.wav and VideoFlash/1001_DFA_ANG_XX.flv"),
-    "meld": Recipe(list_meld, "train_sent_emo.csv with train_splits/dia0_utt0.mp4, and dev and test likewise"),
+    "meld": Recipe(list_meld, "train_sent_emo.csv with train_splits/dia0_utt0.mp4, and similar files for dev and test"),
     "ravdess": Recipe(list_ravdess, "03-01-06-01-02-01-12.wav and 01-01-06-01-02-01-12.mp4"),
 }
 
@@ -145,32 +145,32 @@ def list_corpus(corpus: str, root: Path) -> Listing:
 
     Args:
         corpus: One of `RECIPES`.
-        root: The folder that holds it; searched to any depth.
+        root: Folder of the corpus, searched recursively.
 
     Raises:
-        CorpusNotFoundError: There is no such folder, or nothing of this corpus in it.
+        CorpusNotFoundError: If the folder does not exist or has no clip of this corpus.
     """
     if not root.is_dir():
-        raise CorpusNotFoundError(f"There is no folder {root}.")
+        raise CorpusNotFoundError(f"Folder {root} does not exist.")
     recipe = RECIPES[corpus]
     listing = recipe.list_clips(root)
     if not listing.rows:
-        first = "".join(f" {aside.what}: {aside.reason}." for aside in listing.set_aside[:1])
+        first = "".join(f" {clip.what}: {clip.reason}." for clip in listing.set_aside[:1])
         raise CorpusNotFoundError(
-            f"{root} holds nothing of {corpus}: expected is {recipe.layout}, at any depth. {len(listing.set_aside)} "
-            f"were set aside.{first}"
+            f"{root} has no clip of {corpus}. Expected {recipe.layout}, in any sub-folder. {len(listing.set_aside)} "
+            f"file(s) or row(s) were excluded.{first}"
         )
     return listing
 
 
 def _by_stem(root: Path, suffixes: tuple[str, ...], listing: Listing) -> dict[str, Path]:
-    """The files of some kinds below a folder by their name without suffix; the first of several."""
+    """Return files with the given suffixes by stem; of duplicates, the first one is used."""
     found: dict[str, Path] = {}
     for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in suffixes):
-        if path.name.startswith("._"):  # macOS's own notes
+        if path.name.startswith("._"):  # metadata of macOS
             continue
         if _is_lfs_pointer(path):
-            listing.set_aside.append(ExcludedClip(str(path), "a pointer of Git LFS in place of the file: git lfs pull"))
+            listing.set_aside.append(ExcludedClip(str(path), "a Git LFS pointer instead of the file: run git lfs pull"))
         elif found.setdefault(path.stem, path) != path:
             listing.set_aside.append(ExcludedClip(str(path), f"a second copy of {found[path.stem]}"))
     return found
@@ -184,11 +184,11 @@ def _is_lfs_pointer(path: Path) -> bool:
 
 
 def _read_meld_table(path: Path) -> Iterator[dict[str, str]]:
-    # Quotation marks of Windows stand in some of the texts, which nobody reads here.
+    # Some transcripts have quotation marks in a Windows encoding; transcripts are not used.
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
-        if lacking := set(_MELD_COLUMNS) - set(reader.fieldnames or ()):
-            raise CorpusNotFoundError(f"{path} is no table of MELD: it lacks {', '.join(sorted(lacking))}.")
+        if missing := set(_MELD_COLUMNS) - set(reader.fieldnames or ()):
+            raise CorpusNotFoundError(f"{path} is not a table of MELD: it has no {', '.join(sorted(missing))}.")
         yield from reader
 
 
@@ -207,7 +207,7 @@ def _add_meld_row(listing: Listing, part: str, row: dict[str, str], videos: Path
         listing.rows.append({"clip": f"{part}_{name}", "audio": "", "video": video, **known})
 
 
-def _speakers_in_several_parts(rows: list[Row]) -> int:
+def _count_shared_speakers(rows: list[Row]) -> int:
     parts: dict[object, set[object]] = {}
     for row in rows:
         parts.setdefault(row["speaker"], set()).add(row["split"])

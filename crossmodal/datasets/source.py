@@ -1,4 +1,4 @@
-"""Where the clips of a run come from: a RAVDESS folder, the built-in synthetic corpus, or a manifest."""
+"""Corpora for a run: a RAVDESS folder, the built-in synthetic corpus, or a manifest."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,65 +15,65 @@ from crossmodal.errors import ConfigError
 from crossmodal.media import Box
 
 CorpusKind = Literal["synthetic", "ravdess", "manifest"]
-# The built-in corpus: small enough to be made in half a minute, large enough to fill four folds of seq6.
+# Actors of the built-in corpus: it is created in half a minute, and fills four folds of seq6.
 SYNTHETIC_ACTORS = 16
 
 
 class CorpusSource(ABC):
-    """A corpus: its clips, its labels, and what it is called."""
+    """Base class of corpora."""
 
     path: Path
-    """The folder, or the manifest."""
+    """Path of the folder or the manifest."""
     face_box: Box
-    """Where the face is, unless somebody says otherwise."""
+    """Default box of the face."""
     channel: Channel | None = None
-    """Of RAVDESS."""
+    """Channel of RAVDESS, None for other corpora."""
     label_set: LabelSet | None = None
-    """Of RAVDESS."""
+    """Label set of RAVDESS, None for other corpora."""
     is_built_in: bool = False
-    """Whether it is made where it is not there."""
+    """True for the built-in corpus, which is created if it is missing."""
 
     @property
     @abstractmethod
     def kind(self) -> CorpusKind:
-        """``synthetic`` where the recordings were made by `synthesize`, however they are listed."""
+        """Kind of the corpus; ``synthetic`` for all recordings of `synthesize`, also those listed in a manifest."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What reports call it."""
+        """Name of the corpus in reports."""
 
     @property
     @abstractmethod
     def labels(self) -> tuple[str, ...]:
-        """The class names, in the order of their numbers."""
+        """Class names, in the order of class indices."""
 
     @property
     @abstractmethod
     def protocol(self) -> Protocol:
-        """How speakers are divided, unless somebody says otherwise."""
+        """Default protocol."""
 
     @abstractmethod
     def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
-        """All its clips, in the order of their names, and what was set aside."""
+        """Return all clips, sorted by name, and the excluded files or rows."""
 
     def holds(self, clip: Clip) -> bool:
-        """Whether a clip is one of those that are asked for."""
+        """Return True if a clip is part of the selection."""
         return True
 
-    def make(self) -> None:  # noqa: B027 - most corpora are there
-        """Make the corpus, if it is one that is made."""
+    def make(self) -> None:  # noqa: B027 - most corpora exist
+        """Create the corpus if it is the built-in one."""
 
 
 @dataclass(frozen=True)
 class RavdessSource(CorpusSource):
-    """RAVDESS's files in a folder; or the synthetic corpus, which has the same names.
+    """RAVDESS, or a synthetic corpus, in a folder.
 
     Args:
-        path: The folder.
+        path: Path of the folder.
         channel: ``speech``, ``song`` or ``both``.
-        label_set: Which clips, and their classes.
-        is_built_in: Whether the folder is that of the built-in corpus, which is made where it is not there.
+        label_set: Label set, which selects clips and defines classes.
+        is_built_in: True for the built-in corpus, which is created if it is missing.
     """
 
     path: Path
@@ -89,12 +89,12 @@ class RavdessSource(CorpusSource):
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Name of the corpus in reports."""
         return "Synthetic corpus" if self.kind == "synthetic" else "RAVDESS"
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Those of the label set."""
+        """Labels of the label set."""
         return LABEL_SETS[self.label_set]
 
     @property
@@ -103,26 +103,26 @@ class RavdessSource(CorpusSource):
         return "seq6"
 
     def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
-        """The channel's clips, and the files that are not RAVDESS's."""
+        """Return the clips of the channel, and the files with other names."""
         index = index_ravdess(self.path, self.channel)
         return index.clips, index.set_aside
 
     def holds(self, clip: Clip) -> bool:
-        """Whether a clip is of the label set."""
+        """Return True if a clip belongs to the label set."""
         return in_label_set(clip, self.label_set)
 
     def make(self) -> None:
-        """Synthesize the built-in corpus, or what is missing of it."""
+        """Create the built-in corpus, or its missing clips."""
         if self.is_built_in:
             synthesize(self.path, actors=SYNTHETIC_ACTORS, channel=self.channel)
 
 
 @dataclass(frozen=True)
 class ManifestSource(CorpusSource):
-    """The clips of a manifest, which is read when something of it is first asked for.
+    """Corpus of a manifest, which is read lazily.
 
     Args:
-        path: The table.
+        path: Path of the table.
         allow_outside_paths: See `index_manifest`.
     """
 
@@ -132,41 +132,41 @@ class ManifestSource(CorpusSource):
 
     @cached_property
     def manifest(self) -> ManifestIndex:
-        """What the table holds."""
+        """Content of the table."""
         stat = self.path.stat() if self.path.exists() else None
-        return _index_once(self.path, self.allow_outside_paths, stat and (stat.st_size, stat.st_mtime_ns))
+        return _index_cached(self.path, self.allow_outside_paths, stat and (stat.st_size, stat.st_mtime_ns))
 
     @cached_property
     def kind(self) -> CorpusKind:
-        """``manifest``, or ``synthetic`` where any of its files lies in a synthetic corpus."""
+        """``synthetic`` if any file is in a synthetic corpus, else ``manifest``."""
         files = (file for clip in self.manifest.clips for file in (clip.audio, clip.video) if file)
         folders = {file.parent.absolute() for file in files}
-        above = {folder for one in folders for folder in (one, *one.parents)}
-        return "synthetic" if any((folder / SYNTHETIC_MARKER).exists() for folder in above) else "manifest"
+        ancestors = {folder for one in folders for folder in (one, *one.parents)}
+        return "synthetic" if any((folder / SYNTHETIC_MARKER).exists() for folder in ancestors) else "manifest"
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """Stem of the file name."""
         return self.path.stem
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Those that occur."""
+        """Labels that occur in the table."""
         return self.manifest.labels
 
     @property
     def protocol(self) -> Protocol:
-        """``given`` where it names a split, else ``grouped``."""
+        """``given`` if the table defines a split, else ``grouped``."""
         return "given" if self.manifest.has_split else "grouped"
 
     def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
-        """The clips of its rows, and the rows that cannot be used."""
+        """Return the clips, and the unusable rows."""
         return self.manifest.clips, self.manifest.set_aside
 
 
 @lru_cache(maxsize=1)
-def _index_once(path: Path, allow_outside_paths: bool, mark: tuple[int, int] | None) -> ManifestIndex:
-    """Read a manifest that did not change since, whose `mark` is the same, once for all stages of a run."""
+def _index_cached(path: Path, allow_outside_paths: bool, version: tuple[int, int] | None) -> ManifestIndex:
+    """Read a manifest once for all stages of a run; `version` is its size and modification time."""
     return index_manifest(path, allow_outside_paths)
 
 
@@ -178,24 +178,24 @@ def create_source(
     label_set: LabelSet | None,
     cache: Path,
 ) -> CorpusSource:
-    """The corpus that is asked for.
+    """Return the corpus for the given settings: RAVDESS, a manifest, or by default the built-in corpus.
 
     Args:
-        root: RAVDESS's folder.
-        manifest: Or a manifest; the built-in corpus where neither is given.
+        root: Folder of RAVDESS.
+        manifest: Path of a manifest.
         allow_outside_paths: See `index_manifest`.
-        channel: Of RAVDESS.
-        label_set: Of RAVDESS; None for the channel's own.
-        cache: Where the built-in corpus is made.
+        channel: Channel of RAVDESS.
+        label_set: Label set of RAVDESS; None for the default of the channel.
+        cache: Cache folder for the built-in corpus.
 
     Raises:
-        ConfigError: Both are given, or what is RAVDESS's for a manifest.
+        ConfigError: If both `root` and `manifest` are given, or `channel` or `label_set` for a manifest.
     """
     if not manifest:
         folder = Path(root) if root else cache / "synthetic"
         return RavdessSource(folder, channel, label_set_for(channel, label_set), is_built_in=not root)
     if root:
-        raise ConfigError(f"Give data.root ({root}) or data.manifest ({manifest}), not both: a run is of one corpus.")
+        raise ConfigError(f"Set data.root ({root}) or data.manifest ({manifest}), not both: a run uses one corpus.")
     if channel != "speech" or label_set:
-        raise ConfigError("data.channel and data.label_set are of RAVDESS; the labels of a manifest are those in it.")
+        raise ConfigError("data.channel and data.label_set are for RAVDESS; a manifest defines its own labels.")
     return ManifestSource(Path(manifest), allow_outside_paths)

@@ -1,6 +1,6 @@
-"""One array, one file: NumPy's own format, read as a memory map, with a checksum behind it.
+"""Memory-mapped arrays in NumPy's file format, followed by a checksum.
 
-`numpy.load` reads such a file as any other, and stops where the array ends.
+`numpy.load` can read such a file, because it stops at the end of the array.
 """
 
 import struct
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from crossmodal.errors import DataError
 from crossmodal.storage import atomic_path
 
-_CHECKSUM = struct.Struct("<8sI")  # a mark, and the CRC-32 of all that stands before it
+_CHECKSUM = struct.Struct("<8sI")  # a marker, and the CRC-32 of all bytes before it
 _MARK = b"\ncrc-32:"
 _PIECE = 1 << 20
 
 
 def write_array(path: Path, array: NDArray[np.generic]) -> None:
-    """Write an array, whole or not at all."""
+    """Write an array atomically."""
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
             np.save(file, array)
@@ -29,40 +29,39 @@ def write_array(path: Path, array: NDArray[np.generic]) -> None:
 
 
 def read_array(path: Path) -> NDArray[np.generic] | None:
-    """Map an array into memory; None where there is none or it is not whole."""
+    """Memory-map an array; return None if it is missing or truncated."""
     try:
         array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception:  # NumPy raises whatever its parser of headers does
+    except Exception:  # NumPy's header parser raises many exception types
         return None
     return array
 
 
 def check_array(path: Path) -> NDArray[np.generic]:
-    """Map an array into memory, once all of it has been read.
+    """Verify the checksum of an array, which reads the whole file, and memory-map it.
 
-    A file without a checksum, which somebody else has written, is taken as it is.
+    A file without a checksum is accepted.
 
     Raises:
-        DataError: There is none, it is not whole, or a byte has changed since it was written. It is then removed, and
-            the next run, which finds none, makes it anew.
+        DataError: If the file is missing, truncated or changed. It is then removed, so that the next run rebuilds it.
     """
     array = read_array(path)
     if array is None or not _is_unchanged(path):
         path.unlink(missing_ok=True)
-        raise DataError(f"{path} is gone from the cache or damaged: run the command again and it is made anew.")
+        raise DataError(f"Cached array {path} is missing or corrupted; rerun the command to rebuild it.")
     return array
 
 
 def _is_unchanged(path: Path) -> bool:
-    before = path.stat().st_size - _CHECKSUM.size
+    size = path.stat().st_size - _CHECKSUM.size
     with path.open("rb") as file:
-        file.seek(max(before, 0))
+        file.seek(max(size, 0))
         mark, checksum = _CHECKSUM.unpack(file.read(_CHECKSUM.size))
-    return mark != _MARK or bool(checksum == _crc32(path, before))
+    return mark != _MARK or bool(checksum == _crc32(path, size))
 
 
 def _crc32(path: Path, size: int) -> int:
-    """Of so many bytes at the beginning of a file."""
+    """Return the CRC-32 of the first `size` bytes of a file."""
     checksum = 0
     with path.open("rb") as file:
         while size > 0:

@@ -1,4 +1,4 @@
-"""Which clips have all that a batch needs, and their arrays."""
+"""Selection of clips with all inputs that a batch needs, and preparation of their arrays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.stored_array import read_array
 from crossmodal.media import SAMPLE_RATE
 
-MAX_DURATION = 60.0  # seconds, where nobody says otherwise
+MAX_DURATION = 60.0  # seconds, the default
 
 
 def prepare_usable(
@@ -24,42 +24,42 @@ def prepare_usable(
     max_duration: float,
     folder: Path,
 ) -> PreparedCorpus:
-    """Decode what is not decoded yet, of the clips that have all that is needed; the others are set aside.
+    """Decode the clips that have all required inputs; other clips are excluded.
 
     Args:
-        clips: Those that are wanted.
-        audio: Whether a clip needs sound.
-        crops: The face crops that a clip needs, if any.
-        tensors: The stored tensors in which a clip has to be, if any.
-        max_duration: Seconds; a clip whose sound is longer is set aside.
-        folder: The cache.
+        clips: Clips to prepare.
+        audio: True if clips need sound.
+        crops: Settings of the face crops that clips need, if any.
+        tensors: Stored tensors that must contain the clips, if any.
+        max_duration: Maximum duration of the sound in seconds; longer clips are excluded.
+        folder: Cache folder.
     """
-    lacking = {clip.clip: reason for clip in clips if (reason := _lacks(clip, audio, crops, tensors))}
-    whole = [clip for clip in clips if clip.clip not in lacking]
-    corpus = prepare_corpus(whole, audio=audio, crops=crops, folder=folder)
-    too_long = {name: why for name, path in corpus.waveforms.items() if (why := _too_long(path, max_duration))}
-    set_aside = [ExcludedClip(name, reason) for name, reason in (lacking | too_long).items()]
+    incomplete = {clip.clip: reason for clip in clips if (reason := _missing_input(clip, audio, crops, tensors))}
+    complete = [clip for clip in clips if clip.clip not in incomplete]
+    corpus = prepare_corpus(complete, audio=audio, crops=crops, folder=folder)
+    too_long = {name: reason for name, path in corpus.waveforms.items() if (reason := _too_long(path, max_duration))}
+    excluded = [ExcludedClip(name, reason) for name, reason in (incomplete | too_long).items()]
     return replace(
         corpus,
         clips=[clip for clip in corpus.clips if clip.clip not in too_long],
-        set_aside=[*set_aside, *corpus.set_aside],
+        set_aside=[*excluded, *corpus.set_aside],
     )
 
 
 def read_stored(
     path: str | None, face_features: str | None, num_rows: int, actors: Mapping[str, str] | None, folder: Path
 ) -> tuple[ClipTensors, list[ExcludedClip]]:
-    """Read what stands in a batch in place of pixels.
+    """Read stored tensors, which replace pixels in a batch.
 
     Args:
-        path: A file of tensors by clip; or none, and `face_features`.
+        path: Path of a file of tensors by clip, or None to use `face_features`.
         face_features: See `store_face_features`.
-        num_rows: Of the features of a clip with many.
-        actors: Who speaks in each clip, where each actor's mean is to be taken off the faces.
-        folder: The cache.
+        num_rows: Number of feature rows per clip, for clips with many rows.
+        actors: Actor of each clip, to subtract each actor's mean from the faces; None or empty to keep them.
+        folder: Cache folder.
 
     Returns:
-        The tensors, and what of them was set aside.
+        The tensors, and the excluded entries.
     """
     set_aside: list[ExcludedClip] = []
     if path:
@@ -71,23 +71,23 @@ def read_stored(
     return tensors, set_aside
 
 
-def _lacks(clip: Clip, audio: bool, crops: FaceCrops | None, tensors: ClipTensors | None) -> str | None:
-    """Why a clip cannot be used, if so."""
+def _missing_input(clip: Clip, audio: bool, crops: FaceCrops | None, tensors: ClipTensors | None) -> str | None:
+    """Return the reason why a clip is unusable, or None."""
     if audio and clip.audio is None:
-        return "no partner: there is no sound for this face"
+        return "not paired: this face has no sound"
     if tensors is not None and clip.clip not in tensors:
-        return f"no partner: {tensors.about.get('source', tensors.path)} has nothing for this clip"
+        return f"not paired: {tensors.about.get('source', tensors.path)} does not contain this clip"
     if crops and clip.video is None:
-        return "no partner: there is no video for this sound"
+        return "not paired: this sound has no video"
     return None
 
 
 def _too_long(path: Path, max_duration: float) -> str | None:
-    # The size of the file is looked at first: to open every one costs as much as an epoch's reading.
-    most = round(max_duration * SAMPLE_RATE)
-    if not path.exists() or path.stat().st_size < 4 * most:
+    # Check the file size first: opening all files takes as long as reading them for an epoch.
+    max_samples = round(max_duration * SAMPLE_RATE)
+    if not path.exists() or path.stat().st_size < 4 * max_samples:
         return None
     array = read_array(path)
-    if array is None or len(array) <= most:
+    if array is None or len(array) <= max_samples:
         return None
-    return f"it lasts {len(array) / SAMPLE_RATE:.1f} s, and max_duration is {max_duration:g}"
+    return f"it lasts {len(array) / SAMPLE_RATE:.1f} s, longer than max_duration {max_duration:g}"

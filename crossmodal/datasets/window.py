@@ -1,4 +1,4 @@
-"""Sound and pictures of a clip, also where it is a piece of its files."""
+"""Sound and video times of a clip, which may be a segment of its files."""
 
 from pathlib import Path
 
@@ -8,21 +8,21 @@ from crossmodal import media
 from crossmodal.datasets.clip import Clip
 from crossmodal.errors import MediaError
 
-# Seconds by which a file may end before its clip does. Times in a table are rounded, and sound comes in packets; the
-# last picture may stand while the sound ends.
+# Seconds by which a file may end before its clip. Times in tables are rounded, audio comes in packets, and the last
+# video frame may be shown until the sound ends.
 _SOUND_TOLERANCE, _VIDEO_TOLERANCE = 0.1, 0.5
-_LONGEST = 1800.0  # s, of a sound that is a clip as a whole: a small file may hold days of silence
+_LONGEST = 1800.0  # s, limit for clips without a duration: a small file may hold days of silence
 
 
 def read_clip_waveform(clip: Clip, path: Path) -> np.ndarray:
-    """Read the sound of a clip out of its file: (T,) float32 at 16 kHz.
+    """Read the sound of a clip: (T,) float32 at 16 kHz.
 
-    A file is read no further than the clip's end, and what stands before it is decoded but not kept: memory is the
-    clip's.
+    Decoding stops at the end of the clip, and samples before its start are discarded, so that only the clip is in
+    memory.
 
     Raises:
-        MediaError: The file cannot be decoded, or ends before the clip does; or all of it is meant, and that is more
-            than half an hour.
+        MediaError: If the file cannot be decoded or ends before the clip, or a clip without a duration is longer than
+            half an hour.
     """
     if clip.duration is None:
         return media.read_waveform(path, start=clip.audio_start, longest=_LONGEST)
@@ -36,21 +36,21 @@ def read_clip_waveform(clip: Clip, path: Path) -> np.ndarray:
             if samples >= last:
                 break
     if samples < max(last - _SOUND_TOLERANCE * rate, first + rate / media.SAMPLE_RATE):
-        raise MediaError(name, f"its sound ends at {samples / rate:.2f} s, and the clip at {last / rate:.2f} s")
+        raise MediaError(name, f"its sound ends at {samples / rate:.2f} s, before the clip ends at {last / rate:.2f} s")
     return media.resample(np.concatenate(blocks), rate, media.SAMPLE_RATE)
 
 
 def clip_instants(clip: Clip, path: Path, pieces: int) -> list[float]:
-    """The middles of equal pieces of a clip, in seconds of its video.
+    """Return the middles of equal segments of a clip, in seconds of its video.
 
     Raises:
-        MediaError: The file is no video, or ends before the clip does.
+        MediaError: If the file is not a video, or ends before the clip.
     """
     ends = media.probe_video(path).duration
     duration = ends - clip.video_start if clip.duration is None else clip.duration
     last = clip.video_start + duration
     if duration <= 0 or ends < max(last - _VIDEO_TOLERANCE, clip.video_start):
-        where = f"begins at {clip.video_start:.2f}" if clip.duration is None else f"ends at {last:.2f}"
-        raise MediaError(path, f"its pictures end at {ends:.2f} s, and the clip {where} s")
+        when = f"starts at {clip.video_start:.2f}" if clip.duration is None else f"ends at {last:.2f}"
+        raise MediaError(path, f"its video ends at {ends:.2f} s, before the clip {when} s")
     middles = (np.arange(pieces) + 0.5) / pieces
     return (clip.video_start + duration * middles).tolist()

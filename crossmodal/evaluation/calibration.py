@@ -18,11 +18,11 @@ def calibrate(predictions: Predictions) -> dict[str, Any] | None:
     """Fit a temperature to clips that the model was not trained on, and measure its effect.
 
     Args:
-        predictions: Of the validation clips. Log-probabilities serve as logits: softmax removes the constant.
+        predictions: Validation predictions. Log-probabilities serve as logits: softmax removes the constant.
 
     Returns:
         ``temperature``, the number of ``clips`` it was fitted to, and on these clips ``ece_before``, ``ece_after``,
-        ``nll_before`` and ``nll_after``: calibration error and mean negative log-likelihood in nats. None where there
+        ``nll_before`` and ``nll_after``: calibration error and mean negative log-likelihood in nats. None if there
         are no clips.
     """
     if not predictions.clips:
@@ -55,7 +55,7 @@ def fit_temperature(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
         targets: (clips,) class indices.
 
     Returns:
-        A number from 0.05 to 20; 1 where there are no clips.
+        A number from 0.05 to 20; 1 if there are no clips.
 
     Example:
         >>> logits = np.log([[0.75, 0.25]] * 4)
@@ -65,13 +65,13 @@ def fit_temperature(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
     if len(targets) == 0:
         return 1.0
     # Convex in 1 / temperature, so there is one minimum in its logarithm too.
-    found = minimize_scalar(
+    result = minimize_scalar(
         lambda exponent: cross_entropy(logits / np.exp(exponent), targets),
         bounds=tuple(np.log(_TEMPERATURES)),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    return float(np.exp(found.x))
+    return float(np.exp(result.x))
 
 
 def cross_entropy(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:

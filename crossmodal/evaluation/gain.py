@@ -35,7 +35,7 @@ class Gain(TypedDict):
     """A gain in points of UAR.
 
     `ci95_pp` is a bootstrap over actors, `p` is two-sided, and `actors` counts the actors that the test ranks.
-    `by_actor_pp` is the gain of each actor; it is empty where the two sides are not paired.
+    `by_actor_pp` is the gain of each actor; it is empty if the two sides are not paired.
     """
 
     gain_pp: float
@@ -49,14 +49,14 @@ def measure_gain(students: Sequence[Predictions], controls: Sequence[Predictions
     """Compute the gain of students over their controls, pooled over runs.
 
     Args:
-        students: One for each run, a fold with a seed; one or more.
-        controls: Those of the same runs, in the same order.
+        students: Predictions of the student, one for each run (fold and seed), at least one.
+        controls: Predictions of the control for the same runs, in the same order.
 
     Returns:
         The gain, its interval and its p-value, as in `mean_gain`.
 
     Raises:
-        ValueError: The numbers of runs differ, or a student and its control were not evaluated on the same clips.
+        ValueError: If the numbers of runs differ, or a student and its control were not evaluated on the same clips.
 
     Example:
         >>> targets, guesses = np.array([0, 0, 1, 1]), np.eye(2)[[0, 1, 1, 1]]
@@ -108,34 +108,34 @@ def mean_unpaired_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
     actors of both sides, each the mean over the comparisons.
 
     Args:
-        comparisons: One or more.
+        comparisons: As in `mean_gain`, one or more.
     """
     gains, drawn = [], []
-    people = [sorted({actor for pair in comparisons for actor in pair[side]}) for side in (0, 1)]
-    counts = [draw_actors(len(actors), seed) for seed, actors in enumerate(people)]
+    actors_of = [sorted({actor for pair in comparisons for actor in pair[side]}) for side in (0, 1)]
+    counts = [draw_actors(len(actors), seed) for seed, actors in enumerate(actors_of)]
     for pair in comparisons:
-        sides = [_stack(side, actors) for side, actors in zip(pair, people, strict=True)]
+        sides = [_stack(side, actors) for side, actors in zip(pair, actors_of, strict=True)]
         gains.append(float(np.subtract(*(uar(side.sum(axis=0)) for side in sides))))
         drawn.append(np.subtract(*(uar(resample(side, drawn_)) for side, drawn_ in zip(sides, counts, strict=True))))
     by_actor = [
         [
             float(np.mean([uar(pair[side][actor]) for pair in comparisons if actor in pair[side]]))
-            for actor in people[side]
+            for actor in actors_of[side]
         ]
         for side in (0, 1)
     ]
     p_value = float(mannwhitneyu(*(np.round(values, 9) for values in by_actor)).pvalue)
-    return _gain(gains, drawn, p_value, {}, len({*people[0], *people[1]}))
+    return _gain(gains, drawn, p_value, {}, len({*actors_of[0], *actors_of[1]}))
 
 
 def decide(gain: Gain) -> Literal["more", "less", "open"]:
-    """Decide what can be claimed: a gain or a loss only where the test and the interval agree.
+    """Decide what can be claimed: a gain or a loss only if the test and the interval agree.
 
     Args:
-        gain: See `mean_gain`.
+        gain: Result of `mean_gain`.
 
     Returns:
-        ``more`` or ``less`` where p is below 0.05 and zero lies outside of the interval, on that side.
+        ``more`` or ``less`` if p is below 0.05 and the interval is entirely above or below zero, else ``open``.
     """
     low, high = gain["ci95_pp"]
     if gain["p"] >= _LEVEL or low <= 0 <= high:
@@ -147,7 +147,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for multiple tests with Holm's step-down method (Holm, Scand. J. Stat. 1979).
 
     Args:
-        p_values: From 0 to 1, of the tests that were made together.
+        p_values: P-values of all tests of the family, from 0 to 1.
 
     Returns:
         The corrected p-values, in the same order. The chance of one or more false rejections at a level is at most
@@ -172,7 +172,7 @@ def _gain(
     by_actor: dict[str, float],
     actors: int,
 ) -> Gain:
-    with warnings.catch_warnings():  # a draw without any actor of a comparison leaves the comparison out
+    with warnings.catch_warnings():  # a draw without any actor of a comparison ignores the comparison
         warnings.filterwarnings("ignore", "Mean of empty slice")
         low, high = percentiles(np.nanmean(np.stack(drawn), axis=0))
     interval = (100 * low, 100 * high)

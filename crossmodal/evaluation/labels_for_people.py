@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _NAMES = {"synthetic": "Synthetic corpus", "ravdess": "RAVDESS"}  # for summaries without a name
-_MOST = 24  # people listed by name, as many as RAVDESS has
+_MAX_NAMES = 24  # people listed by name, as many as RAVDESS has
 
 
 def corpus_name(corpus: Mapping[str, Any]) -> str:
     """Return the name of a corpus.
 
     Args:
-        corpus: As in ``summary.json``.
+        corpus: Entry ``corpus`` of ``summary.json``.
 
     Example:
         >>> corpus_name({"kind": "ravdess"}), corpus_name({"kind": "manifest", "name": "cremad"})
@@ -35,7 +35,7 @@ def corpus_and_channel(summary: Mapping[str, Any]) -> str:
 
 
 def protocol_name(summary: Mapping[str, Any]) -> str:
-    """Return the name of a protocol, with the number of folds where the name does not give it.
+    """Return the name of a protocol, with the number of folds if the name does not imply it.
 
     Example:
         >>> protocol_name({"protocol": "grouped", "num_folds": 5}), protocol_name({"protocol": "seq6"})
@@ -46,11 +46,11 @@ def protocol_name(summary: Mapping[str, Any]) -> str:
 
 
 def format_for(corpus: Mapping[str, Any], text: str) -> str:
-    """Write "speaker" in place of "actor" for a corpus of a manifest, whose people need not be actors.
+    """Replace "actor" by "speaker" for the corpus of a manifest.
 
     Args:
-        corpus: As in ``summary.json``.
-        text: A fixed text, without names of files or people.
+        corpus: Entry ``corpus`` of ``summary.json``.
+        text: Text without names of files or people.
 
     Example:
         >>> format_for({"kind": "manifest"}, "Actors are drawn: each test actor once.")
@@ -62,11 +62,11 @@ def format_for(corpus: Mapping[str, Any], text: str) -> str:
 
 
 def named(people: Sequence[str]) -> str:
-    """List people by name; of many, the first and the number of the others.
+    """List people by name. A long list ends with the number of the others.
 
     Example:
         >>> named(["01", "02"]), named([str(number) for number in range(100, 300)])[-20:]
         ('01, 02', '2, 123, and 176 more')
     """
-    more = f", and {len(people) - _MOST} more" if len(people) > _MOST else ""
-    return ", ".join(people[:_MOST]) + more
+    more = f", and {len(people) - _MAX_NAMES} more" if len(people) > _MAX_NAMES else ""
+    return ", ".join(people[:_MAX_NAMES]) + more

@@ -102,13 +102,13 @@ def reliability(predictions: Predictions) -> tuple[NDArray[np.float64], ...]:
 
     Returns:
         Mean confidence, accuracy and share of the clips, (n,) each, as fractions. There are 15 bins of equal width;
-        empty bins are left out.
+        empty bins are excluded.
     """
     confidence = predictions.probabilities.max(axis=1)
     correct = predictions.probabilities.argmax(axis=1) == predictions.targets
-    place = np.minimum(np.ceil(confidence * _BINS), _BINS).astype(int)
-    clips = np.bincount(place)
-    sums = [np.bincount(place, weights=values)[clips > 0] for values in (confidence, correct)]
+    bins = np.minimum(np.ceil(confidence * _BINS), _BINS).astype(int)
+    clips = np.bincount(bins)
+    sums = [np.bincount(bins, weights=values)[clips > 0] for values in (confidence, correct)]
     return (*(total / clips[clips > 0] for total in sums), clips[clips > 0] / clips.sum())
 
 
@@ -129,11 +129,11 @@ def late_fusion(first: Predictions, second: Predictions) -> Predictions:
         Predictions with rows that sum to one.
 
     Raises:
-        ValueError: They were not evaluated on the same clips.
+        ValueError: If they were not evaluated on the same clips.
     """
     check_same_clips("A late fusion needs both models", first, second)
-    place = {clip: row for row, clip in enumerate(second.clips)}
-    rows = [place[clip] for clip in first.clips]
+    row_of = {clip: row for row, clip in enumerate(second.clips)}
+    rows = [row_of[clip] for clip in first.clips]
     floor = SMALLEST_PROBABILITY
     product = np.maximum(first.probabilities, floor) * np.maximum(second.probabilities[rows], floor)
     return replace(first, probabilities=product / product.sum(axis=1, keepdims=True))
@@ -155,20 +155,20 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
     )
 
 
-def check_same_clips(what: str, one: Predictions, other: Predictions) -> None:
-    """Raise ValueError where two models were not evaluated on the same clips."""
+def check_same_clips(message: str, one: Predictions, other: Predictions) -> None:
+    """Raise ValueError if two models were not evaluated on the same clips."""
     if sorted(one.clips) != sorted(other.clips):
-        raise ValueError(f"{what} on the same clips.")
+        raise ValueError(f"{message} on the same clips.")
 
 
 def draw_actors(actors: int, seed: int = 0) -> NDArray[np.float64]:
-    """Draw actors with replacement; returns the (RESAMPLES, actors) counts of each draw."""
+    """Draw actors with replacement. Returns the counts of each draw, (RESAMPLES, actors)."""
     counts = np.random.default_rng(seed).multinomial(actors, np.full(actors, 1 / actors), size=RESAMPLES)
     return counts.astype(np.float64)
 
 
 def resample(per_actor: NDArray[np.int64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum over drawn actors: (A, ...) and (RESAMPLES, A) counts to (RESAMPLES, ...)."""
+    """Sum values of shape (A, ...) over drawn actors, with (RESAMPLES, A) counts, to (RESAMPLES, ...)."""
     drawn = counts @ per_actor.reshape(len(per_actor), -1).astype(np.float64)
     return drawn.reshape(len(counts), *per_actor.shape[1:])
 

@@ -21,8 +21,8 @@ from crossmodal.evaluation.predictions import Predictions
 STAGE_COLOURS = {"teacher": "#8a5fbf", "control": "#8c8c8c", "transfer": "#2a9d8f", "finetune": "#e07a1f"}
 STAGE_DASHES = {"teacher": ":", "control": "--", "transfer": "-", "finetune": "-."}  # readable in greyscale
 _DPI = 130
-_WIDEST = 16.0  # inches
-_LETTERS = 13  # per inch, at the size of a note
+_MAX_WIDTH = 16.0  # inches
+_LETTERS = 13  # per inch in the font size of a note
 STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
 
 
@@ -32,9 +32,9 @@ def plot_confusion(predictions: Mapping[str, Predictions], path: Path, note: str
         figure, axes = plt.subplots(
             1, len(predictions), figsize=(3.6 * len(predictions) + 0.6, 4.0), squeeze=False, layout="constrained"
         )
-        for axis, (stage, said) in zip(axes[0], predictions.items(), strict=True):
-            matrix = said.confusion()
-            draw_confusion(axis, matrix, said.labels, first=axis is axes[0][0])
+        for axis, (stage, predicted) in zip(axes[0], predictions.items(), strict=True):
+            matrix = predicted.confusion()
+            draw_confusion(axis, matrix, predicted.labels, first=axis is axes[0][0])
             axis.set_title(f"{stage}: UAR {float(uar(matrix)):.3f}", color=STAGE_COLOURS.get(stage, "black"))
         save_figure(figure, path, note)
 
@@ -47,11 +47,11 @@ def plot_curves(histories: Mapping[str, Path], path: Path, note: str = "") -> No
             rows = read_history(file)
             # Fine-tuning follows transfer: both together have as many epochs as the control.
             start = len(read_history(histories["transfer"])) if stage == "finetune" and "transfer" in histories else 0
-            look = {"color": STAGE_COLOURS[stage], "linestyle": STAGE_DASHES[stage], "label": stage}
-            left.plot(*curve(rows, f"{stage}/val_uar", start), **look)
-            right.plot(*curve(rows, f"{stage}/train_loss", start), **look)
-        left.set(xlabel="epoch", ylabel="UAR on validation", ylim=(0, 1))
-        right.set(xlabel="epoch", ylabel="loss in training")
+            style = {"color": STAGE_COLOURS[stage], "linestyle": STAGE_DASHES[stage], "label": stage}
+            left.plot(*curve(rows, f"{stage}/val_uar", start), **style)
+            right.plot(*curve(rows, f"{stage}/train_loss", start), **style)
+        left.set(xlabel="epoch", ylabel="validation UAR", ylim=(0, 1))
+        right.set(xlabel="epoch", ylabel="training loss")
         right.set_ylim(bottom=0)
         left.legend(frameon=False)
         for axis in (left, right):
@@ -64,16 +64,16 @@ def plot_actors(student: Predictions, control: Predictions, path: Path, note: st
     ours, theirs = student.confusion_by_actor(), control.confusion_by_actor()
     actors = list(ours)
     with plt.rc_context(STYLE):
-        width = min(max(4.0, 0.7 * len(actors) + 1.5), _WIDEST)
+        width = min(max(4.0, 0.7 * len(actors) + 1.5), _MAX_WIDTH)
         figure, axis = plt.subplots(figsize=(width, 3.2), layout="constrained")
         before, after = ([float(uar(by_actor[actor])) for actor in actors] for by_actor in (theirs, ours))
         for position, (start, end) in enumerate(zip(before, after, strict=True)):
             axis.annotate("", (position, end), (position, start), arrowprops={"arrowstyle": "->", "color": "#999999"})
         axis.scatter(range(len(actors)), before, color=STAGE_COLOURS["control"], marker="s", zorder=3, label="control")
-        axis.scatter(range(len(actors)), after, color=STAGE_COLOURS["finetune"], zorder=3, label="taught")
+        axis.scatter(range(len(actors)), after, color=STAGE_COLOURS["finetune"], zorder=3, label="student")
         axis.axhline(1 / len(student.labels), color="#bbbbbb", linestyle=":", label="chance")
         axis.set(xticks=range(len(actors)), xticklabels=actors, xlabel="test speaker", ylabel="UAR", ylim=(-0.03, 1))
-        if width == _WIDEST or max(map(len, actors)) > 5:
+        if width == _MAX_WIDTH or max(map(len, actors)) > 5:
             axis.tick_params(axis="x", rotation=90, labelsize=7)
         axis.margins(x=0.2 if len(actors) < 8 else 0.02)
         axis.legend(frameon=False, ncols=3, fontsize=8)

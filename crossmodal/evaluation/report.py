@@ -1,4 +1,4 @@
-"""The report of a run: ``report.md`` with its plots, and the table that the command prints."""
+"""Report of a run: ``report.md`` with plots, and the table that the command prints."""
 
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,28 @@ from crossmodal.evaluation.plots import plot_actors, plot_confusion, plot_curves
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.storage import atomic_path
 
-SYNTHETIC = "Synthetic corpus: this shows that the machine works. It is no evidence about people."
+SYNTHETIC = "Synthetic corpus: this shows that the software works. It is no evidence about people."
 SPEAKER_DEPENDENT = "Speaker-dependent: the same actors are in training and test."
 _ROLE = {
     "teacher": "face model",
-    "control": "voice alone, no teacher",
-    "transfer": "voice taught by the face",
-    "finetune": "taught voice, fine-tuned alone",
+    "control": "voice model without a teacher",
+    "transfer": "voice model with a teacher",
+    "finetune": "student, fine-tuned on labels",
 }
 
 
 def warnings(summary: dict[str, Any]) -> list[str]:
-    """Return the warnings that every table and plot of these numbers must show."""
+    """Return the warnings that every table and plot of a run must show."""
     sentences = [SYNTHETIC] if summary["corpus"]["kind"] == "synthetic" else []
     if hidden := summary["corpus"].get("unlabelled_actors"):
         sentences.append(
-            f"{hidden} of the training actors count as unlabelled: their clips teach, and are in no task loss."
+            f"{hidden} training actors are treated as unlabelled: their clips are used for distillation only, not in "
+            "the task loss."
         )
     elif unlabelled := summary["corpus"].get("unlabelled_clips"):
-        sentences.append(f"{unlabelled} of the training clips have no label: they teach, and are in no task loss.")
+        sentences.append(
+            f"{unlabelled} training clips have no label: they are used for distillation only, not in the task loss."
+        )
     sentences += [SPEAKER_DEPENDENT] if summary["speaker_dependent"] else []
     return [format_for(summary["corpus"], sentence) for sentence in sentences]
 
@@ -41,14 +44,14 @@ def print_warnings(console: Console, summary: dict[str, Any]) -> None:
 
 
 def write_report(folder: Path, summary: dict[str, Any]) -> Path:
-    """Write ``report.md`` and its PNGs into a run's folder, from the files of its stages.
+    """Write ``report.md`` and its plots into the folder of a run, from the files of its stages.
 
     Args:
-        folder: ``runs/<name>``.
-        summary: As in ``summary.json``.
+        folder: Path of the run, ``runs/<name>``.
+        summary: Content of ``summary.json``.
 
     Returns:
-        The report's path.
+        The path of the report.
     """
     stages = list(summary["stages"])
     test = {stage: Predictions.read_csv(folder / stage / "predictions.csv").of("test") for stage in stages}
@@ -64,7 +67,7 @@ def write_report(folder: Path, summary: dict[str, Any]) -> Path:
 
 
 def print_summary(folder: Path, summary: dict[str, Any]) -> None:
-    """Print the table, the path of the model, and a command to try next."""
+    """Print the results, the path of the model, and a command to try next."""
     console = Console()
     table = Table(title=_setting(summary), title_justify="left")
     table.add_column("stage")
@@ -97,14 +100,14 @@ def _report_lines(summary: dict[str, Any]) -> list[str]:
         "|---|---:|---|",
         *(f"| {split} | {corpus['clips'][split]} | {named(corpus['actors'][split])} |" for split in corpus["clips"]),
         "",
-        f"Faces: {corpus['faces']}. Set aside: {corpus['set_aside']} (see set_aside.json).",
+        f"Face input: {corpus['faces']}. Excluded files and clips: {corpus['set_aside']} (see set_aside.json).",
         "",
         "## Results",
         "",
-        "UAR is the mean recall over the emotions, WAR is accuracy; the interval is a bootstrap over the test "
-        f"{people}.",
+        "UAR (unweighted average recall) is the mean recall of the emotions; WAR is accuracy. The interval is a "
+        f"bootstrap over the test {people}.",
         "",
-        "| stage | what it is | UAR val | UAR test | 95 % interval | WAR test | seconds |",
+        "| stage | model | UAR val | UAR test | 95 % interval | WAR test | seconds |",
         "|---|---|---:|---:|---:|---:|---:|",
         *(f"| {' | '.join(row)} |" for row in _rows(summary)),
         "",
@@ -112,8 +115,8 @@ def _report_lines(summary: dict[str, Any]) -> list[str]:
     if "gain" in summary:
         lines += [_gain_sentence(summary), "", f"![UAR of each test {people.removesuffix('s')}](actors.png)", ""]
     if "model" in summary:
-        lines += [f"The model is in `{summary['model']}`.", ""]
-    lines += [f"## Confusion on the test {people}", "", "![Confusion matrices](confusion.png)", ""]
+        lines += [f"Model folder: `{summary['model']}`.", ""]
+    lines += [f"## Confusion matrices on the test {people}", "", "![Confusion matrices](confusion.png)", ""]
     return [*lines, "## Training", "", "![Training curves](curves.png)", ""]
 
 
@@ -142,8 +145,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 def _gain_sentence(summary: dict[str, Any]) -> str:
     low, high = summary["gain"]["ci95_pp"]
     return (
-        f"Gain of the taught student over its control: {summary['gain']['uar_pp']:+.1f} points of test UAR, "
+        f"Gain of the student over its control: {summary['gain']['uar_pp']:+.1f} points of test UAR, "
         f"95 % interval {low:+.1f} to {high:+.1f} over {len(summary['corpus']['actors']['test'])} "
-        f"{format_for(summary['corpus'], 'actors')}; "
-        "one fold and one seed."
+        f"{format_for(summary['corpus'], 'actors')}, for one fold and one seed."
     )

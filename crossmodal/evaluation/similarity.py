@@ -191,11 +191,11 @@ def ridge_r2(
         (D,) R^2 on the other actors: 1 is perfect, 0 is no better than their mean; nan where y is constant.
 
     Raises:
-        ValueError: There is only one group.
+        ValueError: If there is only one group.
     """
     names = np.asarray(groups)
     if len(np.unique(names)) < 2:
-        raise ValueError("A ridge strength is chosen by leaving one group out: there must be two or more.")
+        raise ValueError("Leaving one group out needs two or more groups.")
     errors = np.zeros((len(strengths), y.shape[1]))
     for name in np.unique(names):
         left_out = names == name
@@ -227,10 +227,10 @@ def center_by_group(values: Array, groups: Sequence[str]) -> Array:
         array([-1.,  1.,  0.])
     """
     names = np.asarray(groups)
-    left = values.copy()
+    centred = values.copy()
     for name in np.unique(names):
-        left[names == name] -= values[names == name].mean(axis=0)
-    return left
+        centred[names == name] -= values[names == name].mean(axis=0)
+    return centred
 
 
 def residualize(
@@ -241,10 +241,10 @@ def residualize(
     The means are those of y. A class that is missing in y has the mean of all rows of y.
     """
     means = {name: y[classes == name].mean(axis=0) for name in np.unique(classes)}
-    everything = y.mean(axis=0)
+    overall = y.mean(axis=0)
 
-    def expected(those: NDArray[np.int64]) -> Array:
-        return np.stack([means.get(name, everything) for name in those])
+    def expected(names: NDArray[np.int64]) -> Array:
+        return np.stack([means.get(name, overall) for name in names])
 
     return y - expected(classes), new_y - expected(new_classes)
 

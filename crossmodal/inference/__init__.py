@@ -1,4 +1,4 @@
-"""What needs a finished model only: it imports nothing of the training half, and torch only for a model in torch."""
+"""Inference with a trained model. It imports no training code, and torch only for the torch backend."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from crossmodal.inference.recognizer import EmotionRecognizer
     from crossmodal.inference.streaming import EmotionStream
 
-_HOME = {
+_MODULES = {
     "SILENCE": "prediction",
     "EmotionRecognizer": "recognizer",
     "EmotionStream": "streaming",
@@ -35,9 +35,9 @@ __all__ = (
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'crossmodal.inference' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"crossmodal.inference.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"crossmodal.inference.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

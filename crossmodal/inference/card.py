@@ -1,4 +1,4 @@
-"""The model card: what the model is, what it was measured on, and what it must not be taken for."""
+"""Model card: the README.md of a model folder."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,12 +6,11 @@ from typing import Any
 import yaml
 
 SYNTHETIC_WARNING = (
-    "**Trained and measured on the built-in synthetic corpus: it shows that the machine works, and says nothing about "
-    "people.**"
+    "**Trained and evaluated on the built-in synthetic corpus. It shows that the software works and is no evidence "
+    "about people.**"
 )
 LEAKAGE_WARNING = (
-    "**Speaker-dependent: the same speakers are in training and test. These figures do not tell how the model does on "
-    "people it has not heard.**"
+    "**Speaker-dependent: the same speakers are in training and test. The results do not apply to unseen speakers.**"
 )
 # By the kind of corpus.
 LICENCES = {"synthetic": "apache-2.0", "ravdess": "cc-by-nc-sa-4.0", "manifest": "other"}
@@ -21,38 +20,52 @@ _CORPORA = {
 }
 _LIMITS = dict.fromkeys(
     ("synthetic", "ravdess"),
-    "Acted emotions of North American actors speaking two sentences are not the emotions of life.",
+    "The training data are acted emotions of North American actors who speak two sentences. Spontaneous speech, other "
+    "languages and other recording conditions are not covered.",
 )
-_LIMITS["manifest"] = "It learnt the labels that somebody gave to these recordings, which are not what people feel."
+_LIMITS["manifest"] = (
+    "The model reproduces the annotations of its training data. They may differ from what the speakers felt."
+)
 _LICENCE = {
-    "synthetic": "Apache-2.0, as crossmodal itself: the corpus is rendered by its code.",
-    "ravdess": "RAVDESS is under CC BY-NC-SA 4.0, which binds these weights too: no commercial use, credit to its "
-    "authors, and the same licence for what is made of them.",
-    "manifest": "The recordings' licence and their speakers' consent may bind these weights: whoever passes them on "
-    "has to say so here.",
+    "synthetic": "Apache-2.0, like crossmodal itself, whose code renders the corpus.",
+    "ravdess": "RAVDESS is published under CC BY-NC-SA 4.0, which applies to these weights too: no commercial use, "
+    "credit to its authors, and the same licence for derived works.",
+    "manifest": "The licence of the recordings and the consent of their speakers may restrict the use of these "
+    "weights. State the terms here before you share the model.",
 }
-_TITLES = {"finetune": "A voice model taught by a face", "control": "A voice model without a teacher"}
+_TITLES = {
+    "finetune": "Speech emotion recognition with a distilled voice model",
+    "control": "Speech emotion recognition with a voice model trained without a teacher",
+}
+_ORIGIN = {
+    "finetune": "It was trained with knowledge distillation from a teacher model, then fine-tuned on labels.",
+    "control": "It is the control of a distilled model: it was trained on labels only.",
+}
 _ROWS = {
-    "finetune": "the same taught by a face",
-    "control": "the same without a teacher (control)",
-    "teacher": "the teacher",
+    "finetune": "student (with teacher)",
+    "control": "control (without teacher)",
+    "teacher": "teacher",
 }
+_SPLITS = {"train": "training", "val": "validation (model selection)", "test": "test"}
 _USE = """\
-## Use
+## How to use
 
 ```python
 from crossmodal import EmotionRecognizer
 
-recognizer = EmotionRecognizer.from_pretrained("path/to/this/folder")  # or its owner/name on the Hub
-print(recognizer("clip.wav").label, recognizer("clip.wav").probabilities)
+recognizer = EmotionRecognizer.from_pretrained("path/to/this/folder")  # or owner/name on the Hub
+prediction = recognizer("clip.wav")
+print(prediction.label, prediction.probabilities)
 ```
+
+On the command line:
 
 ```bash
 crossmodal predict --model path/to/this/folder clip.wav
 crossmodal export path/to/this/folder --format onnx
 ```
 
-The second command writes `model.onnx`, if it is not here yet. It takes sound and needs neither PyTorch nor crossmodal:
+The second command writes `model.onnx`, which runs without PyTorch and crossmodal:
 
 ```python
 import numpy as np
@@ -60,55 +73,53 @@ import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")
 waveform = np.zeros((1, 48000), np.float32)  # (batch, time): {sample_rate} Hz mono, in [-1, 1]
-inputs = {{"waveform": waveform, "waveform_length": np.array([48000])}}  # of each, in samples
-probabilities = session.run(["probabilities"], inputs)[0]  # (batch, {num_labels}), in the order above
+inputs = {{"waveform": waveform, "waveform_length": np.array([48000])}}  # lengths in samples
+probabilities = session.run(["probabilities"], inputs)[0]  # (batch, {num_labels}), in the order of the labels above
 ```
 
-## What it is for
+## Intended uses
 
-**Meant for** research on emotion in speech and on what a face can teach a voice, with recordings of one person who
-speaks for some seconds.
+Research on speech emotion recognition and on cross-modal distillation, with recordings of one person that last a few
+seconds.
 
-**Not meant for** decisions about people: at work, in education, in court, at a border, in care; for telling lies; for
-what somebody feels. In the European Union it is forbidden to infer emotions at work and in education, but for medical
-and safety reasons (AI Act, Article 5).
+## Out-of-scope uses
+
+- Decisions about people: at work, in education, in court, at borders or in care.
+- Lie detection.
+- Claims about what a person feels.
+
+In the European Union, the AI Act (Article 5) prohibits emotion inference at work and in education, except for medical
+and safety reasons.
 """
 
 
 def model_card(summary: dict[str, Any], config: dict[str, Any], parameters: int) -> str:
-    """Write the card as Markdown, with the metadata header of the Hugging Face Hub.
+    """Return the card as Markdown, with the metadata header of the Hugging Face Hub.
 
     Args:
-        summary: Of the run.
-        config: What the model folder says of itself.
-        parameters: How many numbers were learned.
+        summary: Summary of the run.
+        config: Content of the model folder's ``config.json``.
+        parameters: Number of trained parameters.
     """
-    corpus, model, labels = summary["corpus"], config["model"], ", ".join(config["labels"])
+    corpus, labels, stage = summary["corpus"], config["labels"], _stage(config)
     lines = [
         "---",
         yaml.safe_dump(_metadata(summary, config), sort_keys=False, allow_unicode=True).rstrip(),
         "---",
         "",
-        f"# {_TITLES[_stage(config)]}",
+        f"# {_TITLES[stage]}",
         "",
-        *([SYNTHETIC_WARNING, ""] if corpus["kind"] == "synthetic" else []),
-        *([LEAKAGE_WARNING, ""] if summary["speaker_dependent"] else []),
-        f"It hears {labels}. No camera is needed: only the voice model is in this folder.",
+        *([f"> {SYNTHETIC_WARNING}", ""] if corpus["kind"] == "synthetic" else []),
+        *([f"> {LEAKAGE_WARNING}", ""] if summary["speaker_dependent"] else []),
+        f"This model predicts the emotion of a voice recording, one of {len(labels)} classes: {', '.join(labels)}. "
+        f"{_ORIGIN[stage]} Inference needs audio only.",
         "",
-        _USE.format(sample_rate=config["sample_rate"], num_labels=len(config["labels"])),
-        "## Model",
-        "",
-        f"{model['front_end']} front end, {model['encoder']} encoder, {parameters:,} parameters, "
-        f"{config['sample_rate']} Hz mono.",
-        *_frozen_network(model),
-        "",
-        "## Data",
-        "",
-        _data(summary),
-        "",
-        *_results(summary, _stage(config)),
+        *_description(config, parameters),
+        _USE.format(sample_rate=config["sample_rate"], num_labels=len(labels)),
+        *_training_data(summary),
+        *_results(summary, stage),
         *_calibration(config),
-        "## Limits",
+        "## Limitations",
         "",
         f"{_LIMITS[corpus['kind']]} Do not use it to judge people.",
         "",
@@ -125,7 +136,7 @@ def _stage(config: dict[str, Any]) -> str:
 
 
 def _metadata(summary: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """The header, in the Hub's words."""
+    """Return the header with the keys that the Hub defines."""
     corpus, model = summary["corpus"], config["model"]
     metadata: dict[str, Any] = {
         "license": LICENCES[corpus["kind"]],
@@ -134,14 +145,14 @@ def _metadata(summary: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]
         "pipeline_tag": "audio-classification",
         "tags": ["speech-emotion-recognition", "knowledge-distillation", "cross-modal"],
     }
-    measured = summary["stages"].get(_stage(config))
-    if measured is None:
+    numbers = summary["stages"].get(_stage(config))
+    if numbers is None:
         return metadata
     people = f"{_people(corpus)} {', '.join(corpus['actors']['test'])}"
     dataset = {"name": _corpus_name(corpus), "type": corpus["kind"], "split": f"{_protocol(summary)}: {people}"}
     metrics = [
-        {"type": "recall", "name": "UAR (mean recall of the classes)", "value": round(measured["test_uar"], 4)},
-        {"type": "accuracy", "name": "WAR", "value": round(measured["test_war"], 4)},
+        {"type": "recall", "name": "UAR (unweighted average recall)", "value": round(numbers["test_uar"], 4)},
+        {"type": "accuracy", "name": "WAR (accuracy)", "value": round(numbers["test_war"], 4)},
     ]
     task = {"type": "audio-classification", "name": "Speech emotion recognition"}
     results = [{"task": task, "dataset": dataset, "metrics": metrics}]
@@ -151,27 +162,46 @@ def _metadata(summary: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def _frozen_network(model: dict[str, Any]) -> list[str]:
-    """What is said of weights that are not ours."""
-    if model["front_end"] != "ssl":
-        return []
+def _description(config: dict[str, Any], parameters: int) -> list[str]:
+    model = config["model"]
+    frozen = []
+    if model["front_end"] == "ssl":
+        frozen = [
+            "",
+            f"The front end is the frozen network {model['front_end_kwargs']['bundle']}. Its unchanged weights are in "
+            "`front_end.safetensors` and are not included in the number of parameters. They are under the licence of "
+            "their authors: see the bundle's page in the torchaudio documentation.",
+        ]
     return [
-        f"It listens through {model['front_end_kwargs']['bundle']}, whose weights lie unchanged in "
-        "`front_end.safetensors` and are not counted here. They are under their authors' licence: see the bundle's "
-        "page in the documentation of torchaudio.",
+        "## Model description",
+        "",
+        f"- Front end: {model['front_end']}",
+        f"- Encoder: {model['encoder']}",
+        f"- Parameters: {parameters:,}",
+        f"- Input: mono waveform at {config['sample_rate']} Hz; crossmodal resamples other recordings",
+        f"- Output: probabilities of {len(config['labels'])} emotions",
+        *frozen,
+        "",
     ]
 
 
-def _data(summary: dict[str, Any]) -> str:
-    """What it was trained on, and who chose and tested it."""
+def _training_data(summary: dict[str, Any]) -> list[str]:
     corpus = summary["corpus"]
-    named = {split: ", ".join(people) for split, people in corpus["actors"].items()}
     channel = f", channel {summary['channel']}" if summary["channel"] else ""
-    return (
-        f"{_CORPORA.get(corpus['kind']) or corpus['name']}{channel}, {_protocol(summary)}. "
-        f"{_people(corpus).capitalize()} trained on: {named['train']}; used to choose the model: {named['val']}; "
-        f"tested on: {named['test']}."
-    )
+    rows = [
+        f"| {name} | {corpus['clips'][split]} | {', '.join(corpus['actors'][split])} |"
+        for split, name in _SPLITS.items()
+    ]
+    return [
+        "## Training data",
+        "",
+        f"{_CORPORA.get(corpus['kind']) or corpus['name']}{channel}, {_protocol(summary)}.",
+        "",
+        f"| split | clips | {_people(corpus)} |",
+        "|---|---:|---|",
+        *rows,
+        "",
+    ]
 
 
 def _corpus_name(corpus: dict[str, Any]) -> str:
@@ -193,41 +223,43 @@ def _results(summary: dict[str, Any], stage: str) -> list[str]:
         return []
     people = _people(summary["corpus"])
     lines = [
-        "## Results",
+        "## Evaluation",
         "",
-        f"On the test {people}; UAR is the mean recall of the emotions, chance is {1 / len(summary['labels']):.3f}.",
+        f"Results on the test {people}. UAR (unweighted average recall) is the mean recall of the classes; chance is "
+        f"{1 / len(summary['labels']):.3f}. The interval is a bootstrap over {people}.",
         "",
-        f"| | UAR | 95 % interval over {people} | accuracy |",
-        "|---|---|---|---|",
+        "| model | UAR | 95 % interval | accuracy |",
+        "|---|---:|---:|---:|",
         _row("this model", stages[stage]),
         *(_row(name, stages[other]) for other, name in _ROWS.items() if other in stages and other != stage),
         "",
     ]
     if gain := summary.get("gain"):
         low, high = gain["ci95_pp"]
+        no_evidence = "" if low > 0 or high < 0 else " The interval includes zero: this is no evidence of a gain."
         lines += [
-            f"Gain over the control: {gain['uar_pp']:+.1f} points of UAR ({low:+.1f} to {high:+.1f}), one fold and one "
-            f"seed.{'' if low > 0 or high < 0 else ' The interval holds zero: it is no evidence of a gain.'}",
+            f"Gain of the student over its control: {gain['uar_pp']:+.1f} points of UAR (95 % interval {low:+.1f} to "
+            f"{high:+.1f}), for one fold and one seed.{no_evidence}",
             "",
         ]
     return lines
 
 
-def _row(name: str, measured: Mapping[str, Any]) -> str:
-    low, high = measured["test_uar_ci95"]
-    return f"| {name} | {measured['test_uar']:.3f} | {low:.3f} to {high:.3f} | {measured['test_war']:.3f} |"
+def _row(name: str, numbers: Mapping[str, Any]) -> str:
+    low, high = numbers["test_uar_ci95"]
+    return f"| {name} | {numbers['test_uar']:.3f} | {low:.3f} to {high:.3f} | {numbers['test_war']:.3f} |"
 
 
 def _calibration(config: dict[str, Any]) -> list[str]:
-    found = config.get("calibration")
-    if not found:
+    calibration = config.get("calibration")
+    if not calibration:
         return []
     return [
         "## Calibration",
         "",
-        f"Logits are divided by {config['temperature']:.2f}, which was fitted on {found['clips']} validation clips. "
-        "Their calibration error, how far the model is from being as right as it is sure, was "
-        f"{found['ece_before']:.3f} and is {found['ece_after']:.3f}. On recordings of another kind it may be surer "
-        "than it is right.",
+        f"Logits are divided by a temperature of {config['temperature']:.2f}, fitted on {calibration['clips']} "
+        "validation clips. On these clips it changes the expected calibration error from "
+        f"{calibration['ece_before']:.3f} to {calibration['ece_after']:.3f}. On other kinds of recordings the model "
+        "may be overconfident.",
         "",
     ]

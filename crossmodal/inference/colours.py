@@ -1,7 +1,7 @@
-"""The colours of emotions, the same in every picture and on the page.
+"""Colours of emotions, the same in every plot and on the page.
 
-They are Okabe and Ito's, made to be told apart by every eye, with a light grey. Yet no picture tells an emotion by its
-colour alone: its name stands beside it.
+They are the colour-blind safe palette of Okabe and Ito with a light grey. Plots also show the name of an emotion, never
+its colour alone.
 """
 
 from collections.abc import Sequence
@@ -24,19 +24,19 @@ DARK_INK, LIGHT_INK = "#111111", "#ffffff"
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:
-    """A colour for each label and for silence; labels that are no emotion of ours take the colours that are left.
+    """Return a colour for each label and for silence. Labels without a colour of their own get the unused colours.
 
     Example:
         >>> colours_of(("happy", "bored"))
         {'happy': '#e69f00', 'bored': '#bbbbbb', 'silence': '#e3e3e3'}
     """
-    left = [colour for emotion, colour in EMOTION_COLOURS.items() if emotion not in labels]
-    spare = cycle(left or EMOTION_COLOURS.values())
+    unused = [colour for emotion, colour in EMOTION_COLOURS.items() if emotion not in labels]
+    spare = cycle(unused or EMOTION_COLOURS.values())
     return {label: EMOTION_COLOURS.get(label) or next(spare) for label in labels} | {SILENCE: SILENCE_COLOUR}
 
 
 def ink_on(colour: str) -> str:
-    """Black or white, whichever is the better legible on a colour.
+    """Return black or white, the one with more contrast to a colour.
 
     Example:
         >>> ink_on("#f0e442"), ink_on("#0072b2")
@@ -47,7 +47,7 @@ def ink_on(colour: str) -> str:
 
 
 def luminance(colour: str) -> float:
-    """The relative luminance of a colour such as ``#56b4e9``, 0 to 1, as WCAG 2 has it."""
-    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    """Return the relative luminance (WCAG 2) of a colour such as ``#56b4e9``, from 0 to 1."""
+    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
     return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

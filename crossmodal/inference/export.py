@@ -1,4 +1,4 @@
-"""Export of a model folder's voice model as a file for onnxruntime, checked against PyTorch."""
+"""Export a voice model to ONNX and compare it with PyTorch."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ TOLERANCE = 1e-4  # in probability
 
 @dataclass(frozen=True)
 class Exported:
-    """A file, and how its answers compare with those of what it was made of.
+    """An exported file and the difference between its probabilities and those of the original model.
 
     Args:
-        path: The file.
-        size: In bytes.
-        original: What it was made of.
-        clips: How many generated sounds were compared.
-        largest: The largest difference of a probability.
-        mean: Each sound's largest difference, in the mean.
-        same_label: In how many sounds the likeliest emotion is the same.
+        path: Path of the file.
+        size: Size in bytes.
+        original: Name of the original model.
+        clips: Number of generated sounds that were compared.
+        largest: Largest difference in probability.
+        mean: Mean over sounds of the largest difference in probability.
+        same_label: Number of sounds with the same predicted emotion.
     """
 
     path: Path
@@ -40,21 +40,23 @@ class Exported:
 
 
 def export_model(folder: str | Path, out: str | Path | None = None, *, int8: bool = False) -> list[Exported]:
-    """Write ``model.onnx``, and ``model.int8.onnx`` if asked for, if they answer as they must.
+    """Write ``model.onnx``, and optionally ``model.int8.onnx``, after a comparison with the original model.
 
     Args:
-        folder: The model folder.
-        out: Where to write, beside copies of the configuration and the card: a model folder that needs no torch. The
-            model folder itself if not given.
-        int8: Whether to write a second, smaller file whose weights have 8 bits.
+        folder: Path of the model folder.
+        out: Folder of the exported files, with copies of the configuration and the card: a model folder that needs no
+            torch. Default: the model folder.
+        int8: True to write a second, smaller file with 8-bit weights.
 
     Returns:
-        What was written. A ``model.int8.onnx`` that was there and not asked for is gone: it may be another model's.
+        The written files. An existing ``model.int8.onnx`` is removed unless `int8` is true: it may belong to another
+        model.
 
     Raises:
-        ModelFolderError: The folder is incomplete, damaged or of another make.
-        ExportError: The model cannot be exported, or the file would give other answers. Then nothing is written.
-        MissingExtraError: onnx or onnxruntime is not installed.
+        ModelFolderError: If the folder is incomplete, damaged or not from crossmodal.
+        ExportError: If the model cannot be exported, or the file would predict other probabilities. Nothing is written
+            then.
+        MissingExtraError: If onnx or onnxruntime is not installed.
     """
     from crossmodal.inference.onnx_graph import to_int8, to_onnx
     from crossmodal.inference.torch_model import load_torch_model
@@ -62,16 +64,16 @@ def export_model(folder: str | Path, out: str | Path | None = None, *, int8: boo
     folder = Path(folder)
     out = folder if out is None else Path(out)
     if out.resolve() != folder.resolve() and (out / WEIGHTS).is_file():
-        raise ExportError(f"{out} is the folder of another model: say another one.")
+        raise ExportError(f"{out} holds another model: choose another output folder.")
     config, original = read_config(folder), load_torch_model(folder)
     content = to_onnx(original.network, config["labels"], config["temperature"])
-    found = _compare(out / ONNX, content, original, "PyTorch", hard_batches(config["sample_rate"]))
-    if not found.largest <= TOLERANCE:
+    report = _compare(out / ONNX, content, original, "PyTorch", hard_batches(config["sample_rate"]))
+    if not report.largest <= TOLERANCE:  # also true for nan
         raise ExportError(
-            f"The exported model would differ from PyTorch by {found.largest:.2g} in probability, more than "
-            f"{TOLERANCE:g}: nothing was written. Please report it, with the folder's config.json."
+            f"Probabilities of the exported model would differ from PyTorch by {report.largest:.2g}, more than "
+            f"{TOLERANCE:g}. Nothing was written. Please report this bug with the folder's config.json."
         )
-    exported, contents = [found], {ONNX: content}
+    exported, contents = [report], {ONNX: content}
     if int8:
         contents[ONNX_INT8] = to_int8(content)
         batches = generated_voices(config["sample_rate"])
@@ -85,20 +87,22 @@ def export_model(folder: str | Path, out: str | Path | None = None, *, int8: boo
 
 def _compare(path: Path, content: bytes, original: VoiceModel, name: str, batches: Iterable[Batch]) -> Exported:
     model = OnnxModel(content, path.name)
-    answers = []
+    pairs = []
     for batch in batches:
         try:
-            answers.append((model.probabilities(*batch), original.probabilities(*batch)))
-        except Exception as error:  # of onnxruntime, which has a class of its own for every status
+            pairs.append((model.probabilities(*batch), original.probabilities(*batch)))
+        except Exception as error:  # onnxruntime has one exception class for each status
             size = " x ".join(map(str, batch[0].shape))
             raise ExportError(
-                f"The exported model does not take {size} samples: something in the model has a fixed size. Nothing "
-                f"was written. ({' '.join(str(error).split())[:300]})"
+                f"The exported model does not take {size} samples: a part of the model has a fixed size. Nothing was "
+                f"written. ({' '.join(str(error).split())[:300]})"
             ) from error
-    new, old = (np.concatenate(column) for column in zip(*answers, strict=True))
-    apart = np.abs(new - old).max(axis=1)
+    new, old = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    difference = np.abs(new - old).max(axis=1)
     same_label = int((new.argmax(axis=1) == old.argmax(axis=1)).sum())
-    return Exported(path, len(content), name, len(apart), float(apart.max()), float(apart.mean()), same_label)
+    return Exported(
+        path, len(content), name, len(difference), float(difference.max()), float(difference.mean()), same_label
+    )
 
 
 def _write(contents: dict[str, bytes], folder: Path, out: Path) -> None:
@@ -106,7 +110,7 @@ def _write(contents: dict[str, bytes], folder: Path, out: Path) -> None:
     for name, content in contents.items():
         with atomic_path(out / name) as temporary:
             temporary.write_bytes(content)
-    for name in (CARD, CONFIG):  # the configuration last: a folder that has it is whole
+    for name in (CARD, CONFIG):  # the configuration last: a folder with a configuration is complete
         if out.resolve() != folder.resolve() and (folder / name).is_file():
             with atomic_path(out / name) as temporary:
                 temporary.write_bytes((folder / name).read_bytes())

@@ -1,4 +1,4 @@
-"""Model folders to and from the Hugging Face Hub. Files of known names go either way, and none is executed."""
+"""Upload and download model folders on the Hugging Face Hub. Only files with known names are transferred."""
 
 import contextlib
 import socket
@@ -10,24 +10,24 @@ from urllib.request import getproxies
 from crossmodal.errors import HubError, ModelFolderError
 from crossmodal.inference.model_config import CARD, CONFIG, FRONT_END, ONNX, ONNX_INT8, WEIGHTS, read_config
 
-FILES = (CARD, CONFIG, WEIGHTS, FRONT_END, ONNX, ONNX_INT8)  # what a model folder may hold, and all that is fetched
-_SECONDS = 3.0  # until a server that does not answer counts as unreachable
-_LOG_IN = "log in with `hf auth login`, or set the variable HF_TOKEN"
+FILES = (CARD, CONFIG, WEIGHTS, FRONT_END, ONNX, ONNX_INT8)  # all that is uploaded or downloaded
+_TIMEOUT = 3.0  # seconds
+_LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 
 
 def fetch(repo_id: str, revision: str | None = None) -> Path:
-    """Fetch a model folder, or what is new of it, into the cache of huggingface_hub.
+    """Download a model folder into the cache of huggingface_hub. Files in the cache are reused.
 
     Args:
-        repo_id: Such as ``owner/name``.
-        revision: Branch, tag or commit; ``main`` if not given.
+        repo_id: Name of the model, such as ``owner/name``.
+        revision: Branch, tag or commit. Default: ``main``.
 
     Returns:
-        The folder in the cache. Without a connection, what was fetched before.
+        The folder in the cache. Without a connection, the version that was downloaded last.
 
     Raises:
-        HubError: There is no such model or revision, it is private or gated, it is no crossmodal model, or the Hub
-            cannot be reached and the cache does not hold it.
+        HubError: If the model or revision does not exist, is private or gated, or is not a crossmodal model, or if the
+            Hub cannot be reached and the model is not in the cache.
 
     Example:
         ```python
@@ -36,13 +36,13 @@ def fetch(repo_id: str, revision: str | None = None) -> Path:
     """
     from huggingface_hub import constants, snapshot_download
 
-    offline = constants.HF_HUB_OFFLINE or not _answers(constants.ENDPOINT)
-    with _in_our_words(repo_id, revision):
+    offline = constants.HF_HUB_OFFLINE or not _is_reachable(constants.ENDPOINT)
+    with _hub_errors(repo_id, revision):
         folder = Path(
             snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES), local_files_only=offline)
         )
     if not (folder / CONFIG).is_file():
-        raise HubError(f"{repo_id} on the Hub is no crossmodal model: it holds no {CONFIG}.")
+        raise HubError(f"{repo_id} on the Hub is not a crossmodal model: it has no {CONFIG}.")
     return folder
 
 
@@ -55,46 +55,46 @@ def push(
     revision: str | None = None,
     message: str | None = None,
 ) -> str:
-    """Put a model folder on the Hub in one commit; the repository is made if need be.
+    """Upload a model folder to the Hub in one commit. The repository is created if it does not exist.
 
-    Files of known names only go up, and those that the folder does not hold are taken off: an older model's
-    ``model.onnx`` would be mistaken for this one's.
+    Only files with known names are uploaded. Those that are missing in the folder are deleted on the Hub: a
+    ``model.onnx`` of an older model would be mistaken for one of this model.
 
     Args:
-        folder: The model folder.
-        repo_id: Such as ``owner/name``.
-        private: Whether a repository that is made is private; one that is there stays as it is.
-        token: To write with; that of ``hf auth login`` or of the variable ``HF_TOKEN`` if not given.
-        revision: The branch; ``main`` if not given.
-        message: Of the commit.
+        folder: Path of the model folder.
+        repo_id: Name of the model, such as ``owner/name``.
+        private: True to create a private repository. An existing repository is not changed.
+        token: Token with write access. Default: the token of ``hf auth login`` or of the variable ``HF_TOKEN``.
+        revision: Branch. Default: ``main``.
+        message: Commit message.
 
     Returns:
-        The address of the commit.
+        The URL of the commit.
 
     Raises:
-        ModelFolderError: It is no model folder, or holds no model.
-        HubError: The Hub cannot be reached, or does not let you.
+        ModelFolderError: If the folder is not a model folder, or has no weights.
+        HubError: If the Hub cannot be reached or denies access.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 
     folder = Path(folder)
     config = read_config(folder)
-    here = [name for name in FILES if (folder / name).is_file()]
-    if not {WEIGHTS, ONNX, ONNX_INT8} & {*here}:
-        raise ModelFolderError(f"{folder} holds no model to push, neither {WEIGHTS} nor {ONNX}.")
-    if not _answers(constants.ENDPOINT):
-        raise HubError(_unreachable(f"{folder} was not pushed."))
+    local = [name for name in FILES if (folder / name).is_file()]
+    if not {WEIGHTS, ONNX, ONNX_INT8} & {*local}:
+        raise ModelFolderError(f"{folder} has no model to upload: neither {WEIGHTS} nor {ONNX}.")
+    if not _is_reachable(constants.ENDPOINT):
+        raise HubError(_unreachable(f"{folder} was not uploaded."))
     api = HfApi(token=token)
-    with _in_our_words(repo_id, revision):
+    with _hub_errors(repo_id, revision):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if revision:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        there = {*api.list_repo_files(repo_id, revision=revision)} & {*FILES}
+        remote = {*api.list_repo_files(repo_id, revision=revision)} & {*FILES}
         commit = api.create_commit(
             repo_id,
             [
-                *(CommitOperationAdd(name, folder / name) for name in here),
-                *(CommitOperationDelete(name) for name in sorted(there - {*here})),
+                *(CommitOperationAdd(name, folder / name) for name in local),
+                *(CommitOperationDelete(name) for name in sorted(remote - {*local})),
             ],
             commit_message=message or f"{config['model']['front_end']} + {config['model']['encoder']}, by crossmodal",
             revision=revision,
@@ -102,48 +102,50 @@ def push(
     return str(commit.commit_url)
 
 
-def _answers(endpoint: str) -> bool:
-    """Whether the server takes a connection now; huggingface_hub may wait for minutes to find out."""
+def _is_reachable(endpoint: str) -> bool:
+    """Return True if the server accepts a connection. huggingface_hub itself may wait for minutes."""
     parts = urlsplit(endpoint)
-    if parts.scheme in getproxies():  # then it is the proxy that is to be asked, and it knows
+    if parts.scheme in getproxies():  # a direct connection says nothing about one through a proxy
         return True
     try:
         address = (parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443))
-        socket.create_connection(address, timeout=_SECONDS).close()
+        socket.create_connection(address, timeout=_TIMEOUT).close()
     except OSError:
         return False
     return True
 
 
-def _unreachable(what: str) -> str:
+def _unreachable(consequence: str) -> str:
     from huggingface_hub import constants
 
-    return f"The Hub cannot be reached at {constants.ENDPOINT}, or HF_HUB_OFFLINE is set. {what}"
+    return f"The Hub cannot be reached at {constants.ENDPOINT}, or HF_HUB_OFFLINE is set. {consequence}"
 
 
 @contextlib.contextmanager
-def _in_our_words(repo_id: str, revision: str | None) -> Iterator[None]:
-    """Turn every error of huggingface_hub, and of what it speaks HTTP with, into one that says what to do."""
+def _hub_errors(repo_id: str, revision: str | None) -> Iterator[None]:
+    """Convert errors of huggingface_hub and of its HTTP client to `HubError` with advice."""
     from huggingface_hub import errors
 
     try:
         yield
     except errors.GatedRepoError as error:
-        raise HubError(f"{repo_id} is gated: accept its conditions on its page, and {_LOG_IN}.") from error
+        raise HubError(f"{repo_id} is gated: accept the conditions on its page and {_LOG_IN}.") from error
     except errors.RepositoryNotFoundError as error:
-        raise HubError(f"There is no model {repo_id!r} on the Hub, or it is private: then {_LOG_IN}.") from error
+        raise HubError(f"There is no model {repo_id!r} on the Hub. If it is private, {_LOG_IN}.") from error
     except errors.RevisionNotFoundError as error:
-        raise HubError(f"{repo_id} has no revision {revision!r}: name a branch, a tag or a commit of it.") from error
+        raise HubError(f"{repo_id} has no revision {revision!r}: give a branch, a tag or a commit.") from error
     except errors.HFValidationError as error:
-        raise HubError(f"{repo_id!r} is not the name of a model on the Hub, such as owner/name.") from error
+        raise HubError(f"{repo_id!r} is not a valid model name: give owner/name.") from error
     except errors.LocalEntryNotFoundError as error:
-        raise HubError(_unreachable(f"The cache holds no {repo_id}{f' at {revision}' if revision else ''}.")) from error
+        raise HubError(
+            _unreachable(f"{repo_id}{f' at {revision}' if revision else ''} is not in the cache.")
+        ) from error
     except errors.HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
-        advice = f" For this you need a token that may: {_LOG_IN}." if status in (401, 403) else ""
-        raise HubError(f"The Hub refuses {repo_id}: {_first_line(error)}{advice}") from error
-    except Exception as error:  # of its HTTP client, which is another one in every major version
-        raise HubError(f"The Hub does not give or take {repo_id}: {_first_line(error)}") from error
+        advice = f" This needs a token with access: {_LOG_IN}." if status in (401, 403) else ""
+        raise HubError(f"The Hub rejected the request for {repo_id}: {_first_line(error)}{advice}") from error
+    except Exception as error:  # of the HTTP client, which differs between major versions of huggingface_hub
+        raise HubError(f"The transfer of {repo_id} failed: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

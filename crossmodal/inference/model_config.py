@@ -1,4 +1,4 @@
-"""What a model folder is called by and says of itself: names of files and ``config.json``. Needs no torch."""
+"""File names and ``config.json`` of a model folder. Does not need torch."""
 
 import json
 from pathlib import Path
@@ -14,34 +14,34 @@ _KEYS = ("format", "model", "labels", "sample_rate")
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """Read what a model folder says of itself.
+    """Read the configuration of a model folder.
 
     Returns:
-        The content of ``config.json``. Its ``temperature``, by which logits are divided before the softmax, is 1.0
-        where an older folder does not say it.
+        The content of ``config.json``. ``temperature``, which divides the logits before the softmax, is 1.0 if an older
+        folder does not have it.
 
     Raises:
-        ModelFolderError: There is no such folder, its config is missing or damaged, or a newer version wrote it.
+        ModelFolderError: If the folder or its configuration is missing, damaged or from a newer version.
     """
     path = Path(folder) / CONFIG
     require_files(folder, CONFIG)
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        lacking = [key for key in _KEYS if key not in config]
+        missing = [key for key in _KEYS if key not in config]
     except (ValueError, TypeError, RecursionError) as error:
         raise ModelFolderError(f"{path} is damaged: {error}") from error
-    if lacking:
-        raise ModelFolderError(f"{path} does not say {', '.join(lacking)}: it is not the config of a crossmodal model.")
+    if missing:
+        raise ModelFolderError(f"{path} has no {', '.join(missing)}: it is not the config of a crossmodal model.")
     labels, rate = config["labels"], config["sample_rate"]
     if not isinstance(config["format"], int) or not isinstance(labels, list) or not all(map(_is_text, labels)):
-        raise ModelFolderError(f"{path} is damaged: its format must be a number and its labels a list of words.")
+        raise ModelFolderError(f"{path} is damaged: format must be a number and labels a list of strings.")
     if type(rate) is not int or not media.is_rate(rate):
-        raise ModelFolderError(f"{path} is damaged: its sample_rate must be a whole number of Hz, not {rate!r:.100}.")
+        raise ModelFolderError(f"{path} is damaged: sample_rate must be a whole number of Hz, not {rate!r:.100}.")
     if config["format"] > FORMAT:
-        raise ModelFolderError(f"{path} was written by a newer crossmodal than this one: install that, or a later one.")
+        raise ModelFolderError(f"{path} was written by a newer version of crossmodal: upgrade crossmodal.")
     temperature = config.setdefault("temperature", 1.0)
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
-        raise ModelFolderError(f"{path} is damaged: its temperature must be a number above 0, not {temperature!r}.")
+        raise ModelFolderError(f"{path} is damaged: temperature must be a number above 0, not {temperature!r}.")
     return config
 
 
@@ -50,10 +50,10 @@ def _is_text(value: object) -> bool:
 
 
 def require_files(folder: str | Path, *names: str) -> None:
-    """Raise ModelFolderError unless the folder holds these files."""
+    """Raise ModelFolderError if a file is missing in the folder."""
     missing = [name for name in names if not (Path(folder) / name).is_file()]
     if missing:
         raise ModelFolderError(
-            f"{folder} is not a model folder: {' and '.join(missing)} not there. `crossmodal fit` writes one at "
+            f"{folder} is not a model folder: {' and '.join(missing)} not found. `crossmodal fit` writes one to "
             "runs/<name>/model."
         )

@@ -1,7 +1,7 @@
-"""The model folder: what is shipped. ``model.safetensors``, ``config.json``, ``README.md`` (the model card).
+"""Write and load model folders: ``model.safetensors``, ``config.json`` and ``README.md`` (the model card).
 
-Where the front end is a frozen network, its weights lie beside them as ``front_end.safetensors``. This is what needs
-torch; what the folder says of itself is read in `crossmodal.inference.model_config`.
+The weights of a frozen front end are in ``front_end.safetensors``. This module needs torch;
+`crossmodal.inference.model_config` reads the configuration without it.
 """
 
 import platform
@@ -32,16 +32,16 @@ from crossmodal.models.speech_network import copy_weights, find_weights
 from crossmodal.storage import atomic_path, write_json
 from crossmodal.version import __version__
 
-_SHIPPED = ("kind", "name", "clips", "actors")  # of the corpus; where it lay is nobody's business
+_SHIPPED = ("kind", "name", "clips", "actors")  # keys of the corpus; its path is private
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model with what its folder says of it.
+    """A model and its configuration.
 
     Args:
-        model: In evaluation mode.
-        config: The content of ``config.json``.
+        model: Model in evaluation mode.
+        config: Content of ``config.json``.
     """
 
     model: AudioClassifier
@@ -58,17 +58,17 @@ def save_model_folder(
     """Write the model folder of a trained student, or of its control.
 
     Args:
-        trained: The stage's file of weights, as `crossmodal.models.handover.save_model` wrote it.
-        folder: The model folder; made if need be, its files replaced.
-        summary: Of the run, for the card and the configuration.
-        front_end_weights: Where the weights of a frozen front end lie now; where the model says, if not given.
-        stage: Which trained it: ``finetune``, or ``control``, which has no teacher.
+        trained: Path of the stage's weights, written by `crossmodal.models.handover.save_model`.
+        folder: Path of the model folder. It is created if needed, and its files are replaced.
+        summary: Summary of the run, for the card and the configuration.
+        front_end_weights: Path of the weights of a frozen front end. Default: the path that the model holds.
+        stage: Stage that trained the model: ``finetune``, or ``control``, which has no teacher.
 
     Returns:
         The folder.
 
     Raises:
-        WeightsError: There is no such model, or its front end's weights cannot be had.
+        WeightsError: If the model or the weights of its front end are missing.
     """
     model, _ = load_model(AudioClassifier, trained)
     model_config = model.config
@@ -77,9 +77,9 @@ def save_model_folder(
         copy_weights(weights, folder / FRONT_END)
         model_config["front_end_kwargs"]["weights"] = FRONT_END
     else:
-        (folder / FRONT_END).unlink(missing_ok=True)  # of another model that was here before
+        (folder / FRONT_END).unlink(missing_ok=True)  # may belong to an older model
     for exported in (ONNX, ONNX_INT8):
-        (folder / exported).unlink(missing_ok=True)  # the same
+        (folder / exported).unlink(missing_ok=True)
     config = {
         "format": FORMAT,
         "stage": stage,
@@ -87,7 +87,7 @@ def save_model_folder(
         "labels": summary["labels"],
         "sample_rate": model.config["sample_rate"],
         **_temperature(summary.get("calibration")),
-        # Trained on, and used to choose the model: no honest test is on any of them.
+        # Used for training or for model selection, so no valid test includes any of them.
         "actors_seen": sorted({*summary["corpus"]["actors"]["train"], *summary["corpus"]["actors"]["val"]}),
         "corpus": {name: value for name, value in summary["corpus"].items() if name in _SHIPPED},
         "protocol": summary["protocol"],
@@ -108,12 +108,12 @@ def save_model_folder(
     with atomic_path(folder / CARD) as temporary:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         temporary.write_text(model_card(summary, config, parameters), encoding="utf-8")
-    write_json(folder / CONFIG, config)  # last: a folder with its config is whole
+    write_json(folder / CONFIG, config)  # last: a folder with a configuration is complete
     return folder
 
 
 def _temperature(calibration: dict[str, Any] | None) -> dict[str, Any]:
-    """What logits are divided by, and how it was found; 1 where there was nothing to fit it to."""
+    """Return the temperature and its calibration; the temperature is 1 if there were no clips to fit it to."""
     if calibration is None:
         return {"temperature": 1.0}
     return {
@@ -123,10 +123,10 @@ def _temperature(calibration: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def load_model_folder(folder: str | Path) -> ModelFolder:
-    """Read a model folder; nothing in it is executed.
+    """Load a model folder. No code in it is executed.
 
     Raises:
-        ModelFolderError: There is no such folder, a file of it is missing or damaged, or a newer version wrote it.
+        ModelFolderError: If the folder or a file in it is missing, damaged or from a newer version.
     """
     folder = Path(folder)
     require_files(folder, CONFIG, WEIGHTS)
@@ -134,16 +134,16 @@ def load_model_folder(folder: str | Path) -> ModelFolder:
     try:
         model = AudioClassifier(**_with_front_end(config["model"], folder))
         model.load_state_dict(load_file(folder / WEIGHTS))
-    except Exception as error:  # whatever a damaged file makes of itself, the user must know which folder it is
-        raise ModelFolderError(f"The model in {folder} cannot be rebuilt: {error}") from error
+    except Exception as error:  # damaged files raise many types; name the folder in all cases
+        raise ModelFolderError(f"The model in {folder} cannot be loaded: {error}") from error
     return ModelFolder(model.eval(), config)
 
 
 def _with_front_end(model_config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The model's configuration, in which a frozen front end finds its weights wherever the folder lies."""
+    """Return the model's configuration with the path of the front end's weights in this folder."""
     if model_config.get("front_end") != "ssl":
         return model_config
     if not (folder / FRONT_END).is_file():
-        raise ModelFolderError(f"{FRONT_END} is not there, which holds the frozen network that listens")
+        raise ModelFolderError(f"{FRONT_END}, the weights of the frozen front end, is missing")
     weights = {"weights": str(folder / FRONT_END)}
     return {**model_config, "front_end_kwargs": {**model_config["front_end_kwargs"], **weights}}

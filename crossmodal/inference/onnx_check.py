@@ -1,23 +1,23 @@
-"""Sounds on which an exported model is compared with what it was made of. None is of a person."""
+"""Generated sounds for the comparison of an exported model with the original. None is of a person."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-Batch = tuple[NDArray[np.float32], NDArray[np.int64]]  # waveforms (B, T), and their lengths in samples, (B,)
+Batch = tuple[NDArray[np.float32], NDArray[np.int64]]  # waveforms (B, T) and lengths in samples (B,)
 
-_SECONDS = (0.05, 1.1, 3.7)  # of the longest in a batch; the first is shorter than a model's shortest
+_SECONDS = (0.05, 1.1, 3.7)  # longest clip of a batch; the first is below min_samples of a model
 
 
 def hard_batches(sample_rate: int) -> Iterator[Batch]:
-    """Make sounds of three lengths in batches of two sizes: voices, one cut short, one very quiet, and silence.
+    """Generate sounds of three lengths in batches of two sizes: voices, one cut short, one very quiet, and silence.
 
     Args:
-        sample_rate: In Hz.
+        sample_rate: Sample rate in Hz.
 
     Yields:
-        Waveforms and their lengths. What stands beyond a length is no zero, and must not be heard.
+        Waveforms and their lengths. Samples beyond a length are not zero and must be ignored by the model.
     """
     for seconds in _SECONDS:
         size = round(seconds * sample_rate)
@@ -28,19 +28,19 @@ def hard_batches(sample_rate: int) -> Iterator[Batch]:
 
 
 def generated_voices(sample_rate: int) -> Iterator[Batch]:
-    """Make 32 voices of 3 s, one at a time; arguments and results as of `hard_batches`."""
+    """Generate 32 voices of 3 s, one at a time. Arguments and results are those of `hard_batches`."""
     size = round(3.0 * sample_rate)
     for seed in range(32):
         yield voice(sample_rate, size, seed)[None], np.array([size])
 
 
 def voice(sample_rate: int, size: int, seed: int) -> NDArray[np.float32]:
-    """Make a sound with pitch, pauses, a spectrum that moves, and noise.
+    """Generate a sound with pitch, pauses, a changing spectrum and noise.
 
     Args:
-        sample_rate: In Hz.
-        size: Its length in samples.
-        seed: Another seed, another voice.
+        sample_rate: Sample rate in Hz.
+        size: Length in samples.
+        seed: Seed of the voice.
 
     Returns:
         Samples in [-1, 1], of shape (size,).

@@ -1,4 +1,4 @@
-"""An exported voice model. It takes onnxruntime and NumPy to run, and nothing else: no torch."""
+"""Exported voice model. It needs onnxruntime and NumPy, but not torch."""
 
 import json
 import os
@@ -14,74 +14,72 @@ from crossmodal.inference.model_config import ONNX, ONNX_INT8, read_config
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-# What an exported file takes, gives and says of itself.
+# Inputs, output and metadata of an exported file.
 INPUTS, OUTPUT = ("waveform", "waveform_length"), "probabilities"
 METADATA = ("labels", "sample_rate", "crossmodal_version", "min_samples")
-_EXTERNAL = b"location"  # the key under which ONNX names another file that holds weights; none of ours has the word
-_HOW_TO_GET = "`crossmodal export MODEL` writes one that is whole."
+_EXTERNAL = b"location"  # key of ONNX for weights in another file; our files do not contain this word
+_ADVICE = "Export the model again with `crossmodal export MODEL`."
 
 
 class OnnxModel:
-    """An exported voice model that answers NumPy with NumPy.
+    """Exported voice model with NumPy inputs and outputs.
 
     Args:
-        content: The file's bytes. A file that refers to other files is refused, and no library of operators is loaded:
-            what a file can do is arithmetic.
-        name: How to call it in errors.
-        threads: How many threads one call uses; ``OMP_NUM_THREADS``, else 1, if not given. A clip of 3 s takes about a
-            millisecond on one, and is seldom faster on more.
+        content: Content of the file. Files that refer to other files are rejected and no operator library is loaded, so
+            a file can only do arithmetic.
+        name: Name of the file in errors.
+        threads: Number of threads of one call. Default: ``OMP_NUM_THREADS``, else 1. A clip of 3 s takes about a
+            millisecond on one thread, and more threads are rarely faster.
 
     Attributes:
         labels: The K emotions.
-        sample_rate: Of the waveforms, in Hz.
-        min_samples: A shorter waveform is heard as if silence followed it, up to so many samples.
-        version: The version of crossmodal that exported it.
+        sample_rate: Sample rate of the waveforms in Hz.
+        min_samples: Shorter waveforms are padded with zeros to this length.
+        version: Version of crossmodal that exported the model.
 
     Raises:
-        MissingExtraError: onnxruntime is not installed.
-        ModelFolderError: It is damaged, or not what `crossmodal export` writes.
+        MissingExtraError: If onnxruntime is not installed.
+        ModelFolderError: If the file is damaged or was not written by `crossmodal export`.
     """
 
     def __init__(self, content: bytes, name: str = ONNX, threads: int | None = None) -> None:
         if _EXTERNAL in content:
-            raise ModelFolderError(f"{name} refers to other files, which are not read. {_HOW_TO_GET}")
+            raise ModelFolderError(f"{name} refers to other files, which are not read. {_ADVICE}")
         self._session = _open(content, name, threads or _threads_of_environment())
-        said = _metadata(self._session, name)
+        metadata = _read_metadata(self._session, name)
         try:
-            self.labels = tuple(map(str, json.loads(said["labels"])))
-            self.sample_rate, self.min_samples = int(said["sample_rate"]), int(said["min_samples"])
+            self.labels = tuple(map(str, json.loads(metadata["labels"])))
+            self.sample_rate, self.min_samples = int(metadata["sample_rate"]), int(metadata["min_samples"])
         except (TypeError, ValueError) as error:
-            raise ModelFolderError(
-                f"{name} is damaged: its metadata cannot be read ({error}). {_HOW_TO_GET}"
-            ) from error
-        self.version = said["crossmodal_version"]
+            raise ModelFolderError(f"{name} is damaged: its metadata cannot be read ({error}). {_ADVICE}") from error
+        self.version = metadata["crossmodal_version"]
 
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Say how likely each emotion is.
+        """Compute calibrated probabilities.
 
         Args:
-            waveforms: Of shape (B, T), at `sample_rate`, in [-1, 1]; what stands beyond their lengths is ignored.
-            lengths: Length of each in samples, of shape (B,).
+            waveforms: (B, T) at `sample_rate`, in [-1, 1]. Samples beyond the lengths are ignored.
+            lengths: (B,) in samples.
 
         Returns:
-            Calibrated probabilities of shape (B, K), in the order of `labels`.
+            (B, K) probabilities in the order of `labels`.
         """
-        given = (np.asarray(waveforms, np.float32), np.asarray(lengths, np.int64))
-        found: NDArray[np.float32] = self._session.run([OUTPUT], dict(zip(INPUTS, given, strict=True)))[0]
-        return found
+        inputs = (np.asarray(waveforms, np.float32), np.asarray(lengths, np.int64))
+        result: NDArray[np.float32] = self._session.run([OUTPUT], dict(zip(INPUTS, inputs, strict=True)))[0]
+        return result
 
 
 def load_onnx_model(folder: str | Path, *, int8: bool = False, threads: int | None = None) -> OnnxModel:
-    """Load ``model.onnx`` of a model folder, which need hold nothing else but ``config.json``.
+    """Load ``model.onnx`` of a model folder. ``config.json`` is the only other file that is needed.
 
     Args:
-        folder: The model folder.
-        int8: Whether to load ``model.int8.onnx`` instead.
-        threads: As for `OnnxModel`.
+        folder: Path of the model folder.
+        int8: True to load ``model.int8.onnx`` instead.
+        threads: As in `OnnxModel`.
 
     Raises:
-        ModelFolderError: A file is missing or damaged, or the model is not the one that the folder describes.
-        MissingExtraError: onnxruntime is not installed.
+        ModelFolderError: If a file is missing or damaged, or the model does not match ``config.json``.
+        MissingExtraError: If onnxruntime is not installed.
 
     Example:
         ```python
@@ -91,19 +89,19 @@ def load_onnx_model(folder: str | Path, *, int8: bool = False, threads: int | No
     """
     config, path = read_config(folder), Path(folder) / (ONNX_INT8 if int8 else ONNX)
     if not path.is_file():
-        raise ModelFolderError(f"{folder} holds no {path.name}: `crossmodal export MODEL{' --int8' if int8 else ''}`.")
+        raise ModelFolderError(f"{folder} has no {path.name}: `crossmodal export MODEL{' --int8' if int8 else ''}`.")
     model = OnnxModel(path.read_bytes(), str(path), threads)
     if [*model.labels] != config["labels"] or model.sample_rate != config["sample_rate"]:
         raise ModelFolderError(
-            f"{path} is another model than {folder} describes: it knows {', '.join(model.labels)} at "
-            f"{model.sample_rate} Hz. {_HOW_TO_GET}"
+            f"{path} does not match the config.json in {folder}: its labels are {', '.join(model.labels)} and its "
+            f"sample rate is {model.sample_rate} Hz. {_ADVICE}"
         )
     return model
 
 
 def _threads_of_environment() -> int:
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    return int(said) if said.isdecimal() and int(said) > 0 else 1
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    return int(value) if value.isdecimal() and int(value) > 0 else 1
 
 
 def _open(content: bytes, name: str, threads: int) -> "InferenceSession":
@@ -113,23 +111,23 @@ def _open(content: bytes, name: str, threads: int) -> "InferenceSession":
         raise MissingExtraError(f"{name} needs onnxruntime: pip install 'crossmodal[export]'") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 4  # what is wrong comes as an exception, once
+    options.log_severity_level = 4  # errors are raised, not printed
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has a class of its own for every status, and numpy and protobuf theirs
+    except Exception as error:  # onnxruntime, numpy and protobuf raise many types
         cause = " ".join(str(error).split())[:200]
-        raise ModelFolderError(f"{name} is damaged, or needs a newer onnxruntime: {cause} {_HOW_TO_GET}") from error
+        raise ModelFolderError(f"{name} is damaged or needs a newer onnxruntime: {cause} {_ADVICE}") from error
 
 
-def _metadata(session: "InferenceSession", name: str) -> dict[str, str]:
-    """What the file says of itself, if it is of our make."""
-    said: dict[str, str] = session.get_modelmeta().custom_metadata_map
-    taken = tuple(given.name for given in session.get_inputs())
-    made = tuple(found.name for found in session.get_outputs())
-    lacking = [key for key in METADATA if key not in said]
-    if taken != INPUTS or made != (OUTPUT,) or lacking:
+def _read_metadata(session: "InferenceSession", name: str) -> dict[str, str]:
+    """Return the metadata of the file, if crossmodal exported it."""
+    metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    inputs = tuple(one.name for one in session.get_inputs())
+    outputs = tuple(one.name for one in session.get_outputs())
+    missing = [key for key in METADATA if key not in metadata]
+    if inputs != INPUTS or outputs != (OUTPUT,) or missing:
         raise ModelFolderError(
-            f"{name} was not exported by crossmodal: it takes {', '.join(taken)}, makes {', '.join(made)}"
-            f"{' and does not say ' if lacking else ''}{', '.join(lacking)}. {_HOW_TO_GET}"
+            f"{name} was not exported by crossmodal: its inputs are {', '.join(inputs)}, its outputs are "
+            f"{', '.join(outputs)}{' and it has no ' if missing else ''}{', '.join(missing)}. {_ADVICE}"
         )
-    return said
+    return metadata

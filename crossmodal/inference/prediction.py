@@ -1,4 +1,4 @@
-"""What a recognizer answers: for a recording, for a window of it, and over time. Plain numbers, ready for JSON."""
+"""Results of a recognizer: plain numbers that convert to JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from crossmodal.errors import ModelFolderError
 
-SILENCE = "silence"  # the label where there is nothing to hear; no emotion has this name
+SILENCE = "silence"  # label of recordings below the energy gate; no emotion has this name
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model hears in one recording.
+    """Prediction for one recording or window.
 
     Args:
-        label: The likeliest emotion, or `SILENCE`.
-        probabilities: Of every emotion; they sum to one. Of silence there are none.
+        label: Most probable emotion, or `SILENCE`.
+        probabilities: Probability of each emotion. They sum to one; silence has none.
     """
 
     label: str
@@ -26,14 +26,14 @@ class Prediction:
 
     @classmethod
     def of_probabilities(cls, labels: Sequence[str], probabilities: NDArray[np.floating[Any]]) -> "Prediction":
-        """Name the likeliest.
+        """Create a prediction from probabilities.
 
         Args:
             labels: The K emotions.
-            probabilities: (K,), not negative; made to sum to one to the last digit.
+            probabilities: (K,) non-negative. They are normalized in float64 to sum to one.
 
         Raises:
-            ModelFolderError: They are not finite numbers: the model's weights are damaged.
+            ModelFolderError: If they are not finite, because the weights of the model are damaged.
 
         Example:
             >>> Prediction.of_probabilities(("calm", "angry"), np.array([0.25, 0.75])).label
@@ -41,22 +41,22 @@ class Prediction:
         """
         exact = probabilities.astype(np.float64)
         if not np.isfinite(exact).all():
-            raise ModelFolderError("The model answers with numbers that are not finite: its weights are damaged.")
+            raise ModelFolderError("The model predicts probabilities that are not finite: its weights are damaged.")
         by_label = dict(zip(labels, (exact / exact.sum()).tolist(), strict=True))
         return cls(max(by_label, key=by_label.__getitem__), by_label)
 
     @property
     def score(self) -> float:
-        """The probability of `label`; 1 for silence, which is measured and not guessed."""
+        """Probability of `label`; 1 for silence, which is measured and not predicted."""
         return 1.0 if self.is_silence else self.probabilities[self.label]
 
     @property
     def is_silence(self) -> bool:
-        """Whether there was nothing to hear."""
+        """True if the recording is below the energy gate."""
         return self.label == SILENCE
 
     def as_dict(self) -> dict[str, Any]:
-        """``{"label": ..., "score": ..., "probabilities": {...}}``, for JSON."""
+        """Return ``{"label": ..., "score": ..., "probabilities": {...}}``."""
         return {"label": self.label, "score": self.score, "probabilities": dict(self.probabilities)}
 
 
@@ -65,12 +65,12 @@ NOTHING_HEARD = Prediction(SILENCE, {})
 
 @dataclass(frozen=True)
 class Window:
-    """What is heard between two instants.
+    """Prediction for a window of a recording.
 
     Args:
         start: Seconds from the beginning of the recording.
         end: Seconds, after `start`.
-        prediction: Of this window alone.
+        prediction: Prediction for this window alone.
     """
 
     start: float
@@ -78,19 +78,19 @@ class Window:
     prediction: Prediction
 
     def as_dict(self) -> dict[str, Any]:
-        """``{"start": ..., "end": ..., "label": ..., "score": ..., "probabilities": {...}}``, for JSON."""
+        """Return ``{"start": ..., "end": ..., "label": ..., "score": ..., "probabilities": {...}}``."""
         return {"start": self.start, "end": self.end, **self.prediction.as_dict()}
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a recording in which one emotion, or silence, prevails.
+    """Part of a recording with one label.
 
     Args:
         start: Seconds from the beginning of the recording.
         end: Seconds, after `start`.
-        label: The emotion, or `SILENCE`.
-        score: The mean probability of `label` in it; 1 for silence.
+        label: Emotion, or `SILENCE`.
+        score: Mean probability of `label` in the segment; 1 for silence.
     """
 
     start: float
@@ -99,20 +99,20 @@ class Segment:
     score: float
 
     def as_dict(self) -> dict[str, Any]:
-        """``{"start": ..., "end": ..., "label": ..., "score": ...}``, for JSON."""
+        """Return ``{"start": ..., "end": ..., "label": ..., "score": ...}``."""
         return {"start": self.start, "end": self.end, "label": self.label, "score": self.score}
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """What is heard over time.
+    """Predictions over time.
 
     Args:
-        windows: In order; they overlap.
-        segments: In order, without gaps, from 0 to `duration`; made of the windows by
+        windows: Overlapping windows in order.
+        segments: Segments in order and without gaps, from 0 to `duration`. They are computed from the windows by
             `crossmodal.inference.timeline.find_segments`.
-        duration: Seconds.
-        labels: The emotions of the model, in its order.
+        duration: Duration of the recording in seconds.
+        labels: Emotions in the order of the model.
     """
 
     windows: tuple[Window, ...]
@@ -121,7 +121,7 @@ class Timeline:
     labels: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """``{"duration": ..., "labels": [...], "segments": [...], "windows": [...]}``, for JSON."""
+        """Return ``{"duration": ..., "labels": [...], "segments": [...], "windows": [...]}``."""
         return {
             "duration": self.duration,
             "labels": list(self.labels),

@@ -1,4 +1,4 @@
-"""A finished voice model, ready to listen. Importing this imports no torch."""
+"""Inference with a trained voice model. Importing this module does not import torch."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,36 +20,36 @@ from crossmodal.inference.timeline import make_timeline
 Backend = Literal["torch", "onnx", "int8"]
 BackendChoice = Literal["auto", "torch", "onnx", "int8"]
 
-BATCH_SIZE = 16  # recordings or windows that the model hears at a time
+BATCH_SIZE = 16  # recordings or windows
 WINDOW, HOP = 3.0, 0.5  # s, of a timeline; the models are trained on clips of 3 to 5 s
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class VoiceModel(Protocol):
-    """What a backend is: `crossmodal.inference.torch_model.TorchModel` or its like in ONNX.
+    """Protocol of a backend, such as `TorchModel` or `OnnxModel`.
 
     Attributes:
-        min_samples: The shortest waveform that it takes.
+        min_samples: Length of the shortest waveform that the model takes.
     """
 
     min_samples: int
 
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        """Calibrated probabilities of shape (B, K) for waveforms of shape (B, T) and their lengths in samples, (B,)."""
+        """Compute calibrated probabilities, (B, K), of waveforms, (B, T), with lengths in samples, (B,)."""
 
 
 class EmotionRecognizer:
     """Recognise the emotion of a voice.
 
     Args:
-        model: The voice model, in one of the backends.
-        config: What its model folder says of it, as `crossmodal.inference.model_config.read_config` returns it.
-        backend: Which one.
-        folder: Where it came from; None where it came from no folder.
+        model: Voice model in one of the backends.
+        config: Configuration of the model, as `crossmodal.inference.model_config.read_config` returns it.
+        backend: Name of the backend.
+        folder: Path of the model folder, if the model comes from one.
 
     Attributes:
-        labels: The K emotions, in the order of the model.
-        sample_rate: Of what the model hears, in Hz. Recordings may have any other.
+        labels: The K emotions in the order of the model.
+        sample_rate: Sample rate of the model in Hz. Recordings are resampled to it.
 
     Example:
         ```python
@@ -81,15 +81,16 @@ class EmotionRecognizer:
         """Load a model.
 
         Args:
-            folder_or_hub_id: A model folder, such as ``runs/fit/model``; or, where there is no such folder, the
+            folder_or_hub_id: Path of a model folder, such as ``runs/fit/model``. If it does not exist, the
                 ``owner/name`` of a model on the Hugging Face Hub.
-            backend: ``auto`` is ``onnx`` where the folder holds ``model.onnx`` and onnxruntime is installed, else
-                ``torch``. ``int8`` is ``model.int8.onnx``: smaller, and not quite the same.
+            backend: ``auto`` is ``onnx`` if the folder has ``model.onnx`` and onnxruntime is installed, else ``torch``.
+                ``int8`` is ``model.int8.onnx``, which is smaller and slightly different.
             revision: Branch, tag or commit on the Hub.
 
         Raises:
-            ModelFolderError: It is incomplete, damaged or of another make.
-            MissingExtraError: What the backend needs is not installed.
+            ModelFolderError: If the folder is incomplete, damaged or not from crossmodal.
+            HubError: If the model is neither on this disk nor on the Hub.
+            MissingExtraError: If the library of the backend is not installed.
         """
         folder = find_model(folder_or_hub_id, revision)
         config = read_config(folder)
@@ -101,15 +102,15 @@ class EmotionRecognizer:
             return cls(load_onnx_model(folder, int8=backend == "int8"), config, backend, folder)
         if not find_spec("torch"):
             raise MissingExtraError(
-                f"The model in {folder} needs torch here: pip install torch, or export it with "
-                "`crossmodal export --format onnx` and listen through onnxruntime alone."
+                f"The model in {folder} needs torch: pip install torch. To run it with onnxruntime only, export it "
+                "with `crossmodal export --format onnx` where torch is installed."
             )
         from crossmodal.inference.torch_model import load_torch_model
 
         return cls(load_torch_model(folder), config, backend, folder)
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]  # a str is a Sequence of str, and yet one recording
+    def __call__(  # type: ignore[overload-overlap]  # a str is one recording, not a sequence
         self, recording: Recording, sample_rate: int | None = None
     ) -> Prediction: ...
 
@@ -119,42 +120,43 @@ class EmotionRecognizer:
     def __call__(
         self, recording: Recording | Sequence[Recording], sample_rate: int | None = None
     ) -> Prediction | list[Prediction]:
-        """Listen to one recording, or to several in batches.
+        """Predict the emotion of one recording, or of several in batches.
 
         Args:
-            recording: A sound file or a video with sound, as a path, its bytes or an open binary file (read from its
-                beginning, and left open); or samples, an array or tensor of shape (T,) or (channels, T): floats in
-                [-1, 1] or integers of full scale. Or a list of such. Any rate and number of channels; 0.1 to 120 s.
-            sample_rate: Of samples, in Hz; the model's own if not given. A file says its own.
+            recording: Audio file or video with audio: a path, its bytes or an open binary file (read from its start
+                and left open). Or samples: an array or tensor of shape (T,) or (channels, T), floats in [-1, 1] or
+                integers of full scale. Or a list of these. Any sample rate and number of channels; 0.1 to 120 s.
+            sample_rate: Sample rate of samples in Hz. Default: that of the model. Ignored for files.
 
         Returns:
-            What is heard; in a list where a list was given, in its order.
+            The prediction, or a list of predictions in the order of the given list.
 
         Raises:
-            MediaError: A recording cannot be decoded, is too short or too long, or its samples are not finite.
-            ConfigError: The rate is not that of any sound.
+            MediaError: If a recording cannot be decoded, is too short or too long, or has samples that are not finite.
+            ConfigError: If the sample rate is invalid.
         """
         if not isinstance(recording, list | tuple):
             return self.hear([self._read(recording, sample_rate)])[0]  # type: ignore[arg-type]
-        heard: list[Prediction] = []
+        predictions: list[Prediction] = []
         for first in range(0, len(recording), BATCH_SIZE):
-            heard += self.hear([self._read(one, sample_rate) for one in recording[first : first + BATCH_SIZE]])
-        return heard
+            batch = [self._read(one, sample_rate) for one in recording[first : first + BATCH_SIZE]]
+            predictions += self.hear(batch)
+        return predictions
 
     def timeline(
         self, recording: Recording, sample_rate: int | None = None, *, window: float = WINDOW, hop: float = HOP
     ) -> Timeline:
-        """Listen to a recording of any length, window by window, in constant memory.
+        """Predict emotions over time in a recording of any length, in constant memory.
 
         Args:
-            recording: As for a call, but as long as it may be.
-            sample_rate: As for a call.
-            window: Seconds of each window, 0.1 to 120. The models are trained on clips of 3 to 5 s.
-            hop: Seconds from one window to the next, above 0 and not more than `window`.
+            recording: As in `__call__`, but of any length.
+            sample_rate: As in `__call__`.
+            window: Length of each window in seconds, 0.1 to 120. Models are trained on clips of 3 to 5 s.
+            hop: Seconds from one window to the next, above 0 and at most `window`.
 
         Raises:
-            MediaError: It cannot be decoded, is too short, or its samples are not finite.
-            ConfigError: A rate, window or hop that cannot be.
+            MediaError: If the recording cannot be decoded, is too short, or has samples that are not finite.
+            ConfigError: If the sample rate, window or hop is invalid.
         """
         with open_recording(recording, sample_rate, self.sample_rate) as (rate, blocks):
             stream = self.stream(rate, window=window, hop=hop)
@@ -163,25 +165,25 @@ class EmotionRecognizer:
         return make_timeline(windows, stream.duration, self.labels)
 
     def stream(self, sample_rate: int | None = None, *, window: float = WINDOW, hop: float = HOP) -> EmotionStream:
-        """Listen while the sound comes in; the windows are those of `timeline`.
+        """Open a stream for live audio. Its windows are those of `timeline`.
 
         Args:
-            sample_rate: Of the chunks, in Hz; the model's own if not given.
-            window: As for `timeline`.
-            hop: As for `timeline`.
+            sample_rate: Sample rate of the chunks in Hz. Default: that of the model.
+            window: As in `timeline`.
+            hop: As in `timeline`.
 
         Raises:
-            ConfigError: A rate, window or hop that cannot be.
+            ConfigError: If the sample rate, window or hop is invalid.
         """
         return EmotionStream(self.hear, self.sample_rate, check_rate(sample_rate, self.sample_rate), window, hop)
 
     def hear(self, waveforms: Sequence[NDArray[np.float32]]) -> list[Prediction]:
-        """Say what is in waveforms that are as the model wants them; what is silent is not put to it.
+        """Predict the emotions of decoded waveforms. Silent ones skip the model.
 
         Args:
-            waveforms: Each of shape (T,), one channel at `sample_rate` in [-1, 1].
+            waveforms: (T,) each, one channel at `sample_rate` in [-1, 1].
         """
-        heard = [NOTHING_HEARD] * len(waveforms)
+        predictions = [NOTHING_HEARD] * len(waveforms)
         loud = [index for index, waveform in enumerate(waveforms) if not is_silent(waveform, self.sample_rate)]
         for group in _groups(loud, [len(waveform) for waveform in waveforms], round(LONGEST * self.sample_rate)):
             lengths = np.array([len(waveforms[index]) for index in group], np.int64)
@@ -189,53 +191,53 @@ class EmotionRecognizer:
             for row, index in enumerate(group):
                 batch[row, : lengths[row]] = waveforms[index]
             for index, row in zip(group, self.probabilities(batch, lengths), strict=True):
-                heard[index] = Prediction.of_probabilities(self.labels, row)
-        return heard
+                predictions[index] = Prediction.of_probabilities(self.labels, row)
+        return predictions
 
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        """Ask the model itself, without the energy gate.
+        """Compute calibrated probabilities with the model, without the energy gate.
 
         Args:
-            waveforms: (B, T) at `sample_rate`; what stands beyond their lengths is ignored.
+            waveforms: (B, T) at `sample_rate`. Samples beyond the lengths are ignored.
             lengths: (B,) in samples.
 
         Returns:
-            (B, K) calibrated probabilities, in the order of `labels`.
+            (B, K) probabilities in the order of `labels`.
         """
-        lacking = max(self.model.min_samples - waveforms.shape[1], 0)
-        return self.model.probabilities(np.pad(waveforms, ((0, 0), (0, lacking))) if lacking else waveforms, lengths)
+        padding = max(self.model.min_samples - waveforms.shape[1], 0)
+        return self.model.probabilities(np.pad(waveforms, ((0, 0), (0, padding))) if padding else waveforms, lengths)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None, **options: Any) -> str:
-        """Put the model's folder on the Hugging Face Hub, in one commit.
+        """Upload the model folder to the Hugging Face Hub in one commit.
 
         Args:
-            repo_id: Such as ``owner/name``; the repository is made if need be.
-            private: Whether a repository that is made is private.
-            token: To write with; that of ``hf auth login`` or of the variable ``HF_TOKEN`` if not given.
-            options: As for `crossmodal.inference.hub.push`.
+            repo_id: Name of the model, such as ``owner/name``. The repository is created if it does not exist.
+            private: True to create a private repository.
+            token: Token with write access. Default: the token of ``hf auth login`` or of the variable ``HF_TOKEN``.
+            options: As in `crossmodal.inference.hub.push`.
 
         Returns:
-            The address of the commit.
+            The URL of the commit.
 
         Raises:
-            ModelFolderError: It came from no folder, or its folder is gone.
-            HubError: The Hub cannot be reached, or does not let you.
+            ModelFolderError: If the model was not loaded from a folder, or the folder no longer exists.
+            HubError: If the Hub cannot be reached or denies access.
         """
         from crossmodal.inference.hub import push
 
         if self.folder is None:
-            raise ModelFolderError("This recognizer came from no model folder, and only a folder can go on the Hub.")
+            raise ModelFolderError("This model was not loaded from a folder, and only model folders can be uploaded.")
         return push(self.folder, repo_id, private=private, token=token, **options)
 
     def _read(self, recording: Recording, sample_rate: int | None) -> NDArray[np.float32]:
         return read_recording(recording, sample_rate, self.sample_rate)
 
 
-def _groups(chosen: Sequence[int], sizes: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Batches of at most `BATCH_SIZE`, neighbours in length, and of `most` samples with their padding."""
+def _groups(indices: Sequence[int], sizes: Sequence[int], max_samples: int) -> Iterator[list[int]]:
+    """Group clips of similar length into batches of at most `BATCH_SIZE` clips and, padded, `max_samples` samples."""
     group: list[int] = []
-    for index in sorted(chosen, key=sizes.__getitem__):
-        if group and (len(group) == BATCH_SIZE or sizes[index] * (len(group) + 1) > most):
+    for index in sorted(indices, key=sizes.__getitem__):
+        if group and (len(group) == BATCH_SIZE or sizes[index] * (len(group) + 1) > max_samples):
             yield group
             group = []
         group.append(index)
@@ -244,7 +246,7 @@ def _groups(chosen: Sequence[int], sizes: Sequence[int], most: int) -> Iterator[
 
 
 def find_model(folder_or_hub_id: str | Path, revision: str | None = None) -> Path:
-    """The folder of a model, fetched from the Hub where it is not on this disk; arguments as of `from_pretrained`."""
+    """Return the folder of a model, downloaded from the Hub if it is not on this disk. See `from_pretrained`."""
     folder = Path(folder_or_hub_id)
     if folder.exists() or not _HUB_ID.fullmatch(str(folder_or_hub_id)):
         return folder
@@ -253,4 +255,4 @@ def find_model(folder_or_hub_id: str | Path, revision: str | None = None) -> Pat
     try:
         return fetch(str(folder_or_hub_id), revision)
     except HubError as error:
-        raise HubError(f"There is no folder {folder}, and on the Hub: {error}") from error
+        raise HubError(f"There is no folder {folder}, and it cannot be loaded from the Hub: {error}") from error

@@ -1,4 +1,4 @@
-"""What a recognizer can be given: a file, the bytes of one, an open file, or samples."""
+"""Inputs of a recognizer: a path, the bytes of a file, an open file, or samples."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 Recording: TypeAlias = Union[str, Path, bytes, BinaryIO, NDArray[Any], "Tensor"]
 
-SHORTEST = 0.1  # s; in less there is no syllable
-LONGEST = 120.0  # s, of what one label is asked for; a timeline has no limit
+SHORTEST = 0.1  # s; less than a syllable
+LONGEST = 120.0  # s, for one label; a timeline has no limit
 _BLOCK = 65_536  # samples
-_MOST_CHANNELS = 64
+_MAX_CHANNELS = 64
 
 
 def read_recording(recording: Recording, sample_rate: int | None, model_rate: int) -> NDArray[np.float32]:
-    """Read a recording as the model wants it.
+    """Read a recording as one channel at the sample rate of the model.
 
     Args:
-        recording: A sound file or a video with sound, as a path, its bytes or an open binary file; or samples.
-        sample_rate: Of samples, in Hz; `model_rate` if not given. A file says its own.
-        model_rate: Of the result, in Hz.
+        recording: Audio file or video with audio, as a path, its bytes or an open binary file; or samples.
+        sample_rate: Sample rate of samples in Hz. Default: `model_rate`. Ignored for files.
+        model_rate: Sample rate of the result in Hz.
 
     Returns:
-        (T,) in [-1, 1], of `SHORTEST` to `LONGEST` seconds.
+        (T,) in [-1, 1], `SHORTEST` to `LONGEST` seconds.
 
     Raises:
-        MediaError: It cannot be decoded, is too short or too long, or its samples are not finite.
-        ConfigError: The rate is not that of any sound.
+        MediaError: If the recording cannot be decoded, is too short or too long, or has samples that are not finite.
+        ConfigError: If the sample rate is invalid.
     """
     if is_file(recording):
         waveform = media.read_waveform(recording, model_rate, longest=LONGEST)
@@ -52,9 +52,9 @@ def read_recording(recording: Recording, sample_rate: int | None, model_rate: in
 def open_recording(
     recording: Recording, sample_rate: int | None, model_rate: int
 ) -> Iterator[tuple[int, Iterator[NDArray[np.float32]]]]:
-    """Open a recording of any length: its sample rate in Hz, and its samples in blocks of shape (n,).
+    """Open a recording of any length. Yields its sample rate in Hz and its samples in blocks of shape (n,).
 
-    Arguments and errors as of `read_recording`, but for its limits of length.
+    Arguments and errors are those of `read_recording`, without limits of length.
     """
     if is_file(recording):
         with media.open_sound(recording) as sound:
@@ -66,33 +66,35 @@ def open_recording(
 
 
 def is_file(recording: Recording) -> TypeGuard[media.Source]:
-    """Whether it is to be decoded, and not samples."""
+    """Return True if the recording is a file to decode, and not samples."""
     return isinstance(recording, str | Path | bytes | bytearray | memoryview) or hasattr(recording, "read")
 
 
 def name_of(recording: Recording) -> str:
-    """How an error calls it."""
+    """Return the name of a recording in errors."""
     return media.name_of(recording) if is_file(recording) else "samples"
 
 
 def check_samples(samples: Any) -> NDArray[np.float32]:
-    """Make one channel of samples.
+    """Check samples and average their channels.
 
     Args:
-        samples: An array or tensor of shape (T,) or (channels, T): floats in [-1, 1], or integers of full scale.
+        samples: Array or tensor of shape (T,) or (channels, T): floats in [-1, 1], or integers of full scale.
 
     Returns:
-        (T,), the mean of the channels.
+        (T,) mean of the channels.
 
     Raises:
-        MediaError: They are of another shape, none, not finite, or far beyond full scale.
+        MediaError: If the samples have another shape, are empty, not finite, or far beyond full scale.
     """
-    if hasattr(samples, "detach"):  # a tensor, wherever it lies; torch itself is not needed for this
+    if hasattr(samples, "detach"):  # a tensor on any device; torch need not be imported
         samples = samples.detach().cpu()
         samples = (samples.float() if samples.is_floating_point() else samples).numpy()
     array = np.asarray(samples)
-    if array.ndim == 2 and array.shape[0] > _MOST_CHANNELS:
-        raise MediaError("samples", f"{array.shape} would be {array.shape[0]:,} channels: is it (T, channels)? Give .T")
+    if array.ndim == 2 and array.shape[0] > _MAX_CHANNELS:
+        raise MediaError(
+            "samples", f"shape {array.shape} means {array.shape[0]:,} channels: if it is (T, channels), pass samples.T"
+        )
     if array.dtype.kind not in "fiu" or array.ndim not in (1, 2) or not array.size:
         raise MediaError(
             "samples",
@@ -106,18 +108,18 @@ def check_samples(samples: Any) -> NDArray[np.float32]:
 
 def _as_float(array: NDArray[Any]) -> NDArray[np.float32]:
     if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # beyond float32 is infinity, and refused as that
+        with np.errstate(over="ignore"):  # values beyond float32 become infinity and are rejected
             return np.ascontiguousarray(array, np.float32)
     scale = np.iinfo(array.dtype)
-    middle = (int(scale.max) + int(scale.min) + 1) // 2  # unsigned samples swing about it
+    middle = (int(scale.max) + int(scale.min) + 1) // 2  # zero level of unsigned samples
     return ((array.astype(np.float64) - middle) / (int(scale.max) - middle + 1)).astype(np.float32)
 
 
 def check_rate(sample_rate: float | None, model_rate: int) -> int:
-    """A rate in Hz that a recording can have; the model's where none is given.
+    """Return a valid sample rate in Hz; that of the model if none is given.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: If the sample rate is invalid.
     """
     if sample_rate is None:
         return model_rate
@@ -128,6 +130,6 @@ def check_rate(sample_rate: float | None, model_rate: int) -> int:
 
 
 def check_long_enough(seconds: float, name: str) -> None:
-    """Raise MediaError where a recording is too short for any answer."""
+    """Raise MediaError if a recording is too short for a prediction."""
     if seconds < SHORTEST:
         raise MediaError(name, f"it lasts {seconds:.3f} s, too short: a voice takes {SHORTEST} s or more")

@@ -1,23 +1,23 @@
-"""The energy gate: whether there is anything to hear at all."""
+"""Energy gate: detect recordings without sound."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-SILENCE_DB = -60.0  # dB of full scale; the quietest of 960 RAVDESS clips has -54.7, and the noise of 16 bits -101
+SILENCE_DB = -60.0  # dB of full scale; the quietest of 960 RAVDESS clips has -54.7, 16-bit rounding noise -101
 _FRAME = 0.025  # s
 
 
 def loudness(waveform: NDArray[np.float32], sample_rate: int) -> float:
-    """The level of the loudest 25 ms, in dB of full scale.
+    """Compute the level of the loudest 25 ms in dB of full scale.
 
-    It is the RMS about the mean of these 25 ms: the constant offset of a cheap microphone is no sound.
+    The level is the RMS about the mean of these 25 ms, so that the constant offset of a cheap microphone is silent.
 
     Args:
-        waveform: Samples of shape (T,) in [-1, 1], T at least 1.
-        sample_rate: In Hz.
+        waveform: (T,) in [-1, 1], T at least 1.
+        sample_rate: Sample rate in Hz.
 
     Returns:
-        Minus infinity where all samples are equal; 0 for a square wave at full scale.
+        Level in dB: 0 for a square wave at full scale, minus infinity if all samples are equal.
 
     Example:
         >>> round(loudness(np.tile(np.float32([0.1, -0.1]), 8000), 16000))
@@ -30,5 +30,5 @@ def loudness(waveform: NDArray[np.float32], sample_rate: int) -> float:
 
 
 def is_silent(waveform: NDArray[np.float32], sample_rate: int) -> bool:
-    """Whether nothing in it, not even 25 ms, is above `SILENCE_DB`; arguments as of `loudness`."""
+    """Return True if no 25 ms of the waveform are above `SILENCE_DB`. Arguments are those of `loudness`."""
     return loudness(waveform, sample_rate) < SILENCE_DB

@@ -1,4 +1,4 @@
-"""Listening while the sound comes in, in chunks of any size."""
+"""Predictions for live audio in chunks of any size."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,20 +14,20 @@ Hear = Callable[[list[NDArray[np.float32]]], list[Prediction]]
 
 
 class EmotionStream:
-    """A recording that is still going on; made by `EmotionRecognizer.stream`.
+    """Stream of windows from live audio; see `EmotionRecognizer.stream`.
 
-    Windows of equal length follow each other at a fixed hop, the first at 0. They depend on the sound alone, and not on
-    how it was cut into chunks. What is kept is a window or two of sound, however long it lasts.
+    Windows of equal length start at a fixed hop, the first at 0. They do not depend on the sizes of the chunks. Memory
+    holds one or two windows of audio, regardless of the duration.
 
     Args:
-        hear: Says what is heard in waveforms at the model's rate.
-        model_rate: In Hz.
-        sample_rate: Of the chunks, in Hz.
-        window: Seconds of each window, 0.1 to 120.
-        hop: Seconds from one window to the next, above 0 and not more than `window`.
+        hear: Function from waveforms at `model_rate` to predictions.
+        model_rate: Sample rate of the model in Hz.
+        sample_rate: Sample rate of the chunks in Hz.
+        window: Length of each window in seconds, 0.1 to 120.
+        hop: Seconds from one window to the next, above 0 and at most `window`.
 
     Raises:
-        ConfigError: A window or hop that cannot be.
+        ConfigError: If the window or hop is invalid.
     """
 
     def __init__(self, hear: Hear, model_rate: int, sample_rate: int, window: float, hop: float) -> None:
@@ -45,31 +45,31 @@ class EmotionStream:
             if sample_rate != model_rate
             else None
         )
-        self._held = np.zeros(0, np.float32)  # from the last complete window's start on
-        self._held_from = 0  # its first sample's place in the recording
-        self._next = 0  # where the next window starts
+        self._held = np.zeros(0, np.float32)  # samples from the start of the last complete window
+        self._held_from = 0  # index of its first sample in the recording
+        self._next = 0  # start of the next window
         self._closed = False
 
     @property
     def duration(self) -> float:
-        """Seconds that came in so far and left the resampler, which holds back some 20 ms until `finish`."""
+        """Seconds of audio after resampling. The resampler holds back about 20 ms until `finish`."""
         return (self._held_from + len(self._held)) / self._rate
 
     def feed(self, samples: NDArray[Any]) -> list[Window]:
-        """Take in a chunk.
+        """Add a chunk.
 
         Args:
-            samples: Of shape (n,) or (channels, n), any n: floats in [-1, 1], or integers of full scale.
+            samples: (n,) or (channels, n), any n: floats in [-1, 1], or integers of full scale.
 
         Returns:
-            The windows that it completes, none or more.
+            The windows that the chunk completes, zero or more.
 
         Raises:
-            MediaError: The samples are of another shape, not finite, or far beyond full scale.
-            ConfigError: The stream is closed.
+            MediaError: If the samples have another shape, are not finite, or far beyond full scale.
+            ConfigError: If the stream is closed.
         """
         if self._closed:
-            raise ConfigError("This stream is finished: open another one with EmotionRecognizer.stream().")
+            raise ConfigError("This stream is closed: open a new one with EmotionRecognizer.stream().")
         if not np.shape(samples)[-1:] or not np.shape(samples)[-1]:
             return []
         self._take(check_samples(samples), last=False)
@@ -79,22 +79,22 @@ class EmotionStream:
         """Close the stream.
 
         Returns:
-            What is left. Where the windows do not end with the recording, one more does, as long as the others; it
-            starts off the grid. A recording shorter than a window is one window.
+            The remaining windows. If the last window on the grid ends before the recording, one more window of full
+            length ends with it. A recording shorter than a window is one window.
 
         Raises:
-            MediaError: In all there was less than 0.1 s.
-            ConfigError: The stream is closed.
+            MediaError: If the stream is shorter than 0.1 s.
+            ConfigError: If the stream is already closed.
         """
         if self._closed:
-            raise ConfigError("This stream is finished already.")
+            raise ConfigError("This stream is already closed.")
         self._closed = True
         self._take(np.zeros(0, np.float32), last=True)
         windows = self._complete_windows()
         check_long_enough(self.duration, "stream")
         end = self._held_from + len(self._held)
-        ended = self._next - self._hop + self._window if self._next else 0
-        if ended < end:
+        covered = self._next - self._hop + self._window if self._next else 0
+        if covered < end:
             windows += self._predict([max(end - self._window, 0)], end)
         return windows
 
@@ -110,14 +110,16 @@ class EmotionStream:
             return []
         windows = self._predict(starts, end)
         self._next = starts[-1] + self._hop
-        self._held = self._held[starts[-1] - self._held_from :].copy()  # the last one may have to start before `_next`
+        self._held = self._held[starts[-1] - self._held_from :].copy()  # the last window may start before `_next`
         self._held_from = starts[-1]
         return windows
 
     def _predict(self, starts: "range | list[int]", end: int) -> list[Window]:
         spans = [(start, min(start + self._window, end)) for start in starts]
-        heard = self._hear([self._held[start - self._held_from : stop - self._held_from] for start, stop in spans])
+        predictions = self._hear(
+            [self._held[start - self._held_from : stop - self._held_from] for start, stop in spans]
+        )
         return [
             Window(start / self._rate, stop / self._rate, prediction)
-            for (start, stop), prediction in zip(spans, heard, strict=True)
+            for (start, stop), prediction in zip(spans, predictions, strict=True)
         ]

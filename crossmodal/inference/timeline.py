@@ -1,4 +1,4 @@
-"""From overlapping windows to segments without gaps."""
+"""Merge overlapping windows into segments without gaps."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,25 +12,25 @@ SHORTEST_SEGMENT = 1.0  # s
 
 
 def make_timeline(windows: Sequence[Window], duration: float, labels: Sequence[str]) -> Timeline:
-    """Put windows in order and find their segments; see `Timeline`."""
+    """Create a timeline from windows; see `Timeline`."""
     return Timeline(tuple(windows), tuple(find_segments(windows, labels)), duration, tuple(labels))
 
 
 def find_segments(
     windows: Sequence[Window], labels: Sequence[str], shortest: float = SHORTEST_SEGMENT
 ) -> list[Segment]:
-    """Smooth what overlapping windows say.
+    """Smooth the predictions of overlapping windows and merge them into segments.
 
-    1. Of each instant the probabilities are the mean over all windows that hold it. An instant in a window that was
-       silent is silent, for all of that window is.
-    2. The likeliest emotion of each instant is its label, and equal neighbours are one segment.
-    3. A segment shorter than `shortest`, the shortest first, goes to that neighbour whose emotion is the likelier in
-       it; never to silence.
+    1. The probabilities at an instant are the mean over all windows that contain it. An instant in a silent window is
+       silent.
+    2. The label of an instant is its most probable emotion. Equal neighbours form one segment.
+    3. Segments shorter than `shortest` are merged, the shortest first, into the neighbour whose emotion has the higher
+       probability in them, but never into silence.
 
     Args:
-        windows: In order of start, the end of each not before that of the one before; without gaps.
-        labels: The emotions.
-        shortest: Seconds; no more than the shortest window counts.
+        windows: Windows without gaps, with starts and ends in order.
+        labels: Emotions.
+        shortest: Shortest segment in seconds, limited to the length of the shortest window.
 
     Returns:
         Segments in order and without gaps, from the start of the first window to the end of the last.
@@ -58,27 +58,28 @@ _Run = tuple[int, int, int]  # class, first cell, cell after the last
 def means_over_time(
     windows: Sequence[Window], labels: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The first step of `find_segments`: what all windows that hold an instant say of it.
+    """Compute the mean probabilities at each instant: the first step of `find_segments`.
 
     Args:
-        windows: As there, at least one.
+        windows: As in `find_segments`, at least one.
         labels: The K emotions.
 
     Returns:
-        N + 1 edges in seconds, wherever a window starts or ends; and for the N stretches between them the mean
-        probabilities, (N, K + 1), that of silence last. Rows sum to one.
+        N + 1 edges in seconds, one at each start and end of a window, and the mean probabilities between them,
+        (N, K + 1), silence last. Rows sum to one.
     """
     starts = np.array([window.start for window in windows])
     ends = np.array([window.end for window in windows])
     rows = np.zeros((len(windows) + 1, len(labels) + 1))
+    silence = [0.0] * len(labels) + [1.0]
     for row, window in enumerate(windows, start=1):
-        heard = window.prediction
-        rows[row] = [0.0] * len(labels) + [1.0] if heard.is_silence else [*map(heard.probabilities.get, labels), 0.0]
+        prediction = window.prediction
+        rows[row] = silence if prediction.is_silence else [*map(prediction.probabilities.get, labels), 0.0]
     sums = rows.cumsum(axis=0)
     edges = np.unique(np.concatenate([starts, ends]))
-    first = np.searchsorted(ends, edges[:-1], side="right")  # of the windows that hold a cell
-    beyond = np.searchsorted(starts, edges[:-1], side="right")
-    means = (sums[beyond] - sums[first]) / (beyond - first)[:, None]
+    first = np.searchsorted(ends, edges[:-1], side="right")  # first window that contains a cell
+    stop = np.searchsorted(starts, edges[:-1], side="right")
+    means = (sums[stop] - sums[first]) / (stop - first)[:, None]
     silent = means[:, -1] > 0.5 / len(windows)
     means[silent] = rows[0]
     means[silent, -1] = 1.0
@@ -93,7 +94,7 @@ def _runs(classes: NDArray[np.int64]) -> list[_Run]:
 def _merge_short(
     runs: list[_Run], edges: NDArray[np.float64], totals: NDArray[np.float64], shortest: float, silence: int
 ) -> list[_Run]:
-    """Give short runs to a neighbour until none is left that has one to go to."""
+    """Merge short runs into a neighbour, as far as they have one that is not silence."""
     while True:
         movable = [
             (edges[end] - edges[first], index)

@@ -1,4 +1,4 @@
-"""The voice model in PyTorch, as the recognizer asks it. The only file of recognition that imports torch."""
+"""PyTorch backend of the recognizer. Other modules of inference work without torch."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 
 
 class TorchModel:
-    """A voice model that answers NumPy with NumPy.
+    """PyTorch voice model with NumPy inputs and outputs.
 
     Args:
-        network: The voice model.
-        temperature: What logits are divided by; fitted on validation clips.
+        network: Voice model.
+        temperature: Divisor of the logits, fitted on validation clips.
 
     Attributes:
-        min_samples: A shorter waveform is padded with zeros to this.
+        min_samples: Shorter waveforms are padded with zeros to this length.
     """
 
     def __init__(self, network: AudioClassifier, temperature: float = 1.0) -> None:
@@ -30,7 +30,7 @@ class TorchModel:
 
     @torch.inference_mode()
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        """Calibrated probabilities of shape (B, K) for waveforms of shape (B, T) and their lengths in samples, (B,)."""
+        """Compute calibrated probabilities, (B, K), of waveforms, (B, T), with lengths in samples, (B,)."""
         logits = self.network(torch.from_numpy(waveforms)[:, None], torch.from_numpy(lengths))
         return (logits.double() / self.temperature).softmax(dim=-1).float().numpy()
 
@@ -39,20 +39,20 @@ def load_torch_model(folder: str | Path) -> TorchModel:
     """Load ``model.safetensors`` of a model folder.
 
     Raises:
-        ModelFolderError: It is incomplete, damaged or of another make.
+        ModelFolderError: If the folder is incomplete, damaged or not from crossmodal.
     """
     loaded = load_model_folder(folder)
     labels, num_classes = loaded.config["labels"], loaded.model.config["num_classes"]
     if len(labels) != num_classes:
-        raise ModelFolderError(f"{folder} names {len(labels)} labels for {num_classes} classes.")
+        raise ModelFolderError(f"{folder} has {len(labels)} labels for {num_classes} classes.")
     if isinstance(loaded.model.front_end, SelfSupervisedFrontEnd):
         _load_front_end(loaded.model.front_end, folder)
     return TorchModel(loaded.model, loaded.config["temperature"])
 
 
 def _load_front_end(front_end: SelfSupervisedFrontEnd, folder: str | Path) -> None:
-    """Load the network that listens now: the first recording should not wait for it, nor meet damaged weights."""
+    """Load the frozen network now, so that damaged weights are found before the first recording."""
     try:
         front_end.load()
     except WeightsError as error:
-        raise ModelFolderError(f"The model in {folder} cannot be rebuilt: {error}") from error
+        raise ModelFolderError(f"The model in {folder} cannot be loaded: {error}") from error

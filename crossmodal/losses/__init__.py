@@ -1,7 +1,7 @@
-"""How a teacher's outputs become a loss for the student: pure modules, from two tensors to a scalar.
+"""Losses between student and teacher outputs: pure modules that map two tensors to a scalar.
 
-Those whose idea needs it take the labels as a third argument. Every one takes a batch of at least one clip: to teach
-some clips of a batch, index all arguments with those, and skip the loss if there are none.
+Some also take the labels as a third argument. Every loss takes a batch of at least one clip. To teach only some clips
+of a batch, index all arguments with them, and skip the loss if there are none.
 """
 
 from crossmodal.losses.alignment import (
@@ -33,7 +33,7 @@ from crossmodal.losses.factory import (
 )
 from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
 
-# Raise when the same tensors would give another loss or gradient: every stage is trained again.
+# Increment if the same tensors would give another loss or gradient: every stage is then retrained.
 VERSION = 1
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Feature-based distillation: the student's embedding learns from the teacher's, at the teacher's width."""
+"""Feature-based distillation between student and teacher embeddings of the same width."""
 
 import torch
 import torch.nn.functional as F
@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 
 class StandardizedMSELoss(nn.Module):
-    """Mean squared error between embeddings of which each dimension has been standardized.
+    """Mean squared error between embeddings with standardized dimensions.
 
-    ``mean((BN(s) - BN(t))^2)`` with batch normalization that learns nothing. Voice and face need not agree in scale,
-    only in how they vary. After FitNets (Romero et al., ICLR 2015, arXiv:1412.6550); standardizing the teacher follows
-    Heo et al., "A Comprehensive Overhaul of Feature Distillation", ICCV 2019, arXiv:1904.01866.
+    ``mean((BN(s) - BN(t))^2)`` with batch normalization without learned parameters. Student and teacher must match in
+    variation, not in scale. After FitNets (Romero et al., ICLR 2015, arXiv:1412.6550); standardizing the teacher
+    follows Heo et al., "A Comprehensive Overhaul of Feature Distillation", ICCV 2019, arXiv:1904.01866.
 
-    In evaluation mode, and for a batch of one clip, running statistics take the place of the batch's.
+    In evaluation mode, and for a batch of one clip, running statistics replace those of the batch.
 
     Args:
         num_features: Width of the embeddings.
@@ -37,11 +37,11 @@ class StandardizedMSELoss(nn.Module):
 
 
 class FeatureRegressionLoss(nn.Module):
-    """The student tells from the sound what the teacher looks at: mean squared error, ``mean((s - t)^2)``.
+    """Mean squared error between the student's prediction and the teacher's input features, ``mean((s - t)^2)``.
 
-    Targets are features that have been standardized over the training actors: for each, 1 less the loss is the share of
-    its variance that the voice explains. A side task shapes what the main task sees: Caruana, "Multitask learning",
-    Machine Learning 28, 1997.
+    The targets are standardized over the training actors, so for each feature 1 minus the loss is the fraction of its
+    variance that the voice explains. An auxiliary task improves the representation for the main task: Caruana,
+    "Multitask learning", Machine Learning 28, 1997.
 
     Example:
         >>> import torch
@@ -55,7 +55,7 @@ class FeatureRegressionLoss(nn.Module):
 
 
 class CosineAlignmentLoss(nn.Module):
-    """One minus the cosine between embeddings, mean over the batch: ``mean_i(1 - cos(s[i], t[i]))``.
+    """One minus the cosine similarity of embeddings, mean over the batch: ``mean_i(1 - cos(s[i], t[i]))``.
 
     Example:
         >>> import torch
@@ -69,26 +69,26 @@ class CosineAlignmentLoss(nn.Module):
 
 
 class FrequencyMSELoss(nn.Module):
-    """Embeddings compared closely in their slow changes from dimension to dimension, loosely in their fast ones.
+    """Mean squared error in the low frequencies of an embedding, and a weaker loss in the high frequencies.
 
     ``mean((Z(low(s)) - Z(low(t)))^2) + high_weight * mean((g(Z(high(s))) - g(Z(high(t))))^2)``: the discrete Fourier
-    transform over the dimensions splits an embedding into low and high, which add up to it; Z takes away the mean and
-    divides by the deviation over the dimensions; ``g(x) = sign(x) * log(1 + |x|)`` makes large differences count less.
-    Liu et al., "Distilling Cross-Modal Knowledge via Feature Disentanglement", AAAI 2026, arXiv:2511.19887: the lower
-    half of the spectrum is where voice and face agree. The paper's shared classifiers are `SharedClassifierLoss`.
+    transform over the dimensions splits an embedding into a low and a high band, whose sum is the embedding; Z
+    standardizes over the dimensions; ``g(x) = sign(x) * log(1 + |x|)`` reduces large differences. Liu et al.,
+    "Distilling Cross-Modal Knowledge via Feature Disentanglement", AAAI 2026, arXiv:2511.19887: voice and face agree in
+    the lower half of the spectrum. The paper's shared classifiers are in `SharedClassifierLoss`.
 
-    The paper's code was not to be had. These details are ours: the mean belongs to no band, and `low_share` is a share
-    of the frequencies without it; each band is standardized by itself, after the split; it is divided by its deviation
-    where the paper divides by its L2 norm, so that the logarithm meets values near 1 and the loss does not shrink as
-    embeddings grow wider; both bands weigh the same. The dimensions of an embedding have no order by nature: the
-    teacher's is taken as it is.
+    The paper's code was not available. These details are ours: the mean is in neither band, and `low_share` is a
+    fraction of the other frequencies; each band is standardized separately, after the split; it is divided by its
+    standard deviation where the paper divides by its L2 norm, so that the logarithm receives values near 1 and the loss
+    does not decrease with the width of the embeddings; both bands have the same weight by default. The dimensions of an
+    embedding have no natural order; the teacher's order is used.
 
     Args:
-        low_share: Share of the frequencies that make the low band, from 0 to 1.
-        high_weight: Weight of the high band beside the low one.
+        low_share: Fraction of the frequencies in the low band, from 0 to 1.
+        high_weight: Weight of the high band relative to the low band.
 
     Raises:
-        ValueError: The share is not from 0 to 1.
+        ValueError: If ``low_share`` is not from 0 to 1.
 
     Example:
         >>> import torch
@@ -119,14 +119,14 @@ class FrequencyMSELoss(nn.Module):
 
 
 class SharedClassifierLoss(nn.Module):
-    """One classifier has to name the emotion from the teacher's embedding and from the student's.
+    """Cross-entropy of one classifier applied to both the teacher's and the student's embedding.
 
-    ``CE(C(s), label) + CE(C(t), label)``, mean over the labelled clips, with a linear classifier C that learns with the
-    student: to be read by what also reads the face, a voice has to lie where that emotion's faces lie. From Liu et al.,
+    ``CE(C(s), label) + CE(C(t), label)``, mean over the labelled clips, with a linear classifier C that is trained with
+    the student. A shared classifier moves a voice towards the faces with the same emotion. From Liu et al.,
     "Distilling Cross-Modal Knowledge via Feature Disentanglement", AAAI 2026, arXiv:2511.19887, which has a classifier
-    for each band of `FrequencyMSELoss`; ours reads the whole embedding.
+    for each band of `FrequencyMSELoss`; this one classifies the whole embedding.
 
-    A clip without a label, -1, is left out; without any labelled clip the loss is 0.
+    Clips without a label (-1) are excluded; if no clip has a label, the loss is 0.
 
     Args:
         num_features: Width of the embeddings.

@@ -1,4 +1,4 @@
-"""Contrastive distillation: a voice is to be nearer to the faces of its emotion than to all others."""
+"""Contrastive distillation, which moves a voice closer to the faces with the same emotion than to other faces."""
 
 import torch
 import torch.nn.functional as F
@@ -6,22 +6,22 @@ from torch import Tensor, nn
 
 
 class CrossModalSupConLoss(nn.Module):
-    """Supervised contrast of each voice with all faces of the batch.
+    """Supervised contrastive loss between each voice and all faces of the batch.
 
     ``mean_i(-mean_p(log(exp(cos(s[i], t[p]) / T) / sum_a(exp(cos(s[i], t[a]) / T)))))``: a runs over all clips, p over
-    those of clip i's class, itself among them. Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020,
-    arXiv:2004.11362, whose loss with the mean outside the logarithm it is, with voices for anchors and faces for
-    everything else.
+    the clips of clip i's class, including i. This is the loss of Khosla et al., "Supervised Contrastive Learning",
+    NeurIPS 2020, arXiv:2004.11362, with the mean outside the logarithm, voices as anchors and faces as positives and
+    negatives.
 
-    The clips of one class attract each other. Where only a clip's own face may, as in plain contrast of pairs, a batch
-    of 32 clips of eight emotions pushes each voice from about three faces that show what it says. A clip without a
-    label, -1, has only its own face to go to; to all others its face is one to go away from.
+    All clips of a class are positives. If only a clip's own face were positive, as in plain contrastive learning, a
+    batch of 32 clips of eight emotions would push each voice away from about three faces with the same emotion. For a
+    clip without a label (-1) only its own face is positive; for all other clips its face is negative.
 
     Args:
-        temperature: What cosines are divided by; the lower, the more the nearest faces count.
+        temperature: Divisor of the cosines; at lower temperatures the nearest faces have more weight.
 
     Raises:
-        ValueError: The temperature is not positive.
+        ValueError: If the temperature is not positive.
 
     Example:
         >>> import torch
@@ -47,6 +47,6 @@ class CrossModalSupConLoss(nn.Module):
 
 
 def _positives(label: Tensor) -> Tensor:
-    """For each clip, a row, which faces it is drawn to."""
+    """Return a (B, B) mask of the positive faces (columns) of each clip (row)."""
     same_class = (label.unsqueeze(1) == label) & (label >= 0)
     return same_class | torch.eye(len(label), dtype=torch.bool, device=label.device)

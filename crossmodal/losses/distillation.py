@@ -1,4 +1,4 @@
-"""Response-based distillation: the student's logits learn from the teacher's."""
+"""Response-based distillation between student and teacher logits."""
 
 import torch
 import torch.nn.functional as F
@@ -6,16 +6,17 @@ from torch import Tensor, nn
 
 
 class KnowledgeDistillationLoss(nn.Module):
-    """Kullback-Leibler divergence from the teacher's to the student's softened probabilities.
+    """Kullback-Leibler divergence of the softened probabilities of teacher and student.
 
-    ``T^2 * KL(softmax(t / T) || softmax(s / T))``, mean over the batch. The factor keeps gradients of one size whatever
-    the temperature. Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, arXiv:1503.02531.
+    ``T^2 * KL(softmax(t / T) || softmax(s / T))``, mean over the batch. The factor keeps the size of the gradients
+    independent of the temperature. Hinton et al., "Distilling the Knowledge in a Neural Network", 2015,
+    arXiv:1503.02531.
 
     Args:
-        temperature: What logits are divided by; the higher, the more the small probabilities count.
+        temperature: Divisor of the logits; at higher temperatures small probabilities have more weight.
 
     Raises:
-        ValueError: The temperature is not positive.
+        ValueError: If the temperature is not positive.
 
     Example:
         >>> import torch
@@ -36,18 +37,18 @@ class KnowledgeDistillationLoss(nn.Module):
 
 
 class LogitStandardizedKDLoss(KnowledgeDistillationLoss):
-    """The same on logits that each clip's mean and standard deviation have standardized.
+    """Knowledge distillation on logits standardized within each clip.
 
-    ``T^2 * KL(softmax(Z(t) / T) || softmax(Z(s) / T))`` with ``Z(x) = (x - mean(x)) / std(x)`` over the classes: the
-    student need not match how sure the teacher is, only how it ranks. Sun et al., "Logit Standardization in Knowledge
-    Distillation", CVPR 2024, arXiv:2403.01427. The deviation divides by the number of classes, as in the paper; its
-    code divides by one less. The loss weight, 9 in the paper's experiments, is the caller's to choose.
+    ``T^2 * KL(softmax(Z(t) / T) || softmax(Z(s) / T))`` with ``Z(x) = (x - mean(x)) / std(x)`` over the classes. The
+    student has to match the teacher's ranking, not its confidence. Sun et al., "Logit Standardization in Knowledge
+    Distillation", CVPR 2024, arXiv:2403.01427. The variance divides by the number of classes, as in the paper; the
+    paper's code divides by one less. The paper's experiments use a loss weight of 9, which the caller has to set.
 
     Args:
-        temperature: What standardized logits are divided by.
+        temperature: Divisor of the standardized logits.
 
     Raises:
-        ValueError: The temperature is not positive.
+        ValueError: If the temperature is not positive.
 
     Example:
         >>> import torch
@@ -62,21 +63,21 @@ class LogitStandardizedKDLoss(KnowledgeDistillationLoss):
 
 
 class DISTLoss(nn.Module):
-    """Correlation instead of equality: of the classes within a clip, and of the clips within a class.
+    """Correlation of the classes within each clip and of the clips within each class.
 
     ``T^2 * (inter_weight * mean_i(1 - r(S[i, :], T[i, :])) + intra_weight * mean_k(1 - r(S[:, k], T[:, k])))`` with the
     softened probabilities S and T and Pearson's r. Huang et al., "Knowledge Distillation from A Stronger Teacher",
-    NeurIPS 2022, arXiv:2205.10536. Correlations do not shrink with the temperature as divergences do: T^2, which the
-    paper's code has, makes this loss grow with it. In a batch of one clip there is no correlation between clips: that
-    part is then ``intra_weight`` and has no gradient.
+    NeurIPS 2022, arXiv:2205.10536. Unlike divergences, correlations do not shrink with the temperature, so the factor
+    T^2, which is in the paper's code, makes this loss grow with it. For a batch of one clip the correlation between
+    clips is undefined: that term is then ``intra_weight`` and has no gradient.
 
     Args:
         inter_weight: Weight of the correlation of classes within each clip.
         intra_weight: Weight of the correlation of clips within each class.
-        temperature: What logits are divided by.
+        temperature: Divisor of the logits.
 
     Raises:
-        ValueError: The temperature is not positive.
+        ValueError: If the temperature is not positive.
 
     Example:
         >>> import torch
@@ -101,29 +102,29 @@ class DISTLoss(nn.Module):
 
 
 class DecoupledKDLoss(nn.Module):
-    """The divergence of `KnowledgeDistillationLoss` in two parts with weights of their own.
+    """The divergence of `KnowledgeDistillationLoss` split into two separately weighted terms.
 
     ``T^2 * (target_weight * KL(b(t) || b(s)) + non_target_weight * KL(n(t) || n(s)))``, mean over the labelled clips: b
-    is how a clip's softened probability is shared between its own class and all others together, n how it is shared
-    among those others. In plain KD the second part has the weight ``1 - p``, p being what the teacher gives to the
-    clip's class: the surer the teacher, the less it tells of the other classes. Zhao et al., "Decoupled Knowledge
-    Distillation", CVPR 2022, arXiv:2203.08679. The weights are those that the paper's code starts from; its temperature
-    is 4, and its experiments let the loss grow over the first 20 epochs, which is the caller's to do.
+    is the softened probability of the clip's class and of all other classes together, n the distribution over those
+    other classes. In plain KD the second term has the weight ``1 - p``, where p is the teacher's probability of the
+    clip's class, so a confident teacher conveys little about the other classes. Zhao et al., "Decoupled Knowledge
+    Distillation", CVPR 2022, arXiv:2203.08679. The weights are the defaults of the paper's code. Its temperature is 4,
+    and its experiments increase the loss weight over the first 20 epochs, which the caller has to do.
 
-    A clip without a label, -1, has no class of its own and is left out; without any labelled clip the loss is 0.
+    Clips without a label (-1) are excluded; if no clip has a label, the loss is 0.
 
     Args:
-        target_weight: Weight of the part of a clip's own class, the paper's alpha.
-        non_target_weight: Weight of the part of the other classes, the paper's beta.
-        temperature: What logits are divided by.
+        target_weight: Weight of the target class term, the paper's alpha.
+        non_target_weight: Weight of the non-target class term, the paper's beta.
+        temperature: Divisor of the logits.
 
     Raises:
-        ValueError: The temperature is not positive.
+        ValueError: If the temperature is not positive.
 
     Example:
         >>> import torch
         >>> teacher = torch.tensor([[2.0, 1.0, -1.0]])
-        >>> student = torch.tensor([[5.0, 1.0, -1.0]])  # as the teacher's, but for the clip's own class
+        >>> student = torch.tensor([[5.0, 1.0, -1.0]])  # differs only in the target class
         >>> DecoupledKDLoss(target_weight=0.0)(student, teacher, torch.tensor([0])) < 1e-6
         tensor(True)
     """
@@ -153,7 +154,7 @@ def _positive(temperature: float) -> float:
 
 def _standardize(logits: Tensor) -> Tensor:
     centred = logits - logits.mean(dim=1, keepdim=True)
-    # The small number is under the root, so that equal logits, whose deviation is 0, have a finite gradient.
+    # The small number is inside the root, so that equal logits, whose deviation is 0, have a finite gradient.
     return centred / (centred.square().mean(dim=1, keepdim=True) + 1e-7).sqrt()
 
 
@@ -164,14 +165,14 @@ def _pearson(first: Tensor, second: Tensor, dim: int) -> Tensor:
 
 
 def _decouple(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Log probabilities of each clip's own class and of all others together, (B, 2); among the others, (B, K - 1)."""
+    """Return log probabilities of target class and all others together, (B, 2), and among the others, (B, K - 1)."""
     num_classes = logits.shape[1]
-    own_class_first = (label.clamp(min=0).unsqueeze(1) + torch.arange(num_classes, device=label.device)) % num_classes
-    own, others = F.log_softmax(logits, dim=1).gather(1, own_class_first).split([1, num_classes - 1], dim=1)
+    target_first = (label.clamp(min=0).unsqueeze(1) + torch.arange(num_classes, device=label.device)) % num_classes
+    target, others = F.log_softmax(logits, dim=1).gather(1, target_first).split([1, num_classes - 1], dim=1)
     all_others = others.logsumexp(dim=1, keepdim=True)
-    return torch.cat([own, all_others], dim=1), others - all_others
+    return torch.cat([target, all_others], dim=1), others - all_others
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of each clip, (B,), from log probabilities."""
+    """Return the Kullback-Leibler divergence of each clip, of shape (B,), from log probabilities."""
     return F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)

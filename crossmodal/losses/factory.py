@@ -1,6 +1,6 @@
 """Losses by name.
 
-A new one is a class in the file of its idea, a word in the Literal and a line in the dict below it.
+To add one, write a class in the file of its category, and add its name to the Literal and to the dict below it.
 """
 
 import inspect
@@ -34,14 +34,14 @@ LossName = Literal[KDLossName, AlignLossName]
 
 @dataclass(frozen=True)
 class LossEntry:
-    """What a training step has to know of a loss.
+    """Description of a loss for the training step.
 
     Args:
-        make: Its class.
-        compares: Which outputs of student and teacher it takes, the student's first; ``features`` are the teacher's
-            alone, and the student has to tell them from its embedding.
-        needs_label: Whether it takes the labels of shape (B,) as a third argument, -1 for a clip without one.
-        needs_projection: Whether the student's embedding has to be brought to the width of the teacher's output.
+        make: Class of the loss.
+        compares: Outputs of student and teacher that it takes, the student's first; ``features`` are those of the
+            teacher, which the student predicts from its embedding.
+        needs_label: Whether it takes the labels of shape (B,), -1 for unlabelled clips, as a third argument.
+        needs_projection: Whether the student's embedding has to be projected to the width of the teacher's output.
     """
 
     make: type[nn.Module]
@@ -70,20 +70,20 @@ _ALIGN_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares
 
 
 def create_loss(name: LossName, num_features: int, num_classes: int, **kwargs: Any) -> nn.Module:
-    """Make a loss by its name; what it is called with, its entry in `LOSSES` says.
+    """Create a loss by name; its entry in `LOSSES` describes the inputs of its ``forward``.
 
     Args:
         name: One of `list_losses`.
-        num_features: Width of the teacher's embeddings, for those that have to know it.
-        num_classes: Number of emotions, for those that have to know it.
-        **kwargs: Further arguments of its class; None means the default where it is no value.
+        num_features: Width of the teacher's embeddings, for the losses that need it.
+        num_classes: Number of emotions, for the losses that need it.
+        **kwargs: Additional arguments of its class; None means the default where None is not a valid value.
 
     Returns:
         The loss.
 
     Raises:
-        ConfigError: There is no such loss or argument.
-        ValueError: An argument has an impossible value.
+        ConfigError: If the loss or an argument does not exist.
+        ValueError: If an argument has an invalid value.
 
     Example:
         >>> create_loss("mse", num_features=128, num_classes=8).student_norm.num_features
@@ -96,23 +96,23 @@ def create_loss(name: LossName, num_features: int, num_classes: int, **kwargs: A
 
 
 def list_losses() -> list[str]:
-    """Name all losses."""
+    """List the names of all losses."""
     return sorted(LOSSES)
 
 
 def create_kd_loss(name: KDLossName, **kwargs: Any) -> nn.Module:
-    """Make a loss between student and teacher logits by its name.
+    """Create a loss between student and teacher logits by name.
 
     Args:
         name: One of `list_kd_losses`.
-        **kwargs: Arguments of its class; every one takes a ``temperature``.
+        **kwargs: Arguments of its class; all of them take a ``temperature``.
 
     Returns:
         The loss.
 
     Raises:
-        ConfigError: There is no such loss or argument.
-        ValueError: An argument has an impossible value.
+        ConfigError: If the loss or an argument does not exist.
+        ValueError: If an argument has an invalid value.
 
     Example:
         >>> create_kd_loss("kd", temperature=4.0)
@@ -122,27 +122,27 @@ def create_kd_loss(name: KDLossName, **kwargs: Any) -> nn.Module:
 
 
 def list_kd_losses() -> list[str]:
-    """Name the losses between logits."""
+    """List the names of the losses between logits."""
     return sorted(_KD_LOSSES)
 
 
 def create_align_loss(
     name: AlignLossName, num_features: int, num_classes: int | None = None, **kwargs: Any
 ) -> nn.Module:
-    """Make a loss between student and teacher embeddings by its name.
+    """Create a loss between student and teacher embeddings by name.
 
     Args:
         name: One of `list_align_losses`.
         num_features: Width of the teacher's embeddings.
-        num_classes: Number of emotions; None will do for those that need not know it.
-        **kwargs: Further arguments of its class; None means the default where it is no value.
+        num_classes: Number of emotions; may be None for the losses that do not need it.
+        **kwargs: Additional arguments of its class; None means the default where None is not a valid value.
 
     Returns:
         The loss.
 
     Raises:
-        ConfigError: There is no such loss or argument, or it has to know the number of classes.
-        ValueError: An argument has an impossible value.
+        ConfigError: If the loss or an argument does not exist, or if the loss needs ``num_classes``.
+        ValueError: If an argument has an invalid value.
 
     Example:
         >>> create_align_loss("cosine", num_features=128)
@@ -153,13 +153,13 @@ def create_align_loss(
 
 
 def list_align_losses() -> list[str]:
-    """Name the losses between embeddings."""
+    """List the names of the losses between embeddings."""
     return sorted(_ALIGN_LOSSES)
 
 
 def _create(name: str, entry: LossEntry, sizes: dict[str, int | None], kwargs: dict[str, Any]) -> nn.Module:
-    given = {size: value for size, value in sizes.items() if size in inspect.signature(entry.make).parameters}
-    for size, value in given.items():
+    required = {size: value for size, value in sizes.items() if size in inspect.signature(entry.make).parameters}
+    for size, value in required.items():
         if value is None:
             raise ConfigError(f"The loss {name!r} needs {size}.")
-    return call_with_known(f"loss {name!r}", entry.make, given, kwargs)
+    return call_with_known(f"loss {name!r}", entry.make, required, kwargs)

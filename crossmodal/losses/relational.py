@@ -1,4 +1,4 @@
-"""Relational distillation: how the clips of a batch lie to each other is taught, not where each of them lies."""
+"""Relational distillation, which compares relations between the clips of a batch instead of single embeddings."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 
 class RKDLoss(nn.Module):
-    """Distances between two clips and angles among three, as the teacher sees them.
+    """Relational knowledge distillation of distances between two clips and angles between three.
 
     ``distance_weight * mean_ij(h(d(s[i], s[j]), d(t[i], t[j]))) + angle_weight * mean_ijk(h(a(s[i], s[j], s[k]),
     a(t[i], t[j], t[k])))`` over different clips, with d the Euclidean distance divided by its mean over the batch, a
     the cosine of the angle at clip j, and h the smooth L1 loss. Park et al., "Relational Knowledge Distillation", CVPR
     2019, arXiv:1904.05068; angles weigh twice as much as distances, as there.
 
-    Student and teacher may differ in width. A batch of one clip has no distances, one of two no angles: what is not
-    there is 0.
+    Student and teacher may differ in width. A batch of one clip has no distances, and a batch of two has no angles; a
+    missing term is 0.
 
     Args:
         distance_weight: Weight of the distances.
@@ -25,7 +25,7 @@ class RKDLoss(nn.Module):
     Example:
         >>> import torch
         >>> teacher = torch.randn(8, 2)
-        >>> student = torch.cat([-teacher, torch.ones(8, 3)], dim=1)  # turned, and in a wider space
+        >>> student = torch.cat([-teacher, torch.ones(8, 3)], dim=1)  # rotated, in a wider space
         >>> RKDLoss()(student, teacher) < 1e-6
         tensor(True)
     """
@@ -42,21 +42,22 @@ class RKDLoss(nn.Module):
         teacher_distances, teacher_angles = _relations(teacher_embedding.detach())
         distance = F.smooth_l1_loss(student_distances, teacher_distances, reduction="sum")
         angle = F.smooth_l1_loss(student_angles, teacher_angles, reduction="sum")
-        # What is no pair or no angle is 0 for both: it adds nothing, and is not counted.
+        # Entries that are not a pair or a triple of different clips are 0 for both, and are not counted in the mean.
         distance = distance / max(size * (size - 1), 1)
         angle = angle / max(size * (size - 1) * (size - 2), 1)
         return self.distance_weight * distance + self.angle_weight * angle
 
 
 class CKALoss(nn.Module):
-    """One minus the linear centred kernel alignment: do both find the same clips alike?
+    """One minus the linear centred kernel alignment (CKA), which compares the similarities between clips.
 
     ``1 - <K(s), K(t)> / (|K(s)| |K(t)|)`` with ``K(x)`` the inner products of the batch's embeddings after their mean
-    has been taken away. Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
-    arXiv:1905.00414. Turning, moving or scaling either space as a whole changes nothing, and they may differ in width.
+    is subtracted. Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
+    arXiv:1905.00414. The loss is invariant to rotation, translation and scaling of either space, and the widths may
+    differ.
 
-    In a batch with fewer clips than dimensions even unrelated embeddings look alike: compare values of one batch size
-    only. For one clip the loss is 0.
+    In a batch with fewer clips than dimensions even unrelated embeddings are similar, so compare only values for the
+    same batch size. For one clip the loss is 0.
 
     Example:
         >>> import torch
@@ -75,16 +76,16 @@ class CKALoss(nn.Module):
 
 
 class MMDLoss(nn.Module):
-    """Squared maximum mean discrepancy: are voices spread as faces are, whichever belongs to which?
+    """Squared maximum mean discrepancy between the distributions of voices and faces, ignoring pairs.
 
-    ``mean(k(s, s')) + mean(k(t, t')) - 2 * mean(k(s, t))`` over all pairs, a clip with itself among them, so that it is
-    never below 0; ``k(x, y) = mean_b(exp(-|x - y|^2 / (2 * (b * m)^2)))`` with m the median distance between two of the
-    batch's embeddings, of voice or face. Gretton et al., "A Kernel Two-Sample Test", JMLR 13, 2012. Each side is
-    standardized first, every dimension over the batch: the spread is compared, not place and scale. For one clip the
-    loss is 0.
+    ``mean(k(s, s')) + mean(k(t, t')) - 2 * mean(k(s, t))`` over all pairs, including a clip with itself, so that it is
+    never below 0; ``k(x, y) = mean_b(exp(-|x - y|^2 / (2 * (b * m)^2)))`` with m the median distance between all
+    embeddings of the batch, voices and faces. Gretton et al., "A Kernel Two-Sample Test", JMLR 13, 2012. Each dimension
+    is first standardized over the batch, separately for student and teacher, so position and scale are not compared.
+    For one clip the loss is 0.
 
     Args:
-        bandwidths: Widths b of the kernels, in median distances.
+        bandwidths: Bandwidths b of the kernels, in units of the median distance.
 
     Example:
         >>> import torch
@@ -114,22 +115,22 @@ class MMDLoss(nn.Module):
 
 
 def _relations(embedding: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances of the clips, (B, B), and cosines of the angles at the first of three clips, (B, B, B)."""
+    """Return distances between clips, (B, B), and cosines of the angles at the first of three clips, (B, B, B)."""
     size = len(embedding)
     distances = _distances(embedding)
     mean = distances.sum() / max(size * (size - 1), 1)
     distances = distances / mean.clamp(min=1e-12)
-    # Clips at one place see each other in no direction: their angles are 0 and have no gradient.
+    # The direction between identical embeddings is undefined: their angles are 0 and have no gradient.
     inverse = 1 / distances.masked_fill(distances == 0, torch.inf)
     squares = distances.square()
-    # The law of cosines: the angle at a clip from the three sides, without B^2 directions in memory.
+    # The law of cosines needs only distances; computing B^2 directions would need more memory.
     cosines = (squares.unsqueeze(2) + squares.unsqueeze(1) - squares) / 2 * inverse.unsqueeze(2) * inverse.unsqueeze(1)
     same = torch.eye(size, dtype=torch.bool, device=embedding.device)
     return distances, cosines.masked_fill(same, 0)
 
 
 def _distances(embedding: Tensor) -> Tensor:
-    # By way of inner products it would be faster and wrong for clips that are close to each other.
+    # Computing distances from inner products is faster but inaccurate for close embeddings.
     return torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")
 
 

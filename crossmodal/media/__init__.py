@@ -1,13 +1,13 @@
-"""Sound and video frames out of files.
+"""Reading of audio and video frames from files.
 
-soundfile reads sound files, PyAV the sound of a video and what soundfile cannot, decord or PyAV the pictures of a
-video; each is imported when it is used. All times are seconds of the container's clock as FFmpeg reads it: the first
-picture of most videos is at 0.
+soundfile reads audio files. PyAV reads the audio of videos and of formats that soundfile does not support. decord or
+PyAV read video frames. Each library is imported lazily. All times are seconds on the container's clock as FFmpeg reads
+it: the first frame of most videos is at 0.
 
-What a foreign file can do is bounded. Sound is read in blocks, so memory does not depend on what a header promises;
-rates from 1 to 768 kHz and up to 64 channels are read, others refused; FFmpeg opens only formats that hold their data
-themselves, so that no playlist makes it read another file or ask a server. Time is not bounded here: a small file may
-hold days of silence. Who reads for strangers counts the blocks.
+Untrusted files have limits. Audio is read in blocks, so that memory does not depend on the header. Sample rates outside
+1 to 768 kHz and more than 64 channels are rejected. FFmpeg opens only self-contained formats, so that a playlist cannot
+make it read other files or connect to servers. The decoding time has no limit, because a small file may hold days of
+silence: servers must count the blocks.
 """
 
 from crossmodal.media.sound import (

@@ -1,4 +1,4 @@
-"""FFmpeg's containers, through PyAV."""
+"""Containers, opened by FFmpeg through PyAV."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +7,12 @@ from typing import Any, BinaryIO, Literal
 
 from crossmodal.errors import MediaError
 
-# Formats that hold their data themselves. FFmpeg also knows playlists: bytes that name a file or a URL, which it reads.
+# Self-contained formats. FFmpeg also reads playlists, which can refer to any file or URL.
 _FORMATS = (
     "aac,ac3,ac4,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,dtshd,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,"
     "nut,oma,ogg,qcp,rm,tak,tta,voc,w64,wav,wv,xwma"
 )
-_HOLDS = {"audio": "sound is", "video": "pictures are"}
+_STREAM_NAMES = {"audio": "sound", "video": "video"}
 
 
 @contextmanager
@@ -20,7 +20,8 @@ def open_stream(name: str, source: Path | BinaryIO, kind: Literal["audio", "vide
     """Open a container and its first stream of a kind.
 
     Raises:
-        MediaError: It is damaged, of no such format, or has no such stream, or one that cannot be decoded.
+        MediaError: If the container is damaged or has an unknown format, or its stream is missing or has an unknown
+            codec.
     """
     import av
 
@@ -29,21 +30,21 @@ def open_stream(name: str, source: Path | BinaryIO, kind: Literal["audio", "vide
     with container:
         streams = getattr(container.streams, kind)
         if not streams:
-            raise MediaError(name, "it has no video stream" if kind == "video" else "it has no sound stream")
+            raise MediaError(name, f"it has no {_STREAM_NAMES[kind]} stream")
         if streams[0].codec_context is None:
-            raise MediaError(name, f"its {_HOLDS[kind]} coded in a way that is not known here")
+            raise MediaError(name, f"its {_STREAM_NAMES[kind]} stream has an unknown codec")
         yield container, streams[0]
 
 
 @contextmanager
 def ffmpeg_errors(name: str) -> Iterator[None]:
-    """FFmpeg's errors inside the block become MediaError."""
+    """Convert FFmpeg's errors inside the block to MediaError."""
     import av
 
     try:
         yield
-    except (av.FFmpegError, ValueError) as error:  # ValueError: the sound changes its format on the way
-        why = getattr(error, "strerror", None) or error
-        raise MediaError(name, f"it is damaged or not a sound or video file ({why})") from error
-    except IndexError as error:  # PyAV knows the streams that were there when it opened the file, and no other
-        raise MediaError(name, "it is damaged: another stream begins in its middle") from error
+    except (av.FFmpegError, ValueError) as error:  # ValueError: the audio format changes within the file
+        reason = getattr(error, "strerror", None) or error
+        raise MediaError(name, f"it is damaged or not a sound or video file ({reason})") from error
+    except IndexError as error:  # PyAV knows only the streams that existed when it opened the file
+        raise MediaError(name, "it is damaged: it has a stream that its header does not list") from error

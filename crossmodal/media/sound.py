@@ -1,4 +1,4 @@
-"""Sound: blocks of one channel out of any file, and whole waveforms."""
+"""Reading of audio from any file, as mono blocks or as a whole waveform."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,27 +14,27 @@ from crossmodal.media.container import ffmpeg_errors, open_stream
 from crossmodal.media.source import Source, name_of, opened
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform in the project
-SAMPLE_RATES = (1_000, 768_000)  # Hz, the lowest and the highest: from a header of 1 Hz a second becomes hours
+SAMPLE_RATES = (1_000, 768_000)  # Hz, lowest and highest: with a header of 1 Hz, a second of audio would last hours
 _MOST_CHANNELS = 64
 _CONTAINERS = frozenset({".avi", ".flv", ".m4a", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
-_PEAK_LIMIT = 4.0  # decoders overshoot full scale by a little; far beyond it the samples are on another scale
-_DELAY_LIMIT = 60.0  # s, of a sound that starts late; a broken time stamp must not ask for gigabytes of silence
+_PEAK_LIMIT = 4.0  # decoders overshoot full scale slightly; samples far beyond it have another scale
+_DELAY_LIMIT = 60.0  # s; a damaged time stamp must not cause gigabytes of leading silence
 _BLOCK = 65_536  # samples
-_UNKNOWN = 1 << 48  # libsndfile's count of samples where there is none is far above this
+_UNKNOWN = 1 << 48  # libsndfile reports an unknown number of samples as a value far above this
 
 Blocks = Iterator[NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A sound that is open: what its header says, and its samples.
+    """An open sound with the properties from its header.
 
     Args:
-        name: How an error calls it.
-        sample_rate: In Hz.
-        channels: How many there are.
-        duration: Seconds that its header promises; None where it does not say. Only the blocks tell the truth.
-        decode: Starts to decode; see `blocks`.
+        name: Name for error messages.
+        sample_rate: Sample rate in Hz.
+        channels: Number of channels.
+        duration: Duration in seconds according to the header, or None. It may be wrong; only the blocks are reliable.
+        decode: Function that starts decoding, see `blocks`.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Sound:
     decode: Callable[[], Blocks]
 
     def blocks(self) -> Blocks:
-        """Decode, once, block by block.
+        """Decode block by block; can be called once.
 
         Yields:
-            The mean of the channels, (n,), n up to some ten thousand. Not clipped.
+            Mean over channels, (n,), with n up to some ten thousand. Not clipped.
 
         Raises:
-            MediaError: It is cut or damaged, or its samples are not finite or far over 1.
+            MediaError: If the file is truncated or damaged, or its samples are not finite or far above 1.
         """
         for block in self.decode():
             check_level(block, self.name)
@@ -62,60 +62,62 @@ def open_sound(source: Source) -> Iterator[Sound]:
     """Open a sound without decoding it.
 
     Args:
-        source: A sound file or a video with sound, as a path, its bytes or an open binary file. A file is read from its
-            beginning and left open; a pipe is copied to a temporary file.
+        source: Path, bytes or open binary file of an audio file or a video with sound. An open file is read from its
+            beginning and stays open; a pipe is copied to a temporary file.
 
     Raises:
-        MediaError: It is missing, empty, cut, not a sound, or of a rate or a number of channels that no sound has.
+        MediaError: If the file is missing, empty, truncated or not audio, or has an invalid sample rate or number of
+            channels.
     """
     name = name_of(source)
     with ExitStack() as stack:
         file = stack.enter_context(opened(source))
-        sound = _open_with_pyav if isinstance(file, Path) and file.suffix.lower() in _CONTAINERS else _open_with_either
-        found = sound(name, file, stack)
-        if not is_rate(found.sample_rate):
-            raise MediaError(name, f"its sample rate is {found.sample_rate:,} Hz, which is that of no voice")
-        if not 1 <= found.channels <= _MOST_CHANNELS:
-            raise MediaError(name, f"it has {found.channels:,} channels, and at most {_MOST_CHANNELS} are read")
-        yield found
+        is_container = isinstance(file, Path) and file.suffix.lower() in _CONTAINERS
+        sound = (_open_with_pyav if is_container else _open_with_either)(name, file, stack)
+        if not is_rate(sound.sample_rate):
+            lowest, highest = SAMPLE_RATES
+            raise MediaError(name, f"its sample rate is {sound.sample_rate:,} Hz, not {lowest:,} to {highest:,} Hz")
+        if not 1 <= sound.channels <= _MOST_CHANNELS:
+            raise MediaError(name, f"it has {sound.channels:,} channels, not 1 to {_MOST_CHANNELS}")
+        yield sound
 
 
 def read_waveform(
     source: Source, sample_rate: int = SAMPLE_RATE, *, start: float = 0.0, longest: float | None = None
 ) -> np.ndarray:
-    """Read the sound of a file as one channel.
+    """Read the sound of a file as a mono waveform.
 
-    Channels are averaged, and resampled at soxr's HQ quality, block by block: memory is that of the result. The sound
-    of a video is put on the video's clock: what starts late is preceded by silence. A cut is noticed in formats that
-    declare their length (wav, flac, mp4, mov).
+    Channels are averaged and resampled with soxr's HQ quality block by block, so that only the result is in memory. The
+    sound of a video is aligned to the video's clock: a late start is padded with silence. Truncation is detected in
+    formats that declare their length (wav, flac, mp4, mov).
 
     Args:
-        source: A sound file (wav, flac, ogg, mp3, ...) or a video with sound (mp4, mov, mkv, webm, ...), as a path, its
-            bytes or an open binary file.
-        sample_rate: Of the result, in Hz.
-        start: Seconds to leave out at the beginning.
-        longest: Seconds after which it is too long, and no more is decoded.
+        source: Path, bytes or open binary file of an audio file (wav, flac, ogg, mp3, ...) or a video with sound (mp4,
+            mov, mkv, webm, ...).
+        sample_rate: Sample rate of the result in Hz.
+        start: Seconds to skip at the beginning.
+        longest: Maximum duration in seconds; decoding stops there.
 
     Returns:
         `(T,)` float32 in [-1, 1].
 
     Raises:
-        MediaError: The file is missing, empty, cut or not a sound, or its samples are none, not finite or far over 1;
-            or it is longer than `longest`.
-        ConfigError: `start` is negative.
+        MediaError: If the file is missing, empty, truncated or not audio, its samples are not finite or far above 1, or
+            it is longer than `longest`.
+        ConfigError: If `start` is negative.
     """
     if start < 0:
         raise ConfigError(f"start must be 0 or more seconds, not {start}")
     with open_sound(source) as sound:
         waveform = np.concatenate([*_resampled(sound, sample_rate, start, longest), np.zeros(0, np.float32)])
     if not waveform.size:
-        why = f"it holds no sound after {start} s" if start else "it holds no sound (zero samples)"
-        raise MediaError(sound.name, why)
+        reason = f"it has no sound after {start} s" if start else "it has no sound (zero samples)"
+        raise MediaError(sound.name, reason)
     return np.clip(waveform, -1.0, 1.0, out=waveform)
 
 
 def _resampled(sound: Sound, sample_rate: int, start: float, longest: float | None) -> Blocks:
-    """Blocks from `start` on at another rate; together they are what `resample` makes of the whole, to the bit."""
+    """Yield resampled blocks from `start` on; concatenated, they equal `resample` of the whole bit for bit."""
     import soxr
 
     rate, samples = sound.sample_rate, 0
@@ -125,14 +127,14 @@ def _resampled(sound: Sound, sample_rate: int, start: float, longest: float | No
         samples += len(block)
         if longest is not None and samples > (start + longest) * rate:
             raise MediaError(sound.name, too_long(longest))
-        wanted = block[max(len(block) - max(samples - to_skip, 0), 0) :]
-        yield wanted if rate == sample_rate else resampler.resample_chunk(wanted)
+        kept = block[max(len(block) - max(samples - to_skip, 0), 0) :]
+        yield kept if rate == sample_rate else resampler.resample_chunk(kept)
     if rate != sample_rate:
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def resample(waveform: NDArray[np.float32], native_rate: int, sample_rate: int) -> NDArray[np.float32]:
-    """Bring a waveform, (T,), from one rate in Hz to another at soxr's HQ quality; what overshoots is clipped to 1."""
+    """Resample a waveform, (T,), with soxr's HQ quality, and clip it to [-1, 1]. Rates are in Hz."""
     import soxr
 
     if native_rate != sample_rate:
@@ -141,26 +143,26 @@ def resample(waveform: NDArray[np.float32], native_rate: int, sample_rate: int) 
 
 
 def is_rate(sample_rate: int) -> bool:
-    """Whether a recording can have this rate in Hz."""
+    """Return True if a sample rate in Hz is supported."""
     return SAMPLE_RATES[0] <= sample_rate <= SAMPLE_RATES[1]
 
 
 def too_long(longest: float) -> str:
-    """What is wrong with a recording that is longer than can be heard at once."""
-    return f"it lasts more than {longest:g} s; ask for its timeline, or take it in pieces"
+    """Return the error message for a recording that is longer than `longest` seconds."""
+    return f"it lasts more than {longest:g} s; predict a timeline instead, or split it"
 
 
 def check_level(samples: NDArray[np.float32], name: str) -> None:
-    """Raise MediaError if samples are not finite, or far beyond full scale, which is 1."""
+    """Raise MediaError if samples are not finite or far beyond full scale, which is 1."""
     peak = np.abs(samples).max(initial=0.0)
     if not np.isfinite(peak):
-        raise MediaError(name, "it holds samples that are not finite numbers (NaN or infinity)")
+        raise MediaError(name, "it has samples that are not finite (NaN or infinity)")
     if peak > _PEAK_LIMIT:
-        raise MediaError(name, f"its samples reach {peak:,.0f} where full scale is 1; was it saved without scaling?")
+        raise MediaError(name, f"its samples reach {peak:,.0f}, but full scale is 1; was it saved without scaling?")
 
 
 def _open_with_either(name: str, file: Path | BinaryIO, stack: ExitStack) -> Sound:
-    """Through libsndfile, or PyAV where that does not know the format."""
+    """Open with libsndfile, or with PyAV if libsndfile does not support the format."""
     import soundfile
 
     try:
@@ -169,8 +171,8 @@ def _open_with_either(name: str, file: Path | BinaryIO, stack: ExitStack) -> Sou
         try:
             return _open_with_pyav(name, file, stack)
         except MediaError:
-            why = getattr(error, "error_string", error)
-            raise MediaError(name, f"it is not a sound file that can be read ({why})") from error
+            reason = getattr(error, "error_string", error)
+            raise MediaError(name, f"it is not a sound file, or has an unsupported format ({reason})") from error
     declared = opened_file.frames
     duration = declared / opened_file.samplerate if 0 < declared < _UNKNOWN else None
     return Sound(
@@ -185,33 +187,33 @@ def _sound_file_blocks(name: str, file: Any) -> Blocks:
     try:
         while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
             samples += len(block)
-            with np.errstate(invalid="ignore"):  # infinities of both signs; `check_level` tells them
+            with np.errstate(invalid="ignore"):  # infinities of both signs; `check_level` reports them
                 mean = block.mean(axis=1)
             yield mean
     except soundfile.SoundFileError as error:
         raise MediaError(name, f"it is damaged after {samples / file.samplerate:.2f} s ({error})") from error
     if samples < file.frames < _UNKNOWN:
-        raise MediaError(name, f"the file is cut: it holds {samples:,} of {file.frames:,} samples")
+        raise MediaError(name, f"the file is truncated: it has {samples:,} of {file.frames:,} samples")
 
 
 def _open_with_pyav(name: str, file: Path | BinaryIO, stack: ExitStack) -> Sound:
     if not isinstance(file, Path):
-        file.seek(0)  # libsndfile has looked
+        file.seek(0)  # libsndfile has read its beginning
     container, stream = stack.enter_context(open_stream(name, file, "audio"))
-    duration = container.duration / 1e6 if container.duration else None  # PyAV counts it in microseconds
+    duration = container.duration / 1e6 if container.duration else None  # microseconds to seconds
     return Sound(name, stream.rate or 0, stream.channels, duration, lambda: _container_blocks(name, container, stream))
 
 
 def _container_blocks(name: str, container: Any, stream: Any) -> Blocks:
-    """Blocks of the sound of a container, sample 0 at time 0."""
+    """Yield blocks of the sound of a container, with sample 0 at time 0."""
     to_skip: int | None = None
     for audio_frame in _decode(name, container, stream):
         block = audio_frame.to_ndarray().reshape(-1, audio_frame.layout.nb_channels).mean(axis=1)
         if to_skip is None:
             delay = audio_frame.time or 0.0
             if abs(delay) > _DELAY_LIMIT:
-                why = f"its sound starts at {delay:,.0f} s; the time stamps are damaged or of a broadcast"
-                raise MediaError(name, why)
+                reason = f"its sound starts at {delay:,.0f} s; the time stamps are damaged or from a broadcast"
+                raise MediaError(name, reason)
             offset = round(delay * audio_frame.sample_rate)
             to_skip = max(-offset, 0)
             yield from (np.zeros(min(_BLOCK, offset - done), np.float32) for done in range(0, offset, _BLOCK))
@@ -219,20 +221,20 @@ def _container_blocks(name: str, container: Any, stream: Any) -> Blocks:
             yield block[to_skip:]
         to_skip = max(to_skip - len(block), 0)
     if to_skip is None:
-        raise MediaError(name, "it holds no sound (zero samples)")
+        raise MediaError(name, "it has no sound (zero samples)")
 
 
 def _decode(name: str, container: Any, stream: Any) -> Iterator[Any]:
     import av
 
-    # Interleaved: of more than eight planes, one for each channel, PyAV 18 reads memory that is not the frame's.
+    # Interleaved samples: with more than eight planes (one per channel), PyAV 18 reads beyond the frame's memory.
     as_float = av.AudioResampler(format="flt")
     with ffmpeg_errors(name):
         decoded = container.decode(stream)
     while True:
         with ffmpeg_errors(name):
-            whole = next(decoded, None)
-            parts = [] if whole is None else as_float.resample(whole)
-        yield from parts
-        if whole is None:
+            audio_frame = next(decoded, None)
+            converted = [] if audio_frame is None else as_float.resample(audio_frame)
+        yield from converted
+        if audio_frame is None:
             return

@@ -1,4 +1,4 @@
-"""Where bytes come from, and whether all of them are there."""
+"""Sources of bytes: paths, bytes and open files, with a check for truncation."""
 
 import io
 import os
@@ -12,12 +12,12 @@ from crossmodal.errors import MediaError
 
 Source: TypeAlias = str | Path | bytes | BinaryIO
 
-_IN_MEMORY = 16 << 20  # bytes of a pipe; what is more lies in a temporary file
+_IN_MEMORY = 16 << 20  # bytes of a pipe that stay in memory; more go to a temporary file
 _MOST_BYTES = 4 << 30  # of a pipe; more than a wav can have
 
 
 def name_of(source: Source) -> str:
-    """How an error calls it."""
+    """Return the name of a source for error messages."""
     if isinstance(source, str | Path):
         return str(source)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -28,17 +28,17 @@ def name_of(source: Source) -> str:
 
 @contextmanager
 def opened(source: Source) -> Iterator[Path | BinaryIO]:
-    """Make a source one that can be read from its beginning, and any part of it again: a path, or a file at 0.
+    """Open a source as a path or as a seekable file at position 0.
 
     Raises:
-        MediaError: It is missing, empty, or shorter than it says of itself.
+        MediaError: If the source is missing, empty or truncated.
     """
     name = name_of(source)
     if isinstance(source, str | Path):
         path = Path(source)
         if not path.exists():
-            raise MediaError(name, "there is no such file")
-        if not path.is_file():  # to open a named pipe would wait for ever
+            raise MediaError(name, "the file does not exist")
+        if not path.is_file():  # opening a named pipe would block forever
             raise MediaError(name, "it is not a file")
         try:
             on_disk = path.open("rb")
@@ -46,27 +46,27 @@ def opened(source: Source) -> Iterator[Path | BinaryIO]:
             raise MediaError(name, f"it cannot be read ({error.strerror})") from error
         with on_disk:
             _check_whole(name, on_disk)
-            # Neither libsndfile nor FFmpeg opens a name that is not UTF-8.
-            yield path if name.isprintable() else _foolproof(on_disk)
+            # libsndfile and FFmpeg cannot open names that are not UTF-8.
+            yield path if name.isprintable() else _safe_seek(on_disk)
     elif isinstance(source, bytes | bytearray | memoryview):
         with io.BytesIO(source) as in_memory:
             _check_whole(name, in_memory)
-            yield _foolproof(in_memory)
+            yield _safe_seek(in_memory)
     elif _can_seek(source):
         _check_whole(name, source)
-        yield _foolproof(source)
+        yield _safe_seek(source)
     else:
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spooled:
             file = cast(BinaryIO, spooled)
             _copy(name, source, file)
             _check_whole(name, file)
-            yield _foolproof(file)
+            yield _safe_seek(file)
 
 
-class _Foolproof:
-    """A file that C code reads: where a damaged header sends it to before the beginning, it says so with -1.
+class _SafeSeekFile:
+    """File for C code. `seek` to an invalid position, as from a damaged header, returns -1 instead of raising.
 
-    An exception could not be passed on through C, and would be printed.
+    An exception cannot pass through C code and would be printed.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -83,8 +83,8 @@ class _Foolproof:
             return -1
 
 
-def _foolproof(file: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, _Foolproof(file))
+def _safe_seek(file: BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, _SafeSeekFile(file))
 
 
 def _can_seek(file: BinaryIO) -> bool:
@@ -99,11 +99,11 @@ def _copy(name: str, source: BinaryIO, target: BinaryIO) -> None:
     while block := source.read(1 << 20):
         target.write(block)
         if target.tell() > _MOST_BYTES:
-            raise MediaError(name, f"it goes on after {_MOST_BYTES >> 30} GiB; save it to a file")
+            raise MediaError(name, f"it has more than {_MOST_BYTES >> 30} GiB; save it to a file")
 
 
 def _check_whole(name: str, file: BinaryIO) -> None:
-    """Raise MediaError if it is empty, or shorter than it says of itself; leave it at its beginning."""
+    """Raise MediaError if a file is empty or shorter than its header says; then rewind it."""
     if not (size := file.seek(0, os.SEEK_END)):
         raise MediaError(name, "the file is empty (0 bytes)")
     file.seek(0)
@@ -111,31 +111,31 @@ def _check_whole(name: str, file: BinaryIO) -> None:
     is_wav, is_mp4 = head[:4] == b"RIFF" and head[8:] == b"WAVE", head[4:8] == b"ftyp"
     end = _wav_end(file) if is_wav else _mp4_end(file, size) if is_mp4 else 0
     if end > size:
-        raise MediaError(name, f"the file is cut: it should have {end:,} bytes or more and has {size:,}")
+        raise MediaError(name, f"the file is truncated: it should have at least {end:,} bytes, but has {size:,}")
     file.seek(0)
 
 
 def _wav_end(file: BinaryIO) -> int:
-    """Byte where the samples should end; 0 if the header does not say. libsndfile reads what is there and is silent."""
+    """Return the byte where the samples should end, 0 if unknown; libsndfile does not report truncation."""
     while len(header := file.read(8)) == 8:
         length = int.from_bytes(header[4:], "little")
         if header[:4] == b"data":
-            # What writes to a pipe cannot know the length: ffmpeg says 0xFFFFFFFF, SoX a little under 0x7FFFFFFF.
+            # Writers to a pipe do not know the length: ffmpeg writes 0xFFFFFFFF, SoX slightly less than 0x7FFFFFFF.
             return 0 if length >= 0x7FFFF000 else file.tell() + length
         file.seek(length + length % 2, os.SEEK_CUR)
     return 0
 
 
 def _mp4_end(file: BinaryIO, size: int) -> int:
-    """Byte where the last box of pictures, sound or index should end. FFmpeg returns fewer frames and is silent."""
+    """Return the byte where the last box of video, audio or index should end; FFmpeg does not report truncation."""
     position = end = 0
     while position < size:
         file.seek(position)
         header = file.read(16)
         length, name = int.from_bytes(header[:4], "big"), header[4:8]
-        if length == 1:  # too long for 32 bits
+        if length == 1:  # a 64-bit length follows
             length = int.from_bytes(header[8:], "big")
-        if length < 8:  # 0 is a box "to the end of the file", the rest is none
+        if length < 8:  # 0 means to the end of the file; other values are invalid
             break
         position += length
         if name in (b"mdat", b"moov", b"moof"):

@@ -1,4 +1,4 @@
-"""Models of the voice and of the face, and their parts."""
+"""Voice models, face models and their parts."""
 
 from crossmodal.models.backbone import FaceBackbone
 from crossmodal.models.classifier import AudioClassifier, ClipNormalizationName
@@ -15,7 +15,6 @@ from crossmodal.models.factory import (
     list_audio_encoders,
     list_front_ends,
 )
-from crossmodal.models.layer_mix import LayerMix
 from crossmodal.models.lstm import LSTMEncoder
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.pooling import (
@@ -33,8 +32,9 @@ from crossmodal.models.speech_network import BundleName
 from crossmodal.models.tdnn import TDNNEncoder
 from crossmodal.models.timm_encoder import TimmEncoder
 from crossmodal.models.transformer import TransformerEncoder
+from crossmodal.models.weighted_layer_sum import WeightedLayerSum
 
-# Raise when the same input, seed and settings would give other outputs: every stage is trained again.
+# Increment if the same input, seed and settings would give different outputs: every stage is then retrained.
 VERSION = 1
 
 __all__ = [
@@ -54,7 +54,6 @@ __all__ = [
     "FunctionalsPooling",
     "LSTMEncoder",
     "LastPooling",
-    "LayerMix",
     "MeanPooling",
     "Outputs",
     "Pooling",
@@ -64,6 +63,7 @@ __all__ = [
     "TDNNEncoder",
     "TimmEncoder",
     "TransformerEncoder",
+    "WeightedLayerSum",
     "create_audio_encoder",
     "create_front_end",
     "create_pooling",

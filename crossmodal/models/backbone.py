@@ -1,6 +1,6 @@
-"""The face backbone: any timm network that looks at one face at a time.
+"""Face backbone: any timm network applied to one face at a time.
 
-timm is imported where it is used: it takes seconds, and who only listens needs none of it.
+timm is imported lazily: it is slow to import and audio-only inference does not need it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,25 +21,25 @@ _HUB_SECONDS = 5.0
 
 
 class FaceBackbone(nn.Module):
-    """A timm network without its classifier, from faces to face embeddings.
+    """A timm network without its classifier that maps faces to face embeddings.
 
     Args:
         name: Name of a timm model, or ``hf_hub:user/repository``.
-        pretrained: Whether to fetch the weights that belong to the name. Not read if ``weights`` is given.
-        weights: A local file of weights (safetensors, or a state dict) to use instead.
-        frozen: Whether the network is a fixed function: no gradient, always in evaluation mode.
-        size: Side of the square that faces are scaled to; as they are if not given, unless the network takes one size
-            only.
-        mean: Mean of each colour in [0, 1]; what the model was trained with if not given.
-        std: Standard deviation of each colour; likewise.
-        model_kwargs: Further arguments of ``timm.create_model``.
+        pretrained: Whether to download the pretrained weights of this model. Ignored if ``weights`` is given.
+        weights: Path of a local weights file (safetensors or a state dict) to use instead.
+        frozen: Whether to freeze the network: no gradients, always in evaluation mode.
+        size: Side of the square that faces are resized to. By default faces are not resized, unless the network
+            accepts only one size.
+        mean: Mean of each colour channel, in [0, 1]; by default the mean that the model was trained with.
+        std: Standard deviation of each colour channel; by default the one that the model was trained with.
+        model_kwargs: Additional arguments of ``timm.create_model``.
 
     Attributes:
         num_features: Width of a face embedding.
 
     Raises:
-        ConfigError: timm has no model of that name.
-        WeightsError: The weights cannot be had, or do not fit.
+        ConfigError: If timm has no model of that name.
+        WeightsError: If the weights are not available or do not fit.
 
     Example:
         >>> backbone = FaceBackbone("test_resnet", pretrained=False)
@@ -69,22 +69,22 @@ class FaceBackbone(nn.Module):
         self.network = create_network(name, pretrained and weights is None, self.model_kwargs)
         if weights is not None:
             load_backbone_weights(self.network, weights)
-        trained_with = self.network.pretrained_cfg
+        pretrained_cfg = self.network.pretrained_cfg
         self.size = size
-        if size is None and trained_with["fixed_input_size"]:
-            self.size = self.model_kwargs.get("img_size", trained_with["input_size"][-1])
-        # Not in the state dict: they are settings, and `config` has them.
+        if size is None and pretrained_cfg["fixed_input_size"]:
+            self.size = self.model_kwargs.get("img_size", pretrained_cfg["input_size"][-1])
+        # Not in the state dict: they are settings, stored in `config`.
         for key, value in (("mean", mean), ("std", std)):
-            colours = torch.tensor(trained_with[key] if value is None else value).view(3, 1, 1)
+            colours = torch.tensor(pretrained_cfg[key] if value is None else value).view(3, 1, 1)
             self.register_buffer(key, colours, persistent=False)
-        # Where a network has a layer between its features and its classifier, that layer's width counts.
+        # Some networks have a layer between their features and their classifier; its width is the output width.
         self.num_features: int = getattr(self.network, "head_hidden_size", None) or self.network.num_features
         self.network.requires_grad_(not frozen)
         self.train(self.training)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments for a twin that a state dict will fill: it fetches nothing and reads no file."""
+        """Constructor arguments that rebuild this module for its state dict, without reading or downloading weights."""
         return {
             "name": self.name,
             "pretrained": False,
@@ -96,7 +96,7 @@ class FaceBackbone(nn.Module):
         }
 
     def train(self, mode: bool = True) -> "FaceBackbone":
-        """Set training mode; a frozen network stays in evaluation mode, or its batch normalization would move."""
+        """Set training mode; a frozen network stays in evaluation mode, so its batch statistics do not change."""
         super().train(mode)
         if self.frozen:
             self.network.eval()
@@ -112,7 +112,7 @@ class FaceBackbone(nn.Module):
             Face embeddings of shape (B, N, num_features).
 
         Raises:
-            ConfigError: The faces are of another shape or type.
+            ConfigError: If the faces have another shape or dtype.
         """
         if faces.ndim != 5 or faces.shape[2] != 3 or faces.dtype != torch.uint8:
             raise ConfigError(
@@ -130,13 +130,13 @@ class FaceBackbone(nn.Module):
 
 
 def check_network_name(name: str) -> None:
-    """Refuse a name that timm does not know.
+    """Check that timm has a model of this name.
 
     Args:
-        name: Name of a timm model, or ``hf_hub:user/repository``, which is not looked up.
+        name: Name of a timm model, or ``hf_hub:user/repository``, which is not checked.
 
     Raises:
-        ConfigError: timm has no model of that name.
+        ConfigError: If timm has no model of that name.
     """
     import timm
 
@@ -145,56 +145,56 @@ def check_network_name(name: str) -> None:
 
 
 def create_network(name: str, pretrained: bool, model_kwargs: Mapping[str, Any]) -> Any:
-    """Make a timm network without its classifier.
+    """Create a timm network without its classifier.
 
     Args:
         name: Name of a timm model, or ``hf_hub:user/repository``.
-        pretrained: Whether to fetch the weights that belong to the name.
-        model_kwargs: Further arguments of ``timm.create_model``.
+        pretrained: Whether to download the pretrained weights of this model.
+        model_kwargs: Additional arguments of ``timm.create_model``.
 
     Returns:
         The network.
 
     Raises:
-        ConfigError: timm has no model of that name.
-        WeightsError: The weights cannot be had.
+        ConfigError: If timm has no model of that name.
+        WeightsError: If the weights are not available.
     """
     import timm
 
     check_network_name(name)
     if not name.startswith(_HUB_PREFIXES) and not pretrained:
         return timm.create_model(name, pretrained=False, num_classes=0, **model_kwargs)
-    with _offline_unless_hub_answers() as answers:
+    with _offline_if_hub_unreachable() as is_online:
         try:
             return timm.create_model(name, pretrained=pretrained, num_classes=0, **model_kwargs)
-        except (AssertionError, TypeError):  # wrong model_kwargs are no matter of weights
+        except (AssertionError, TypeError):  # invalid model_kwargs, unrelated to weights
             raise
-        except Exception as error:  # the hub's, httpx's, requests' and urllib's errors share no narrower base
-            cause = type(error).__name__ if answers else "the Hugging Face hub does not answer"
+        except Exception as error:  # the errors of the hub, httpx, requests and urllib have no narrower common base
+            cause = type(error).__name__ if is_online else "the Hugging Face hub cannot be reached"
             raise WeightsError(
-                f"The pretrained weights of {name!r} cannot be had ({cause}). Give a local file with weights=FILE, "
+                f"The pretrained weights of {name!r} are not available ({cause}). Pass a local file with weights=FILE, "
                 f"or start from random weights with pretrained=False."
             ) from error
 
 
 @contextmanager
-def _offline_unless_hub_answers() -> Iterator[bool]:
-    """Ask the hub once. If it does not answer, its library would try for the better part of a minute.
+def _offline_if_hub_unreachable() -> Iterator[bool]:
+    """Switch huggingface_hub to offline mode if one request to the hub fails; yield True if the hub is reachable.
 
-    Offline, the library still finds what it has downloaded before.
+    Otherwise huggingface_hub would retry for most of a minute. In offline mode it still uses its cache.
     """
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
-    before = constants.HF_HUB_OFFLINE
-    answers = not before
-    if answers:
+    previous = constants.HF_HUB_OFFLINE
+    is_online = not previous
+    if is_online:
         try:
             get_session().head(constants.ENDPOINT, timeout=_HUB_SECONDS)
-        except Exception:  # httpx or requests, by the version of the library
-            answers = False
-    constants.HF_HUB_OFFLINE = not answers
+        except Exception:  # from httpx or requests, depending on the version of huggingface_hub
+            is_online = False
+    constants.HF_HUB_OFFLINE = not is_online
     try:
-        yield answers
+        yield is_online
     finally:
-        constants.HF_HUB_OFFLINE = before
+        constants.HF_HUB_OFFLINE = previous

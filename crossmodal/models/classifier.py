@@ -1,4 +1,4 @@
-"""The voice model: from a waveform to emotions."""
+"""The voice model, which maps a waveform to emotions."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.models.factory import AudioEncoderName, FrontEndName, create_audio_encoder, create_front_end
-from crossmodal.models.layer_mix import LayerMix
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.pooling import MeanPooling
+from crossmodal.models.weighted_layer_sum import WeightedLayerSum
 from crossmodal.models.windows import cut_into_windows
 from crossmodal.naming import with_defaults
 from crossmodal.transforms import ClipNormalization, FeatureNormalization, length_mask
@@ -25,8 +25,8 @@ _MIN_SECONDS = 0.1
 class AudioClassifier(nn.Module):
     """Front end, normalization, encoder, embedding and head in one module.
 
-    The front end is part of the model: training and use cannot differ, and what is exported takes sound. The result for
-    a clip depends neither on its batch nor on what stands in its padding.
+    The front end is part of the model, so training and inference cannot differ and an exported model takes audio. The
+    result for a clip depends neither on the other clips of the batch nor on the content of its padding.
 
     Args:
         front_end: Name of the front end.
@@ -34,22 +34,22 @@ class AudioClassifier(nn.Module):
         num_classes: Number of emotions.
         embedding_size: Width of the embedding.
         sample_rate: Samples per second of the waveform.
-        front_end_kwargs: Further arguments of the front end.
-        encoder_kwargs: Further arguments of the encoder.
-        dropout: Share of the embedding dropped before the head.
-        clip_normalization: What is taken away from each clip's features by its own statistics: the ``mean`` of each
-            feature, or ``mean_std``, its deviation too; None for nothing.
-        corpus_normalization: Whether features are then brought to zero mean and unit variance over the training actors.
+        front_end_kwargs: Additional arguments of the front end.
+        encoder_kwargs: Additional arguments of the encoder.
+        dropout: Fraction of the embedding dropped before the head.
+        clip_normalization: Normalization of each clip's features by its own statistics: ``mean`` subtracts the mean of
+            each feature, ``mean_std`` also divides by its standard deviation; None for no normalization.
+        corpus_normalization: Whether to standardize features with the statistics of the training actors afterwards.
 
     Attributes:
-        front_end: The front end. A frozen network in it is in no state dict, and is loaded when it is first used.
-        layer_mix: What makes one set of features of those of many layers; None where the front end has one.
-        normalization: Its statistics are those of the training actors, once they are fitted; None without
+        front_end: The front end. A frozen network in it is not in the state dict and is loaded at first use.
+        layer_mix: Learned weighted sum over the front end's layers; None if the front end has one layer.
+        normalization: Standardization with the statistics of the training actors, once fitted; None without
             ``corpus_normalization``.
         encoder: The audio encoder.
 
     Raises:
-        ConfigError: A name or an argument that there is not.
+        ConfigError: If a name or an argument does not exist.
 
     Example:
         >>> model = AudioClassifier(front_end="mfcc", encoder="lstm", num_classes=8)
@@ -90,12 +90,12 @@ class AudioClassifier(nn.Module):
         )
         self.normalization = FeatureNormalization(num_features) if corpus_normalization else None
         num_layers = self.front_end.num_layers
-        self.layer_mix = LayerMix(num_layers) if num_layers > 1 else None
+        self.layer_mix = WeightedLayerSum(num_layers) if num_layers > 1 else None
         self.encoder = create_audio_encoder(encoder, num_features // num_layers, **(encoder_kwargs or {}))
-        spelled_out = with_defaults(type(self.front_end), front_end_kwargs or {}, ["sample_rate"])
-        self._config["front_end_kwargs"] = {**spelled_out, **self.front_end.rebuild_kwargs}
-        spelled_out = with_defaults(type(self.encoder), encoder_kwargs or {}, ["in_features", "name"])
-        self._config["encoder_kwargs"] = {**spelled_out, **self.encoder.rebuild_kwargs}
+        all_kwargs = with_defaults(type(self.front_end), front_end_kwargs or {}, ["sample_rate"])
+        self._config["front_end_kwargs"] = {**all_kwargs, **self.front_end.rebuild_kwargs}
+        all_kwargs = with_defaults(type(self.encoder), encoder_kwargs or {}, ["in_features", "name"])
+        self._config["encoder_kwargs"] = {**all_kwargs, **self.encoder.rebuild_kwargs}
         self.projection = nn.Sequential(
             nn.Linear(self.encoder.out_features, embedding_size), nn.LayerNorm(embedding_size), nn.GELU()
         )
@@ -103,24 +103,24 @@ class AudioClassifier(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments as JSON, defaults spelled out: what this model's state dict fits."""
+        """Constructor arguments as JSON values, including defaults; they rebuild this model for its state dict."""
         return deepcopy(self._config)
 
     def run_front_end(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute the front end's features, and nothing more.
+        """Compute the front end's features without normalization.
 
-        Clips shorter than 0.1 s are padded with zeros to it.
+        Clips shorter than 0.1 s are zero-padded to 0.1 s.
 
         Args:
-            waveform: Waveforms in [-1, 1], of shape (B, 1, T); what stands beyond their lengths is ignored.
-            waveform_length: Length of each in samples, of shape (B,); T for all if not given.
+            waveform: Waveforms in [-1, 1], of shape (B, 1, T); samples beyond their lengths are ignored.
+            waveform_length: Length of each waveform in samples, of shape (B,); defaults to T for all.
 
         Returns:
-            Features of shape (B, num_features, audio frames), and how many of the audio frames are each clip's own, of
+            Features of shape (B, num_features, audio frames), and the number of valid audio frames of each clip, of
             shape (B,).
 
         Raises:
-            ConfigError: The shapes are others.
+            ConfigError: If a shape is wrong.
         """
         _check_shapes(waveform, waveform_length)
         if waveform_length is None:
@@ -133,58 +133,58 @@ class AudioClassifier(nn.Module):
         return features, length
 
     def normalize_clips(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Do the clip normalization, if it is asked for, on what `run_front_end` returned, now or once.
+        """Apply the clip normalization, if any, to new or stored results of `run_front_end`.
 
         Returns:
-            Features of shape (B, num_features, audio frames), and their lengths, (B,), unchanged.
+            Features of shape (B, num_features, audio frames), and their unchanged lengths, of shape (B,).
 
         Raises:
-            ConfigError: The features are of another shape than the front end's.
+            ConfigError: If the shape of the features is not that of the front end.
         """
         if features.ndim != 3 or features.shape[1] != self.front_end.num_features:
             raise ConfigError(
-                f"Features must be of shape (B, {self.front_end.num_features}, audio frames) for this front end, got "
-                f"{tuple(features.shape)}: stored ones were made with another bundle, or other layers."
+                f"Features must have shape (B, {self.front_end.num_features}, audio frames) for this front end, got "
+                f"{tuple(features.shape)}. Stored features may be from another bundle or other layers."
             )
         if self.clip_normalization is not None:
             features = self.clip_normalization(features, length)
         return features, length
 
     def extract_features(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute what the corpus normalization is fitted to: arguments and results as of `run_front_end`."""
+        """Compute the features that the corpus normalization is fitted to; see `run_front_end` for the arguments."""
         return self.normalize_clips(*self.run_front_end(waveform, waveform_length))
 
     def encode(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None = None) -> Tensor:
-        """Compute embeddings of shape (B, embedding_size) from what `extract_features` returns.
+        """Compute embeddings of shape (B, embedding_size) from the results of `extract_features`.
 
         Args:
-            features: Features of shape (B, num_features, audio frames), those of all layers if there are many.
-            length: How many audio frames of each clip are its own, of shape (B,).
-            augment: What is done to the normalized features, of which zero is the mean.
+            features: Features of shape (B, num_features, audio frames), including those of all layers.
+            length: Number of valid audio frames of each clip, of shape (B,).
+            augment: Augmentation of the normalized features, whose mean is zero.
         """
         return self.projection(self.encoder(self._prepare(features, length, augment), length))
 
     def encode_windows(
         self, features: Tensor, length: Tensor, count: int, augment: FeatureAugmentation | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Compute embeddings of whole clips, and of `count` equal parts of each as if they were clips.
+        """Compute embeddings of whole clips and of `count` equal windows of each clip.
 
         Args:
             features: As for `encode`.
             length: As for `encode`.
-            count: How many windows N.
+            count: Number of windows N.
             augment: As for `encode`.
 
         Returns:
             Embeddings of shapes (B, embedding_size) and (B, N, embedding_size).
 
         Raises:
-            ConfigError: The encoder makes nothing of parts of a clip.
+            ConfigError: If the encoder does not encode parts of a clip.
         """
         if not self.encoder.has_steps:
             raise ConfigError(
-                f"The encoder {self.config['encoder']!r} makes one vector of a whole clip: to teach it over time, "
-                "choose one that goes through a clip, such as tdnn or lstm."
+                f"The encoder {self.config['encoder']!r} only encodes whole clips. To teach over time, choose an "
+                "encoder with steps, such as tdnn or lstm."
             )
         steps, length = self.encoder.steps(self._prepare(features, length, augment), length)
         whole = self.projection(self.encoder.pooling(steps, length))
@@ -192,7 +192,7 @@ class AudioClassifier(nn.Module):
         return whole, windows.unflatten(0, (-1, count))
 
     def outputs(self, features: Tensor, length: Tensor, num_windows: int) -> Outputs:
-        """Say all that another student can be taught; arguments as in `encode_windows`, not augmented."""
+        """Compute all outputs that a student can be taught, without augmentation; arguments as in `encode_windows`."""
         windows = None
         if self.encoder.has_steps:
             embedding, windows = self.encode_windows(features, length, num_windows)
@@ -205,18 +205,21 @@ class AudioClassifier(nn.Module):
         return features if self.normalization is None else self.normalization(features)
 
     def _prepare(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> Tensor:
-        """What the encoder sees."""
+        """Compute the encoder's input."""
         features = self._normalize(features)
         if augment is not None:
             features = augment(features, length)
         return features if self.layer_mix is None else self.layer_mix(features)
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
-        """Compute what training does not change, (B, P), from what `extract_features` returns; see `AudioEncoder`."""
+        """Compute summaries of shape (B, P), which training does not change, from the results of `extract_features`.
+
+        See `AudioEncoder`.
+        """
         return self.encoder.summarize(self._normalize(features), length)
 
     def encode_summary(self, summary: Tensor) -> Tensor:
-        """Compute embeddings of shape (B, embedding_size) from what `summarize` returns."""
+        """Compute embeddings of shape (B, embedding_size) from the results of `summarize`."""
         return self.projection(self.encoder.encode_summary(summary))
 
     def embed(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
@@ -234,8 +237,8 @@ class AudioClassifier(nn.Module):
 
 def _check_shapes(waveform: Tensor, waveform_length: Tensor | None) -> None:
     if waveform.ndim != 3 or waveform.shape[1] != 1 or waveform.shape[2] == 0:
-        raise ConfigError(f"A waveform must be of shape (B, 1, T) with T > 0, got {tuple(waveform.shape)}.")
+        raise ConfigError(f"waveform must have shape (B, 1, T) with T > 0, got {tuple(waveform.shape)}.")
     if waveform_length is not None and waveform_length.shape != waveform.shape[:1]:
         raise ConfigError(
-            f"waveform_length must be of shape (B,) = ({len(waveform)},), got {tuple(waveform_length.shape)}."
+            f"waveform_length must have shape (B,) = ({len(waveform)},), got {tuple(waveform_length.shape)}."
         )

@@ -1,4 +1,4 @@
-"""The convolutional audio encoder: local patterns over features and time."""
+"""Convolutional audio encoder."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.models.batch_norm import BatchNorm2d
-from crossmodal.models.encoder import AudioEncoder, zero_padding
+from crossmodal.models.encoder import AudioEncoder, mask_padding
 from crossmodal.models.pooling import PoolingName, create_pooling
 from crossmodal.transforms import length_mask
 
@@ -15,15 +15,15 @@ from crossmodal.transforms import length_mask
 class CNNEncoder(AudioEncoder):
     """A small residual network (He et al., CVPR 2016) over the plane of features and audio frames.
 
-    Each block halves both sides of the plane. What the last block sees at one time becomes one column, and the columns
+    Each block halves both sides of the plane. The last block's output at each time is projected to one column; columns
     are pooled over time.
 
     Args:
         in_features: Number of features per audio frame.
         channels: Number of channels of each block.
         hidden_size: Width of the columns.
-        pooling: How columns over time become one vector.
-        dropout: Share of activations dropped from the columns.
+        pooling: Name of the pooling over time.
+        dropout: Fraction of activations dropped from the columns.
 
     Example:
         >>> import torch
@@ -52,8 +52,8 @@ class CNNEncoder(AudioEncoder):
         self.out_features = self.pooling.out_features
 
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode each part of a clip; shapes as for `AudioEncoder`."""
-        plane = zero_padding(features, length)[:, None]
+        """Encode each step of a clip; shapes as for `AudioEncoder`."""
+        plane = mask_padding(features, length)[:, None]
         for block in self.blocks:
             plane, length = block(plane, length)
         columns = self.column(plane.permute(0, 3, 1, 2).flatten(2))
@@ -61,12 +61,12 @@ class CNNEncoder(AudioEncoder):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut; the first of them halves the height, and the time by default.
+    """Two convolutions with a shortcut; the first one halves the height and, by default, the time.
 
     Args:
-        in_channels: Number of channels that come in.
-        out_channels: Number of channels that go out.
-        time_stride: How many audio frames the first convolution makes into one.
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        time_stride: Stride of the first convolution over time.
     """
 
     def __init__(self, in_channels: int, out_channels: int, time_stride: int = 2) -> None:
@@ -80,11 +80,11 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
 
     def forward(self, plane: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Shorten a plane of shape (B, in_channels, height, audio frames) and the lengths with it."""
+        """Downsample a plane of shape (B, in_channels, height, audio frames), and its lengths."""
         length = (length + self.time_stride - 1) // self.time_stride
         inner = F.relu(self.norm1(self.conv1(plane)))
-        # The edge of a plane is zero for a convolution, and normalization has moved padding off it. The padding is
-        # finite here, and a product takes a fraction of the time of masked_fill.
-        own = length_mask(length, inner.shape[-1])[:, None, None]
-        outer = F.relu(self.norm2(self.conv2(inner * own)) + self.shortcut(plane))
-        return outer * own, length
+        # Normalization makes the padding non-zero, but a convolution pads with zeros. The padding is finite here, and
+        # a product takes a fraction of the time of masked_fill.
+        mask = length_mask(length, inner.shape[-1])[:, None, None]
+        outer = F.relu(self.norm2(self.conv2(inner * mask)) + self.shortcut(plane))
+        return outer * mask, length

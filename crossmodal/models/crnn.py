@@ -1,4 +1,4 @@
-"""The convolutional recurrent audio encoder: local patterns, then how they follow each other."""
+"""Convolutional recurrent audio encoder."""
 
 import math
 from collections.abc import Sequence
@@ -8,26 +8,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.models.batch_norm import BatchNorm2d
-from crossmodal.models.both_ways_lstm import BothWaysLSTM
+from crossmodal.models.bilstm import BiLSTM
 from crossmodal.models.cnn import ResidualBlock
-from crossmodal.models.encoder import AudioEncoder, zero_padding
+from crossmodal.models.encoder import AudioEncoder, mask_padding
 from crossmodal.models.pooling import PoolingName, create_pooling
 from crossmodal.transforms import length_mask
 
 
 class CRNNEncoder(AudioEncoder):
-    """Residual blocks over the plane of features and audio frames, then an LSTM both ways over its columns.
+    """Residual blocks over the plane of features and audio frames, then a bidirectional LSTM over its columns.
 
-    Convolutions and a recurrent network, as Keren & Schuller (IJCNN 2016) have them for speech emotion.
+    Keren & Schuller (IJCNN 2016) combine convolutions and a recurrent network in this way for speech emotion.
 
     Args:
         in_features: Number of features per audio frame.
         channels: Number of channels of the strided convolution and of each block after it; each halves the height.
         hidden_size: Width of the columns and of each direction of the LSTM.
         num_layers: Number of LSTM layers.
-        subsampling: How many audio frames the strided convolution makes into one column.
-        pooling: How the LSTM's outputs over time become one vector.
-        dropout: Share of activations dropped before each LSTM layer.
+        subsampling: Number of audio frames per column, the stride of the first convolution.
+        pooling: Name of the pooling over time.
+        dropout: Fraction of activations dropped before each LSTM layer.
 
     Example:
         >>> import torch
@@ -62,13 +62,13 @@ class CRNNEncoder(AudioEncoder):
         )
         height = math.ceil(in_features / 2 ** len(channels))
         self.column = nn.Sequential(nn.Linear(channels[-1] * height, hidden_size), nn.LayerNorm(hidden_size), nn.ReLU())
-        self.lstm = BothWaysLSTM(hidden_size, hidden_size, num_layers, dropout)
+        self.lstm = BiLSTM(hidden_size, hidden_size, num_layers, dropout)
         self.pooling = create_pooling(pooling, 2 * hidden_size)
         self.out_features = self.pooling.out_features
 
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode each part of a clip; shapes as for `AudioEncoder`."""
-        plane = F.relu(self.norm(self.conv(zero_padding(features, length)[:, None])))
+        """Encode each step of a clip; shapes as for `AudioEncoder`."""
+        plane = F.relu(self.norm(self.conv(mask_padding(features, length)[:, None])))
         length = (length + self.subsampling - 1) // self.subsampling
         plane = plane * length_mask(length, plane.shape[-1])[:, None, None]
         for block in self.blocks:

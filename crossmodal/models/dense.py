@@ -1,4 +1,4 @@
-"""The dense audio encoder: what remains of a clip when its order in time is dropped."""
+"""Dense audio encoder, which ignores the order of audio frames."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,17 +9,17 @@ from crossmodal.models.pooling import PoolingName, create_pooling
 
 
 class DenseEncoder(AudioEncoder):
-    """Statistics over time into fully connected layers.
+    """Fully connected layers on statistics over time.
 
-    What it knows of order in time, it knows from deltas: give the front end ``deltas: 2``. It sees few numbers a clip,
-    so it learns less of its training actors by heart than what goes through a clip frame by frame.
+    Deltas are its only information about order in time: give the front end ``deltas: 2``. Its input is a small vector
+    per clip, so it memorises its training actors less than an encoder that processes every frame.
 
     Args:
         in_features: Number of features per audio frame.
         hidden_size: Width of the layers.
         num_layers: Number of layers.
-        pooling: How features over time become one vector.
-        dropout: Share of activations dropped after each layer.
+        pooling: Name of the pooling over time.
+        dropout: Fraction of activations dropped after each layer.
 
     Example:
         >>> import torch
@@ -40,7 +40,7 @@ class DenseEncoder(AudioEncoder):
     ) -> None:
         super().__init__()
         self.pooling = create_pooling(pooling, in_features)
-        # A mean varies a hundred times as much as the deviation of a delta does; to a layer both are to count the same.
+        # The mean of a feature varies a hundred times as much as the deviation of a delta; normalize their scales.
         self.norm = BatchNorm1d(self.pooling.out_features, affine=False)
         sizes = [self.pooling.out_features] + [hidden_size] * num_layers
         self.layers = nn.Sequential(
@@ -50,20 +50,20 @@ class DenseEncoder(AudioEncoder):
             )
         )
         self.out_features = sizes[-1]
-        self.summarizes = pooling != "attention"  # whose weights are learned
+        self.summarizes = pooling != "attention"  # attention has learned weights
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Encode a batch; shapes as for `AudioEncoder`."""
         return self.encode_summary(self.summarize(features, length))
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
-        """Statistics over time, (B, P)."""
+        """Compute statistics over time, of shape (B, P)."""
         pooled: Tensor = self.pooling(features, length)
         return pooled
 
     def encode_summary(self, summary: Tensor) -> Tensor:
-        """Encode statistics over time, (B, P), to (B, out_features)."""
-        # A single clip has no statistics of a batch.
+        """Encode statistics over time, of shape (B, P), to (B, out_features)."""
+        # A single clip has no batch statistics.
         if self.training and len(summary) == 1 and not self.norm.is_shared:
             normalized = F.batch_norm(summary, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps)
             return self.layers(normalized)

@@ -1,4 +1,4 @@
-"""What every audio encoder has in common."""
+"""Base class and shared functions of the audio encoders."""
 
 from typing import Any, ClassVar
 
@@ -9,19 +9,19 @@ from crossmodal.transforms import length_mask
 
 
 class AudioEncoder(nn.Module):
-    """Base of the audio encoders: features over time in, one vector per clip out.
+    """Base class of the audio encoders, which map features over time to one vector per clip.
 
-    A clip's vector must not depend on what else is in the batch, nor on how far the batch pads it (in evaluation mode;
-    in training, batch normalization sees the whole batch). A new encoder is a subclass with ``steps`` and a pooling, or
-    with ``forward``, in a file of its own, and a line in `crossmodal.models.factory`.
+    In evaluation mode a clip's vector must not depend on the other clips of the batch or on the amount of padding; in
+    training, batch normalization uses the whole batch. To add an encoder, write a subclass with ``steps`` and a
+    pooling, or with ``forward``, in its own file, and add a line to `crossmodal.models.factory`.
 
     Attributes:
-        pooling: What makes one vector of the steps.
+        pooling: Pooling of the steps to one vector.
         out_features: Width of the vector.
-        has_steps: Whether it makes steps at all: something of each part of a clip, before they are pooled.
-        rebuild_kwargs: Arguments to put in place of those given, in a twin that a state dict will fill.
-        summarizes: Whether it makes of a clip, before it learns anything, one vector that a training loop can keep:
-            then it has ``summarize``, from features to (B, P), and ``encode_summary``, from there to the result.
+        has_steps: Whether the encoder produces steps, one vector for each part of a clip, before pooling.
+        rebuild_kwargs: Constructor arguments to override when the encoder is rebuilt for a state dict.
+        summarizes: Whether the encoder reduces a clip to one vector before any learned layer, so that a training loop
+            can cache it. Such an encoder implements ``summarize`` and ``encode_summary``.
     """
 
     pooling: Pooling
@@ -35,7 +35,7 @@ class AudioEncoder(nn.Module):
 
         Args:
             features: Normalized features of shape (B, in_features, audio frames).
-            length: How many audio frames of each clip are its own, at least 1, of shape (B,).
+            length: Number of valid audio frames of each clip, at least 1, of shape (B,).
 
         Returns:
             One vector per clip, of shape (B, out_features).
@@ -44,26 +44,26 @@ class AudioEncoder(nn.Module):
         return pooled
 
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """What it says of each part of a clip, part after part; shapes of the arguments as in `forward`.
+        """Encode each part of a clip, in order; shapes of the arguments as in `forward`.
 
         Returns:
-            Steps of shape (B, pooling.in_features, steps), and how many of them are each clip's own, of shape (B,).
+            Steps of shape (B, pooling.in_features, steps), and the number of valid steps of each clip, of shape (B,).
         """
         raise NotImplementedError
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
-        """What does not change in training, of shape (B, P); shapes of the arguments as in `forward`."""
+        """Compute the vector of shape (B, P) that training does not change; shapes of the arguments as in `forward`."""
         raise NotImplementedError
 
     def encode_summary(self, summary: Tensor) -> Tensor:
-        """Encode what `summarize` returned, to (B, out_features)."""
+        """Encode the results of `summarize` to (B, out_features)."""
         raise NotImplementedError
 
 
 def strided_convolution(in_features: int, hidden_size: int, subsampling: int) -> nn.Conv1d:
-    """Make the convolution that makes one step of so many audio frames.
+    """Create a convolution that reduces every `subsampling` audio frames to one step.
 
-    A clip's time in a model falls with its number of steps, and emotion moves slower than the 10 ms of an audio frame.
+    Fewer steps make a model faster, and emotion changes more slowly than the 10 ms of an audio frame.
 
     Args:
         in_features: Number of features per audio frame.
@@ -71,22 +71,22 @@ def strided_convolution(in_features: int, hidden_size: int, subsampling: int) ->
         subsampling: Audio frames per step, at least 1.
 
     Returns:
-        The convolution, for features of shape (B, in_features, audio frames) with zeros as padding. It makes
-        ceil(length / subsampling) steps of a clip, alone as in a batch.
+        The convolution, for zero-padded features of shape (B, in_features, audio frames). A clip has
+        ceil(length / subsampling) steps, alone or in a batch.
     """
     taps = 2 * subsampling - 1
     return nn.Conv1d(in_features, hidden_size, kernel_size=taps, stride=subsampling, padding=subsampling - 1)
 
 
-def zero_padding(features: Tensor, length: Tensor) -> Tensor:
-    """Make zero whatever stands after a clip's end, NaN as well.
+def mask_padding(features: Tensor, length: Tensor) -> Tensor:
+    """Set features beyond each clip's length to zero, including NaN.
 
     Args:
-        features: Of shape (B, in_features, audio frames).
-        length: How many audio frames of each clip are its own, of shape (B,).
+        features: Features of shape (B, in_features, audio frames).
+        length: Number of valid audio frames of each clip, of shape (B,).
 
     Returns:
-        The features with zeros as padding.
+        The features with zeros in the padding.
     """
-    own = length_mask(length, features.shape[-1])
-    return features.masked_fill(~own[:, None], 0.0)
+    mask = length_mask(length, features.shape[-1])
+    return features.masked_fill(~mask[:, None], 0.0)

@@ -1,4 +1,4 @@
-"""The face model: from the faces of a clip to emotions."""
+"""The face model, which maps the faces of a clip to emotions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,29 +14,29 @@ from crossmodal.transforms import FeatureNormalization
 
 
 class FaceEncoder(nn.Module):
-    """What a face shows over a clip: per video frame a network, then pooling over time.
+    """Encoder of the faces of a clip: a network per video frame, then pooling over time.
 
-    Every video frame passes the backbone (unless what comes is already face embeddings or face features), the
-    normalization and a small layer; the video frames are pooled, and the result is projected.
+    Each video frame passes through the backbone (skipped if the input is already face embeddings or face features), the
+    normalization and a small layer. The video frames are then pooled and projected.
 
     Args:
-        in_features: Width of the face embeddings or face features; the backbone's if there is one.
-        backbone: Name of a timm model for faces; none if only face embeddings or face features will come.
+        in_features: Width of the face embeddings or face features; defaults to the backbone's width.
+        backbone: Name of a timm model for faces; None if the input is always face embeddings or face features.
         embedding_size: Width of the embedding.
         hidden_size: Width of the layer.
-        pooling: How video frames become one vector.
-        dropout: Share of activations dropped after the layer.
-        freeze_backbone: Whether the backbone is a fixed function; if not, it is trained along.
-        backbone_kwargs: Further arguments of `FaceBackbone`, such as ``pretrained`` or ``weights``.
+        pooling: Name of the pooling over video frames.
+        dropout: Fraction of activations dropped after the layer.
+        freeze_backbone: Whether to freeze the backbone instead of training it.
+        backbone_kwargs: Additional arguments of `FaceBackbone`, such as ``pretrained`` or ``weights``.
 
     Attributes:
         backbone: The backbone, or None.
-        normalization: Its statistics are those of the training actors, once they are fitted.
+        normalization: Standardization with the statistics of the training actors, once fitted.
         out_features: Width of the embedding.
 
     Raises:
-        ConfigError: Neither width nor backbone, or two widths that differ, or an argument that there is not.
-        WeightsError: The backbone's weights cannot be had, or do not fit.
+        ConfigError: If both width and backbone are missing, if two widths differ, or if an argument does not exist.
+        WeightsError: If the backbone's weights are not available or do not fit.
 
     Example:
         >>> import torch
@@ -73,7 +73,7 @@ class FaceEncoder(nn.Module):
         self.out_features = embedding_size
 
     def extract_features(self, faces: Tensor) -> Tensor:
-        """Compute what the normalization is fitted to.
+        """Compute the features that the normalization is fitted to.
 
         Args:
             faces: Faces of shape (B, N, 3, H, W), uint8; or face embeddings or face features of shape
@@ -83,7 +83,7 @@ class FaceEncoder(nn.Module):
             Features of shape (B, in_features, N).
 
         Raises:
-            ConfigError: The shape or the type is another, or faces come and there is no backbone.
+            ConfigError: If the shape or dtype is wrong, or if the input is faces and there is no backbone.
         """
         features = self.backbone(faces) if self.backbone is not None and faces.ndim == 5 else faces
         if features.ndim != 3 or features.shape[2] != self.in_features or not features.is_floating_point():
@@ -104,25 +104,25 @@ class FaceEncoder(nn.Module):
 
 
 class FaceClassifier(nn.Module):
-    """A `FaceEncoder` with a head: the teacher.
+    """The teacher: a `FaceEncoder` with a classification head.
 
     Args:
-        in_features: Width of the face embeddings or face features; the backbone's if there is one.
+        in_features: Width of the face embeddings or face features; defaults to the backbone's width.
         num_classes: Number of emotions.
-        backbone: Name of a timm model for faces; none if only face embeddings or face features will come.
+        backbone: Name of a timm model for faces; None if the input is always face embeddings or face features.
         embedding_size: Width of the embedding.
-        hidden_size: Width of the layer that every video frame passes.
-        pooling: How video frames become one vector.
-        dropout: Share of activations dropped in the encoder and before the head.
-        freeze_backbone: Whether the backbone is a fixed function.
-        backbone_kwargs: Further arguments of `FaceBackbone`.
+        hidden_size: Width of the layer applied to each video frame.
+        pooling: Name of the pooling over video frames.
+        dropout: Fraction of activations dropped in the encoder and before the head.
+        freeze_backbone: Whether to freeze the backbone instead of training it.
+        backbone_kwargs: Additional arguments of `FaceBackbone`.
 
     Attributes:
         encoder: The encoder.
 
     Raises:
         ConfigError: As for `FaceEncoder`.
-        WeightsError: The backbone's weights cannot be had, or do not fit.
+        WeightsError: If the backbone's weights are not available or do not fit.
 
     Example:
         >>> import torch
@@ -161,9 +161,9 @@ class FaceClassifier(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments, fit for JSON: ``FaceClassifier(**config)`` takes this one's state dict.
+        """Constructor arguments as JSON values: ``FaceClassifier(**config)`` accepts this model's state dict.
 
-        The backbone's weights are in the state dict, so that the twin neither fetches them nor reads their file.
+        The state dict holds the backbone's weights, so rebuilding does not download them or read their file.
         """
         backbone = self.encoder.backbone
         kwargs = {} if backbone is None else backbone.config
@@ -177,7 +177,7 @@ class FaceClassifier(nn.Module):
         return self.encoder.normalization
 
     def extract_features(self, faces: Tensor) -> Tensor:
-        """Compute what the normalization is fitted to, of shape (B, in_features, N); see `FaceEncoder`."""
+        """Compute features of shape (B, in_features, N), to which the normalization is fitted; see `FaceEncoder`."""
         return self.encoder.extract_features(faces)
 
     def embed(self, faces: Tensor) -> Tensor:
@@ -185,9 +185,10 @@ class FaceClassifier(nn.Module):
         return self.encoder(faces)
 
     def outputs(self, faces: Tensor) -> Outputs:
-        """Look once, and say all that a student can be taught; argument as in `FaceEncoder.extract_features`.
+        """Compute all outputs that a student can be taught; argument as in `FaceEncoder.extract_features`.
 
-        The windows are of single video frames, which stand for equal parts of the clip. A clip of one has none.
+        Each window is a single video frame, which stands for an equal part of the clip. A clip with one video frame has
+        no windows.
         """
         features = self.normalization(self.extract_features(faces))
         embedding = self.encoder.encode(features)
@@ -210,8 +211,8 @@ def _agree_on_width(in_features: int | None, backbone: FaceBackbone | None) -> i
     width = in_features if backbone is None else backbone.num_features
     if width is None:
         raise ConfigError(
-            "A face encoder needs in_features (for ready-made features), a backbone (for faces), or both."
+            "A face encoder needs in_features (for precomputed features), a backbone (for faces), or both."
         )
     if backbone is not None and in_features not in (None, width):
-        raise ConfigError(f"in_features is {in_features}, but the backbone {backbone.name!r} gives {width}.")
+        raise ConfigError(f"in_features is {in_features}, but the width of backbone {backbone.name!r} is {width}.")
     return width

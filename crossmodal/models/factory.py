@@ -1,6 +1,6 @@
 """Front ends and audio encoders by name.
 
-A new one is a class in a file of its own, a word in the Literal and a line in the dict below it.
+To add one, write a class in its own file, and add its name to the Literal and to the dict below it.
 """
 
 from collections.abc import Callable
@@ -41,18 +41,18 @@ _TIMM = "timm:"
 
 
 def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any) -> FrontEnd:
-    """Make a front end by its name.
+    """Create a front end by name.
 
     Args:
         name: One of `list_front_ends`.
         sample_rate: Samples per second of the waveform.
-        **kwargs: Further arguments of its class; None means the default where it is no value.
+        **kwargs: Additional arguments of its class; None means the default where None is not a valid value.
 
     Returns:
         The front end.
 
     Raises:
-        ConfigError: There is no such name or argument.
+        ConfigError: If the name or an argument does not exist.
 
     Example:
         >>> create_front_end("mfcc", sample_rate=16000, n_mfcc=20).num_features
@@ -63,24 +63,24 @@ def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any
 
 
 def list_front_ends() -> list[str]:
-    """Name the front ends."""
+    """List the names of the front ends."""
     return sorted(_FRONT_ENDS)
 
 
 def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwargs: Any) -> AudioEncoder:
-    """Make an audio encoder by its name.
+    """Create an audio encoder by name.
 
     Args:
-        name: One of `list_audio_encoders`, or ``timm:`` and the name of a timm image model.
+        name: One of `list_audio_encoders`, or ``timm:`` followed by the name of a timm image model.
         in_features: Number of features per audio frame.
-        **kwargs: Further arguments of its class, which is `TimmEncoder` for ``timm:``; None means the default where it
-            is no value.
+        **kwargs: Additional arguments of its class, which is `TimmEncoder` for ``timm:``; None means the default where
+            None is not a valid value.
 
     Returns:
         The encoder.
 
     Raises:
-        ConfigError: There is no such name or argument.
+        ConfigError: If the name or an argument does not exist.
 
     Example:
         >>> create_audio_encoder("lstm", in_features=40, hidden_size=64).out_features
@@ -95,7 +95,7 @@ def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwarg
 
 
 def check_audio_encoder_name(name: str) -> str:
-    """Refuse a name that `create_audio_encoder` does not know, before anything is built.
+    """Check that `create_audio_encoder` knows a name, without building the encoder.
 
     Args:
         name: The name.
@@ -104,7 +104,7 @@ def check_audio_encoder_name(name: str) -> str:
         The name.
 
     Raises:
-        ConfigError: There is no such audio encoder or timm model.
+        ConfigError: If there is no such audio encoder or timm model.
 
     Example:
         >>> check_audio_encoder_name("timm:resnet18")
@@ -118,7 +118,7 @@ def check_audio_encoder_name(name: str) -> str:
 
 
 def list_audio_encoders() -> list[str]:
-    """Name the audio encoders; ``timm:`` and the name of a timm image model is one as well.
+    """List the names of the audio encoders, without those that begin with ``timm:``.
 
     Example:
         >>> list_audio_encoders()

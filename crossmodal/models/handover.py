@@ -1,4 +1,4 @@
-"""Hand-over of a trained model: one safetensors file that holds the weights and how to build what they fit."""
+"""Saving and loading of a trained model as one safetensors file with its weights and configuration."""
 
 import json
 from pathlib import Path
@@ -17,21 +17,21 @@ ModelT = TypeVar("ModelT", AudioClassifier, FaceClassifier)
 
 
 def save_model(model: Model, path: str | Path, **about: Any) -> None:
-    """Write a model's weights and configuration, whole or not at all.
+    """Write a model's weights and configuration atomically.
 
     Args:
         model: The model.
-        path: The safetensors file.
-        about: JSON values to keep beside them, such as ``train_actors``.
+        path: Path of the safetensors file.
+        about: JSON values to store with them, such as ``train_actors``.
     """
     metadata = {"config": json.dumps(model.config), "about": json.dumps(about)}
     content = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, metadata)
     with atomic_path(Path(path)) as temporary:
-        temporary.write_bytes(_in_order(content))
+        temporary.write_bytes(_sort_header(content))
 
 
-def _in_order(content: bytes) -> bytes:
-    """A safetensors file with its header sorted, which safetensors leaves to chance: the same model, the same bytes."""
+def _sort_header(content: bytes) -> bytes:
+    """Sort the header of a safetensors file, whose order is otherwise random: the same model gives the same bytes."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # tensors begin at a multiple of 8
@@ -39,13 +39,13 @@ def _in_order(content: bytes) -> bytes:
 
 
 def load_model(model_class: type[ModelT], path: str | Path) -> tuple[ModelT, dict[str, Any]]:
-    """Rebuild a model that `save_model` wrote; nothing in the file is executed.
+    """Load a model that `save_model` wrote; no code in the file is executed.
 
     Returns:
-        The model in evaluation mode, and what was kept beside it.
+        The model in evaluation mode, and the values stored with it.
 
     Raises:
-        WeightsError: There is no such file, or it is not of this class.
+        WeightsError: If the file does not exist or holds another class.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -53,16 +53,16 @@ def load_model(model_class: type[ModelT], path: str | Path) -> tuple[ModelT, dic
         model = model_class(**json.loads(metadata["config"]))
         about: dict[str, Any] = json.loads(metadata["about"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} is not a {model_class.__name__} that crossmodal wrote: {error}") from error
+        raise WeightsError(f"{path} is not a {model_class.__name__} saved by crossmodal: {error}") from error
     load_weights(model, path)
     return model.eval(), about
 
 
 def load_weights(model: Model, path: str | Path) -> None:
-    """Load weights of the very same model.
+    """Load the weights of a model with the same configuration.
 
     Raises:
-        WeightsError: There is no such file, or its weights do not fit.
+        WeightsError: If the file does not exist or its weights do not fit.
     """
     try:
         model.load_state_dict(load_file(path))
@@ -70,5 +70,5 @@ def load_weights(model: Model, path: str | Path) -> None:
         raise WeightsError(f"{path} cannot be read as safetensors: {error}") from error
     except RuntimeError as error:
         raise WeightsError(
-            f"The weights in {path} do not fit this model; were its settings changed? {error}"
+            f"The weights in {path} do not fit this model. Check that its settings have not changed. {error}"
         ) from error

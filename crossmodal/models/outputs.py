@@ -1,4 +1,4 @@
-"""What a model says of clips, all of which a student can be taught."""
+"""Model outputs that a student can be taught."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 class Outputs(NamedTuple):
-    """What a model says of the B clips of a batch.
+    """Outputs of a model for the B clips of a batch.
 
     Args:
-        embedding: (B, E).
-        logits: (B, K).
-        features: (B, D), the mean over time of what the model is given, normalized; None where nobody asks for it.
-        windows: (B, N, E), embeddings of N equal parts of each clip as if each were a clip; None where the model has
-            none, or nobody asks for them.
+        embedding: Embeddings of shape (B, E).
+        logits: Logits of shape (B, K).
+        features: Mean over time of the model's normalized input, of shape (B, D); None if not requested.
+        windows: Embeddings of N equal windows of each clip, of shape (B, N, E); None if the model has none or they are
+            not requested.
     """
 
     embedding: Tensor
@@ -23,5 +23,5 @@ class Outputs(NamedTuple):
     windows: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Outputs":
-        """Change all that is there, e.g. ``outputs.map(lambda tensor: tensor[keep])``."""
+        """Apply a function to every tensor, for example ``outputs.map(lambda tensor: tensor[keep])``."""
         return Outputs._make(None if tensor is None else change(tensor) for tensor in self)

@@ -1,4 +1,4 @@
-"""From features over time to one vector per clip. Padding has no part in it."""
+"""Pooling of features over time to one vector per clip, excluding padding."""
 
 from typing import Literal
 
@@ -10,11 +10,11 @@ from crossmodal.transforms import length_mask
 
 PoolingName = Literal["attention", "functionals", "last", "mean", "stats"]
 
-_EPS = 1e-5  # under the root, so that the deviation of a single frame is no NaN and has a gradient
+_EPS = 1e-5  # keeps the deviation of a single frame, and its gradient, finite
 
 
 class Pooling(nn.Module):
-    """Base of the poolings; a new one is a subclass with ``forward`` and a line in the table below.
+    """Base class of the poolings. To add one, write a subclass with ``forward`` and add it to the table below.
 
     Args:
         num_features: Number of features.
@@ -34,7 +34,7 @@ class Pooling(nn.Module):
 
         Args:
             features: Features of shape (B, num_features, frames).
-            length: How many frames of each clip are its own, at least 1, of shape (B,); all if not given.
+            length: Number of valid frames of each clip, at least 1, of shape (B,); defaults to all frames.
 
         Returns:
             One vector per clip, of shape (B, out_features).
@@ -43,7 +43,7 @@ class Pooling(nn.Module):
 
 
 class MeanPooling(Pooling):
-    """The mean over time."""
+    """Mean over time."""
 
     def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
         """Pool over time; shapes as for `Pooling`."""
@@ -69,8 +69,8 @@ class StatsPooling(Pooling):
 class FunctionalsPooling(Pooling):
     """Mean, standard deviation and five quantiles over time: 0.05, 0.25, 0.5, 0.75 and 0.95.
 
-    The quantiles say how a feature is distributed, whatever a few outliers do: functionals of this kind are what
-    openSMILE's ComParE set is made of (Schuller et al., Interspeech 2016). A quantile is the frame nearest to it.
+    The quantiles describe the distribution of a feature and are robust to outliers. openSMILE's ComParE set consists of
+    such functionals (Schuller et al., Interspeech 2016). A quantile is the value of the nearest frame by rank.
     """
 
     quantiles = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -93,10 +93,10 @@ class FunctionalsPooling(Pooling):
 
 
 class AttentionPooling(Pooling):
-    """A mean over time whose weights are learned: frames that tell more count more.
+    """Weighted mean over time with learned weights.
 
-    The score of a frame is ``v . tanh(W x + b)``, and a softmax over the clip's own frames makes weights of the scores
-    (Mirsamadi et al., ICASSP 2017).
+    The score of a frame is ``v . tanh(W x + b)``; the weights are the softmax of the scores over the clip's valid
+    frames (Mirsamadi et al., ICASSP 2017).
     """
 
     def __init__(self, num_features: int) -> None:
@@ -114,7 +114,7 @@ class AttentionPooling(Pooling):
 
 
 class LastPooling(Pooling):
-    """The clip's last frame."""
+    """Last valid frame of each clip."""
 
     def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
         """Pool over time; shapes as for `Pooling`."""
@@ -134,7 +134,7 @@ _POOLINGS: dict[PoolingName, type[Pooling]] = {
 
 
 def create_pooling(name: PoolingName, num_features: int) -> Pooling:
-    """Make a pooling by its name.
+    """Create a pooling by name.
 
     Args:
         name: Name of the pooling.
@@ -144,7 +144,7 @@ def create_pooling(name: PoolingName, num_features: int) -> Pooling:
         The pooling.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: If there is no pooling of that name.
 
     Example:
         >>> create_pooling("stats", num_features=3)(torch.zeros(2, 3, 10)).shape
@@ -154,7 +154,7 @@ def create_pooling(name: PoolingName, num_features: int) -> Pooling:
 
 
 def _mask(features: Tensor, length: Tensor | None) -> Tensor:
-    """Mask of shape (B, 1, frames), true where the clip is."""
+    """Return a mask of shape (B, 1, frames), False in the padding."""
     batch_size, _, size = features.shape
     if length is None:
         length = torch.full((batch_size,), size, device=features.device)

@@ -1,4 +1,4 @@
-"""What a frozen self-supervised network makes of a voice."""
+"""Front end with a frozen self-supervised speech network."""
 
 from pathlib import Path
 from typing import Any
@@ -18,41 +18,42 @@ from crossmodal.models.speech_network import (
 from crossmodal.storage import content_key
 from crossmodal.transforms import pad_features
 
-# Raise when the same sound, weights and settings would give other stored speech features.
+# Increment if the same audio, weights and settings would give different stored speech features.
 VERSION = 1
 
 
 class SelfSupervisedFrontEnd(nn.Module):
-    """Hidden states of a network that learned from speech without labels, and is not trained further here.
+    """Hidden states of a frozen network that was pretrained on unlabelled speech.
 
-    wav2vec 2.0 (Baevski et al., NeurIPS 2020), HuBERT (Hsu et al., TASLP 2021), XLS-R (Babu et al., Interspeech 2022)
-    or WavLM (Chen et al., JSTSP 2022), as torchaudio has them. Several layers tell emotion better than the last one
-    (Pepino et al., Interspeech 2021), so all are kept, and `LayerMix` learns how much of each is wanted.
+    The networks are torchaudio's wav2vec 2.0 (Baevski et al., NeurIPS 2020), HuBERT (Hsu et al., TASLP 2021), XLS-R
+    (Babu et al., Interspeech 2022) and WavLM (Chen et al., JSTSP 2022). Several layers predict emotion better than the
+    last one alone (Pepino et al., Interspeech 2021), so all layers are kept by default and `WeightedLayerSum` learns
+    their weights.
 
-    The network is a fixed function: no gradient, always in evaluation mode, deaf to ``train()``. It is in no state dict
-    and no optimizer. It is loaded when it is first used, and moves to the device of the waveform.
+    The network has no gradients and stays in evaluation mode, even after ``train()``. It is not in the state dict or
+    the optimizer. It is loaded at first use and moved to the device of the waveform.
 
-    It hears one clip at a time, cut to the clip's length. A batch would be faster on a GPU, but the base networks
-    normalize over time in their first convolution, so that padding would change a clip's features (pytorch/audio issue
-    2242). As a corpus is heard once and its features are stored, the time is spent once.
+    Clips are processed one at a time, cut to their lengths. A batch would be faster on a GPU, but the base networks
+    normalize over time in their first convolution, so padding would change a clip's features (pytorch/audio issue
+    2242). The cost is paid once because the features of a corpus are stored.
 
-    Features are rounded to half precision, in which they are stored: what is trained on stored features gets, in use,
-    the same numbers.
+    Features are rounded to half precision, the precision of stored features, so that training on stored features and
+    inference use the same numbers.
 
     Args:
-        sample_rate: Samples per second of the waveform; these networks know 16000 only.
-        bundle: Which network, by the name of its bundle in ``torchaudio.pipelines``.
-        weights: A local file of its weights (safetensors, or a state dict, with torchaudio's names); fetched if not
+        sample_rate: Samples per second of the waveform; these networks support only 16000.
+        bundle: Name of the network's bundle in ``torchaudio.pipelines``.
+        weights: Path of a local weights file (safetensors or a state dict, with torchaudio's names); downloaded if not
             given.
-        layers: Which transformer layers, counted from 1; all if not given. Those above the last one are not computed.
-        subsampling: How many of the network's frames, of 20 ms each, are averaged to one audio frame.
+        layers: Transformer layers to return, counted from 1; all by default. Layers above the highest are not computed.
+        subsampling: Number of the network's frames, of 20 ms each, averaged to one audio frame.
 
     Attributes:
-        num_layers: Number of layers that are kept.
-        num_features: Height of the output: the layers' widths, one layer below the other.
+        num_layers: Number of returned layers.
+        num_features: Height of the output: the widths of the concatenated layers.
 
     Raises:
-        ConfigError: There is no such bundle or layer, or the sample rate or the subsampling cannot be.
+        ConfigError: If the bundle or a layer does not exist, or the sample rate or the subsampling is invalid.
 
     Example:
         >>> front_end = SelfSupervisedFrontEnd(bundle="WAV2VEC2_BASE", layers=[6, 7, 8])
@@ -69,44 +70,46 @@ class SelfSupervisedFrontEnd(nn.Module):
         subsampling: int = 5,
     ) -> None:
         super().__init__()
-        found = find_bundle(bundle)
-        if sample_rate != found.sample_rate:
-            raise ConfigError(f"{bundle} hears {found.sample_rate} samples a second, not {sample_rate}: resample.")
+        source = find_bundle(bundle)
+        if sample_rate != source.sample_rate:
+            raise ConfigError(
+                f"{bundle} needs a sample_rate of {source.sample_rate}, got {sample_rate}. Resample the audio."
+            )
         if subsampling < 1:
             raise ConfigError(f"subsampling must be at least 1, got {subsampling}.")
-        depth: int = found._params["encoder_num_layers"]
+        depth: int = source._params["encoder_num_layers"]
         self.bundle, self.subsampling = bundle, subsampling
-        # Absolute: a stored model refers to the file, wherever it is loaded.
+        # Absolute, because a stored model may be loaded from another working directory.
         self.weights = None if weights is None else str(Path(weights).expanduser().absolute())
         self.layers = _checked_layers(layers, bundle, depth)
         self.num_layers = len(self.layers)
-        self.num_features: int = self.num_layers * found._params["encoder_embed_dim"]
-        self._normalize_waveform: bool = found._normalize_waveform
-        self._convolutions = [(kernel, stride) for _, kernel, stride in found._params["extractor_conv_layer_config"]]
+        self.num_features: int = self.num_layers * source._params["encoder_embed_dim"]
+        self._normalize_waveform: bool = source._normalize_waveform
+        self._convolutions = [(kernel, stride) for _, kernel, stride in source._params["extractor_conv_layer_config"]]
         self._min_samples = 1
         for kernel, stride in reversed(self._convolutions):
             self._min_samples = (self._min_samples - 1) * stride + kernel
-        # In a tuple, so that it is no submodule: in no checkpoint, no optimizer, and deaf to train().
+        # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().
         self._network: tuple[Any, ...] = ()
 
     @property
     def rebuild_kwargs(self) -> dict[str, Any]:
-        """Arguments to put in place of those given, in the configuration of a stored model."""
+        """Constructor arguments to override in the configuration of a stored model."""
         return {"weights": self.weights}
 
     def weights_file(self) -> Path:
-        """Find the file of the network's weights, fetching it if it is nowhere.
+        """Return the path of the network's weights file, downloading it if necessary.
 
         Raises:
-            WeightsError: It cannot be had.
+            WeightsError: If the file is not available.
         """
         return find_weights(self.bundle, self.weights)
 
     def content_key(self) -> str:
-        """Name all that decides a clip's features beside the clip: bundle, weights' content, layers and subsampling.
+        """Return a key of everything that determines a clip's features: bundle, weights, layers and subsampling.
 
         Raises:
-            WeightsError: The weights cannot be had.
+            WeightsError: If the weights are not available.
         """
         return content_key(
             bundle=self.bundle,
@@ -117,7 +120,7 @@ class SelfSupervisedFrontEnd(nn.Module):
         )
 
     def num_audio_frames(self, waveform_length: Tensor) -> Tensor:
-        """Count the audio frames of waveforms of so many samples, both of shape (B,)."""
+        """Return the number of audio frames for waveform lengths in samples, both of shape (B,)."""
         length = waveform_length.clamp(min=self._min_samples)
         for kernel, stride in self._convolutions:
             length = (length - kernel) // stride + 1
@@ -125,50 +128,50 @@ class SelfSupervisedFrontEnd(nn.Module):
 
     @torch.no_grad()
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute the features, in single precision under autocast too; they are then rounded to half precision.
+        """Compute the features in single precision, even under autocast, and round them to half precision.
 
         Args:
-            waveform: Waveforms of shape (B, 1, T). Those too short for one frame (25 ms) are filled up with zeros.
-            waveform_length: Length of each in samples, of shape (B,); T for all if not given.
+            waveform: Waveforms of shape (B, 1, T). Those too short for one frame (25 ms) are zero-padded.
+            waveform_length: Length of each waveform in samples, of shape (B,); defaults to T for all.
 
         Returns:
-            Features of shape (B, num_features, audio frames), float32, zero beyond each clip's own audio frames, and
-            how many of the audio frames are each clip's own, of shape (B,).
+            Features of shape (B, num_features, audio frames), float32 and zero in the padding, and the number of valid
+            audio frames of each clip, of shape (B,).
 
         Raises:
-            WeightsError: The network is needed for the first time, and its weights cannot be had.
+            WeightsError: If the network has to be loaded and its weights are not available.
         """
         lengths = [waveform.shape[-1]] * len(waveform) if waveform_length is None else waveform_length.tolist()
         network = self.load(waveform.device)
         with torch.autocast(waveform.device.type, enabled=False):
             clips = [
-                self._hear(network, clip[:, :length].float()) for clip, length in zip(waveform, lengths, strict=True)
+                self._extract(network, clip[:, :length].float()) for clip, length in zip(waveform, lengths, strict=True)
             ]
         return pad_features(clips)
 
-    def _hear(self, network: Any, waveform: Tensor) -> Tensor:
-        """From one clip, (1, T), to its features, (num_features, audio frames)."""
+    def _extract(self, network: Any, waveform: Tensor) -> Tensor:
+        """Compute the features of one clip of shape (1, T), of shape (num_features, audio frames)."""
         waveform = F.pad(waveform, (0, max(self._min_samples - waveform.shape[-1], 0)))
-        if self._normalize_waveform:  # as torchaudio's bundle does it
+        if self._normalize_waveform:  # as in torchaudio's bundle
             waveform = F.layer_norm(waveform, waveform.shape)
         states, _ = network.extract_features(waveform, num_layers=max(self.layers))
-        chosen = torch.cat([states[layer - 1] for layer in self.layers], dim=-1).transpose(1, 2)
-        # ceil_mode: the last average is over the frames that are left.
-        features = F.avg_pool1d(chosen, self.subsampling, ceil_mode=True)[0]
+        hidden = torch.cat([states[layer - 1] for layer in self.layers], dim=-1).transpose(1, 2)
+        # With ceil_mode the last average is over the remaining frames.
+        features = F.avg_pool1d(hidden, self.subsampling, ceil_mode=True)[0]
         largest = torch.finfo(torch.half).max  # some layers of the large networks have huge outliers
         return features.clamp(-largest, largest).half().float()
 
     def load(self, device: torch.device | str = "cpu") -> Any:
-        """Load the network, if it is not loaded, and move it to a device; the first use would do it too.
+        """Load the network unless it is already loaded, and move it to a device; `forward` calls this.
 
         Returns:
             The ``torchaudio.models.Wav2Vec2Model``.
 
         Raises:
-            WeightsError: Its weights cannot be had.
+            WeightsError: If its weights are not available.
         """
         if not self._network:
-            with torch.inference_mode(False):  # or its weights would be of no use outside of inference mode
+            with torch.inference_mode(False):  # weights created in inference mode are unusable outside of it
                 self._network = (load_speech_network(self.bundle, self.weights_file()),)
         return self._network[0].to(device)
 
@@ -178,5 +181,5 @@ def _checked_layers(layers: list[int] | None, bundle: str, depth: int) -> list[i
     if layers is None:
         return list(known)
     if not layers or len({*layers}) != len(layers) or not {*layers} <= {*known}:
-        raise ConfigError(f"layers must be some of 1 to {depth}, which {bundle} has, each once; got {layers}.")
+        raise ConfigError(f"layers must be unique numbers from 1 to {depth} for {bundle}, got {layers}.")
     return sorted(layers)

@@ -1,8 +1,7 @@
-"""Self-supervised networks of speech: their architectures, and where their weights come from.
+"""Self-supervised speech networks: architectures and weights.
 
-The architectures are torchaudio's, by the names of its bundles, and so is the format of the weights. The weights of all
-bundles named here were learned without labels; those that torchaudio has with a head for speech recognition are not
-among them.
+The architectures, bundle names and weight format are torchaudio's. The weights of all bundles listed here were trained
+without labels; torchaudio's bundles with a speech recognition head are excluded.
 """
 
 import hashlib
@@ -41,12 +40,12 @@ BundleName = Literal[
 ]
 _FACTORIES = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}
 _SOURCE = "https://download.pytorch.org/torchaudio/models"
-_SECONDS = 10.0  # without a word from the server, until it counts as unreachable
-_HEAD = "aux."  # of a network that was fine-tuned to recognise speech
+_TIMEOUT_SECONDS = 10.0
+_HEAD_PREFIX = "aux."  # head of a network that was fine-tuned for speech recognition
 
 
 def find_bundle(name: str) -> Any:
-    """Look up a bundle of torchaudio.
+    """Return a torchaudio bundle by name.
 
     Args:
         name: One of `BundleName`.
@@ -55,7 +54,7 @@ def find_bundle(name: str) -> Any:
         The ``torchaudio.pipelines.Wav2Vec2Bundle``.
 
     Raises:
-        ConfigError: There is no bundle of that name, or it is one with a head.
+        ConfigError: If there is no bundle of that name, or if it has a head.
     """
     names = get_args(BundleName)
     if name not in names:
@@ -64,70 +63,72 @@ def find_bundle(name: str) -> Any:
 
 
 def find_weights(name: str, weights: str | Path | None = None) -> Path:
-    """Find the file of a bundle's weights; without one, fetch it to where torchaudio itself would look for it.
+    """Return the path of a bundle's weights file, downloading it to torchaudio's own location if necessary.
 
     Args:
         name: One of `BundleName`.
-        weights: A local file, used as it is.
+        weights: Path of a local file to use instead.
 
     Returns:
-        The file.
+        Path of the file.
 
     Raises:
-        WeightsError: There is no such file, or it cannot be fetched; a server that does not answer is given up after
-            ten seconds.
+        WeightsError: If the file does not exist or cannot be downloaded; requests time out after ten seconds.
     """
     if weights is not None:
         path = Path(weights).expanduser()
         if not path.is_file():
-            raise WeightsError(f"There is no weights file {path}. {_how_to_get(name)}")
+            raise WeightsError(f"Weights file {path} does not exist. {_download_hint(name)}")
         return path
-    fetched = _place(name)
-    if not fetched.is_file():
+    path = _download_path(name)
+    if not path.is_file():
         try:
-            _fetch(_address(name), fetched)
-        except (OSError, HTTPException) as error:  # URLError and time-outs are kinds of OSError
+            _download(_url(name), path)
+        except (OSError, HTTPException) as error:  # URLError and timeouts are subclasses of OSError
             cause = str(error) or type(error).__name__
-            raise WeightsError(f"The weights of {name} cannot be fetched ({cause}). {_how_to_get(name)}") from error
-    return fetched
+            raise WeightsError(
+                f"The weights of {name} cannot be downloaded ({cause}). {_download_hint(name)}"
+            ) from error
+    return path
 
 
 def load_speech_network(name: str, weights: Path) -> nn.Module:
-    """Build a network and fill it, in evaluation mode and without gradients.
+    """Build a network and load its weights, in evaluation mode and without gradients.
 
-    No random number is drawn: whoever loads it in the middle of a training changes nothing else.
+    No random numbers are drawn, so loading it during training does not change other results.
 
     Args:
         name: One of `BundleName`.
-        weights: A safetensors file, or a state dict that ``torch.save`` wrote, with torchaudio's names of the tensors.
+        weights: Path of a safetensors file, or of a state dict written by ``torch.save``, with torchaudio's tensor
+            names.
 
     Returns:
         The ``torchaudio.models.Wav2Vec2Model``, in float32.
 
     Raises:
-        WeightsError: The file cannot be read, or holds another network.
+        WeightsError: If the file cannot be read or holds another network.
     """
     bundle = find_bundle(name)
-    state = {key: value for key, value in read_state_dict(weights).items() if not key.startswith(_HEAD)}
-    with torch.device("meta"):  # no memory, and no time, for random weights that nobody needs
+    state = {key: value for key, value in read_state_dict(weights).items() if not key.startswith(_HEAD_PREFIX)}
+    with torch.device("meta"):  # skips allocating and initializing random weights
         network: nn.Module = _FACTORIES[bundle._model_type](**bundle._params)
     try:
-        # Strict: torch itself renames what older versions of weight normalization wrote.
+        # Strict works: torch renames the keys of older versions of weight normalization.
         network.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise WeightsError(
-            f"{weights} does not fit {name}: its {len(state)} tensors, such as {', '.join(list(state)[:2]) or 'none'}, "
-            f"are not those of the architecture. Is it another bundle's, or in the format of fairseq or transformers? "
-            f"{_how_to_get(name)} ({_first_difference(error)})"
+            f"{weights} does not fit {name}: its {len(state)} tensors ({', '.join(list(state)[:2]) or 'none'}, ...) do "
+            f"not match the architecture. It may belong to another bundle, or be in the format of fairseq or "
+            f"transformers. {_download_hint(name)} ({_first_difference(error)})"
         ) from error
     return network.float().eval().requires_grad_(False)
 
 
 def weights_digest(path: Path) -> str:
-    """Hash what a file of weights holds: a copy in another format has the same digest.
+    """Hash the tensors of a weights file; a copy in another file format has the same digest.
 
     Raises:
-        WeightsError: The file cannot be read.
+        WeightsError: If the file cannot be read.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(read_state_dict(path).items()):
@@ -137,40 +138,44 @@ def weights_digest(path: Path) -> str:
 
 
 def copy_weights(source: Path, target: Path) -> None:
-    """Write the same tensors as safetensors, whole or not at all.
+    """Write the tensors of a weights file as safetensors, atomically.
 
     Raises:
-        WeightsError: The source cannot be read.
+        WeightsError: If the source cannot be read.
     """
     state: Mapping[str, Tensor] = read_state_dict(source)
     with atomic_path(target) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
 
 
-def _address(name: str) -> str:
+def _url(name: str) -> str:
     return f"{_SOURCE}/{find_bundle(name)._path}"
 
 
-def _place(name: str) -> Path:
+def _download_path(name: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / find_bundle(name)._path
 
 
-def _how_to_get(name: str) -> str:
+def _download_hint(name: str) -> str:
     return (
-        f"Fetch {_address(name)} where there is a network, and either name the file, "
-        f"--transfer.model.front_end_kwargs.weights FILE (in Python, front_end_kwargs={{'weights': FILE}}), "
-        f"or put it at {_place(name)}."
+        f"Download {_url(name)} on a machine with a network connection, then pass the file with "
+        f"--transfer.model.front_end_kwargs.weights FILE (in Python, front_end_kwargs={{'weights': FILE}}) "
+        f"or save it as {_download_path(name)}."
     )
 
 
-def _fetch(address: str, target: Path) -> None:
-    """Download with a bar. `torch.hub` would wait for a silent server without end."""
-    with urlopen(address, timeout=_SECONDS) as answer, atomic_path(target) as temporary, progress_bar() as progress:
-        size = int(answer.headers["Content-Length"] or 0)
-        task = progress.add_task(f"Fetching {target.name} (MB)", total=size // 10**6 or None)
+def _download(url: str, target: Path) -> None:
+    """Download a file with a progress bar. `torch.hub` has no timeout."""
+    with (
+        urlopen(url, timeout=_TIMEOUT_SECONDS) as response,
+        atomic_path(target) as temporary,
+        progress_bar() as progress,
+    ):
+        size = int(response.headers["Content-Length"] or 0)
+        task = progress.add_task(f"Downloading {target.name} (MB)", total=size // 10**6 or None)
         with temporary.open("wb") as file:
-            while piece := answer.read(1 << 20):
-                file.write(piece)
+            while chunk := response.read(1 << 20):
+                file.write(chunk)
                 progress.update(task, completed=file.tell() // 10**6)
             if size and file.tell() != size:
                 raise OSError(f"the connection ended after {file.tell()} of {size} bytes")

@@ -1,11 +1,11 @@
-"""The time-delay audio encoder: convolutions over time that look further with every layer."""
+"""Time-delay audio encoder: convolutions over time with increasing dilation."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
-from crossmodal.models.batch_norm import OwnFramesBatchNorm
-from crossmodal.models.encoder import AudioEncoder, strided_convolution, zero_padding
+from crossmodal.models.batch_norm import MaskedBatchNorm1d
+from crossmodal.models.encoder import AudioEncoder, mask_padding, strided_convolution
 from crossmodal.models.pooling import PoolingName, create_pooling
 from crossmodal.transforms import length_mask
 
@@ -13,21 +13,21 @@ from crossmodal.transforms import length_mask
 class TDNNEncoder(AudioEncoder):
     """A time-delay neural network (Waibel et al. 1989), as in x-vectors (Snyder et al., ICASSP 2018), with shortcuts.
 
-    A strided convolution shortens the features; dilated convolutions follow, each beside a shortcut (He et al., CVPR
-    2016), and each sees twice as far as the one before.
+    A strided convolution downsamples the features. Dilated convolutions follow, each with a shortcut (He et al., CVPR
+    2016) and twice the dilation of the previous one.
 
     Args:
         in_features: Number of features per audio frame.
         hidden_size: Number of channels.
         num_layers: Number of dilated convolutions; the dilations are 1, 2, 4 and so on.
-        kernel_size: Taps of each, an odd number.
-        subsampling: How many audio frames the strided convolution makes into one step.
-        pooling: How the steps become one vector.
-        dropout: Share of channels dropped after each convolution, for the whole clip (Tompson et al., CVPR 2015):
-            neighbours in time say nearly the same, so a single one that is missing hides little.
+        kernel_size: Kernel size of the dilated convolutions, an odd number.
+        subsampling: Number of audio frames per step, the stride of the first convolution.
+        pooling: Name of the pooling over time.
+        dropout: Fraction of channels dropped after each convolution, for the whole clip (Tompson et al., CVPR 2015).
+            Neighbouring steps are similar, so dropping single values would have little effect.
 
     Raises:
-        ConfigError: ``kernel_size`` is even.
+        ConfigError: If ``kernel_size`` is even.
 
     Example:
         >>> import torch
@@ -48,12 +48,10 @@ class TDNNEncoder(AudioEncoder):
     ) -> None:
         super().__init__()
         if kernel_size % 2 == 0:
-            raise ConfigError(
-                f"kernel_size must be odd, so that a step is the middle of what it sees; got {kernel_size}."
-            )
+            raise ConfigError(f"kernel_size must be odd, so that the kernel is centred on its step; got {kernel_size}.")
         self.subsampling = subsampling
         self.conv = strided_convolution(in_features, hidden_size, subsampling)
-        self.norm = OwnFramesBatchNorm(hidden_size)
+        self.norm = MaskedBatchNorm1d(hidden_size)
         self.dropout = nn.Dropout1d(dropout)
         self.blocks = nn.ModuleList(
             _DilatedBlock(hidden_size, kernel_size, dilation=2**layer, dropout=dropout) for layer in range(num_layers)
@@ -62,28 +60,28 @@ class TDNNEncoder(AudioEncoder):
         self.out_features = self.pooling.out_features
 
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode each part of a clip; shapes as for `AudioEncoder`."""
-        steps = self.conv(zero_padding(features, length))
+        """Encode each step of a clip; shapes as for `AudioEncoder`."""
+        steps = self.conv(mask_padding(features, length))
         length = (length + self.subsampling - 1) // self.subsampling
-        own = length_mask(length, steps.shape[-1])
-        steps = self.dropout(F.relu(self.norm(steps, own)))
+        mask = length_mask(length, steps.shape[-1])
+        steps = self.dropout(F.relu(self.norm(steps, mask)))
         for block in self.blocks:
-            steps = block(steps, own)
+            steps = block(steps, mask)
         return steps, length
 
 
 class _DilatedBlock(nn.Module):
-    """A dilated convolution beside a shortcut."""
+    """A dilated convolution with a shortcut."""
 
     def __init__(self, hidden_size: int, kernel_size: int, dilation: int, dropout: float) -> None:
         super().__init__()
         padding = dilation * (kernel_size // 2)
         self.conv = nn.Conv1d(hidden_size, hidden_size, kernel_size, padding=padding, dilation=dilation, bias=False)
-        self.norm = OwnFramesBatchNorm(hidden_size)
+        self.norm = MaskedBatchNorm1d(hidden_size)
         self.dropout = nn.Dropout1d(dropout)
 
-    def forward(self, steps: Tensor, own: Tensor) -> Tensor:
-        """Add to steps of shape (B, hidden_size, steps) what the convolution makes of them; ``own`` is (B, steps)."""
-        # The edge of a clip is zero for a convolution, and normalization has moved padding off it.
-        seen = self.norm(self.conv(steps * own[:, None]), own)
-        return steps + self.dropout(F.relu(seen))
+    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
+        """Apply the block to steps of shape (B, hidden_size, steps), with a mask of shape (B, steps)."""
+        # Normalization makes the padding non-zero, but a convolution pads with zeros.
+        residual = self.norm(self.conv(steps * mask[:, None]), mask)
+        return steps + self.dropout(F.relu(residual))

@@ -1,4 +1,4 @@
-"""The transformer audio encoder: every moment of the clip looks at every other."""
+"""Transformer audio encoder."""
 
 import math
 
@@ -7,30 +7,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
-from crossmodal.models.encoder import AudioEncoder, strided_convolution, zero_padding
+from crossmodal.models.encoder import AudioEncoder, mask_padding, strided_convolution
 from crossmodal.models.pooling import PoolingName, create_pooling
 from crossmodal.transforms import length_mask
 
 
 class TransformerEncoder(AudioEncoder):
-    """A transformer (Vaswani et al., NeurIPS 2017) over features that a strided convolution has shortened.
+    """A transformer (Vaswani et al., NeurIPS 2017) over features downsampled by a strided convolution.
 
-    Normalization stands before each part (Xiong et al., ICML 2020), so that it trains without a long warmup; positions
-    are sinusoids, which know no longest clip. Not `torchaudio.models.Conformer`: its convolutions see into the padding,
-    its batch normalization counts it, and it has no positions; a clip would depend on its batch.
+    Pre-normalization (Xiong et al., ICML 2020) makes a long warmup unnecessary. Sinusoidal positions do not limit the
+    clip length. `torchaudio.models.Conformer` is not used: its convolutions and batch normalization include padding, so
+    a clip would depend on its batch, and it has no positions.
 
     Args:
         in_features: Number of features per audio frame.
         hidden_size: Width of a step, even, and a multiple of ``num_heads``.
         num_layers: Number of transformer layers.
-        num_heads: Number of heads of the attention.
-        subsampling: How many audio frames the strided convolution makes into one step. The attention's time grows with
+        num_heads: Number of attention heads.
+        subsampling: Number of audio frames per step, the stride of the convolution. The time of attention grows with
             the square of the number of steps.
-        pooling: How the steps become one vector.
-        dropout: Share of channels dropped from what each part of a layer adds.
+        pooling: Name of the pooling over time.
+        dropout: Fraction of channels dropped from each residual branch.
 
     Raises:
-        ConfigError: ``hidden_size`` is odd, or the heads do not divide it.
+        ConfigError: If ``hidden_size`` is odd or not a multiple of ``num_heads``.
 
     Example:
         >>> import torch
@@ -61,22 +61,22 @@ class TransformerEncoder(AudioEncoder):
         self.out_features = self.pooling.out_features
 
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode each part of a clip; shapes as for `AudioEncoder`."""
-        steps = F.gelu(self.norm(self.conv(zero_padding(features, length)).transpose(1, 2)))
+        """Encode each step of a clip; shapes as for `AudioEncoder`."""
+        steps = F.gelu(self.norm(self.conv(mask_padding(features, length)).transpose(1, 2)))
         steps = steps + _positions(steps)
         length = (length + self.subsampling - 1) // self.subsampling
-        own = length_mask(length, steps.shape[1])
+        mask = length_mask(length, steps.shape[1])
         for layer in self.layers:
-            steps = layer(steps, own)
+            steps = layer(steps, mask)
         return self.last_norm(steps).transpose(1, 2), length
 
 
 class _Layer(nn.Module):
-    """Attention and a feed-forward part, each beside a shortcut.
+    """Attention and a feed-forward network, each with a shortcut.
 
-    It is `torch.nn.TransformerEncoderLayer` but for dropout: that draws a random number for every activation and every
-    attention weight, which takes a third of a training step on a CPU. Here a channel is dropped for the whole clip (Gal
-    & Ghahramani, NeurIPS 2016).
+    Differs from `torch.nn.TransformerEncoderLayer` only in dropout: torch draws a random number for every activation
+    and every attention weight, which takes a third of a training step on a CPU. Here a channel is dropped for the whole
+    clip (Gal & Ghahramani, NeurIPS 2016).
     """
 
     def __init__(self, hidden_size: int, num_heads: int, dropout: float) -> None:
@@ -91,14 +91,14 @@ class _Layer(nn.Module):
         )
         self.dropout = nn.Dropout1d(dropout)
 
-    def forward(self, steps: Tensor, own: Tensor) -> Tensor:
-        """Shapes (B, steps, hidden_size) and (B, steps)."""
-        steps = steps + self._drop(self._attend(self.norm1(steps), own))
+    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
+        """Apply the layer to steps of shape (B, steps, hidden_size), with a mask of shape (B, steps)."""
+        steps = steps + self._drop(self._attend(self.norm1(steps), mask))
         return steps + self._drop(self.feed_forward(self.norm2(steps)))
 
-    def _attend(self, steps: Tensor, own: Tensor) -> Tensor:
+    def _attend(self, steps: Tensor, mask: Tensor) -> Tensor:
         heads = self.query_key_value(steps).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=own[:, None, None])
+        attended = F.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask[:, None, None])
         return self.output(attended.transpose(1, 2).flatten(2))
 
     def _drop(self, steps: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class _Layer(nn.Module):
 
 
 def _positions(steps: Tensor) -> Tensor:
-    """Sinusoids of wavelengths from 2 pi to 10000 times 2 pi steps, of shape (steps, hidden_size)."""
+    """Return sinusoids of wavelengths from 2 pi to 10000 times 2 pi steps, of shape (steps, hidden_size)."""
     half = steps.shape[2] // 2
     rate = torch.exp(torch.arange(half, device=steps.device) * (-math.log(10000.0) / half))
     angle = torch.arange(steps.shape[1], device=steps.device)[:, None] * rate

@@ -1,22 +1,22 @@
-"""A clip cut into equal parts, so that a face and a voice can be compared at the same instants."""
+"""Cutting of clips into equal windows, to compare face and voice at the same times."""
 
 import torch
 from torch import Tensor
 
 
 def cut_into_windows(steps: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Cut each clip's own steps into windows of equal length, to within a step.
+    """Cut the valid steps of each clip into windows whose lengths differ by at most one step.
 
-    A clip of fewer steps than windows has some steps in several windows.
+    If a clip has fewer steps than windows, some steps are in several windows.
 
     Args:
-        steps: Of shape (B, C, steps).
-        length: How many of them are each clip's own, at least 1, of shape (B,).
-        count: How many windows N.
+        steps: Steps of shape (B, C, steps).
+        length: Number of valid steps of each clip, at least 1, of shape (B,).
+        count: Number of windows N.
 
     Returns:
-        Windows of shape (B * N, C, steps of the longest), a clip's side by side, and how many steps are each one's own,
-        of shape (B * N,).
+        Windows of shape (B * N, C, steps of the longest), those of a clip in sequence, and the number of valid steps of
+        each window, of shape (B * N,).
 
     Example:
         >>> windows, length = cut_into_windows(torch.arange(5.0).view(1, 1, 5), torch.tensor([5]), count=2)

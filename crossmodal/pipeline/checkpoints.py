@@ -1,4 +1,4 @@
-"""A stage's checkpoints: written whole or not at all, and looked through before one is gone on from."""
+"""Checkpoints of a stage: written atomically, and verified before training resumes from one."""
 
 import io
 import zipfile
@@ -14,29 +14,29 @@ from crossmodal.storage import atomic_path, remove_leftovers
 BEST, LAST = "best.ckpt", "last.ckpt"
 
 
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside the old one, which it then replaces.
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write a checkpoint to a temporary file beside the old one, then replace the old one.
 
-    Lightning writes it to the machine's folder for temporary files and moves it: on another disk that is a copy, and
-    who is killed in it, or runs out of space, has neither the new one nor the old.
+    Lightning writes to the system's temporary folder and moves the file. On another disk the move is a copy: if the
+    process is killed or the disk is full, both checkpoints are lost.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Write a checkpoint.
 
         Args:
-            checkpoint: What Lightning keeps.
-            path: The file.
-            storage_options: None; a file has none.
+            checkpoint: Lightning's checkpoint.
+            path: Path of the file.
+            storage_options: Unused.
         """
-        written = io.BytesIO()  # torch's own writing to a file says nothing of a disk that is full
-        torch.save(checkpoint, written)
+        buffer = io.BytesIO()  # torch.save to a file does not report a full disk
+        torch.save(checkpoint, buffer)
         with atomic_path(Path(path)) as temporary:
-            temporary.write_bytes(written.getbuffer())
+            temporary.write_bytes(buffer.getbuffer())
 
 
-def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint holds what was written: it is a zip file, and has the sums of its parts."""
+def verify_checkpoint(checkpoint: Path) -> bool:
+    """Return True if the checkpoint is a valid zip file whose CRCs match."""
     try:
         with zipfile.ZipFile(checkpoint) as parts:
             return parts.testzip() is None
@@ -44,23 +44,23 @@ def is_whole(checkpoint: Path) -> bool:
         return False
 
 
-def find_state(folder: Path, stage: str) -> Path | None:
-    """The checkpoint that a stage goes on from, if there is one; a damaged one is told of and removed.
+def find_checkpoint(folder: Path, stage: str) -> Path | None:
+    """Return the checkpoint to resume from, or None; damaged checkpoints are reported and removed.
 
-    The end of the best epoch will do as well as the last state: it is further back on the same way. But without it
-    nobody knows the best weights, and the stage begins anew.
+    If the last checkpoint is damaged, training resumes from the best epoch, which is an earlier state of the same
+    run. If the best one is damaged, the best weights are lost and the stage starts again.
 
     Args:
-        folder: Of the stage's checkpoints.
-        stage: For what is told.
+        folder: Folder of the stage's checkpoints.
+        stage: Name of the stage for messages.
     """
     best, last = folder / BEST, folder / LAST
     for path in (best, last):
         remove_leftovers(path)
-    damaged = [path for path in (best, last) if path.exists() and not is_whole(path)]
+    damaged = [path for path in (best, last) if path.exists() and not verify_checkpoint(path)]
     for path in damaged:
-        goes_on = "starting anew" if best in damaged or not best.exists() else "going on from the best epoch so far"
-        print(f"{stage}: {path} is damaged; {goes_on}", flush=True)
+        action = "restarting the stage" if best in damaged or not best.exists() else "resuming from the best epoch"
+        print(f"{stage}: {path} is damaged; {action}", flush=True)
     for path in (best, last) if best in damaged else damaged:
         path.unlink(missing_ok=True)
     return next((path for path in (last, best) if path.exists()), None)

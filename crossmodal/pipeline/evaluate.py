@@ -1,4 +1,4 @@
-"""`crossmodal test`: a finished model on actors it has not seen."""
+"""`crossmodal test`: evaluate a trained model on unseen actors."""
 
 import json
 from collections.abc import Sequence
@@ -24,17 +24,17 @@ from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.settings import parse_or_raise
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 
-# What of the data a model was trained for.
-_REMEMBERED = ("channel", "label_set", "protocol", "fold", "num_folds")
+# Data arguments whose defaults are taken from the model's config.
+_DATA_DEFAULTS = ("channel", "label_set", "protocol", "fold", "num_folds")
 
 
 @dataclass(frozen=True)
 class ExportedFolder:
-    """An exported model with what its folder says of it.
+    """An exported model with the configuration of its folder.
 
     Args:
         model: The exported model.
-        config: The content of ``config.json``.
+        config: Content of ``config.json``.
     """
 
     model: OnnxModel
@@ -42,7 +42,7 @@ class ExportedFolder:
 
 
 def test_command(args: Sequence[str]) -> int:
-    """`crossmodal test`."""
+    """Run `crossmodal test`."""
     parser = ArgumentParser(prog="crossmodal test")
     parser.add_argument("--model", type=str)
     parser.add_argument("--backend", choices=("torch", "onnx", "int8"), default="torch")
@@ -51,7 +51,7 @@ def test_command(args: Sequence[str]) -> int:
     parser.add_class_arguments(AudioDataModule, "data", skip=skipped)
     settings = parse_or_raise(parser, args)
     if "model" not in settings:
-        raise ConfigError("Which model? Give its folder: --model runs/fit/model.")
+        raise ConfigError("--model is missing. Pass the model folder, e.g. --model runs/fit/model.")
     result = evaluate(_load(settings["model"], settings.get("backend", "torch")), settings.get("data", {}))
     if settings.get("format") == "json":
         print(json.dumps(result, indent=2))
@@ -67,22 +67,22 @@ def _load(folder: str, backend: str) -> ModelFolder | ExportedFolder:
 
 
 def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict[str, Any]:
-    """Measure a model on the test actors of a fold.
+    """Evaluate a model on the test actors of a fold.
 
     Args:
-        folder: The model.
-        data: Arguments of `AudioDataModule`; what is not given of channel, label set, protocol and fold is what the
-            model was trained for, where both are of RAVDESS's folders, or both of manifests.
+        folder: Loaded model folder.
+        data: Arguments of `AudioDataModule`. Channel, label set, protocol and fold default to those that the model was
+            trained with, if both corpora are RAVDESS folders or both are manifests.
 
     Returns:
-        The metrics beside what they were measured on.
+        The metrics, with the corpus, fold and actors that they were measured on.
 
     Raises:
-        LeakageError: A test actor was trained on, or helped to choose the model.
-        ConfigError: The model knows other labels.
+        LeakageError: If a test actor was used for training or model selection.
+        ConfigError: If the labels of the corpus differ from those of the model.
     """
     config = folder.config
-    datamodule = AudioDataModule(**_remembered(config, data) | data)
+    datamodule = AudioDataModule(**_data_defaults(config, data) | data)
     _check_labels(datamodule, config["labels"])
     datamodule.prepare_data()
     datamodule.setup()
@@ -91,9 +91,9 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
     same_corpus = datamodule.is_synthetic == (config["corpus"]["kind"] == "synthetic")
     if seen and same_corpus and not datamodule.is_speaker_dependent:
         raise LeakageError(
-            f"The model has seen actors {named(seen)} in training or model selection: a test on them says nothing "
-            f"of people it has not heard. It was trained for {protocol_name(config)} fold {config['fold']}: test it "
-            "there. (Where other people have the same names, give them others in the manifest.)"
+            f"The model was trained or selected on actors {named(seen)}, so they cannot test it. Test it on "
+            f"{protocol_name(config)} fold {config['fold']}, which it was trained for. If these are different people "
+            "with the same names, rename them in the manifest."
         )
     predictions = _predict(folder, datamodule)
     return {
@@ -115,24 +115,24 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
     }
 
 
-def _remembered(config: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """What the model was trained for, as far as it goes with the data that is given."""
-    of_manifest = config["corpus"]["kind"] == "manifest" or config["channel"] is None
-    if of_manifest and not (data.get("manifest") or data.get("root")):
+def _data_defaults(config: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """Return the data arguments of the model's training, or none if the given corpus is of another kind."""
+    is_manifest = config["corpus"]["kind"] == "manifest" or config["channel"] is None
+    if is_manifest and not (data.get("manifest") or data.get("root")):
         raise ConfigError(
-            f"The model was trained on the corpus {corpus_name(config['corpus'])}, of a manifest: --data.manifest FILE."
+            f"The model was trained on the manifest {corpus_name(config['corpus'])}. Pass --data.manifest FILE."
         )
-    if of_manifest != bool(data.get("manifest")):
+    if is_manifest != bool(data.get("manifest")):
         return {}
-    return {name: config[name] for name in _REMEMBERED if config.get(name) is not None}
+    return {name: config[name] for name in _DATA_DEFAULTS if config.get(name) is not None}
 
 
 def _check_labels(datamodule: AudioDataModule, known: list[str]) -> None:
-    """Refuse a corpus with other labels than the model's; a manifest may have fewer."""
+    """Raise ConfigError if the corpus has labels that the model does not; a manifest may have fewer."""
     labels = list(datamodule.labels)
     if labels != known and not (datamodule.label_set is None and {*labels} <= {*known}):
-        whose = f"label_set {datamodule.label_set}" if datamodule.label_set else datamodule.source.name
-        raise ConfigError(f"The model knows {', '.join(known)}; {whose} is {', '.join(labels)}.")
+        source = f"label_set {datamodule.label_set}" if datamodule.label_set else datamodule.source.name
+        raise ConfigError(f"The model predicts {', '.join(known)}, but {source} has the labels {', '.join(labels)}.")
 
 
 @torch.inference_mode()
@@ -144,7 +144,7 @@ def _predict(folder: ModelFolder | ExportedFolder, datamodule: AudioDataModule) 
             for batch in datamodule.loader(clips)
         ]
     else:
-        # Where a frozen network listens, what it said in training is there, and the batches hold that.
+        # Speech features of a frozen network may be stored from training; batches then hold them.
         datamodule.speech_features = store_speech_features(folder.model, datamodule, clips)
         temperature = folder.config["temperature"]  # as `predict` has it
         probabilities = [

@@ -1,4 +1,4 @@
-"""One logger for all the stages of a run, whose metric names carry the stage."""
+"""Loggers that are shared by all stages of a run; metric names start with the stage."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -13,35 +13,35 @@ from crossmodal.pipeline.settings import Config
 
 SELECTED_BY = "val_uar"
 _CSV = {"class_path": "lightning.pytorch.loggers.CSVLogger"}
-# Of a stage's folder: what a report is made of.
-_NUMBERS = ("config.yaml", "metrics.csv", "predictions.csv", "result.json")
+# Files of a stage's folder that are uploaded with the report.
+_STAGE_FILES = ("config.yaml", "metrics.csv", "predictions.csv", "result.json")
 
 
 def run_name(name: str) -> str:
-    """The name of a run; under an agent of W&B with the trial's id, so that no two trials share a folder.
+    """Return the name of a run; under a W&B agent, append the trial's id, so that trials do not share a folder.
 
-    The sweep's file cannot give it: an agent fills in ``${envvar:WANDB_RUN_ID}`` once, before its first trial has one.
+    A sweep file cannot set it: an agent expands ``${envvar:WANDB_RUN_ID}`` once, before the first trial has an id.
     """
     trial = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
     return f"{name}_{trial}" if trial else name
 
 
 def create_loggers(wanted: Any, folder: Path, settings: Config, last_stage: str) -> list[Logger]:
-    """Make the loggers that ``trainer.logger`` asks for, each once for the whole run.
+    """Create the loggers of ``trainer.logger``, once for the whole run.
 
     Args:
-        wanted: As Lightning's Trainer takes it: a class path with arguments, a list of them, true for a CSV file, or
-            nothing.
-        folder: Of the run; where a logger that is not told otherwise writes.
-        settings: Of the run; what the loggers show as its configuration.
-        last_stage: The one whose validation UAR is also logged as ``val_uar``, see `LastStage`.
+        wanted: Value of the Trainer's ``logger``: a class path with arguments, a list of them, true for a CSV file, or
+            a false value for none.
+        folder: Folder of the run; the default folder of the loggers.
+        settings: Settings of the run, logged as hyper-parameters.
+        last_stage: Stage whose validation UAR is also logged as ``val_uar``, see `LastStage`.
 
     Raises:
-        ConfigError: Weights & Biases cannot be reached, or does not know who asks.
+        ConfigError: If Weights & Biases cannot be reached or the login fails.
     """
     if not wanted:
         return []
-    import wandb  # a second that a run without loggers need not wait
+    import wandb  # slow to import (about 1 s)
 
     specs = wanted if isinstance(wanted, list) else [_CSV if wanted is True else wanted]
     parser = ArgumentParser()
@@ -50,7 +50,7 @@ def create_loggers(wanted: Any, folder: Path, settings: Config, last_stage: str)
     loggers: list[Logger] = parser.instantiate(config).loggers
     try:
         for logger in loggers:
-            logger.log_hyperparams(settings)  # the first word to W&B: here it logs in
+            logger.log_hyperparams(settings)  # this logs in to W&B
     except wandb.Error as error:
         raise ConfigError(
             f"Weights & Biases cannot be used: {error} Log in with `wandb login`, or log offline and upload later: "
@@ -60,13 +60,13 @@ def create_loggers(wanted: Any, folder: Path, settings: Config, last_stage: str)
 
 
 class LastStage(Logger):
-    """Logs the last stage's validation UAR a second time, as ``val_uar``: one name for runs of whichever stages.
+    """Log the last stage's validation UAR also as ``val_uar``, a name that does not depend on the stages.
 
-    A sweep has one metric for all its trials, and is to see it once for each epoch of one stage.
+    A sweep needs one metric for all its trials, logged once per epoch of one stage.
 
     Args:
-        stage: The last one that the run was asked for.
-        loggers: Those of the run.
+        stage: Last requested stage of the run.
+        loggers: Loggers of the run.
     """
 
     name = None
@@ -78,22 +78,22 @@ class LastStage(Logger):
         self._loggers = list(loggers)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The run's loggers have them."""
+        """Do nothing: the other loggers log the hyper-parameters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Pass on that one."""
+        """Log the metric as ``val_uar`` if it is present."""
         if self._monitor in metrics:
             for logger in self._loggers:
                 logger.log_metrics({SELECTED_BY: metrics[self._monitor]}, step)
 
 
 def log_summary(loggers: list[Logger], summary: dict[str, Any], folder: Path) -> None:
-    """Log what a run came to.
+    """Log the results of a run.
 
     Args:
-        loggers: Those of the run.
-        summary: As in ``summary.json``.
-        folder: Of the run; its report and its model folder become artifacts of a W&B run.
+        loggers: Loggers of the run.
+        summary: Content of ``summary.json``.
+        folder: Folder of the run. Its report and model folder become artifacts of a W&B run.
     """
     numbers = _numbers(summary)
     for logger in loggers:
@@ -103,7 +103,7 @@ def log_summary(loggers: list[Logger], summary: dict[str, Any], folder: Path) ->
 
 
 def end_loggers(loggers: list[Logger]) -> None:
-    """Close files, and end the W&B run so that the next run of this process is another."""
+    """Close the loggers, and finish the W&B run so that the next run of this process starts a new one."""
     for logger in loggers:
         logger.finalize("success")
         if isinstance(logger, WandbLogger):
@@ -111,7 +111,7 @@ def end_loggers(loggers: list[Logger]) -> None:
 
 
 def _numbers(summary: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a summary by name; an interval as its two ends."""
+    """Return the metrics of a summary by name; an interval becomes ``_low`` and ``_high``."""
     sections = {**summary["stages"], "gain": summary.get("gain", {})}
     numbers = {}
     for section, results in sections.items():
@@ -124,9 +124,9 @@ def _numbers(summary: dict[str, Any]) -> dict[str, float]:
 
 def _log_artifacts(logger: WandbLogger, summary: dict[str, Any], folder: Path) -> None:
     report = [folder / "report.md", folder / "summary.json", folder / "set_aside.json", *folder.glob("*.png")]
-    report += [folder / stage / name for stage in summary["stages"] for name in _NUMBERS]
+    report += [folder / stage / name for stage in summary["stages"] for name in _STAGE_FILES]
     _log_artifact(logger, "report", folder, report)
-    logger.log_image("confusion", [str(folder / "confusion.png")])  # on the run's page, without a download
+    logger.log_image("confusion", [str(folder / "confusion.png")])  # shown on the W&B page without a download
     if "model" in summary:
         model = Path(summary["model"])
         _log_artifact(logger, "model", model, model.iterdir())

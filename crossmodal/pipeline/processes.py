@@ -1,4 +1,4 @@
-"""The processes of a run, one for each device: all walk through the same code, and some of it is for one alone."""
+"""The processes of a run, one per device: all run the same code, and parts of it run on rank zero only."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -16,36 +16,37 @@ T = TypeVar("T")
 
 
 class Processes:
-    """The processes that share a run.
+    """Processes that share a run.
 
-    Lightning would start them at the first training, in the middle of what only one may do; so they are started before
-    everything else, and every Trainer finds them.
+    Lightning would launch them in the first ``Trainer.fit``, after work that only one process may do. They are
+    launched before everything else instead, and every Trainer uses them.
 
     Args:
-        trainer: The run's section of that name; of it ``accelerator``, ``devices`` and ``num_nodes``.
+        trainer: Section ``trainer`` of the run; ``accelerator``, ``devices`` and ``num_nodes`` are used.
 
     Raises:
-        ConfigError: A strategy that starts processes of its own for each stage.
+        ConfigError: If the strategy launches processes for each stage, or the devices do not exist.
     """
 
     def __init__(self, trainer: Mapping[str, Any]) -> None:
         strategy = trainer.get("strategy", "auto")
         if isinstance(strategy, str) and strategy.endswith(("spawn", "fork", "notebook")):
             raise ConfigError(f"The strategy {strategy} starts new processes for each stage: use ddp.")
-        where = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes") if name in trainer}
+        devices = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes") if name in trainer}
         try:
-            self._fabric = Fabric(**where)
+            self._fabric = Fabric(**devices)
         except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(f"There are no such devices ({_words(where)}): {error}") from error
+            requested = ", ".join(f"{name} {value}" for name, value in devices.items())
+            raise ConfigError(f"The devices ({requested}) are not available: {error}") from error
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """What all do together stands in this block; where one ends, the others do not wait for it.
+    def launch(self) -> Iterator[None]:
+        """Launch the processes and run the block in all of them; if one fails, the others stop.
 
-        The others are started here, unless somebody has: the process that did, ``torchrun``, or a cluster's queue.
+        Nothing is launched if the processes exist already: in a launched process, under ``torchrun`` or on a cluster.
 
         Raises:
-            ProcessLostError: Another process does not answer.
+            ProcessLostError: If another process has ended.
         """
         if self.number == 1:
             yield
@@ -60,53 +61,50 @@ class Processes:
             if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
                 raise
             raise ProcessLostError(
-                f"Process {self._fabric.global_rank} of {self.number} has lost another one, whose own words say why if "
-                "it had any. The same command goes on where the run was."
+                f"Process {self._fabric.global_rank} of {self.number} lost the connection to another process; see the "
+                "output of that process. Rerun the same command to resume."
             ) from error
         finally:
-            dist.destroy_process_group()  # left to the interpreter's end, its threads can abort the process
+            dist.destroy_process_group()  # at interpreter exit its threads could abort the process
 
     def _end_others(self) -> None:
-        """End the processes that this one has started; they write nothing, so they need not be asked."""
+        """Kill the processes that this one has launched; they write no files, so nothing is lost."""
         launcher = self._fabric.strategy.launcher
         others = list(launcher.procs) if isinstance(launcher, _SubprocessScriptLauncher) else []
         if isinstance(launcher, _SubprocessScriptLauncher):
-            launcher.procs.clear()  # or Lightning, which looks after them, kills this one too
+            launcher.procs.clear()  # else Lightning, which watches them, kills this process too
         for other in others:
             other.kill()
             other.wait()
 
     @property
     def number(self) -> int:
-        """How many there are."""
+        """The number of processes."""
         return self._fabric.world_size
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that writes."""
+        """True in the process that writes files."""
         return self._fabric.is_global_zero
 
-    def first_says(self, do: Callable[[], T]) -> T:
-        """Let the first process do something alone, however long it takes; all get what it returns.
+    def run_on_rank_zero(self, function: Callable[[], T]) -> T:
+        """Call a function on rank zero and return its result in all processes, however long it takes.
 
         Raises:
-            Exception: What the first process raised, there; the others leave.
+            Exception: The exception of the function, on rank zero.
+            SystemExit: On the other ranks, if the function has failed.
         """
-        said: T | None = None
+        result: T | None = None
         failure: Exception | None = None
         with self._fabric.rank_zero_first():
             if self.is_first:
                 try:
-                    said = do()
+                    result = function()
                 except Exception as error:
                     failure = error
-        failed, said = self._fabric.broadcast((failure is not None, said))
+        failed, result = self._fabric.broadcast((failure is not None, result))
         if failure is not None:
             raise failure
         if failed:
             raise SystemExit(1)
-        return cast(T, said)
-
-
-def _words(where: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in where.items())
+        return cast(T, result)

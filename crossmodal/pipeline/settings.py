@@ -1,4 +1,4 @@
-"""What `crossmodal fit` reads: one file of short sections, and what it means for each stage."""
+"""Settings of `crossmodal fit`: the parser, and the configuration of each stage."""
 
 import difflib
 import re
@@ -22,7 +22,7 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class StageClasses:
-    """What LightningCLI is given for a stage."""
+    """Classes that LightningCLI gets for a stage."""
 
     task: type[BaseTask]
     datamodule: type[LightningDataModule]
@@ -37,8 +37,8 @@ STAGES: dict[str, StageClasses] = {
 _FOLDER = Path(__file__).parent
 _DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
 
-# What the student is, and how it is trained: transfer has them, finetune and control take them from there. Finetune
-# can be told otherwise of the recipe; the control cannot, since it is to be the same training without a teacher.
+# Arguments of the student and of its training. They are set under transfer; finetune and control inherit them. Finetune
+# may override the training arguments. The control may not: it is the same training without a teacher.
 STUDENT = (
     "front_end",
     "front_end_kwargs",
@@ -60,7 +60,7 @@ _RECIPE = (
     "ema_decay",
     "patience",
 )
-# By the pipeline, stage by stage.
+# Arguments that the pipeline sets for each stage.
 _FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
 
 
@@ -74,18 +74,18 @@ class _ConfigByName(ActionConfigFile):
 
 @cache
 def build_parser() -> ArgumentParser:
-    """Return the parser of the whole run; it is built once, because that takes longer than a parse."""
+    """Return the parser of the whole run. It is cached, because building it is slower than parsing."""
     parser = ArgumentParser(
         prog="crossmodal fit",
         allow_abbrev=False,
         description="Train a teacher, teach a student, measure the gain.",
     )
-    config = "A YAML file, or the name of a shipped config; a later one is a delta on those before."
+    config = "A YAML file or the name of a shipped config; later ones override earlier ones."
     parser.add_argument("--config", action=_ConfigByName, help=config)
     parser.add_argument("--name", type=str, default="fit", help="Name of the run: runs/<name>.")
-    parser.add_argument("--runs", type=str, default="runs", help="The folder of all runs.")
-    parser.add_argument("--stages", type=str, default=",".join(STAGES), help="Which stages to run, by comma.")
-    parser.add_argument("--seed_everything", type=int, default=0, help="The seed of everything.")
+    parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+    parser.add_argument("--stages", type=str, default=",".join(STAGES), help="Comma-separated stages to run.")
+    parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the run.")
     parser.add_class_arguments(PairedDataModule, "data", skip={"seed", "teacher_outputs", "speech_features"})
     parser.add_class_arguments(Trainer, "trainer", fail_untyped=False)
     parser.add_class_arguments(TeacherTask, "teacher.model", skip=set(_FILLED_IN) - {"weights"})
@@ -98,45 +98,45 @@ def build_parser() -> ArgumentParser:
 
 
 def parse_settings(args: Sequence[str]) -> Config:
-    """Parse a command line into what was set, defaults of the package included; the classes' own are left out.
+    """Parse a command line into the settings that it and the package's YAML defaults set, without class defaults.
 
     Raises:
-        ConfigError: A key that does not exist (with the nearest one that does) or a value that cannot be.
+        ConfigError: If a key does not exist (the message suggests the nearest one) or a value is invalid.
     """
     parser = build_parser()
     args = [argument.replace("logger=wandb", "logger=WandbLogger") for argument in _joined(args)]
     without_print = [argument for argument in args if not argument.startswith("--print_config")]
-    asked = parse_or_raise(parser, without_print)
+    requested = parse_or_raise(parser, without_print)
     overlays = ["--config", str(_DEFAULTS)]
-    if not any(asked.get("data", {}).get(name) for name in ("root", "manifest")):
+    if not any(requested.get("data", {}).get(name) for name in ("root", "manifest")):
         overlays += ["--config", str(_SYNTHETIC)]
     # To print every key, jsonargparse must fill in the classes' own defaults.
     settings = parse_or_raise(parser, [*overlays, *args], defaults=args != without_print)
     settings.pop("config", None)
     for stage in ("teacher", "transfer", "finetune"):
-        # What is asked of all stages is stronger than what the package's defaults say of one.
-        for name in asked.get("trainer", {}).keys() - asked.get(stage, {}).get("trainer", {}).keys():
+        # A trainer setting for all stages overrides the package's default for one stage.
+        for name in requested.get("trainer", {}).keys() - requested.get(stage, {}).get("trainer", {}).keys():
             settings[stage]["trainer"].pop(name, None)
-    student = asked.get("transfer", {}).get("model", {})
+    student = requested.get("transfer", {}).get("model", {})
     if student.get("front_end") == "ssl" and "augmentation" not in student:
-        settings["transfer"]["model"]["augmentation"] = None  # the default's would change waveforms, which are stored
+        settings["transfer"]["model"]["augmentation"] = None  # it would change waveforms, but features are stored
     for name in ("name", "runs", "stages"):
         settings.setdefault(name, parser.get_default(name))
     return settings
 
 
 def stage_config(settings: Config, stage: str, **filled_in: Any) -> Config:
-    """What LightningCLI takes for one stage.
+    """Return the LightningCLI configuration of one stage.
 
     Args:
-        settings: Those of the whole run.
+        settings: Settings of the whole run.
         stage: One of `STAGES`.
-        filled_in: Model and data arguments that only the run knows: ``model={...}``, ``data={...}``.
+        filled_in: Model and data arguments that the run determines: ``model={...}``, ``data={...}``.
     """
     seed = settings["seed_everything"]
     model, trainer = _stage_sections(settings, stage)
     data = {**settings.get("data", {}), "seed": seed}
-    if stage in ("finetune", "control"):  # of the faces these stages know nothing, and keep nothing in their config
+    if stage in ("finetune", "control"):  # these stages use no faces
         faces = ("face_features", "face_embeddings", "face_normalization")
         data = {key: value for key, value in data.items() if key not in faces}
     return {
@@ -148,32 +148,31 @@ def stage_config(settings: Config, stage: str, **filled_in: Any) -> Config:
 
 
 def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> Config:
-    """`base` with `delta` on top, section by section; neither is changed."""
+    """Return `base` updated with `delta`, section by section, without changing either."""
     merged = dict(base)
     for key, value in delta.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
+        are_sections = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if are_sections else value
     return merged
 
 
 def _stage_sections(settings: Config, stage: str) -> tuple[Config, Config]:
-    """The model and trainer arguments of a stage, as set."""
+    """Return the model and trainer arguments of a stage."""
     if stage in ("teacher", "transfer"):
         section = settings.get(stage, {})
         return section.get("model", {}), section.get("trainer", {})
     transfer, finetune = settings.get("transfer", {}), settings.get("finetune", {})
-    teaching = transfer.get("model", {})
-    student = {key: value for key, value in teaching.items() if key in STUDENT + _RECIPE}
+    student = {key: value for key, value in transfer.get("model", {}).items() if key in STUDENT + _RECIPE}
     if stage == "finetune":
         return student | finetune.get("model", {}), finetune.get("trainer", {})
-    # The control: for as long as transfer and finetune together.
+    # The control trains for as many epochs as transfer and finetune together.
     shared = settings.get("trainer", {})
     epochs = sum(merge(shared, section.get("trainer", {}))["max_epochs"] for section in (transfer, finetune))
     return student, merge(transfer.get("trainer", {}), {"max_epochs": epochs})
 
 
 def parse_or_raise(parser: ArgumentParser, args: Sequence[str], defaults: bool = False) -> Config:
-    """What a command line sets, with the classes' defaults if asked; `ConfigError` names the nearest key for a typo."""
+    """Parse a command line, with or without class defaults; raise ConfigError with the nearest key for a typo."""
     parser.exit_on_error = False
     try:
         settings: Config = parser.parse_args(list(args), defaults=defaults).as_dict()
@@ -184,35 +183,35 @@ def parse_or_raise(parser: ArgumentParser, args: Sequence[str], defaults: bool =
 
 
 def _check_sections(parser: ArgumentParser, settings: Config) -> None:
-    """Refuse a value in place of a section, which jsonargparse lets through."""
+    """Raise ConfigError for a value in place of a section, which jsonargparse accepts."""
     keys = parser.get_defaults().keys()
     sections = {key[:end] for key in keys for end, letter in enumerate(key) if letter == "."}
-    for section in sorted(sections):  # what a section lies in comes before it
+    for section in sorted(sections):  # outer sections first
         value: Any = settings
         for name in section.split("."):
             value = value.get(name, {})
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{section} is a section, with settings of its own below it, and not {value!r:.100}.")
+            raise ConfigError(f"{section} is a section of settings, not {value!r:.100}.")
 
 
 def _suggestion(parser: ArgumentParser, message: str) -> str:
-    """What to do about a key that does not exist: the nearest one that does, by its whole name or by its last part."""
+    """Return advice for an unknown key: the nearest key, by its full name or by its last part."""
     if not re.search("unrecognized|not accept|does not accept", message):
         return ""
     keys = [key for key in parser.get_defaults().keys() if key != "config"]  # noqa: SIM118
     last_parts = {key.split(".")[-1]: key for key in keys}
     for word in re.findall(r"[\w.]+", message):
-        if any(f"{key}.".startswith(f"{word}.") for key in keys):  # a key, or the section that lacks one
+        if any(f"{key}.".startswith(f"{word}.") for key in keys):  # a key, or the section of a missing key
             continue
         if near := difflib.get_close_matches(word, [key for key in keys if "." in key], n=1, cutoff=0.85):
             return f"\nDid you mean {near[0]}?"
         if "." not in word and (near := difflib.get_close_matches(word, last_parts, n=1, cutoff=0.85)):
             return f"\nDid you mean {near[0]}?"
-    return "\nEvery key: crossmodal fit --print_config."
+    return "\nTo list all keys: crossmodal fit --print_config."
 
 
 def _joined(args: Sequence[str]) -> list[str]:
-    """``--key value`` as ``--key=value``, so that a shorthand can be seen in one word."""
+    """Join ``--trainer.logger value`` into ``--trainer.logger=value``, so that a shorthand is in one argument."""
     joined: list[str] = []
     for argument in args:
         if joined and joined[-1].endswith(".logger") and "=" not in joined[-1]:

@@ -1,4 +1,4 @@
-"""One stage of a run: found in the store, gone on with, or trained; then evaluated and stored under its key."""
+"""One stage of a run: reused from the store, or trained (or resumed), evaluated and stored under its key."""
 
 import contextlib
 import shutil
@@ -23,8 +23,8 @@ from crossmodal.errors import ConfigError
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.models.handover import save_model
-from crossmodal.pipeline.callbacks import History, LastState, SeedEachBatch
-from crossmodal.pipeline.checkpoints import BEST, LAST, WholeCheckpointIO, find_state
+from crossmodal.pipeline.callbacks import History, LastCheckpoint, SeedEachBatch
+from crossmodal.pipeline.checkpoints import BEST, LAST, AtomicCheckpointIO, find_checkpoint
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config
 from crossmodal.pipeline.stage_result import (
@@ -41,11 +41,11 @@ from crossmodal.storage import content_key, hash_file, locked, read_json, replac
 from crossmodal.tasks import BaseTask, FinetuneTask
 from crossmodal.tasks.feature_memory import FeatureMemory
 
-# Raise when a stage would be trained or evaluated differently here: every stage is trained again.
+# Raise when this file trains or evaluates a stage differently: every stage is then trained again.
 VERSION = 1
-# What the last stages heard: the next ones, and the next run in this process, need not hear it again.
-_HEARD: deque[FeatureMemory | None] = deque(maxlen=2)
-# Where and how a stage is run and shown, but not what comes out of it.
+# Features of the last stages, kept so that the next stages and runs in this process can use them.
+_FEATURE_MEMORIES: deque[FeatureMemory | None] = deque(maxlen=2)
+# Trainer arguments that do not change the result.
 _NOT_IN_KEY = {
     "logger",
     "default_root_dir",
@@ -57,19 +57,19 @@ _NOT_IN_KEY = {
 
 
 class StageRun:
-    """One stage, made ready by LightningCLI from its configuration.
+    """One stage, built by LightningCLI from its configuration.
 
     Args:
         stage: One of `crossmodal.pipeline.settings.STAGES`.
-        config: See `crossmodal.pipeline.settings.stage_config`.
-        clips: The names of the clips that the run uses, the same in every stage.
+        config: Configuration of the stage, see `crossmodal.pipeline.settings.stage_config`.
+        clips: Names of the clips of the run, the same in every stage.
         folder: The run's folder for this stage.
-        upstream: The keys of what it stands on.
-        left_out: Training actors whom this stage is to know nothing of.
-        processes: Those that the run has; default this one.
+        upstream: Keys of the results that this stage depends on.
+        left_out: Training actors that this stage must not use.
+        processes: Processes of the run; by default only the current one.
 
     Raises:
-        ConfigError: A setting that cannot be.
+        ConfigError: If a setting is invalid.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class StageRun:
         self._processes = processes or Processes({"accelerator": "cpu"})
         self.folder = folder
         self.history = History()
-        # Without the labels a model's accuracy is nobody's aim: then the last epoch is kept.
+        # Training without labels does not aim at accuracy, so the last epoch is kept.
         by_uar = config["model"].get("task_loss_weight") != 0
         self._best = ModelCheckpoint(
             dirpath=folder / "checkpoints",
             filename=Path(BEST).stem,
             monitor=f"{stage}/val_uar" if by_uar else None,
             mode="max",
-            save_on_train_epoch_end=True,  # after History has the epoch
+            save_on_train_epoch_end=True,  # after History has collected the epoch
             enable_version_counter=False,
         )
         self._cli = self._build(stage, config)
@@ -116,26 +116,26 @@ class StageRun:
         return datamodule
 
     def is_stored(self, store: Path) -> bool:
-        """Whether the result is there already, from whichever run."""
+        """Return True if the store has the result, from any run."""
         return has_result(store / self.key, self.key)
 
     def run(self, store: Path, loggers: list[Logger]) -> StageResult:
-        """Take the result from the store, or train (going on where an earlier run stopped) and put it there."""
-        with contextlib.ExitStack() as turn:
+        """Load the result from the store, or train (resuming an interrupted run) and store it."""
+        with contextlib.ExitStack() as lock:
 
-            def look() -> bool:
-                waiting = f"{self.stage}: another run makes the same; waiting for its result"
-                turn.enter_context(locked(store / ".locks" / f"{self.key}.lock", told=waiting))
+            def is_stored() -> bool:
+                message = f"{self.stage}: another run trains the same stage; waiting for its result"
+                lock.enter_context(locked(store / ".locks" / f"{self.key}.lock", told=message))
                 return self.is_stored(store)
 
-            reused = self._processes.first_says(look)
+            reused = self._processes.run_on_rank_zero(is_stored)
             if not reused:
                 self._train(loggers)
-            self._processes.first_says(lambda: self._conclude(store / self.key, reused))
+            self._processes.run_on_rank_zero(lambda: self._finalize(store / self.key, reused))
         return load_result(self.stage, self.folder, reused=reused)
 
-    def _conclude(self, stored: Path, reused: bool) -> None:
-        """Leave the same in the run's folder and in the store."""
+    def _finalize(self, stored: Path, reused: bool) -> None:
+        """Write the result to the run's folder and to the store."""
         if not reused:
             self._evaluate()
             replace_folder(self.folder, stored, ignore=shutil.ignore_patterns("checkpoints"))
@@ -143,7 +143,7 @@ class StageRun:
             replace_folder(stored, self.folder)
 
     def _build(self, stage: str, config: Config) -> LightningCLI:
-        last = LastState(self.folder / "checkpoints" / LAST)
+        last = LastCheckpoint(self.folder / "checkpoints" / LAST)
         callbacks: list[Callback] = [self._best, last, self.history, SeedEachBatch(config["seed_everything"])]
         if config["trainer"].get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar(leave=False))
@@ -169,20 +169,20 @@ class StageRun:
             )
         if cli.trainer.world_size != self._processes.number:
             raise ConfigError(
-                f"All stages run on the same devices: there are {self._processes.number}, and {stage} asks for "
-                f"{cli.trainer.world_size}. Use --trainer.devices and --trainer.num_nodes, which are for all stages."
+                f"All stages must use the same devices: the run has {self._processes.number}, but {stage} requests "
+                f"{cli.trainer.world_size}. Set --trainer.devices and --trainer.num_nodes, which apply to all stages."
             )
         if type(cli.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-            cli.trainer.strategy.checkpoint_io = WholeCheckpointIO()
+            cli.trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         return cli
 
     @contextlib.contextmanager
     def _build_errors(self) -> Iterator[None]:
-        """What Lightning, torch and timm say of settings that are of the right kind, and yet cannot be."""
+        """Convert errors of Lightning, torch and timm about invalid values to ConfigError."""
         try:
             yield
         except (MisconfigurationException, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(f"{self.stage} cannot be made of its settings: {error}") from error
+            raise ConfigError(f"Invalid settings for the stage {self.stage}: {error}") from error
 
     def _key(self, upstream: Sequence[str]) -> str:
         config = self._cli.config.as_dict()
@@ -198,43 +198,43 @@ class StageRun:
         )
 
     def _begin(self) -> str | None:
-        """Make the folder ready; returns the checkpoint to go on from, if there is one."""
+        """Prepare the folder, and return the checkpoint to resume from, or None."""
         if read_json(self.folder / "key.json") != self.key:
-            shutil.rmtree(self.folder, ignore_errors=True)  # another configuration's, or none
+            shutil.rmtree(self.folder, ignore_errors=True)  # of another configuration, or none
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "key.json", self.key)
-        # Lightning writes these in the middle of a batch when SLURM asks; SIGTERM follows, and saves what will do.
-        for left in self.folder.glob("hpc_ckpt_*.ckpt"):
-            left.unlink()
+        # Lightning writes these within a batch on SLURM's signal. They are not needed: SIGTERM follows and saves.
+        for checkpoint in self.folder.glob("hpc_ckpt_*.ckpt"):
+            checkpoint.unlink()
         self._cli.parser.save(
             self._cli.config, self.folder / "config.yaml", overwrite=True, skip_unset=False, skip_validation=True
         )
-        state = find_state(self.folder / "checkpoints", self.stage)
-        return str(state) if state else None
+        resume_from = find_checkpoint(self.folder / "checkpoints", self.stage)
+        return str(resume_from) if resume_from else None
 
     def _train(self, loggers: list[Logger]) -> None:
         trainer: Trainer = self._cli.trainer
         trainer.loggers = loggers
-        checkpoint = self._processes.first_says(self._begin)
-        # FSDP leaves the weights in pieces: the best ones are put into a copy.
-        whole = deepcopy(self.task) if isinstance(trainer.strategy, FSDPStrategy) else self.task
+        checkpoint = self._processes.run_on_rank_zero(self._begin)
+        # FSDP shards the weights in place: the best weights are loaded into a copy.
+        unsharded = deepcopy(self.task) if isinstance(trainer.strategy, FSDPStrategy) else self.task
         try:
             trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
         except Terminated:
             raise
-        except SystemExit as stop:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from stop
-        self._cli.model = whole
+        except SystemExit as error:  # Lightning's reaction to Ctrl-C
+            raise KeyboardInterrupt from error
+        self._cli.model = unsharded
         if isinstance(self.task, FinetuneTask):
-            _HEARD.append(self.task.memory)
+            _FEATURE_MEMORIES.append(self.task.memory)
 
     def _evaluate(self) -> None:
-        """Write the best weights, and what they say of the validation and test clips."""
+        """Write the best weights, and their predictions and metrics for the validation and test clips."""
         trainer: Trainer = self._cli.trainer
         if not self._best.best_model_path:
             raise ConfigError(
-                f"{self.stage} ended before its first epoch did, so there is no checkpoint to go on with. Train an "
-                f"epoch or more: --{self.stage}.trainer.max_epochs; for a quick try, --trainer.limit_train_batches 2."
+                f"{self.stage} has no checkpoint: training ended before the first epoch did. Train at least one epoch: "
+                f"--{self.stage}.trainer.max_epochs 1; for a quick test add --trainer.limit_train_batches 2."
             )
         best = torch.load(self._best.best_model_path, map_location="cpu", weights_only=True)
         self.task.load_state_dict(best["state_dict"])
@@ -255,22 +255,22 @@ class StageRun:
 
 
 def _model_in_key(model: Config) -> Config:
-    """A task's arguments, with what lies at a path in place of the path."""
+    """Return a task's arguments for the key, with the hash of a file in place of its path."""
     arguments = deepcopy(model)
-    arguments.pop("teacher", None)  # what it says is in the fingerprint of the data
+    arguments.pop("teacher", None)  # covered by the upstream key
     for part in (arguments, arguments.get("encoder_kwargs")):
         if part and part.get("weights"):
             part["weights"] = hash_file(Path(part["weights"]))
-    if front_end_kwargs := arguments.get("front_end_kwargs"):  # in the fingerprint of the data that it made
+    if front_end_kwargs := arguments.get("front_end_kwargs"):  # covered by the data's fingerprint
         arguments["front_end_kwargs"] = {name: value for name, value in front_end_kwargs.items() if name != "weights"}
     return arguments
 
 
 @torch.no_grad()
 def predict(task: BaseTask, datamodule: CorpusDataModule, device: torch.device) -> Predictions:
-    """Probabilities of a task's model for the labelled validation and test clips, in the order of the split.
+    """Predict the labelled validation and test clips with a task's model, in the order of the split.
 
-    On one device and in a plain loop: a distributed sampler would count some clips twice.
+    A plain loop on one device is used, because a distributed sampler would repeat some clips.
     """
     task = task.to(device).eval()
     clips = [(clip, split) for split in ("val", "test") for clip in datamodule.split[split] if clip.label is not None]
@@ -282,7 +282,7 @@ def predict(task: BaseTask, datamodule: CorpusDataModule, device: torch.device) 
 
 
 def code_version() -> str:
-    """Return the versions of the code that decides a stage's result, and of torch, as one text.
+    """Return the versions of torch and of the code that determines a stage's result, as one string.
 
     The versions are integers beside the code. They are raised by hand, so that other edits keep stored results valid.
     """

@@ -1,4 +1,4 @@
-"""What a stage left in its folder."""
+"""The result of a stage, read from and written to its folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,17 @@ MODEL, PREDICTIONS, RESULT, HISTORY = "model.safetensors", "predictions.csv", "r
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage left.
+    """Result of a stage.
 
     Args:
-        stage: Its name.
-        folder: Where it lies: config.yaml, metrics.csv, predictions.csv, model.safetensors, result.json.
-        key: Made of all that it came from.
-        metrics: By split, ``val`` and ``test``.
-        seconds: Of training, over all the pieces if it was stopped in between.
-        epochs: How many were trained.
-        best_epoch: The one whose weights were kept, counted from 0.
-        reused: Whether it was found in the store.
+        stage: Name of the stage.
+        folder: Folder with config.yaml, metrics.csv, predictions.csv, model.safetensors and result.json.
+        key: Key made of all inputs of the stage.
+        metrics: Metrics by split, ``val`` and ``test``.
+        seconds: Training time, summed over interrupted runs.
+        epochs: Number of trained epochs.
+        best_epoch: Epoch whose weights were kept, counted from 0.
+        reused: True if the result came from the store.
     """
 
     stage: str
@@ -37,23 +37,23 @@ class StageResult:
 
     @property
     def predictions(self) -> Predictions:
-        """What it said of the validation and test clips."""
+        """The predictions for the validation and test clips."""
         return Predictions.read_csv(self.folder / PREDICTIONS)
 
     @property
     def model(self) -> Path:
-        """The file of its best weights."""
+        """The file of the best weights."""
         return self.folder / MODEL
 
 
 def write_result(folder: Path, **result: Any) -> None:
-    """Write down what a stage came to, beside its other files, and the sums of all."""
+    """Write the result of a stage beside its other files, with the hashes of all files."""
     result["files"] = {name: hash_file(folder / name) for name in (MODEL, PREDICTIONS, HISTORY)}
     write_json(folder / RESULT, {**result, "sum": content_key(**result)})
 
 
 def has_result(folder: Path, key: str) -> bool:
-    """Whether a folder holds a stage's result of this key, with every byte that was written."""
+    """Return True if a folder holds the result with this key and all hashes match."""
     result = read_json(folder / RESULT)
     if not isinstance(result, dict) or result.get("key") != key or "files" not in result:
         return False
@@ -66,7 +66,7 @@ def has_result(folder: Path, key: str) -> bool:
 
 
 def load_result(stage: str, folder: Path, reused: bool) -> StageResult:
-    """Read what a stage left in its folder."""
+    """Load the result of a stage from its folder."""
     result = read_json(folder / RESULT)
-    kept = {name: result[name] for name in ("key", "metrics", "seconds", "epochs", "best_epoch")}
-    return StageResult(stage, folder, **kept, reused=reused)
+    fields = {name: result[name] for name in ("key", "metrics", "seconds", "epochs", "best_epoch")}
+    return StageResult(stage, folder, **fields, reused=reused)

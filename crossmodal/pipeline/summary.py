@@ -1,4 +1,4 @@
-"""The numbers of a run, each beside what it was measured on."""
+"""The summary of a run: its metrics, and the data that they were measured on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +11,11 @@ from crossmodal.version import __version__
 
 
 def summarize(settings: Config, corpus: CorpusDataModule, results: Mapping[str, StageResult]) -> dict[str, Any]:
-    """Make what ``summary.json`` holds.
+    """Return the content of ``summary.json``.
 
     Returns:
-        ``corpus``, ``protocol``, ``fold``, ``channel``, ``labels``, ``seed``, ``stages`` with metrics as fractions, and
-        where there is a student and its control ``gain`` in points of UAR on the test actors.
+        ``corpus``, ``protocol``, ``fold``, ``channel``, ``labels``, ``seed`` and ``stages`` with metrics as fractions;
+        with a student and its control also ``gain``, in points of UAR on the test actors.
     """
     summary: dict[str, Any] = {
         "crossmodal": __version__,

@@ -1,4 +1,4 @@
-"""The section `teaching` of a run: who teaches, and how what they say is made worth learning from."""
+"""The section `teaching` of a run: the teachers, and how their outputs are combined."""
 
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from crossmodal.errors import ConfigError
 
 TeacherKind = Literal["face", "voice", "both"]
-# Which stages a kind of teacher is trained as: a teacher that hears is trained as the student's control is.
+# The stages that train each kind of teacher; a voice teacher is trained like the student's control.
 STAGES_OF: dict[TeacherKind, tuple[str, ...]] = {
     "face": ("teacher",),
     "voice": ("control",),
@@ -16,32 +16,32 @@ STAGES_OF: dict[TeacherKind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class TeachingSettings:
-    """Who teaches, and how what they say is made worth learning from.
+    """Settings of the teachers.
 
     Args:
-        by: ``face``: the face model. ``voice``: a voice model like the student, which is self-distillation, and the
-            control for the claim that it is the face that helps. ``both``: their late fusion, a teacher that also
-            hears; its logits are the sum of theirs, its embedding stands side by side.
-        cross_fit: In how many groups the training actors are divided, so that what is said of a group's clips comes
-            from teachers that were not trained on it (Wolpert's stacking, 1992): of clips that it has learnt by heart
-            a teacher says nothing but the label. 0 for a teacher trained on all of them. Embeddings of different
-            networks have nothing in common, so those are always of one network.
-        num_teachers: How many are trained, with other seeds; their logits are averaged.
-        calibrate: Whether logits are divided by the temperature that fits the validation clips best (Guo et al., ICML
-            2017, arXiv:1706.04599).
-        correct_prior: Whether what a teacher says more often of training clips than other classes is taken off its
-            logits (Menon et al., ICLR 2021, arXiv:2007.07314).
-        shuffle: Whether each clip gets what is said of another clip of the same actor and emotion: a control. If a
-            student gains as much from it, the face taught it nothing of the clip that it belongs to.
-        general_share: Which share of the teacher's embedding is taught: the dimensions that sound tells best of actors
-            whom it has not met, as the Modality Focusing Hypothesis has it (see
+        by: Kind of teacher. ``face``: the face model. ``voice``: a voice model like the student; this is
+            self-distillation, the control for the claim that the face helps. ``both``: late fusion of both; logits
+            are summed, embeddings are concatenated.
+        cross_fit: Number of groups of training actors for cross-fitting (Wolpert's stacking, 1992): the logits of a
+            group's clips come from teachers that were not trained on the group. A teacher's outputs for clips that it
+            has memorised carry no more than the label. 0 trains one teacher on all actors. Embeddings always come from
+            one network, because those of different networks are not comparable.
+        num_teachers: Number of teachers with different seeds; their logits are averaged.
+        calibrate: Divide logits by the temperature that fits the validation clips best (Guo et al., ICML 2017,
+            arXiv:1706.04599).
+        correct_prior: Subtract from the logits the log of the mean probability of each class on training clips (Menon
+            et al., ICLR 2021, arXiv:2007.07314).
+        shuffle: Give each clip the outputs for another clip of the same actor and emotion. This is a control: if a
+            student gains as much, the face adds no information about the individual clip.
+        general_share: Share of the dimensions of the teacher's embedding to use: those that sound predicts best for
+            unseen actors, after the Modality Focusing Hypothesis (see
             `crossmodal.pipeline.stored.modality_general.general_dimensions`). 1 for all.
-        live: Whether the teacher looks at every batch anew, at pixels mirrored by chance, in place of answers stored
-            once; many times slower. None of the above goes with it, nor `mirror`.
-        mirror: Whether a teacher that looks at pixels also sees each face mirrored, and says the mean of both.
+        live: Run the teacher on every batch, on randomly mirrored pixels, instead of storing its outputs once. Many
+            times slower. Excludes all other settings of this section.
+        mirror: Average the outputs of a teacher on pixels over each face and its mirror image.
 
     Raises:
-        ConfigError: A number that cannot be.
+        ConfigError: If a value is invalid.
     """
 
     by: TeacherKind = "face"
@@ -56,18 +56,18 @@ class TeachingSettings:
 
     def __post_init__(self) -> None:
         if self.cross_fit == 1 or self.cross_fit < 0:
-            raise ConfigError(f"teaching.cross_fit must be 0, or a number of groups from 2 on, not {self.cross_fit}.")
+            raise ConfigError(f"teaching.cross_fit must be 0, or at least 2 groups, not {self.cross_fit}.")
         if self.num_teachers < 1:
-            raise ConfigError(f"teaching.num_teachers must be 1 or more, not {self.num_teachers}.")
+            raise ConfigError(f"teaching.num_teachers must be at least 1, not {self.num_teachers}.")
         others = [one.name for one in fields(self) if one.name != "live" and getattr(self, one.name) != one.default]
         if self.live and others:
             raise ConfigError(
-                f"teaching.live is one face teacher that is asked in each step: leave out teaching.{others[0]}."
+                f"teaching.live runs one face teacher in each step, so it excludes teaching.{others[0]}: remove one."
             )
         if not 0 < self.general_share <= 1:
-            raise ConfigError(f"teaching.general_share must be above 0, and 1 at most, not {self.general_share}.")
+            raise ConfigError(f"teaching.general_share must be above 0 and at most 1, not {self.general_share}.")
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages that this teaching stands on."""
+        """The stages that train the teachers."""
         return STAGES_OF[self.by]

@@ -1,4 +1,4 @@
-"""The numbers of a study, from its run folders alone: each method against its controls."""
+"""The numbers of a study of methods, from its run folders: each method against its controls."""
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
@@ -10,7 +10,7 @@ from crossmodal.evaluation.predictions import Predictions
 from crossmodal.studies.finished import FinishedRun
 
 LEAST_SEEDS = 3
-# What the stages are called beside the methods.
+# Names of the reference rows.
 LAST = {"control": "voice alone (control)", "teacher": "face alone (teacher)"}
 
 
@@ -27,10 +27,10 @@ class Effect(TypedDict):
 
 
 class Row(TypedDict):
-    """A method, or a row for reference; UAR as fractions, gains in points of UAR.
+    """A method or a reference; UAR as fractions, gains in points of UAR.
 
-    `over_control` is None for the control itself, `over_self` where the method has no runs with a voice teacher, and
-    `seconds` (the median over runs of transfer and finetune together) for a reference.
+    `over_control` is None for the control itself, `over_self` is None for a method without runs with a voice teacher,
+    and `seconds` (of transfer and finetune together, median over runs) is None for a reference.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Row(TypedDict):
 
 
 class Comparison(TypedDict):
-    """A study's answer; `methods` by their gain on validation, the best first."""
+    """Result of a study; `methods` are sorted by gain on validation, best first."""
 
     study: str
     corpus: dict[str, Any]
@@ -64,18 +64,18 @@ class Comparison(TypedDict):
     notes: list[str]
 
 
-Said = Callable[[FinishedRun], Predictions]
+Select = Callable[[FinishedRun], Predictions]
 
 
 def compare(runs: Sequence[FinishedRun]) -> Comparison:
-    """Make the table's numbers.
+    """Compute the numbers of the table.
 
     Args:
-        runs: See `crossmodal.studies.finished.load_runs`.
+        runs: Finished runs, see `crossmodal.studies.finished.load_runs`.
     """
-    taught = _by_method(run for run in runs if not run.self_taught)
+    by_own = _by_method(run for run in runs if not run.self_taught)
     by_self = _by_method(run for run in runs if run.self_taught)
-    rows = [_method_row(name, those, by_self.get(name, [])) for name, those in taught.items()]
+    rows = [_method_row(name, those, by_self.get(name, [])) for name, those in by_own.items()]
     _correct([row["over_control"] for row in rows])
     _correct([row["over_self"] for row in rows])
     rows.sort(key=lambda row: row["val_gain_pp"] or 0.0, reverse=True)
@@ -104,14 +104,14 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
     )
 
 
-def effect(runs: Sequence[FinishedRun], ours: Said, others: Sequence[FinishedRun], theirs: Said) -> Effect:
-    """One side against the other on the test actors, run by run.
+def effect(runs: Sequence[FinishedRun], ours: Select, others: Sequence[FinishedRun], theirs: Select) -> Effect:
+    """Compute the gain of one side over the other on the test actors, run by run.
 
     Args:
-        runs: One or more.
-        ours: What is compared, of a run.
-        others: As many, of the same folds and seeds in the same order; those it is compared with.
-        theirs: What of those.
+        runs: Runs of the first side, at least one.
+        ours: Selects the predictions of the first side from a run.
+        others: Runs of the other side, with the same folds and seeds in the same order.
+        theirs: Selects the predictions of the other side from a run.
     """
     first = [ours(run).of("test") for run in runs]
     second = [theirs(run).of("test") for run in others]
@@ -130,27 +130,27 @@ def _method_row(name: str, runs: Sequence[FinishedRun], by_self: Sequence[Finish
     return row
 
 
-def _row(name: str, runs: Sequence[FinishedRun], said: Said) -> Row:
-    """What some model of the runs gains over the control."""
+def _row(name: str, runs: Sequence[FinishedRun], select: Select) -> Row:
+    """Return the row of one model of the runs, compared with the control."""
     folds: dict[str, list[FinishedRun]] = {}
     for run in runs:
         folds.setdefault(str(run.about["fold"]), []).append(run)
     return Row(
         name=name,
         runs=len(runs),
-        val_gain_pp=_gain_pp(runs, said, "val"),
-        test_uar=_uar(map(said, runs), "test"),
+        val_gain_pp=_gain_pp(runs, select, "val"),
+        test_uar=_uar(map(select, runs), "test"),
         control_uar=_uar([run.control for run in runs], "test"),
-        over_control=effect(runs, said, runs, lambda run: run.control),
-        fold_gains_pp={fold: _gain_pp(those, said, "test") for fold, those in folds.items()},
+        over_control=effect(runs, select, runs, lambda run: run.control),
+        fold_gains_pp={fold: _gain_pp(those, select, "test") for fold, those in folds.items()},
         over_self=None,
         seconds=None,
     )
 
 
 def _references(runs: Sequence[FinishedRun]) -> tuple[list[Row], list[FinishedRun]]:
-    """Control, teacher, and their late fusion, the ceiling; and a run for each pair of teacher and control."""
-    distinct = one_a_pair(runs)
+    """Return the rows of control, teacher and their late fusion, with one run per pair of teacher and control."""
+    distinct = one_run_per_pair(runs)
     control = _row(LAST["control"], distinct, lambda run: run.control)
     control |= {"val_gain_pp": None, "over_control": None, "fold_gains_pp": {}}
     teacher = _row(LAST["teacher"], distinct, lambda run: run.teacher)
@@ -158,27 +158,27 @@ def _references(runs: Sequence[FinishedRun]) -> tuple[list[Row], list[FinishedRu
     return [control, teacher, fusion], distinct
 
 
-def one_a_pair(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
-    """A run for each pair of teacher and control: methods share them."""
+def one_run_per_pair(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """Return one run for each pair of teacher and control, which methods share."""
     return list({(*run.place, run.key("teacher"), run.key("control")): run for run in runs}.values())
 
 
 def _notes(runs: Sequence[FinishedRun], rows: Sequence[Row], pairs: Sequence[FinishedRun]) -> list[str]:
-    """What a reader must know of these numbers beside what they are of."""
+    """Return the notes that a reader of these numbers needs."""
     notes = []
     if (seeds := len({run.about["seed"] for run in runs})) < LEAST_SEEDS:
-        notes.append(f"Only {seeds} of at least {LEAST_SEEDS} seeds: one seed finds winners that are not there.")
+        notes.append(f"Only {seeds} of at least {LEAST_SEEDS} seeds: differences between few seeds are often chance.")
     most = max(row["runs"] for row in rows)
-    if lacking := [f"{row['name']} ({row['runs']} of {most} runs)" for row in rows if row["runs"] < most]:
-        notes.append(f"Not finished, and not among what is chosen from: {', '.join(lacking)}.")
+    if unfinished := [f"{row['name']} ({row['runs']} of {most} runs)" for row in rows if row["runs"] < most]:
+        notes.append(f"Not finished, so excluded from the choice of the best method: {', '.join(unfinished)}.")
     if len(versions := {run.about["code"] for run in runs}) > 1:
-        notes.append(f"Made by {len(versions)} versions of the package: what differs need not be the methods.")
+        notes.append(f"Trained with {len(versions)} versions of the package, which may explain differences.")
     if len(_num_unlabelled(runs)) > 1:
-        notes.append("Methods differ in how many training actors count as unlabelled, and so do their controls.")
+        notes.append("Methods and their controls differ in the number of training actors that count as unlabelled.")
     if not any(_num_unlabelled(runs)) and any(run.summary["corpus"].get("unlabelled_clips") for run in runs):
-        notes.append("Some of the training clips have no label: they teach, and are in no task loss.")
+        notes.append("Some training clips have no label: they are used for distillation, but not in the task loss.")
     if len(pairs) > len({run.place for run in runs}):
-        notes.append("Methods have different teachers or controls; the rows for reference are pooled over them.")
+        notes.append("Methods have different teachers or controls; the reference rows are pooled over them.")
     return notes
 
 
@@ -187,14 +187,14 @@ def _num_unlabelled(runs: Sequence[FinishedRun]) -> set[int]:
 
 
 def _correct(effects: Sequence[Effect | None]) -> None:
-    """Holm's correction over the methods, where they have the effect."""
-    there = [one for one in effects if one]
-    for one, corrected in zip(there, holm([one["p"] for one in there]), strict=True):
+    """Set the p-values with Holm's correction over the methods that have the effect."""
+    present = [one for one in effects if one]
+    for one, corrected in zip(present, holm([one["p"] for one in present]), strict=True):
         one["p_holm"] = corrected
 
 
-def _gain_pp(runs: Sequence[FinishedRun], said: Said, split: str) -> float:
-    students, controls = ([of(run).of(split) for run in runs] for of in (said, lambda run: run.control))
+def _gain_pp(runs: Sequence[FinishedRun], select: Select, split: str) -> float:
+    students, controls = ([of(run).of(split) for run in runs] for of in (select, lambda run: run.control))
     return measure_gain(students, controls)["gain_pp"]
 
 

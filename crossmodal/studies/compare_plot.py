@@ -1,4 +1,4 @@
-"""The pictures of differences: the gain of each method, and the claims."""
+"""Plots of differences: the gain of each method, and the claims."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,18 +13,18 @@ from crossmodal.studies.compare import Effect, Row
 from crossmodal.studies.gallery import PROTOCOL_COLOURS, PROTOCOL_MARKERS
 from crossmodal.studies.thesis.claims import Claim
 
-_LINE = 105  # letters of the title's size above the axis
+_LINE = 105  # characters per line of the title
 _GAIN, _SELF, _FOLD = STAGE_COLOURS["finetune"], STAGE_COLOURS["teacher"], "#555555"
 
 
 def plot_gains(rows: Sequence[Row], path: Path, title: str, note: str = "") -> None:
-    """Gain of each method on the test actors with its interval, a dot a fold; beside it that over self-distillation.
+    """Plot the gain of each method on test actors with its interval, one dot per fold, and over self-distillation.
 
     Args:
         rows: The methods, from top to bottom.
         path: The PNG to write.
-        title: What the numbers are of.
-        note: What must be said of them.
+        title: Description of the data.
+        note: Warnings about the numbers.
     """
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(8.4, 1.7 + 0.42 * len(rows)), layout="constrained")
@@ -38,7 +38,7 @@ def plot_gains(rows: Sequence[Row], path: Path, title: str, note: str = "") -> N
         axis.set_yticks(range(len(rows)), [f"{row['name']}  ({row['val_gain_pp']:+.1f})" for row in rows])
         axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.set_xlabel("gain on the test speakers in points of UAR, with 95 % interval over speakers")
-        title = fill(f"{title}. In brackets the gain on the validation speakers, which sorts the methods.", _LINE)
+        title = fill(f"{title}. In brackets: gain on the validation speakers, the order of the methods.", _LINE)
         axis.set_title(title, loc="left", fontsize=8)
         axis.grid(axis="x", alpha=0.25)
         axis.tick_params(axis="y", length=0)
@@ -47,13 +47,13 @@ def plot_gains(rows: Sequence[Row], path: Path, title: str, note: str = "") -> N
 
 
 def plot_claims(claims: Sequence[Claim], path: Path, title: str, note: str = "") -> None:
-    """The difference behind each claim with its interval, under each protocol.
+    """Plot the difference of each claim with its interval, under each protocol.
 
     Args:
-        claims: By question; those without an answer leave a gap.
+        claims: The claims; those without an answer leave a gap.
         path: The PNG to write.
-        title: What the numbers are of.
-        note: What must be said of them.
+        title: Description of the data.
+        note: Warnings about the numbers.
     """
     questions = list(dict.fromkeys(claim["question"] for claim in claims))
     protocols = list(dict.fromkeys(claim["protocol"] for claim in claims))
@@ -63,9 +63,9 @@ def plot_claims(claims: Sequence[Claim], path: Path, title: str, note: str = "")
         for claim in claims:
             number = protocols.index(claim["protocol"])
             place = questions.index(claim["question"]) + 0.3 * (number - (len(protocols) - 1) / 2)
-            look = PROTOCOL_COLOURS[number % 4], PROTOCOL_MARKERS[number % 4], claim["protocol"]
+            style = PROTOCOL_COLOURS[number % 4], PROTOCOL_MARKERS[number % 4], claim["protocol"]
             if difference := claim["difference"]:
-                _draw_interval(axis, difference["gain_pp"], difference["ci95_pp"], place, *look)
+                _draw_interval(axis, difference["gain_pp"], difference["ci95_pp"], place, *style)
             else:
                 axis.text(0, place, f"  {claim['protocol']}: no runs", fontsize=7, va="center", color="#555555")
         axis.set_yticks(range(len(questions)), [fill(question, 44) for question in questions])

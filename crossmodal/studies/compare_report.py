@@ -1,4 +1,4 @@
-"""The report of a study of methods: its table for people, programs and papers, its pictures, its page."""
+"""The report of a study of methods: tables for people, programs and papers, plots and page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from crossmodal.evaluation.labels_for_people import corpus_and_channel, corpus_name, format_for, protocol_name
 from crossmodal.evaluation.report import print_warnings, warnings
-from crossmodal.studies.compare import LAST, Comparison, Effect, Row, compare, one_a_pair
+from crossmodal.studies.compare import LAST, Comparison, Effect, Row, compare, one_run_per_pair
 from crossmodal.studies.compare_plot import plot_gains
 from crossmodal.studies.finished import FinishedRun
 from crossmodal.studies.gallery import Exhibit, draw_gallery
@@ -31,8 +31,8 @@ def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> Comparison:
     """Write the files of the report.
 
     Args:
-        folder: The study's.
-        runs: See `crossmodal.studies.finished.load_runs`.
+        folder: Folder of the study.
+        runs: Finished runs, see `crossmodal.studies.finished.load_runs`.
 
     Returns:
         The numbers.
@@ -43,7 +43,7 @@ def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> Comparison:
     rows = [*numbers["methods"], *numbers["references"]]
     page = Page(numbers["study"], _warnings(numbers), [f"{_setting(numbers)}."])
     page.add("Methods", html_table(_columns(numbers), rows), *_sentences(numbers), _explanation(numbers))
-    page.picture("Gain against the control", folder / "gains.png", "Each method's gain over its control.")
+    page.picture("Gain over the control", folder / "gains.png", "The gain of each method over its control.")
     page.gallery(pictures)
     page.write(folder / "report.html")
     return numbers
@@ -53,21 +53,21 @@ def write_comparison(folder: Path, numbers: Comparison) -> None:
     """Write ``table.md``, ``table.csv``, ``table.tex`` and ``gains.png``.
 
     Args:
-        folder: The study's.
-        numbers: See `crossmodal.studies.compare.compare`.
+        folder: Folder of the study.
+        numbers: Numbers of the study, see `crossmodal.studies.compare.compare`.
     """
     write_text(folder / "table.md", _markdown(numbers))
     caption = " ".join([*_warnings(numbers), f"{_setting(numbers)}.", *_sentences(numbers)])
     groups = (numbers["methods"], numbers["references"])
     write_text(folder / "table.tex", latex_table(_columns(numbers), groups, caption))
-    # Numbers as they are, unrounded, each row with what it is of.
+    # Unrounded numbers; each row names its data.
     kinds = zip(("method", "reference"), groups, strict=True)
     write_csv(folder / "table.csv", [_flat(row, kind, numbers) for kind, rows in kinds for row in rows])
     plot_gains(numbers["methods"], folder / "gains.png", _setting(numbers), " ".join(_warnings(numbers)))
 
 
 def print_comparison(folder: Path, numbers: Comparison) -> None:
-    """Print the table, what is best on validation, and where the files are."""
+    """Print the table, the best method on validation and the paths of the files."""
     screen = console()
     screen.print(screen_table(_setting(numbers), _columns(numbers), (numbers["methods"], numbers["references"])))
     for sentence in _sentences(numbers):
@@ -78,19 +78,19 @@ def print_comparison(folder: Path, numbers: Comparison) -> None:
 
 
 def _exhibits(runs: Sequence[FinishedRun], numbers: Comparison) -> list[Exhibit]:
-    """What is drawn, as in the table: each method's student, then control and teacher, once a fold and seed."""
+    """Return the models to plot: each method's student, then control and teacher, once per fold and seed."""
     protocol = numbers["protocol"]
     own = [run for run in runs if not run.self_taught]
     shown = [
         Exhibit.of_runs(row["name"], {protocol: [run for run in own if run.name == row["name"]]}, "finetune")
         for row in numbers["methods"]
     ]
-    distinct = {protocol: one_a_pair(runs)}
+    distinct = {protocol: one_run_per_pair(runs)}
     return [*shown, *(Exhibit.of_runs(LAST[stage], distinct, stage) for stage in ("control", "teacher"))]
 
 
 def _columns(numbers: Comparison) -> list[Column[Row]]:
-    """All columns; those of self-distillation only where there is any."""
+    """Return the columns; those of self-distillation only if there are such runs."""
     columns: list[Column[Row]] = [
         Column("method", lambda row: row["name"], "method"),
         Column("runs", lambda row: str(row["runs"]), "runs"),
@@ -112,7 +112,7 @@ def _columns(numbers: Comparison) -> list[Column[Row]]:
 
 
 def _sentences(numbers: Comparison) -> list[str]:
-    """What is chosen, and what the numbers do not say by themselves."""
+    """Return a sentence about the best method, and the notes."""
     best = next(row for row in numbers["methods"] if row["name"] == numbers["best"])
     gain = best["over_control"]
     assert gain is not None, "every method has a control"
@@ -136,12 +136,11 @@ def _markdown(numbers: Comparison) -> str:
 
 def _explanation(numbers: Comparison) -> str:
     text = (
-        "Gains are points of UAR, student minus control. On test they are pooled over folds and seeds; the interval is "
-        "a bootstrap over actors, the same for both; p is Wilcoxon's signed-rank test over the actors, two-sided, with "
-        "each actor's gain averaged over seeds; Holm corrects it over the "
-        f"{len(numbers['methods'])} methods. Self-distillation is the same method with a voice teacher. Seconds are "
-        "those of transfer and finetune, median over runs. Choosing looks at validation only; the last rows are for "
-        "reference."
+        "Gains are points of UAR, student minus control. On test they are pooled over folds and seeds. The interval is "
+        "a paired bootstrap over actors. p is the two-sided Wilcoxon signed-rank test over actors, with each actor's "
+        f"gain averaged over seeds; p (Holm) is corrected over the {len(numbers['methods'])} methods. "
+        "Self-distillation is the same method with a voice teacher. Seconds are those of transfer and finetune, median "
+        "over runs. The best method is selected on validation only. The last rows are references."
     )
     return format_for(numbers["corpus"], text)
 

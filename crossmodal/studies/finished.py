@@ -1,4 +1,4 @@
-"""The finished runs of a study, as their folders hold them."""
+"""The finished runs of a study, loaded from their folders."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,19 +12,19 @@ from crossmodal.evaluation.predictions import Predictions
 from crossmodal.storage import read_json
 from crossmodal.studies.grid import CELL, SUMMARY
 
-# What all runs of a study have in common, beside the kind of corpus.
+# Values that are equal in all runs of a study of methods, besides the corpus.
 SHARED = ("protocol", "speaker_dependent", "channel", "label_set", "labels")
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """One run of a study.
+    """A finished run of a study.
 
     Args:
-        folder: Its folder.
-        about: Its ``cell.json``: method and self_taught, or application with front_end and encoder; fold, seed, code
-            (the versions of the code, see `crossmodal.pipeline.stage.code_version`).
-        summary: Its ``summary.json``.
+        folder: Folder of the run.
+        about: Content of ``cell.json``: method and self_taught, or application with front_end and encoder; fold, seed
+            and code (the versions of the code, see `crossmodal.pipeline.stage.code_version`).
+        summary: Content of ``summary.json``.
     """
 
     folder: Path
@@ -33,17 +33,17 @@ class FinishedRun:
 
     @property
     def kind(self) -> str:
-        """What its study compares: ``method`` or ``application``."""
+        """The kind of study: ``method`` or ``application``."""
         return "application" if "application" in self.about else "method"
 
     @property
     def name(self) -> str:
-        """Of the method or application."""
+        """The name of the method or application."""
         return str(self.about[self.kind])
 
     @property
     def self_taught(self) -> bool:
-        """Whether a method's own teacher was replaced by a voice."""
+        """True if the method's own teacher was replaced by a voice teacher."""
         return bool(self.about.get("self_taught"))
 
     @property
@@ -53,51 +53,51 @@ class FinishedRun:
 
     @property
     def place(self) -> tuple[int, int]:
-        """Its fold and seed."""
+        """The fold and seed."""
         return self.about["fold"], self.about["seed"]
 
     @cached_property
     def student(self) -> Predictions:
-        """What the taught and fine-tuned student said."""
-        return self.said("finetune")
+        """The predictions of the fine-tuned student."""
+        return self.predictions("finetune")
 
     @cached_property
     def control(self) -> Predictions:
-        """What its control said."""
-        return self.said("control")
+        """The predictions of the control."""
+        return self.predictions("control")
 
     @cached_property
     def teacher(self) -> Predictions:
-        """What the face model said."""
-        return self.said("teacher")
+        """The predictions of the face model."""
+        return self.predictions("teacher")
 
     @property
     def fusion(self) -> Predictions:
-        """What face model and control say together."""
+        """The late fusion of face model and control."""
         return late_fusion(self.teacher, self.control)
 
     @property
     def seconds(self) -> float:
-        """Of transfer and finetune, when they were trained."""
+        """The training time of transfer and finetune."""
         return float(sum(self.summary["stages"][stage]["seconds"] for stage in ("transfer", "finetune")))
 
     def key(self, stage: str) -> str:
-        """Made of all that a stage's result came from."""
+        """Return the key of a stage's result."""
         return str((read_json(self.folder / stage / "result.json") or {}).get("key"))
 
-    def said(self, stage: str) -> Predictions:
-        """What the model of a stage said of the validation and test clips."""
+    def predictions(self, stage: str) -> Predictions:
+        """Return the predictions of a stage's model for the validation and test clips."""
         return Predictions.read_csv(self.folder / stage / "predictions.csv")
 
 
 def load_runs(folder: Path) -> list[FinishedRun]:
-    """Read the finished runs of a study; a run that was stopped or failed is not among them.
+    """Load the finished runs of a study; interrupted and failed runs are skipped.
 
     Args:
-        folder: The study's.
+        folder: Folder of the study.
 
     Raises:
-        ConfigError: There is none, or they are not of one study, or a student's control had another budget.
+        ConfigError: If there are no runs, the runs are of different studies, or a control had another budget.
     """
     runs = []
     for path in sorted((folder / "runs").glob(f"*/{CELL}")):
@@ -105,7 +105,9 @@ def load_runs(folder: Path) -> list[FinishedRun]:
         if about and summary:
             runs.append(FinishedRun(path.parent, about, summary))
     if not any(not run.self_taught for run in runs):
-        raise ConfigError(f"There is no finished run in {folder / 'runs'}: crossmodal study run FILE --out {folder}.")
+        raise ConfigError(
+            f"No finished run in {folder / 'runs'}. Run the study: crossmodal study run FILE --out {folder}."
+        )
     for run in runs:
         _refuse_another_study(runs[0], run)
         if run.kind == "method" or "finetune" in run.summary["stages"]:
@@ -114,19 +116,19 @@ def load_runs(folder: Path) -> list[FinishedRun]:
 
 
 def _refuse_another_study(first: FinishedRun, run: FinishedRun) -> None:
-    # Applications differ in channel, labels and protocol: that is what they are compared for.
-    every = _is_of(first)
-    names = list(every) if first.kind == "method" else ["compared", "corpus", "corpus name"]
+    # Applications may differ in channel, labels and protocol.
+    expected = _properties(first)
+    names = list(expected) if first.kind == "method" else ["compared", "corpus", "corpus name"]
     for name in names:
-        ours, theirs = every[name], _is_of(run)[name]
+        ours, theirs = expected[name], _properties(run)[name]
         if ours != theirs:
             raise ConfigError(
-                f"These runs are not of one study: {name} is {ours} in {first.folder}, and {theirs} in {run.folder}. "
-                "Keep what is compared in a folder of its own."
+                f"The runs are of different studies: {name} is {ours} in {first.folder}, but {theirs} in {run.folder}. "
+                "Use one folder per study."
             )
 
 
-def _is_of(run: FinishedRun) -> dict[str, Any]:
+def _properties(run: FinishedRun) -> dict[str, Any]:
     corpus = run.summary["corpus"]
     kinds = {"compared": f"{run.kind}s", "corpus": corpus["kind"], "corpus name": corpus_name(corpus)}
     shared = {name: run.summary[name] for name in SHARED}
@@ -138,8 +140,8 @@ def _refuse_unequal_budgets(run: FinishedRun) -> None:
     epochs = {stage: stages.get(stage, {}).get("epochs", 0) for stage in ("control", "transfer", "finetune")}
     if not epochs["control"] or epochs["control"] != epochs["transfer"] + epochs["finetune"]:
         raise ConfigError(
-            f"{run.folder}: the control was trained for {epochs['control']} epochs, the student for "
-            f"{epochs['transfer']} with and {epochs['finetune']} without a teacher. A gain over a control with another "
-            "budget is no gain. crossmodal fit makes them equal; --transfer.model.patience ends them at different "
-            "epochs, so leave it out."
+            f"{run.folder}: the control was trained for {epochs['control']} epochs, but the student for "
+            f"{epochs['transfer']} with and {epochs['finetune']} without a teacher. A gain needs a control with the "
+            "same budget. Remove --transfer.model.patience, which stops the stages at different "
+            "epochs, and rerun the study."
         )

@@ -1,6 +1,6 @@
-"""The pictures of a study, whatever it compares: bars, dots, and a small picture for each of many models.
+"""Plots of a study of any kind: bars, dots, and small multiples with one plot per model.
 
-No difference is told by colour alone: hatches, markers and dashes say the same, for print and for every eye.
+Colours are always combined with hatches, markers or dashes, for print and for colour-blind readers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ from crossmodal.evaluation.plots import (
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.studies.finished import FinishedRun
 
-PROTOCOL_COLOURS = ("#1f5a8a", "#f0b04a", "#7fb8a4", "#5b3a6e")  # dark, light, middle, dark: told apart in grey, too
+PROTOCOL_COLOURS = ("#1f5a8a", "#f0b04a", "#7fb8a4", "#5b3a6e")  # dark, light, middle, dark: distinct in grey
 PROTOCOL_MARKERS = ("o", "D", "^", "s")
 _HATCHES = ("", "///", "...", "xx")
 _COLUMNS = 4
@@ -35,38 +35,40 @@ _INK = "#333333"
 
 @dataclass(frozen=True)
 class Exhibit:
-    """What is drawn of one model.
+    """The data of one model to plot.
 
     Args:
-        name: What it is called.
-        said: What it said of the test clips, all folds and seeds pooled, by protocol.
-        histories: The ``metrics.csv`` of its stages, of each run, by protocol.
+        name: Name of the model.
+        predictions: Predictions for the test clips by protocol, pooled over folds and seeds.
+        histories: Paths of the ``metrics.csv`` of each stage, for each run, by protocol.
     """
 
     name: str
-    said: dict[str, Predictions]
+    predictions: dict[str, Predictions]
     histories: dict[str, list[dict[str, Path]]]
 
     @classmethod
     def of_runs(cls, name: str, runs: Mapping[str, Sequence[FinishedRun]], stage: str) -> "Exhibit":
-        """What the model of a stage said and how it was trained, in runs by protocol."""
+        """Collect the predictions and training histories of a stage's model from runs by protocol."""
         trained = ("transfer", "finetune") if stage == "finetune" else (stage,)
-        said = {protocol: pool([run.said(stage).of("test") for run in those]) for protocol, those in runs.items()}
+        predictions = {
+            protocol: pool([run.predictions(stage).of("test") for run in those]) for protocol, those in runs.items()
+        }
         histories = {
             protocol: [{one: run.folder / one / "metrics.csv" for one in trained} for run in those]
             for protocol, those in runs.items()
         }
-        return cls(name, said, histories)
+        return cls(name, predictions, histories)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was drawn.
+    """A plot of the report.
 
     Args:
-        heading: What it shows, in a few words.
-        path: The PNG.
-        caption: How it is read.
+        heading: Short title.
+        path: Path of the PNG.
+        caption: Explanation of the plot.
     """
 
     heading: str
@@ -75,32 +77,32 @@ class Picture:
 
 
 def join_warnings(warnings: Mapping[str, Sequence[str]]) -> list[str]:
-    """What must be said of numbers of several protocols: what holds for some only, with their names.
+    """Merge the warnings of several protocols; name the protocols if a warning is not for all of them.
 
     Example:
         >>> join_warnings({"seq6": ["Synthetic."], "random": ["Synthetic.", "Speaker-dependent."]})
         ['Synthetic.', 'random: Speaker-dependent.']
     """
-    said: dict[str, list[str]] = {}
+    protocols: dict[str, list[str]] = {}
     for protocol, sentences in warnings.items():
         for sentence in sentences:
-            said.setdefault(sentence, []).append(protocol)
+            protocols.setdefault(sentence, []).append(protocol)
     return [
-        sentence if len(whose) == len(warnings) else f"{', '.join(whose)}: {sentence}"
-        for sentence, whose in said.items()
+        sentence if len(names) == len(warnings) else f"{', '.join(names)}: {sentence}"
+        for sentence, names in protocols.items()
     ]
 
 
 def draw_gallery(exhibits: Sequence[Exhibit], folder: Path, warnings: Mapping[str, Sequence[str]]) -> list[Picture]:
-    """Draw what a page shows of models.
+    """Draw the plots of models for the page.
 
     Args:
         exhibits: The models, from top to bottom.
-        folder: Where the PNGs go.
-        warnings: What must be said of the numbers of each protocol; its keys are the protocols.
+        folder: Folder for the PNGs.
+        warnings: Warnings about the numbers, by protocol; its keys are the protocols.
 
     Returns:
-        The pictures, in the order of the page.
+        The plots, in the order of the page.
     """
     note = " ".join(join_warnings(warnings))
     pictures = [
@@ -109,7 +111,7 @@ def draw_gallery(exhibits: Sequence[Exhibit], folder: Path, warnings: Mapping[st
             folder / "bars.png",
             "UAR on the test speakers with its 95 % interval over speakers; the dotted line is chance.",
         ),
-        Picture("Speakers", folder / "actors.png", "UAR of each test speaker, all runs pooled; the bar is their mean."),
+        Picture("Speakers", folder / "actors.png", "UAR of each test speaker, pooled over runs; the bar is the mean."),
     ]
     _draw_bars(exhibits, list(warnings), pictures[0].path, note)
     _draw_actors(exhibits, list(warnings), pictures[1].path, note)
@@ -119,20 +121,20 @@ def draw_gallery(exhibits: Sequence[Exhibit], folder: Path, warnings: Mapping[st
 
 
 def _draw_each(exhibits: Sequence[Exhibit], protocol: str, folder: Path, note: str) -> list[Picture]:
-    """The pictures that have a part for each model."""
-    shown = [one for one in exhibits if protocol in one.said]
+    """Draw the plots that have a panel for each model."""
+    shown = [one for one in exhibits if protocol in one.predictions]
     trained = [one for one in shown if all(path.exists() for run in one.histories[protocol] for path in run.values())]
     kinds: list[tuple[str, str, Callable[[Axes, Exhibit, str], None], Sequence[Exhibit], float]] = [
         ("Confusion", "Rows are the true emotions, % of the row.", _confusion, shown, 1.06),
-        ("Calibration", "How often a clip is right (up) that the model is so sure of (right); the larger a dot, the "
-         "more clips. On the line it is as right as it is sure; ECE is the mean distance.", _calibration, shown, 0.95),
-        ("Training", "UAR on validation by epoch, mean of the runs; the band holds them all.", _curves, trained, 0.75),
+        ("Calibration", "Accuracy against confidence; larger dots are more clips. A calibrated model lies on the line; "
+         "ECE is the mean distance from it.", _calibration, shown, 0.95),
+        ("Training", "UAR on validation by epoch: mean and range over runs.", _curves, trained, 0.75),
     ]  # fmt: skip
     pictures = []
-    for kind, caption, draw, whose, height in kinds:
-        if whose:
+    for kind, caption, draw, models, height in kinds:
+        if models:
             path = folder / f"{kind.lower()}_{protocol}.png"
-            _small_multiples(whose, protocol, draw, height, path, note)
+            _small_multiples(models, protocol, draw, height, path, note)
             pictures.append(Picture(f"{kind}, {protocol}", path, caption))
     return pictures
 
@@ -145,14 +147,14 @@ def _draw_bars(exhibits: Sequence[Exhibit], protocols: Sequence[str], path: Path
         )
         for place, one in enumerate(exhibits):
             for number, protocol in enumerate(protocols):
-                if protocol in one.said:
-                    numbers = describe(one.said[protocol])
+                if protocol in one.predictions:
+                    numbers = describe(one.predictions[protocol])
                     middle = place - 0.4 + thick * (number + 0.5)
-                    look = {"color": PROTOCOL_COLOURS[number % 4], "hatch": _HATCHES[number % 4], "edgecolor": "white"}
-                    axis.barh(middle, numbers["uar"], thick * 0.92, linewidth=0, label=protocol, **look)
-                    for colour, width in (("white", 3.2), ("black", 1.3)):  # seen on every bar
+                    style = {"color": PROTOCOL_COLOURS[number % 4], "hatch": _HATCHES[number % 4], "edgecolor": "white"}
+                    axis.barh(middle, numbers["uar"], thick * 0.92, linewidth=0, label=protocol, **style)
+                    for colour, width in (("white", 3.2), ("black", 1.3)):  # visible on every bar
                         axis.plot(numbers["uar_ci95"], [middle] * 2, color=colour, linewidth=width)
-            chance = 1 / len(next(iter(one.said.values())).labels)
+            chance = 1 / len(next(iter(one.predictions.values())).labels)
             axis.plot([chance] * 2, [place - 0.42, place + 0.42], color=_INK, linewidth=1.1, linestyle=":")
         _rows(axis, [one.name for one in exhibits], "UAR on the test speakers, with 95 % interval over speakers")
         if len(protocols) > 1:
@@ -168,15 +170,15 @@ def _draw_actors(exhibits: Sequence[Exhibit], protocols: Sequence[str], path: Pa
         )
         for place, one in enumerate(exhibits):
             for number, protocol in enumerate(protocols):
-                if protocol in one.said:
-                    found = [float(uar(matrix)) for matrix in one.said[protocol].confusion_by_actor().values()]
+                if protocol in one.predictions:
+                    values = [float(uar(matrix)) for matrix in one.predictions[protocol].confusion_by_actor().values()]
                     middle = place - 0.35 + apart * (number + 0.5)
                     colour = PROTOCOL_COLOURS[number % 4]
-                    look = {"marker": PROTOCOL_MARKERS[number % 4], "color": colour, "edgecolors": _INK, "alpha": 0.65}
-                    at = [middle] * len(found)
-                    axis.scatter(found, at, s=22, linewidths=0.5, label=protocol, clip_on=False, **look)
+                    style = {"marker": PROTOCOL_MARKERS[number % 4], "color": colour, "edgecolors": _INK, "alpha": 0.65}
+                    at = [middle] * len(values)
+                    axis.scatter(values, at, s=22, linewidths=0.5, label=protocol, clip_on=False, **style)
                     axis.plot(
-                        [np.mean(found)] * 2, [middle - apart / 2, middle + apart / 2], color="black", linewidth=2
+                        [np.mean(values)] * 2, [middle - apart / 2, middle + apart / 2], color="black", linewidth=2
                     )
         _rows(axis, [one.name for one in exhibits], "UAR of each test speaker")
         if len(protocols) > 1:
@@ -184,11 +186,11 @@ def _draw_actors(exhibits: Sequence[Exhibit], protocols: Sequence[str], path: Pa
         save_figure(figure, path, note)
 
 
-def _rows(axis: Axes, names: Sequence[str], what: str) -> None:
+def _rows(axis: Axes, names: Sequence[str], label: str) -> None:
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_xlim(0, 1)
-    axis.set_xlabel(what)
+    axis.set_xlabel(label)
     axis.grid(axis="x", alpha=0.25)
     axis.tick_params(axis="y", length=0)
 
@@ -201,7 +203,7 @@ def _small_multiples(
     path: Path,
     note: str,
 ) -> None:
-    """A part for each model, four in a row; its height is that many times its width."""
+    """Draw a panel for each model, four per row; `height` is relative to the width."""
     rows = -(-len(exhibits) // _COLUMNS)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
@@ -215,14 +217,14 @@ def _small_multiples(
 
 
 def _confusion(axis: Axes, one: Exhibit, protocol: str) -> None:
-    said = one.said[protocol]
-    draw_confusion(axis, said.confusion(), said.labels, first=True)
+    predictions = one.predictions[protocol]
+    draw_confusion(axis, predictions.confusion(), predictions.labels, first=True)
     axis.set_xlabel("")
-    axis.set_title(f"{one.name}: {float(uar(said.confusion())):.3f}", fontsize=8.5)
+    axis.set_title(f"{one.name}: {float(uar(predictions.confusion())):.3f}", fontsize=8.5)
 
 
 def _calibration(axis: Axes, one: Exhibit, protocol: str) -> None:
-    confidence, accuracy, share = reliability(one.said[protocol])
+    confidence, accuracy, share = reliability(one.predictions[protocol])
     axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
     axis.plot(confidence, accuracy, color=PROTOCOL_COLOURS[0], linewidth=1)
     axis.scatter(confidence, accuracy, s=8 + 240 * share, color=PROTOCOL_COLOURS[0], alpha=0.75, linewidths=0)
@@ -234,7 +236,7 @@ def _calibration(axis: Axes, one: Exhibit, protocol: str) -> None:
 def _curves(axis: Axes, one: Exhibit, protocol: str) -> None:
     runs = [{stage: read_history(path) for stage, path in run.items()} for run in one.histories[protocol]]
     for stage in runs[0]:
-        start = len(runs[0].get("transfer", [])) if stage == "finetune" else 0  # it goes on where transfer ended
+        start = len(runs[0].get("transfer", [])) if stage == "finetune" else 0  # it continues transfer
         drawn = [curve(run[stage], f"{stage}/val_uar", start) for run in runs]
         most = min(len(values) for _, values in drawn)
         values = np.array([values[:most] for _, values in drawn])

@@ -1,4 +1,4 @@
-"""The grid of a study: the runs that its file asks for, methods x folds x seeds or applications x protocols x ..."""
+"""The grid of a study: its runs, methods x folds x seeds or applications x protocols x folds x seeds."""
 
 import inspect
 import json
@@ -16,7 +16,7 @@ from crossmodal.studies.study_file import Study
 from crossmodal.tasks import TransferTask
 
 CELL, SUMMARY = "cell.json", "summary.json"
-# Where a run happens and how it is shown, but not what comes out of it.
+# Settings that do not change the result.
 _NOT_IN_KEY = ("name", "runs")
 
 
@@ -25,14 +25,14 @@ class Cell:
     """One run of the grid.
 
     Args:
-        kind: What a study of it compares: ``method`` or ``application``.
-        method: The method's or application's name.
-        self_taught: Whether it is taught by a voice, not by the method's own teacher.
-        fold: Whose actors test.
-        seed: Of everything.
-        folder: Of the run.
-        args: What `crossmodal.pipeline.fit` is given.
-        settings: What that means.
+        kind: Kind of study: ``method`` or ``application``.
+        method: Name of the method or application.
+        self_taught: True if a voice teacher replaces the method's own teacher.
+        fold: Fold of the protocol.
+        seed: Seed of the run.
+        folder: Folder of the run.
+        args: Arguments of `crossmodal.pipeline.fit`.
+        settings: The parsed arguments.
     """
 
     kind: str
@@ -46,71 +46,71 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Made of all its settings: another setting, another run."""
+        """A key made of all settings that can change the result."""
         return content_key(**{name: value for name, value in self.settings.items() if name not in _NOT_IN_KEY})
 
     @property
     def is_finished(self) -> bool:
-        """Whether it was run to its end with these settings."""
-        done = read_json(self.folder / CELL) or {}
-        return done.get("key") == self.key and (self.folder / SUMMARY).exists()
+        """True if the run has finished with these settings."""
+        about = read_json(self.folder / CELL) or {}
+        return about.get("key") == self.key and (self.folder / SUMMARY).exists()
 
     @property
     def stages(self) -> list[str]:
-        """What is trained."""
+        """The stages to train."""
         return [stage for stage in STAGES if stage in self.settings["stages"].split(",")]
 
     @property
     def about(self) -> Config:
-        """What ``cell.json`` holds, for a report to go by."""
-        known = {self.kind: self.method, "fold": self.fold, "seed": self.seed, "key": self.key}
+        """The content of ``cell.json``, which reports use."""
+        about = {self.kind: self.method, "fold": self.fold, "seed": self.seed, "key": self.key}
         if self.kind == "method":
-            known |= {"self_taught": self.self_taught}
+            about |= {"self_taught": self.self_taught}
         else:
             model = self.settings["transfer"].get("model", {})
-            known |= {name: model.get(name, _default(name)) for name in ("front_end", "encoder")}
-        return {"study": self.folder.parent.parent.name, **known}
+            about |= {name: model.get(name, _default(name)) for name in ("front_end", "encoder")}
+        return {"study": self.folder.parent.parent.name, **about}
 
     @property
     def makes(self) -> frozenset[str]:
-        """Names of what it trains or computes that other runs find in the cache where it is there already."""
+        """Keys of the results that this run stores in the cache, which other runs can share."""
         teaching = TeachingSettings(**self.settings.get("teaching", {}))
         configs = {stage: stage_config(self.settings, stage) for stage in ("teacher", "control")}
-        made = {content_key(stage=stage, config=config) for stage, config in configs.items() if stage in self.stages}
-        if "transfer" in self.stages:  # voice teachers have a seed of their own, so they are not the control
+        keys = {content_key(stage=stage, config=config) for stage, config in configs.items() if stage in self.stages}
+        if "transfer" in self.stages:  # voice teachers have other seeds than the control
             number = teaching.num_teachers
             sizes = ((0, 1), (0, number), (teaching.cross_fit, number))
-            asked = product(teaching.stages, sizes)
-            made |= {content_key(taught_by=stage, config=configs[stage], size=size) for stage, size in asked}
+            teachers = product(teaching.stages, sizes)
+            keys |= {content_key(taught_by=stage, config=configs[stage], size=size) for stage, size in teachers}
         data = {name: value for name, value in self.settings["data"].items() if name not in ("fold", *_SPLITS)}
         student = self.settings["transfer"].get("model", {})
-        if student.get("front_end") == "ssl" and self.stages != ["teacher"]:  # each clip is heard once, for all folds
-            made.add(content_key(heard=student.get("front_end_kwargs"), data=data))
+        if student.get("front_end") == "ssl" and self.stages != ["teacher"]:  # features are shared by all folds
+            keys.add(content_key(speech_features=student.get("front_end_kwargs"), data=data))
         pixels = not data.get("face_features") and not data.get("face_embeddings")
-        if pixels and "teacher" in self.stages:  # each face is seen once
-            made.add(content_key(seen=self.settings["teacher"].get("model", {}), data=data))
-        return frozenset(made)
+        if pixels and "teacher" in self.stages:  # so are face embeddings
+            keys.add(content_key(face_embeddings=self.settings["teacher"].get("model", {}), data=data))
+        return frozenset(keys)
 
 
-# How clips are divided changes nothing that is computed of a clip.
+# The split does not change features and embeddings of a clip.
 _SPLITS = ("protocol", "num_folds", "allow_speaker_leakage")
 
 
 def plan(study: Study, out: Path, overrides: Sequence[str] = ()) -> list[Cell]:
-    """Make the runs of a study, after parsing what each of them is told.
+    """Return the runs of a study, after parsing the arguments of each.
 
     Args:
-        study: See `crossmodal.studies.study_file.read_study`.
-        out: The study's folder; runs go to its folder ``runs``.
-        overrides: Arguments of ``fit`` for all runs; they win over the methods.
+        study: Study, see `crossmodal.studies.study_file.read_study`.
+        out: Folder of the study; runs are in its folder ``runs``.
+        overrides: Arguments of ``fit`` for all runs; they override the methods.
 
     Returns:
-        By seed, then fold, then protocol, then method: after the first seed every method has been on every fold.
+        The runs by seed, then fold, protocol and method, so that the first seed covers every method and fold.
 
     Raises:
-        ConfigError: A setting that cannot be, in any of the methods.
+        ConfigError: If a setting of any method is invalid.
     """
-    study.refuse_what_is_set(
+    study.check_settings(
         "The command line", [word[2:].partition("=")[0] for word in overrides if word.startswith("--")]
     )
     variants = [variant for name in study.compared for variant in _variants(study, name, overrides)]
@@ -154,23 +154,23 @@ def _variants(study: Study, name: str, overrides: Sequence[str]) -> list[_Varian
 
 
 def _cell(variant: _Variant, runs: Path, protocol: str, fold: int, seed: int) -> Cell:
-    what = f"{variant.method}{'_self' if variant.self_taught else ''}{f'_{protocol}' if protocol else ''}"
-    name = f"{what}_fold{fold}_seed{seed}"
+    variant_name = f"{variant.method}{'_self' if variant.self_taught else ''}{f'_{protocol}' if protocol else ''}"
+    name = f"{variant_name}_fold{fold}_seed{seed}"
     stages = ",".join(STAGES) if variant.kind == "method" else variant.settings["stages"]
     data: Config = {"fold": fold}
     if protocol:
         data |= {"protocol": protocol, "allow_speaker_leakage": protocol == "random"}
-    places = {"runs": str(runs), "name": name, "seed_everything": seed, "stages": stages}
-    places |= {f"data.{key}": str(value).lower() for key, value in data.items()}
+    options = {"runs": str(runs), "name": name, "seed_everything": seed, "stages": stages}
+    options |= {f"data.{key}": str(value).lower() for key, value in data.items()}
     quiet = ("--trainer.enable_progress_bar", "false")
-    args = (*variant.args, *(word for key, value in places.items() for word in (f"--{key}", str(value))), *quiet)
+    args = (*variant.args, *(word for key, value in options.items() for word in (f"--{key}", str(value))), *quiet)
     settings = merge(variant.settings, {"runs": str(runs), "name": name, "seed_everything": seed, "data": data})
     settings["stages"] = stages
     return Cell(variant.kind, variant.method, variant.self_taught, fold, seed, runs / name, args, settings)
 
 
 def _without_networks(model: Config) -> Config:
-    """How a student is taught, without what of the student may be a pretrained network: none is loaded to check it."""
+    """Return the task arguments without those that could load a pretrained network, which the check does not need."""
     kept = {"front_end", "front_end_kwargs"} if model.get("front_end") != "ssl" else set()
     return {key: value for key, value in model.items() if key not in STUDENT or key in kept}
 

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else: no script, no font, no picture from anywhere."""
+"""A report as one self-contained HTML file, without scripts, fonts or external images."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -28,16 +28,16 @@ figcaption { color: #444; font-size: .9rem; }
 
 
 class Html(str):
-    """Text that is HTML already; all other text is escaped."""
+    """Text that is already HTML; other text is escaped."""
 
 
 class Page:
     """A page that is filled from top to bottom.
 
     Args:
-        title: Its heading.
-        warnings: What must be said of all its numbers.
-        lines: Paragraphs below them.
+        title: Heading of the page.
+        warnings: Warnings about all numbers.
+        lines: Paragraphs below the warnings.
     """
 
     def __init__(self, title: str, warnings: Sequence[str], lines: Sequence[str]) -> None:
@@ -47,23 +47,23 @@ class Page:
         self._parts += [_paragraph(line) for line in lines]
 
     def add(self, heading: str, *parts: str) -> None:
-        """Add a section: `Html` as it is, other text as paragraphs."""
+        """Add a section; `Html` is added as is, other text as paragraphs."""
         self._parts.append(f"<h2>{escape(heading)}</h2>")
         self._parts += [part if isinstance(part, Html) else _paragraph(part) for part in parts]
 
     def picture(self, heading: str, path: Path, caption: str) -> None:
-        """Add a section with a PNG, which becomes part of the page."""
+        """Add a section with an embedded PNG."""
         content = b64encode(path.read_bytes()).decode()
         image = f'<img alt="{escape(caption)}" src="data:image/png;base64,{content}">'
         self.add(heading, Html(f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"))
 
     def gallery(self, pictures: Sequence[Picture]) -> None:
-        """Add a section for each picture."""
+        """Add a section for each plot."""
         for one in pictures:
             self.picture(one.heading, one.path, one.caption)
 
     def write(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file atomically."""
         head = f'<meta charset="utf-8">\n<title>{escape(self._title)}</title>\n<style>{_STYLE}</style>'
         body = "\n".join(self._parts)
         write_text(
@@ -72,7 +72,7 @@ class Page:
 
 
 def html_table(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> Html:
-    """A table, its cells escaped."""
+    """Return a table with escaped cells."""
     head = "".join(f"<th>{escape(column.heading)}</th>" for column in columns)
     body = "\n".join(f"<tr>{''.join(f'<td>{escape(one.cell(row))}</td>' for one in columns)}</tr>" for row in rows)
     return Html(f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>')

@@ -1,4 +1,4 @@
-"""Many jobs in a few processes. Jobs that would make the same thing wait for the one that makes it."""
+"""Run many jobs in a few processes; a job waits while another one computes a result that it needs."""
 
 import os
 import threading
@@ -16,9 +16,9 @@ class Job:
     """One call in a process of the pool.
 
     Args:
-        name: What it is called.
-        argument: What the function is given; it travels by pickle.
-        makes: Names of the things that it makes where nobody has made them yet.
+        name: Name of the job.
+        argument: Argument of the function; it is pickled.
+        makes: Keys of the shared results that the job computes if they are missing.
     """
 
     name: str
@@ -29,19 +29,18 @@ class Job:
 def run_jobs(
     function: Callable[[Any], str | None], jobs: Sequence[Job], processes: int, made: Iterable[str] = ()
 ) -> Generator[tuple[Job, str | None], None, None]:
-    """Run jobs in the order given, but none that makes what another one is just making.
+    """Run jobs in the given order; delay a job while a running job computes one of its results.
 
-    Close the iterator (`contextlib.closing`) and no process is left alive, whatever it was doing; where this process is
-    killed, they end by themselves.
+    Closing the iterator (`contextlib.closing`) ends all processes. They also end if this process is killed.
 
     Args:
-        function: Importable by its name; returns None where all went well, else what went wrong.
-        jobs: What to call it with.
-        processes: How many jobs run at a time.
-        made: Names of what is made already.
+        function: Importable function; returns None on success, or else a reason for the failure.
+        jobs: Jobs to run.
+        processes: Number of jobs that run at a time.
+        made: Keys of the results that exist already.
 
     Yields:
-        Each job as it ends, with what went wrong.
+        Each finished job, with the reason of its failure or None.
     """
     waiting, done = list(jobs), set(made)
     running: dict[Future[str | None], Job] = {}
@@ -58,19 +57,19 @@ def run_jobs(
                 done |= job.makes if failure is None else set()
                 yield job, failure
     finally:
-        pool.stop()  # asks each process to end, and kills one that does not hear
+        pool.stop()  # terminates each process, and kills those that do not end
         pool.join()
 
 
 def startable(waiting: Iterable[Job], running: Iterable[Job], made: Collection[str], free: int) -> list[Job]:
-    """The first jobs, at most `free`, that make nothing which a running job or one before them makes."""
-    being_made = {thing for job in running for thing in job.makes if thing not in made}
+    """Return the first jobs, at most `free`, that share no missing result with running jobs or with each other."""
+    in_progress = {key for job in running for key in job.makes if key not in made}
     chosen: list[Job] = []
     for job in waiting:
-        missing = {thing for thing in job.makes if thing not in made}
-        if len(chosen) < free and not missing & being_made:
+        missing = {key for key in job.makes if key not in made}
+        if len(chosen) < free and not missing & in_progress:
             chosen.append(job)
-            being_made |= missing
+            in_progress |= missing
     return chosen
 
 
@@ -78,16 +77,16 @@ def _failure(future: Future[str | None]) -> str | None:
     try:
         return future.result()
     except ProcessExpired as error:
-        killed = ", as one is that takes too much memory" if error.exitcode == -9 else ""
-        return f"its process was ended with exit code {error.exitcode}{killed}"
-    except Exception as error:  # what the function did not catch
+        hint = " (killed, perhaps for lack of memory)" if error.exitcode == -9 else ""
+        return f"the process ended with exit code {error.exitcode}{hint}"
+    except Exception as error:  # not caught by the function
         return f"{type(error).__name__}: {error}"
 
 
 def _end_with_parent() -> None:
-    """In a process of the pool: do not live on where the one that waits for it has been killed."""
+    """End this process of the pool when its parent is killed."""
     parent = parent_process()
-    assert parent is not None, "this is not called in the process that has the pool"
+    assert parent is not None, "only called in processes of the pool"
 
     def watch() -> None:
         connection.wait([parent.sentinel])

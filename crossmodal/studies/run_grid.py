@@ -1,4 +1,4 @@
-"""`study run`: the runs of a grid in several processes, each once, those that failed again."""
+"""`study run`: run the unfinished runs of a grid in several processes."""
 
 import argparse
 import gc
@@ -36,7 +36,7 @@ Item = TypeVar("Item")
 
 
 def run_command(args: Sequence[str]) -> int:
-    """`crossmodal study run`."""
+    """Run `crossmodal study run`."""
     options, overrides = _parse(args)
     silence_lightning()
     study = _narrow(read_study(options.file), options)
@@ -45,96 +45,96 @@ def run_command(args: Sequence[str]) -> int:
     if options.print_commands:
         _print_commands(args, cells)
         return 0
-    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes; threads that wait for work take the cores from the others
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes: idle OpenMP threads would spin on the cores of the others
     failed = run_cells(cells, options.jobs)
     for name, reason in failed.items():
-        print(f"failed: {name}: {reason}\n  all it said: {out / 'runs' / name / LOG}", file=sys.stderr)
-    again = "; the same command tries the others again" if failed else ""
-    print(f"{len(cells) - len(failed)} of {len(cells)} runs are there{again}.")
-    print(f"The table: python -m crossmodal study report {out}")
+        print(f"failed: {name}: {reason}\n  log: {out / 'runs' / name / LOG}", file=sys.stderr)
+    advice = "; rerun the same command to retry the others" if failed else ""
+    print(f"{len(cells) - len(failed)} of {len(cells)} runs are finished{advice}.")
+    print(f"To print the table: python -m crossmodal study report {out}")
     return 1 if failed else 0
 
 
 def run_cells(cells: Sequence[Cell], jobs: int = 1) -> dict[str, str]:
-    """Run those that are not finished.
+    """Run the cells that are not finished.
 
     Args:
-        cells: See `crossmodal.studies.grid.plan`.
-        jobs: Processes at a time, each with one thread.
+        cells: Cells of the grid, see `crossmodal.studies.grid.plan`.
+        jobs: Number of processes, each with one thread.
 
     Returns:
-        What went wrong, by the name of the run.
+        The reason of each failure, by the name of the run.
 
     Raises:
-        ConfigError: A fold that the corpus cannot fill.
-        DataError: The recordings are not there.
+        ConfigError: If the corpus cannot fill a fold.
+        DataError: If the recordings are missing.
     """
     finished = [cell for cell in cells if cell.is_finished]
     todo = [cell for cell in cells if not cell.is_finished]
     prepare_corpora(todo)
-    made = {thing for cell in finished for thing in cell.makes}
+    made = {key for cell in finished for key in cell.makes}
     work = [Job(cell.folder.name, cell, cell.makes) for cell in todo]
     failed: dict[str, str] = {}
-    # A run takes minutes: what is left is told by all that was run in the last day.
-    with progress_bar(memory=_DAY) as progress, closing(run_jobs(run_cell, work, jobs, made)) as ended:
+    # A run takes minutes, so the remaining time is estimated from the runs of the last day.
+    with progress_bar(memory=_DAY) as progress, closing(run_jobs(run_cell, work, jobs, made)) as results:
         bar = progress.add_task("Runs", total=len(cells), completed=len(finished))
-        for job, reason in ended:
+        for job, reason in results:
             progress.advance(bar)
             if reason is not None:
                 failed[job.name] = reason
-            _tell(progress, job.name, reason)
+            _print_progress(progress, job.name, reason)
     return failed
 
 
 def run_cell(cell: Cell) -> str | None:
-    """One run, in a process of the pool; what it says goes to its ``log.txt``.
+    """Execute one run in a process of the pool; its output goes to ``log.txt``.
 
     Returns:
-        What went wrong, or None.
+        The reason of the failure, or None.
     """
     silence_lightning()
-    gc.collect()  # of the run before: a trainer and its task refer to each other, and the task remembers features
-    torch.set_num_threads(1)  # also where OMP_NUM_THREADS came too late
+    gc.collect()  # free the run before: trainer and task are a reference cycle that holds cached features
+    torch.set_num_threads(1)  # in case OMP_NUM_THREADS was set too late
     cell.folder.mkdir(parents=True, exist_ok=True)
-    (cell.folder / CELL).unlink(missing_ok=True)  # of other settings
+    (cell.folder / CELL).unlink(missing_ok=True)  # from other settings
     with (cell.folder / LOG).open("w", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
         try:
             fit(cell.args)
         except (Exception, SystemExit) as error:
             traceback.print_exc()
             return str(error) if isinstance(error, CrossmodalError) else f"{type(error).__name__}: {error}"
-    for folder in list(cell.folder.rglob("checkpoints")):  # to go on from; the weights are in model.safetensors
+    for folder in list(cell.folder.rglob("checkpoints")):  # only for resuming; the weights are in model.safetensors
         rmtree(folder)
     write_json(cell.folder / CELL, cell.about | {"code": code_version()})
     return None
 
 
 def prepare_corpora(cells: Sequence[Cell]) -> None:
-    """Decode what the runs will read, once and before them, and see that every fold can be filled.
+    """Decode the corpus once before the runs, and check that it can fill every fold.
 
     Raises:
-        ConfigError: A fold that there is not, or that the corpus cannot fill.
-        DataError: The recordings are not there.
+        ConfigError: If a fold does not exist or the corpus cannot fill it.
+        DataError: If the recordings are missing.
     """
-    # A voice alone needs no face, and a corpus of voices may have none.
-    asked = [(cell.stages == ["control"], cell.settings["data"]) for cell in cells]
-    for voice_alone, data in _distinct(asked, lambda one: content_key(asked=one)):
-        corpus = (AudioDataModule if voice_alone else PairedDataModule)(**data)
+    # The control alone needs no faces, and an audio-only corpus has none.
+    corpora = [(cell.stages == ["control"], cell.settings["data"]) for cell in cells]
+    for is_audio_only, data in _distinct(corpora, lambda one: content_key(corpus=one)):
+        corpus = (AudioDataModule if is_audio_only else PairedDataModule)(**data)
         corpus.prepare_data()
         try:
             corpus.setup()
         except ProtocolError as error:
-            raise ConfigError(f"Fold {data['fold']} of the study: {error} In a study: --folds.") from error
+            raise ConfigError(f"Fold {data['fold']} of the study: {error} Choose other folds with --folds.") from error
 
 
-def _tell(progress: Progress, name: str, reason: str | None) -> None:
-    """Say how far it is: in a file or a pipe there is no bar."""
+def _print_progress(progress: Progress, name: str, reason: str | None) -> None:
+    """Print the progress to a file or pipe, which cannot show a progress bar."""
     if progress.console.is_terminal:
         return
     task = progress.tasks[0]
     left = "" if task.time_remaining is None else f", {timedelta(seconds=task.time_remaining)} left"
-    how = "done" if reason is None else f"failed: {reason}"
-    print(f"[{task.completed:.0f}/{task.total:.0f}{left}] {name}: {how}", file=sys.stderr, flush=True)
+    status = "done" if reason is None else f"failed: {reason}"
+    print(f"[{task.completed:.0f}/{task.total:.0f}{left}] {name}: {status}", file=sys.stderr, flush=True)
 
 
 def _distinct(items: Sequence[Item], key: Callable[[Item], str]) -> list[Item]:
@@ -142,29 +142,29 @@ def _distinct(items: Sequence[Item], key: Callable[[Item], str]) -> list[Item]:
 
 
 def _narrow(study: Study, options: argparse.Namespace) -> Study:
-    """Only what the command line asks for."""
+    """Return the study restricted to the options of the command line."""
     kind = study.key.removesuffix("s")
     chosen = {name: look_up(f"{kind} of {study.file}", study.compared, name) for name in options.names or ()}
-    asked = {study.key: chosen, "protocols": options.protocols, "folds": options.folds, "seeds": options.seeds}
-    return replace(study, **{key: value for key, value in asked.items() if value})
+    choices = {study.key: chosen, "protocols": options.protocols, "folds": options.folds, "seeds": options.seeds}
+    return replace(study, **{key: value for key, value in choices.items() if value})
 
 
 def _only(cells: Sequence[Cell], names: Sequence[str] | None) -> list[Cell]:
-    """The runs of these names; all, where none is named."""
+    """Return the runs with these names, or all runs if no names are given."""
     by_name = {cell.folder.name: cell for cell in cells}
     return [look_up("run of this study", by_name, name) for name in names] if names else list(cells)
 
 
 def _print_commands(args: Sequence[str], cells: Sequence[Cell]) -> None:
-    """A line for each run that is not finished, which runs it and no other, wherever a scheduler puts it."""
-    said = [word for word in args if word != "--print-commands"]
+    """Print a command for each unfinished run that runs only it, for a scheduler."""
+    common = [word for word in args if word != "--print-commands"]
     for cell in cells:
         if not cell.is_finished:
-            print(shlex.join(["python", "-m", "crossmodal", "study", "run", *said, "--only", cell.folder.name]))
+            print(shlex.join(["python", "-m", "crossmodal", "study", "run", *common, "--only", cell.folder.name]))
 
 
 def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """What is the study's, and what is for `fit`."""
+    """Return the options of the study and the arguments for `fit`."""
     parser = argparse.ArgumentParser("crossmodal study run", allow_abbrev=False, add_help=False)
     parser.add_argument("file", type=_find_study, metavar="FILE")
     parser.add_argument("--out", type=Path, metavar="DIR")
@@ -175,8 +175,8 @@ def _parse(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--methods", "--applications", dest="names", type=_names, metavar="LIST")
     parser.add_argument("--only", type=_names, metavar="LIST")
     parser.add_argument("--print-commands", action="store_true")
-    if args and args[0].startswith("-"):  # the value of a key that is not ours would be taken for the file
-        parser.error("FILE comes first")
+    if args and args[0].startswith("-"):  # the value of an argument for fit would be parsed as FILE
+        parser.error("FILE must be the first argument")
     return parser.parse_known_args(list(args))
 
 
@@ -192,4 +192,4 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(number) for number in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"numbers by comma, such as 0,1,2, not {text!r}") from None
+        raise argparse.ArgumentTypeError(f"expected comma-separated numbers such as 0,1,2, not {text!r}") from None

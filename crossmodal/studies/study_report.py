@@ -1,4 +1,4 @@
-"""`study report`: what a study compares is seen in its run folders, and decides which report is made."""
+"""`study report`: write the report for the kind of study found in the run folders."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from crossmodal.studies.thesis.report import print_applications, report_applicat
 
 
 def report_command(options: argparse.Namespace) -> int:
-    """`crossmodal study report`."""
+    """Run `crossmodal study report`."""
     folder = Path(options.folder)
     runs = load_runs(folder)
     if runs[0].kind == "application":

@@ -1,4 +1,4 @@
-"""Tables of a study for people and papers: Markdown, LaTeX, the screen, and how numbers are written in them."""
+"""Tables of a study in Markdown, LaTeX, CSV and for the screen, and the format of their numbers."""
 
 import csv
 import re
@@ -16,7 +16,7 @@ from crossmodal.evaluation.labels_for_people import named
 from crossmodal.storage import atomic_path
 
 Row = TypeVar("Row")
-_WIDTH = 132  # of the table in a pipe or file, where there is no terminal to ask
+_WIDTH = 132  # for a pipe or file, which has no terminal width
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Column(Generic[Row]):
     """A column of a table.
 
     Args:
-        heading: For people.
-        cell: What stands there, of a row.
-        short: Its heading on the screen and in LaTeX, where there is less room; empty where it is left out there.
+        heading: Heading in Markdown and HTML.
+        cell: Returns the text of the cell of a row.
+        short: Heading on the screen and in LaTeX, which have less space; empty to omit the column there.
     """
 
     heading: str
@@ -35,18 +35,18 @@ class Column(Generic[Row]):
 
 
 def console() -> Console:
-    """The screen, or a width for it where there is none."""
+    """Return a console with the width of the terminal, or a fixed width without one."""
     return Console(width=None if sys.stdout.isatty() else _WIDTH)
 
 
 def markdown_table(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> list[str]:
-    """The lines of a table, its first column to the left and the others to the right."""
+    """Return the lines of a table with the first column aligned left and the others right."""
     head = [_line([column.heading for column in columns]), _line(["---", *["---:"] * (len(columns) - 1)])]
     return head + [_line([column.cell(row) for column in columns]) for row in rows]
 
 
 def screen_table(title: str, columns: Sequence[Column[Row]], groups: Sequence[Sequence[Row]]) -> Table:
-    """A table for the screen, with a line after each group of rows."""
+    """Return a table for the screen, with a line after each group of rows."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     columns = [column for column in columns if column.short]
     for column in columns:
@@ -59,7 +59,7 @@ def screen_table(title: str, columns: Sequence[Column[Row]], groups: Sequence[Se
 
 
 def latex_table(columns: Sequence[Column[Row]], groups: Sequence[Sequence[Row]], caption: str) -> str:
-    """A ``table*`` with the rules of booktabs, a line between groups of rows."""
+    """Return a ``table*`` with booktabs rules and a line between groups of rows."""
     columns = [column for column in columns if column.short]
     lines: list[str] = []
     for rows in groups:
@@ -83,7 +83,7 @@ def latex_table(columns: Sequence[Column[Row]], groups: Sequence[Sequence[Row]],
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows, whole or not at all; the first one's keys are the columns."""
+    """Write rows atomically; the keys of the first row are the columns."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -91,13 +91,13 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text, whole or not at all."""
+    """Write text atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def in_ranges(actors: Sequence[str]) -> str:
-    """Actors one after the other as a range; names that are no numbers stand for themselves, and of many the first.
+    """List actors, with consecutive numbers as ranges; a long list is cut.
 
     Example:
         >>> in_ranges(["01", "02", "03", "07", "08"]), in_ranges(["Joey", "Ross"])
@@ -105,8 +105,8 @@ def in_ranges(actors: Sequence[str]) -> str:
     """
     groups: list[list[str]] = []
     for actor in actors:
-        before = groups[-1][-1] if groups else ""
-        if actor.isdecimal() and before.isdecimal() and int(actor) == int(before) + 1:
+        previous = groups[-1][-1] if groups else ""
+        if actor.isdecimal() and previous.isdecimal() and int(actor) == int(previous) + 1:
             groups[-1].append(actor)
         else:
             groups.append([actor])
@@ -115,7 +115,7 @@ def in_ranges(actors: Sequence[str]) -> str:
 
 
 def counted(name: str, numbers: Sequence[int]) -> str:
-    """Folds or seeds by number.
+    """Return the name of folds or seeds with their numbers.
 
     Example:
         >>> counted("folds", [0, 1]), counted("seeds", [3])
@@ -125,17 +125,17 @@ def counted(name: str, numbers: Sequence[int]) -> str:
 
 
 def points(value: float | None) -> str:
-    """Points of UAR with their sign; nothing for None."""
+    """Format points of UAR with their sign; empty for None."""
     return "" if value is None else f"{value:+.1f}"
 
 
 def with_interval(effect: Mapping[str, Any] | None) -> str:
-    """An effect's ``gain_pp`` with its ``ci95_pp``; nothing for None."""
+    """Format an effect's ``gain_pp`` with its ``ci95_pp``; empty for None."""
     return "{:+.1f} ({:+.1f} to {:+.1f})".format(effect["gain_pp"], *effect["ci95_pp"]) if effect else ""
 
 
 def probability(value: float | None) -> str:
-    """A p-value; nothing for None."""
+    """Format a p-value; empty for None."""
     if value is None:
         return ""
     return "<0.001" if value < 0.001 else f"{value:.3f}"
@@ -146,6 +146,6 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """For LaTeX, with signs as in formulas."""
+    """Escape text for LaTeX, with signs in math mode."""
     text = re.sub(r"([&%#_])", r"\\\1", text)
     return re.sub(r"([+-])(?=\d)|(<)", r"$\1\2$", text)

@@ -1,4 +1,4 @@
-"""What all stages share: metrics, the optimizer recipe, one step for every split."""
+"""Base class of the stages: metrics, optimizer recipe and steps."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -17,8 +17,8 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from crossmodal.errors import NotFiniteError
-from crossmodal.tasks.epoch_losses import EpochLosses
-from crossmodal.tasks.not_finite import explain_clips, explain_loss, spoilt_clips
+from crossmodal.tasks.loss_accumulator import LossAccumulator
+from crossmodal.tasks.not_finite import explain_clips, explain_loss, non_finite_clips
 from crossmodal.tasks.recall import UnweightedAverageRecall
 from crossmodal.transforms import FeatureNormalization
 
@@ -26,49 +26,49 @@ Batch = dict[str, Any]
 Losses = dict[str, Tensor]
 Split = Literal["train", "val", "test"]
 UNLABELLED = -1
-# What a batch says of its clips' emotions; the last two where clips are mixed.
+# Label keys of a batch; the last two are added by mixup.
 LABELS = ("label", "mixed_label", "label_weight")
 
 
 @runtime_checkable
 class StreamLoader(Protocol):
-    """A loader of a stream, of which each process reads a part."""
+    """Loader of a stream, of which each process reads a part."""
 
-    def once_each(self) -> Iterable[Batch]:
-        """Batches of all the clips, each clip once in one of the processes."""
+    def single_pass(self) -> Iterable[Batch]:
+        """Return batches of all clips, each clip once in one of the processes."""
 
 
 def _moving_average(average: Tensor, current: Tensor, num_averaged: Tensor, decay: float) -> Tensor:
-    """The next exponential moving average; of what never changes, such as filters, to the last bit what it is.
+    """Return the next exponential moving average; constants such as filters do not change at all.
 
-    Torch's own, a sum of two products, moves that a little in each step, and no checkpoint has it.
+    Torch's own version, a sum of two products, changes constants slightly in each step, and they are in no checkpoint.
     """
     return average.lerp(current, 1 - decay) if average.is_floating_point() else current
 
 
 class BaseTask(LightningModule):
-    """Base of the stages. A subclass makes `self.model` and fills `compute_losses`.
+    """Base class of the stages. A subclass sets `self.model` and implements `compute_losses`.
 
-    Logged names are ``<stage>/<split>_<metric>``; UAR (mean
-    per-class recall) chooses the model, WAR is accuracy, and for all three metrics higher is better.
+    Logged names are ``<stage>/<split>_<metric>``. UAR (mean per-class recall) selects the model, WAR is accuracy; for
+    all three metrics higher is better.
 
     Args:
-        num_classes: The number of classes.
+        num_classes: Number of classes.
         lr: Highest learning rate of the schedule.
-        weight_decay: Of AdamW (Loshchilov & Hutter 2019).
-        warmup: Share of the steps in which the learning rate rises; then it falls along a cosine (one-cycle, Smith &
-            Topin 2018).
-        label_smoothing: Of the cross-entropy, from 0 to 1.
-        class_weighting: Whether a clip counts in the cross-entropy as its class is rare among the training clips, so
-            that all classes count the same: RAVDESS has half as many neutral clips as of any other emotion.
-        ema_decay: Of the exponential moving average of the weights, which is what is validated and kept (Polyak &
-            Juditsky 1992); None for the last weights themselves.
-        patience: After how many epochs without a better validation UAR training stops; None for never. The schedule is
-            made for all epochs, so a run that stops early has not seen the small learning rates.
+        weight_decay: Weight decay of AdamW (Loshchilov & Hutter 2019).
+        warmup: Fraction of the steps in which the learning rate increases; then it decreases along a cosine (one-cycle,
+            Smith & Topin 2018).
+        label_smoothing: Label smoothing of the cross-entropy, from 0 to 1.
+        class_weighting: Whether to weight clips in the cross-entropy by the inverse frequency of their class among the
+            training clips: RAVDESS has half as many neutral clips as of any other emotion.
+        ema_decay: Decay of the exponential moving average of the weights (Polyak & Juditsky 1992), which is validated
+            and saved; None to use the last weights.
+        patience: Number of epochs without a better validation UAR after which training stops; None to disable. The
+            learning rate schedule covers all epochs, so a run that stops early does not reach the small learning rates.
     """
 
     stage: ClassVar[str]
-    # Never in a checkpoint's hyper-parameters: files of an earlier stage that may be gone, and live modules.
+    # Excluded from a checkpoint's hyper-parameters: files of an earlier stage, which may not exist later.
     ignored_hyperparameters: ClassVar[tuple[str, ...]] = ()
 
     model: nn.Module
@@ -98,46 +98,50 @@ class BaseTask(LightningModule):
                 "f1": MulticlassF1Score(num_classes, average="macro", ignore_index=UNLABELLED),
             }
         )
-        self._losses: dict[Split, EpochLosses] = {"train": EpochLosses(), "val": EpochLosses(), "test": EpochLosses()}
+        self._losses: dict[Split, LossAccumulator] = {
+            "train": LossAccumulator(),
+            "val": LossAccumulator(),
+            "test": LossAccumulator(),
+        }
         self.metrics = nn.ModuleDict(
             {f"{split}_metrics": metrics.clone(prefix=f"{self.stage}/{split}_") for split in ("train", "val", "test")}
         )
 
     @property
     def monitor(self) -> str:
-        """The logged name that chooses the best checkpoint; higher is better."""
+        """Logged name that selects the best checkpoint; higher is better."""
         return f"{self.stage}/val_uar"
 
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
-        """The logits of a batch, (B, K), and its losses by name; ``loss`` is what is minimised."""
+        """Compute the logits of a batch, (B, K), and its losses by name; ``loss`` is minimised."""
         raise NotImplementedError
 
     def normalization(self) -> FeatureNormalization | None:
-        """The normalization that wants the training clips' statistics, if any."""
+        """Return the normalization to fit to the training clips, if any."""
         return None
 
     def features(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """What that normalization sees of a batch, (B, features, frames), and the lengths in frames."""
+        """Compute the inputs of the normalization, (B, features, frames), and their lengths in frames."""
         raise NotImplementedError
 
-    def of_all_processes(self, tensor: Tensor) -> Tensor:
-        """In training, the rows of this process's clips with those of all others, (processes * B, ...).
+    def gather_clips(self, tensor: Tensor) -> Tensor:
+        """In training, gather the rows of the clips of all processes, (processes * B, ...).
 
-        So a loss sees the whole batch, whichever processes its clips were divided among: one that compares clips needs
-        them all, and a weighted mean is no mean of means. Gradients flow back to where each clip was.
+        Losses are computed over the whole batch: some compare clips with each other, and a weighted mean is not the
+        mean of the processes' means. Gradients flow back to the process of each clip.
         """
         if not self.training or self._trainer is None or self.trainer.world_size == 1:
             return tensor
         return cast(Tensor, self.all_gather(tensor, sync_grads=True)).flatten(0, 1)
 
-    def labels_of_all(self, batch: Batch) -> Batch:
-        """What `task_loss` needs of a batch, of all processes."""
-        return {name: self.of_all_processes(batch[name]) for name in LABELS if name in batch}
+    def gather_labels(self, batch: Batch) -> Batch:
+        """Gather the labels that `task_loss` needs from all processes."""
+        return {name: self.gather_clips(batch[name]) for name in LABELS if name in batch}
 
     def task_loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy over the labelled clips; zero where there is none.
+        """Compute the cross-entropy over the labelled clips; zero if there are none.
 
-        Of clips that `crossmodal.transforms.Mixup` has mixed, both labels count, each by its share.
+        Clips mixed by `crossmodal.transforms.Mixup` have two labels, which are weighted by their shares.
         """
         if "mixed_label" not in batch:
             return self._cross_entropy(logits, batch["label"], torch.ones_like(logits[:, 0]))
@@ -146,7 +150,7 @@ class BaseTask(LightningModule):
         return own + self._cross_entropy(logits, batch["mixed_label"], 1 - share)
 
     def _cross_entropy(self, logits: Tensor, label: Tensor, share: Tensor) -> Tensor:
-        """The mean over the labelled clips, each weighted by its class; `share` is how much of each clip counts."""
+        """Compute the mean over labelled clips, weighted by class; `share` multiplies the loss of each clip."""
         losses = F.cross_entropy(
             logits, label, ignore_index=UNLABELLED, label_smoothing=self.label_smoothing, reduction="none"
         )
@@ -154,7 +158,7 @@ class BaseTask(LightningModule):
         return (losses * share * weight).sum() / weight.sum().clamp(min=1e-6)
 
     def on_train_start(self) -> None:
-        """Fit class weights, and the normalization unless weights brought one, to the training clips."""
+        """Fit class weights, and the normalization unless it was loaded, to the training clips."""
         if self.class_weighting:
             self._fit_class_weight()
         normalization = self.normalization()
@@ -174,14 +178,14 @@ class BaseTask(LightningModule):
         with torch.no_grad():
             sums = [normalization.accumulate(*self.features(batch)) for batch in self._training_clips()]
             if not all(bool(torch.isfinite(one).all()) for one in sums):
-                found = (spoilt_clips(batch, self.features(batch)[0]) for batch in self._training_clips())
-                spoilt = [clip for clips in found for clip in clips]
-                raise NotFiniteError(f"{self.stage}, before training: {explain_clips(spoilt)}")
+                batches = self._training_clips()
+                clips = [clip for batch in batches for clip in non_finite_clips(batch, self.features(batch)[0])]
+                raise NotFiniteError(f"{self.stage}, before training: {explain_clips(clips)}")
         normalization.fit_from_sums(*self._sum_over_processes(torch.stack(sums).sum(dim=0)))
         self.train(was_training)
 
     def configure_callbacks(self) -> list[Callback]:
-        """The moving average of the weights and the stopping rule, where they are asked for."""
+        """Return the callbacks for the moving average of the weights and early stopping, if enabled."""
         callbacks: list[Callback] = []
         if self.ema_decay is not None:
             callbacks.append(WeightAveraging(avg_fn=partial(_moving_average, decay=self.ema_decay)))
@@ -190,13 +194,13 @@ class BaseTask(LightningModule):
         return callbacks
 
     def _training_clips(self) -> Iterable[Batch]:
-        """Every training clip once: on every process, or of a stream, which is long, in one of them.
+        """Iterate over every training clip once: in every process, or for streams, which are long, in one of them.
 
-        Statistics made of sums over all processes are the same either way.
+        Ratios of sums over all processes are the same either way.
         """
         loader: Iterable[Batch] = self.trainer.train_dataloader or ()
         if isinstance(loader, StreamLoader):
-            loader = loader.once_each()
+            loader = loader.single_pass()
         elif isinstance(loader, DataLoader):
             loader = DataLoader(loader.dataset, batch_size=loader.batch_size or 1, collate_fn=loader.collate_fn)
         return (self.transfer_batch_to_device(batch, self.device, 0) for batch in loader)
@@ -208,9 +212,9 @@ class BaseTask(LightningModule):
         return cast(Tensor, summed).to(total.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step of training."""
+        """Run one training step."""
         loss = self._shared_step(batch, "train")
-        if self._trainer and self.trainer.is_last_batch:  # and not later: callbacks look before the epoch's last hook
+        if self._trainer and self.trainer.is_last_batch:  # callbacks read the metrics before on_train_epoch_end
             self._log_epoch("train")
         return loss
 
@@ -220,19 +224,19 @@ class BaseTask(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as the Trainer says; the norm of weights that FSDP has divided, which Lightning refuses, FSDP knows."""
-        divided = self.trainer.strategy.model
-        if isinstance(divided, FullyShardedDataParallel) and gradient_clip_val and gradient_clip_algorithm != "value":
-            divided.clip_grad_norm_(gradient_clip_val)
+        """Clip gradients as configured in the Trainer; clip by norm with FSDP, which Lightning does not support."""
+        model = self.trainer.strategy.model
+        if isinstance(model, FullyShardedDataParallel) and gradient_clip_val and gradient_clip_algorithm != "value":
+            model.clip_grad_norm_(gradient_clip_val)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One batch of validation."""
+        """Run one validation step."""
         return self._shared_step(batch, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One batch of test."""
+        """Run one test step."""
         return self._shared_step(batch, "test")
 
     def _shared_step(self, batch: Batch, split: Split) -> Tensor:
@@ -270,21 +274,21 @@ class BaseTask(LightningModule):
         return cast(MetricCollection, self.metrics[f"{split}_metrics"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what an epoch that is not over has added up so far: Lightning keeps no metrics."""
+        """Save the losses and metrics of an unfinished epoch, which Lightning does not save."""
         if losses := self._losses["train"].state_dict():
             metrics = {name: metric.metric_state for name, metric in self._metrics("train").items()}
             checkpoint["epoch_so_far"] = {"losses": losses, "metrics": metrics}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on adding up there."""
-        if so_far := checkpoint.get("epoch_so_far"):
-            self._losses["train"].load_state_dict(so_far["losses"])
+        """Restore the losses and metrics of an unfinished epoch."""
+        if epoch := checkpoint.get("epoch_so_far"):
+            self._losses["train"].load_state_dict(epoch["losses"])
             for name, metric in self._metrics("train").items():
-                for state, value in so_far["metrics"][name].items():
+                for state, value in epoch["metrics"][name].items():
                     setattr(metric, state, value.to(metric.device))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW and one cycle of the learning rate over all steps."""
+        """Return AdamW and a one-cycle learning rate schedule over all steps."""
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
         scheduler = torch.optim.lr_scheduler.OneCycleLR(

@@ -1,4 +1,4 @@
-"""How a command line reads the name of an audio encoder that is in no list of ours."""
+"""Command-line type for the name of an audio encoder from timm."""
 
 from typing import TYPE_CHECKING
 
@@ -8,13 +8,13 @@ from crossmodal.errors import ConfigError
 from crossmodal.models.factory import check_audio_encoder_name
 
 if TYPE_CHECKING:
-    TimmName = str  # so that Python code may give any text
+    TimmName = str  # so that Python code may pass any string
 else:
 
     class TimmName(str):
-        """``timm:`` and the name of a timm image model.
+        """``timm:`` followed by the name of a timm image model.
 
-        A value stays a plain string, which a checkpoint can hold; this class is what jsonargparse knows its check by.
+        Values stay plain strings, which checkpoints can hold; this class only registers the check with jsonargparse.
 
         Example:
             >>> from jsonargparse import ArgumentParser
@@ -28,5 +28,5 @@ else:
         TimmName,
         deserializer=check_audio_encoder_name,
         deserializer_exceptions=ConfigError,
-        type_check=lambda _value, _type: False,  # check whatever comes
+        type_check=lambda _value, _type: False,  # always run the check
     )

@@ -1,4 +1,4 @@
-"""What the front end made of a clip, kept in memory, so that a training step does not make it again."""
+"""In-memory cache of the features of clips, which training steps reuse."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,79 +9,79 @@ from torch import Tensor
 
 from crossmodal.transforms import Augmentation, SpeedPerturbation, pad_features
 
-MAX_BYTES = 2**30  # 960 RAVDESS clips at seven speeds, 40 MFCC: 0.2 GB; what does not fit is made each time
+MAX_BYTES = 2**30  # 960 RAVDESS clips at seven speeds, 40 MFCC: 0.2 GB; other clips are computed each time
 
-Hear = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Extract = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 _Key = tuple[str, float, int, float]
 
 
 class FeatureMemory:
-    """Features by clip and speed.
+    """Cache of features by clip and speed.
 
-    The front end has nothing to learn, and a clip has as many versions as there are speeds: so in a few epochs all have
-    been heard, and on a CPU a step then costs a third. A clip is heard alone, never in its batch: its features are the
-    same to the last bit whenever it is heard first.
+    The front end has no learned parameters and a clip has one version per speed, so after a few epochs all versions are
+    cached and a step takes a third of the time on a CPU. Features are computed for each clip alone, not in its batch,
+    so they are identical to the last bit whenever they are first computed.
 
     Args:
-        hear: What to remember: from waveforms, (1, 1, T), and lengths, (1,), to features, (1, F, frames), and how many
-            frames are the clip's own.
-        speed: The only augmentation of waveforms, if there is one.
-        max_bytes: How much is kept at most.
+        extract: Function to cache, which maps waveforms, (1, 1, T), and lengths, (1,), to features, (1, F, frames), and
+            the number of valid frames.
+        speed: The only augmentation of waveforms, if any.
+        max_bytes: Largest size of the cache.
     """
 
-    def __init__(self, hear: Hear, speed: SpeedPerturbation | None = None, max_bytes: int = MAX_BYTES) -> None:
-        self._hear, self._speed = hear, speed
-        self._left = max_bytes
-        self._heard: dict[_Key, Tensor] = {}
+    def __init__(self, extract: Extract, speed: SpeedPerturbation | None = None, max_bytes: int = MAX_BYTES) -> None:
+        self._extract, self._speed = extract, speed
+        self._free_bytes = max_bytes
+        self._cache: dict[_Key, Tensor] = {}
 
     @classmethod
-    def shared(cls, key: str, hear: Hear, speed: SpeedPerturbation | None = None) -> "FeatureMemory":
-        """The one memory of all tasks that hear the same of a clip, as long as somebody keeps it.
+    def shared(cls, key: str, extract: Extract, speed: SpeedPerturbation | None = None) -> "FeatureMemory":
+        """Return the cache shared by all tasks with the same key; it exists as long as a reference to it does.
 
-        So the stages of a run, and runs that follow each other in a process, hear a clip once.
+        So the stages of a run, and consecutive runs in a process, compute the features of a clip once.
 
         Args:
-            key: Of all that decides what `hear` makes of a waveform.
-            hear: See the class.
+            key: Key of everything that determines the results of `extract`.
+            extract: See the class.
             speed: See the class.
         """
-        memory = _MEMORIES.setdefault(key, cls(hear, speed))
-        memory._hear, memory._speed = hear, speed
+        memory = _MEMORIES.setdefault(key, cls(extract, speed))
+        memory._extract, memory._speed = extract, speed
         return memory
 
     @staticmethod
     def serves(augmentation: Augmentation) -> bool:
-        """Whether a clip has so few versions under this augmentation that they can be kept."""
+        """Return True if a clip has few enough versions under this augmentation to be cached."""
         return all(isinstance(one, SpeedPerturbation) for one in augmentation.waveform)
 
     @torch.no_grad()
     def features(self, batch: dict[str, Any], training: bool) -> tuple[Tensor, Tensor]:
-        """Features of a batch, (B, F, frames), zero beyond their lengths, (B,); in training, each at a drawn speed."""
+        """Return features of a batch, (B, F, frames), and lengths, (B,); in training each clip has a random speed."""
         waveform, length = batch["waveform"], batch["waveform_length"]
         speeds = [1.0] * len(waveform)
         if self._speed is not None and training:
             speeds = self._speed.draw(len(waveform))
-        # Should another clip bear a name that is known, its sound will not have the same sum.
+        # The sum of the samples distinguishes different clips with the same name.
         sums = waveform.sum(dim=(1, 2), dtype=torch.double).tolist()
         keys = list(zip(batch["clip"], speeds, length.tolist(), sums, strict=True))
-        return pad_features([self._recall(key, clip) for key, clip in zip(keys, waveform, strict=True)])
+        return pad_features([self._lookup(key, clip) for key, clip in zip(keys, waveform, strict=True)])
 
-    def _recall(self, key: _Key, clip: Tensor) -> Tensor:
-        """The features, (F, frames), of a clip, (1, T)."""
-        if key in self._heard:
-            return self._heard[key]
+    def _lookup(self, key: _Key, clip: Tensor) -> Tensor:
+        """Return the features, (F, frames), of a clip, (1, T)."""
+        if key in self._cache:
+            return self._cache[key]
         _, speed, samples, _ = key
-        # A copy, for where a clip lies in its batch, and so at which address, would show in the last bit.
+        # A copy, because the memory address of a clip in its batch would affect the last bit.
         waveform, length = clip[None, :, :samples].clone(), torch.tensor([samples], device=clip.device)
-        # In single precision whatever the run's own: other runs in this process may remember it too.
+        # In single precision for any precision of the run, because other runs in this process may use the cache too.
         with torch.autocast(clip.device.type, enabled=False):
             if self._speed is not None:
                 waveform, length = self._speed.play(waveform, length, speed)
-            features, own = self._hear(waveform, length)
-        features = features[0, :, : int(own)].clone()
-        if features.nbytes <= self._left:
-            self._left -= features.nbytes
-            self._heard[key] = features
+            features, num_frames = self._extract(waveform, length)
+        features = features[0, :, : int(num_frames)].clone()
+        if features.nbytes <= self._free_bytes:
+            self._free_bytes -= features.nbytes
+            self._cache[key] = features
         return features
 
 

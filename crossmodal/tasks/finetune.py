@@ -1,4 +1,4 @@
-"""The last stage, and its control: the voice model alone."""
+"""The last stage, which trains the voice model alone, and its control."""
 
 from typing import Any, ClassVar
 
@@ -22,29 +22,29 @@ from crossmodal.transforms import AugmentationName, FeatureNormalization, create
 
 
 class FinetuneTask(BaseTask):
-    """Train the student alone, from scratch or from the weights that the transfer stage left.
+    """Train the student alone, from scratch or from the weights of the transfer stage.
 
-    A batch holds ``label``, ``waveform`` and ``waveform_length``; or, in place of the latter two, ``features`` and
-    ``feature_length``, which a frozen front end made of them once. Both come to the same.
+    A batch has ``label``, ``waveform`` and ``waveform_length``; or, instead of the latter two, ``features`` and
+    ``feature_length`` stored from a frozen front end, with the same results.
 
     Args:
-        front_end: What the encoder sees of the sound.
+        front_end: Name of the front end.
         front_end_kwargs: Arguments of the front end, e.g. ``{n_mfcc: 40}``.
-        encoder: The audio encoder: a name, or ``timm:`` and the name of a timm image model, e.g. ``timm:resnet18``.
+        encoder: Audio encoder: a name, or ``timm:`` and the name of a timm image model, e.g. ``timm:resnet18``.
         encoder_kwargs: Arguments of the encoder, e.g. ``{hidden_size: 128}``.
-        embedding_size: Width of what the student says of a clip before its head.
-        dropout: Before the head.
-        sample_rate: Of the waveforms, in Hz.
-        weights: Weights of the same student to start from (safetensors).
+        embedding_size: Width of the student's embedding.
+        dropout: Fraction of the embedding dropped before the head.
+        sample_rate: Sample rate of the waveforms in Hz.
+        weights: Path of the weights of the same student to start from (safetensors).
         clip_normalization: See `crossmodal.models.AudioClassifier`.
         corpus_normalization: See `crossmodal.models.AudioClassifier`.
-        augmentation: What is done to training clips by chance: names with their arguments, e.g.
+        augmentation: Augmentation of training clips: names with their arguments, e.g.
             ``{speed: {factors: [0.9, 1.0, 1.1]}, spec_augment: {}}``; see `crossmodal.transforms.create_augmentation`.
-        num_classes: The number of classes.
-        recipe: Further arguments of `BaseTask`.
+        num_classes: Number of classes.
+        recipe: Additional arguments of `BaseTask`.
 
     Raises:
-        ConfigError: An argument that cannot be, or augmentation of waveforms for the front end ``ssl``.
+        ConfigError: If an argument is invalid, or waveform augmentation is used with the front end ``ssl``.
     """
 
     stage: ClassVar[str] = "finetune"
@@ -81,17 +81,17 @@ class FinetuneTask(BaseTask):
             clip_normalization=clip_normalization,
             corpus_normalization=corpus_normalization,
         )
-        self._hears_once = isinstance(self.model.front_end, SelfSupervisedFrontEnd)
-        if self._hears_once and len(self.augmentation.waveform):
-            changing = [name for name in augmentation or {} if name not in ("mixup", "spec_augment")]
+        self._stores_features = isinstance(self.model.front_end, SelfSupervisedFrontEnd)
+        if self._stores_features and len(self.augmentation.waveform):
+            unsupported = [name for name in augmentation or {} if name not in ("mixup", "spec_augment")]
             raise ConfigError(
-                f"The front end ssl hears each clip once, and what it made of it is stored: leave out the augmentation "
-                f"{', '.join(changing)}, which would change the waveform. mixup and spec_augment are fine."
+                f"The features of the front end ssl are computed once and stored, so waveforms cannot be augmented: "
+                f"remove the augmentation {', '.join(unsupported)}. mixup and spec_augment are supported."
             )
         self._memory: FeatureMemory | None = None
         self._summaries: FeatureMemory | None = None
-        self._summarized_by: Tensor | None = None
-        if FeatureMemory.serves(self.augmentation) and not self._hears_once:
+        self._summary_statistics: Tensor | None = None
+        if FeatureMemory.serves(self.augmentation) and not self._stores_features:
             self._memory = FeatureMemory.shared(
                 self._memory_key(), self.model.extract_features, *self.augmentation.waveform
             )
@@ -99,42 +99,42 @@ class FinetuneTask(BaseTask):
             load_weights(self.model, weights)
 
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
-        """Logits, (B, K), of waveforms, (B, 1, T), of which so many samples, (B,), are sound."""
+        """Compute logits, (B, K), from waveforms, (B, 1, T), with valid lengths, (B,)."""
         logits: Tensor = self.model(waveform, waveform_length)
         return logits
 
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
-        """Cross-entropy on the labels."""
+        """Compute the cross-entropy on the labels."""
         logits = self.model.classify(self.embed(batch))
-        return logits, {"loss": self.task_loss(self.of_all_processes(logits), self.labels_of_all(batch))}
+        return logits, {"loss": self.task_loss(self.gather_clips(logits), self.gather_labels(batch))}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step of training on augmented clips."""
+        """Run one training step on augmented clips."""
         return super().training_step(self._augment(batch), batch_idx)
 
     def embed(self, batch: Batch) -> Tensor:
-        """The student's embeddings of a batch, (B, embedding_size); in training, of hidden features too."""
+        """Compute the student's embeddings of a batch, (B, embedding_size); in training, of augmented features."""
         if self._keeps_summaries and self._memory_for(batch):
             return self.model.encode_summary(self._summary(batch))
         return self.model.encode(*self.features(batch), augment=self.augmentation.features)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Probabilities of a batch, (B, K)."""
+        """Predict probabilities of a batch, (B, K)."""
         logits = self.model.classify(self.embed(batch))
         return {"clip": batch["clip"], "probabilities": logits.softmax(dim=-1)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint brings its own weights: who loads it fetches none, and reads no file of them."""
+        """Save encoder arguments that need no weights files or downloads: the checkpoint has all weights."""
         super().on_save_checkpoint(checkpoint)
         if self.model.encoder.rebuild_kwargs:
             checkpoint["hyper_parameters"]["encoder_kwargs"] = self.model.config["encoder_kwargs"]
 
     def normalization(self) -> FeatureNormalization | None:
-        """That of the front end's features, if it is asked for."""
+        """Return the normalization of the front end's features, if enabled."""
         return self.model.normalization
 
     def features(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The front end's features and their lengths in audio frames: stored, or made now."""
+        """Return stored or computed features of the front end and their lengths in audio frames."""
         if "features" in batch:
             return self.model.normalize_clips(batch["features"], batch["feature_length"])
         if (memory := self._memory_for(batch)) and not self._keeps_summaries:
@@ -143,59 +143,61 @@ class FinetuneTask(BaseTask):
 
     @property
     def memory(self) -> FeatureMemory | None:
-        """What was heard so far; who keeps it spares the next task of the same front end to hear it again."""
+        """Cache of features; keeping a reference lets the next task with the same front end reuse it."""
         return self._summaries or self._memory
 
     @property
     def _keeps_summaries(self) -> bool:
-        untouched = self.augmentation.mixup is None and self.augmentation.spec_augment is None
-        return self.model.encoder.summarizes and untouched
+        augments_features = self.augmentation.mixup is not None or self.augmentation.spec_augment is not None
+        return self.model.encoder.summarizes and not augments_features
 
     def _summary(self, batch: Batch) -> Tensor:
-        """What the encoder makes of each clip before it learns anything, (B, P), made once for each normalization."""
+        """Return the encoder's summaries, (B, P), which are computed once for each normalization."""
         normalization = self.normalization()
-        fitted = torch.zeros(0) if normalization is None else torch.stack([normalization.mean, normalization.std])
-        if self._summaries is None or self._summarized_by is None or not torch.equal(fitted, self._summarized_by):
-            key = self._memory_key(fitted.tolist(), self.model.config["encoder"], self.model.config["encoder_kwargs"])
+        statistics = torch.zeros(0) if normalization is None else torch.stack([normalization.mean, normalization.std])
+        previous = self._summary_statistics
+        if self._summaries is None or previous is None or not torch.equal(statistics, previous):
+            encoder = self.model.config["encoder"], self.model.config["encoder_kwargs"]
+            key = self._memory_key(statistics.tolist(), *encoder)
             self._summaries = FeatureMemory.shared(key, self._summarize, *self.augmentation.waveform)
-            self._summarized_by = fitted
+            self._summary_statistics = statistics
         summary, _ = self._summaries.features(batch, self.training)
         return summary[..., 0]
 
     def _memory_key(self, *more: Any) -> str:
-        """All that decides what the front end makes of a waveform, and what else is asked for."""
+        """Return a key of everything that determines the front end's features, and of more values."""
         config = self.model.config
-        heard = ("front_end", "front_end_kwargs", "sample_rate", "clip_normalization")
-        return content_key(heard=[config[name] for name in heard], more=more)
+        names = ("front_end", "front_end_kwargs", "sample_rate", "clip_normalization")
+        return content_key(features=[config[name] for name in names], more=more)
 
     def _summarize(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         summary = self.model.summarize(*self.model.extract_features(waveform, length))
         return summary[..., None], torch.ones_like(length)
 
     def _augment(self, batch: Batch) -> Batch:
-        """Augment a batch: its clips' waveforms, or their features where those are stored or remembered.
+        """Augment the waveforms of a batch, or its features if they are stored or cached.
 
-        Features are mixed about the corpus's mean, which the padding of the shorter clip then stands for: zero may be
-        far from everything that a network says.
+        The corpus mean is subtracted before mixing, so that the padding of the shorter clip is the mean: zero may be
+        far outside the range of a network's features.
         """
-        if not (self._hears_once or self._memory_for(batch)):
+        if not (self._stores_features or self._memory_for(batch)):
             return self.augmentation.batch(batch)
         if self.augmentation.mixup is None:
             return batch
         features, length = self.features(batch)
         normalization = self.normalization()
         mean = features.new_zeros(1) if normalization is None else normalization.mean[:, None]
-        heard = {name: value for name, value in batch.items() if not name.startswith("waveform")}
-        mixed = self.augmentation.batch({**heard, "features": features - mean, "feature_length": length})
+        others = {name: value for name, value in batch.items() if not name.startswith("waveform")}
+        mixed = self.augmentation.batch({**others, "features": features - mean, "feature_length": length})
         return {**mixed, "features": mixed["features"] + mean}
 
     def _memory_for(self, batch: Batch) -> FeatureMemory | None:
-        """Where the batch's features are kept; on a GPU nowhere, for they are made faster than they are found."""
+        """Return the cache for the batch's features; None on a GPU, where computing them is faster than a lookup."""
         on_cpu = "waveform" in batch and batch["waveform"].device.type == "cpu"
         return self._memory if on_cpu else None
 
 
 class ControlTask(FinetuneTask):
-    """The same student with the same budget and no teacher: what a gain is measured against."""
+    """Train the same student with the same budget and without a teacher: the baseline for the gain."""
 
     stage: ClassVar[str] = "control"

@@ -1,4 +1,4 @@
-"""Whose fault it is that a loss is no number."""
+"""Diagnosis of non-finite losses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,38 +6,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_MOST = 8  # clips that are named
+_MAX_NAMES = 8  # clips listed in a message
 
 
 def explain_loss(where: str, loss: float, batch: Mapping[str, Any], features: Tensor, logits: Tensor) -> str:
-    """Say where a loss is NaN or infinite, which clips caused it, and what to do.
+    """Return a message that says where a loss is NaN or infinite, which clips caused it, and what to do.
 
     Args:
-        where: The stage, the epoch and the step.
-        loss: What it is.
-        batch: With the names of the clips, ``clip``, if it has them.
-        features: What the front end made of it, (B, ...).
-        logits: What the model said of it, (B, K).
+        where: Stage, epoch and step.
+        loss: Value of the loss.
+        batch: The batch, with the names of the clips in ``clip`` if available.
+        features: Features of the front end, (B, ...).
+        logits: Logits of the model, (B, K).
     """
-    if at_fault := spoilt_clips(batch, features):
-        return f"{where}: the loss is {loss}. {explain_clips(at_fault)}"
-    said = _not_finite(_clips(batch, len(logits)), [logits])
-    what = f"what the model says of {_names(said)} is no number" if said else "only the loss is no number"
+    if clips := non_finite_clips(batch, features):
+        return f"{where}: the loss is {loss}. {explain_clips(clips)}"
+    clips = _not_finite(_clips(batch, len(logits)), [logits])
+    what = f"the logits of {_names(clips)} are not finite" if clips else "the loss is not finite"
     return (
-        f"{where}: the loss is {loss}. The clips are sound, but {what}: the training has run away. A lower lr, in the "
-        "stage's section model, or --trainer.gradient_clip_val 0.1 keeps it from that. The last good state stays."
+        f"{where}: the loss is {loss}. The data is finite, but {what}: training has diverged. Use a lower lr in the "
+        "stage's section model, or --trainer.gradient_clip_val 0.1. The last good checkpoint is kept."
     )
 
 
 def explain_clips(clips: Sequence[str]) -> str:
-    """Say that these clips cannot be trained on, and what to do."""
-    return f"What is read or heard of {_names(clips)} is no number: leave out these clips, or make them anew."
+    """Return a message that says that these clips cannot be trained on, and what to do."""
+    return f"Data or features of {_names(clips)} are not finite: exclude these clips or replace their files."
 
 
-def spoilt_clips(batch: Mapping[str, Any], features: Tensor) -> list[str]:
-    """The clips of a batch in which something, or in whose features, (B, ...), something is NaN or infinite."""
-    given = [value for value in batch.values() if isinstance(value, Tensor) and value.is_floating_point()]
-    return _not_finite(_clips(batch, len(features)), [*given, features])
+def non_finite_clips(batch: Mapping[str, Any], features: Tensor) -> list[str]:
+    """Return the clips of a batch with NaN or infinite values in their data or features, (B, ...)."""
+    values = [value for value in batch.values() if isinstance(value, Tensor) and value.is_floating_point()]
+    return _not_finite(_clips(batch, len(features)), [*values, features])
 
 
 def _clips(batch: Mapping[str, Any], size: int) -> list[str]:
@@ -46,10 +46,10 @@ def _clips(batch: Mapping[str, Any], size: int) -> list[str]:
 
 def _not_finite(clips: Sequence[str], tensors: Sequence[Tensor]) -> list[str]:
     per_clip = [~torch.isfinite(tensor).reshape(len(tensor), -1).all(dim=1).cpu() for tensor in tensors]
-    strange = torch.stack([one for one in per_clip if len(one) == len(clips)]).any(dim=0).tolist()
-    return [clip for clip, is_strange in zip(clips, strange, strict=True) if is_strange]
+    mask = torch.stack([one for one in per_clip if len(one) == len(clips)]).any(dim=0).tolist()
+    return [clip for clip, is_not_finite in zip(clips, mask, strict=True) if is_not_finite]
 
 
 def _names(clips: Sequence[str]) -> str:
-    rest = f" and {len(clips) - _MOST} more" if len(clips) > _MOST else ""
-    return ", ".join(clips[:_MOST]) + rest
+    rest = f" and {len(clips) - _MAX_NAMES} more" if len(clips) > _MAX_NAMES else ""
+    return ", ".join(clips[:_MAX_NAMES]) + rest

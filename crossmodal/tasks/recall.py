@@ -1,4 +1,4 @@
-"""Unweighted average recall, the metric that chooses models."""
+"""Unweighted average recall, the metric for model selection."""
 
 from typing import cast
 
@@ -7,20 +7,20 @@ from torchmetrics.classification import MulticlassRecall
 
 
 class UnweightedAverageRecall(MulticlassRecall):
-    """The mean recall of the classes that occur.
+    """Mean recall over the classes with at least one target.
 
-    `MulticlassRecall` averaged over classes counts one that does not occur, but was predicted, as recall 0.
+    `MulticlassRecall` with macro average includes classes that are predicted but have no targets, with recall 0.
 
     Args:
-        num_classes: The number of classes.
-        ignore_index: The label of a clip that does not count.
+        num_classes: Number of classes.
+        ignore_index: Label of clips to exclude.
     """
 
     def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
         super().__init__(num_classes, average=None, ignore_index=ignore_index)
 
     def compute(self) -> Tensor:
-        """A fraction, of shape ()."""
-        found, missed = cast(Tensor, self.tp), cast(Tensor, self.fn)
-        occurs = found + missed > 0
-        return (found / (found + missed))[occurs].mean()
+        """Return the recall as a fraction, of shape ()."""
+        true_positives, false_negatives = cast(Tensor, self.tp), cast(Tensor, self.fn)
+        support = true_positives + false_negatives
+        return (true_positives / support)[support > 0].mean()

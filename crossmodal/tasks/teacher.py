@@ -1,4 +1,4 @@
-"""The first stage: a face model learns emotions."""
+"""The first stage, which trains the face model."""
 
 from typing import Any, ClassVar
 
@@ -11,24 +11,25 @@ from crossmodal.transforms import FeatureNormalization, random_horizontal_flip
 
 
 class TeacherTask(BaseTask):
-    """Train a face classifier on face crops, on stored face embeddings or on ready-made face features.
+    """Train a face classifier on face crops, stored face embeddings or precomputed face features.
 
-    A batch holds ``label`` and ``faces`` or ``face_embeddings`` (see `crossmodal.datamodules.collate_clips`).
+    A batch has ``label`` and ``faces`` or ``face_embeddings`` (see `crossmodal.datamodules.collate_clips`).
 
     Args:
-        backbone: Any timm model name, for batches of ``faces``; None for ``face_embeddings``.
-        pretrained: Whether timm fetches the backbone's pretrained weights.
-        weights: A local file of backbone weights (safetensors or state dict), in place of fetching them.
-        freeze_backbone: Whether the backbone keeps its weights.
-        backbone_kwargs: Further arguments of `crossmodal.models.FaceBackbone`, e.g. ``{model_kwargs: {...}}`` for timm.
-        in_features: Width D of the face embeddings, where there is no backbone.
-        embedding_size: Width E of what the teacher says of a clip beside its logits.
+        backbone: Name of a timm model for batches of ``faces``; None for ``face_embeddings``.
+        pretrained: Whether to download the backbone's pretrained weights.
+        weights: Path of a local file of backbone weights (safetensors or state dict) to use instead.
+        freeze_backbone: Whether to freeze the backbone's weights.
+        backbone_kwargs: Additional arguments of `crossmodal.models.FaceBackbone`, e.g. ``{model_kwargs: {...}}`` for
+            timm.
+        in_features: Width D of the face embeddings if there is no backbone.
+        embedding_size: Width E of the teacher's embedding.
         hidden_size: Width of the layer before pooling over time.
-        pooling: Over the video frames of a clip.
-        dropout: In the layers after the backbone.
-        horizontal_flip: Probability that a clip's face is mirrored in training, where the batch holds pixels.
-        num_classes: The number of classes.
-        recipe: Further arguments of `BaseTask`.
+        pooling: Name of the pooling over the video frames of a clip.
+        dropout: Fraction of activations dropped in the layers after the backbone.
+        horizontal_flip: Probability of flipping the faces of a clip in training, if the batch has pixels.
+        num_classes: Number of classes.
+        recipe: Additional arguments of `BaseTask`.
     """
 
     stage: ClassVar[str] = "teacher"
@@ -66,32 +67,32 @@ class TeacherTask(BaseTask):
         )
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Logits, (B, K), of faces, (B, N, 3, H, W) uint8, or of their embeddings, (B, N, D)."""
+        """Compute logits, (B, K), from faces, (B, N, 3, H, W) uint8, or their embeddings, (B, N, D)."""
         logits: Tensor = self.model(faces)
         return logits
 
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
-        """Cross-entropy on the labels."""
+        """Compute the cross-entropy on the labels."""
         logits = self(self._faces(batch))
-        return logits, {"loss": self.task_loss(self.of_all_processes(logits), self.labels_of_all(batch))}
+        return logits, {"loss": self.task_loss(self.gather_clips(logits), self.gather_labels(batch))}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Teacher outputs of a batch: ``teacher_embedding``, (B, E), and ``teacher_logits``, (B, K)."""
+        """Predict ``teacher_embedding``, (B, E), and ``teacher_logits``, (B, K), of a batch."""
         embedding = self.model.embed(self._faces(batch))
         logits = self.model.classify(embedding)
         return {"clip": batch["clip"], "teacher_embedding": embedding, "teacher_logits": logits}
 
     def normalization(self) -> FeatureNormalization | None:
-        """That of the face embeddings; a backbone that is trained moves them, so then there is none."""
+        """Return the normalization of the face embeddings; None if the backbone, and so the embeddings, change."""
         backbone = self.model.encoder.backbone
         return self.model.normalization if backbone is None or backbone.frozen else None
 
     def features(self, batch: Batch) -> tuple[Tensor, None]:
-        """Face embeddings as (B, D, N); all the video frames of a clip count."""
+        """Compute face embeddings, (B, D, N); all video frames of a clip are valid, so there are no lengths."""
         return self.model.extract_features(self._faces(batch)), None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint brings its own weights: who loads it fetches none."""
+        """Save arguments that need no download: the checkpoint has all weights."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["hyper_parameters"]["pretrained"] = False
 

@@ -1,4 +1,4 @@
-"""What is done to a batch before a model's own layers: modules from torch tensors to torch tensors."""
+"""Transforms of batches of tensors: front ends, normalization and augmentation."""
 
 from crossmodal.transforms.augmentation import (
     AdditiveNoise,
@@ -21,7 +21,7 @@ from crossmodal.transforms.normalization import ClipNormalization, FeatureNormal
 from crossmodal.transforms.spec_augment import SpecAugment
 from crossmodal.transforms.speed_and_pitch import PitchPerturbation, SpeedPerturbation
 
-# Raise when the same batch, seed and settings would be changed differently: every stage is trained again.
+# Increment if the same batch, seed and settings would give a different result: every stage is then retrained.
 VERSION = 1
 
 __all__ = [

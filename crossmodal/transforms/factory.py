@@ -1,6 +1,6 @@
 """Augmentation by name.
 
-A new one is a class in a file of its own, a word in the Literal and a line in a dict below it.
+To add one, write a class in its own file, and add its name to the Literal and to the dict below it.
 """
 
 import inspect
@@ -24,8 +24,8 @@ from crossmodal.transforms.spec_augment import SpecAugment
 from crossmodal.transforms.speed_and_pitch import PitchPerturbation, SpeedPerturbation
 
 AugmentationName = Literal["crop", "gain", "mixup", "noise", "pitch", "shift", "spec_augment", "speed"]
-# In the order in which they are applied. What a speaker does comes before what a room and a microphone do: noise is
-# not made higher along with a voice.
+# In the order in which they are applied. Changes of the voice come before those of room and microphone, so that the
+# pitch of the noise does not change with the voice.
 _AUGMENTATIONS: dict[AugmentationName, type[RandomTransform]] = {
     "speed": SpeedPerturbation,
     "pitch": PitchPerturbation,
@@ -39,15 +39,15 @@ _AUGMENTATIONS: dict[AugmentationName, type[RandomTransform]] = {
 
 
 class Augmentation(nn.Module):
-    """What is done by chance to batches in training: to waveforms, to clips together, to features.
+    """Random augmentation of waveforms, of pairs of clips and of features.
 
-    It has two entries, because features are made of waveforms in between. In eval mode, and where nothing is
-    configured, both return what they are given.
+    It has two methods, because the front end runs between them. In eval mode, and if nothing is configured, both return
+    their input unchanged.
 
     Args:
-        waveform: What is done to waveforms, in this order.
-        mixup: What mixes clips.
-        spec_augment: What hides features.
+        waveform: Waveform augmentations, in order of application.
+        mixup: Mixup of clips.
+        spec_augment: Masking of features.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class Augmentation(nn.Module):
         """Augment a batch.
 
         Args:
-            batch: As `crossmodal.datamodules` makes it. ``waveform`` (B, 1, T) and ``waveform_length`` (B,) are
-                changed, if it holds them; what `Mixup` changes is listed there.
+            batch: A batch of `crossmodal.datamodules`. ``waveform`` (B, 1, T) and ``waveform_length`` (B,) are
+                augmented if present; see `Mixup` for its keys.
 
         Returns:
-            A new batch. After `Mixup` it holds ``mixed_label`` and ``label_weight`` in addition.
+            A new batch. After `Mixup` it also has ``mixed_label`` and ``label_weight``.
         """
         if "waveform" in batch:
             waveform, length = batch["waveform"], batch["waveform_length"]
@@ -79,25 +79,25 @@ class Augmentation(nn.Module):
         return batch if self.mixup is None else self.mixup(batch)
 
     def features(self, features: Tensor, length: Tensor) -> Tensor:
-        """Augment normalized features of shape (B, F, frames), of which so many frames, (B,), are each clip's own."""
+        """Augment normalized features of shape (B, F, frames) with valid lengths of shape (B,)."""
         return features if self.spec_augment is None else self.spec_augment(features, length)
 
 
 def create_augmentation(
     settings: Mapping[AugmentationName, Mapping[str, Any] | None] | None = None, sample_rate: int = 16000
 ) -> Augmentation:
-    """Make augmentation by names.
+    """Create augmentation by names.
 
     Args:
-        settings: For each name of `list_augmentations` that is wanted, arguments of its class; None or an empty mapping
-            for its defaults. Their order does not matter.
+        settings: Arguments of each requested class, by name from `list_augmentations`; None or an empty mapping for its
+            defaults. Their order does not matter.
         sample_rate: Samples per second of the waveforms.
 
     Returns:
         The augmentation, which does nothing if there are no settings.
 
     Raises:
-        ConfigError: There is no such name or argument, or a value cannot be.
+        ConfigError: If a name or an argument does not exist, or a value is invalid.
 
     Example:
         >>> import torch
@@ -106,13 +106,13 @@ def create_augmentation(
         >>> set(augmentation.batch(batch)["waveform_length"].tolist()) <= {9000, 11000}
         True
     """
-    made = {name: _create(name, arguments, sample_rate) for name, arguments in (settings or {}).items()}
-    waveform = [made[name] for name in _AUGMENTATIONS if isinstance(made.get(name), WaveformAugmentation)]
-    return Augmentation(waveform, mixup=made.get("mixup"), spec_augment=made.get("spec_augment"))
+    modules = {name: _create(name, arguments, sample_rate) for name, arguments in (settings or {}).items()}
+    waveform = [modules[name] for name in _AUGMENTATIONS if isinstance(modules.get(name), WaveformAugmentation)]
+    return Augmentation(waveform, mixup=modules.get("mixup"), spec_augment=modules.get("spec_augment"))
 
 
 def list_augmentations() -> list[str]:
-    """Name what `create_augmentation` knows.
+    """List the names of the augmentations.
 
     Example:
         >>> list_augmentations()
@@ -124,6 +124,6 @@ def list_augmentations() -> list[str]:
 def _create(name: str, arguments: Mapping[str, Any] | None, sample_rate: int) -> Any:
     make = look_up("augmentation", _AUGMENTATIONS, name)
     if not isinstance(arguments, Mapping | None):
-        raise ConfigError(f"The augmentation {name!r} takes a mapping of arguments, got {arguments!r}.")
-    ours = {"sample_rate": sample_rate} if "sample_rate" in inspect.signature(make).parameters else {}
-    return call_with_known(f"augmentation {name!r}", make, ours, arguments or {})
+        raise ConfigError(f"The arguments of augmentation {name!r} must be a mapping, got {arguments!r}.")
+    defaults = {"sample_rate": sample_rate} if "sample_rate" in inspect.signature(make).parameters else {}
+    return call_with_known(f"augmentation {name!r}", make, defaults, arguments or {})

@@ -1,8 +1,8 @@
-"""From a waveform to features per audio frame, of those audio frames in which there is something to hear.
+"""Front ends that compute features per audio frame from a waveform and remove silent frames.
 
-A clip's features depend on nothing but the clip. Two things make it so. The ends are padded with zeros, which is what a
-batch pads with; a reflection would differ. And the loudest value, from which ``top_db`` counts, is sought among the
-clip's own audio frames; torchaudio seeks it in the whole batch, where a loud clip changes a quiet one.
+A clip's features do not depend on its batch, for two reasons. The ends are padded with zeros like the batch, not by
+reflection. And ``top_db`` is relative to the maximum over the clip's valid audio frames; torchaudio takes the maximum
+over the whole batch, so a loud clip changes a quiet one.
 """
 
 from typing import Any, ClassVar
@@ -28,26 +28,26 @@ class LogMelFilterBank(nn.Module):
         sample_rate: Samples per second of the waveform.
         n_fft: Length of the Fourier transform in samples.
         win_length: Length of the Hann window in samples; the default is 25 ms at 16 kHz.
-        hop_length: Samples from one audio frame to the next; the default is 10 ms at 16 kHz.
+        hop_length: Number of samples between audio frames; the default is 10 ms at 16 kHz.
         n_mels: Number of mel bands.
         f_min: Lowest frequency in Hz.
-        f_max: Highest frequency in Hz; half the sample rate if not given.
-        top_db: How far, in dB, a value may lie below the loudest of its clip; no limit if None.
-        energy: Whether a row with the energy of the waveform, in dB, stands below the bands: 10 log10 of the mean
-            square over ``win_length`` samples, as librosa's ``rms`` squared.
-        deltas: How many times the whole is followed by its slope over time: 1 adds deltas, 2 also their deltas
-            (regression over five frames, as in HTK; torchaudio's ``compute_deltas``).
-        silence_db: How far, in dB, the energy of an audio frame may lie below the loudest of its clip; quieter ones are
-            left out after deltas are computed. None keeps all. Silence says more about the room than about the voice,
-            and a half of a RAVDESS clip is silence before and after the sentence.
+        f_max: Highest frequency in Hz; defaults to half the sample rate.
+        top_db: Floor of the values, in dB below the maximum of the clip; None for no floor.
+        energy: Whether to add a row with the energy of the waveform in dB after the bands: 10 log10 of the mean square
+            over ``win_length`` samples, librosa's ``rms`` squared.
+        deltas: Order of the appended deltas: 1 for deltas, 2 for deltas and their deltas (regression over five frames,
+            as in HTK and torchaudio's ``compute_deltas``).
+        silence_db: Threshold of silence, in dB below the loudest audio frame of the clip. Frames with less energy are
+            removed after deltas are computed; None keeps all frames. Silence is more about the room than about the
+            voice, and half of a RAVDESS clip is silence before and after the sentence.
 
     Attributes:
         num_features: Height of the output.
-        num_layers: How many layers of a network the features are of; here there is none, and one set of features.
+        num_layers: Number of network layers in the features; always 1 here.
 
     Raises:
-        ConfigError: The window is longer than the transform, the frequencies do not fit the sample rate, or deltas are
-            not 0, 1 or 2.
+        ConfigError: If the window is longer than the transform, the frequencies do not fit the sample rate, or
+            ``deltas`` is not 0, 1 or 2.
 
     Example:
         >>> front_end = LogMelFilterBank(n_mels=64)
@@ -59,7 +59,7 @@ class LogMelFilterBank(nn.Module):
     window: Tensor
     filters: Tensor
     num_layers: ClassVar[int] = 1
-    rebuild_kwargs: ClassVar[dict[str, Any]] = {}  # nothing of its arguments lies in a file
+    rebuild_kwargs: ClassVar[dict[str, Any]] = {}  # no argument refers to a file
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class LogMelFilterBank(nn.Module):
         self.energy, self.deltas = energy, deltas
         window = F.pad(torch.hann_window(win_length), ((n_fft - win_length) // 2, (n_fft - win_length + 1) // 2))
         filters = melscale_fbanks(n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate).repeat_interleave(2, dim=0)
-        # Both follow from the arguments, and the weights file need not say them again.
+        # Not in the state dict, because both are derived from the arguments.
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("filters", filters, persistent=False)
         self._band_groups = _band_groups(filters)
@@ -106,18 +106,18 @@ class LogMelFilterBank(nn.Module):
         return self.filters.shape[1]
 
     def num_audio_frames(self, waveform_length: Tensor) -> Tensor:
-        """Count the audio frames of waveforms of so many samples, silent ones too, both of shape (B,)."""
+        """Return the number of audio frames, including silence, for lengths in samples, both of shape (B,)."""
         return 1 + waveform_length // self.hop_length
 
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute the features, in float32 under autocast too: energies span more than half precision holds.
+        """Compute the features in float32, even under autocast: energies exceed the range of half precision.
 
         Args:
             waveform: Waveforms of shape (B, 1, T), zero beyond their lengths.
-            waveform_length: Length of each in samples, of shape (B,); T for all if not given.
+            waveform_length: Length of each waveform in samples, of shape (B,); defaults to T for all.
 
         Returns:
-            Features of shape (B, num_features, audio frames), and how many of the audio frames are each clip's own, of
+            Features of shape (B, num_features, audio frames), and the number of valid audio frames of each clip, of
             shape (B,).
         """
         if waveform_length is None:
@@ -132,18 +132,18 @@ class LogMelFilterBank(nn.Module):
             features = _append_deltas(features, length, self.deltas)
             if self.silence_db is None:
                 return features, length
-            return _leave_out_silence(features, length, self._energy(waveform), self.silence_db)
+            return _remove_silence(features, length, self._energy(waveform), self.silence_db)
 
     def _log_mel(self, waveform: Tensor) -> Tensor:
         if torch.onnx.is_in_onnx_export():
             return _decibels(mel_power(waveform, self.window, self.filters[::2], self.hop_length))
-        # One clip at a time stays in a CPU's cache: 32 clips take a third of the time of all at once.
+        # One clip at a time fits in a CPU's cache: 32 clips take a third of the time of one batch.
         clips = waveform.split(1 if waveform.device.type == "cpu" else len(waveform))
         return _decibels(torch.cat([self._mel_power(clip) for clip in clips])).mT
 
     def _mel_power(self, waveform: Tensor) -> Tensor:
         frames = self._frames(waveform, len(self.window)) * self.window
-        # Squares of real and imaginary parts lie side by side, and the filters have each row twice to sum them.
+        # Squares of real and imaginary parts alternate, and the filters have each row twice to sum them.
         power = torch.view_as_real(torch.fft.rfft(frames.flatten(0, 1))).square().flatten(1)
         bands = [power[:, bins] @ self.filters[bins, mels] for bins, mels in self._band_groups]
         return torch.cat(bands, dim=1).unflatten(0, frames.shape[:2])
@@ -157,13 +157,13 @@ class LogMelFilterBank(nn.Module):
         return _decibels(self._frames(waveform.square(), self.win_length).mean(dim=-1))
 
     def _frames(self, waveform: Tensor, size: int) -> Tensor:
-        """A view of shape (B, audio frames, size): so many samples around the centre of each audio frame."""
+        """Return a view of shape (B, audio frames, size), the samples around the centre of each audio frame."""
         return F.pad(waveform, (size // 2, size - size // 2)).unfold(-1, size, self.hop_length)
 
     def _clip_floor(self, decibels: Tensor, length: Tensor) -> Tensor:
         if self.top_db is None:
             return decibels
-        # The frame after the last can be louder than every own frame: it is centred beyond the end, but hears it.
+        # The frame after the last valid one is centred beyond the end but overlaps the clip, and can be the loudest.
         loudest = _loudest(decibels.amax(dim=1), length_mask(length, decibels.shape[-1]))
         return torch.maximum(decibels, loudest[..., None] - self.top_db)
 
@@ -178,17 +178,17 @@ class MFCC(LogMelFilterBank):
         n_mfcc: Number of coefficients, from the zeroth on.
         n_fft: Length of the Fourier transform in samples.
         win_length: Length of the Hann window in samples.
-        hop_length: Samples from one audio frame to the next.
+        hop_length: Number of samples between audio frames.
         n_mels: Number of mel bands.
         f_min: Lowest frequency in Hz.
-        f_max: Highest frequency in Hz; half the sample rate if not given.
-        top_db: How far, in dB, a band may lie below the loudest of its clip; no limit if None.
-        energy: Whether a row with the energy of the waveform, in dB, is added.
-        deltas: How many times the whole is followed by its slope over time: 0, 1 or 2.
-        silence_db: How far, in dB, an audio frame may lie below the loudest of its clip; no limit if None.
+        f_max: Highest frequency in Hz; defaults to half the sample rate.
+        top_db: Floor of the mel bands, in dB below the maximum of the clip; None for no floor.
+        energy: Whether to add a row with the energy of the waveform in dB.
+        deltas: Order of the appended deltas: 0, 1 or 2.
+        silence_db: Threshold of silence, in dB below the loudest audio frame of the clip; None keeps all frames.
 
     Raises:
-        ConfigError: More coefficients than mel bands, or as for `LogMelFilterBank`.
+        ConfigError: If there are more coefficients than mel bands, or as for `LogMelFilterBank`.
 
     Example:
         >>> front_end = MFCC(n_mfcc=40, deltas=2)
@@ -229,9 +229,9 @@ class MFCC(LogMelFilterBank):
 
 
 class MFCCAndLogMel(MFCC):
-    """MFCC above the log-mel filter bank that they are made of.
+    """MFCC concatenated with the log-mel filter bank from which they are computed.
 
-    An encoder gets the one decorrelated and the other local in frequency, for the price of one. The arguments are those
+    MFCC are decorrelated and the filter bank is local in frequency; both cost as much as one. The arguments are those
     of `MFCC`.
 
     Example:
@@ -249,15 +249,15 @@ class MFCCAndLogMel(MFCC):
 
 
 def _band_groups(filters: Tensor, size: int = 16) -> list[tuple[slice, slice]]:
-    """Cut mel bands into groups, each with the frequency bins that any of its bands hears.
+    """Split mel bands into groups, each with the range of its frequency bins.
 
-    The matrix is almost all zeros: group by group it is multiplied in less than half the time.
+    Most of the matrix is zero: multiplying it by groups takes less than half the time.
     """
     groups = []
     for start in range(0, filters.shape[1], size):
         mels = slice(start, start + size)
-        heard = filters[:, mels].any(dim=1).nonzero().flatten().tolist() or [0]
-        groups.append((slice(heard[0], heard[-1] + 1), mels))
+        bins = filters[:, mels].any(dim=1).nonzero().flatten().tolist() or [0]
+        groups.append((slice(bins[0], bins[-1] + 1), mels))
     return groups
 
 
@@ -265,33 +265,33 @@ def _decibels(power: Tensor) -> Tensor:
     return 10 * power.clamp(min=_MIN_POWER).log10()
 
 
-def _loudest(decibels: Tensor, own: Tensor) -> Tensor:
-    """The loudest of each clip's own audio frames, of shape (B, 1), from one value for each frame, (B, frames)."""
-    return decibels.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)
+def _loudest(decibels: Tensor, mask: Tensor) -> Tensor:
+    """Return the maximum over each clip's valid audio frames, (B, 1), from values and mask of shape (B, frames)."""
+    return decibels.masked_fill(~mask, -torch.inf).amax(dim=1, keepdim=True)
 
 
 def _append_deltas(features: Tensor, length: Tensor, order: int) -> Tensor:
-    """Features of shape (B, F, frames) with their slopes below them, (B, F * (1 + order), frames).
+    """Append deltas to features of shape (B, F, frames); return shape (B, F * (1 + order), frames).
 
-    A slope looks two frames ahead. Beyond a clip's end it sees the last own frame again, as it does at a tensor's edge.
+    Deltas use two frames before and after. Beyond the ends of a clip its first and last frames are repeated.
     """
     frames = torch.arange(-2, features.shape[-1] + 2, device=features.device).clamp(min=0).minimum(length[:, None] - 1)
     frames = frames[:, None].expand(-1, features.shape[1], -1)
     rows = [features]
     for _ in range(order):
-        held = rows[-1].gather(2, frames)  # then the slope of a line through five frames, by least squares
-        rows.append((held[..., 3:-1] - held[..., 1:-3] + 2 * (held[..., 4:] - held[..., :-4])) / 10)
+        padded = rows[-1].gather(2, frames)  # followed by the least-squares slope over five frames
+        rows.append((padded[..., 3:-1] - padded[..., 1:-3] + 2 * (padded[..., 4:] - padded[..., :-4])) / 10)
     return torch.cat(rows, dim=1)
 
 
-def _leave_out_silence(features: Tensor, length: Tensor, energy: Tensor, silence_db: float) -> tuple[Tensor, Tensor]:
-    """Move up what follows a silent frame; `energy` is in dB, of shape (B, frames). The loudest frame always stays."""
-    own = length_mask(length, features.shape[-1])
-    loudest = _loudest(energy, own)
-    # Not ">=": a clip with NaN in it keeps all its frames, so that the NaN reaches whoever asks.
-    heard = own & ~(energy < loudest - silence_db)
-    length = heard.sum(dim=1)
+def _remove_silence(features: Tensor, length: Tensor, energy: Tensor, silence_db: float) -> tuple[Tensor, Tensor]:
+    """Remove silent frames; `energy` is in dB, of shape (B, frames). The loudest frame is never removed."""
+    mask = length_mask(length, features.shape[-1])
+    loudest = _loudest(energy, mask)
+    # Not ">=": a clip with NaN keeps all its frames, so that its output is NaN.
+    mask = mask & ~(energy < loudest - silence_db)
+    length = mask.sum(dim=1)
     size = features.shape[-1]
     frames = torch.arange(size, device=features.device)
-    frames = torch.where(heard, frames, frames + size).sort(dim=1).values[:, : length.max()] % size
+    frames = torch.where(mask, frames, frames + size).sort(dim=1).values[:, : length.max()] % size
     return features.gather(2, frames[:, None].expand(-1, features.shape[1], -1)), length

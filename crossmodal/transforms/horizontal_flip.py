@@ -1,18 +1,18 @@
-"""Faces mirrored by chance."""
+"""Random horizontal flip of faces."""
 
 import torch
 from torch import Tensor
 
 
 def random_horizontal_flip(faces: Tensor, p: float) -> Tensor:
-    """Mirror some clips, each with all its video frames; not torchvision's, which decides once for a whole batch.
+    """Flip random clips, each with all its video frames; torchvision's version flips all or none of a batch.
 
     Args:
-        faces: Of shape (B, N, 3, H, W).
+        faces: Faces of shape (B, N, 3, H, W).
         p: Probability for each clip.
 
     Returns:
-        A new tensor of the same shape; `faces` itself where `p` is 0.
+        A new tensor of the same shape, or `faces` itself if `p` is 0.
 
     Example:
         >>> faces = torch.arange(2.0).expand(1, 1, 3, 1, 2)
@@ -21,5 +21,5 @@ def random_horizontal_flip(faces: Tensor, p: float) -> Tensor:
     """
     if not p:
         return faces
-    mirrored = torch.rand(len(faces), device=faces.device) < p
-    return torch.where(mirrored[:, None, None, None, None], faces.flip(-1), faces)
+    flip = torch.rand(len(faces), device=faces.device) < p
+    return torch.where(flip[:, None, None, None, None], faces.flip(-1), faces)

@@ -1,4 +1,4 @@
-"""Clips of different lengths in one batch, and which of its positions are real."""
+"""Padding of clips to a batch, and masks of its valid positions."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def length_mask(length: Tensor, size: int) -> Tensor:
-    """Tell the positions of each clip from its padding.
+    """Return a mask of the valid positions of each clip.
 
     Args:
-        length: How many positions of each clip are its own, of shape (B,).
+        length: Number of valid positions of each clip, of shape (B,).
         size: Number of positions in the padded batch.
 
     Returns:
-        Boolean mask of shape (B, size), true where the clip is.
+        Boolean mask of shape (B, size), False in the padding.
 
     Example:
         >>> length_mask(torch.tensor([1, 3]), size=3)
@@ -28,11 +28,11 @@ def pad_features(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Stack clips of different lengths.
 
     Args:
-        clips: Features of each, of shape (F, frames), of any float type.
+        clips: Features of each clip, of shape (F, frames), of any float dtype.
 
     Returns:
-        Features of shape (B, F, frames of the longest), float32, zero beyond each clip's own frames, and how many those
-        are, of shape (B,).
+        Features of shape (B, F, frames of the longest), float32 and zero in the padding, and the number of valid frames
+        of each clip, of shape (B,).
 
     Example:
         >>> pad_features([torch.ones(1, 1), torch.ones(1, 3)])

@@ -1,4 +1,4 @@
-"""Clips mixed with one another by chance, and with them what is said of them."""
+"""Mixup of clips, their labels and their teacher outputs."""
 
 from typing import Any
 
@@ -9,26 +9,26 @@ from crossmodal.errors import ConfigError
 from crossmodal.transforms.masking import length_mask
 from crossmodal.transforms.random_transform import RandomTransform, check_number
 
-_SOUNDS = {"waveform": "waveform_length", "features": "feature_length"}  # what is mixed, and where its length stands
-_TEACHER = "teacher_"  # what the names of a teacher's outputs begin with
+_LENGTH_KEYS = {"waveform": "waveform_length", "features": "feature_length"}  # mixed inputs and their lengths
+_TEACHER_PREFIX = "teacher_"
 
 
 class Mixup(RandomTransform):
-    """Mix each clip with another of the batch: the sound, the teacher outputs and, by their weights, the labels.
+    """Mix each clip with another clip of the batch: audio, teacher outputs and labels.
 
     Zhang, Cissé, Dauphin and Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018. The weight is drawn for
-    each clip from Beta(alpha, alpha); of the two clips, the one with the larger weight counts as the clip itself. A
-    clip without a label (-1) stays as it is and is mixed into no other, so that no label is invented.
+    each clip from Beta(alpha, alpha); the larger of the two weights is the clip's own. A clip without a label (-1) is
+    neither changed nor mixed into another clip.
 
-    A task's loss is then ``weight * loss(logits, label) + (1 - weight) * loss(logits, mixed_label)``, clip by clip.
-    Teacher outputs have to be in the batch already: a live teacher would see faces that are not mixed.
+    The task loss is then ``weight * loss(logits, label) + (1 - weight) * loss(logits, mixed_label)`` for each clip.
+    Teacher outputs have to be in the batch already: a live teacher would process faces that are not mixed.
 
     Args:
-        alpha: Of the Beta distribution, above 0; the larger, the more the two weigh alike.
+        alpha: Parameter of the Beta distribution, above 0; with larger values the two weights are more similar.
         p: Probability for each clip.
 
     Raises:
-        ConfigError: `alpha` is not from 0.001 to 1000.
+        ConfigError: If `alpha` is not from 0.001 to 1000.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -47,55 +47,55 @@ class Mixup(RandomTransform):
         self.alpha = alpha
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Mix a batch; in eval mode it is returned as it is.
+        """Mix a batch; in eval mode it is returned unchanged.
 
         Args:
-            batch: With ``label`` (B,); ``waveform`` (B, 1, T) and ``waveform_length`` (B,), or ``features`` (B, F,
-                frames), normalized, and ``feature_length`` (B,); and possibly a teacher's outputs, such as
+            batch: A batch with ``label`` (B,); ``waveform`` (B, 1, T) and ``waveform_length`` (B,), or normalized
+                ``features`` (B, F, frames) and ``feature_length`` (B,); and optionally teacher outputs, such as
                 ``teacher_embedding`` (B, E) and ``teacher_logits`` (B, K).
 
         Returns:
-            A new batch, in which these are mixed and a length is the longer of the two. It holds in addition
-            ``mixed_label`` (B,) int64, the label of the clip that was mixed in, and ``label_weight`` (B,) float32 from
-            0.5 to 1, the weight of the clip's own label.
+            A new batch with these mixed, where a length is the longer of the two. It also has ``mixed_label`` (B,)
+            int64, the label of the clip that was mixed in, and ``label_weight`` (B,) float32 from 0.5 to 1, the weight
+            of the clip's own label.
 
         Raises:
-            ConfigError: The batch holds neither waveforms nor features.
+            ConfigError: If the batch has neither waveforms nor features.
         """
         if not self.training:
             return batch
-        if not batch.keys() & _SOUNDS:
-            raise ConfigError(f"Mixup mixes waveform or features; this batch holds {', '.join(batch)}.")
+        if not batch.keys() & _LENGTH_KEYS:
+            raise ConfigError(f"Mixup needs waveform or features in the batch, got {', '.join(batch)}.")
         label = batch["label"]
         partner, weight = self._draw(label)
         mixed = {**batch, "mixed_label": label[partner], "label_weight": weight}
-        for sound, length in _SOUNDS.items():
-            if sound in batch:
-                padding = ~length_mask(batch[length], batch[sound].shape[-1])
-                mixed[sound] = _mix(batch[sound].masked_fill(padding[:, None], 0.0), partner, weight)
+        for name, length in _LENGTH_KEYS.items():
+            if name in batch:
+                padding = ~length_mask(batch[length], batch[name].shape[-1])
+                mixed[name] = _mix(batch[name].masked_fill(padding[:, None], 0.0), partner, weight)
                 mixed[length] = torch.maximum(batch[length], batch[length][partner])
         for name in batch:
-            if name.startswith(_TEACHER):
+            if name.startswith(_TEACHER_PREFIX):
                 mixed[name] = _mix(batch[name], partner, weight)
         return mixed
 
     def _draw(self, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw a partner for each clip, and the clip's own weight; who is not mixed is its own partner at weight 1."""
+        """Draw each clip's partner and own weight; a clip that is not mixed is its own partner, with weight 1."""
         labelled = (label >= 0).cpu()
         order = labelled.nonzero().squeeze(1)
         order = order[torch.randperm(len(order))]
         partner = torch.arange(len(label))
-        partner[order] = order.roll(1)  # one round of all, in which nobody is next to themselves
-        # In double precision: in single, a small alpha underflows.
+        partner[order] = order.roll(1)  # a cyclic shift, so that no clip is its own partner
+        # In double precision, because a small alpha underflows in single precision.
         alpha = torch.tensor(self.alpha, dtype=torch.float64)
         weight = torch.distributions.Beta(alpha, alpha).sample((len(label),)).float()
         weight = torch.maximum(weight, 1 - weight)
-        alone = torch.arange(len(label))
-        mixed = self.draw_clips(len(label)) & (partner != alone) & (weight < 1)
-        partner, weight = torch.where(mixed, partner, alone), torch.where(mixed, weight, 1.0)
+        identity = torch.arange(len(label))
+        mixed = self.draw_clips(len(label)) & (partner != identity) & (weight < 1)
+        partner, weight = torch.where(mixed, partner, identity), torch.where(mixed, weight, 1.0)
         return partner.to(label.device), weight.to(label.device)
 
 
 def _mix(values: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
-    """Mix (B, ...) with its partners, such that a weight of 1 changes nothing."""
+    """Mix values of shape (B, ...) with their partners; a weight of 1 returns them unchanged."""
     return torch.lerp(values[partner], values, weight.to(values.dtype).reshape(-1, *[1] * (values.ndim - 1)))

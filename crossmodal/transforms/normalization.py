@@ -1,4 +1,4 @@
-"""Every feature to zero mean and unit variance: by the statistics of the training actors, or by the clip's own."""
+"""Standardization of features with the statistics of the training actors or of each clip."""
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,8 @@ _MIN_STD = 1e-3
 class FeatureNormalization(nn.Module):
     """Subtract the mean and divide by the standard deviation of each feature.
 
-    The statistics are those of the training actors. They are buffers, so they travel with the model, and training and
-    use cannot differ. Until they are fitted, features pass unchanged.
+    The statistics are those of the training actors. They are buffers of the model, so training and inference cannot
+    differ. Until they are fitted, features are returned unchanged.
 
     Args:
         num_features: Number of features.
@@ -46,17 +46,17 @@ class FeatureNormalization(nn.Module):
 
     @staticmethod
     def accumulate(features: Tensor, length: Tensor | None = None) -> Tensor:
-        """Sum up a batch for `fit_from_sums`.
+        """Compute the sums of a batch for `fit_from_sums`.
 
-        Sums of batches and of processes add up with ``+``. They are float64 and on the CPU, because Apple's GPUs have
-        no float64.
+        Add the sums of batches and of processes with ``+``. They are float64 and on the CPU, because Apple's GPUs do
+        not support float64.
 
         Args:
             features: Features of shape (B, num_features, frames).
-            length: How many frames of each clip are its own, of shape (B,); all if not given.
+            length: Number of valid frames of each clip, of shape (B,); defaults to all frames.
 
         Returns:
-            Count, total and total of squares of each feature, of shape (3, num_features).
+            Count, sum and sum of squares of each feature, of shape (3, num_features).
         """
         values = features.detach().cpu().double()
         mask = torch.ones(len(values), values.shape[-1], dtype=torch.bool)
@@ -69,37 +69,36 @@ class FeatureNormalization(nn.Module):
     def fit_from_sums(self, count: Tensor, total: Tensor, total_of_squares: Tensor) -> None:
         """Set the statistics.
 
-        A feature that never varied has nothing to scale by: it is only shifted.
+        A constant feature is shifted but not scaled.
 
         Args:
             count: Number of frames, of shape (num_features,) or ().
-            total: Sum over them, of shape (num_features,).
-            total_of_squares: Sum of squares over them, of shape (num_features,).
+            total: Sum over the frames, of shape (num_features,).
+            total_of_squares: Sum of squares over the frames, of shape (num_features,).
 
         Raises:
-            ValueError: There was not one frame.
+            ValueError: If there are no frames.
         """
         if not (count > 0).all():
-            raise ValueError("Cannot fit a normalization to no frames at all.")
+            raise ValueError("Cannot fit a normalization without frames.")
         mean = total / count
         std = (total_of_squares / count - mean.square()).clamp(min=0).sqrt()
-        # Rounding alone leaves a constant of size c a deviation of about 1e-8 c.
-        varied = std > 1e-6 * mean.abs() + 1e-12
+        # Rounding errors give a constant of size c a deviation of about 1e-8 c.
+        varies = std > 1e-6 * mean.abs() + 1e-12
         self.mean.copy_(mean.float())
-        self.std.copy_(torch.where(varied, std, 1.0).float())
+        self.std.copy_(torch.where(varies, std, 1.0).float())
         self.fitted.fill_(True)
 
 
 class ClipNormalization(nn.Module):
-    """Subtract from each feature its mean over the clip, and divide it by its deviation if asked to.
+    """Subtract the mean of each feature over the clip, and optionally divide by its standard deviation.
 
-    Takes away what is the same in all of a clip: the channel, the speaker's long-term spectrum, the level (cepstral
-    mean and variance normalization; Viikki & Laurila, Speech Communication 25, 1998). What an emotion does to these is
-    taken away with it.
+    This removes everything constant over a clip: the channel, the speaker's long-term spectrum and the level (cepstral
+    mean and variance normalization; Viikki & Laurila, Speech Communication 25, 1998). The effect of emotion on these is
+    removed too.
 
     Args:
-        scale: Whether to divide by the standard deviation too; a feature that does not vary in the clip is only
-            shifted.
+        scale: Whether to divide by the standard deviation; a feature that is constant over the clip is not scaled.
 
     Example:
         >>> ClipNormalization(scale=True)(torch.tensor([[[1.0, 3.0, 9.0]]]), length=torch.tensor([2]))
@@ -111,12 +110,12 @@ class ClipNormalization(nn.Module):
         self.scale = scale
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Normalize features of shape (B, num_features, frames), of which so many frames, (B,), are each clip's own."""
+        """Normalize features of shape (B, num_features, frames) with valid lengths of shape (B,)."""
         mask = length_mask(length, features.shape[-1])[:, None]
         count = length[:, None, None]
         centred = features - features.masked_fill(~mask, 0.0).sum(dim=-1, keepdim=True) / count
         if not self.scale:
             return centred
         std = (centred.masked_fill(~mask, 0.0).square().sum(dim=-1, keepdim=True) / count).sqrt()
-        # What is left of a constant after subtraction is rounding: in dB, about 1e-5.
+        # Rounding errors give a constant a deviation of about 1e-5 in dB.
         return centred / torch.where(std > _MIN_STD, std, 1.0)

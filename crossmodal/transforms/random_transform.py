@@ -1,4 +1,4 @@
-"""What all augmentation has in common: it happens by chance, clip by clip, and in training only."""
+"""Base class of random augmentation, which is applied to single clips and in training only."""
 
 import torch
 from torch import Tensor, nn
@@ -7,17 +7,16 @@ from crossmodal.errors import ConfigError
 
 
 class RandomTransform(nn.Module):
-    """Base of what is done to some clips of a batch.
+    """Base class of transforms that are applied to random clips of a batch.
 
-    `torch.manual_seed` decides everything: the same seed, the same result. Which clips, and by how much, is drawn on
-    the CPU, so that it does not differ between devices. There is neither a parameter nor a buffer: a checkpoint is the
-    same with augmentation and without.
+    Results are determined by `torch.manual_seed`. The clips and the strengths are drawn on the CPU, so that they do not
+    differ between devices. There are no parameters or buffers: checkpoints are the same with and without augmentation.
 
     Args:
         p: Probability for each clip, from 0 to 1.
 
     Raises:
-        ConfigError: The probability is none.
+        ConfigError: If `p` is not from 0 to 1.
     """
 
     def __init__(self, p: float) -> None:
@@ -26,11 +25,11 @@ class RandomTransform(nn.Module):
         self.p = p
 
     def draw_clips(self, batch_size: int) -> Tensor:
-        """Draw which clips it is done to: a boolean mask of shape (B,), on the CPU."""
+        """Draw a boolean mask of the clips to transform, of shape (B,), on the CPU."""
         return torch.rand(batch_size) < self.p
 
     def extra_repr(self) -> str:
-        """Show every setting where the module is printed."""
+        """Return all settings for the printed representation."""
         settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         settings.pop("training")
         return ", ".join(f"{name}={value}" for name, value in settings.items())
@@ -42,23 +41,23 @@ def draw_uniform(low: float, high: float, size: int) -> Tensor:
 
 
 def check_number(name: str, value: float, low: float, high: float, whole: bool = False) -> None:
-    """Refuse a setting that is no number or out of range.
+    """Check that a setting is a number in a range.
 
     Args:
-        name: Of the setting, for the error.
-        value: The setting.
-        low: The smallest that can be.
-        high: The largest.
-        whole: Whether it has to be a whole number.
+        name: Name of the setting, for the error message.
+        value: Value of the setting.
+        low: Lowest allowed value.
+        high: Highest allowed value.
+        whole: Whether the value has to be a whole number.
 
     Raises:
-        ConfigError: It is not so.
+        ConfigError: If the value is not a number or out of range.
 
     Example:
         >>> check_number("p", 1.5, 0, 1)
         Traceback (most recent call last):
         crossmodal.errors.ConfigError: p must be a number from 0 to 1, got 1.5.
     """
-    right_type = isinstance(value, int if whole else (int, float))  # text comes out of YAML such as "1e-1"
+    right_type = isinstance(value, int if whole else (int, float))  # YAML reads "1e-1" as text
     if not right_type or not low <= value <= high:
         raise ConfigError(f"{name} must be a {'whole ' if whole else ''}number from {low} to {high}, got {value!r}.")

@@ -1,4 +1,4 @@
-"""Parts of the features hidden by chance."""
+"""Random masking of features."""
 
 import torch
 from torch import Tensor
@@ -9,27 +9,27 @@ _MAX_MASKS = 100
 
 
 class SpecAugment(RandomTransform):
-    """Hide bands of features and stretches of time, by zero, which is the mean of normalized features.
+    """Set random bands of features and ranges of time to zero, the mean of normalized features.
 
     Park et al., "SpecAugment: a simple data augmentation method for automatic speech recognition", Interspeech 2019,
-    without the warping of time. Every mask has a width drawn evenly from none to its largest, and a place drawn evenly.
-    Masks may overlap. Those of time lie within the clip's own frames. Of MFCCs, a band is some neighbouring
-    coefficients and not a band of frequencies.
+    without time warping. The width of each mask is drawn uniformly from 0 to its maximum, and so is its position. Masks
+    may overlap. Time masks are within the clip's valid frames. For MFCCs, a band is a range of neighbouring
+    coefficients, not of frequencies.
 
     Args:
         num_freq_masks: Number of masks over features, from 0 to 100.
-        freq_mask_share: Largest width of each, as a share of the features.
+        freq_mask_share: Largest width of each, as a fraction of the features.
         num_time_masks: Number of masks over time, from 0 to 100.
-        time_mask_share: Largest width of each, as a share of the clip's own frames.
+        time_mask_share: Largest width of each, as a fraction of the clip's valid frames.
         p: Probability for each clip.
 
     Raises:
-        ConfigError: A number or share that cannot be.
+        ConfigError: If a number or fraction is out of range.
 
     Example:
         >>> _ = torch.manual_seed(6)
-        >>> hide = SpecAugment(num_freq_masks=1, freq_mask_share=0.5, num_time_masks=1, time_mask_share=0.5)
-        >>> hide(torch.ones(1, 4, 6), torch.tensor([6]))[0].int()
+        >>> spec_augment = SpecAugment(num_freq_masks=1, freq_mask_share=0.5, num_time_masks=1, time_mask_share=0.5)
+        >>> spec_augment(torch.ones(1, 4, 6), torch.tensor([6]))[0].int()
         tensor([[1, 0, 0, 1, 1, 1],
                 [1, 0, 0, 1, 1, 1],
                 [1, 0, 0, 1, 1, 1],
@@ -53,11 +53,11 @@ class SpecAugment(RandomTransform):
         self.num_time_masks, self.time_mask_share = num_time_masks, time_mask_share
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Mask a batch; in eval mode it is returned as it is.
+        """Mask a batch; in eval mode it is returned unchanged.
 
         Args:
             features: Normalized features of shape (B, F, frames).
-            length: How many frames of each clip are its own, of shape (B,).
+            length: Number of valid frames of each clip, of shape (B,).
 
         Returns:
             Features of the same shape.
@@ -73,10 +73,10 @@ class SpecAugment(RandomTransform):
 
 
 def _draw_mask(length: Tensor, size: int, num_masks: int, share: float) -> Tensor:
-    """Draw masks within the first `length` of `size` positions: true where any of a clip's masks is, (B, size)."""
-    drawn_width, drawn_place = torch.rand(2, len(length), num_masks, 1).to(length.device)
+    """Draw masks within the first `length` of `size` positions; return their union, of shape (B, size)."""
+    random_width, random_start = torch.rand(2, len(length), num_masks, 1).to(length.device)
     length = length[:, None, None]
-    width = (drawn_width * ((length * share).long() + 1)).long()
-    start = (drawn_place * (length - width + 1)).long()
+    width = (random_width * ((length * share).long() + 1)).long()
+    start = (random_start * (length - width + 1)).long()
     position = torch.arange(size, device=length.device)
     return ((start <= position) & (position < start + width)).any(dim=1)

@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [NAME ...]``: measure, and print one table. Not a test: machines are noisy."""
+"""``python -m tests.benchmarks [NAME ...]``: run benchmarks and print a table. Timings are too noisy for tests."""
 
 import importlib
 import logging
@@ -25,10 +25,10 @@ BENCHMARKS = (
 
 
 def main(names: list[str]) -> int:
-    """Run them; the status is 1 where a promise was not kept."""
+    """Run benchmarks; the exit status is 1 if a goal was missed."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
-    table = Table("what", "otherwise", "ours", "ratio", "promise", "kept", box=None)
+    table = Table("benchmark", "baseline", "ours", "ratio", "goal", "reached", box=None)
     kept = True
     for name in names or BENCHMARKS:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""An epoch over the paired corpus from the cache, against decoding each clip every time."""
+"""An epoch over the paired corpus from the cache, compared with decoding every clip."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.benchmarks.measure import Row, compare
 
 
 def run(folder: Path) -> list[Row]:
-    """Three synthetic actors at RAVDESS's own resolution; both ways on one process."""
+    """Use three synthetic actors at RAVDESS's resolution, in one process."""
     root = synthesize(folder / "corpus", actors=3, resolution=(1280, 720))
     datamodule = RAVDESSPairedDataModule(root=str(root), protocol="loso24", cache=str(folder / "cache"))
     datamodule.prepare_data()

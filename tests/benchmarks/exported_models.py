@@ -1,7 +1,7 @@
-"""What an export costs on real voices: ``python -m tests.benchmarks.exported_models --root DIR MODEL...``.
+"""Accuracy of exported models on RAVDESS: ``python -m tests.benchmarks.exported_models --root DIR MODEL...``.
 
-Each model hears the validation and the test actors of its own fold: in PyTorch, exported, and with weights of 8 bits.
-The table says UAR in percent, what the others add to it in points, and how far a probability moves at most.
+Each model predicts the validation and test actors of its fold in PyTorch, as ONNX and with 8-bit weights. The table has
+UAR in percent, the differences of the exported models in points, and the largest difference of a probability.
 """
 
 import argparse
@@ -25,11 +25,11 @@ from crossmodal.inference.recognizer import VoiceModel
 from crossmodal.inference.torch_model import load_torch_model
 from crossmodal.progress import progress_bar
 
-Voices = dict[str, list[tuple[NDArray[np.float32], str]]]  # from the actor to waveforms with their emotions
+Voices = dict[str, list[tuple[NDArray[np.float32], str]]]  # waveforms with their emotions, by actor
 
 
 def read_voices(root: Path) -> Voices:
-    """All speech of a folder, decoded once."""
+    """Decode all speech clips of a folder."""
     voices: Voices = {}
     with progress_bar() as progress:
         for clip in progress.track(index_ravdess(root, "speech").clips, description="Decoding"):
@@ -40,13 +40,13 @@ def read_voices(root: Path) -> Voices:
 
 
 def hear(model: VoiceModel, voices: Voices, actors: list[str]) -> NDArray[np.float64]:
-    """Probabilities of each clip, (clips, K), one clip at a time as a program would ask."""
+    """Return the probabilities of each clip, (clips, K), predicted one clip at a time."""
     waveforms = [waveform for actor in actors for waveform, _ in voices[actor]]
     return np.concatenate([model.probabilities(one[None], np.array([len(one)])) for one in waveforms])
 
 
 def measure(folder: Path, voices: Voices) -> list[str]:
-    """One line of the table."""
+    """Return one row of the table."""
     config = read_config(folder)
     with tempfile.TemporaryDirectory() as exported:
         files = export_model(folder, exported, int8=True)
@@ -72,7 +72,7 @@ def _confusion(targets: list[int], heard: NDArray[np.float64], num_labels: int) 
 
 
 def main(args: list[str]) -> int:
-    """Print a line for each model."""
+    """Print a row for each model."""
     parser = argparse.ArgumentParser("python -m tests.benchmarks.exported_models", description=__doc__)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="model folders")
     parser.add_argument("--root", required=True, type=Path, help="folder of the extracted RAVDESS files")
@@ -80,9 +80,9 @@ def main(args: list[str]) -> int:
     torch.set_num_threads(1)
     voices = read_voices(given.root)
     splits = [f"{split} {name}" for split in ("val", "test") for name in ("UAR", "ONNX", "int8")]
-    table = Table("model", "MB", *splits, "moved: ONNX", "int8", box=None)
+    table = Table("model", "MB", *splits, "largest change: ONNX", "int8", box=None)
     with progress_bar() as progress:
-        for folder in progress.track(given.models, description="Listening"):
+        for folder in progress.track(given.models, description="Predicting"):
             table.add_row(*measure(folder, voices))
     Console(width=140).print(table)
     return 0

@@ -1,4 +1,4 @@
-"""The front end against librosa, clip by clip on one thread; and the features of a whole corpus from the cache."""
+"""The front end compared with librosa on one thread, and the features of a corpus from the cache."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ from crossmodal.datasets.clip import Clip
 from crossmodal.transforms import MFCC, LogMelFilterBank
 from tests.benchmarks.measure import Row, compare, seconds
 
-CLIPS, SAMPLES, RATE = 64, 59200, 16000  # 3.7 s: the mean of RAVDESS's speech clips
+CLIPS, SAMPLES, RATE = 64, 59200, 16000  # 3.7 s, the mean of RAVDESS's speech clips
 SETTINGS = {"n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 64}
 CORPUS = 960
 
 
 def run(folder: Path) -> list[Row]:
-    """Log-mel filter bank and MFCC with the same settings; then 960 clips from the cache."""
+    """Measure log-mel filter bank and MFCC with equal settings, then 960 clips from the cache."""
     waveforms = 0.1 * np.random.default_rng(0).standard_normal((CLIPS, SAMPLES)).astype(np.float32)
     with _threads(1):
         rows = [
-            compare(f"log-mel filter bank of {CLIPS} clips, against librosa",
+            compare(f"log-mel filter bank of {CLIPS} clips, compared with librosa",
                     lambda: _librosa(waveforms, mfcc=False), lambda: _ours(waveforms, LogMelFilterBank()), at_least=5),
-            compare(f"MFCC of {CLIPS} clips, against librosa",
+            compare(f"MFCC of {CLIPS} clips, compared with librosa",
                     lambda: _librosa(waveforms, mfcc=True), lambda: _ours(waveforms, MFCC()), at_least=5),
         ]  # fmt: skip
     return [*rows, _corpus(folder, waveforms[0])]
@@ -43,7 +43,7 @@ def _librosa(waveforms: NDArray[np.float32], mfcc: bool) -> None:
 
 @torch.inference_mode()
 def _ours(waveforms: NDArray[np.float32], front_end: LogMelFilterBank) -> None:
-    """One clip at a time, as librosa; silence counts too."""
+    """Process one clip at a time, like librosa, with silence."""
     front_end.silence_db = None
     for waveform in waveforms:
         front_end(torch.from_numpy(waveform)[None, None])

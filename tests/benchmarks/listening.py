@@ -1,4 +1,4 @@
-"""Listening on one core, in PyTorch and exported: real-time factor, latency, first answer, an hour in little memory."""
+"""Inference on one core in PyTorch and ONNX: real-time factor, latency, time to first prediction, memory."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ from tests.benchmarks.measure import Row, seconds
 
 RATE, CLIP = 16_000, 3.0  # Hz, s
 LABELS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
-# The largest real-time factor that is promised for each encoder, front end included: seconds of work per second.
+# Goals for the real-time factor of each encoder, front end included: CPU seconds per second of audio.
 GOALS = {"dense": 0.002, "tdnn": 0.002, "cnn": 0.002, "lstm": 0.005, "crnn": 0.005, "transformer": 0.005}
 RUNS, LATENCIES = 150, 1000
 
@@ -41,7 +41,7 @@ print(len(timeline.windows), own_peak())
 
 
 def run(folder: Path) -> list[Row]:
-    """Models of random weights, which take as long as trained ones, on a generated voice of 3 s."""
+    """Measure models with random weights, which are as fast as trained ones, on 3 s of a generated voice."""
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     folders = {encoder: model_folder(folder / encoder, encoder) for encoder in GOALS}
@@ -50,7 +50,7 @@ def run(folder: Path) -> list[Row]:
 
 
 def model_folder(folder: Path, encoder: str) -> Path:
-    """A model of random weights, also exported."""
+    """Write a model folder with random weights, and export it."""
     model = AudioClassifier("mfcc", encoder).eval()
     folder.mkdir()
     save_file(model.state_dict(), folder / "model.safetensors")
@@ -61,7 +61,7 @@ def model_folder(folder: Path, encoder: str) -> Path:
 
 
 def _both(folder: Path) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Hear the clip in PyTorch, and exported."""
+    """Return functions that predict the clip in PyTorch and in ONNX."""
     clip = voice(RATE, round(CLIP * RATE), seed=1)
 
     def hear(backend: str) -> Callable[[], None]:
@@ -74,14 +74,14 @@ def _both(folder: Path) -> tuple[Callable[[], None], Callable[[], None]]:
 def _times(
     runs: int, *what: Callable[[], None], of: Callable[[Callable[[], None]], float] = seconds
 ) -> NDArray[np.float64]:
-    """Seconds of each, in turn so that a noisy neighbour disturbs all; of shape (runs, what)."""
-    for one in what * 3:  # warm
+    """Return the times of each function, (runs, functions), in turn so that noise affects all."""
+    for one in what * 3:  # warm-up
         one()
     return np.array([[of(one) for one in what] for _ in range(runs)])
 
 
 def _work(run: Callable[[], None]) -> float:
-    """Seconds that this one thread worked: those in which others had its core do not count."""
+    """Return the CPU time of this thread, without the time of other processes on its core."""
     start = time.thread_time()
     run()
     return time.thread_time() - start
@@ -94,7 +94,7 @@ def _real_time_factor(encoder: str, folder: Path) -> list[Row]:
     row = Row(name, f"{eager:.5f}", f"{exported:.5f}", ratio, f"at most {goal:g}", max(eager, exported) <= goal)
     if encoder != "lstm":
         return [row]
-    faster = Row("ONNX against PyTorch, lstm", f"{eager:.5f}", f"{exported:.5f}", ratio, "at least 1.5", ratio >= 1.5)
+    faster = Row("ONNX and PyTorch, lstm", f"{eager:.5f}", f"{exported:.5f}", ratio, "at least 1.5", ratio >= 1.5)
     return [row, faster]
 
 
@@ -107,21 +107,21 @@ def _latency(folder: Path) -> Row:
 
 
 def _first_answer(folder: Path, scratch: Path) -> Row:
-    """From the start of a process to the emotion of a file."""
+    """Measure the time from process start to the prediction of a file."""
     wav = scratch / "clip.wav"
     soundfile.write(wav, voice(RATE, round(CLIP * RATE), seed=1), RATE)
 
     def answer(backend: str) -> None:
         said = _run(_ANSWER, folder, backend, wav).split()
-        assert said[1] == str(backend == "torch"), "torch was imported for an exported model, or not for the other"
+        assert said[1] == str(backend == "torch"), "only the PyTorch model may import torch"
 
     times = _times(5, lambda: answer("torch"), lambda: answer("onnx"))
     slow, fast = np.median(times, axis=0)
-    return Row("process start to first answer", f"{slow:.2f} s", f"{fast:.2f} s", slow / fast, "under 1.0 s", fast < 1)
+    return Row("start to first prediction", f"{slow:.2f} s", f"{fast:.2f} s", slow / fast, "under 1.0 s", fast < 1)
 
 
 def _hour(folder: Path, scratch: Path) -> Row:
-    """Peak memory of the process that makes a timeline of an hour."""
+    """Measure the peak memory of a process that computes the timeline of an hour."""
     wav, minute = scratch / "hour.wav", voice(RATE, 60 * RATE, seed=2)
     with soundfile.SoundFile(wav, "w", RATE, 1) as file:
         for _ in range(60):

@@ -1,4 +1,4 @@
-"""Clips a second of each datamodule with 0, 1 and 2 workers, against a plain loop over the same memory maps."""
+"""Clips per second of each datamodule with 0, 1 and 2 workers, compared with a loop over the same memory maps."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,12 +16,12 @@ from crossmodal.datasets.stream.writer import write_stream
 from crossmodal.datasets.synthetic import synthesize
 from tests.benchmarks.measure import Row, seconds
 
-BATCH, TIMES = 32, 10  # each clip so many times an epoch: the start of an epoch is not what is measured
+BATCH, TIMES = 32, 10  # repetitions of each clip, so that the start of an epoch does not matter
 Arrays = list[NDArray[np.generic]]
 
 
 def run(folder: Path) -> list[Row]:
-    """Three synthetic actors; each epoch once before it is timed, so that workers run and files lie in memory."""
+    """Use three synthetic actors; a warm-up epoch starts the workers and fills the page cache."""
     root = synthesize(folder / "corpus", actors=3, repetitions=2, resolution=(320, 180))
     rows = []
     for datamodule_class in (AudioDataModule, VideoDataModule, PairedDataModule):
@@ -38,7 +38,7 @@ def _rows(folder: Path, root: str, datamodule_class: type[CorpusDataModule]) -> 
         clips = datamodule.clips * TIMES
         loaders[workers] = datamodule.loader(clips)
         plain = plain or _plain_loop(datamodule, [clip.clip for clip in clips])
-    assert plain, "there are always workers to compare"
+    assert plain, "the loop above is not empty"
     return [_compare(datamodule_class.__name__, workers, loader, plain) for workers, loader in loaders.items()]
 
 
@@ -48,7 +48,7 @@ def _streaming(folder: Path, root: str) -> list[Row]:
     split = {**paired.split, "train": paired.clips * TIMES}
     actors = {name: sorted({clip.actor for clip in clips}) for name, clips in split.items()}
     counts = {name: len(clips) for name, clips in split.items()}
-    about = StreamAbout(paired.labels, "synthetic", "clips many times over", "loso24", 0, False, actors, counts)
+    about = StreamAbout(paired.labels, "synthetic", "repeated clips", "loso24", 0, False, actors, counts)
     stream = str(folder / "stream")
     write_stream(split, paired._corpus, about, stream)
     plain = _plain_loop(paired, [clip.clip for clip in split["train"]])
@@ -60,7 +60,7 @@ def _streaming(folder: Path, root: str) -> list[Row]:
 
 
 def _plain_loop(datamodule: CorpusDataModule, names: Sequence[str]) -> Callable[[], int]:
-    """What somebody would write by hand: open each file once, then copy clip by clip and pad batch by batch."""
+    """Return the baseline: open each file once, then copy each clip and pad each batch."""
     waveforms = {name: np.load(path, mmap_mode="r") for name, path in datamodule.waveforms.items()}
     faces = {name: np.load(path, mmap_mode="r") for name, path in datamodule._corpus.faces.items()}
 
@@ -84,7 +84,7 @@ def _compare(
 
     plain(), epoch()
     ours = otherwise = 0.0
-    for _ in range(5):  # in turn, so that a noisy neighbour disturbs both
+    for _ in range(5):  # in turn, so that noise affects both
         otherwise, ours = max(otherwise, _speed(plain)), max(ours, _speed(epoch))
     least = 0.7 if promised and workers == 2 else 0.0
     return Row(
@@ -98,7 +98,7 @@ def _compare(
 
 
 def _speed(epoch: Callable[[], int]) -> float:
-    """Clips a second."""
+    """Return the clips per second."""
     clips = 0
 
     def counted() -> None:

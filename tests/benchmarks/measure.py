@@ -1,4 +1,4 @@
-"""How a benchmark measures: the same thing both ways, in turn, several times, medians, and their ratio."""
+"""Timing of benchmarks: run baseline and our code in turn several times, and compare the medians."""
 
 import statistics
 import time
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what a user would otherwise do, what we do, how many times faster, and what we promise."""
+    """A row of the table: baseline, our result, their ratio and the goal."""
 
     what: str
     otherwise: str
@@ -23,15 +23,15 @@ class Row:
 
 
 def seconds(run: Callable[[], None]) -> float:
-    """Wall time of one run."""
+    """Return the wall time of one run."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
 def compare(what: str, otherwise: Callable[[], None], ours: Callable[[], None], at_least: float, runs: int = 3) -> Row:
-    """Time both in turn, so that a noisy neighbour disturbs both."""
-    ours()  # warm: page cache, lazy imports
+    """Time both in turn, so that noise affects both."""
+    ours()  # warm-up: page cache, lazy imports
     times = [(seconds(otherwise), seconds(ours)) for _ in range(runs)]
     slow, fast = (statistics.median(column) for column in zip(*times, strict=True))
     ratio = slow / fast
@@ -39,7 +39,7 @@ def compare(what: str, otherwise: Callable[[], None], ours: Callable[[], None], 
 
 
 def train_epoch(task: LightningModule, loader: DataLoader[Any]) -> None:
-    """One epoch on a CPU, as `fit` trains, of which nothing is kept or shown."""
+    """Train one epoch on the CPU like `fit`, without output files or logs."""
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",

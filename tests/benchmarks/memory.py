@@ -13,7 +13,7 @@ SMALL, LARGE = 100, 1_000
 
 
 def run(folder: Path) -> list[Row]:
-    """Each size in a process of its own; each clip has its own files: 3.5 s, 8 crops of 112x112."""
+    """Measure each size in a separate process; each clip has its own files: 3.5 s, 8 crops of 112x112."""
     small, large = (_peak(folder, clips) for clips in (SMALL, LARGE))
     growth = large / small
     return [

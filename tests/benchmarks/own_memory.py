@@ -1,4 +1,4 @@
-"""How much memory a process has taken. It imports nothing that would count."""
+"""Peak memory of a process. There are no heavy imports, because their memory would count."""
 
 import re
 import resource
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def own_peak() -> float:
-    """Peak memory of this process in MB. Linux's ru_maxrss would count the parent's peak too, from before the exec."""
+    """Return the peak memory of this process in MB; Linux's ru_maxrss includes the parent's peak before the exec."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) / 1024

@@ -1,6 +1,6 @@
-"""``python -m tests.benchmarks.prepare_copies FOLDER COUNT``: prepare so many clips, and print the peak memory in MB.
+"""``python -m tests.benchmarks.prepare_copies FOLDER COUNT``: prepare COUNT clips and print the peak memory in MB.
 
-A process of its own that imports nothing else: torch would take more than all that is measured here.
+This is a separate process with few imports: torch alone would use more memory than what is measured.
 """
 
 import resource
@@ -16,7 +16,7 @@ from tests.benchmarks.own_memory import own_peak
 
 
 def write_copies(folder: Path, count: int) -> None:
-    """Write a clip so often, each copy of a content of its own: the mp4 with a box behind it that no decoder reads."""
+    """Write copies of a clip with distinct content: the mp4 gets a trailing box that decoders ignore."""
     corpus.list_performances = lambda actors, channel, repetitions: [Performance(1, 1, 1, 1, 1, 1)]
     root = corpus.synthesize(folder / "one", actors=1, resolution=(160, 90), num_processes=1)
     (clip,) = index_ravdess(root).clips
@@ -27,7 +27,7 @@ def write_copies(folder: Path, count: int) -> None:
 
 
 def prepare_copies(folder: Path, count: int) -> None:
-    """Prepare them with two children."""
+    """Prepare the copies with two child processes."""
     (clip,) = index_ravdess(folder / "one").clips
     clips = [
         replace(clip, clip=str(number), audio=folder / f"{number}.wav", video=folder / f"{number}.mp4")

@@ -1,4 +1,4 @@
-"""Preparing a corpus: throughput against decord alone, and peak memory as the corpus grows from 100 to 2,000 clips."""
+"""Preparing a corpus: throughput compared with decord alone, and peak memory from 100 to 2,000 clips."""
 
 import itertools
 import subprocess
@@ -17,12 +17,12 @@ SMALL, LARGE = 100, 2_000
 
 
 def run(folder: Path) -> list[Row]:
-    """Both on as many processes as there are cores."""
+    """Measure both with one process per core."""
     return [_throughput(folder), _memory(folder)]
 
 
 def _throughput(folder: Path) -> Row:
-    """Decord only reads the same video frames; we also hash, read the sound, crop, scale and write what is made."""
+    """Compare with decord, which only decodes; we also hash, decode the audio, crop, scale and write."""
     clips = index_ravdess(synthesize(folder / "corpus", actors=3, resolution=(1280, 720))).clips
     videos = [clip.video for clip in clips]
     caches = itertools.count()
@@ -31,12 +31,12 @@ def _throughput(folder: Path) -> Row:
         made = prepare_corpus(clips, crops=CROPS, folder=folder / f"cache_{next(caches)}").made
         assert made == 2 * len(clips)
 
-    what = f"prepare {len(clips)} clips, 1280x720, against decord alone"
+    what = f"prepare {len(clips)} clips, 1280x720, compared with decord alone"
     return compare(what, lambda: decode_all(videos, CROPS.num_video_frames), ours, at_least=0.8)
 
 
 def _memory(folder: Path) -> Row:
-    """Each size in a process of its own: the sum of that process and the largest of its children."""
+    """Measure each size in a separate process: its peak plus that of its largest child."""
     small, large = (_peak(folder / f"clips_{clips}", clips) for clips in (SMALL, LARGE))
     growth = large / small
     return Row(

@@ -1,4 +1,4 @@
-"""What people use for a voice without a pretrained network: a table of numbers a clip, and logistic regression."""
+"""Reference models without pretrained networks: features per clip and logistic regression."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ from crossmodal.storage import atomic_path
 
 Features = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 SAMPLE_RATE = 16000
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the regression; which one, the validation actors decide
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the regression, selected on validation actors
 
 
 def _compare() -> Features:
@@ -45,7 +45,7 @@ REFERENCES: dict[str, Callable[[], Features]] = {
 
 
 def refer(name: str, datamodule: CorpusDataModule, folder: Path) -> Predictions:
-    """What a reference says of the validation and test clips of a fold; its features are stored in `folder`."""
+    """Return the predictions of a reference for validation and test clips; features are stored in `folder`."""
     table = _table(name, datamodule, folder)
     split = datamodule.split
     labels = {label: index for index, label in enumerate(datamodule.labels)}
@@ -66,7 +66,7 @@ def _regression(strength: float) -> Pipeline:
 
 
 def _table(name: str, datamodule: CorpusDataModule, folder: Path) -> dict[str, NDArray[np.float64]]:
-    """The features of every clip by its name, made once."""
+    """Return the features of every clip by name, computed once."""
     path = folder / f"{name.split()[0]}.npz"
     stored = dict(np.load(path)) if path.exists() else {}
     missing = [clip for clip in datamodule.clips if clip.clip not in stored]

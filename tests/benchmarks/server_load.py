@@ -1,6 +1,6 @@
-"""The server under load from another process, 3 s clips: below its limits no error, above them 503 and no collapse.
+"""The server under load with 3 s clips: no errors below its limits; above them 503 and stable throughput.
 
-Both processes share the machine. The clients do not wait when they are refused, as polite ones would.
+Server and clients share the machine. Clients do not wait after a 503.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ import numpy as np
 
 from tests.benchmarks.measure import Row
 
-AT_LEAST = {1: 0.3, 16: 0.5, 64: 0.5}  # by the number of clients: of the clips that a loop in Python gets through
+AT_LEAST = {1: 0.3, 16: 0.5, 64: 0.5}  # by number of clients: share of the throughput of a loop in Python
 LIMIT, ABOVE = 64, 192  # clients: the server's limit, and three times as many
 SECONDS, ROUNDS = 4.0, 3
-RATE = 48_000  # Hz, RAVDESS's
+RATE = 48_000  # Hz, as in RAVDESS
 
 
 def run(folder: Path) -> list[Row]:
-    """The default LSTM, exported, behind `crossmodal serve`, against the recognizer in a loop."""
+    """Compare the exported default LSTM behind `crossmodal serve` with the recognizer in a loop."""
     import soundfile
 
     from crossmodal.inference.onnx_check import voice
@@ -36,8 +36,8 @@ def run(folder: Path) -> list[Row]:
     soundfile.write(clip, voice(RATE, 3 * RATE, seed=1), RATE, subtype="PCM_16")
     port, process = _serve(model)
     try:
-        _load(port, 4, 1.0, clip)  # warm
-        # In turn, so that a noisy neighbour disturbs all.
+        _load(port, 4, 1.0, clip)  # warm-up
+        # In turn, so that noise affects all.
         rounds = [
             (_in_a_loop(model, clip), {clients: _load(port, clients, SECONDS, clip) for clients in (*AT_LEAST, ABOVE)})
             for _ in range(ROUNDS)
@@ -52,7 +52,7 @@ def run(folder: Path) -> list[Row]:
 
 
 def _merge(loads: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians of the rounds; statuses of all."""
+    """Merge the rounds: medians of the times, sums of the statuses."""
     merged: dict[str, Any] = {key: statistics.median(load[key] for load in loads) for key in ("rate", "p50", "p99")}
     return merged | {"statuses": sum((Counter(load["statuses"]) for load in loads), Counter())}
 
@@ -76,7 +76,7 @@ def _said(found: dict[str, Any]) -> str:
 
 
 def _in_a_loop(model: Path, clip: Path, clips: int = 100) -> float:
-    """Clips a second, decoded and heard one after the other by the exported model."""
+    """Return the clips per second that the exported model decodes and predicts in sequence."""
     from crossmodal.inference import EmotionRecognizer
 
     recognizer, content = EmotionRecognizer.from_pretrained(model, backend="onnx"), clip.read_bytes()
@@ -97,13 +97,13 @@ def _serve(model: Path) -> tuple[int, subprocess.Popen[str]]:
 
 
 def _load(port: int, clients: int, seconds: float, clip: Path) -> dict[str, Any]:
-    """Put load on the server, from another process."""
+    """Run the clients in another process."""
     command = [sys.executable, "-m", "tests.benchmarks.server_load", str(port), str(clients), str(seconds), str(clip)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 async def _clients(port: int, clients: int, seconds: float, clip: Path) -> dict[str, Any]:
-    """Ask again and again, each client on a connection of its own."""
+    """Send requests continuously, with one connection per client."""
     body = clip.read_bytes()
     head = f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
     statuses: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The help of a command, against what it would take if it imported torch."""
+"""The help of a command, compared with importing torch."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from tests.benchmarks.measure import Row, compare
 
 
 def run(folder: Path) -> list[Row]:
-    """Both as processes of their own, from start to end."""
+    """Measure both as separate processes."""
     with_torch = [sys.executable, "-c", "import torch"]
     ours = [sys.executable, "-m", "crossmodal", "fit", "--help"]
     return [compare("crossmodal fit --help", lambda: _run(with_torch), lambda: _run(ours), at_least=5, runs=5)]

@@ -1,4 +1,4 @@
-"""A transfer epoch with stored teacher outputs, against the same with a live teacher."""
+"""A transfer epoch with stored teacher outputs, compared with a live teacher."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ CLIPS, SECONDS = 128, 3.5
 
 
 def run(folder: Path) -> list[Row]:
-    """A resnet18 teacher on 8 video frames of 112x112; the default student on 3.5 s of sound."""
+    """Use a resnet18 teacher on 8 video frames of 112x112 and the default student on 3.5 s of audio."""
     path = folder / "teacher.safetensors"
     teacher = FaceClassifier(backbone="resnet18", backbone_kwargs={"pretrained": False})
     save_model(teacher, path, train_actors=["01"])

@@ -1,4 +1,4 @@
-"""An epoch of transfer, with stored teacher outputs, against an epoch of fine-tuning the same voice model alone."""
+"""An epoch of transfer with stored teacher outputs, compared with fine-tuning the same model alone."""
 
 import statistics
 from pathlib import Path
@@ -18,7 +18,7 @@ PROMISE = 1.15
 
 
 def run(folder: Path) -> list[Row]:
-    """Each encoder, as `fit` trains it: features remembered, the default losses."""
+    """Measure each encoder as in `fit`, with cached features and the default losses."""
     generator = torch.Generator().manual_seed(0)
     items = [
         {
@@ -37,7 +37,7 @@ def run(folder: Path) -> list[Row]:
 def _row(encoder: str, loader: DataLoader[Any]) -> Row:
     alone, taught = FinetuneTask(encoder=encoder), TransferTask(encoder=encoder)
     for task in (alone, taught):
-        train_epoch(task, loader)  # all clips are heard
+        train_epoch(task, loader)  # fills the feature cache
     times = [
         (seconds(lambda: train_epoch(alone, loader)), seconds(lambda: train_epoch(taught, loader))) for _ in range(RUNS)
     ]

@@ -1,9 +1,8 @@
-"""How well each voice model does on actors it has not heard, beside what people would otherwise use.
+"""Accuracy of each voice model on unseen actors, compared with reference models.
 
 ``python -m tests.benchmarks.voice_models --root DIR`` trains each front end with each encoder on each fold with each
-seed, through ``crossmodal fit --stages control``, and writes ``table.md`` and ``table.csv``. What is trained already is
-not trained again, so it can be stopped and goes on; what else is on the command line is for ``fit``. Choose a model by
-its validation column; the test column is for reading.
+seed, with ``crossmodal fit --stages control``, and writes ``table.md`` and ``table.csv``. A rerun skips finished runs.
+Other arguments are passed to ``fit``. Select a model by the validation column only.
 """
 
 import argparse
@@ -62,7 +61,7 @@ class Job:
 
 
 def train(job: Job, root: str, runs: str, threads: int, overrides: Sequence[str]) -> Job:
-    """Train one voice model alone, in a process of its own."""
+    """Train one voice model without a teacher, in a separate process."""
     torch.set_num_threads(threads)
     configs = [] if job.encoder == "lstm" else [CONFIGS / f"{job.encoder}.yaml"]  # the LSTM is the default
     if job.front_end != "mfcc":
@@ -76,16 +75,16 @@ def train(job: Job, root: str, runs: str, threads: int, overrides: Sequence[str]
             *overrides,
         ]
     )
-    gc.collect()  # a trainer and its task refer to each other, and the task remembers features
+    gc.collect()  # trainer and task are a reference cycle that holds cached features
     return job
 
 
 def train_all(jobs: Sequence[Job], args: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Run those that have not run, several at a time; one that fails is told and the rest go on."""
+    """Run the unfinished jobs in parallel; failures are printed and the others continue."""
     runs = str(args.out / "runs")
     todo = [job for job in jobs if not (args.out / "runs" / job.name / "summary.json").exists()]
     threads = max((os.cpu_count() or 1) // args.jobs, 1)
-    # Threads that wait for work by spinning take the cores from the other processes.
+    # Idle OpenMP threads would spin on the cores of the other processes.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool, progress_bar() as progress:
         task = progress.add_task("Training voice models", total=len(jobs), completed=len(jobs) - len(todo))
@@ -98,7 +97,7 @@ def train_all(jobs: Sequence[Job], args: argparse.Namespace, overrides: Sequence
 
 @dataclass(frozen=True)
 class Trial:
-    """What one model or reference said in one fold with one seed."""
+    """Predictions of one model or reference for one fold and seed."""
 
     predictions: Predictions
     seconds: float
@@ -108,7 +107,7 @@ class Trial:
 
 
 def row(name: str, trials: Sequence[Trial], parameters: str, milliseconds: str) -> dict[str, str]:
-    """One line of the table: means over folds and seeds; the interval is over actors, seeds pooled."""
+    """Return one row: means over folds and seeds; the interval is over actors with pooled seeds."""
     tests = [trial.of(uar, "test") for trial in trials]
     wars = [trial.of(war, "test") for trial in trials]
     low, high = uar_interval(pool([trial.predictions.of("test") for trial in trials]))
@@ -122,7 +121,7 @@ def row(name: str, trials: Sequence[Trial], parameters: str, milliseconds: str) 
 
 
 def model_trials(jobs: Sequence[Job], runs: Path) -> dict[str, dict[Path, Trial]]:
-    """What each model said in the runs that are there, by the run's folder."""
+    """Load the finished runs of each model, by the folder of the run."""
     trials: dict[str, dict[Path, Trial]] = {}
     for job in jobs:
         folder = runs / job.name / "control"
@@ -133,14 +132,14 @@ def model_trials(jobs: Sequence[Job], runs: Path) -> dict[str, dict[Path, Trial]
 
 
 def model_row(name: str, trials: dict[Path, Trial]) -> dict[str, str]:
-    """The line of a model."""
+    """Return the row of a model."""
     trained, _ = load_model(AudioClassifier, next(iter(trials)) / "model.safetensors")
     count = sum(parameter.numel() for parameter in trained.parameters())
     return row(name, list(trials.values()), f"{count:,}", f"{_milliseconds(trained):.1f}")
 
 
 def reference_trials(name: str, args: argparse.Namespace) -> list[Trial]:
-    """What a reference says on the same folds; nothing in it is left to a seed."""
+    """Return the predictions of a reference on the same folds; it is deterministic."""
     trials = []
     for fold in args.folds:
         datamodule = RAVDESSAudioDataModule(root=str(args.root), fold=fold)
@@ -152,7 +151,7 @@ def reference_trials(name: str, args: argparse.Namespace) -> list[Trial]:
 
 
 def verdict(models: dict[str, dict[Path, Trial]], references: dict[str, list[Trial]]) -> str:
-    """The model with the best validation UAR against each reference, paired by actor."""
+    """Compare the model with the best validation UAR with each reference, paired by actor."""
     best = max(models, key=lambda name: statistics.mean(trial.of(uar, "val") for trial in models[name].values()))
     trials = list(models[best].values())
     lines = [f"Best on validation: {best}. On test, in points of UAR, with the 95 % interval over actors:"]
@@ -166,7 +165,7 @@ def verdict(models: dict[str, dict[Path, Trial]], references: dict[str, list[Tri
 
 
 def write(rows: Sequence[dict[str, str]], folder: Path) -> str:
-    """Write table.csv and table.md; the latter is returned."""
+    """Write table.csv and table.md, and return the latter."""
     with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -179,7 +178,7 @@ def write(rows: Sequence[dict[str, str]], folder: Path) -> str:
 
 @torch.inference_mode()
 def _milliseconds(model: AudioClassifier) -> float:
-    """Median time for one clip of 3.7 s on one thread."""
+    """Return the median time for one clip of 3.7 s on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     waveform = 0.1 * torch.randn(1, 1, 59200)
@@ -197,17 +196,17 @@ def _sd(values: Sequence[float]) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, refer, print."""
+    """Train the models, run the references, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.voice_models", description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="the folder of RAVDESS's speech wavs")
+    parser.add_argument("--root", type=Path, required=True, help="folder of RAVDESS's speech wavs")
     parser.add_argument("--out", type=Path, default=Path("runs/voice_models"))
     parser.add_argument("--front_ends", nargs="+", default=FRONT_ENDS)
     parser.add_argument("--encoders", nargs="+", default=ENCODERS)
     parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
-    parser.add_argument("--table_only", action="store_true", help="train nothing; write the table of what is there")
-    args, overrides = parser.parse_known_args(argv)  # what is not known is for `crossmodal fit`
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="number of parallel runs")
+    parser.add_argument("--table_only", action="store_true", help="only write the table of finished runs")
+    args, overrides = parser.parse_known_args(argv)  # unknown arguments are for `crossmodal fit`
     args.out.mkdir(parents=True, exist_ok=True)
     jobs = [
         Job(front_end, encoder, fold, seed)

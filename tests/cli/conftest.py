@@ -1,4 +1,4 @@
-"""Models and recordings of the inference tests, for the commands that use them."""
+"""Fixtures of the inference tests for the commands that use them."""
 
 from tests.inference.conftest import model, model_folder, onnx_folder, recognizer, summary
 from tests.inference.predict.conftest import folder

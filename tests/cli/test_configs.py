@@ -6,7 +6,7 @@ from crossmodal.cli.main import main
 from crossmodal.shipped_configs import config_names, configs_folder
 
 
-def test_all_are_listed(capsys, tmp_path, monkeypatch):
+def test_list(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["configs"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -14,17 +14,17 @@ def test_all_are_listed(capsys, tmp_path, monkeypatch):
     assert any("action units" in line for line in lines)
 
 
-def test_as_json(capsys):
+def test_list_as_json(capsys):
     assert main(["configs", "--format", "json"]) == 0
     assert sorted(json.loads(capsys.readouterr().out)) == config_names()
 
 
-def test_one_is_printed(capsys):
+def test_print_one_config(capsys):
     assert main(["configs", "cnn"]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == {"transfer": {"model": {"encoder": "cnn"}}}
 
 
-def test_paths_for_other_programs(capsys):
+def test_print_paths(capsys):
     assert main(["configs", "sweeps/teaching", "--path"]) == 0
     assert main(["configs", "--path"]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -33,6 +33,6 @@ def test_paths_for_other_programs(capsys):
     ]
 
 
-def test_a_typo_is_an_error(capsys):
+def test_a_typo_names_the_nearest_config(capsys):
     assert main(["configs", "cn"]) == 1
     assert "'cnn'" in capsys.readouterr().err

@@ -17,7 +17,7 @@ def report(capsys, tmp_path, monkeypatch):
     return json.loads(capsys.readouterr().out)
 
 
-def test_everything_is_there(report, tmp_path):
+def test_content_of_the_report(report, tmp_path):
     assert report["libraries"]["torch"] == torch.__version__.partition("+")[0]
     assert {"lightning", "timm", "wandb", "onnxruntime"} <= report["libraries"].keys()
     assert not {"pytest", "mkdocs-material"} & report["libraries"].keys()
@@ -39,7 +39,7 @@ def test_video_decoders_are_probed(report):
     ["raise OSError('undefined symbol')", "import os; os.abort()", "import time; time.sleep(60)"],
     ids=["broken", "crash", "hang"],
 )
-def test_it_works_when_torch_does_not(code, capsys, monkeypatch):
+def test_env_works_with_a_broken_torch(code, capsys, monkeypatch):
     monkeypatch.setattr(env, "_TORCH_PROBE", code)
     monkeypatch.setattr(env, "_IMPORT_SECONDS", 5)
     monkeypatch.setattr(env, "_PYAV_PROBE", "print('\"PyAV\"')")

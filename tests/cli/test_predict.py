@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -27,10 +28,10 @@ def with_a_bad_file(folder):
 
 @pytest.fixture
 def predict(model_folder, capsys):
-    """Run a command line; returns its status, what it printed, and what it said on stderr."""
+    """Run a command line and return its status, stdout and stderr."""
 
-    def run(*words):
-        status = main(["predict", "--model", str(model_folder), *map(str, words)])
+    def run(*arguments):
+        status = main(["predict", "--model", str(model_folder), *map(str, arguments)])
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
@@ -39,7 +40,7 @@ def predict(model_folder, capsys):
 
 @pytest.fixture
 def long_wav(tmp_path):
-    """Ten seconds in which the sound changes, and pauses."""
+    """Write ten seconds of changing sound with a pause."""
     generator = np.random.default_rng(0)
     samples = generator.uniform(-0.5, 0.5, 160_000) * np.repeat([1, 0.1, 0, 0.5], 40_000)
     samples[120_000:] = 0.5 * np.sin(np.arange(40_000) / 8)
@@ -50,22 +51,22 @@ def long_wav(tmp_path):
 class TestFormats:
     def test_json(self, folder, recognizer, predict):
         status, out, _ = predict("--format", "json", folder)
-        said = json.loads(out)
+        results = json.loads(out)
         assert status == 0
-        assert [one["file"] for one in said] == [str(folder / "a.wav"), str(folder / "deeper" / "B.MP4")]
-        for one in said:
+        assert [one["file"] for one in results] == [str(folder / "a.wav"), str(folder / "deeper" / "B.MP4")]
+        for one in results:
             expected = recognizer(one["file"])
             assert (one["label"], one["score"]) == (expected.label, pytest.approx(expected.score, abs=1e-6))
             assert one["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
 
-    def test_json_lines_come_as_they_are_heard(self, folder, predict, monkeypatch):
+    def test_json_lines_are_written_immediately(self, folder, predict, monkeypatch):
         _, expected, _ = predict("--format", "json", folder)
         written = []
         hear = listening.hear
         monkeypatch.setattr(
             listening, "hear", lambda *args: written.append(sys.stdout.getvalue().count("\n")) or hear(*args)
         )
-        monkeypatch.setattr(listening, "_TOGETHER", 1)
+        monkeypatch.setattr(listening, "_BATCH_SIZE", 1)
         status, out, _ = predict("--format", "jsonl", folder)
         assert status == 0
         lines = [json.loads(line) for line in out.splitlines()]
@@ -93,13 +94,13 @@ class TestFormats:
         assert row.split()[:3] == ["a.wav", expected.label, f"{expected.score:.2f}"]
         assert f"{sorted(expected.probabilities.values())[-2]:.2f}" in row
 
-    def test_a_row_of_the_table_is_not_broken_in_a_pipe_and_a_name_is_no_markup(self, folder, predict):
+    def test_table_rows_in_a_pipe_are_not_wrapped_and_names_are_not_markup(self, folder, predict):
         path = folder / ("x" * 150 + " [bold]take[1].wav")
         shutil.copy(folder / "a.wav", path)
         _, out, _ = predict(path)
         assert str(path) in out
 
-    def test_silence_is_told_in_every_format(self, tmp_path, predict):
+    def test_silence_in_every_format(self, tmp_path, predict):
         path = tmp_path / "silent.wav"
         soundfile.write(path, np.zeros(16_000), 16_000)
         assert "silence" in predict(path)[1]
@@ -112,15 +113,15 @@ class TestFormats:
 
 
 class TestTimeline:
-    def test_json_holds_all_of_it(self, long_wav, recognizer, predict):
+    def test_json(self, long_wav, recognizer, predict):
         status, out, _ = predict(long_wav, "--timeline", "--window", 2, "--hop", 1, "--format", "json")
-        (said,) = json.loads(out)
+        (results,) = json.loads(out)
         assert status == 0
-        assert said == {"file": str(long_wav), **recognizer.timeline(long_wav, window=2.0, hop=1.0).as_dict()}
-        assert len(said["windows"]) == 9
-        assert {segment["label"] for segment in said["segments"]} >= {"silence"}
+        assert results == {"file": str(long_wav), **recognizer.timeline(long_wav, window=2.0, hop=1.0).as_dict()}
+        assert len(results["windows"]) == 9
+        assert {segment["label"] for segment in results["segments"]} >= {"silence"}
 
-    def test_the_table_has_a_row_for_each_segment(self, long_wav, recognizer, predict):
+    def test_the_table_has_one_row_per_segment(self, long_wav, recognizer, predict):
         _, out, _ = predict(long_wav, "--timeline")
         header, *rows = out.splitlines()
         assert header.split() == ["file", "from", "to", "emotion", "probability"]
@@ -128,7 +129,7 @@ class TestTimeline:
         assert [row.split()[3] for row in rows] == [segment.label for segment in segments]
         assert rows[-1].split()[2] == "0:10.0"
 
-    def test_csv_has_a_row_for_each_window(self, long_wav, recognizer, predict):
+    def test_csv_has_one_row_per_window(self, long_wav, recognizer, predict):
         _, out, _ = predict(long_wav, "--timeline", "--format", "csv")
         rows = list(csv.DictReader(io.StringIO(out)))
         windows = recognizer.timeline(long_wav).windows
@@ -136,7 +137,7 @@ class TestTimeline:
         assert [float(row["start"]) for row in rows] == [window.start for window in windows]
         assert float(rows[0]["calm"]) == pytest.approx(windows[0].prediction.probabilities["calm"], abs=1e-6)
 
-    def test_audacity_reads_the_label_track(self, long_wav, recognizer, predict):
+    def test_label_track(self, long_wav, recognizer, predict):
         status, out, _ = predict(long_wav, "--format", "audacity")
         rows = [line.split("\t") for line in out.splitlines()]
         assert status == 0
@@ -144,34 +145,34 @@ class TestTimeline:
             (segment.start, segment.end, segment.label) for segment in recognizer.timeline(long_wav).segments
         ]
 
-    def test_a_label_track_is_of_one_recording(self, folder, predict):
+    def test_a_label_track_takes_one_recording(self, folder, predict):
         status, out, err = predict(folder, "--format", "audacity")
         assert (status, out) == (1, "")
-        assert "A label track is of one recording, and there are 2" in err
+        assert "label track" in err
 
-    @pytest.mark.parametrize("words", [["--window", "1"], ["--hop", "0.25"]])
-    def test_a_window_or_a_hop_asks_for_it(self, long_wav, predict, words):
-        assert predict(long_wav, *words)[1].split()[:3] == ["file", "from", "to"]
+    @pytest.mark.parametrize("arguments", [["--window", "1"], ["--hop", "0.25"]])
+    def test_window_and_hop_imply_a_timeline(self, long_wav, predict, arguments):
+        assert predict(long_wav, *arguments)[1].split()[:3] == ["file", "from", "to"]
 
-    @pytest.mark.parametrize("words", [["--window", "0"], ["--hop", "0"], ["--hop", "4"], ["--window", "nan"]])
-    def test_one_that_cannot_be(self, long_wav, predict, words):
-        status, out, err = predict(long_wav, *words)
+    @pytest.mark.parametrize("arguments", [["--window", "0"], ["--hop", "0"], ["--hop", "4"], ["--window", "nan"]])
+    def test_an_invalid_window_or_hop(self, long_wav, predict, arguments):
+        status, out, err = predict(long_wav, *arguments)
         assert (status, out) == (1, "")
         assert "must be" in err
 
 
 class TestPlot:
-    def test_of_one_recording_it_is_a_file(self, long_wav, predict, tmp_path):
+    def test_plot_of_one_recording_is_a_file(self, long_wav, predict, tmp_path):
         status, out, _ = predict(long_wav, "--plot", tmp_path / "pictures" / "out.png")
         assert (status, out.split()[:3]) == (0, ["file", "from", "to"])
         assert (tmp_path / "pictures" / "out.png").read_bytes().startswith(b"\x89PNG")
 
-    def test_of_several_it_is_a_folder(self, with_a_bad_file, predict, tmp_path):
+    def test_plots_of_several_recordings_are_in_a_folder(self, with_a_bad_file, predict, tmp_path):
         status, _, _ = predict(with_a_bad_file, "--plot", tmp_path / "pictures", "--format", "json")
         assert status == 1
         assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["B.MP4.png", "a.wav.png"]
 
-    def test_recordings_of_one_name_get_pictures_of_two(self):
+    def test_equal_names_get_different_plots(self):
         inputs = [Input(name) for name in ("a/x.wav", "b/x.wav", "b/x.mp3", "-")]
         assert [path.name for path in picture_paths("out", inputs).values()] == [
             "x.wav.png",
@@ -180,114 +181,114 @@ class TestPlot:
             "standard_input.png",
         ]
 
-    def test_one_picture_for_several_is_refused_before_anything_is_heard(self, folder, predict, monkeypatch):
-        monkeypatch.setattr(listening, "hear", lambda *args: pytest.fail("it was heard"))
+    def test_invalid_plot_paths_are_rejected_before_prediction(self, folder, predict, monkeypatch):
+        monkeypatch.setattr(listening, "hear", lambda *args: pytest.fail("it was predicted"))
         status, _, err = predict(folder, "--plot", "out.png")
         assert status == 1
-        assert "--plot out.png is one picture, and there are 2 recordings: name a folder" in err
-        assert "must end in .png, .pdf, .svg" in predict(folder / "a.wav", "--plot", "out.gif")[2]
+        assert "--plot out.png" in err and "folder" in err
+        assert ".png, .pdf, .svg" in predict(folder / "a.wav", "--plot", "out.gif")[2]
 
 
 class TestStandardInput:
-    @pytest.mark.parametrize("words", [[], ["--timeline"]])
-    def test_a_recording_is_piped_into_it(self, long_wav, predict, monkeypatch, words):
-        expected = json.loads(predict(long_wav, "--format", "json", *words)[1])
+    @pytest.mark.parametrize("arguments", [[], ["--timeline"]])
+    def test_a_piped_recording(self, long_wav, predict, monkeypatch, arguments):
+        expected = json.loads(predict(long_wav, "--format", "json", *arguments)[1])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(long_wav.read_bytes())))
-        status, out, _ = predict("-", "--format", "json", *words)
+        status, out, _ = predict("-", "--format", "json", *arguments)
         assert status == 0
         assert json.loads(out) == [{**expected[0], "file": "-"}]
 
-    def test_what_is_no_recording_is_told(self, predict, monkeypatch):
+    def test_empty_standard_input(self, predict, monkeypatch):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
         status, _, err = predict("-")
-        assert (status, err) == (1, "crossmodal predict: standard input: the file is empty (0 bytes)\n")
+        assert status == 1
+        assert err.startswith("crossmodal predict: standard input: ") and "empty" in err
 
 
 class TestFailures:
-    @pytest.mark.parametrize("words", [[], ["--timeline"]])
-    def test_one_bad_file_does_not_stop_the_others_but_the_status_is_1(self, with_a_bad_file, predict, words):
+    @pytest.mark.parametrize("arguments", [[], ["--timeline"]])
+    def test_bad_files_are_skipped_and_the_status_is_1(self, with_a_bad_file, predict, arguments):
         missing = with_a_bad_file / "gone.wav"
-        status, out, err = predict("--format", "json", *words, with_a_bad_file, missing)
-        said = {Path(one["file"]).name: one for one in json.loads(out)}
+        status, out, err = predict("--format", "json", *arguments, with_a_bad_file, missing)
+        results = {Path(one["file"]).name: one for one in json.loads(out)}
         assert status == 1
-        assert said.keys() == {"a.wav", "B.MP4", "bad.wav", "gone.wav"}
-        assert sorted(name for name, one in said.items() if "error" not in one) == ["B.MP4", "a.wav"]
-        assert said["bad.wav"]["error"] == f"{with_a_bad_file / 'bad.wav'}: the file is empty (0 bytes)"
-        assert said["gone.wav"]["error"] == f"{missing}: there is no such file or folder"
-        assert f"crossmodal predict: {missing}: there is no such file or folder\n" in err
+        assert results.keys() == {"a.wav", "B.MP4", "bad.wav", "gone.wav"}
+        assert sorted(name for name, one in results.items() if "error" not in one) == ["B.MP4", "a.wav"]
+        assert results["bad.wav"]["error"].startswith(f"{with_a_bad_file / 'bad.wav'}: ")
+        assert results["gone.wav"]["error"].startswith(f"{missing}: ")
+        assert f"crossmodal predict: {results['gone.wav']['error']}\n" in err
 
     @pytest.mark.parametrize("form", ["csv", "table", "jsonl"])
-    def test_a_bad_file_is_told_in_every_format(self, with_a_bad_file, predict, form):
+    def test_a_bad_file_in_every_format(self, with_a_bad_file, predict, form):
         status, out, err = predict("--format", form, with_a_bad_file)
         assert status == 1
-        assert "bad.wav: the file is empty (0 bytes)" in err
+        assert re.search(r"bad\.wav: .*empty", err)
         if form == "csv":
             rows = {Path(row["file"]).name: row for row in csv.DictReader(io.StringIO(out))}
-            assert rows["bad.wav"]["error"].endswith("the file is empty (0 bytes)")
+            assert "empty" in rows["bad.wav"]["error"]
             assert rows["bad.wav"]["label"] == rows["bad.wav"]["calm"] == ""
             assert rows["a.wav"]["label"] in LABELS
 
-    def test_a_bad_file_comes_first_in_a_csv_of_timelines(self, with_a_bad_file, predict):
+    def test_a_bad_file_in_a_csv_of_timelines(self, with_a_bad_file, predict):
         _, out, _ = predict("--format", "csv", "--timeline", with_a_bad_file / "bad.wav", with_a_bad_file / "a.wav")
         first, *rest = csv.DictReader(io.StringIO(out))
-        assert first["error"].endswith("(0 bytes)")
+        assert "empty" in first["error"]
         assert [row["file"] for row in rest] == [str(with_a_bad_file / "a.wav")]
 
-    def test_nothing_but_failures(self, tmp_path, predict):
+    def test_all_inputs_fail(self, tmp_path, predict):
         status, out, err = predict(tmp_path, tmp_path / "*.ogg")
         assert (status, out) == (1, "")
-        assert err.splitlines() == [
-            f"crossmodal predict: {tmp_path}: no sound or video file in this folder, nor below it",
-            f"crossmodal predict: {tmp_path / '*.ogg'}: nothing matches it",
-        ]
+        first, second = err.splitlines()
+        assert first.startswith(f"crossmodal predict: {tmp_path}: ")
+        assert second.startswith(f"crossmodal predict: {tmp_path / '*.ogg'}: ")
 
-    def test_a_model_that_is_not_there_is_one_line(self, folder, capsys):
+    def test_a_missing_model(self, folder, capsys):
         assert main(["predict", str(folder), "--model", "nowhere"]) == 1
-        assert capsys.readouterr().err.startswith("crossmodal predict: nowhere is not a model folder")
+        assert capsys.readouterr().err.startswith("crossmodal predict: nowhere ")
 
     def test_ctrl_c(self, folder, predict, monkeypatch):
-        monkeypatch.setattr(listening, "_TOGETHER", 1)
+        monkeypatch.setattr(listening, "_BATCH_SIZE", 1)
         hear = listening.hear
 
-        def stop_at_the_second(order, inputs):
+        def interrupt_at_the_second(order, inputs):
             if inputs[0].name.endswith("B.MP4"):
                 raise KeyboardInterrupt
             return hear(order, inputs)
 
-        monkeypatch.setattr(listening, "hear", stop_at_the_second)
+        monkeypatch.setattr(listening, "hear", interrupt_at_the_second)
         status, out, err = predict(folder, "--format", "json")
-        assert (status, err) == (130, "crossmodal predict: stopped\n")
-        assert [one["file"] for one in json.loads(out)] == [str(folder / "a.wav")]  # whole, as far as it goes
+        assert (status, err) == (130, "crossmodal predict: interrupted\n")
+        assert [one["file"] for one in json.loads(out)] == [str(folder / "a.wav")]  # valid JSON with the first results
 
-    def test_no_jobs(self, folder, predict):
-        assert "--jobs is the number of processes, 1 or more, not 0" in predict(folder, "--jobs", 0)[2]
+    def test_jobs_must_be_positive(self, folder, predict):
+        assert "--jobs" in predict(folder, "--jobs", 0)[2]
 
 
 class TestProgress:
     @pytest.fixture
     def terminal(self, monkeypatch):
-        """Stderr is a screen; the bars that were shown."""
+        """Make stderr a terminal and return the list of shown progress bars."""
         monkeypatch.setattr(command, "_is_screen", lambda stream: stream is sys.stderr)
         monkeypatch.setattr(command, "_MANY", 1)
         bars = []
         monkeypatch.setattr(command, "progress_bar", lambda: bars.append(True) or bar())
         return bars
 
-    def test_of_many_recordings_it_is_shown_and_stdout_stays_clean(self, folder, predict, terminal):
+    def test_many_recordings_have_a_progress_bar_on_stderr(self, folder, predict, terminal):
         _, out, _ = predict(folder, "--format", "jsonl")
         assert len(terminal) == 1
         assert [Path(json.loads(line)["file"]).name for line in out.splitlines()] == ["a.wav", "B.MP4"]
 
-    def test_of_one_it_is_not(self, folder, predict, terminal):
+    def test_one_recording_has_no_progress_bar(self, folder, predict, terminal):
         predict(folder / "a.wav")
         assert terminal == []
 
-    def test_where_nobody_watches_it_is_not(self, folder, predict, terminal, monkeypatch):
+    def test_no_progress_bar_without_a_terminal(self, folder, predict, terminal, monkeypatch):
         monkeypatch.setattr(command, "_is_screen", lambda stream: False)
         predict(folder)
         assert terminal == []
 
-    def test_beside_lines_on_the_same_screen_it_is_not(self, folder, predict, terminal, monkeypatch):
+    def test_no_progress_bar_with_lines_on_the_same_terminal(self, folder, predict, terminal, monkeypatch):
         monkeypatch.setattr(command, "_is_screen", lambda stream: True)
         predict(folder, "--format", "jsonl")
         assert terminal == []
@@ -302,47 +303,47 @@ def bar():
 
 @pytest.mark.slow
 class TestProcesses:
-    def test_two_say_what_one_says(self, tiny_ravdess, with_a_bad_file, predict):
+    def test_two_processes_are_equivalent_to_one(self, tiny_ravdess, with_a_bad_file, predict):
         shutil.copytree(tiny_ravdess / "Actor_01", with_a_bad_file / "Actor_01")
-        alone = predict(with_a_bad_file, "--format", "csv")
-        assert alone[0] == 1
-        assert len(alone[1].splitlines()) == 1 + 3 + 16
-        assert predict(with_a_bad_file, "--format", "csv", "--jobs", 2) == alone
+        expected = predict(with_a_bad_file, "--format", "csv")
+        assert expected[0] == 1
+        assert len(expected[1].splitlines()) == 1 + 3 + 16
+        assert predict(with_a_bad_file, "--format", "csv", "--jobs", 2) == expected
 
-    def test_one_that_ends_its_process_is_told_and_the_others_are_heard(self, model_folder, folder, monkeypatch):
-        monkeypatch.setattr(listening, "hear", hear_or_die)
+    def test_a_crash_is_reported_and_the_other_recordings_are_predicted(self, model_folder, folder, monkeypatch):
+        monkeypatch.setattr(listening, "hear", predict_or_crash)
         for name in ("deadly.wav", "c.wav", "d.wav", "e.wav", "f.wav"):
             shutil.copy(folder / "a.wav", folder / name)
         inputs = [Input(str(path), path) for path in sorted(folder.glob("*.wav"))]
         order = listening.Order(str(model_folder))
-        heard = list(listening.listen(inputs, order, jobs=2))
-        assert [Path(one.name).name for one in heard] == [path.name for path in sorted(folder.glob("*.wav"))]
-        assert [one.error is None for one in heard] == ["deadly" not in one.name for one in heard]
-        (deadly,) = [one for one in heard if one.error]
-        assert deadly.error.endswith("deadly.wav: it ends its decoder (exit code 11)")
+        results = list(listening.listen(inputs, order, jobs=2))
+        assert [Path(one.name).name for one in results] == [path.name for path in sorted(folder.glob("*.wav"))]
+        assert [one.error is None for one in results] == ["deadly" not in one.name for one in results]
+        (deadly,) = [one for one in results if one.error]
+        assert "deadly.wav" in deadly.error and "exit code 11" in deadly.error
 
-    def test_a_model_that_cannot_be_rebuilt_is_one_line(self, model_folder, folder, tmp_path, capsys):
+    def test_a_damaged_model(self, model_folder, folder, tmp_path, capsys):
         damaged = shutil.copytree(model_folder, tmp_path / "damaged")
         (damaged / "model.safetensors").write_bytes(b"nothing")
         for name in "bcdef":
             shutil.copy(folder / "a.wav", folder / f"{name}.wav")
         assert main(["predict", "--model", str(damaged), str(folder), "--jobs", "2"]) == 1
-        assert "damaged cannot be rebuilt" in capsys.readouterr().err
+        assert "damaged" in capsys.readouterr().err
 
 
-_HEAR = listening.hear
+_PREDICT = listening.hear
 
 
-def hear_or_die(order, inputs):
-    """What a decoder does that a file makes crash."""
+def predict_or_crash(order, inputs):
+    """Crash like a decoder with a malicious file."""
     import os
 
     if any("deadly" in one.name for one in inputs):
         os._exit(11)
-    return _HEAR(order, inputs)
+    return _PREDICT(order, inputs)
 
 
-def test_a_recognizer_is_loaded_once(folder, model_folder, monkeypatch):
+def test_the_model_is_loaded_once(folder, model_folder, monkeypatch):
     loaded = []
     load = EmotionRecognizer.from_pretrained
     monkeypatch.setattr(
@@ -354,7 +355,7 @@ def test_a_recognizer_is_loaded_once(folder, model_folder, monkeypatch):
     assert len(loaded) == 1
 
 
-def test_pictures_are_named_before_they_are_drawn(tmp_path):
+def test_picture_paths(tmp_path):
     assert picture_paths(str(tmp_path), [Input("x/a.wav")]) == {"x/a.wav": tmp_path / "a.wav.png"}
-    with pytest.raises(ConfigError, match=r"must end in \.png, \.pdf, \.svg, or be a folder"):
+    with pytest.raises(ConfigError, match=r"\.png"):
         picture_paths("out.jpeg", [Input("a.wav")])

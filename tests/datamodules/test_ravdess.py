@@ -36,7 +36,7 @@ def audio(tiny_ravdess):
 
 @pytest.fixture(scope="module")
 def teacher_outputs(tiny_ravdess, tmp_path_factory):
-    """What a teacher trained on actors 03 and 04 says, so that fold 0 (test 01, validation 02) may use it."""
+    """Return outputs of a teacher trained on actors 03 and 04, which fold 0 (test 01, validation 02) can use."""
     path = tmp_path_factory.mktemp("teacher") / "outputs.safetensors"
     clips = [clip.clip for clip in index_ravdess(tiny_ravdess).clips]
     rng = np.random.default_rng(0)
@@ -74,7 +74,7 @@ def test_waveforms_are_at_16_khz(audio, tiny_ravdess):
         assert length == pytest.approx(info.frames / 3, abs=1)
 
 
-def test_video_batches_hold_pixels(tiny_videos):
+def test_video_batches_have_pixels(tiny_videos):
     datamodule = ready(RAVDESSVideoDataModule, tiny_videos, **SIZE)
     batch = next(iter(datamodule.train_dataloader()))
     assert batch.keys() == {"clip", "label", "faces"}
@@ -83,7 +83,7 @@ def test_video_batches_hold_pixels(tiny_videos):
     assert batch["faces"].float().std() > 20
 
 
-def test_paired_batches_hold_sound_and_pixels_of_the_same_clip(tiny_videos):
+def test_paired_batches_have_audio_and_pixels_of_the_same_clip(tiny_videos):
     paired = ready(RAVDESSPairedDataModule, tiny_videos, **SIZE)
     batch = next(iter(paired.val_dataloader()))
     assert batch.keys() == {"clip", "label", "waveform", "waveform_length", "faces"}
@@ -91,12 +91,12 @@ def test_paired_batches_hold_sound_and_pixels_of_the_same_clip(tiny_videos):
     alone = next(iter(video.val_dataloader()))
     assert alone["clip"] == batch["clip"]
     assert torch.equal(alone["faces"], batch["faces"])
-    # An emotion's bar is as high as its number: the pixels are of the clip that the label says.
+    # The height of an emotion's bar is its number, so pixels and label belong to the same clip.
     blue = batch["faces"][:, 0, 2].float().mean(dim=(1, 2))
     assert blue[batch["label"].argsort()].diff().min() > 0
 
 
-def test_face_features_stand_in_place_of_pixels(tiny_ravdess, tiny_face_features):
+def test_face_features_replace_pixels(tiny_ravdess, tiny_face_features):
     settings = {"face_features": str(tiny_face_features)}
     datamodule = ready(RAVDESSVideoDataModule, tiny_ravdess, **settings)
     batch = next(iter(datamodule.test_dataloader()))
@@ -111,7 +111,7 @@ def test_face_features_stand_in_place_of_pixels(tiny_ravdess, tiny_face_features
     assert paired.keys() == {"clip", "label", "waveform", "waveform_length", "face_embeddings"}
 
 
-def test_with_teacher_outputs_there_are_no_faces_in_the_batch(tiny_ravdess, teacher_outputs):
+def test_teacher_outputs_replace_faces_in_the_batch(tiny_ravdess, teacher_outputs):
     datamodule = ready(RAVDESSPairedDataModule, tiny_ravdess, teacher_outputs=teacher_outputs)
     batch = next(iter(datamodule.train_dataloader()))
     assert batch.keys() == {"clip", "label", "waveform", "waveform_length", "teacher_embedding", "teacher_logits"}
@@ -161,7 +161,7 @@ def test_the_order_of_an_epoch_is_reproducible_and_epochs_differ(audio, tiny_rav
     assert names(audio, 0) != names(ready(RAVDESSAudioDataModule, tiny_ravdess, seed=1), 0)
 
 
-def test_student_and_control_meet_the_same_batches(audio, tiny_ravdess, teacher_outputs):
+def test_student_and_control_have_the_same_batches(audio, tiny_ravdess, teacher_outputs):
     paired = ready(RAVDESSPairedDataModule, tiny_ravdess, teacher_outputs=teacher_outputs)
     for epoch in range(2):
         assert names(audio, epoch) == names(paired, epoch)
@@ -170,9 +170,9 @@ def test_student_and_control_meet_the_same_batches(audio, tiny_ravdess, teacher_
 def test_validation_and_test_keep_their_order_and_their_last_batch(tiny_ravdess):
     datamodule = ready(RAVDESSAudioDataModule, tiny_ravdess, batch_size=7)
     assert [len(batch["clip"]) for batch in datamodule.val_dataloader()] == [7, 7, 2]
-    said = [clip for batch in datamodule.val_dataloader() for clip in batch["clip"]]
-    assert said == [clip.clip for clip in datamodule.split["val"]]
-    assert [len(batch["clip"]) for batch in datamodule.train_dataloader()] == [7] * 4  # of 32, the last 4 wait
+    names = [clip for batch in datamodule.val_dataloader() for clip in batch["clip"]]
+    assert names == [clip.clip for clip in datamodule.split["val"]]
+    assert [len(batch["clip"]) for batch in datamodule.train_dataloader()] == [7] * 4  # 4 of 32 clips are dropped
 
 
 def test_fewer_training_clips_than_a_batch_are_trained_on_all_the_same(tiny_ravdess):
@@ -193,15 +193,15 @@ def test_workers_read_the_same_batches(tiny_ravdess, teacher_outputs, num_worker
 
 
 @pytest.mark.parametrize(("fold", "named"), [(1, "03"), (2, "03, 04"), (3, "04")])
-def test_a_teacher_that_saw_a_held_out_actor_is_refused(tiny_ravdess, teacher_outputs, fold, named):
+def test_a_teacher_trained_on_a_held_out_actor_is_a_leakage_error(tiny_ravdess, teacher_outputs, fold, named):
     datamodule = RAVDESSPairedDataModule(
         str(tiny_ravdess), protocol="loso24", fold=fold, teacher_outputs=teacher_outputs
     )
-    with pytest.raises(LeakageError, match=f"The teacher was trained on actors {named}, who are validation or test"):
+    with pytest.raises(LeakageError, match=f"actors {named}"):
         datamodule.setup()
 
 
-def test_random_needs_the_users_word_and_holds_nobody_out(tiny_ravdess, teacher_outputs):
+def test_random_needs_allow_speaker_leakage_and_has_no_held_out_actors(tiny_ravdess, teacher_outputs):
     with pytest.raises(LeakageError, match=r"--data\.allow_speaker_leakage true"):
         ready(RAVDESSAudioDataModule, tiny_ravdess, protocol="random")
     settings = {"protocol": "random", "allow_speaker_leakage": True, "teacher_outputs": teacher_outputs}
@@ -210,12 +210,12 @@ def test_random_needs_the_users_word_and_holds_nobody_out(tiny_ravdess, teacher_
     assert len(datamodule.clips) == 64
 
 
-def test_a_fold_that_the_corpus_cannot_fill_names_those_it_can(tiny_ravdess):
-    with pytest.raises(ProtocolError, match=r"cannot fill loso24 fold 7 .*It fills the folds 0, 1, 2, 3: choose one"):
+def test_an_empty_fold_error_lists_the_available_folds(tiny_ravdess):
+    with pytest.raises(ProtocolError, match=r"loso24 fold 7 .*folds 0, 1, 2, 3"):
         ready(RAVDESSAudioDataModule, tiny_ravdess, fold=7)
 
 
-def test_a_clip_without_partner_is_set_aside_and_the_rest_used(tiny_videos, tmp_path):
+def test_a_clip_without_partner_is_excluded(tiny_videos, tmp_path):
     root = shutil.copytree(tiny_videos, tmp_path / "corpus")
     (root / "Actor_01" / "01-01-03-01-01-01-01.mp4").unlink()
     silent = root / "Actor_02" / "03-01-04-01-01-01-02.wav"
@@ -224,25 +224,25 @@ def test_a_clip_without_partner_is_set_aside_and_the_rest_used(tiny_videos, tmp_
     datamodule = ready(RAVDESSPairedDataModule, root, **SIZE)
     assert len(datamodule.clips) == 22
     assert {aside.what: aside.reason for aside in datamodule.set_aside} == {
-        "01-03-01-01-01-01": "no partner: there is no video for this sound",
-        "01-04-01-01-01-02": "no partner: there is no sound for this face",
+        "01-03-01-01-01-01": "not paired: this sound has no video",
+        "01-04-01-01-01-02": "not paired: this face has no sound",
     }
     assert len(ready(RAVDESSVideoDataModule, root, **SIZE).clips) == 23
     assert len(ready(RAVDESSAudioDataModule, root).clips) == 23
 
 
-def test_a_clip_that_the_table_lacks_is_set_aside(tiny_ravdess, tiny_face_features, tmp_path):
+def test_a_clip_missing_in_the_table_is_excluded(tiny_ravdess, tiny_face_features, tmp_path):
     header, first, *rest = tiny_face_features.read_text().splitlines()
     table = tmp_path / "short.csv"
     table.write_text("\n".join([header, *rest]))
     datamodule = ready(RAVDESSPairedDataModule, tiny_ravdess, face_features=str(table))
     (aside,) = datamodule.set_aside
     assert aside.what == first.split(",")[0][3:]
-    assert aside.reason == "no partner: short.csv has nothing for this clip"
+    assert "short.csv" in aside.reason
     assert len(datamodule.clips) == 63
 
 
-def test_damaged_files_are_listed_and_the_rest_used(tiny_ravdess, tmp_path):
+def test_corrupted_files_are_excluded(tiny_ravdess, tmp_path):
     root = shutil.copytree(tiny_ravdess, tmp_path / "corpus")
     cut = root / "Actor_01" / "03-01-03-01-01-01-01.wav"
     cut.write_bytes(cut.read_bytes()[:20_000])
@@ -252,17 +252,17 @@ def test_damaged_files_are_listed_and_the_rest_used(tiny_ravdess, tmp_path):
     named, damaged = datamodule.set_aside
     assert named.what.endswith("recording.wav")
     assert damaged.what == str(cut)
-    assert damaged.reason.startswith("the file is cut")
+    assert "truncated" in damaged.reason
 
 
-def test_nothing_usable_says_why(tmp_path):
+def test_no_usable_clips_is_an_error_with_reasons(tmp_path):
     for actor in ("01", "02", "03"):
         (tmp_path / f"03-01-03-01-01-01-{actor}.wav").write_bytes(b"")
-    with pytest.raises(CorpusNotFoundError, match=r"holds no clip that can be used; 3 were set aside(.|\n)*empty"):
+    with pytest.raises(CorpusNotFoundError, match=r"3 (.|\n)*empty"):
         ready(RAVDESSAudioDataModule, tmp_path)
 
 
-def test_restrict_keeps_what_is_asked_for(tiny_ravdess):
+def test_restrict_keeps_the_selected_clips(tiny_ravdess):
     datamodule = RAVDESSAudioDataModule(str(tiny_ravdess), protocol="loso24")
     datamodule.restrict(lambda clip: clip.label in ("happy", "sad"))
     datamodule.setup()
@@ -276,18 +276,18 @@ def test_equal_settings_have_equal_fingerprints_in_any_folder(audio, tiny_ravdes
 
 
 @pytest.mark.parametrize("changed", [{"fold": 1}, {"label_set": "speech6"}, {"batch_size": 4}])
-def test_the_fingerprint_follows_the_settings(audio, tiny_ravdess, changed):
+def test_the_fingerprint_depends_on_the_settings(audio, tiny_ravdess, changed):
     assert ready(RAVDESSAudioDataModule, tiny_ravdess, **changed).fingerprint != audio.fingerprint
 
 
-def test_the_fingerprint_follows_the_splits(audio, tiny_ravdess):
+def test_the_fingerprint_depends_on_the_splits(audio, tiny_ravdess):
     datamodule = ready(RAVDESSAudioDataModule, tiny_ravdess)
     datamodule.split["val"].insert(0, datamodule.split["train"].pop())
     assert datamodule.clips == audio.clips
     assert datamodule.fingerprint != audio.fingerprint
 
 
-def test_the_fingerprint_follows_the_files(audio, tiny_ravdess, tmp_path):
+def test_the_fingerprint_depends_on_the_files(audio, tiny_ravdess, tmp_path):
     root = shutil.copytree(tiny_ravdess, tmp_path / "changed")
     path = next(root.rglob("*.wav"))
     samples, sample_rate = soundfile.read(path)
@@ -295,7 +295,7 @@ def test_the_fingerprint_follows_the_files(audio, tiny_ravdess, tmp_path):
     assert ready(RAVDESSAudioDataModule, root).fingerprint != audio.fingerprint
 
 
-def test_the_fingerprint_follows_the_features(tiny_ravdess, tiny_face_features, tmp_path):
+def test_the_fingerprint_depends_on_the_features(tiny_ravdess, tiny_face_features, tmp_path):
     settings = {"face_features": str(tiny_face_features)}
     before = ready(RAVDESSVideoDataModule, tiny_ravdess, **settings).fingerprint
     assert ready(RAVDESSVideoDataModule, tiny_ravdess, **settings).fingerprint == before
@@ -305,18 +305,18 @@ def test_the_fingerprint_follows_the_features(tiny_ravdess, tiny_face_features, 
     assert ready(RAVDESSVideoDataModule, tiny_ravdess, face_features=str(table)).fingerprint != before
 
 
-def test_two_kinds_of_faces_are_refused():
-    with pytest.raises(ConfigError, match="Give face_features or face_embeddings, not both"):
+def test_two_kinds_of_faces_are_a_config_error():
+    with pytest.raises(ConfigError, match="face_features or face_embeddings"):
         RAVDESSVideoDataModule("somewhere", face_features="a.csv", face_embeddings="b.safetensors")
 
 
-def test_a_label_set_of_another_channel_is_refused():
-    with pytest.raises(ConfigError, match="'song6' does not go with channel 'speech'"):
+def test_a_label_set_of_another_channel_is_a_config_error():
+    with pytest.raises(ConfigError, match="'song6'"):
         RAVDESSAudioDataModule("somewhere", label_set="song6")
 
 
-def test_missing_face_features_are_named(tiny_ravdess):
-    with pytest.raises(DataError, match=r"There are no face features at nowhere\.csv"):
+def test_missing_face_features_are_a_data_error(tiny_ravdess):
+    with pytest.raises(DataError, match=r"nowhere\.csv"):
         ready(RAVDESSVideoDataModule, tiny_ravdess, face_features="nowhere.csv")
 
 
@@ -327,7 +327,7 @@ def test_a_corpus_with_the_marker_is_synthetic(tiny_ravdess, tmp_path):
     assert RAVDESSAudioDataModule(str(tmp_path)).is_synthetic
 
 
-def test_labels_of_the_last_training_actors_can_be_hidden(tiny_ravdess):
+def test_labels_of_the_last_training_actors_can_be_removed(tiny_ravdess):
     open_, hidden = (ready(RAVDESSAudioDataModule, tiny_ravdess, num_unlabelled_actors=number) for number in (0, 1))
     assert [clip.clip for clip in hidden.clips] == [clip.clip for clip in open_.clips]
     last = max(clip.actor for clip in open_.split["train"])
@@ -337,12 +337,12 @@ def test_labels_of_the_last_training_actors_can_be_hidden(tiny_ravdess):
 
 
 @pytest.mark.parametrize("number", [-1, 2])
-def test_some_training_actor_keeps_its_labels(tiny_ravdess, number):
-    with pytest.raises(ConfigError, match="num_unlabelled_actors must be from 0 to 1, for 2 actors train"):
+def test_at_least_one_training_actor_keeps_its_labels(tiny_ravdess, number):
+    with pytest.raises(ConfigError, match="num_unlabelled_actors"):
         ready(RAVDESSAudioDataModule, tiny_ravdess, num_unlabelled_actors=number)
 
 
-def test_an_actor_who_is_left_out_trains_nobody_and_changes_no_other_split(tiny_ravdess):
+def test_an_excluded_actor_is_removed_from_training_only(tiny_ravdess):
     whole = ready(RAVDESSAudioDataModule, tiny_ravdess, num_unlabelled_actors=1)
     first = min(clip.actor for clip in whole.split["train"])
     part = RAVDESSAudioDataModule(str(tiny_ravdess), protocol="loso24", num_unlabelled_actors=1, cache=str(whole.cache))

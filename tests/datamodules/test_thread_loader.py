@@ -12,7 +12,7 @@ from crossmodal.errors import DataError
 
 
 class Numbers:
-    """Items that take time in no order; says who read them."""
+    """Items with varying reading times; records the threads that read them."""
 
     def __init__(self, size, damaged=()):
         self.size, self.damaged, self.readers = size, damaged, set()
@@ -33,7 +33,7 @@ def loader(numbers, threads, **kwargs):
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2, 5])
-def test_batches_come_in_order_from_however_many_threads(threads):
+def test_batches_are_in_order_for_any_number_of_threads(threads):
     numbers = Numbers(20)
     batches = list(loader(numbers, threads))
     assert [batch["label"].tolist() for batch in batches] == [
@@ -44,21 +44,21 @@ def test_batches_come_in_order_from_however_many_threads(threads):
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_what_cannot_be_read_is_told_where_it_is_due(threads):
+def test_a_reading_error_is_raised_at_its_batch(threads):
     batches = iter(loader(Numbers(20, damaged={10}), threads))
     assert [next(batches)["label"][0].item() for _ in range(3)] == [0, 3, 6]
     with pytest.raises(DataError, match="10 is damaged"):
         next(batches)
 
 
-def test_whoever_leaves_early_waits_for_nothing_but_what_is_being_read():
+def test_stopping_early_ends_the_threads():
     numbers = Numbers(1000)
     for _ in loader(numbers, 2):
         break
     assert not any(thread.name.startswith("clips") for thread in threading.enumerate())
 
 
-def test_reading_draws_no_random_number():
+def test_reading_draws_no_random_numbers():
     torch.manual_seed(1)
     list(loader(Numbers(9), 2))
     after = torch.rand(1)

@@ -1,4 +1,4 @@
-"""Sound that comes from an mp4, where there is no wav, is put on the wav's time; and crops follow the face if asked."""
+"""Tests that audio from an mp4 has the wav's time base, and that crops can follow the face."""
 
 import shutil
 import zipfile
@@ -22,14 +22,14 @@ CLIPS = [Performance(1, 3, 1, 1, 1, actor) for actor in (1, 2, 3)]
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory) -> Path:
-    """Three actors, a clip of each, as wav and mp4."""
+    """Return a folder with one clip of each of three actors, as wav and mp4."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "list_performances", lambda actors, channel, repetitions: CLIPS)
         return synthetic.synthesize(tmp_path_factory.mktemp("drawn") / "corpus", actors=3, num_processes=1)
 
 
 def waveforms(root: Path, cache: Path) -> dict[str, np.ndarray]:
-    """What the datamodule yields, by clip."""
+    """Return the datamodule's items by clip."""
     datamodule = RAVDESSPairedDataModule(str(root), protocol="loso24", face_size=16, cache=str(cache))
     datamodule.prepare_data()
     datamodule.setup()
@@ -41,7 +41,7 @@ def waveforms(root: Path, cache: Path) -> dict[str, np.ndarray]:
 
 
 def lag(one: np.ndarray, other: np.ndarray) -> float:
-    """How much later the same sound is in one than in the other, in milliseconds."""
+    """Return the delay of one waveform relative to another, in milliseconds."""
     size = 1 << (len(one) + len(other)).bit_length()
     product = np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size))
     offset = int(np.fft.irfft(product, size).argmax())
@@ -49,7 +49,7 @@ def lag(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def assert_compensated(root: Path, tmp_path: Path) -> None:
-    """The sound of an mp4 is 33.3 ms late, and that of the datamodule's clip is not."""
+    """Check that the audio of an mp4 is 33.3 ms late, and that of the datamodule is not."""
     alone = tmp_path / "alone"
     alone.mkdir()
     for clip in index_ravdess(root).clips:
@@ -64,12 +64,12 @@ def assert_compensated(root: Path, tmp_path: Path) -> None:
         assert abs(lag(from_mp4s[clip], waveform)) < 0.1
 
 
-def test_the_lag_of_a_drawn_corpus_is_compensated(drawn, tmp_path):
+def test_audio_lag_of_the_synthetic_corpus_is_compensated(drawn, tmp_path):
     assert_compensated(drawn, tmp_path)
 
 
 @pytest.mark.slow
-def test_the_lag_of_real_recordings_is_compensated(pytestconfig, tmp_path):
+def test_audio_lag_of_real_recordings_is_compensated(pytestconfig, tmp_path):
     folder = Path(pytestconfig.rootpath).parent / "shared" / "data"
     video, audio = folder / "Video_Speech_Actor_01.zip", folder / "Audio_Speech_Actors_01-16.zip"
     if not (video.is_file() and audio.is_file()):
@@ -79,7 +79,7 @@ def test_the_lag_of_real_recordings_is_compensated(pytestconfig, tmp_path):
     with zipfile.ZipFile(video) as videos, zipfile.ZipFile(audio) as voices:
         names = sorted(name for name in videos.namelist() if "/01-" in name)
         assert len(names) == 3
-        for actor, name in enumerate(names, start=1):  # as if of three actors, which a protocol asks for
+        for actor, name in enumerate(names, start=1):  # renamed to three actors, which the protocol needs
             stem = f"{Path(name).stem[2:-2]}{actor:02d}"
             (root / f"01{stem}.mp4").write_bytes(videos.read(name))
             wav = name.replace("/01-", "/03-").replace(".mp4", ".wav")
@@ -87,7 +87,7 @@ def test_the_lag_of_real_recordings_is_compensated(pytestconfig, tmp_path):
     assert_compensated(root, tmp_path)
 
 
-def test_a_detector_that_is_asked_for_is_that_of_the_batches(drawn, tmp_path):
+def test_the_requested_face_detector_is_used(drawn, tmp_path):
     kwargs = {"protocol": "loso24", "num_video_frames": 2, "face_size": 32, "cache": str(tmp_path)}
     fixed, followed = (RAVDESSVideoDataModule(str(drawn), face_detector=name, **kwargs) for name in (None, "haar"))
     for datamodule in (fixed, followed):

@@ -1,6 +1,6 @@
-"""Train on a stream with so many processes, and write down which clips each of them met.
+"""Train on a stream with several processes, and record the clips that each of them reads.
 
-Arguments: the stream, a folder for the notes, the number of processes, clips in a batch.
+Arguments: stream, folder for the notes, number of processes, batch size.
 """
 
 import json
@@ -15,14 +15,14 @@ from crossmodal import FinetuneTask, StreamingPairedDataModule
 
 
 class Notes(Callback):
-    """The clips of every batch by split and epoch."""
+    """Records the clips of every batch by split and epoch."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._met: dict[str, list[list[str]]] = {}
+        self._clips: dict[str, list[list[str]]] = {}
 
     def _note(self, split: str, trainer: Trainer, batch: dict[str, Any]) -> None:
-        self._met.setdefault(f"{split} {trainer.current_epoch}", []).append(batch["clip"])
+        self._clips.setdefault(f"{split} {trainer.current_epoch}", []).append(batch["clip"])
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, index: int) -> None:
         self._note("train", trainer, batch)
@@ -39,7 +39,7 @@ class Notes(Callback):
 
     def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
         notes = {
-            "met": self._met,
+            "clips": self._clips,
             "mean": module.model.normalization.mean.tolist(),
             "class_weight": module.class_weight.tolist(),
             "weights": sum(float(parameter.sum()) for parameter in module.parameters()),
@@ -49,7 +49,7 @@ class Notes(Callback):
 
 
 def train(stream: str, folder: Path, processes: int, batch_size: int) -> None:
-    """Train for two epochs, and test."""
+    """Train for two epochs and test."""
     torch.set_num_threads(1)
     seed_everything(0, verbose=False)
     task = FinetuneTask(

@@ -1,4 +1,4 @@
-"""Work for children, which must be able to import it."""
+"""Work for child processes, in a module that they can import."""
 
 import os
 import signal
@@ -9,12 +9,12 @@ from crossmodal.errors import MediaError
 
 
 def work(job: tuple[str, Path]) -> str:
-    """Do what the job says; the folder remembers how often it was tried."""
+    """Behave as the job says; a file in the folder counts the tries."""
     what, folder = job
-    tried = folder / what
-    with tried.open("a") as file:
+    counter = folder / what
+    with counter.open("a") as file:
         file.write("x")
-    count = len(tried.read_text())
+    count = len(counter.read_text())
     if what == "damaged":
         raise MediaError("a.wav", "it is damaged")
     if what == "hangs" or (what == "hangs once" and count == 1):

@@ -1,4 +1,4 @@
-"""Files whose decoder hangs or dies, as `_make_all` meets them: they must be importable by its children."""
+"""Jobs whose decoder hangs or dies, in a module that child processes can import."""
 
 import multiprocessing
 import os

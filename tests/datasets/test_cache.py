@@ -10,7 +10,6 @@ from crossmodal import media, storage
 from crossmodal.datasets import cache, process_pool
 from crossmodal.datasets.cache import FaceCrops, prepare_corpus
 from crossmodal.datasets.clip import Clip
-from crossmodal.datasets.process_pool import Failure
 from crossmodal.datasets.ravdess import FACE_BOX, index_ravdess
 from crossmodal.datasets.stored_array import read_array
 from tests.datasets.arrays import arrays
@@ -21,7 +20,7 @@ CROPS = FaceCrops(num_video_frames=4, face_size=32, box=FACE_BOX)
 
 @pytest.fixture(scope="module")
 def videos(tiny_videos, tmp_path_factory):
-    """Two clips with sound and face, and what was prepared of them."""
+    """Return two clips with sound and face, their cache folder and the prepared corpus."""
     root = tmp_path_factory.mktemp("two")
     for path in sorted(tiny_videos.rglob("*-0[12]-01-01-01-01.*")):
         shutil.copy2(path, root)
@@ -31,7 +30,7 @@ def videos(tiny_videos, tmp_path_factory):
     return clips, folder, prepare_corpus(clips, crops=CROPS, folder=folder)
 
 
-def test_a_waveform_is_what_media_reads(videos):
+def test_waveform_equals_media(videos):
     clips, _, corpus = videos
     for clip in clips:
         waveform = read_array(corpus.waveforms[clip.clip])
@@ -39,7 +38,7 @@ def test_a_waveform_is_what_media_reads(videos):
         np.testing.assert_array_equal(waveform, media.read_waveform(clip.audio))
 
 
-def test_face_crops_are_the_middles_of_equal_pieces(videos):
+def test_face_crops_are_the_middles_of_equal_segments(videos):
     clips, _, corpus = videos
     duration = 12 * 1001 / 30_000
     seconds = [duration * (piece + 0.5) / 4 for piece in range(4)]
@@ -51,18 +50,18 @@ def test_face_crops_are_the_middles_of_equal_pieces(videos):
         assert not np.array_equal(faces[0], faces[-1])
 
 
-def test_the_sound_of_a_video_is_put_on_the_time_of_its_wav(videos, tmp_path):
+def test_sound_of_a_video_is_aligned_to_the_wav(videos, tmp_path):
     clips, _, corpus = videos
     shutil.copy(clips[0].video, tmp_path)
     (alone,) = index_ravdess(tmp_path).clips
-    heard = read_array(prepare_corpus([alone], folder=tmp_path / "cache").waveforms[alone.clip])
+    waveform = read_array(prepare_corpus([alone], folder=tmp_path / "cache").waveforms[alone.clip])
     wav = read_array(corpus.waveforms[alone.clip])
-    size = min(len(heard), len(wav))
-    correlation = np.correlate(heard[:size], wav[:size], "full")
-    assert abs(int(np.argmax(correlation)) - (size - 1)) <= 1  # AAC is not lossless; a delay would be 533 samples
+    size = min(len(waveform), len(wav))
+    correlation = np.correlate(waveform[:size], wav[:size], "full")
+    assert abs(int(np.argmax(correlation)) - (size - 1)) <= 1  # AAC is lossy; the uncorrected delay is 533 samples
 
 
-def test_arrays_are_mapped_into_memory_and_read_only(videos):
+def test_arrays_are_memory_mapped_and_read_only(videos):
     _, _, corpus = videos
     for path in [*corpus.waveforms.values(), *corpus.faces.values()]:
         array = read_array(path)
@@ -70,7 +69,7 @@ def test_arrays_are_mapped_into_memory_and_read_only(videos):
         assert not array.flags.writeable
 
 
-def test_a_second_call_decodes_nothing(videos, monkeypatch):
+def test_second_call_decodes_nothing(videos, monkeypatch):
     clips, folder, first = videos
     assert (first.made, first.reused, first.set_aside) == (4, 0, [])
 
@@ -84,7 +83,7 @@ def test_a_second_call_decodes_nothing(videos, monkeypatch):
     assert (again.clips, again.waveforms, again.faces) == (first.clips, first.waveforms, first.faces)
 
 
-def test_another_setting_never_meets_an_old_array(videos):
+def test_other_settings_do_not_reuse_arrays(videos):
     clips, folder, first = videos
     other = dataclasses.replace(CROPS, num_video_frames=2)
     corpus = prepare_corpus(clips[:1], audio=False, crops=other, folder=folder)
@@ -94,7 +93,7 @@ def test_another_setting_never_meets_an_old_array(videos):
     assert read_array(first.faces[clips[0].clip]).shape == (4, 3, 32, 32)
 
 
-def test_a_changed_source_is_decoded_anew(tiny_ravdess, tmp_path):
+def test_changed_source_is_decoded_again(tiny_ravdess, tmp_path):
     source = next(tiny_ravdess.rglob("*.wav"))
     path = tmp_path / source.name
     shutil.copy(source, path)
@@ -109,7 +108,7 @@ def test_a_changed_source_is_decoded_anew(tiny_ravdess, tmp_path):
     assert not np.array_equal(new, old)
 
 
-def test_truncated_arrays_are_made_again(videos, tmp_path):
+def test_truncated_arrays_are_rebuilt(videos, tmp_path):
     clips, _, first = videos
     folder = tmp_path / "cache"
     paths = prepare_corpus(clips, folder=folder).waveforms
@@ -125,17 +124,17 @@ def test_truncated_arrays_are_made_again(videos, tmp_path):
     assert paths[clips[0].clip].read_bytes() == first.waveforms[clips[0].clip].read_bytes()
 
 
-def test_damaged_files_are_set_aside_with_the_reason_and_the_good_ones_used(videos, tmp_path):
+def test_damaged_files_are_excluded_with_a_reason(videos, tmp_path):
     good, _, _ = videos
     for clip in good:
         shutil.copy(clip.audio, tmp_path)
         shutil.copy(clip.video, tmp_path)
     wav, mp4 = good[0].audio.read_bytes(), good[0].video.read_bytes()
     bad = {
-        "03-01-03-01-01-01-01.wav": (wav[: len(wav) // 2], "the file is cut"),
-        "01-01-04-01-01-01-01.mp4": (b"", "the file is empty (0 bytes)"),
-        "01-01-05-01-01-01-01.mp4": (b"this is a text, not a video\n" * 50, "not a sound or video file"),
-        "01-01-06-01-01-01-01.mp4": (mp4[: len(mp4) // 2], "the file is cut"),
+        "03-01-03-01-01-01-01.wav": (wav[: len(wav) // 2], "truncated"),
+        "01-01-04-01-01-01-01.mp4": (b"", "empty"),
+        "01-01-05-01-01-01-01.mp4": (b"this is a text, not a video\n" * 50, "not a sound"),
+        "01-01-06-01-01-01-01.mp4": (mp4[: len(mp4) // 2], "truncated"),
         "01-01-07-01-01-01-01.mp4": (wav, ""),  # a wav that was renamed
     }
     for name, (content, _) in bad.items():
@@ -150,22 +149,24 @@ def test_damaged_files_are_set_aside_with_the_reason_and_the_good_ones_used(vide
     assert reasons.keys() == bad.keys()
     for name, (_, reason) in bad.items():
         assert reason in reasons[name]
-    assert corpus.made == 5  # the partners are copies of the good ones; a face beside another sound is another array
+    # The partners of damaged files are copies of the good ones; face arrays also depend on the sound.
+    assert corpus.made == 5
     for clip in corpus.clips:
         assert read_array(corpus.waveforms[clip.clip]) is not None
         assert read_array(corpus.faces[clip.clip]) is not None
 
 
-def test_a_file_that_is_gone_is_set_aside(videos, tmp_path):
+def test_missing_file_is_excluded(videos, tmp_path):
     clips, folder, _ = videos
     gone = Clip("gone", "01", "sad", audio=tmp_path / "gone.wav")
     corpus = prepare_corpus([clips[0], gone], folder=folder)
     assert corpus.clips == [clips[0]]
     (aside,) = corpus.set_aside
-    assert (aside.what, aside.reason) == (str(gone.audio), "cannot be read: No such file or directory")
+    assert aside.what == str(gone.audio)
+    assert "No such file" in aside.reason
 
 
-def test_files_of_the_same_content_are_decoded_once_and_each_listed_where_damaged(videos, tmp_path):
+def test_files_with_the_same_content_are_decoded_once(videos, tmp_path):
     (good, _), _, _ = videos
     names = [f"03-01-0{emotion}-01-01-01-01.wav" for emotion in range(1, 5)]
     for name in names[:2]:
@@ -178,7 +179,7 @@ def test_files_of_the_same_content_are_decoded_once_and_each_listed_where_damage
     assert corpus.made == len(arrays(tmp_path / "cache")) == 1
 
 
-def test_a_decoder_that_hangs_or_dies_is_set_aside_and_the_others_go_on(videos, tmp_path, monkeypatch, child_processes):
+def test_hanging_and_crashing_decoders_do_not_affect_other_files(videos, tmp_path, monkeypatch, child_processes):
     clips, _, _ = videos
     monkeypatch.setattr(process_pool, "TIME_LIMIT", 2.0)
     folder = tmp_path / "waveforms" / "00"
@@ -187,13 +188,14 @@ def test_a_decoder_that_hangs_or_dies_is_set_aside_and_the_others_go_on(videos, 
     good = cache._Job(clips[0], folder / "good.npy")
     made, damaged = cache._make_all([hanging, crashing, good], 2)
     assert (made, damaged.keys()) == (1, {hanging.target, crashing.target})
-    assert damaged[hanging.target] == Failure("decoding did not end within 2 s", lasting=False)
-    assert damaged[crashing.target].reason.startswith("the decoder crashed on it")
+    assert "2 s" in damaged[hanging.target].reason
+    assert "crashed" in damaged[crashing.target].reason
+    assert not damaged[hanging.target].lasting
     assert not damaged[crashing.target].lasting
     np.testing.assert_array_equal(read_array(good.target), media.read_waveform(clips[0].audio))
 
 
-def test_an_array_that_is_half_written_is_not_there(videos, tmp_path, monkeypatch):
+def test_failed_write_leaves_no_array(videos, tmp_path, monkeypatch):
     def write_half(file, array):
         file.write(b"\x93NUMPY")
         raise OSError("No space left on device")
@@ -204,7 +206,7 @@ def test_an_array_that_is_half_written_is_not_there(videos, tmp_path, monkeypatc
     assert list((tmp_path / "waveforms" / "00").iterdir()) == []
 
 
-def test_where_there_are_no_locks_the_work_is_done_all_the_same(videos, tmp_path, monkeypatch):
+def test_arrays_are_created_without_lock_support(videos, tmp_path, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise OSError(37, "No locks available")
 
@@ -213,7 +215,7 @@ def test_where_there_are_no_locks_the_work_is_done_all_the_same(videos, tmp_path
     assert (cache._make(job), cache._make(job)) == ("made", "found")
 
 
-def test_what_a_killed_writer_left_is_cleared_away(videos, tmp_path):
+def test_leftovers_of_a_killed_writer_are_removed(videos, tmp_path):
     job = cache._Job(videos[0][0], tmp_path / "waveforms" / "00" / "a.npy")
     left, other = (job.target.parent / f".{name}.npy.xyz.tmp" for name in "ab")
     job.target.parent.mkdir(parents=True)

@@ -16,7 +16,7 @@ HEADER = ["clip", "audio", "video", "label", "speaker", "split", "start", "end"]
 
 @pytest.fixture
 def folder(tmp_path):
-    """Files to name in a manifest; nothing of them is decoded."""
+    """Return a folder with files for a manifest, which are not decoded."""
     for name in ("a.wav", "b.wav", "faces/a.mp4", "faces/b.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"anything")
@@ -37,7 +37,7 @@ GOOD = (
 
 
 def reason(folder, row, header=HEADER):
-    """Why a row is set aside that stands below two good ones."""
+    """Return the reason why a row below two valid ones is excluded."""
     index = index_manifest(write(folder, *GOOD, row, header=header))
     assert [clip.clip for clip in index.clips] == ["one", "two"]
     (aside,) = index.set_aside
@@ -46,18 +46,18 @@ def reason(folder, row, header=HEADER):
 
 
 class TestRows:
-    def test_a_row_is_a_clip(self, folder):
+    def test_row_is_a_clip(self, folder):
         index = index_manifest(write(folder, *GOOD))
         one = Clip("one", "Ada", "sad", audio=folder / "a.wav", video=folder / "faces/a.mp4")
         two = Clip("two", "Bo", "happy", audio=folder / "b.wav")
         assert (index.clips, index.set_aside, index.name) == ([one, two], [], "mine")
         assert not index.has_split
 
-    def test_empty_audio_is_the_sound_of_the_video(self, folder):
+    def test_empty_audio_uses_the_sound_of_the_video(self, folder):
         clip, _ = index_manifest(write(folder, ["one", "", "faces/a.mp4", "sad", "Ada", "", "", ""], GOOD[1])).clips
         assert (clip.audio, clip.video) == (folder / "faces/a.mp4", folder / "faces/a.mp4")
 
-    def test_a_clip_can_be_a_piece_of_its_files(self, folder):
+    def test_clip_can_be_a_segment_of_its_files(self, folder):
         rows = [
             ["one", "a.wav", "faces/a.mp4", "sad", "Ada", "", "1.5", "2.7"],
             ["two", "a.wav", "", "happy", "Ada", "", "3", ""],
@@ -66,20 +66,20 @@ class TestRows:
         assert (one.audio_start, one.video_start, one.duration) == (1.5, 1.5, 1.2)
         assert (two.audio_start, two.duration) == (3.0, None)
 
-    def test_sound_can_come_late(self, folder):
+    def test_audio_delay(self, folder):
         header, row = [*HEADER, "audio_delay"], ["one", "a.wav", "faces/a.mp4", "sad", "Ada", "", "1", "2", "0.25"]
         clip, _ = index_manifest(write(folder, row, [*GOOD[1], ""], header=header)).clips
         assert (clip.audio_start, clip.video_start, clip.duration) == (1.25, 1.0, 1.0)
 
-    def test_a_row_without_a_label_is_unlabelled_and_of_no_class(self, folder):
+    def test_row_without_a_label_is_unlabelled(self, folder):
         index = index_manifest(write(folder, *GOOD, ["three", "a.wav", "", "", "Cy", "", "", ""]))
         assert [clip.label for clip in index.clips] == ["sad", None, "happy"]
         assert index.labels == ("happy", "sad")
 
-    def test_clips_are_in_the_order_of_their_names_whatever_that_of_the_rows(self, folder):
+    def test_clips_are_sorted_by_name(self, folder):
         assert index_manifest(write(folder, *GOOD)).clips == index_manifest(write(folder, *reversed(GOOD))).clips
 
-    def test_columns_may_stand_in_any_order_among_others(self, folder):
+    def test_columns_can_have_any_order(self, folder):
         header = ["Speaker", "age", "LABEL", " clip ", "audio"]
         path = write(folder, ["Ada", "9", "sad", "one", "a.wav"], ["Bo", "8", "happy", "two", "b.wav"], header=header)
         assert [(clip.clip, clip.actor, clip.label) for clip in index_manifest(path).clips] == [
@@ -88,14 +88,14 @@ class TestRows:
         ]
 
     @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-    def test_what_spreadsheets_write_is_read(self, folder, delimiter):
+    def test_csv_from_spreadsheets(self, folder, delimiter):
         path = write(folder, *GOOD, delimiter=delimiter)
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\r\n")
         index = index_manifest(path)
         assert len(index.clips) == 2
         assert index.set_aside == []
 
-    def test_a_clip_may_be_called_by_a_file_of_ravdess(self, folder):
+    def test_clip_can_be_a_ravdess_file_name(self, folder):
         rows = [["03-01-06-01-02-01-12.wav", *GOOD[0][1:]], ["take 2.1", *GOOD[1][1:]]]
         assert {clip.clip for clip in index_manifest(write(folder, *rows)).clips} == {"01-06-01-02-01-12", "take 2.1"}
 
@@ -109,86 +109,86 @@ class TestLabels:
             (("1", "0"), ("0", "1")),
         ],
     )
-    def test_their_order(self, folder, labels, expected):
+    def test_order(self, folder, labels, expected):
         rows = [[f"clip {label}", "a.wav", "", label, "Ada", "", "", ""] for label in labels]
         assert index_manifest(write(folder, *rows)).labels == expected
 
     @pytest.mark.parametrize("labels", [("sad", "sad"), ("", "")])
-    def test_one_label_is_none(self, folder, labels):
-        rows = [[f"clip {place}", "a.wav", "", label, "Ada", "", "", ""] for place, label in enumerate(labels)]
-        with pytest.raises(DataError, match=r"mine\.csv needs two labels or more to tell apart; in its rows occur"):
+    def test_fewer_than_two_labels(self, folder, labels):
+        rows = [[f"clip {index}", "a.wav", "", label, "Ada", "", "", ""] for index, label in enumerate(labels)]
+        with pytest.raises(DataError, match=r"mine\.csv .*two"):
             index_manifest(write(folder, *rows))
 
 
-class TestWhatIsSetAside:
+class TestExcludedRows:
     @pytest.mark.parametrize(
         "row, expected",
         [
-            (["one", "b.wav", "", "sad", "Ada", "", "", ""], "there is a row of the same clip above it"),
-            (["three", "gone.wav", "", "sad", "Ada", "", "", ""], r"there is no file .*gone\.wav"),
-            (["three", "a.wav", "gone.mp4", "sad", "Ada", "", "", ""], r"there is no file .*gone\.mp4"),
-            (["three", "faces", "", "sad", "Ada", "", "", ""], "there is no file .*faces"),
-            (["three", "", "", "sad", "Ada", "", "", ""], "it has neither sound nor video"),
-            (["three", "a.wav", "", "sad", "", "", "", ""], "its speaker is empty"),
-            (["", "a.wav", "", "sad", "Ada", "", "", ""], "its clip is empty"),
-            (["three", "a.wav", "", "sad", "Ada", "", "2", "2"], "it ends at 2 s, which is not after its start at 2 s"),
-            (["three", "a.wav", "", "sad", "Ada", "", "2", "1.5"], "it ends at 1.5 s, which is not after"),
-            (["three", "a.wav", "", "sad", "Ada", "", "-1", "2"], "it starts at -1 s, before its files do"),
-            (["three", "a.wav", "", "sad", "Ada", "", "0:01", ""], "start is '0:01', and no number of seconds"),
-            (["three", "a.wav", "", "sad", "Ada", "", "", "nan"], "end is nan, and no number of seconds"),
-            (["three", "a.wav", "", "sad", "Ada", "", "inf", ""], "start is inf, and no number of seconds"),
-            (["three", "a.wav", "sad"], "it has 3 fields, and the header 8"),
-            (["three", "a.wav", "", "sad", "Ada", "", "", "", "more"], "it has 9 fields, and the header 8"),
+            (["one", "b.wav", "", "sad", "Ada", "", "", ""], "same clip"),
+            (["three", "gone.wav", "", "sad", "Ada", "", "", ""], r"gone\.wav"),
+            (["three", "a.wav", "gone.mp4", "sad", "Ada", "", "", ""], r"gone\.mp4"),
+            (["three", "faces", "", "sad", "Ada", "", "", ""], "faces"),
+            (["three", "", "", "sad", "Ada", "", "", ""], "neither sound nor video"),
+            (["three", "a.wav", "", "sad", "", "", "", ""], "speaker is empty"),
+            (["", "a.wav", "", "sad", "Ada", "", "", ""], "clip is empty"),
+            (["three", "a.wav", "", "sad", "Ada", "", "2", "2"], "2 s, .* 2 s"),
+            (["three", "a.wav", "", "sad", "Ada", "", "2", "1.5"], r"1\.5 s"),
+            (["three", "a.wav", "", "sad", "Ada", "", "-1", "2"], "-1 s"),
+            (["three", "a.wav", "", "sad", "Ada", "", "0:01", ""], "start is '0:01'"),
+            (["three", "a.wav", "", "sad", "Ada", "", "", "nan"], "end is nan"),
+            (["three", "a.wav", "", "sad", "Ada", "", "inf", ""], "start is inf"),
+            (["three", "a.wav", "sad"], "3 fields.* 8"),
+            (["three", "a.wav", "", "sad", "Ada", "", "", "", "more"], "9 fields.* 8"),
         ],
         ids=lambda value: value if isinstance(value, str) else None,
     )
-    def test_a_bad_row_is_named_with_its_number_and_its_reason(self, folder, row, expected):
-        assert re.match(expected, reason(folder, row))
+    def test_invalid_row_is_listed_with_number_and_reason(self, folder, row, expected):
+        assert re.search(expected, reason(folder, row))
 
-    def test_what_is_no_text(self, folder):
+    def test_rows_that_are_not_text(self, folder):
         path = write(folder, *GOOD)
         path.write_bytes(
             path.read_bytes() + b"three,a.wav,,sad,J\xfcrgen,,,\r\n" + b'four,"' + b"x" * 200_000 + b'",,,,,,\r\n'
         )
         index = index_manifest(path)
         assert len(index.clips) == 2
-        assert [(aside.what, aside.reason) for aside in index.set_aside] == [
-            ("mine.csv row 4", "it is not UTF-8"),
-            ("mine.csv row 5", "it cannot be read (field larger than field limit (131072))"),
-        ]
+        assert [aside.what for aside in index.set_aside] == ["mine.csv row 4", "mine.csv row 5"]
+        encoding, size = (aside.reason for aside in index.set_aside)
+        assert "UTF-8" in encoding
+        assert "131072" in size
 
-    def test_sound_that_begins_before_its_file(self, folder):
+    def test_sound_that_starts_before_its_file(self, folder):
         header, row = [*HEADER, "audio_delay"], ["three", "a.wav", "", "sad", "Ada", "", "0.5", "", "-0.75"]
         index = index_manifest(write(folder, *([*good, ""] for good in GOOD), row, header=header))
-        assert [aside.reason for aside in index.set_aside] == ["it starts at -0.25 s, before its files do"]
+        (aside,) = index.set_aside
+        assert "-0.25 s" in aside.reason
 
 
 class TestSplits:
-    def test_the_split_that_a_corpus_names(self, folder):
+    def test_split_of_the_corpus(self, folder):
         names = ["train", "val", "test", "dev", "Validation", "TRAIN"]
-        rows = [[f"clip {place}", "a.wav", "", label, f"who {place}", name, "", ""]
-                for place, (name, label) in enumerate(zip(names, ["sad", "happy"] * 3, strict=True))]  # fmt: skip
+        rows = [[f"clip {index}", "a.wav", "", label, f"speaker {index}", name, "", ""]
+                for index, (name, label) in enumerate(zip(names, ["sad", "happy"] * 3, strict=True))]  # fmt: skip
         index = index_manifest(write(folder, *rows))
         assert [clip.split for clip in index.clips] == ["train", "val", "test", "val", "val", "train"]
         assert index.has_split
 
-    def test_a_name_of_no_split(self, folder):
+    def test_unknown_split(self, folder):
         rows = [[*good[:5], "train", "", ""] for good in GOOD]
         index = index_manifest(write(folder, *rows, ["three", "a.wav", "", "sad", "Ada", "holdout", "", ""]))
-        assert [aside.reason for aside in index.set_aside] == [
-            "its split is holdout, and none of train, val, test, dev, valid, validation"
-        ]
+        (aside,) = index.set_aside
+        assert "holdout" in aside.reason
 
-    def test_a_row_without_one_among_rows_with_one(self, folder):
+    def test_missing_split_in_one_row(self, folder):
         rows = [[*good[:5], "train", "", ""] for good in GOOD]
         index = index_manifest(write(folder, *rows, ["three", "a.wav", "", "sad", "Ada", "", "", ""]))
         (aside,) = index.set_aside
         assert aside.what == "mine.csv row 4 (clip three)"
-        assert aside.reason.startswith("its split is empty, and none of train")
+        assert "split is empty" in aside.reason
 
 
 class TestPaths:
-    """A manifest of a stranger's must not have files read that lie elsewhere."""
+    """An untrusted manifest must not access files outside its folder."""
 
     @pytest.fixture
     def inner(self, folder):
@@ -197,7 +197,7 @@ class TestPaths:
         return folder / "inner"
 
     @pytest.mark.parametrize("where", ["../a.wav", "faces/../../a.wav", "{folder}/a.wav", "./../a.wav"])
-    def test_nothing_outside_of_the_folder_is_read_unless_that_is_allowed(self, inner, folder, where):
+    def test_paths_outside_the_folder_must_be_allowed(self, inner, folder, where):
         (inner / "faces").mkdir()
         row = ["out", where.format(folder=folder), "", "sad", "Ada", "", "", ""]
         path = write(
@@ -206,12 +206,12 @@ class TestPaths:
         index = index_manifest(path)
         assert [clip.clip for clip in index.clips] == ["in", "two"]
         (aside,) = index.set_aside
-        assert "may lie outside of the manifest's folder: --data.allow_outside_paths true" in aside.reason
+        assert "--data.allow_outside_paths true" in aside.reason
         allowed = index_manifest(path, allow_outside_paths=True)
         assert allowed.set_aside == []
         assert next(clip for clip in allowed.clips if clip.clip == "out").audio.resolve() == folder / "a.wav"
 
-    def test_not_even_whether_a_file_is_there_is_told(self, inner):
+    def test_existence_of_outside_files_is_not_revealed(self, inner):
         rows = [
             ["out", "/no/such/file", "", "sad", "Ada", "", "", ""],
             ["up", "../none.wav", "", "sad", "Ada", "", "", ""],
@@ -220,22 +220,22 @@ class TestPaths:
             index_manifest(write(inner, *rows))
         assert "there is no file" not in str(raised.value)
 
-    def test_paths_are_those_of_the_manifests_folder_wherever_one_stands(self, folder, monkeypatch):
+    def test_paths_are_relative_to_the_manifest(self, folder, monkeypatch):
         write(folder, *GOOD)
         monkeypatch.chdir(folder / "faces")
         assert index_manifest("../mine.csv").clips[0].audio.exists()
 
-    def test_a_name_that_no_file_can_have(self, folder):
+    def test_file_name_with_a_null_byte(self, folder):
         assert "there is no file" in reason(folder, ["three", "a\0.wav", "", "sad", "Ada", "", "", ""])
 
 
-class TestWhatIsRefused:
-    def test_a_file_that_is_not_there(self, tmp_path):
-        with pytest.raises(CorpusNotFoundError, match=r"There is no manifest .*gone\.csv: give a CSV or Parquet file"):
+class TestInvalidManifests:
+    def test_missing_manifest(self, tmp_path):
+        with pytest.raises(CorpusNotFoundError, match=r"gone\.csv"):
             index_manifest(tmp_path / "gone.csv")
 
     @pytest.mark.parametrize(
-        "header, lacking",
+        "header, missing",
         [
             (["clip", "audio", "label"], "speaker"),
             (["clip", "audio", "speaker"], "label"),
@@ -244,29 +244,29 @@ class TestWhatIsRefused:
             ([], "clip, label, speaker, audio or video"),
         ],
     )
-    def test_a_table_that_lacks_a_column(self, folder, header, lacking):
-        with pytest.raises(DataError, match=rf"mine\.csv lacks the column\(s\) {lacking}: it has "):
+    def test_missing_column(self, folder, header, missing):
+        with pytest.raises(DataError, match=rf"mine\.csv .*{missing}; "):
             index_manifest(write(folder, header=header))
 
-    def test_a_column_twice(self, folder):
-        with pytest.raises(DataError, match=r"has the column\(s\) label more than once"):
+    def test_duplicate_column(self, folder):
+        with pytest.raises(DataError, match=r"label more than once"):
             index_manifest(write(folder, header=[*HEADER, "label"]))
 
-    def test_a_manifest_of_which_nothing_can_be_used(self, folder):
-        rows = [[f"clip {place}", "gone.wav", "", "sad", "Ada", "", "", ""] for place in range(7)]
-        with pytest.raises(CorpusNotFoundError, match=r"holds no clip that can be used; 7 were set aside") as raised:
+    def test_manifest_without_usable_rows(self, folder):
+        rows = [[f"clip {index}", "gone.wav", "", "sad", "Ada", "", "", ""] for index in range(7)]
+        with pytest.raises(CorpusNotFoundError, match="7") as raised:
             index_manifest(write(folder, *rows))
-        assert str(raised.value).count("there is no file") == 5  # the first ones
+        assert str(raised.value).count("gone.wav") == 5  # the first ones
 
     @pytest.mark.parametrize("name", ["mine.csv", "mine.parquet"])
-    def test_what_is_no_table(self, folder, name):
+    def test_file_that_is_not_a_table(self, folder, name):
         (folder / name).write_bytes(bytes(range(256)) * 100)
         with pytest.raises(DataError):
             index_manifest(folder / name)
 
 
 class TestParquet:
-    def test_it_says_what_a_csv_says(self, folder):
+    def test_same_clips_as_csv(self, folder):
         table = pa.table(
             {
                 "clip": ["one", "two", "three"],
@@ -289,7 +289,7 @@ class TestParquet:
         assert [aside.what for aside in index.set_aside] == ["mine.parquet row 3 (clip three)"]
 
     @pytest.mark.parametrize("name", ["written.csv", "written.parquet"])
-    def test_what_is_written_is_read(self, tmp_path, name):
+    def test_round_trip(self, tmp_path, name):
         rows = [
             {"clip": "a, b", "audio": Path("x.wav"), "label": 'so "sad"', "speaker": "Ä", "start": 0.1 + 0.2},
             {"clip": "c", "video": "y.mp4", "label": "", "speaker": "07", "split": "train"},
@@ -299,7 +299,7 @@ class TestParquet:
         assert found == [dict.fromkeys(COLUMNS, "") | {key: str(value) for key, value in row.items()} for row in rows]
 
 
-def test_a_manifest_of_ravdess_names_its_clips_speakers_and_times(tiny_videos, tmp_path):
+def test_manifest_of_ravdess_gives_the_same_clips(tiny_videos, tmp_path):
     from crossmodal.datasets.recipes import list_ravdess
 
     index = index_ravdess(tiny_videos)
@@ -308,17 +308,17 @@ def test_a_manifest_of_ravdess_names_its_clips_speakers_and_times(tiny_videos, t
 
 
 @pytest.mark.parametrize("time", ["1e305", "-1e305", "10000000", "nan", "inf"])
-def test_times_that_no_recording_has_are_told(folder, time):
-    assert "no number of seconds" in reason(folder, ["three", "a.wav", "", "sad", "Cy", "", time, ""])
+def test_impossible_times(folder, time):
+    assert f"start is {time}" in reason(folder, ["three", "a.wav", "", "sad", "Cy", "", time, ""])
 
 
-def test_a_name_that_is_too_long_for_a_file_is_told(folder):
-    assert "cannot be looked for" in reason(folder, ["three", "a" * 300 + ".wav", "", "sad", "Cy", "", "", ""])
+def test_file_name_that_is_too_long(folder):
+    assert "File name too long" in reason(folder, ["three", "a" * 300 + ".wav", "", "sad", "Cy", "", "", ""])
 
 
-def test_text_of_a_parquet_table_that_is_no_utf_8_is_told(folder):
+def test_parquet_with_invalid_utf_8(folder):
     path = folder / "mine.parquet"
     text = pa.array([b"a\xff", b"b"]).view(pa.string())
     pa.parquet.write_table(pa.table({"clip": text, "audio": ["a.wav"] * 2, "label": ["x", "y"], "speaker": text}), path)
-    with pytest.raises(DataError, match="cannot be read as a Parquet table"):
+    with pytest.raises(DataError, match="Parquet"):
         index_manifest(path)

@@ -12,7 +12,7 @@ from crossmodal.datasets.quarantine import QUARANTINE_FILE, Quarantine, Quaranti
 
 @pytest.fixture
 def clips(tiny_ravdess, tmp_path) -> list[Clip]:
-    """One good wav and two damaged ones."""
+    """Return clips of one good wav and two damaged ones."""
     good = sorted(tiny_ravdess.rglob("*.wav"))[0]
     paths = [tmp_path / f"{name}.wav" for name in ("good", "text", "cut")]
     shutil.copy(good, paths[0])
@@ -30,7 +30,7 @@ def listed(folder: Path) -> dict[str, dict]:
     return {Path(entry["file"]).name: entry for entry in json.loads((folder / QUARANTINE_FILE).read_text())}
 
 
-def test_damaged_files_are_listed_with_the_reason(clips, folder):
+def test_damaged_files_are_listed_with_a_reason(clips, folder):
     corpus = prepare_corpus(clips, folder=folder)
     entries = listed(folder)
     assert entries.keys() == {"text.wav", "cut.wav"}
@@ -40,7 +40,7 @@ def test_damaged_files_are_listed_with_the_reason(clips, folder):
     }
 
 
-def test_a_known_damaged_file_is_not_decoded_again_unless_asked_for(clips, folder, monkeypatch):
+def test_known_damaged_files_are_only_decoded_with_retry(clips, folder, monkeypatch):
     first = prepare_corpus(clips, folder=folder)
     decoded = []
     monkeypatch.setattr(cache, "map_in_processes", lambda work, jobs, **kwargs: decoded.extend(jobs) or [])
@@ -51,7 +51,7 @@ def test_a_known_damaged_file_is_not_decoded_again_unless_asked_for(clips, folde
     assert {job.clip.clip for job in decoded} == {"text", "cut"}
 
 
-def test_what_was_no_fault_of_the_file_is_tried_again(clips, folder, monkeypatch):
+def test_temporary_failures_are_retried(clips, folder, monkeypatch):
     prepare_corpus(clips, folder=folder)
     path = folder / QUARANTINE_FILE
     entries = json.loads(path.read_text())
@@ -62,7 +62,7 @@ def test_what_was_no_fault_of_the_file_is_tried_again(clips, folder, monkeypatch
     assert {job.clip.clip for job in decoded} == {"text", "cut"}
 
 
-def test_mended_and_removed_files_are_taken_off_the_list(clips, folder):
+def test_repaired_and_removed_files_are_dropped(clips, folder):
     prepare_corpus(clips, folder=folder)
     shutil.copy(clips[0].audio, clips[1].audio)
     corpus = prepare_corpus(clips[:2], folder=folder)
@@ -73,7 +73,7 @@ def test_mended_and_removed_files_are_taken_off_the_list(clips, folder):
     assert listed(folder) == {}
 
 
-def test_two_runs_add_to_one_list(tmp_path):
+def test_concurrent_runs_share_a_list(tmp_path):
     def entry(name: str) -> Quarantined:
         file = tmp_path / name
         file.touch()
@@ -85,7 +85,7 @@ def test_two_runs_add_to_one_list(tmp_path):
     assert Quarantine(tmp_path / "cache").reasons == {"key of a": "no face", "key of b": "no face"}
 
 
-def test_a_damaged_list_is_made_anew(clips, folder):
+def test_damaged_list_is_rebuilt(clips, folder):
     folder.mkdir()
     (folder / QUARANTINE_FILE).write_text('[{"file": 1}]')
     assert len(prepare_corpus(clips, folder=folder).set_aside) == 2
@@ -93,13 +93,13 @@ def test_a_damaged_list_is_made_anew(clips, folder):
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"a": 1}', "5", '[{"file": 1}]'])
-def test_a_list_of_another_make_is_no_list(folder, content):
+def test_invalid_list_is_ignored(folder, content):
     folder.mkdir()
     (folder / QUARANTINE_FILE).write_text(content)
     assert Quarantine(folder).reasons == {}
 
 
-def test_an_entry_that_holds_no_text_is_left_out(folder):
+def test_invalid_entry_is_ignored(folder):
     folder.mkdir()
     entry = {"file": "a", "wanted": "faces", "reason": "cut", "lasting": True, "sha256": "0", "key": "k"}
     (folder / QUARANTINE_FILE).write_text(json.dumps([entry, entry | {"key": []}]))

@@ -45,41 +45,40 @@ LAYOUTS = {
 }
 
 
-def test_every_combination_of_valid_fields_is_read_back():
+def test_every_combination_of_valid_fields_is_parsed():
     actors = [f"{actor:02d}" for actor in range(1, 25)]
     two = ("01", "02")
-    every = itertools.product(("01", "02", "03"), two, EMOTIONS, two, two, two, actors)
-    for fields in every:
+    for fields in itertools.product(("01", "02", "03"), two, EMOTIONS, two, two, two, actors):
         parsed = parse_name("-".join(fields))
         assert tuple(parsed) == fields
         assert parsed.clip == "-".join(fields[1:])
 
 
 @given(st.text() | st.from_regex(r"\A(0\d-){6}\d\d\Z") | st.from_regex(r"\A(0[123]-){6}[0-2]\d(\.[a-z]{3})?\Z"))
-def test_any_other_string_raises_value_error_and_nothing_else(name):
+def test_any_other_string_raises_value_error(name):
     if RAVDESS_NAME.fullmatch(Path(name).stem):
         assert "-".join(parse_name(name)) == Path(name).stem
     else:
-        with pytest.raises(ValueError, match=r"^not a RAVDESS name: "):
+        with pytest.raises(ValueError, match="RAVDESS"):
             parse_name(name)
 
 
 @pytest.mark.parametrize(
-    ("name", "complaint"),
+    ("name", "message"),
     [
-        ("notes.wav", "7 fields separated by '-' expected, 1 found"),
-        ("03-01-06-01-02-01-12-01.wav", "7 fields separated by '-' expected, 8 found"),
-        ("04-01-06-01-02-01-12.wav", "modality '04' does not exist"),
-        ("03-03-06-01-02-01-12.wav", "channel '03' does not exist"),
-        ("03-01-09-01-02-01-12.wav", "emotion '09' does not exist"),
-        ("03-01-06-03-02-01-12.wav", "intensity '03' does not exist"),
-        ("03-01-06-01-00-01-12.wav", "statement '00' does not exist"),
-        ("03-01-06-01-02-1-12.wav", "repetition '1' does not exist"),
-        ("03-01-06-01-02-01-25.wav", "actor '25' does not exist"),
+        ("notes.wav", "7 fields .* 1 "),
+        ("03-01-06-01-02-01-12-01.wav", "7 fields .* 8 "),
+        ("04-01-06-01-02-01-12.wav", "modality '04'"),
+        ("03-03-06-01-02-01-12.wav", "channel '03'"),
+        ("03-01-09-01-02-01-12.wav", "emotion '09'"),
+        ("03-01-06-03-02-01-12.wav", "intensity '03'"),
+        ("03-01-06-01-00-01-12.wav", "statement '00'"),
+        ("03-01-06-01-02-1-12.wav", "repetition '1'"),
+        ("03-01-06-01-02-01-25.wav", "actor '25'"),
     ],
 )
-def test_the_error_says_which_field_is_wrong(name, complaint):
-    with pytest.raises(ValueError, match=re.escape(complaint)):
+def test_error_names_the_invalid_field(name, message):
+    with pytest.raises(ValueError, match=message):
         parse_name(name)
 
 
@@ -95,7 +94,7 @@ def test_every_layout_gives_the_same_clips(tmp_path, layout):
 
 
 @pytest.mark.parametrize(("channel", "clips"), [("speech", 2), ("song", 1), ("both", 3)])
-def test_only_the_channel_that_is_asked_for_is_indexed(tmp_path, channel, clips):
+def test_only_the_requested_channel_is_indexed(tmp_path, channel, clips):
     index = index_ravdess(touch(tmp_path, *NAMES), channel)
     assert len(index.clips) == clips
     assert {clip.channel for clip in index.clips} <= ({"speech", "song"} if channel == "both" else {channel})
@@ -124,69 +123,69 @@ def test_sound_and_face_come_from_the_best_file_on_one_time_base(tmp_path, modal
     assert pytest.approx(0.0333, abs=1e-4) == MP4_SOUND_DELAY
 
 
-def test_a_clip_is_never_paired_with_another_performance(tmp_path):
+def test_clips_are_not_paired_with_other_performances(tmp_path):
     touch(tmp_path, "03-01-05-01-01-01-07.wav", "01-01-05-01-01-02-07.mp4")
     first, second = index_ravdess(tmp_path).clips
     assert (first.audio is not None, first.video) == (True, None)
     assert second.audio == second.video == tmp_path / "01-01-05-01-01-02-07.mp4"
 
 
-def test_a_second_copy_is_listed_and_not_counted(tmp_path):
+def test_second_copy_is_excluded(tmp_path):
     touch(tmp_path, "a/03-01-05-01-01-01-07.wav", "b/03-01-05-01-01-01-07.wav")
     index = index_ravdess(tmp_path)
     assert [clip.audio for clip in index.clips] == [tmp_path / "a/03-01-05-01-01-01-07.wav"]
     (aside,) = index.set_aside
     assert aside.what == str(tmp_path / "b/03-01-05-01-01-01-07.wav")
-    assert aside.reason == f"a second copy of {tmp_path / 'a/03-01-05-01-01-01-07.wav'}"
+    assert str(tmp_path / "a/03-01-05-01-01-01-07.wav") in aside.reason
 
 
-def test_what_macos_leaves_beside_files_is_passed_over(tmp_path):
+def test_metadata_of_macos_is_ignored(tmp_path):
     touch(tmp_path, NAMES[2], f"._{NAMES[2]}", f"__MACOSX/Actor_01/{NAMES[2]}", ".DS_Store")
     index = index_ravdess(tmp_path)
     assert len(index.clips) == 1
     assert index.set_aside == []
 
 
-def test_files_with_other_names_are_listed_and_the_good_ones_used(tmp_path):
+def test_files_with_other_names_are_excluded(tmp_path):
     index = index_ravdess(touch(tmp_path, NAMES[2], "hello.wav", "03-01-09-01-01-01-01.wav", "notes.txt"))
     assert [clip.clip for clip in index.clips] == ["01-01-01-01-01-01"]
     reasons = {Path(aside.what).name: aside.reason for aside in index.set_aside}
     assert reasons.keys() == {"hello.wav", "03-01-09-01-01-01-01.wav"}
-    assert "emotion '09' does not exist" in reasons["03-01-09-01-01-01-01.wav"]
+    assert "emotion '09'" in reasons["03-01-09-01-01-01-01.wav"]
 
 
-def test_a_missing_root_says_what_to_give(tmp_path):
-    with pytest.raises(CorpusNotFoundError, match=r"There is no folder .*nowhere.*--data\.root.*synthetic corpus"):
+def test_missing_root(tmp_path):
+    with pytest.raises(CorpusNotFoundError, match=r"nowhere.*--data\.root"):
         index_ravdess(tmp_path / "nowhere")
 
 
-def test_a_file_as_root_is_no_folder(tmp_path):
+def test_file_as_root(tmp_path):
     touch(tmp_path, NAMES[2])
-    with pytest.raises(CorpusNotFoundError, match="There is no folder"):
+    with pytest.raises(CorpusNotFoundError, match=re.escape(NAMES[2])):
         index_ravdess(tmp_path / NAMES[2])
 
 
-def test_an_empty_folder_says_what_is_looked_for_and_where_to_get_it(tmp_path):
+def test_error_for_an_empty_folder_explains_the_download(tmp_path):
     with pytest.raises(CorpusNotFoundError) as caught:
         index_ravdess(tmp_path)
     text = str(caught.value)
-    assert f"There is no RAVDESS speech clip under {tmp_path.resolve()}" in text
+    assert f"RAVDESS speech clip in {tmp_path.resolve()}" in text
     assert "03-01-06-01-02-01-12.wav" in text
     assert "https://zenodo.org/records/1188976" in text
 
 
-def test_zips_that_were_not_extracted_are_named(tmp_path):
+def test_error_names_zips_that_were_not_extracted(tmp_path):
     touch(tmp_path, "Video_Speech_Actor_01.zip", "Audio_Speech_Actors_01-24.zip")
-    with pytest.raises(CorpusNotFoundError, match=r"2 zip file\(s\), Audio_Speech_Actors_01-24.zip first: extract"):
+    with pytest.raises(CorpusNotFoundError, match=r"2 zip .*Audio_Speech_Actors_01-24\.zip"):
         index_ravdess(tmp_path)
 
 
-def test_a_folder_of_other_names_says_how_many_and_why(tmp_path):
+def test_error_for_a_folder_with_other_names(tmp_path):
     touch(tmp_path, "a.wav", "b.mp4")
-    with pytest.raises(CorpusNotFoundError, match=r"2 file\(s\) were set aside, .*a\.wav first: not a RAVDESS name"):
+    with pytest.raises(CorpusNotFoundError, match=r"2 file.*a\.wav"):
         index_ravdess(tmp_path, "both")
 
 
-def test_speech_only_has_no_song(tmp_path):
-    with pytest.raises(CorpusNotFoundError, match="There is no RAVDESS song clip"):
+def test_speech_folder_has_no_song(tmp_path):
+    with pytest.raises(CorpusNotFoundError, match="RAVDESS song clip"):
         index_ravdess(touch(tmp_path, NAMES[2]), "song")

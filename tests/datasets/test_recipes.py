@@ -26,8 +26,8 @@ def touch(root, *names, content=b"anything"):
 
 @pytest.fixture
 def cremad(tmp_path):
-    """CREMA-D as its repository has it: three speakers, six emotions, names with every kind of level."""
-    stems = [f"{who}_DFA_{emotion}_XX" for who in (1001, 1002, 1091) for emotion in EMOTIONS]
+    """Return a folder in the layout of CREMA-D's repository, with six emotions and every kind of level."""
+    stems = [f"{speaker}_DFA_{emotion}_XX" for speaker in (1001, 1002, 1091) for emotion in EMOTIONS]
     stems += ["1001_IEO_ANG_HI", "1001_IEO_ANG_LO", "1040_ITH_SAD_X"]
     for folder, suffix in (("AudioWAV", "wav"), ("AudioMP3", "mp3"), ("VideoFlash", "flv")):
         touch(tmp_path, *(f"{folder}/{stem}.{suffix}" for stem in stems))
@@ -57,7 +57,7 @@ MELD = {
 
 @pytest.fixture
 def meld(tmp_path):
-    """MELD as its archive unpacks: a folder for each part, and in it a table and a folder of videos."""
+    """Return a folder in the layout of MELD's archive: for each part a table and a folder of videos."""
     for part, (table, videos, rows) in MELD.items():
         lines = [MELD_HEADER]
         for number, row in enumerate(rows, 1):
@@ -69,7 +69,7 @@ def meld(tmp_path):
             if dialogue != "110":  # missing from the published archive
                 touch(tmp_path, f"{part}/{videos}/dia{dialogue}_utt{utterance}.mp4")
         touch(tmp_path, f"{part}/{table}", content="\r\n".join(lines).encode())
-    # Videos without a row, and macOS's notes.
+    # Videos without a row, and metadata of macOS.
     touch(tmp_path, "dev/dev_splits_complete/dia66_utt9.mp4")
     touch(
         tmp_path,
@@ -85,7 +85,7 @@ def run(corpus, root, *more):
 
 
 class TestCremad:
-    def test_its_names_say_speaker_and_emotion(self, cremad, capsys):
+    def test_names_give_speaker_and_emotion(self, cremad, capsys):
         assert run("cremad", cremad) == 0
         index = index_manifest(cremad / "cremad.csv")
         assert index.set_aside == []
@@ -96,54 +96,52 @@ class TestCremad:
             assert clip.audio == cremad / "AudioWAV" / f"{clip.clip}.wav"
             assert clip.video == cremad / "VideoFlash" / f"{clip.clip}.flv"
         assert index.labels == ("neutral", "happy", "sad", "angry", "fearful", "disgust")
-        said = capsys.readouterr().out
-        assert "21 clips of 4 speakers with 6 labels are in" in said
-        assert "set aside" not in said
-        assert f"crossmodal fit --data.manifest {cremad / 'cremad.csv'}\n" in said
+        output = capsys.readouterr().out
+        assert "21 clips of 4 speakers with 6 labels" in output
+        assert f"crossmodal fit --data.manifest {cremad / 'cremad.csv'}\n" in output
 
-    def test_the_manifest_goes_where_the_folder_goes(self, cremad, tmp_path):
+    def test_manifest_can_be_moved_with_its_folder(self, cremad, tmp_path):
         run("cremad", cremad)
         moved = cremad.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
         assert index_manifest(moved / "cremad.csv").set_aside == []
 
-    def test_elsewhere_its_paths_are_absolute_and_have_to_be_allowed(self, cremad, tmp_path_factory, capsys):
+    def test_manifest_in_another_folder_has_absolute_paths(self, cremad, tmp_path_factory, capsys):
         path = tmp_path_factory.mktemp("elsewhere") / "mine.parquet"
         run("cremad", cremad, "--out", path)
         assert f"--data.manifest {path} --data.allow_outside_paths true" in capsys.readouterr().out
-        with pytest.raises(CorpusNotFoundError, match="may lie outside of the manifest's folder"):
+        with pytest.raises(CorpusNotFoundError, match="allow_outside_paths"):
             index_manifest(path)
         index = index_manifest(path, allow_outside_paths=True)
         assert (index.name, len(index.clips)) == ("mine", 21)
 
-    def test_voices_alone(self, cremad, capsys):
+    def test_corpus_without_videos(self, cremad, capsys):
         for path in (cremad / "VideoFlash").iterdir():
             path.unlink()
         run("cremad", cremad)
         assert all(clip.video is None for clip in index_manifest(cremad / "cremad.csv").clips)
-        assert "There is no video: this is a corpus of voices (fit --stages control)." in capsys.readouterr().out
+        assert "fit --stages control" in capsys.readouterr().out
 
-    def test_what_git_lfs_has_not_fetched(self, cremad, capsys):
+    def test_git_lfs_pointers(self, cremad, capsys):
         pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 50000\n"
         touch(cremad, *(str(path.relative_to(cremad)) for path in cremad.rglob("*.flv")), content=pointer)
         run("cremad", cremad)
-        said = capsys.readouterr().out
-        assert "21 set aside:" in said
-        assert "1001_DFA_ANG_XX.flv: a pointer of Git LFS in place of the file: git lfs pull" in said
-        assert "... and 16 more" in said
+        output = capsys.readouterr().out
+        assert "21 " in output
+        assert "1001_DFA_ANG_XX.flv" in output
+        assert "git lfs pull" in output
+        assert "16 more" in output
 
-    def test_other_files_are_set_aside(self, cremad):
+    def test_other_files_are_excluded(self, cremad):
         touch(cremad, "AudioWAV/notes.wav", "AudioWAV/1001_DFA_ANG.wav", "copy/1001_DFA_ANG_XX.wav", "AudioWAV/._x.wav")
         listing = list_corpus("cremad", cremad)
         assert len(listing.rows) == 21
-        assert sorted(aside.reason.split(",")[0].split(str(cremad))[0] for aside in listing.set_aside) == [
-            "a second copy of ",
-            "not a name of CREMA-D",
-            "not a name of CREMA-D",
-        ]
+        assert sum("copy" in aside.reason for aside in listing.set_aside) == 1
+        assert sum("CREMA-D" in aside.reason for aside in listing.set_aside) == 2
+        assert len(listing.set_aside) == 3
 
 
 class TestMeld:
-    def test_its_tables_name_speakers_labels_and_parts(self, meld, capsys):
+    def test_tables_give_speakers_labels_and_splits(self, meld, capsys):
         assert run("meld", meld) == 0
         index = index_manifest(meld / "meld.csv")
         assert {(clip.clip, clip.actor, clip.label, clip.split) for clip in index.clips} == {
@@ -159,47 +157,46 @@ class TestMeld:
         (clip,) = (clip for clip in index.clips if clip.clip == "val_dia0_utt0")
         assert clip.video == clip.audio == meld / "dev/dev_splits_complete/dia0_utt0.mp4"
 
-    def test_a_video_that_is_not_there_is_set_aside(self, meld, capsys):
+    def test_missing_video_is_excluded(self, meld, capsys):
         run("meld", meld)
-        said = capsys.readouterr().out
-        assert "1 set aside:" in said
-        assert "val dia110_utt7: there is no " in said
+        assert "val dia110_utt7: " in capsys.readouterr().out
+        assert [aside.what for aside in list_corpus("meld", meld).set_aside] == ["val dia110_utt7"]
 
-    def test_its_split_shares_speakers_and_it_says_so(self, meld, capsys):
+    def test_split_that_shares_speakers(self, meld, capsys):
         run("meld", meld)
-        assert "1 of its speakers are in more than one part of its published split." in capsys.readouterr().out
+        assert "1 speaker(s) are in more than one part" in capsys.readouterr().out
         clips = index_manifest(meld / "meld.csv").clips
-        with pytest.raises(LeakageError, match=r"1 speaker\(s\) .*: Monica \(train, val\)"):
+        with pytest.raises(LeakageError, match=r"Monica \(train, val\)"):
             split_clips(clips, "given", 0)
         divided = split_clips(clips, "given", 0, allow_speaker_leakage=True)
         assert {name: len(part) for name, part in divided.items()} == {"train": 3, "val": 2, "test": 3}
         assert split_clips(clips, "grouped", 0, num_folds=3)["test"]
 
-    def test_some_parts_of_it(self, meld, capsys):
+    def test_missing_split(self, meld, capsys):
         (meld / "test" / "test_sent_emo.csv").unlink()
         run("meld", meld)
-        assert "There is no test_sent_emo.csv: the part test is left out." in capsys.readouterr().out
+        assert "test_sent_emo.csv" in capsys.readouterr().out
         assert {clip.split for clip in index_manifest(meld / "meld.csv").clips} == {"train", "val"}
 
-    def test_a_table_of_something_else(self, meld):
+    def test_other_table(self, meld):
         (meld / "train" / "train_sent_emo.csv").write_text("a,b\n1,2\n")
-        with pytest.raises(CorpusNotFoundError, match="is no table of MELD: it lacks Dialogue_ID, Emotion, Speaker"):
+        with pytest.raises(CorpusNotFoundError, match="Dialogue_ID, Emotion, Speaker"):
             list_corpus("meld", meld)
 
-    def test_an_emotion_that_it_has_not(self, meld):
+    def test_unknown_emotion(self, meld):
         path = meld / "train" / "train_sent_emo.csv"
         path.write_bytes(path.read_bytes().replace(b"fear", b"boredom"))
-        assert next(aside.reason for aside in list_corpus("meld", meld).set_aside) == "its emotion is 'boredom'"
+        assert "boredom" in list_corpus("meld", meld).set_aside[0].reason
 
 
-def test_ravdess_is_listed_as_it_is_indexed(tiny_videos, tmp_path):
+def test_ravdess_listing_equals_its_index(tiny_videos, tmp_path):
     run("ravdess", tiny_videos, "--out", tmp_path / "r.csv")
     assert (
         index_manifest(tmp_path / "r.csv", allow_outside_paths=True).clips == index_ravdess(tiny_videos, "both").clips
     )
 
 
-def test_the_sound_of_ravdess_videos_is_put_on_the_time_of_the_picture(tiny_videos, tmp_path):
+def test_sound_of_ravdess_videos_is_aligned(tiny_videos, tmp_path):
     for path in tiny_videos.rglob("01-*.mp4"):
         touch(tmp_path, path.name, content=path.read_bytes())
     run("ravdess", tmp_path)
@@ -210,43 +207,43 @@ def test_the_sound_of_ravdess_videos_is_put_on_the_time_of_the_picture(tiny_vide
 
 class TestNothingToList:
     @pytest.mark.parametrize("corpus", RECIPES)
-    def test_a_folder_without_it(self, corpus, tmp_path):
+    def test_folder_with_other_files(self, corpus, tmp_path):
         touch(tmp_path, "x/y.wav", "x/z.txt")
         with pytest.raises(CorpusNotFoundError):
             list_corpus(corpus, tmp_path)
 
     @pytest.mark.parametrize("corpus", RECIPES)
-    def test_no_folder(self, corpus, tmp_path):
-        with pytest.raises(CorpusNotFoundError, match="There is no folder"):
+    def test_missing_folder(self, corpus, tmp_path):
+        with pytest.raises(CorpusNotFoundError, match="gone"):
             list_corpus(corpus, tmp_path / "gone")
 
-    def test_it_says_what_is_expected(self, tmp_path, capsys):
+    def test_error_names_the_expected_files(self, tmp_path, capsys):
         touch(tmp_path, "happy.wav")
         assert main(["data", "manifest", "cremad", str(tmp_path)]) == 1
         error = capsys.readouterr().err
-        assert "holds nothing of cremad: expected is AudioWAV/1001_DFA_ANG_XX.wav and VideoFlash/" in error
-        assert "1 were set aside. happy: not a name of CREMA-D" in error
+        assert "AudioWAV/1001_DFA_ANG_XX.wav and VideoFlash/" in error
+        assert "happy: " in error
 
 
-def test_the_command_knows_every_recipe():
+def test_command_supports_every_recipe():
     parser = argparse.ArgumentParser()
     manifest_arguments(parser)
     (corpus,) = (action for action in parser._actions if action.dest == "corpus")
     assert list(corpus.choices) == list(RECIPES)
 
 
-def test_the_labels_are_words_of_ravdess():
+def test_labels_are_named_as_in_ravdess():
     from crossmodal.datasets import recipes
 
     words = {*recipes._CREMAD_LABELS.values(), *recipes._MELD_LABELS.values()}
     assert words <= {*LABEL_SETS["speech8"]}
 
 
-def test_sound_and_pictures_of_cremads_formats_are_read(tmp_path):
-    """A Flash video and a wav, of the sizes and rates that CREMA-D has."""
-    for who in (1001, 1002):
+def test_formats_of_cremad_are_decoded(tmp_path):
+    """Prepare Flash videos and wavs with the sizes and rates of CREMA-D."""
+    for speaker in (1001, 1002):
         for emotion in ("ANG", "SAD"):
-            stem = f"{who}_IEO_{emotion}_HI"
+            stem = f"{speaker}_IEO_{emotion}_HI"
             for folder in ("AudioWAV", "VideoFlash"):
                 (tmp_path / folder).mkdir(exist_ok=True)
             sound = 0.3 * np.sin(np.arange(8000) * (0.1 if emotion == "ANG" else 0.05))
@@ -275,7 +272,7 @@ def _write_flash(path, brightness):
         container.mux(stream.encode(None))
 
 
-def test_a_manifest_can_be_opened_by_anything_that_reads_csv(cremad):
+def test_manifest_is_plain_csv(cremad):
     run("cremad", cremad)
     with (cremad / "cremad.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

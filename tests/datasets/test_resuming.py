@@ -1,4 +1,4 @@
-"""Several processes on one cache, and processes that are killed: the result is always the same."""
+"""Concurrent and killed processes on one cache always give the same result."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 @pytest.fixture(scope="module")
 def voices(tiny_ravdess, tmp_path_factory):
-    """Sixteen voices, and the cache that one process left in peace makes of them."""
+    """Return a folder with sixteen wavs, and the cache content of one undisturbed process."""
     folder = tmp_path_factory.mktemp("voices")
     root = tiny_ravdess / "Actor_01"
     corpus = prepare_corpus(index_ravdess(root).clips, folder=folder)
@@ -51,19 +51,19 @@ def voices(tiny_ravdess, tmp_path_factory):
     return root, arrays(folder)
 
 
-def test_two_processes_that_prepare_the_same_corpus_at_once_share_the_work(voices, tmp_path):
+def test_two_processes_share_the_work(voices, tmp_path):
     root, expected = voices
     both = [start(root, tmp_path), start(root, tmp_path)]
-    said = [process.communicate(timeout=120)[0].split() for process in both]
+    outputs = [process.communicate(timeout=120)[0].split() for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    made, reused, clips = zip(*(map(int, words) for words in said), strict=True)
+    made, reused, clips = zip(*(map(int, words) for words in outputs), strict=True)
     assert sum(made) == len(expected)
     assert [a + b for a, b in zip(made, reused, strict=True)] == list(clips) == [len(expected)] * 2
     assert arrays(tmp_path) == expected
     assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
 
 
-def test_an_array_that_another_process_makes_is_waited_for(voices, tmp_path):
+def test_array_of_another_process_is_awaited(voices, tmp_path):
     root, expected = voices
     first = Path(min(expected)).stem
     lock = FileLock(tmp_path / "locks" / f"{first[:3]}.lock")
@@ -79,26 +79,26 @@ def test_an_array_that_another_process_makes_is_waited_for(voices, tmp_path):
     assert arrays(tmp_path) == expected
 
 
-def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(voices, tmp_path):
+def test_killed_run_resumes_with_the_same_result(voices, tmp_path):
     root, expected = voices
     for least in (2, 7):
         process = start(root, tmp_path)
         wait_until(lambda least=least: len(arrays(tmp_path)) >= least)
         process.kill()
         process.wait(timeout=60)
-    left = arrays(tmp_path)
-    assert 7 <= len(left) < len(expected)
+    leftover = arrays(tmp_path)
+    assert 7 <= len(leftover) < len(expected)
     corpus = prepare_corpus(index_ravdess(root).clips, folder=tmp_path)
     assert corpus.made + corpus.reused == len(expected)
-    assert corpus.reused >= len(left)
+    assert corpus.reused >= len(leftover)
     assert arrays(tmp_path) == expected
     assert [path for path in tmp_path.rglob("*.tmp")] == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
-def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(tmp_path, seed):
-    """Of sound and face, in the middle of hashing, decoding and writing."""
+def test_ten_random_kills_give_the_same_result(tmp_path, seed):
+    """Kill the command while it hashes, decodes and writes sound and faces."""
     root = synthesize(tmp_path / "corpus", actors=2, resolution=(320, 180), num_processes=1)
     command = [sys.executable, "-m", "crossmodal", "data", "prepare", str(root), "--num_processes", "2", "--cache"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -114,7 +114,7 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(tmp_path, seed
             (os.killpg if rng.random() < 0.5 else os.kill)(process.pid, signal.SIGKILL)
             kills.append(len(arrays(tmp_path / "killed")))
         elif kills and kills[-1] == len(expected):
-            shutil.rmtree(tmp_path / "killed")  # it was done: kill it in another attempt
+            shutil.rmtree(tmp_path / "killed")  # it had finished: start over
         process.wait(timeout=60)
     subprocess.run([*command, str(tmp_path / "killed")], check=True, **quiet)
     assert arrays(tmp_path / "killed") == expected

@@ -16,7 +16,7 @@ RATE = 48_000
 
 @pytest.fixture(scope="module")
 def wav(tmp_path_factory):
-    """Three seconds of a tone that rises, so that no two pieces are alike."""
+    """Return the path of three seconds of a rising tone, so that all segments differ."""
     path = tmp_path_factory.mktemp("window") / "rising.wav"
     time = np.arange(3 * RATE) / RATE
     soundfile.write(path, 0.5 * np.sin(2 * np.pi * (200 + 150 * time) * time), RATE, subtype="PCM_16")
@@ -29,40 +29,40 @@ def clip(path, start=0.0, duration=None, **files):
 
 class TestSound:
     @pytest.mark.parametrize("start, duration", [(0.0, 1.0), (0.7, 0.5), (1.5, 1.5), (2.0, 0.013)])
-    def test_a_piece_is_that_piece_of_the_whole(self, wav, start, duration):
+    def test_segment_equals_that_of_the_whole_file(self, wav, start, duration):
         piece = read_clip_waveform(clip(wav, start, duration), wav)
         assert piece.dtype == np.float32
         assert len(piece) == round(16_000 * duration)
         whole = read_waveform(wav)[round(16_000 * start) :][: len(piece)]
-        inside = slice(40, -40) if len(piece) > 400 else slice(60, -60)  # the resampler meets silence at the edges
+        inside = slice(40, -40) if len(piece) > 400 else slice(60, -60)  # without the edge effects of the resampler
         np.testing.assert_allclose(piece[inside], whole[inside], atol=2e-3)
 
-    def test_without_an_end_it_goes_on_to_that_of_the_file(self, wav):
+    def test_clip_without_an_end_extends_to_the_end_of_the_file(self, wav):
         np.testing.assert_array_equal(read_clip_waveform(clip(wav, 1.0), wav), read_waveform(wav, start=1.0))
 
     @pytest.mark.parametrize("start, duration", [(2.5, 1.0), (3.5, 1.0), (3.0, 0.05)])
-    def test_a_file_that_ends_before_the_clip_does(self, wav, start, duration):
-        with pytest.raises(MediaError, match=rf"its sound ends at 3\.00 s, and the clip at {start + duration:.2f} s"):
+    def test_file_that_ends_before_the_clip(self, wav, start, duration):
+        with pytest.raises(MediaError, match=rf"3\.00 s.* {start + duration:.2f} s"):
             read_clip_waveform(clip(wav, start, duration), wav)
 
-    def test_times_in_a_table_are_rounded(self, wav):
+    def test_rounded_times_are_tolerated(self, wav):
         assert len(read_clip_waveform(clip(wav, 2.0, 1.04), wav)) == 16_000
 
-    def test_a_file_that_is_cut_gives_no_piece_either(self, wav, tmp_path):
+    def test_truncated_file(self, wav, tmp_path):
         cut = tmp_path / "cut.wav"
         cut.write_bytes(wav.read_bytes()[:-2])
-        with pytest.raises(MediaError, match="the file is cut"):
+        with pytest.raises(MediaError, match="truncated"):
             read_clip_waveform(clip(cut, 0.5, 1.0), cut)
 
-    def test_days_of_silence_are_no_clip(self, tmp_path):
+    def test_maximum_duration_without_an_end(self, tmp_path):
         path = tmp_path / "long.flac"
         soundfile.write(path, np.zeros(1_801 * 1_000, np.int16), 1_000)
-        with pytest.raises(MediaError, match="it lasts more than 1800 s"):
+        with pytest.raises(MediaError, match="1800 s"):
             read_clip_waveform(clip(path), path)
         assert len(read_clip_waveform(clip(path, 1_700.0, 2.0), path)) == 32_000
 
-    def test_a_piece_of_less_than_a_sample_at_16_khz(self, wav):
-        with pytest.raises(MediaError, match="its sound ends"):
+    def test_segment_shorter_than_a_sample_at_16_khz(self, wav):
+        with pytest.raises(MediaError, match="sound"):
             read_clip_waveform(clip(wav, 3.0 - 1 / RATE, 0.05), wav)
 
 
@@ -71,17 +71,17 @@ class TestPictures:
     def video(self, tiny_videos):
         return next(iter(sorted(tiny_videos.rglob("*.mp4"))))  # 12 video frames, 0.4004 s
 
-    def test_instants_are_the_middles_of_equal_pieces(self, video):
+    def test_instants_are_the_middles_of_equal_segments(self, video):
         assert clip_instants(clip(None), video, 4) == pytest.approx([0.05005, 0.15015, 0.25025, 0.35035], abs=1e-4)
         assert clip_instants(clip(None, 0.1, 0.2), video, 2) == pytest.approx([0.15, 0.25])
 
     @pytest.mark.parametrize("start, duration", [(0.1, 2.0), (0.5, None), (0.6, 0.1)])
-    def test_a_video_that_ends_before_the_clip_does(self, video, start, duration):
-        with pytest.raises(MediaError, match=r"its pictures end at 0\.40 s, and the clip (begins|ends) at"):
+    def test_video_that_ends_before_the_clip(self, video, start, duration):
+        with pytest.raises(MediaError, match=r"0\.40 s"):
             clip_instants(clip(None, start, duration), video, 4)
 
 
-def test_pieces_of_a_file_have_arrays_of_their_own_and_whole_clips_keep_their_keys(tiny_videos, tmp_path):
+def test_segments_have_their_own_arrays_and_whole_clips_keep_their_keys(tiny_videos, tmp_path):
     wav = next(iter(sorted(tiny_videos.rglob("03-*.wav"))))
     video = wav.with_name(f"01{wav.stem[2:]}.mp4")
     clips = [
@@ -95,7 +95,7 @@ def test_pieces_of_a_file_have_arrays_of_their_own_and_whole_clips_keep_their_ke
     assert len({*corpus.waveforms.values()}) == len({*corpus.faces.values()}) == 3
     sizes = {name: len(np.load(path)) for name, path in corpus.waveforms.items()}
     assert (sizes["begin"], sizes["end"]) == (3200, 3200)
-    made_of = {"source": hash_file(wav), "version": VERSION, "start": 0.0, "sample_rate": 16_000}
-    assert corpus.waveforms["whole"].stem == content_key(**made_of)
+    inputs = {"source": hash_file(wav), "version": VERSION, "start": 0.0, "sample_rate": 16_000}
+    assert corpus.waveforms["whole"].stem == content_key(**inputs)
     begin, end = (np.load(corpus.faces[name]).astype(float) for name in ("begin", "end"))
     assert np.abs(begin - end).max() > 20  # the bar in the picture moves

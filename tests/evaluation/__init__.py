@@ -6,7 +6,7 @@ LABELS = ("neutral", "calm", "happy", "sad")
 
 
 def make_predictions(clips=60, actors=6, seed=0, skill=1.0, splits=("val", "test"), labels=LABELS, absent=()):
-    """Predictions of a model that is right more often the greater its skill; `absent` classes never occur."""
+    """Create random predictions. A higher `skill` gives more correct ones; `absent` classes never occur."""
     rng = np.random.default_rng(seed)
     targets = rng.choice([index for index in range(len(labels)) if index not in absent], clips)
     logits = rng.normal(size=(clips, len(labels)))

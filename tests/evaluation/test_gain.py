@@ -27,7 +27,7 @@ SPLITS = ("val", "test")
 
 
 def right(numbers: list[int], clips: int = 10) -> np.ndarray:
-    """A confusion matrix with so many of `clips` clips of each class right; what is wrong is the next class."""
+    """Create a confusion matrix with `numbers` correct clips per class; the others are in the next class."""
     matrix = np.diag(numbers)
     for label, number in enumerate(numbers):
         matrix[label, (label + 1) % len(numbers)] += clips - number
@@ -39,7 +39,7 @@ def actors(*hits: int, classes: int = 4) -> dict[str, np.ndarray]:
 
 
 def graded(grades: dict[str, int], clips: int = 10) -> Predictions:
-    """A model that is right in so many of each actor's clips of each label."""
+    """Create predictions with the given number of correct clips per label for each actor."""
     actors = [actor for actor in grades for _ in range(4 * clips)]
     targets = np.tile(np.arange(4), clips * len(grades))
     hit = [index // 4 < grade for grade in grades.values() for index in range(4 * clips)]
@@ -49,7 +49,7 @@ def graded(grades: dict[str, int], clips: int = 10) -> Predictions:
 
 
 def pooled_recall(runs: list[Predictions]) -> float:
-    """Mean recall over the classes of all clips of all runs, by scikit-learn."""
+    """Compute the mean recall over all clips of all runs with scikit-learn."""
     targets = np.concatenate([run.targets for run in runs])
     guesses = np.concatenate([run.probabilities.argmax(axis=1) for run in runs])
     return recall_score(targets, guesses, labels=np.unique(targets), average="macro", zero_division=0)
@@ -57,7 +57,7 @@ def pooled_recall(runs: list[Predictions]) -> float:
 
 @given(seed=st.integers(0, 10_000), num_runs=st.integers(1, 3))
 def test_the_gain_is_the_difference_of_pooled_recalls(seed, num_runs):
-    """Runs differ in size, actors and classes, so the mean of the gains of the runs is another number."""
+    """Runs differ in size, actors and classes, so the mean of their gains differs from the pooled gain."""
     sizes = [
         {"clips": 30 + 50 * run, "actors": 3 + run, "seed": seed + run, "absent": {run}} for run in range(num_runs)
     ]
@@ -70,7 +70,7 @@ def test_the_gain_is_the_difference_of_pooled_recalls(seed, num_runs):
     assert gain["gain_pp"] == pytest.approx(100 * (pooled_recall(students) - pooled_recall(controls)))
 
 
-def test_runs_of_unequal_size_weigh_by_their_clips():
+def test_runs_are_weighted_by_their_clips():
     """10 points over one actor and 40 over three: the pooled gain is 32.5 points, the mean of the runs 25."""
     controls = [graded({"01": 5}), graded({"02": 5, "03": 5, "04": 5})]
     students = [graded({"01": 6}), graded({"02": 9, "03": 9, "04": 9})]
@@ -97,8 +97,8 @@ def test_fit_study_claims_and_preflight_report_the_same_gain(tmp_path):
     assert expected["gain_pp"] > 5
 
     results = {
-        name: SimpleNamespace(predictions=said, metrics={}, seconds=1, epochs=1, best_epoch=0, reused=False)
-        for name, said in stages.items()
+        name: SimpleNamespace(predictions=predicted, metrics={}, seconds=1, epochs=1, best_epoch=0, reused=False)
+        for name, predicted in stages.items()
     }
     fit = summarize({"name": "fit", "seed_everything": 0}, corpus(), results)["gain"]
     assert fit["uar_pp"] == pytest.approx(expected["gain_pp"], abs=0.005)
@@ -106,8 +106,8 @@ def test_fit_study_claims_and_preflight_report_the_same_gain(tmp_path):
 
     hits = {split: {"01": [5] * 4} for split in SPLITS}
     folder = write_run(tmp_path / "study", "taught", 0, 0, {"control": hits})
-    for name, said in {**stages, "teacher": predictions(teacher)}.items():
-        said.write_csv(folder / name / "predictions.csv")
+    for name, predicted in {**stages, "teacher": predictions(teacher)}.items():
+        predicted.write_csv(folder / name / "predictions.csv")
     (row,) = compare(load_runs(tmp_path / "study"))["methods"]
     assert row["over_control"] == {name: expected[name] for name in ("gain_pp", "ci95_pp", "p")} | {
         "p_holm": expected["p"]
@@ -124,7 +124,7 @@ def test_fit_study_claims_and_preflight_report_the_same_gain(tmp_path):
     assert fusion["ci95"] == pytest.approx(tuple(bound / 100 for bound in expected["ci95_pp"]))
 
 
-def test_the_interval_is_that_of_a_naive_paired_bootstrap():
+def test_the_interval_matches_a_naive_paired_bootstrap():
     control = make_predictions(clips=120, seed=3, skill=0.5)
     rng = np.random.default_rng(5)
     better = np.where((rng.random(120) < 0.3)[:, None], np.eye(4)[control.targets], control.probabilities)
@@ -135,13 +135,13 @@ def test_the_interval_is_that_of_a_naive_paired_bootstrap():
     assert gain["ci95_pp"] == pytest.approx(expected, abs=1.5)
 
 
-def test_identical_predictions_gain_exactly_nothing():
-    said = make_predictions(clips=80)
-    gain = measure_gain([said], [said])
+def test_identical_predictions_have_no_gain():
+    predictions = make_predictions(clips=80)
+    gain = measure_gain([predictions], [predictions])
     assert (gain["gain_pp"], gain["ci95_pp"], gain["p"]) == (0, (0, 0), 1)
 
 
-def test_a_gain_and_its_opposite_mirror_each_other():
+def test_swapped_sides_negate_the_gain():
     one, other = make_predictions(skill=2.0), make_predictions(skill=0.2)
     gain, loss = measure_gain([one], [other]), measure_gain([other], [one])
     assert loss["gain_pp"] == pytest.approx(-gain["gain_pp"])
@@ -163,10 +163,10 @@ def test_the_order_of_the_clips_does_not_matter():
     assert measure_gain([student], [shuffled]) == measure_gain([student], [control])
 
 
-def test_a_gain_on_other_clips_is_refused():
-    said = make_predictions()
+def test_different_clips_are_rejected():
+    predictions = make_predictions()
     with pytest.raises(ValueError, match="same clips"):
-        measure_gain([said], [make_predictions(clips=59)])
+        measure_gain([predictions], [make_predictions(clips=59)])
 
 
 class TestByActor:
@@ -187,14 +187,14 @@ class TestWilcoxon:
     @pytest.mark.parametrize(
         ("gains", "expected"),
         [
-            # The signs of n actors can stand in 2^n ways; those with a sum of ranks as extreme are counted, twice.
+            # There are 2^n signs of n actors. Those with a rank sum as extreme are counted, on both sides.
             ([1, 2, 3, 4], 2 / 16),
             ([-1, -2, -3, -4], 2 / 16),
             ([-1, 2, 3, 4], 4 / 16),
             ([1, 2, 3, 4, 5], 2 / 32),
             ([1, 1, 1, 1], 2 / 16),
             ([0, 1, 2, 1], 2 / 8),
-            ([0, -1, -2, 3, 4], 12 / 16),  # nobody's gain has rank 1, and the losers 2 and 3
+            ([0, -1, -2, 3, 4], 12 / 16),  # the zero has rank 1, the losses 2 and 3
             ([0, 0, 0, 1], 1.0),
             ([0, 0, 0, 0], 1.0),
             ([1], 1.0),
@@ -202,19 +202,19 @@ class TestWilcoxon:
         ],
         ids=str,
     )
-    def test_it_is_that_calculated_by_hand(self, gains, expected):
+    def test_p_value_calculated_by_hand(self, gains, expected):
         control = graded({f"{index:02d}": 5 for index in range(len(gains))})
         student = graded({f"{index:02d}": 5 + gain for index, gain in enumerate(gains)})
         assert measure_gain([student], [control])["p"] == pytest.approx(expected)
 
-    def test_equal_gains_are_equal_ranks_though_arithmetic_is_not_exact(self):
-        """Means over three seeds of 0.1, 0.2 and 0.3 in another order differ in the last bit."""
+    def test_rounding_errors_do_not_break_ties(self):
+        """Means of 0.1, 0.2 and 0.3 in different orders differ in the last bit."""
         orders = ([6, 7, 8], [8, 7, 6], [7, 8, 6], [6, 8, 7])
         controls = [graded({f"{index:02d}": 5 for index in range(4)})] * 3
         students = [graded({f"{index:02d}": order[seed] for index, order in enumerate(orders)}) for seed in range(3)]
         assert measure_gain(students, controls)["p"] == pytest.approx(2 / 16)
 
-    def test_without_an_effect_it_is_small_as_often_as_it_says(self):
+    def test_distribution_without_an_effect(self):
         rng = np.random.default_rng(0)
         small = 0
         for _ in range(200):
@@ -225,7 +225,7 @@ class TestWilcoxon:
 
 
 class TestHolm:
-    def test_it_is_that_calculated_by_hand(self):
+    def test_correction_calculated_by_hand(self):
         # In order 0.005, 0.01, 0.03, 0.04: 4 * 0.005, 3 * 0.01, 2 * 0.03, then 1 * 0.04, which may not be below 0.06.
         assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
         assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
@@ -234,7 +234,7 @@ class TestHolm:
 
 
 @given(st.lists(st.floats(0, 1), max_size=12))
-def test_corrected_p_values_are_never_below_the_raw_never_above_one_and_in_the_same_order(p_values):
+def test_corrected_p_values_are_not_smaller_at_most_one_and_in_the_same_order(p_values):
     corrected = holm(p_values)
     for raw, one in zip(p_values, corrected, strict=True):
         assert raw <= one <= 1
@@ -245,7 +245,7 @@ def test_corrected_p_values_are_never_below_the_raw_never_above_one_and_in_the_s
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_the_smallest_corrected_p_value_is_bonferronis_and_none_is_above_it(p_values):
+def test_the_smallest_corrected_p_value_is_that_of_bonferroni(p_values):
     corrected = holm(p_values)
     assert min(corrected) == pytest.approx(min(1, len(p_values) * min(p_values)))
     for raw, one in zip(p_values, corrected, strict=True):
@@ -253,14 +253,14 @@ def test_the_smallest_corrected_p_value_is_bonferronis_and_none_is_above_it(p_va
 
 
 class TestMeanGain:
-    def test_of_several_it_is_the_mean_whatever_their_classes_and_actors(self):
+    def test_mean_over_comparisons_with_different_classes_and_actors(self):
         """Gains of 10 and 30 points, and of 20 for the first actor in a pair with other classes."""
         pairs = [(actors(6, 8), actors(5, 5)), (actors(7, classes=6), actors(5, classes=6))]
         found = mean_gain(pairs)
         assert found["gain_pp"] == pytest.approx((20 + 20) / 2)
         assert found["by_actor_pp"] == {"01": pytest.approx((10 + 20) / 2), "02": pytest.approx(30)}
 
-    def test_the_interval_draws_the_same_actors_for_all(self):
+    def test_the_interval_uses_the_same_draws_for_all_comparisons(self):
         rng = np.random.default_rng(3)
         gains = np.array([10, 0, 30, -10, 20])
         ours, theirs = actors(*(5 + gains // 10)), actors(*[5] * 5)
@@ -268,39 +268,39 @@ class TestMeanGain:
         found = mean_gain([(ours, theirs), (ours, theirs)])
         assert found["ci95_pp"] == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=0.7)
 
-    def test_p_is_that_of_the_means_of_the_actors(self):
+    def test_p_value_of_the_means_of_the_actors(self):
         first = (actors(6, 7, 8, 9, 6, 5, 7), actors(5, 5, 5, 5, 5, 6, 5))
         second = (actors(5, 5, 6, 5, 5, 5, 5), actors(5, 5, 5, 5, 5, 5, 6))
         means = [5, 10, 20, 20, 5, -5, 5]
         assert mean_gain([first, second])["p"] == pytest.approx(wilcoxon(means, zero_method="pratt").pvalue)
 
-    def test_actors_without_a_gain_are_ranked_with_the_others(self):
-        """Their rank is 1, the losers' are 2 and 3: of the 16 signs of ranks 2 to 5, 6 put 5 or less on that side."""
+    def test_actors_without_a_gain_are_ranked(self):
+        """The zero has rank 1, the losses 2 and 3: of the 16 signs of ranks 2 to 5, 6 have a sum of at most 5."""
         assert mean_gain([(actors(5, 4, 3, 8, 9), actors(5, 5, 5, 5, 5))])["p"] == pytest.approx(2 * 6 / 16)
 
-    def test_gains_far_below_a_point_are_ranked_too(self):
+    def test_tiny_gains_are_ranked(self):
         ours, theirs = (
             {str(actor): right([500 + sign * actor] * 4, clips=1000) for actor in range(1, 7)} for sign in (1, 0)
         )
         assert mean_gain([(ours, theirs)])["p"] == pytest.approx(2 / 2**6)
 
-    def test_who_is_on_one_side_only_has_no_gain(self):
+    def test_an_actor_on_one_side_only_has_no_gain(self):
         found = mean_gain([(actors(6, 7, 9), actors(5, 5))])
         assert found["by_actor_pp"] == {"01": pytest.approx(10), "02": pytest.approx(20)}
         assert found["actors"] == 2
 
     @pytest.mark.parametrize("hits", [(5,), (5, 6)])
-    def test_nobody_gains(self, hits):
+    def test_no_gain(self, hits):
         found = mean_gain([(actors(*hits), actors(*hits))])
         assert (found["gain_pp"], found["ci95_pp"], found["p"]) == (0, (0, 0), 1)
 
 
 class TestMeanUnpairedGain:
-    def test_each_side_has_its_own_actors(self):
+    def test_sides_with_different_actors(self):
         ours, theirs = actors(8, 9, 7, 9), actors(5, 6, 5, 7, 4, 6)
         found = mean_unpaired_gain([(ours, theirs)])
         assert found["gain_pp"] == pytest.approx(82.5 - 55)
-        assert (found["actors"], found["by_actor_pp"]) == (6, {})  # whoever is on either side; nobody has a gain
+        assert (found["actors"], found["by_actor_pp"]) == (6, {})  # all actors of both sides; they are not paired
         assert found["p"] == pytest.approx(mannwhitneyu([8, 9, 7, 9], [5, 6, 5, 7, 4, 6]).pvalue)
         rng = np.random.default_rng(3)
         sides = [rng.choice(hits, size=(20_000, len(hits))).mean(axis=1) for hits in ([8, 9, 7, 9], [5, 6, 5, 7, 4, 6])]
@@ -308,17 +308,17 @@ class TestMeanUnpairedGain:
         assert found["ci95_pp"] == pytest.approx(tuple(interval), abs=0.7)
 
     @pytest.mark.filterwarnings("error")
-    def test_a_draw_without_anybody_of_a_pair_leaves_the_pair_out(self):
+    def test_a_draw_without_actors_of_a_comparison_ignores_it(self):
         first, second = (actors(8), actors(5)), ({"02": right([9] * 4)}, {"02": right([6] * 4)})
         found = mean_unpaired_gain([first, second])
         assert found["gain_pp"] == pytest.approx(30)
         assert found["ci95_pp"] == pytest.approx((30, 30))
 
-    def test_what_is_drawn_is_drawn_again_the_next_time(self):
+    def test_draws_are_reproducible(self):
         pairs = [(actors(8, 9, 7, 9), actors(5, 6, 5, 7, 4, 6))]
         assert mean_unpaired_gain(pairs) == mean_unpaired_gain(pairs)
 
-    def test_it_is_wider_than_the_paired_one_where_actors_differ(self):
+    def test_the_interval_is_wider_than_the_paired_one(self):
         ours, theirs = actors(2, 4, 6, 8), actors(1, 3, 5, 7)
         widths = []
         for compute in (mean_gain, mean_unpaired_gain):
@@ -329,7 +329,7 @@ class TestMeanUnpairedGain:
 
 
 @pytest.mark.parametrize(
-    ("p", "interval", "said"),
+    ("p", "interval", "expected"),
     [
         (0.04, (0.1, 3.0), "more"),
         (0.04, (-3.0, -0.1), "less"),
@@ -340,12 +340,12 @@ class TestMeanUnpairedGain:
         (0.04, (-3.0, 0.0), "open"),
     ],
 )
-def test_a_claim_needs_test_and_interval(p, interval, said):
-    assert decide({"gain_pp": 1.0, "ci95_pp": interval, "p": p, "actors": 8, "by_actor_pp": {}}) == said
+def test_a_claim_needs_test_and_interval(p, interval, expected):
+    assert decide({"gain_pp": 1.0, "ci95_pp": interval, "p": p, "actors": 8, "by_actor_pp": {}}) == expected
 
 
 def study_without_effect(rng: np.random.Generator, num_actors: int, pairs: int) -> list:
-    """Actors differ, in how hard they are and in which side suits them, but no side suits more of them."""
+    """Simulate actors with different difficulties and gains, but a mean gain of zero."""
     made = []
     clips, classes = 24, 8
     for _ in range(pairs):
@@ -361,23 +361,23 @@ def study_without_effect(rng: np.random.Generator, num_actors: int, pairs: int) 
 
 def share_of_claims(cases: int, num_actors: int, pairs: int) -> float:
     rng = np.random.default_rng(0)
-    said = [decide(mean_gain(study_without_effect(rng, num_actors, pairs))) for _ in range(cases)]
-    return said.count("more") / cases
+    decisions = [decide(mean_gain(study_without_effect(rng, num_actors, pairs))) for _ in range(cases)]
+    return decisions.count("more") / cases
 
 
-def test_without_an_effect_a_gain_is_claimed_seldom(monkeypatch):
+def test_false_claims_are_rare(monkeypatch):
     monkeypatch.setattr(metrics, "RESAMPLES", 500)
     assert share_of_claims(200, num_actors=16, pairs=1) <= 0.05
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("num_actors", "pairs"), [(24, 1), (16, 1), (6, 1), (24, 5)])
-def test_without_an_effect_a_gain_is_claimed_in_at_most_5_of_100_studies(num_actors, pairs, monkeypatch):
+def test_at_most_5_of_100_studies_have_a_false_claim(num_actors, pairs, monkeypatch):
     monkeypatch.setattr(metrics, "RESAMPLES", 1000)
     assert share_of_claims(1000, num_actors, pairs) <= 0.05
 
 
-def test_with_an_effect_it_is_claimed():
+def test_a_true_effect_is_claimed():
     ours, theirs = (actors(*hits) for hits in ((7, 8, 6, 7, 8, 9, 6, 7), (5, 6, 5, 6, 5, 6, 5, 5)))
     assert decide(mean_gain([(ours, theirs)])) == "more"
     assert decide(mean_gain([(theirs, ours)])) == "less"

@@ -21,44 +21,44 @@ from crossmodal.evaluation.predictions import Predictions
 from tests.evaluation import LABELS, make_predictions
 
 
-def predicted(said: Predictions) -> np.ndarray:
-    return said.probabilities.argmax(axis=1)
+def predicted(predictions: Predictions) -> np.ndarray:
+    return predictions.probabilities.argmax(axis=1)
 
 
-def sklearn_metrics(said: Predictions) -> tuple[float, float, float]:
-    occurring = np.unique(said.targets)
+def sklearn_metrics(predictions: Predictions) -> tuple[float, float, float]:
+    occurring = np.unique(predictions.targets)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that classes are predicted which do not occur
-        recall = balanced_accuracy_score(said.targets, predicted(said))
-    f1 = f1_score(said.targets, predicted(said), labels=occurring, average="macro", zero_division=0)
-    return recall, accuracy_score(said.targets, predicted(said)), f1
+        warnings.simplefilter("ignore")  # about predicted classes that do not occur
+        recall = balanced_accuracy_score(predictions.targets, predicted(predictions))
+    f1 = f1_score(predictions.targets, predicted(predictions), labels=occurring, average="macro", zero_division=0)
+    return recall, accuracy_score(predictions.targets, predicted(predictions)), f1
 
 
 @given(clips=st.integers(1, 80), seed=st.integers(0, 10_000), skill=st.floats(0, 4))
-def test_the_distance_of_reliability_is_the_calibration_error(clips, seed, skill):
-    said = make_predictions(clips=clips, seed=seed, skill=skill, splits=("test",))
-    confidence, accuracy, share = reliability(said)
+def test_weighted_reliability_distance_is_the_calibration_error(clips, seed, skill):
+    predictions = make_predictions(clips=clips, seed=seed, skill=skill, splits=("test",))
+    confidence, accuracy, share = reliability(predictions)
     assert share.sum() == pytest.approx(1)
-    assert float(np.sum(share * np.abs(accuracy - confidence))) == pytest.approx(describe(said)["ece"], abs=1e-6)
+    assert float(np.sum(share * np.abs(accuracy - confidence))) == pytest.approx(describe(predictions)["ece"], abs=1e-6)
 
 
 def test_reliability_of_four_clips():
     probabilities = np.array([[0.9, 0.1], [0.92, 0.08], [0.4, 0.6], [1.0, 0.0]])
-    said = Predictions(("a", "b"), list("wxyz"), ["01"] * 4, ["test"] * 4, np.array([0, 1, 1, 0]), probabilities)
-    confidence, accuracy, share = reliability(said)
+    predictions = Predictions(("a", "b"), list("wxyz"), ["01"] * 4, ["test"] * 4, np.array([0, 1, 1, 0]), probabilities)
+    confidence, accuracy, share = reliability(predictions)
     assert confidence == pytest.approx([0.6, (0.9 + 0.92) / 2, 1.0])
     assert accuracy == pytest.approx([1.0, 0.5, 1.0])
     assert share == pytest.approx([0.25, 0.5, 0.25])
 
 
-def test_a_probability_that_rounding_put_above_one_is_in_the_last_bin():
+def test_a_probability_rounded_above_one_is_in_the_last_bin():
     probabilities = np.array([[1 + 1e-7, 0.0], [1.0, 0.0], [0.95, 0.05]])
-    said = Predictions(("a", "b"), list("xyz"), ["01"] * 3, ["test"] * 3, np.zeros(3, np.int64), probabilities)
-    assert [values.tolist() for values in reliability(said)[1:]] == [[1.0], [1.0]]
+    predictions = Predictions(("a", "b"), list("xyz"), ["01"] * 3, ["test"] * 3, np.zeros(3, np.int64), probabilities)
+    assert [values.tolist() for values in reliability(predictions)[1:]] == [[1.0], [1.0]]
 
 
 def naive_interval(students: list[Predictions], draws: int = 2000, level: float = 95) -> tuple[float, float]:
-    """Resample actors one by one, and count every drawn clip again; of two students, the difference."""
+    """Compute a bootstrap over actors with plain loops: of one model, or of the difference of two."""
     rng = np.random.default_rng(7)
     actors = sorted(set(students[0].actors))
     clips = {actor: [row for row, name in enumerate(students[0].actors) if name == actor] for actor in actors}
@@ -66,29 +66,30 @@ def naive_interval(students: list[Predictions], draws: int = 2000, level: float 
     for _ in range(draws):
         rows = np.concatenate([clips[actor] for actor in rng.choice(actors, len(actors))])
         recalls = []
-        for said in students:
-            hit = predicted(said)[rows] == said.targets[rows]
-            recalls.append(np.mean([hit[said.targets[rows] == label].mean() for label in set(said.targets[rows])]))
+        for predictions in students:
+            targets = predictions.targets[rows]
+            hit = predicted(predictions)[rows] == targets
+            recalls.append(np.mean([hit[targets == label].mean() for label in set(targets)]))
         values.append(recalls[0] - (recalls[1] if len(recalls) > 1 else 0))
     return tuple(np.percentile(values, [50 - level / 2, 50 + level / 2]))
 
 
 @given(clips=st.integers(1, 60), seed=st.integers(0, 10_000), absent=st.sets(st.integers(0, 3), max_size=3))
-def test_metrics_are_those_of_sklearn_even_where_a_class_is_absent(clips, seed, absent):
-    said = make_predictions(clips=clips, seed=seed, absent=absent)
-    matrix = said.confusion()
-    expected_uar, expected_war, expected_f1 = sklearn_metrics(said)
+def test_metrics_match_sklearn_with_an_absent_class(clips, seed, absent):
+    predictions = make_predictions(clips=clips, seed=seed, absent=absent)
+    matrix = predictions.confusion()
+    expected_uar, expected_war, expected_f1 = sklearn_metrics(predictions)
     assert float(uar(matrix)) == pytest.approx(expected_uar)
     assert float(war(matrix)) == pytest.approx(expected_war)
     assert macro_f1(matrix) == pytest.approx(expected_f1)
 
 
-def test_a_class_that_only_is_predicted_does_not_count():
+def test_a_class_without_clips_is_ignored():
     matrix = [[3, 0, 1], [0, 2, 0], [0, 0, 0]]
     assert float(uar(matrix)) == pytest.approx((3 / 4 + 1) / 2)
 
 
-def test_metrics_of_many_matrices_are_those_of_each():
+def test_metrics_of_several_matrices():
     matrices = np.random.default_rng(0).integers(0, 9, size=(5, 2, 4, 4))
     assert uar(matrices).shape == war(matrices).shape == (5, 2)
     assert uar(matrices)[3, 1] == pytest.approx(float(uar(matrices[3, 1])))
@@ -96,59 +97,59 @@ def test_metrics_of_many_matrices_are_those_of_each():
 
 
 @pytest.mark.filterwarnings("error")
-def test_no_clips_have_no_uar():
+def test_uar_without_clips_is_nan():
     assert np.isnan(uar(np.zeros((3, 3))))
     assert np.isnan(war(np.zeros((3, 3))))
 
 
-def test_describe_says_all_of_it():
-    said = make_predictions(clips=80)
-    metrics = describe(said)
-    assert (metrics["uar"], metrics["war"], metrics["f1"]) == pytest.approx(sklearn_metrics(said))
+def test_describe_returns_all_metrics():
+    predictions = make_predictions(clips=80)
+    metrics = describe(predictions)
+    assert (metrics["uar"], metrics["war"], metrics["f1"]) == pytest.approx(sklearn_metrics(predictions))
     low, high = metrics["uar_ci95"]
     assert low < metrics["uar"] < high
 
 
-def test_the_calibration_error_is_that_of_fifteen_bins_by_hand():
-    said = make_predictions(clips=200)
-    confidence, hit = said.probabilities.max(axis=1), predicted(said) == said.targets
+def test_calibration_error_calculated_by_hand():
+    predictions = make_predictions(clips=200)
+    confidence, hit = predictions.probabilities.max(axis=1), predicted(predictions) == predictions.targets
     bins = np.minimum((confidence * 15).astype(int), 14)
     expected = sum(
         (bins == index).mean() * abs(hit[bins == index].mean() - confidence[bins == index].mean())
         for index in np.unique(bins)
     )
-    assert describe(said)["ece"] == pytest.approx(expected, abs=1e-6)
+    assert describe(predictions)["ece"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_interval_is_that_of_a_naive_bootstrap_over_actors():
-    said = make_predictions(clips=240, actors=6)
-    easy = np.array([actor in {"01", "02"} for actor in said.actors])
-    said.probabilities[easy] = np.eye(4)[said.targets[easy]]  # actors who differ: a wide interval
-    low, high = uar_interval(said)
-    assert (low, high) == pytest.approx(naive_interval([said], draws=4000), abs=0.02)
-    narrower = naive_interval([said], draws=4000, level=90)
+def test_the_interval_matches_a_naive_bootstrap_over_actors():
+    predictions = make_predictions(clips=240, actors=6)
+    easy = np.array([actor in {"01", "02"} for actor in predictions.actors])
+    predictions.probabilities[easy] = np.eye(4)[predictions.targets[easy]]  # different actors give a wide interval
+    low, high = uar_interval(predictions)
+    assert (low, high) == pytest.approx(naive_interval([predictions], draws=4000), abs=0.02)
+    narrower = naive_interval([predictions], draws=4000, level=90)
     assert low < narrower[0] - 0.02
     assert high > narrower[1] + 0.02
 
 
-def test_the_interval_is_wider_where_actors_differ_than_where_clips_do():
-    """Actors are resampled, not clips: a hundred clips of two opposite actors are two things, not a hundred."""
+def test_the_interval_resamples_actors_not_clips():
+    """A hundred clips of two opposite actors are two independent units, not a hundred."""
     targets = np.tile(np.arange(4), 25)
     actors = ["01"] * 52 + ["02"] * 48
     right = np.eye(4)[targets]
     right[52:] = np.eye(4)[(targets[52:] + 1) % 4]  # all wrong
-    said = Predictions(LABELS, [str(index) for index in range(100)], actors, ["test"] * 100, targets, right)
-    assert uar_interval(said) == (0.0, 1.0)
+    predictions = Predictions(LABELS, [str(index) for index in range(100)], actors, ["test"] * 100, targets, right)
+    assert uar_interval(predictions) == (0.0, 1.0)
 
 
 def test_one_actor_has_no_spread():
-    said = make_predictions(clips=40, actors=1)
-    value = float(uar(said.confusion()))
-    assert uar_interval(said) == pytest.approx((value, value))
+    predictions = make_predictions(clips=40, actors=1)
+    value = float(uar(predictions.confusion()))
+    assert uar_interval(predictions) == pytest.approx((value, value))
 
 
 class TestLateFusion:
-    def test_it_is_the_normalised_product(self):
+    def test_normalised_product(self):
         one = make_predictions(clips=20, seed=1)
         other = replace(one, probabilities=make_predictions(clips=20, seed=2).probabilities)
         together = late_fusion(one, other)
@@ -170,20 +171,20 @@ class TestLateFusion:
         expected, found = late_fusion(one, other), late_fusion(one, shuffled)
         assert found.probabilities == pytest.approx(expected.probabilities)
 
-    def test_who_says_nothing_changes_nothing(self):
-        said = make_predictions()
-        unsure = replace(said, probabilities=np.full_like(said.probabilities, 1 / len(LABELS)))
-        assert late_fusion(said, unsure).probabilities == pytest.approx(said.probabilities)
+    def test_a_uniform_model_changes_nothing(self):
+        predictions = make_predictions()
+        unsure = replace(predictions, probabilities=np.full_like(predictions.probabilities, 1 / len(LABELS)))
+        assert late_fusion(predictions, unsure).probabilities == pytest.approx(predictions.probabilities)
 
-    def test_two_that_are_quite_sure_of_different_things_leave_no_zeros(self):
-        said = make_predictions(clips=1)
-        one, other = (replace(said, probabilities=np.eye(4)[[label]]) for label in (0, 1))
+    def test_contradicting_certain_models_give_finite_probabilities(self):
+        predictions = make_predictions(clips=1)
+        one, other = (replace(predictions, probabilities=np.eye(4)[[label]]) for label in (0, 1))
         together = late_fusion(one, other).probabilities
         assert together[0, 0] == pytest.approx(0.5)
         assert together.sum() == pytest.approx(1)
 
-    def test_other_clips_are_refused(self):
-        with pytest.raises(ValueError, match="A late fusion needs both models on the same clips"):
+    def test_different_clips_are_rejected(self):
+        with pytest.raises(ValueError, match="same clips"):
             late_fusion(make_predictions(), make_predictions(clips=59))
 
 

@@ -11,7 +11,7 @@ EIGHT = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surp
 
 
 def colour(stage: str) -> np.ndarray:
-    return np.array([int(STAGE_COLOURS[stage][place : place + 2], 16) for place in (1, 3, 5)])
+    return np.array([int(STAGE_COLOURS[stage][start : start + 2], 16) for start in (1, 3, 5)])
 
 
 def pixels_of(picture: np.ndarray, stage: str) -> int:
@@ -36,8 +36,8 @@ def write_history(path, stage: str, epochs: int) -> None:
 
 @pytest.mark.parametrize("stages", [["teacher", "control", "transfer", "finetune"], ["finetune"]])
 def test_confusion_matrices_side_by_side(tmp_path, stages):
-    said = {stage: make_predictions(clips=200, seed=seed, labels=EIGHT) for seed, stage in enumerate(stages)}
-    plot_confusion(said, tmp_path / "confusion.png")
+    predictions = {stage: make_predictions(clips=200, seed=seed, labels=EIGHT) for seed, stage in enumerate(stages)}
+    plot_confusion(predictions, tmp_path / "confusion.png")
     height, width, _ = read(tmp_path / "confusion.png").shape
     assert 400 < height < 700
     assert width == pytest.approx(130 * (3.6 * len(stages) + 0.6), abs=2)
@@ -48,7 +48,7 @@ def test_a_confusion_matrix_without_one_class(tmp_path):
     read(tmp_path / "confusion.png")
 
 
-def test_curves_of_each_stage_in_its_colour(tmp_path):
+def test_curves_have_the_colours_of_the_stages(tmp_path):
     histories = {stage: tmp_path / stage / "metrics.csv" for stage in STAGE_COLOURS}
     for epochs, (stage, path) in enumerate(histories.items(), start=6):
         write_history(path, stage, epochs)
@@ -70,19 +70,19 @@ def test_actors_of_student_and_control(tmp_path):
     assert pixels_of(picture, "control") > 100
 
 
-def test_a_picture_of_one_actor(tmp_path):
-    said = make_predictions(actors=1)
-    plot_actors(said, said, tmp_path / "actors.png")
+def test_plot_of_one_actor(tmp_path):
+    predictions = make_predictions(actors=1)
+    plot_actors(predictions, predictions, tmp_path / "actors.png")
     read(tmp_path / "actors.png")
 
 
-def test_what_must_be_said_of_the_numbers_stands_on_the_picture(tmp_path):
-    said = make_predictions(skill=2.0)
+def test_plots_show_the_note(tmp_path):
+    predictions = make_predictions(skill=2.0)
     write_history(tmp_path / "metrics.csv", "teacher", 5)
     drawings = {
-        "confusion": lambda path, **note: plot_confusion({"control": said}, path, **note),
+        "confusion": lambda path, **note: plot_confusion({"control": predictions}, path, **note),
         "curves": lambda path, **note: plot_curves({"teacher": tmp_path / "metrics.csv"}, path, **note),
-        "actors": lambda path, **note: plot_actors(said, said, path, **note),
+        "actors": lambda path, **note: plot_actors(predictions, predictions, path, **note),
     }
     for name, draw in drawings.items():
         draw(tmp_path / f"{name}.png")

@@ -13,12 +13,12 @@ SKILLS = {"teacher": 3.0, "control": 0.5, "transfer": 0.8, "finetune": 1.2}
 
 
 def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = False, stages=tuple(SKILLS)) -> dict:
-    """A run's folder, as its stages leave it, and its summary."""
-    said = {}
+    """Write the files of a run and return its summary."""
+    predictions = {}
     for stage in stages:
-        said[stage] = make_predictions(clips=120, skill=SKILLS[stage])
+        predictions[stage] = make_predictions(clips=120, skill=SKILLS[stage])
         write_history(folder / stage / "metrics.csv", stage, epochs=5)
-        said[stage].write_csv(folder / stage / "predictions.csv")
+        predictions[stage].write_csv(folder / stage / "predictions.csv")
     summary = {
         "name": "first",
         "corpus": {
@@ -38,7 +38,7 @@ def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = Fals
         "model": str(folder / "model"),
     }
     for stage in stages:
-        val, test = describe(said[stage].of("val")), describe(said[stage].of("test"))
+        val, test = describe(predictions[stage].of("val")), describe(predictions[stage].of("test"))
         summary["stages"][stage] = {
             **{f"val_{name}": value for name, value in val.items()},
             **{f"test_{name}": value for name, value in test.items()},
@@ -46,12 +46,12 @@ def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = Fals
             "reused": stage == "teacher",
         }
     if {"finetune", "control"} <= set(stages):
-        gain = measure_gain([said["finetune"].of("test")], [said["control"].of("test")])
+        gain = measure_gain([predictions["finetune"].of("test")], [predictions["control"].of("test")])
         summary["gain"] = {"uar_pp": gain["gain_pp"], "ci95_pp": gain["ci95_pp"]}
     return summary
 
 
-def test_the_report_holds_the_numbers_and_its_pictures(tmp_path):
+def test_content_of_the_report(tmp_path):
     summary = make_run(tmp_path)
     path = write_report(tmp_path, summary)
     assert path == tmp_path / "report.md"
@@ -66,21 +66,21 @@ def test_the_report_holds_the_numbers_and_its_pictures(tmp_path):
     assert "{:+.1f} to {:+.1f} over 3 actors".format(*summary["gain"]["ci95_pp"]) in text
     assert "RAVDESS, speech, 4 emotions; protocol seq6, fold 3, seed 0; chance is 0.250" in text
     assert "| val | 60 | 05, 06 |" in text
-    assert "Set aside: 2" in text
+    assert "2 (see set_aside.json)" in text
     for name in ("actors", "confusion", "curves"):
         assert f"]({name}.png)" in text
         read(tmp_path / f"{name}.png")
 
 
-def test_the_table_says_where_the_model_is_and_what_to_try(tmp_path, capsys):
+def test_the_printed_summary_has_the_model_and_the_next_command(tmp_path, capsys):
     summary = make_run(tmp_path)
     print_summary(tmp_path, summary)
-    said = capsys.readouterr().out
-    assert f"python -m crossmodal predict --model {summary['model']} FILE.wav" in said
-    assert str(tmp_path / "report.md") in said
-    assert f"{summary['gain']['uar_pp']:+.1f} points" in said
+    printed = capsys.readouterr().out
+    assert f"python -m crossmodal predict --model {summary['model']} FILE.wav" in printed
+    assert str(tmp_path / "report.md") in printed
+    assert f"{summary['gain']['uar_pp']:+.1f} points" in printed
     for stage, numbers in summary["stages"].items():
-        (row,) = (line.split() for line in said.splitlines() if line.split()[1:2] == [stage])
+        (row,) = (line.split() for line in printed.splitlines() if line.split()[1:2] == [stage])
         assert {f"{numbers['val_uar']:.3f}", f"{numbers['test_uar']:.3f}", f"{numbers['test_war']:.3f}"} <= set(row)
 
 
@@ -93,32 +93,32 @@ def test_the_table_says_where_the_model_is_and_what_to_try(tmp_path, capsys):
         ("synthetic", True, ["Synthetic corpus: ", "Speaker-dependent: "]),
     ],
 )
-def test_report_and_table_warn_of_synthetic_and_speaker_dependent_numbers(
+def test_report_and_summary_warn_of_synthetic_and_speaker_dependent_results(
     tmp_path, capsys, monkeypatch, kind, speaker_dependent, expected
 ):
-    for name in ("plot_actors", "plot_confusion", "plot_curves"):  # they have a test of their own
+    for name in ("plot_actors", "plot_confusion", "plot_curves"):  # have their own tests
         monkeypatch.setattr(report, name, lambda *args: None)
     summary = make_run(tmp_path, kind, speaker_dependent)
     text = write_report(tmp_path, summary).read_text()
     print_summary(tmp_path, summary)
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for warning in ("Synthetic corpus: ", "Speaker-dependent: "):
         assert (f"> **{warning}" in text) == (warning in expected)
-        assert (warning in said) == (warning in expected)
+        assert (warning in printed) == (warning in expected)
 
 
-def test_a_run_with_labels_hidden_says_so(tmp_path):
+def test_report_of_a_run_with_hidden_labels(tmp_path):
     summary = make_run(tmp_path, stages=["teacher"])
     assert "unlabelled" not in write_report(tmp_path, summary).read_text()
     summary["corpus"]["unlabelled_actors"] = 4
-    assert "> **4 of the training actors count as unlabelled" in write_report(tmp_path, summary).read_text()
+    assert "> **4 training actors" in write_report(tmp_path, summary).read_text()
 
 
-def test_a_run_of_some_stages_reports_no_gain(tmp_path):
+def test_report_of_a_run_without_control(tmp_path):
     summary = make_run(tmp_path, stages=["teacher"])
     del summary["model"]
     text = write_report(tmp_path, summary).read_text()
     assert "Gain" not in text
     assert "actors.png" not in text
     assert not (tmp_path / "actors.png").exists()
-    assert "The model is in" not in text
+    assert "Model folder" not in text

@@ -36,7 +36,7 @@ def rotation(seed, size):
 
 
 def naive_cka(first, second):
-    """By the definition: the centred kernels' HSIC, clip by clip."""
+    """Compute CKA from the centred kernels with plain loops."""
     n = len(first)
     centring = np.eye(n) - 1 / n
     kernels = [centring @ np.array([[a @ b for b in side] for a in side]) @ centring for side in (first, second)]
@@ -56,12 +56,12 @@ def naive_neighbours(embedding, clip, k):
 
 class TestCKA:
     @given(seeds, st.integers(3, 20), widths, widths)
-    def test_it_is_that_of_the_kernels(self, seed, n, one, other):
+    def test_matches_the_kernel_definition(self, seed, n, one, other):
         first, second = normal(seed, n, one) + 3, normal(seed + 1, n, other)
         assert linear_cka(first, second) == pytest.approx(naive_cka(first, second))
 
     @given(seeds, st.integers(3, 30), widths, st.floats(0.1, 10), st.floats(-5, 5))
-    def test_rotation_scale_and_shift_change_nothing(self, seed, n, width, scale, shift):
+    def test_invariance_to_rotation_scale_and_shift(self, seed, n, width, scale, shift):
         first, second = normal(seed, n, width), normal(seed + 1, n, 3)
         turned = scale * first @ rotation(seed, width) + shift
         assert linear_cka(turned, second) == pytest.approx(linear_cka(first, second), abs=1e-9)
@@ -69,13 +69,13 @@ class TestCKA:
         assert linear_cka(first, second) == pytest.approx(linear_cka(second, first))
         assert -1e-9 <= linear_cka(first, second) <= 1 + 1e-9
 
-    def test_a_constant_side_is_like_nothing(self):
+    def test_a_constant_side_gives_zero(self):
         assert linear_cka(np.ones((5, 2)), normal(0, 5, 3)) == 0
 
 
 class TestMutualNeighbours:
     @given(seeds, st.integers(3, 20), st.integers(1, 25))
-    def test_they_are_those_of_a_loop(self, seed, n, k):
+    def test_matches_a_loop(self, seed, n, k):
         first, second = normal(seed, n, 3) + 2, normal(seed + 1, n, 4)
         k_used = min(k, n - 1)
         shares = [
@@ -85,18 +85,18 @@ class TestMutualNeighbours:
         assert mutual_knn(first, second, k) == pytest.approx(np.mean(shares))
         assert mutual_knn(first, first, k) == 1
 
-    def test_by_chance_they_are_k_of_all_others(self):
+    def test_value_by_chance(self):
         first, second = normal(0, 200, 10), normal(1, 200, 10)
         assert shuffled(lambda a, b: mutual_knn(a, b, 10), first, second) == pytest.approx(10 / 199, abs=0.01)
         assert mutual_knn(first, first + 0.01 * second, 10) > 0.9
 
-    def test_one_clip_has_no_neighbour(self):
+    def test_one_clip(self):
         assert mutual_knn(normal(0, 1, 3), normal(1, 1, 3)) == 0
 
 
 class TestShuffled:
     @given(seeds, st.lists(st.integers(0, 3), min_size=1, max_size=30))
-    def test_clips_meet_others_of_their_class_and_none_is_lost(self, seed, classes):
+    def test_clips_are_permuted_within_their_class(self, seed, classes):
         within, rows = np.array(classes), np.arange(len(classes), dtype=float)[:, None]
 
         def check(first, second):
@@ -107,7 +107,7 @@ class TestShuffled:
 
         assert shuffled(check, rows, rows, within, draws=3, seed=seed) == 1
 
-    def test_it_is_the_mean_over_shufflings_that_differ_and_leave_no_clip_in_its_place(self):
+    def test_mean_over_different_derangements(self):
         rows, met = np.arange(12.0)[:, None], []
 
         def first_partner(first, second):
@@ -120,14 +120,14 @@ class TestShuffled:
         assert len(set(met)) > 30
         assert {order[0] for order in met} == {1, 2, 3}
 
-    def test_a_clip_alone_in_its_class_keeps_its_partner(self):
+    def test_a_clip_alone_in_its_class_keeps_its_pair(self):
         first, second = normal(0, 8, 3), normal(1, 8, 3)
         assert shuffled(linear_cka, first, second, np.arange(8)) == pytest.approx(linear_cka(first, second))
 
 
 class TestNonTargetDivergence:
     @given(seeds, sizes, st.integers(3, 8))
-    def test_it_is_that_of_a_loop(self, seed, n, num_classes):
+    def test_matches_a_loop(self, seed, n, num_classes):
         teacher, student = 3 * normal(seed, n, num_classes), normal(seed + 1, n, num_classes)
         targets = np.random.default_rng(seed).integers(0, num_classes, n)
         total = 0.0
@@ -138,7 +138,7 @@ class TestNonTargetDivergence:
         assert non_target_divergence(teacher, student, targets) == pytest.approx(total / n)
 
     @given(seeds, sizes)
-    def test_the_true_class_and_a_shift_do_not_count(self, seed, n):
+    def test_target_logit_and_shift_are_ignored(self, seed, n):
         teacher, student = normal(seed, n, 5), normal(seed + 1, n, 5)
         targets = np.random.default_rng(seed).integers(0, 5, n)
         value = non_target_divergence(teacher, student, targets)
@@ -148,7 +148,7 @@ class TestNonTargetDivergence:
         assert value >= 0
         assert non_target_divergence(louder, teacher, targets) == pytest.approx(0, abs=1e-9)
 
-    def test_it_is_of_the_student_from_the_teacher(self):
+    def test_the_divergence_is_from_teacher_to_student(self):
         sure, unsure = np.array([[0.0, 9.0, 0.0]]), np.array([[0.0, 1.0, 0.0]])
         targets = np.array([0])
         assert non_target_divergence(sure, unsure, targets) < non_target_divergence(unsure, sure, targets)
@@ -156,7 +156,7 @@ class TestNonTargetDivergence:
 
 class TestProbabilities:
     @given(seeds, sizes, st.integers(2, 8))
-    def test_fusion_is_the_root_of_the_product(self, seed, n, num_classes):
+    def test_late_fusion_is_the_geometric_mean(self, seed, n, num_classes):
         first, second = normal(seed, n, num_classes), 4 * normal(seed + 1, n, num_classes)
         p, q = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) for logits in (first, second))
         product = np.sqrt(p * q)
@@ -167,7 +167,7 @@ class TestProbabilities:
     def test_huge_logits_stay_finite(self):
         assert log_softmax(np.array([[1e4, -1e4]])).tolist() == [[0.0, -2e4]]
 
-    def test_entropy_goes_from_none_to_that_of_all_classes(self):
+    def test_range_of_the_entropy(self):
         assert mean_entropy(np.array([[1000.0, 0, 0, 0]])) == pytest.approx(0)
         assert mean_entropy(np.zeros((3, 4))) == pytest.approx(np.log(4))
         mixed = np.log([[0.5, 0.5], [0.9, 0.1]])
@@ -177,25 +177,25 @@ class TestProbabilities:
 
 class TestKappa:
     @given(seeds, sizes, st.integers(2, 5))
-    def test_it_is_that_of_sklearn(self, seed, n, num_classes):
+    def test_matches_sklearn(self, seed, n, num_classes):
         rng = np.random.default_rng(seed)
         first = np.concatenate([rng.integers(0, num_classes, n), [0, 1]])
         second = np.where(rng.random(n + 2) < 0.5, first, rng.integers(0, num_classes, n + 2))
         assert cohen_kappa(first, second) == pytest.approx(cohen_kappa_score(first, second))
 
-    def test_two_that_only_ever_say_one_thing_agree_by_chance(self):
+    def test_one_constant_class_gives_zero(self):
         assert cohen_kappa(np.zeros(4, int), np.zeros(4, int)) == 0
 
 
 def people(seed, n, width, dimensions, noise=0.5):
-    """Features of clips of three people, and what follows from them."""
+    """Create features of clips of three people and targets that depend on them."""
     x = normal(seed, n, width) * np.arange(1, width + 1) + 5
     y = x @ normal(99, width, dimensions) / np.sqrt(width) + noise * normal(seed + 1, n, dimensions)
     return x, y, [f"{clip % 3:02d}" for clip in range(n)]
 
 
 def naive_ridge_r2(x, y, groups, new_x, new_y, strengths):
-    """Scikit-learn's ridge, its strength chosen by a loop over the people, dimension by dimension."""
+    """Compute R^2 with scikit-learn's ridge and a loop over people and dimensions to choose the strength."""
     groups, scores = np.array(groups), []
     for dimension in range(y.shape[1]):
 
@@ -217,14 +217,14 @@ def naive_ridge_r2(x, y, groups, new_x, new_y, strengths):
 
 class TestRidge:
     @pytest.mark.parametrize("width", [4, 60], ids=["more clips", "more features"])
-    def test_it_is_that_of_sklearn_with_a_loop_over_people(self, width):
+    def test_matches_sklearn_with_a_loop_over_people(self, width):
         x, y, groups = people(0, 30, width, 3)
         new_x, new_y, _ = people(5, 12, width, 3)
         strengths = (0.01, 0.3, 10.0)
         expected = naive_ridge_r2(x, y, groups, new_x, new_y, strengths)
         assert ridge_r2(x, y, groups, new_x, new_y, strengths) == pytest.approx(expected, rel=1e-6)
 
-    def test_what_follows_is_found_and_what_does_not_is_not(self):
+    def test_dependent_and_independent_targets(self):
         x, y, groups = people(0, 90, 5, 2, noise=0.1)
         new_x, new_y, _ = people(5, 30, 5, 2, noise=0.1)
         y[:, 1], new_y[:, 1] = normal(7, 90), normal(8, 30)
@@ -232,7 +232,7 @@ class TestRidge:
         assert follows > 0.95
         assert does_not < 0.05
 
-    def test_noise_in_many_features_is_held_down_by_the_strength(self):
+    def test_many_noisy_features_are_regularized(self):
         x, new_x = normal(0, 60, 300), normal(1, 60, 300)
         groups = [f"{clip % 6:02d}" for clip in range(60)]
         noise = normal(2, 60, 20), groups, new_x, normal(3, 60, 20)
@@ -240,30 +240,30 @@ class TestRidge:
         assert np.median(ridge_r2(x, *noise, strengths=(1e-3,))) < -0.2
         assert max(RIDGE_STRENGTHS) >= 1e4
 
-    def test_a_constant_feature_says_nothing_and_a_constant_target_has_no_share(self):
+    def test_constant_features_and_constant_targets(self):
         x, y, groups = people(0, 30, 4, 2)
         new_x, new_y, _ = people(5, 12, 4, 2)
         new_y[:, 1] = 3.0
         scores = ridge_r2(x, y, groups, new_x, new_y)
         assert np.isnan(scores[1])
         padded, new_padded = (np.hstack([these, np.full((len(these), 1), 8.0)]) for these in (x, new_x))
-        # Its width counts among the features that the strength is measured by, and nothing else.
+        # The constant feature only changes the number of features, which scales the strength.
         scaled = tuple(strength * 4 / 5 for strength in RIDGE_STRENGTHS)
         assert ridge_r2(padded, y, groups, new_padded, new_y, scaled)[0] == pytest.approx(scores[0])
 
-    def test_one_person_cannot_be_left_out(self):
+    def test_one_group_is_an_error(self):
         x, y, _ = people(0, 9, 2, 1)
-        with pytest.raises(ValueError, match="leaving one group out"):
+        with pytest.raises(ValueError, match="group"):
             ridge_r2(x, y, ["01"] * 9, x, y)
 
     @given(seeds, sizes, widths)
-    def test_r2_is_that_of_sklearn(self, seed, n, width):
+    def test_r2_matches_sklearn(self, seed, n, width):
         true, predicted = normal(seed, n, width), normal(seed + 1, n, width)
         assert r2(predicted, true) == pytest.approx(r2_score(true, predicted, multioutput="raw_values"))
 
 
 @given(seeds, st.lists(st.sampled_from(["01", "02", "03"]), min_size=1, max_size=20))
-def test_within_a_group_every_mean_is_zero(seed, groups):
+def test_center_by_group_has_zero_means(seed, groups):
     values = normal(seed, len(groups), 2) + 4
     left = center_by_group(values, groups)
     for row, name in enumerate(groups):
@@ -271,7 +271,7 @@ def test_within_a_group_every_mean_is_zero(seed, groups):
         assert left[row] == pytest.approx(values[row] - sum(values[other] for other in same) / len(same))
 
 
-def test_beyond_the_class_the_class_of_the_fitted_clips_is_gone():
+def test_residualize_removes_class_means():
     y, classes = np.array([[1.0], [3.0], [10.0]]), np.array([0, 0, 1])
     rest, new_rest = residualize(y, classes, np.array([[5.0], [5.0], [5.0]]), np.array([0, 1, 7]))
     assert rest.ravel().tolist() == [-1, 1, 0]

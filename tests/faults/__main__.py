@@ -1,4 +1,4 @@
-"""`python -m tests.faults [NUMBER [SIGNAL ...]]`: so many signals at random moments, and where they hit."""
+"""`python -m tests.faults [NUMBER [SIGNAL ...]]`: send NUMBER signals at random times, and print where they hit."""
 
 import random
 import signal
@@ -14,7 +14,7 @@ SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 
 
 def main(number: int, names: Sequence[str] = SIGNALS, seed: int = 0) -> int:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # or children of a background job ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else children of a background job ignore it
     signals = [signal.Signals[name] for name in names]
     rng = random.Random(seed)
     wrong, outcomes = [], list[Outcome]()

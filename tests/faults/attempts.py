@@ -1,4 +1,4 @@
-"""One damaged input and the ways in which it is read, in a child process: what came of it, and what it took."""
+"""Read one damaged input in all ways in a child process, and record result, time and memory."""
 
 import importlib
 import re
@@ -12,21 +12,21 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from crossmodal.apps.serve.limits import RequestError
 from crossmodal.errors import CrossmodalError
-from crossmodal.inference.serve.limits import RefusalError
 
-READ = "read all the same"
-_MOST = 4 << 30  # bytes of a child, for the sake of the machine that it runs on
+READ = "read"
+_MOST = 4 << 30  # bytes of data of a child process, to protect the machine
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """An input.
+    """A damaged input.
 
     Args:
-        damage: What was done to it.
-        name: Of its file.
-        content: Of its file.
+        damage: Kind of damage.
+        name: Name of the file.
+        content: Content of the file.
     """
 
     damage: str
@@ -39,8 +39,8 @@ class Way:
     """A way in which the library reads a file.
 
     Args:
-        run: Reads it; may say in a word what it came to.
-        isolated: Whether the library promises to do so in a process whose end harms no other.
+        run: Reads the file; may return a short description of the result.
+        isolated: True if the library reads in a child process that may crash.
     """
 
     run: Callable[[], str | None]
@@ -49,14 +49,14 @@ class Way:
 
 @dataclass(frozen=True)
 class Job:
-    """An input to make and to read.
+    """An input to create and read.
 
     Args:
-        kind: The module that knows how.
-        folder: Of what is damaged, and of the input.
-        seed: Of all inputs.
-        number: Of this one.
-        way: The only way to be tried; all of them if not given.
+        kind: Kind of input, the suffix of its module.
+        folder: Folder of the good files and of the input.
+        seed: Seed of all inputs.
+        number: Number of the input.
+        way: Name of a single way to try; None for all.
     """
 
     kind: str
@@ -67,26 +67,26 @@ class Job:
 
     @property
     def module(self) -> Any:
-        """What knows the kind."""
+        """The module of the kind."""
         return importlib.import_module(f"tests.faults.fuzz_{self.kind}")
 
     def make(self) -> Damaged:
-        """The same input whenever it is asked for."""
+        """Return the input; it is always the same."""
         damaged: Damaged = self.module.damage(Random(f"{self.seed} {self.number}"), self.folder)
         return damaged
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of one way.
+    """The result of one way.
 
     Args:
-        damage: Of the input.
-        way: In which it was read.
-        answer: That it was read, or what was raised.
-        foreign: What was raised in full, where it was no error of ours.
-        seconds: It took.
-        memory: MB at the most over those that the process had before.
+        damage: Kind of damage.
+        way: Name of the way.
+        answer: Result, or name of the error.
+        foreign: Traceback of an error that is not ours.
+        seconds: Elapsed time.
+        memory: Peak memory in MB above that before.
     """
 
     damage: str
@@ -98,7 +98,7 @@ class Attempt:
 
 
 def attempt(job: Job) -> list[Attempt]:
-    """Read an input in all ways, in a process that is there for nothing else."""
+    """Read an input in all ways, in a dedicated process."""
     _warm_up(job.kind, job.folder)
     return read(job)
 
@@ -116,16 +116,16 @@ def read(job: Job) -> list[Attempt]:
 
 
 def _try(damage: str, name: str, way: Way) -> Attempt:
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before, began, foreign = _memory("VmRSS"), time.perf_counter(), ""
     try:
         answer = way.run() or READ
-    except RefusalError as error:
+    except RequestError as error:
         answer = f"refused: {error.code}"
     except CrossmodalError as error:
         answer = type(error).__name__
         if not str(error).strip():
-            foreign = f"{answer} without a word"
+            foreign = f"{answer} without a message"
     except BaseException as error:
         answer, foreign = f"foreign: {type(error).__name__}", traceback.format_exc()
     return Attempt(damage, name, answer, foreign, time.perf_counter() - began, _memory("VmHWM") - before)
@@ -133,7 +133,7 @@ def _try(damage: str, name: str, way: Way) -> Attempt:
 
 @cache
 def _warm_up(kind: str, folder: Path) -> None:
-    """Read what is not damaged, once in a process, so that all is imported."""
+    """Read undamaged files once per process, so that everything is imported."""
     module = importlib.import_module(f"tests.faults.fuzz_{kind}")
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (_MOST if most == resource.RLIM_INFINITY else min(_MOST, most), most))
@@ -144,5 +144,5 @@ def _warm_up(kind: str, folder: Path) -> None:
 
 def _memory(name: str) -> float:
     found = re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    assert found, f"Linux's /proc does not tell {name}"
+    assert found, f"/proc has no {name}"
     return int(found[1]) / 1024

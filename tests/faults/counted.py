@@ -1,26 +1,26 @@
-"""The command line itself, which also writes down what it does: ``-m tests.faults.counted BATCHES FILES ...``.
+"""The command line with logging of its work: ``-m tests.faults.counted BATCHES FILES ...``.
 
-A line is appended to the first file for each batch that is begun, and to the second for each file or folder that is put
-in its place, at once, so that it is there whatever happens next.
+A line is appended to the first file for each started batch, and to the second for each file or folder that is moved to
+its final path. Lines are written at once, so that they survive a crash.
 """
 
 import os
 import sys
 from pathlib import Path
 
-FILES = "CROSSMODAL_TEST_FILES"  # where the children that decode find the name of the second file
+FILES = "CROSSMODAL_TEST_FILES"  # tells child processes the second file
 _replace = Path.replace
 
 
 def append(path: str, line: str) -> None:
-    """Append a line to a file, whole whoever else does the same."""
+    """Append a line to a file atomically."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, f"{line}\n".encode())
     os.close(file)
 
 
 def count_batches(path: str) -> None:
-    """Write down each batch."""
+    """Log each batch."""
     from crossmodal.pipeline.callbacks import SeedEachBatch
 
     seed = SeedEachBatch.on_train_batch_start
@@ -33,7 +33,7 @@ def count_batches(path: str) -> None:
 
 
 def count_files() -> None:
-    """Write down each file that is moved to where readers look for it."""
+    """Log each file that is moved to its final path."""
 
     def replace(self, target):
         append(os.environ[FILES], str(Path(target).resolve()))
@@ -49,5 +49,5 @@ if __name__ == "__main__":
     os.environ[FILES] = str(Path(sys.argv.pop(1)).resolve())
     count_files()
     sys.exit(main())
-elif __name__ == "__mp_main__":  # a child that decodes
+elif __name__ == "__mp_main__":  # a child process that decodes
     count_files()

@@ -1,7 +1,7 @@
-"""`python -m tests.faults.fuzz KIND NUMBER [--seed S]`: so many damaged inputs, and the table of what came of them.
+"""`python -m tests.faults.fuzz KIND NUMBER [--seed S]`: read NUMBER damaged inputs and print a table of the results.
 
-Kinds: media, configs, manifests. Exit status 1 if anything was raised that is no error of ours, took too long or too
-much memory, or ended a process that has to live; the inputs that did are kept in the folder that is named.
+Kinds: media, configs, manifests. The exit status is 1 if an input raised an error that is not ours, took too much time
+or memory, or crashed a process that must survive. Such inputs are kept in a folder.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from crossmodal.datasets.process_pool import Failure, map_in_processes
 from tests.faults.attempts import READ, Attempt, Job, attempt
 
 KINDS = ("media", "configs", "manifests")
-HANG = 60.0  # seconds for all ways of one input, after which its process is killed
+HANG = 60.0  # time limit in seconds for all ways of one input
 
 
 def fuzz(jobs: Sequence[Job]) -> Iterator[tuple[Job, list[Attempt]]]:
-    """Read each input in all ways, in a child process; what ends that is read again, way by way."""
+    """Read each input in all ways in a child process; if that crashes or hangs, try each way separately."""
     broken = []
     for job, outcome in map_in_processes(attempt, jobs, description="Fuzzing", num_processes=1, time_limit=HANG):
         if isinstance(outcome, Failure):
@@ -30,17 +30,17 @@ def fuzz(jobs: Sequence[Job]) -> Iterator[tuple[Job, list[Attempt]]]:
     for job in broken:
         ways = job.module.ways(job.folder, job.folder / job.make().name)
         alone = [replace(job, way=name) for name in ways]
-        for one, outcome in map_in_processes(attempt, alone, description="Again", num_processes=1, time_limit=HANG):
-            assert one.way is not None, "each is one way"
+        for one, outcome in map_in_processes(attempt, alone, description="Retrying", num_processes=1, time_limit=HANG):
+            assert one.way is not None, "each job has one way"
             if isinstance(outcome, Failure):
                 is_isolated = ways[one.way].isolated and "crashed" in outcome.reason
-                answer = "its process crashed" if "crashed" in outcome.reason else "hangs"
+                answer = "crashed" if "crashed" in outcome.reason else "hangs"
                 outcome = [Attempt(job.make().damage, one.way, answer, "" if is_isolated else outcome.reason, HANG)]
             yield one, outcome
 
 
 def keep(job: Job, folder: Path) -> Path:
-    """Write an input to a folder, for a person to look at."""
+    """Write an input to a folder for inspection."""
     folder.mkdir(parents=True, exist_ok=True)
     damaged = job.make()
     path = folder / f"{job.seed}_{job.number}_{damaged.name}"
@@ -49,22 +49,22 @@ def keep(job: Job, folder: Path) -> Path:
 
 
 def wrong(job: Job, one: Attempt) -> str | None:
-    """What is wrong with how an input was read, if anything."""
+    """Return a description of a problem with an attempt, or None."""
     if one.foreign:
         return one.foreign
     if one.seconds > job.module.SECONDS:
-        return f"it took {one.seconds:.1f} s, and {job.module.SECONDS:g} s are the most"
+        return f"took {one.seconds:.1f} s, the limit is {job.module.SECONDS:g} s"
     if one.memory > job.module.MEMORY:
-        return f"it took {one.memory:.0f} MB, and {job.module.MEMORY:g} MB are the most"
+        return f"took {one.memory:.0f} MB, the limit is {job.module.MEMORY:g} MB"
     return None
 
 
 def table(attempts: Iterable[Attempt], by: str) -> str:
-    """How many attempts came to what, as Markdown.
+    """Return a Markdown table of the counts of results.
 
     Args:
-        attempts: All of them.
-        by: What a row stands for: ``damage`` or ``way``.
+        attempts: All attempts.
+        by: Attribute of the rows: ``damage`` or ``way``.
     """
     rows: dict[str, list[Attempt]] = defaultdict(list)
     for one in attempts:
@@ -88,7 +88,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("number", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
-    parser.add_argument("--kept", type=Path, default=Path("fuzz_kept"), help="for inputs that were not read well")
+    parser.add_argument("--kept", type=Path, default=Path("fuzz_kept"), help="folder for inputs with problems")
     options = parser.parse_args(args)
     attempts, found = list[Attempt](), 0
     with tempfile.TemporaryDirectory() as name:

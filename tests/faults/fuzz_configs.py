@@ -1,4 +1,4 @@
-"""Configuration files and command lines that are damaged, and the commands that read them, up to the training."""
+"""Damaged configuration files and command lines, and the commands that read them, without training."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ from tests.in_this_process import in_this_process
 SECONDS = 15.0  # for one command; a study of two methods takes two
 MEMORY = 512.0  # MB
 _REPOSITORY = Path(__file__).parents[2]
-_METHODS = 2  # that are left of a study, for each takes its time
+_METHODS = 2  # methods to keep of a study, because each takes time
 _VALUES: tuple[Any, ...] = (
     *(None, True, "", "x", "x" * 10_000, "..", "\0", "\u202e", "1e3", "nan", "auto", b"\xff", date(2020, 2, 2)),
     *(-1, 0, 1, 7, 10**9, 10**30, -(10**30), math.nan, math.inf, -math.inf, 1e308, 1e-308, 0.5),
@@ -44,12 +44,12 @@ _TEXTS: dict[str, bytes] = {
     "NUL bytes": b"name: a\0b\n",
     "UTF-16": "name: a\n".encode("utf-16"),
     "a byte order mark": b"\xef\xbb\xbfname: a\n",
-    "no UTF-8": b"name: \xff\xfe\n",
+    "invalid UTF-8": b"name: \xff\xfe\n",
     "tabs": b"data:\n\tfold: 1\n",
     "an object of Python": b"name: !!python/object/apply:os.getcwd []\n",
     "a module of Python": b"name: !!python/module:os\n",
-    "a tag that is not known": b"name: !secret x\n",
-    "an anchor that is not there": b"data: *gone\n",
+    "an unknown tag": b"name: !secret x\n",
+    "a missing anchor": b"data: *gone\n",
     "a loop of lists": b"name: &a [*a]\n",
     "a merge of itself": b"data: &a\n  <<: *a\n",
     "two documents": b"name: a\n---\nname: b\n",
@@ -64,7 +64,7 @@ _TEXTS: dict[str, bytes] = {
     "itself as a config": b"config: input.yaml\n",
     "itself as methods": b"methods: input.yaml\n",
     "itself as configs": b"configs: [input.yaml]\nmethods: {a: {}}\n",
-    "folds without end": b"folds: [" + b",".join(b"%d" % one for one in range(20_000)) + b"]\nmethods: {a: {}}\n",
+    "20,000 folds": b"folds: [" + b",".join(b"%d" % one for one in range(20_000)) + b"]\nmethods: {a: {}}\n",
 }
 
 
@@ -82,13 +82,13 @@ def prepare(folder: Path) -> None:
 
 
 def good(folder: Path) -> list[Path]:
-    """A file of each kind that is read."""
+    """Return one undamaged file of each kind."""
     configs = _REPOSITORY / "configs"
     return [configs / "dense.yaml", configs / "studies" / "unlabelled.yaml"]
 
 
 def damage(rng: Random, folder: Path) -> Damaged:
-    """One damaged configuration file, or command line."""
+    """Return a damaged configuration file or command line."""
     source = rng.choice(_sources())
     is_study, text = source.parent.name == "studies", source.read_text()
     if is_study:
@@ -104,7 +104,7 @@ def damage(rng: Random, folder: Path) -> Damaged:
         what = rng.choice(sorted(BYTES))
         return Damaged(what, name, BYTES[what](rng, text.encode()))
     if kind == "lines":
-        return Damaged("lines left out or doubled", name, _other_lines(rng, text).encode())
+        return Damaged("lines removed or repeated", name, _other_lines(rng, text).encode())
     settings = yaml.safe_load(text)
     for _ in range(rng.choice((1, 1, 2, 5))):
         (_other_value if kind == "value" else _other_key)(rng, settings)
@@ -113,7 +113,7 @@ def damage(rng: Random, folder: Path) -> Damaged:
 
 
 def ways(folder: Path, path: Path) -> dict[str, Way]:
-    """The command that reads it."""
+    """Return the commands that read a file."""
     _stop_before_training(folder)
     data = [
         f"--data.root={folder / 'corpus'}",
@@ -145,7 +145,7 @@ def _short_of_methods(study: dict[str, Any]) -> dict[str, Any]:
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every section or list with a key of it."""
+    """Yield every section or list with each of its keys."""
     keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for key in list(keys):
         yield value, key
@@ -163,9 +163,9 @@ def _other_key(rng: Random, settings: Any) -> None:
     section = rng.choice([one for one in sections if one] or [settings])
     key = rng.choice(list(section) or ["name"])
     value = section.pop(key, None)
-    how = rng.choice(("lacks", "mistyped", "another's", "not text", "dotted"))
+    how = rng.choice(("missing", "mistyped", "another's", "not text", "dotted"))
     others = {"mistyped": f"{key}s", "another's": rng.choice(_keys()), "not text": rng.choice((1, None, True, 0.5))}
-    if how != "lacks":
+    if how != "missing":
         section[others.get(how, f"{key}.{key}")] = value
 
 
@@ -197,23 +197,23 @@ def _keys() -> list[str]:
 
 
 def _command(args: list[str]) -> str | None:
-    """Run a command; it ends well or with a word, and never with a traceback."""
-    said, told = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told), warnings.catch_warnings():
+    """Run a command; it must succeed or print a message, without a traceback."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             status: Any = main(args)
         except SystemExit as stop:
             status = stop.code
-    assert status in (0, 1, 2), f"status {status!r}: {told.getvalue()}"
-    assert "Traceback" not in told.getvalue(), told.getvalue()
-    assert not status or told.getvalue().strip(), "it says nothing"
+    assert status in (0, 1, 2), f"status {status!r}: {stderr.getvalue()}"
+    assert "Traceback" not in stderr.getvalue(), stderr.getvalue()
+    assert not status or stderr.getvalue().strip(), "no message"
     return f"status {status}" if status else None
 
 
 @cache
 def _stop_before_training(folder: Path) -> None:
-    """Make of `fit` what it is without the training: each stage is built, and none is run."""
+    """Patch `fit` so that each stage is built but not run."""
     os.chdir(folder)
     os.environ |= {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
 
@@ -227,8 +227,8 @@ def _stop_before_training(folder: Path) -> None:
         )
 
     pipeline.Run._run_stage = build  # type: ignore[method-assign]
-    pipeline.Run.conclude = lambda run: {}  # type: ignore[method-assign]
-    pipeline.Run._needs = lambda run, stage: []  # type: ignore[method-assign]
-    pipeline.store_for_stages = lambda *args: None  # it would fetch a network
+    pipeline.Run.finalize = lambda run: {}  # type: ignore[method-assign]
+    pipeline.Run._dependencies = lambda run, stage: []  # type: ignore[method-assign]
+    pipeline.store_for_stages = lambda *args: None  # would download a network
     RavdessSource.make = lambda source: None  # type: ignore[method-assign]
     corpus_cache.map_in_processes = in_this_process

@@ -1,4 +1,4 @@
-"""Tables, archives and stored files that are damaged, and what reads them."""
+"""Damaged tables, archives and stored files, and their readers."""
 
 import contextlib
 import csv
@@ -28,7 +28,7 @@ from crossmodal.inference.model_config import CONFIG, WEIGHTS
 from crossmodal.models import AudioClassifier
 from crossmodal.models.handover import load_model, save_model
 from crossmodal.models.weights import read_state_dict
-from crossmodal.pipeline.checkpoints import is_whole
+from crossmodal.pipeline.checkpoints import verify_checkpoint
 from crossmodal.storage import write_json
 from tests.faults.attempts import Damaged, Way
 from tests.faults.mutations import BYTES
@@ -107,28 +107,28 @@ _JSON = (
 )
 _TEXTS: dict[str, bytes] = {
     "empty": b"",
-    "a line's end": b"\n",
+    "a line break": b"\n",
     "NUL bytes": bytes(1_000),
     "deep lists": b"[" * 100_000 + b"]" * 100_000,
     "deep objects": b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
     "a number of 5,000 digits": b'{"archives": ' + b"9" * 5_000 + b"}",
     "UTF-16": '{"archives": {}}'.encode("utf-16"),
     "a byte order mark": b'\xef\xbb\xbf{"archives": {}}',
-    "a field without end": b'clip,audio,label,speaker\n"' + b"a" * 1_000_000,
+    "an endless field": b'clip,audio,label,speaker\n"' + b"a" * 1_000_000,
     "a million commas": b"clip,audio,label,speaker\n" + b"," * 1_000_000,
     "fifty thousand columns": b"clip,audio,label,speaker," + b",".join(b"c%d" % one for one in range(50_000)) + b"\n",
     "fifty thousand rows": b"clip,audio,label,speaker\n"
     + b"".join(b"c%d,a.wav,l%d,s\n" % (i, i % 3) for i in range(50_000)),
     "only a header": b"clip,audio,label,speaker\n",
-    "other ends of lines": b"clip,audio,label,speaker\ra,a.wav,x,s\rb,a.wav,y,s\r",
-    "mixed ends of lines": b"clip,audio,label,speaker\r\na,a.wav,x,s\nb,a.wav,y,s\r",
-    "columns twice": b"clip,clip,audio,label,speaker,speaker\na,a,a.wav,x,s,s\nb,b,a.wav,y,s,s\n",
+    "CR line breaks": b"clip,audio,label,speaker\ra,a.wav,x,s\rb,a.wav,y,s\r",
+    "mixed line breaks": b"clip,audio,label,speaker\r\na,a.wav,x,s\nb,a.wav,y,s\r",
+    "repeated columns": b"clip,clip,audio,label,speaker,speaker\na,a,a.wav,x,s,s\nb,b,a.wav,y,s,s\n",
     "Latin-1": "clip,audio,label,speaker\na,a.wav,fröhlich,s\nb,a.wav,müde,s\n".encode("latin-1"),
 }
 
 
 def prepare(folder: Path) -> None:
-    """Write a good file of every kind."""
+    """Write an undamaged file of every kind."""
     place, rng = folder / _GOOD, np.random.default_rng(0)
     place.mkdir()
     for where in (folder, place):
@@ -181,12 +181,12 @@ def _write_model(place: Path, labels: list[str]) -> None:
 
 
 def good(folder: Path) -> list[Path]:
-    """One file of each kind."""
+    """Return one undamaged file of each kind."""
     return [path for path in _files(folder / _GOOD) if path.is_file() and path.name not in ("a.wav", "link.wav")]
 
 
 def damage(rng: Random, folder: Path) -> Damaged:
-    """One damaged file."""
+    """Return a damaged file."""
     tables = [path for path in good(folder) if path.suffix in (".csv", ".parquet")]
     source = rng.choice([*tables, *tables, *good(folder)])
     content = source.read_bytes()
@@ -204,7 +204,7 @@ def damage(rng: Random, folder: Path) -> Damaged:
 
 
 def ways(folder: Path, path: Path) -> dict[str, Way]:
-    """What reads a file of this name."""
+    """Return the readers of a file by its name."""
     corpus_check.map_in_processes = in_this_process
     kind = path.name if path.suffix == ".json" else path.suffix
     if path.suffix in (".csv", ".parquet"):
@@ -222,7 +222,7 @@ def ways(folder: Path, path: Path) -> dict[str, Way]:
             "data check": lambda: check_folder(path, empty(folder / "checked")),
         },
         QUARANTINE_FILE: {"quarantine": lambda: read_quarantine(path, empty(folder / "quarantined"))},
-        "hashes.json": {"remembered sums": lambda: remember_sums(path, empty(folder / "remembered"))},
+        "hashes.json": {"hashes": lambda: remember_sums(path, empty(folder / "remembered"))},
         CONFIG: {"model folder's config": lambda: load_model_with(path, folder / _GOOD, empty(folder / "model"))},
         ".safetensors": {
             "tensors": lambda: read_tensors(path),
@@ -230,7 +230,7 @@ def ways(folder: Path, path: Path) -> dict[str, Way]:
             "weights": lambda: read_state_dict(path),
             "model folder": lambda: load_model_with(path, folder / _GOOD, empty(folder / "model")),
         },
-        ".ckpt": {"weights of others": lambda: read_state_dict(path), "checkpoint": lambda: is_whole(path)},
+        ".ckpt": {"foreign weights": lambda: read_state_dict(path), "checkpoint": lambda: verify_checkpoint(path)},
     }
     return {name: Way(lambda read=read: _quietly(read)) for name, read in readers[kind].items()}  # type: ignore[misc]
 

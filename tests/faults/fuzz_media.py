@@ -1,4 +1,4 @@
-"""Recordings that are damaged, and the ways by which the library reads recordings."""
+"""Damaged recordings, and the ways in which the library reads recordings."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,29 +9,29 @@ from random import Random
 import numpy as np
 
 from crossmodal import media
+from crossmodal.apps.serve.decoders import Decoders
+from crossmodal.apps.serve.limits import Limits, RequestError
 from crossmodal.datasets.audit.file import FileJob, check_file
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.ravdess import FACE_BOX
 from crossmodal.datasets.window import read_clip_waveform
 from crossmodal.inference.recording import LONGEST
-from crossmodal.inference.serve.decoders import Decoders
-from crossmodal.inference.serve.limits import Limits, RefusalError
 from tests.faults.attempts import Damaged, Way
 from tests.faults.mutations import BYTES
 from tests.inference.fake_model import fake_recognizer
 
-SECONDS = 30.0  # for one file and way: an hour of sound is one of the files; the server ends its own part after ten
-MEMORY = 512.0  # MB that one file may take: what the server gives
+SECONDS = 30.0  # for one file and way; one file is an hour of audio; the server's own limit is ten seconds
+MEMORY = 512.0  # MB for one file, the server's limit
 _GOOD, _CRAFTED = "good", "crafted"
-_WAV, _MP4 = "16_bit.wav", "h264.mp4"  # in RAVDESS's own formats
+_WAV, _MP4 = "16_bit.wav", "h264.mp4"  # in RAVDESS's formats
 _CROPS = FaceCrops(num_video_frames=4, face_size=32, box=FACE_BOX)
 
 
 def prepare(folder: Path) -> None:
-    """Write good recordings of all formats, and those that were made by hand to do harm."""
+    """Write undamaged recordings of all formats, and hand-crafted malicious files."""
+    from tests.apps.serve.hostile import bombs, lying_headers, not_sound, odd_samples
     from tests.faults.recordings import write_good_recordings
-    from tests.inference.serve.hostile import bombs, lying_headers, not_sound, odd_samples
 
     write_good_recordings(folder / _GOOD)
     (folder / _CRAFTED).mkdir()
@@ -40,11 +40,11 @@ def prepare(folder: Path) -> None:
 
 
 def damage(rng: Random, folder: Path) -> Damaged:
-    """One damaged recording."""
+    """Return a damaged recording."""
     ravdess = [folder / _GOOD / name for name in (_WAV, _MP4)]
     source, other = (rng.choice([*ravdess, *ravdess, *good(folder)]) for _ in range(2))
     content, name = source.read_bytes(), f"input{source.suffix}"
-    kind = rng.choice([*BYTES, *BYTES, "another format's name", "two formats", "random bytes", "empty", "by hand"])
+    kind = rng.choice([*BYTES, *BYTES, "another format's name", "two formats", "random bytes", "empty", "hand-crafted"])
     if kind in BYTES:
         return Damaged(kind, name, BYTES[kind](rng, content))
     if kind == "another format's name":
@@ -52,19 +52,19 @@ def damage(rng: Random, folder: Path) -> Damaged:
     if kind == "two formats":
         at = rng.randrange(len(content) + 1)
         return Damaged(kind, name, content[:at] + other.read_bytes())
-    if kind == "by hand":
+    if kind == "hand-crafted":
         crafted = rng.choice(_files(folder / _CRAFTED))
         return Damaged(kind, rng.choice((crafted.name, "input.mp4", "input.flac")), crafted.read_bytes())
     return Damaged(kind, name, rng.randbytes(rng.randrange(1, 10_000)) if kind == "random bytes" else b"")
 
 
 def good(folder: Path) -> list[Path]:
-    """What is not damaged, with which all decoders are met once."""
+    """Return undamaged recordings, which load all decoders."""
     return _files(folder / _GOOD)
 
 
 def ways(folder: Path, path: Path) -> dict[str, Way]:
-    """How the library reads it: ``data check``, ``data prepare``, the recognizer, the server, `read_video_frames`."""
+    """Return the ways to read a file: ``data check``, ``data prepare``, recognizer, server, `read_video_frames`."""
     sound, video = folder / _GOOD / _WAV, folder / _GOOD / _MP4
     clip = Clip("01-01-01-01-01-01", "01", "neutral", audio=path, video=path)
     return {
@@ -89,7 +89,7 @@ def _files(folder: Path) -> list[Path]:
 def _check_waveform(waveform: np.ndarray) -> None:
     assert waveform.dtype == np.float32, waveform.dtype
     assert waveform.ndim == 1, waveform.shape
-    assert np.abs(waveform).max() <= 1, "samples that are none or beyond 1"  # of NaN nothing is true
+    assert np.abs(waveform).max() <= 1, "samples are NaN or beyond 1"  # comparisons with NaN are false
 
 
 def _check_faces(faces: np.ndarray) -> None:
@@ -102,8 +102,8 @@ def _check(job: FileJob) -> str | None:
 
 
 def _listen(recording: Path | bytes) -> None:
-    heard = fake_recognizer()(recording)
-    assert 0 <= heard.score <= 1, heard
+    prediction = fake_recognizer()(recording)
+    assert 0 <= prediction.score <= 1, prediction
 
 
 def _check_timeline(path: Path) -> None:
@@ -114,7 +114,7 @@ def _check_timeline(path: Path) -> None:
 
 @cache
 def _server() -> Callable[[bytes], np.ndarray]:
-    """The server's decoders, one in this process's care."""
+    """Return a function that decodes with the server's decoder process."""
     loop, decoders = asyncio.new_event_loop(), Decoders(Limits(), media.SAMPLE_RATE, 1)
     loop.run_until_complete(decoders.start())
     return lambda encoded: loop.run_until_complete(decoders.decode(encoded, LONGEST))
@@ -123,6 +123,6 @@ def _server() -> Callable[[bytes], np.ndarray]:
 def _upload(encoded: bytes) -> None:
     try:
         _check_waveform(_server()(encoded))
-    except RefusalError as refusal:
+    except RequestError as refusal:
         assert str(Path.cwd()) not in refusal.reason
         raise

@@ -1,4 +1,4 @@
-"""Readers that do what no reader may, by which the bench itself is tried."""
+"""Misbehaving readers, to test the fuzzer itself."""
 
 import os
 from pathlib import Path
@@ -11,27 +11,27 @@ SECONDS, MEMORY = 10.0, 512.0
 
 
 def good(folder: Path) -> list[Path]:
-    """Nothing."""
+    """Return no files."""
     return []
 
 
 def damage(rng: Random, folder: Path) -> Damaged:
-    """Anything."""
+    """Return random bytes."""
     return Damaged("any", "any.txt", rng.randbytes(3))
 
 
 def ways(folder: Path, path: Path) -> dict[str, Way]:
-    """What should be seen, and how."""
+    """Return readers that fail, raise our error or end their process."""
 
     def fail() -> str | None:
         raise KeyError(path)
 
-    def tell() -> str | None:
+    def refuse() -> str | None:
         raise DataError(f"{path} is damaged.")
 
     return {
         "fails": Way(fail),
-        "tells": Way(tell),
+        "refuses": Way(refuse),
         "ends the process": Way(lambda: os._exit(1)),
         "ends a process of its own": Way(lambda: os._exit(1), isolated=True),
     }

@@ -1,6 +1,6 @@
-"""A command that is stopped at moments drawn from a seed, started again until it ends, and compared with another.
+"""Interrupt a command at random times, rerun it until it finishes, and compare its results with another run.
 
-All of it is over three actors and their faces, small enough to be decoded, embedded and trained on in seconds.
+The corpus has three actors with faces, small enough to decode, embed and train on in seconds.
 """
 
 import json
@@ -21,7 +21,8 @@ STATUS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 1
 BATCHES, FILES = "batches.txt", "files.txt"
 RESULTS = ("predictions.csv", "metrics.csv", "model.safetensors")
 REPOSITORY = Path(__file__).parents[2]
-TIMEOUT = 300.0  # seconds for one start
+TIMEOUT = 240.0  # seconds for one start, less than a test has
+POLL = 0.02  # seconds; a shorter one takes the processor from the run
 SETTINGS = [
     "--runs=runs",
     "--data.cache=cache",
@@ -45,12 +46,12 @@ SETTINGS = [
 
 @dataclass(frozen=True)
 class Stop:
-    """One signal.
+    """A signal to send.
 
     Args:
-        signal: Which.
-        phase: Where it is meant to hit.
-        share: Of the phase's duration, after which it is sent.
+        signal: The signal.
+        phase: Target phase.
+        share: Share of the phase's duration after which it is sent.
     """
 
     signal: signal.Signals
@@ -60,12 +61,12 @@ class Stop:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a signal came to.
+    """The effect of a signal.
 
     Args:
-        signal: Which.
-        hit: The phase in which it did; None where the command had ended by then.
-        again: Batches that the next start did once more.
+        signal: The signal.
+        hit: Phase that was hit; None if the command had already finished.
+        again: Number of batches that the next start repeated.
     """
 
     signal: signal.Signals
@@ -77,9 +78,9 @@ class Victim:
     """A running command.
 
     Args:
-        folder: Where it runs.
-        arguments: Of `fit`.
-        launcher: What starts Python.
+        folder: Working directory.
+        arguments: Arguments of `fit`.
+        launcher: Command that starts Python.
         how: Further arguments of `subprocess.Popen`.
     """
 
@@ -91,7 +92,7 @@ class Victim:
         environment = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE")}
         environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(REPOSITORY)}
         command = [*launcher, sys.executable, "-m", "tests.faults.counted", BATCHES, FILES, "fit", *arguments]
-        # Of each start a file of its own: children of one that was killed may have a last word.
+        # Each start has its own file, because children of a killed process may still write.
         self._output = folder / f"output_{len(list(folder.glob('output_*')))}.txt"
         with self._output.open("w") as output:
             self.process = subprocess.Popen(
@@ -100,17 +101,17 @@ class Victim:
 
     @property
     def output(self) -> str:
-        """All that it has said."""
+        """The output so far."""
         return self._output.read_text()
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs."""
+        """True while the command runs."""
         return self.process.poll() is None
 
     @property
     def phase(self) -> str:
-        """Where it is, by what it has said and written since it was started."""
+        """The current phase, from the output and files since the start."""
         output = self.output
         over = [stage for stage in STAGES if f"\n{stage}: " in f"\n{output}"]
         if over:
@@ -123,16 +124,16 @@ class Victim:
         return "prepare" if self._count_arrays() > self._arrays else "start"
 
     def wait(self) -> int:
-        """Wait for its end; returns its status."""
+        """Wait for the end and return the exit status."""
         try:
             return self.process.wait(TIMEOUT)
         finally:
             self.process.kill()
 
     def wait_for(self, phase: str) -> None:
-        """Wait until it has come so far, or has ended."""
+        """Wait until the command reaches a phase or ends."""
         while self.is_alive and PHASES.index(self.phase) < PHASES.index(phase):
-            time.sleep(0.002)
+            time.sleep(POLL)
 
     def _is_new(self, path: Path) -> bool:
         return path.exists() and path.stat().st_mtime > self._began
@@ -142,11 +143,11 @@ class Victim:
 
 
 class Bench:
-    """Runs of one command, each in a folder of its own.
+    """Runs of one command, each in its own folder.
 
     Args:
-        folder: Of all of them.
-        corpus: RAVDESS's tree.
+        folder: Folder of all runs.
+        corpus: Root of the RAVDESS folder.
         more: Further arguments of the command.
     """
 
@@ -156,16 +157,16 @@ class Bench:
         self._durations: dict[str, float] = {}
 
     def start(self, name: str, *more: str, **how: Any) -> Victim:
-        """Start the command, with further arguments."""
+        """Start the command with further arguments."""
         return Victim(self.folder / name, [*self._arguments, *more], **how)
 
     def finish(self, name: str) -> Victim:
-        """Run it to its end, undisturbed, and remember how long each phase lasts."""
+        """Run the command without interruption, and record the duration of each phase."""
         victim = self.start(name)
         began: dict[str, float] = {}
         while victim.is_alive:
             began.setdefault(victim.phase, time.monotonic())
-            time.sleep(0.002)
+            time.sleep(POLL)
         ends = [*began.values(), time.monotonic()][1:]
         self._durations = {phase: end - since for (phase, since), end in zip(began.items(), ends, strict=True)}
         assert victim.wait() == 0, victim.output
@@ -173,7 +174,7 @@ class Bench:
         return victim
 
     def survive(self, name: str, stops: Sequence[Stop]) -> list[Outcome]:
-        """Stop a run here and there, and let it end; returns what each stop came to."""
+        """Interrupt a run with each signal, let it finish, and return the outcomes."""
         outcomes, begun = [], []
         for stop in stops:
             hit = self._stop(name, stop)
@@ -188,7 +189,7 @@ class Bench:
         return [Outcome(number, hit, count) for (number, hit), count in zip(outcomes, again, strict=True)]
 
     def results(self, name: str) -> dict[str, Any]:
-        """All that a run leaves for people, by file, but for how long it took and what of it was reused."""
+        """Return the results of a run by file, without times and flags of reuse."""
         run = self.folder / name / "runs" / "fit"
         files = [run / stage / file for stage in STAGES for file in RESULTS]
         files += [path for folder in ("model", "control_model") for path in sorted((run / folder).iterdir())]
@@ -198,38 +199,38 @@ class Bench:
         return {str(path.relative_to(run)): path.read_bytes() for path in files} | {"summary.json": summary}
 
     def _stop(self, name: str, stop: Stop) -> str | None:
-        """Start the command, stop it, and see that it ends as it should; returns the phase that was hit."""
+        """Start the command, send a signal, check the exit status, and return the phase that was hit."""
         victim = self.start(name)
         victim.wait_for(stop.phase)
         time.sleep(stop.share * self._durations.get(stop.phase, 0.0))
         hit = victim.phase
         victim.process.send_signal(stop.signal)
         status = victim.wait()
-        # Past its last line Python handles signals as it does: a shell tells -15 from 143 no more than we need to.
+        # During interpreter shutdown Python's default handlers apply, which gives -15 in place of 143.
         assert status in (0, STATUS[stop.signal], -stop.signal), f"{stop}: status {status}\n{victim.output}"
         assert "Traceback" not in victim.output, f"{stop}\n{victim.output}"
         if status in (143, 130):
-            assert victim.output.count("stopped; the same command goes on where it was") == 1, victim.output
+            assert victim.output.count("command to resume") == 1, victim.output
         return None if status == 0 else hit
 
     def _batches(self, name: str) -> list[str]:
-        """Every batch that was begun, in all starts together."""
+        """Return the started batches of all starts."""
         path = self.folder / name / BATCHES
         return path.read_text().splitlines() if path.exists() else []
 
 
 def draw_stops(rng: random.Random, signals: Sequence[signal.Signals], phases: Sequence[str] = PHASES[1:]) -> list[Stop]:
-    """A signal in each phase, in their order, each at a moment of its own."""
+    """Return a signal for each phase in order, each at a random time."""
     return [Stop(rng.choice(list(signals)), phase, rng.random()) for phase in phases]
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
-    """Where the signals hit, and how many batches were done again, as Markdown."""
+    """Return a Markdown table of hit phases and repeated batches."""
     rows: dict[tuple[str, str], list[int]] = {}
     for outcome in outcomes:
-        rows.setdefault((outcome.hit or "(had ended)", outcome.signal.name), []).append(outcome.again)
-    order = [*PHASES, "(had ended)"]
-    lines = ["| phase | signal | times | most batches done again |", "|---|---|---|---|"]
+        rows.setdefault((outcome.hit or "(finished)", outcome.signal.name), []).append(outcome.again)
+    order = [*PHASES, "(finished)"]
+    lines = ["| phase | signal | times | most repeated batches |", "|---|---|---|---|"]
     for (phase, name), again in sorted(rows.items(), key=lambda row: (order.index(row[0][0]), row[0][1])):
         lines.append(f"| {phase} | {name} | {len(again)} | {max(again)} |")
     return "\n".join(lines)

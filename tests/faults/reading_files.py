@@ -1,4 +1,4 @@
-"""The ways in which the library reads tables, archives and what it stores itself."""
+"""Readers of tables, archives and stored files."""
 
 import contextlib
 import shutil
@@ -24,18 +24,18 @@ from crossmodal.storage import FileHashes
 
 
 def empty(folder: Path) -> Path:
-    """Make a folder that holds nothing."""
+    """Create an empty folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     return folder
 
 
 def read_manifest(path: Path) -> None:
-    """Index it, read the first clips, divide them."""
+    """Index a manifest, read the first clips, and split it."""
     index = index_manifest(path)
     sounds = [clip.audio for clip in index.clips if clip.audio]
     outside = [sound for sound in sounds if ".." in sound.parts or not sound.is_relative_to(path.parent)]
-    assert not outside, f"files that lie elsewhere: {outside}"
+    assert not outside, f"files outside of the folder: {outside}"
     for clip in index.clips[:20]:
         with contextlib.suppress(MediaError):
             assert clip.audio is not None
@@ -46,21 +46,21 @@ def read_manifest(path: Path) -> None:
 
 
 def read_features(path: Path, cache_folder: Path) -> None:
-    """Store them, and look at each clip."""
+    """Store face features, and read each clip."""
     tensors, _ = store_face_features(path, 4, cache_folder)
     feature_names(path)
     assert all(np.isfinite(tensors[clip]["face_embeddings"]).all() for clip in tensors.clips)
 
 
 def read_array(path: Path, folder: Path) -> None:
-    """Take it as the features of a clip."""
+    """Read an array as the features of a clip."""
     place = empty(folder / "arrays")
     shutil.copy(path, place / "01-01-01-01-01-01-01.npy")
     read_features(place, empty(folder / "cache"))
 
 
 def copied(path: Path, folder: Path) -> Path:
-    """A copy, for a reader that removes what is damaged."""
+    """Copy a file, for a reader that removes damaged files."""
     return Path(shutil.copy(path, empty(folder / "arrays") / path.name))
 
 
@@ -73,21 +73,21 @@ def extract(path: Path, folder: Path) -> None:
 
 
 def read_lock(path: Path) -> None:
-    """Ask it everything."""
+    """Read all entries of a lock file."""
     lock = LockFile(path)
     lock.pinned("a.zip")
     lock.members("a.zip")
 
 
 def check_folder(path: Path, folder: Path) -> None:
-    """``data check`` of a folder with this lock file."""
+    """Run ``data check`` on a folder with this lock file."""
     shutil.copy(path, folder / LOCK_FILE)
     shutil.copy(path.parent / "a.wav", folder / "03-01-01-01-01-01-01.wav")
     check_corpus(folder)
 
 
 def read_quarantine(path: Path, folder: Path) -> None:
-    """Read and write it."""
+    """Read and write a quarantine file."""
     shutil.copy(path, folder)
     quarantine = Quarantine(folder)
     assert isinstance(quarantine.reasons, dict)
@@ -95,7 +95,7 @@ def read_quarantine(path: Path, folder: Path) -> None:
 
 
 def remember_sums(path: Path, folder: Path) -> None:
-    """Read and write it."""
+    """Read and write a file of hashes."""
     memory = Path(shutil.copy(path, folder))
     hashes = FileHashes(memory)
     assert not hashes.knows(path)
@@ -105,7 +105,7 @@ def remember_sums(path: Path, folder: Path) -> None:
 
 
 def read_tensors(path: Path) -> None:
-    """Read each clip."""
+    """Read each clip of a file of tensors."""
     tensors = ClipTensors(path)
     for clip in tensors.clips:
         tensors[clip]
@@ -113,9 +113,9 @@ def read_tensors(path: Path) -> None:
 
 
 def load_model_with(path: Path, good: Path, place: Path) -> None:
-    """Load a model folder of which one file is damaged, and the other good."""
+    """Load a model folder with one damaged file."""
     for name in (CONFIG, WEIGHTS):
         shutil.copy(path if name == path.name or path.suffix == Path(name).suffix else good / name, place / name)
     load_model_folder(place)
-    heard = EmotionRecognizer.from_pretrained(place)(np.zeros(16_000, np.float32) + 0.1)
-    assert 0 <= heard.score <= 1
+    prediction = EmotionRecognizer.from_pretrained(place)(np.zeros(16_000, np.float32) + 0.1)
+    assert 0 <= prediction.score <= 1

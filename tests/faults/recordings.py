@@ -1,4 +1,4 @@
-"""Small good recordings in the formats of RAVDESS, and in those that others have."""
+"""Small undamaged recordings in the formats of RAVDESS and in other formats."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ _SOUNDS = {
     "sound.caf": {},
     "sound.w64": {},
 }
-# By file: pictures' and sound's codec.
+# Video and audio codec of each file.
 _VIDEOS = {
     "h264.mkv": ("libx264", "aac"),
     "vp8.webm": ("libvpx", "libopus"),
@@ -35,7 +35,7 @@ _VIDEOS = {
 
 
 def write_good_recordings(folder: Path) -> None:
-    """Write them all."""
+    """Write all recordings."""
     folder.mkdir(parents=True)
     time = np.arange(round(SECONDS * RATE)) / RATE
     rng = np.random.default_rng(0)

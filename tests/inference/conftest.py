@@ -33,7 +33,7 @@ def summary() -> dict:
 def model() -> AudioClassifier:
     torch.manual_seed(0)
     model = AudioClassifier("mfcc", "dense", embedding_size=16, encoder_kwargs={"hidden_size": 32}).eval()
-    model.head[-1].weight.data *= 4  # an opinion on everything, so that two sounds differ
+    model.head[-1].weight.data *= 4  # confident predictions that differ between sounds
     return model
 
 
@@ -51,7 +51,7 @@ def recognizer(model_folder) -> EmotionRecognizer:
 
 @pytest.fixture(scope="session")
 def onnx_folder(model_folder, tmp_path_factory):
-    """The same model exported, in a folder without weights for torch."""
+    """Return a folder with the exported model and without torch weights."""
     folder = tmp_path_factory.mktemp("exported") / "model"
     export_model(model_folder, folder, int8=True)
     return folder

@@ -1,4 +1,4 @@
-"""A Hugging Face Hub of one process: repositories of small files, and as much of its protocol as goes over the wire."""
+"""Fake Hugging Face Hub in this process, with small files and the part of its protocol that the tests use."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ TOKEN = "hf_of_the_owner"
 
 
 class FakeHub(ThreadingHTTPServer):
-    """Serves on 127.0.0.1; `repositories` maps a name to its commits, oldest first, each from path to content."""
+    """Server on 127.0.0.1. `repositories` maps names to commits, oldest first; a commit maps paths to contents."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -71,12 +71,12 @@ class _Handler(BaseHTTPRequestHandler):
         name, _, _ = path.removeprefix("/api/models/").partition("/commit/")
         return self._commit(name, [json.loads(line) for line in body.splitlines() if line])
 
-    def _create(self, asked: dict) -> None:
-        name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
+    def _create(self, request: dict) -> None:
+        name = f"{request['organization']}/{request['name']}" if request.get("organization") else request["name"]
         if name in self.server.repositories:
             return self._json({"error": "You already created this model repo", "url": self._url(name)}, 409)
         self.server.repositories[name] = [{}]
-        if asked.get("private") or asked.get("visibility") == "private":
+        if request.get("private") or request.get("visibility") == "private":
             self.server.private.add(name)
         return self._json({"url": self._url(name), "id": name})
 
@@ -89,8 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
             elif line["key"] == "deletedFile":
                 del files[value["path"]]
         self.server.repositories[name].append(files)
-        made = commit_id(len(self.server.repositories[name]) - 1)
-        self._json({"success": True, "commitOid": made, "commitUrl": f"{self._url(name)}/commit/{made}"})
+        commit = commit_id(len(self.server.repositories[name]) - 1)
+        self._json({"success": True, "commitOid": commit, "commitUrl": f"{self._url(name)}/commit/{commit}"})
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -102,12 +102,12 @@ class _Handler(BaseHTTPRequestHandler):
         name, action, *rest = ["/".join(parts[2:4]), *(parts[4:] or ["revision", "main"])] if is_api else [
             "/".join(parts[:2]), *(parts[2:] or ["page"])
         ]  # fmt: skip
-        owner = self.headers.get("Authorization") == f"Bearer {TOKEN}"
-        if name not in self.server.repositories or (name in self.server.private and not owner):
+        is_owner = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+        if name not in self.server.repositories or (name in self.server.private and not is_owner):
             return self._json({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
         if name in self.server.gated and not (is_api and action == "revision"):
-            said = {"X-Error-Code": "GatedRepo", "X-Error-Message": f"Access to model {name} is restricted."}
-            return self._json({"error": said["X-Error-Message"]}, 403, said)
+            headers = {"X-Error-Code": "GatedRepo", "X-Error-Message": f"Access to model {name} is restricted."}
+            return self._json({"error": headers["X-Error-Message"]}, 403, headers)
         commits = self.server.repositories[name]
         number = {"main": len(commits) - 1} | {commit_id(index): index for index in range(len(commits))}
         if rest[0] not in number:

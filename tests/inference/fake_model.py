@@ -1,4 +1,4 @@
-"""A voice model without weights and without torch, whose answer depends on every sample it is given."""
+"""Voice model without weights and torch. Its predictions depend on every sample of the input."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ class FakeModel:
     min_samples = 1600
 
     def __init__(self) -> None:
-        self.batches: list[tuple[int, int]] = []  # shapes of what it was asked
+        self.batches: list[tuple[int, int]] = []  # shapes of the inputs
 
     def probabilities(self, waveforms, lengths):
         assert waveforms.dtype == np.float32
@@ -19,10 +19,10 @@ class FakeModel:
         self.batches.append(waveforms.shape)
         rows = []
         for waveform, length in zip(waveforms, lengths, strict=True):
-            heard = waveform[:length].astype(np.float64)
-            ramp = np.arange(len(heard)) / len(heard)
+            samples = waveform[:length].astype(np.float64)
+            ramp = np.arange(len(samples)) / len(samples)
             features = np.array(
-                [np.abs(heard).mean(), (heard * ramp).sum() / len(heard), np.abs(np.diff(heard)).mean()]
+                [np.abs(samples).mean(), (samples * ramp).sum() / len(samples), np.abs(np.diff(samples)).mean()]
             )
             logits = 20 * features - 2
             rows.append(np.exp(logits) / np.exp(logits).sum())

@@ -10,8 +10,8 @@ from tests.inference.conftest import LABELS
 
 
 @pytest.fixture
-def said(summary):
-    """A summary that a test may change, and the card of it."""
+def card_of(summary):
+    """Return a summary that a test may change, and a function that returns its card."""
     changed = copy.deepcopy(summary)
     config = {
         "labels": summary["labels"],
@@ -29,25 +29,28 @@ def header(card: str) -> dict:
     return yaml.safe_load(text)
 
 
-def test_it_says_what_the_model_is_and_how_it_was_measured(said):
-    _, card = said
+def test_card_describes_the_model_its_data_and_its_results(card_of):
+    _, card = card_of
     text = card()
-    assert "lmfb front end, cnn encoder, 123,456 parameters, 16000 Hz mono" in text
+    for fact in ("lmfb", "cnn", "123,456", "16000 Hz"):
+        assert fact in text
     assert "neutral, calm, happy, sad, angry, fearful, disgust, surprised" in text
     assert "protocol seq6, fold 0" in text
-    assert "Actors trained on: 09, 10; used to choose the model: 05, 06; tested on: 01, 02" in text
+    assert re.search(r"training \| 30 \| 09, 10 \|", text)
+    assert re.search(r"validation.*\| 20 \| 05, 06 \|", text)
+    assert re.search(r"test \| 10 \| 01, 02 \|", text)
     assert "| this model | 0.512 | 0.410 to 0.600 | 0.534 |" in text
     assert "chance is 0.125" in text
-    assert "+2.5 points of UAR (-1.0 to +6.0), one fold and one seed. The interval holds zero" in text
-    assert "divided by 1.37, which was fitted on 20 validation clips" in text
-    assert "was 0.210 and is 0.051" in text
-    assert "Do not use it to judge people" in text.replace("\n", " ")
+    assert re.search(r"\+2\.5 points .*-1\.0 to \+6\.0.* no evidence", text)
+    assert re.search(r"1\.37\b.* 20 validation clips", text)
+    assert re.search(r"0\.210 to 0\.051", text)
+    assert "judge people" in text
     assert "None" not in text
     assert "nan" not in text
 
 
-def test_it_says_how_to_use_the_model_in_three_ways(said):
-    _, card = said
+def test_card_has_examples_for_python_shell_and_onnxruntime(card_of):
+    _, card = card_of
     blocks = re.findall(r"^```(\w+)\n(.*?)^```", card(), re.DOTALL | re.MULTILINE)
     assert [language for language, _ in blocks] == ["python", "bash", "python"]
     for language, block in blocks:
@@ -66,9 +69,9 @@ def test_the_example_for_onnxruntime_runs(onnx_folder, monkeypatch):
     assert names["probabilities"].shape == (1, 8)
 
 
-def test_the_hub_reads_its_header(said):
-    _, card = said
-    data = ModelCard(card()).data  # refuses results that lack what the Hub wants of them
+def test_the_hub_parses_the_header(card_of):
+    _, card = card_of
+    data = ModelCard(card()).data  # raises if a result has missing keys
     assert (data.license, data.library_name, data.pipeline_tag) == (
         "cc-by-nc-sa-4.0",
         "crossmodal",
@@ -81,28 +84,29 @@ def test_the_hub_reads_its_header(said):
     assert (war.metric_type, war.metric_value) == ("accuracy", 0.534)
 
 
-def test_its_control_and_its_teacher_stand_beside_it(said):
-    summary, card = said
+def test_control_and_teacher_are_in_the_results(card_of):
+    summary, card = card_of
     summary["stages"]["control"] = {"test_uar": 0.487, "test_uar_ci95": [0.4, 0.57], "test_war": 0.5}
     summary["stages"]["teacher"] = {"test_uar": 0.6, "test_uar_ci95": [0.5, 0.7], "test_war": 0.61}
-    assert "| the same without a teacher (control) | 0.487 | 0.400 to 0.570 | 0.500 |" in card()
-    assert "| the teacher | 0.600 | 0.500 to 0.700 | 0.610 |" in card()
+    assert "| control (without teacher) | 0.487 | 0.400 to 0.570 | 0.500 |" in card()
+    assert "| teacher | 0.600 | 0.500 to 0.700 | 0.610 |" in card()
 
 
-def test_a_gain_beyond_chance_is_not_talked_down(said):
-    summary, card = said
+def test_a_significant_gain_has_no_caveat(card_of):
+    summary, card = card_of
     summary["gain"] = {"uar_pp": 4.6, "ci95_pp": [2.4, 6.6]}
-    assert "+4.6 points of UAR (+2.4 to +6.6), one fold and one seed.\n" in card()
+    assert re.search(r"\+4\.6 points .*\+2\.4 to \+6\.6", card())
+    assert "no evidence of a gain" not in card()
 
 
-def test_without_calibration_nothing_is_said_of_it(said):
-    summary, card = said
+def test_card_without_calibration(card_of):
+    summary, card = card_of
     del summary["config"]["calibration"]
     assert "## Calibration" not in card()
 
 
-def test_its_header_is_the_hubs_and_its_licence_that_of_the_data(said):
-    summary, card = said
+def test_the_licence_is_that_of_the_data(card_of):
+    summary, card = card_of
     assert header(card())["license"] == "cc-by-nc-sa-4.0"
     assert header(card())["pipeline_tag"] == "audio-classification"
     assert "Livingstone & Russo 2018" in card()
@@ -115,37 +119,36 @@ def test_its_header_is_the_hubs_and_its_licence_that_of_the_data(said):
 
 @pytest.mark.parametrize("synthetic", [True, False])
 @pytest.mark.parametrize("speaker_dependent", [True, False])
-def test_it_warns_of_what_its_numbers_are_not(said, synthetic, speaker_dependent):
-    summary, card = said
+def test_card_warns_of_synthetic_and_speaker_dependent_results(card_of, synthetic, speaker_dependent):
+    summary, card = card_of
     summary["corpus"]["kind"] = "synthetic" if synthetic else "ravdess"
     summary["speaker_dependent"] = speaker_dependent
     assert (SYNTHETIC_WARNING in card()) == synthetic
     assert (LEAKAGE_WARNING in card()) == speaker_dependent
 
 
-def test_no_gain_without_its_control(said):
-    summary, card = said
+def test_no_gain_without_a_control(card_of):
+    summary, card = card_of
     del summary["gain"]
-    assert "points of UAR" not in card()
+    assert "points" not in card()
     assert "| 0.512 |" in card()
     summary["stages"] = {}
-    assert "## Results" not in card()
+    assert "## Evaluation" not in card()
     assert "model-index" not in header(card())
 
 
-def test_the_card_of_a_control_says_that_nobody_taught_it(summary):
+def test_card_of_a_control(summary):
     changed = copy.deepcopy(summary)
     changed["stages"]["control"] = {"test_uar": 0.487, "test_uar_ci95": [0.4, 0.57], "test_war": 0.5}
     model = {"front_end": "lmfb", "encoder": "cnn"}
     text = model_card(changed, {"labels": LABELS, "sample_rate": 16_000, "model": model, "stage": "control"}, 123_456)
-    assert "# A voice model without a teacher" in text
-    assert "taught by a face\n" not in text
+    assert "trained without a teacher" in text
     assert "| this model | 0.487 | 0.400 to 0.570 | 0.500 |" in text
-    assert "| the same taught by a face | 0.512 | 0.410 to 0.600 | 0.534 |" in text
+    assert "| student (with teacher) | 0.512 | 0.410 to 0.600 | 0.534 |" in text
     assert header(text)["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.487
 
 
-def test_the_card_lies_in_the_folder(model_folder):
+def test_the_card_is_in_the_folder(model_folder):
     text = (model_folder / "README.md").read_text()
-    assert "mfcc front end, dense encoder" in text
+    assert "mfcc" in text and "dense" in text
     assert header(text)["library_name"] == "crossmodal"

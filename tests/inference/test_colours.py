@@ -6,7 +6,7 @@ import pytest
 from crossmodal.inference.colours import EMOTION_COLOURS, SILENCE_COLOUR, colours_of, ink_on, luminance
 from crossmodal.inference.prediction import SILENCE
 
-# What is left of linear RGB in a complete lack of one kind of cone (Machado, Oliveira and Fernandes 2009, table 1).
+# Linear RGB as seen without one kind of cone (Machado, Oliveira and Fernandes 2009, table 1).
 EYES = {
     "all cones": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
@@ -18,19 +18,19 @@ JUST_NOTICEABLE = 2.3  # CIE 1976
 
 
 def linear(colour):
-    channels = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    channels = np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)]) / 255
     return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
 
 
 def seen(colour, eye):
-    """The place of a colour in CIELAB, where distances are those that are seen."""
+    """Return a colour in CIELAB, where distances are perceptual."""
     share = XYZ @ np.clip(np.array(EYES[eye]) @ linear(colour), 0, 1) / np.array([0.9505, 1.0, 1.089])
     x, y, z = np.where(share > 0.008856, np.cbrt(share), 7.787 * share + 16 / 116)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 @pytest.mark.parametrize("eye", EYES)
-def test_every_eye_tells_all_emotions_apart(eye):
+def test_emotions_are_distinguishable_with_every_kind_of_vision(eye):
     places = {emotion: seen(colour, eye) for emotion, colour in EMOTION_COLOURS.items()}
     distances = {pair: np.linalg.norm(places[pair[0]] - places[pair[1]]) for pair in combinations(places, 2)}
     nearest = min(distances, key=distances.__getitem__)
@@ -38,26 +38,26 @@ def test_every_eye_tells_all_emotions_apart(eye):
 
 
 @pytest.mark.parametrize("colour", [*EMOTION_COLOURS.values(), SILENCE_COLOUR])
-def test_what_is_written_on_a_colour_can_be_read(colour):
+def test_text_on_a_colour_is_legible(colour):
     darker, lighter = sorted([luminance(colour), luminance(ink_on(colour))])
     assert (lighter + 0.05) / (darker + 0.05) >= 4.5  # WCAG 2, AA
 
 
-def test_luminance_is_that_of_the_standard():
+def test_luminance_follows_the_standard():
     assert luminance("#ffffff") == pytest.approx(1)
     assert luminance("#000000") == 0
     for colour in EMOTION_COLOURS.values():
         assert luminance(colour) == pytest.approx(XYZ[1] @ linear(colour))
 
 
-def test_every_label_has_a_colour_and_known_ones_their_own():
+def test_known_labels_keep_their_colours():
     mine = colours_of(("bored", "sad", "keen", "angry"))
     assert list(mine) == ["bored", "sad", "keen", "angry", SILENCE]
     assert (mine["sad"], mine["angry"]) == (EMOTION_COLOURS["sad"], EMOTION_COLOURS["angry"])
     assert len(set(mine.values())) == 5
 
 
-def test_more_labels_than_colours_still_have_one():
+def test_more_labels_than_colours():
     many = colours_of([f"emotion {number}" for number in range(20)])
     assert len(many) == 21
     assert set(many.values()) == {*EMOTION_COLOURS.values(), SILENCE_COLOUR}

@@ -23,7 +23,7 @@ from tests.inference.conftest import LABELS
 from tests.tiny_speech import BUNDLE, shrink, write_weights
 
 SMALL = {"cnn": {"channels": [4, 8], "hidden_size": 16}, "crnn": {"channels": [4, 8], "hidden_size": 16}}
-# Every encoder, every front end, and every setting of either that has operations of its own.
+# Every encoder and front end, and every setting that adds operations.
 MODELS = {
     "dense": {"front_end": "lmfb", "front_end_kwargs": {"deltas": 2, "energy": True}},
     "cnn": {"front_end": "mfcc", "clip_normalization": "mean", "encoder_kwargs": SMALL["cnn"]},
@@ -45,14 +45,14 @@ MODELS = {
 }
 
 
-def test_every_encoder_and_every_front_end_is_exported_here():
+def test_all_encoders_and_front_ends_are_covered():
     assert {*list_audio_encoders()} <= MODELS.keys()
     default = AudioClassifier().config["front_end"]
     assert {settings.get("front_end", default) for settings in MODELS.values()} == {*list_front_ends()} - {"ssl"}
 
 
-def opinionated(encoder: str, **kwargs) -> AudioClassifier:
-    """A model of random weights whose answers differ from sound to sound."""
+def random_model(encoder: str, **kwargs) -> AudioClassifier:
+    """Create a model with random weights whose predictions differ between sounds."""
     torch.manual_seed(0)
     model = AudioClassifier(encoder=encoder.partition(" ")[0], **kwargs).eval()
     model.head[-1].weight.data *= 8
@@ -65,24 +65,24 @@ def opinionated(encoder: str, **kwargs) -> AudioClassifier:
 
 @pytest.fixture(scope="module", params=MODELS)
 def pair(request):
-    """A model in PyTorch, and the same exported."""
-    model = opinionated(request.param, **MODELS[request.param])
+    """Return a model in PyTorch and its export."""
+    model = random_model(request.param, **MODELS[request.param])
     return TorchModel(model, 1.7), OnnxModel(onnx_graph.to_onnx(model, LABELS, 1.7))
 
 
-def test_every_model_says_the_same_exported(pair):
+def test_exported_models_predict_the_same(pair):
     original, exported = pair
-    answers = []
+    probabilities = []
     for batch in hard_batches(exported.sample_rate):
-        answers.append(exported.probabilities(*batch))
-        np.testing.assert_allclose(answers[-1], original.probabilities(*batch), atol=1e-5)
-    np.testing.assert_allclose(np.concatenate(answers).sum(axis=1), 1, atol=1e-5)
-    assert np.ptp(np.concatenate(answers), axis=0).max() > 0.05  # it hears more than one thing
+        probabilities.append(exported.probabilities(*batch))
+        np.testing.assert_allclose(probabilities[-1], original.probabilities(*batch), atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(probabilities).sum(axis=1), 1, atol=1e-5)
+    assert np.ptp(np.concatenate(probabilities), axis=0).max() > 0.05  # predictions differ between sounds
 
 
 @settings(max_examples=6)
 @given(lengths=st.lists(st.integers(1, 20_000), min_size=1, max_size=4), padding=st.integers(0, 5000))
-def test_it_takes_any_number_of_clips_of_any_length(pair, lengths, padding):
+def test_any_batch_size_and_any_length(pair, lengths, padding):
     original, exported = pair
     rate, size = exported.sample_rate, max(lengths) + padding
     waveforms = np.stack([voice(rate, size, seed) for seed in range(len(lengths))])
@@ -92,7 +92,7 @@ def test_it_takes_any_number_of_clips_of_any_length(pair, lengths, padding):
     np.testing.assert_allclose(found[:1], alone, atol=export.TOLERANCE)
 
 
-def test_the_sizes_in_the_file_are_open(onnx_folder):
+def test_sizes_in_the_file_are_dynamic(onnx_folder):
     graph = onnx.load(onnx_folder / "model.onnx").graph
     shapes = {
         value.name: [dimension.dim_param or dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
@@ -101,15 +101,16 @@ def test_the_sizes_in_the_file_are_open(onnx_folder):
     assert shapes == {"waveform": ["batch", "time"], "waveform_length": ["batch"], "probabilities": ["batch", 8]}
 
 
-def test_the_file_says_what_it_is(onnx_folder):
+def test_metadata_of_the_file(onnx_folder):
     file = onnx.load(onnx_folder / "model.onnx")
-    said = {entry.key: entry.value for entry in file.metadata_props}
-    assert json.loads(said["labels"]) == LABELS
-    assert (said["sample_rate"], said["min_samples"], said["crossmodal_version"]) == ("16000", "1600", __version__)
+    metadata = {entry.key: entry.value for entry in file.metadata_props}
+    assert json.loads(metadata["labels"]) == LABELS
+    assert (metadata["sample_rate"], metadata["min_samples"]) == ("16000", "1600")
+    assert metadata["crossmodal_version"] == __version__
     onnx.checker.check_model(file, full_check=True)
 
 
-def test_the_temperature_is_inside(model, tmp_path, summary):
+def test_the_temperature_is_in_the_exported_model(model, tmp_path, summary):
     save_model(model, tmp_path / "trained.safetensors")
     calibration = {"temperature": 3.0, "clips": 20, "ece_before": 0.2, "ece_after": 0.1}
     folder = save_model_folder(
@@ -123,8 +124,8 @@ def test_the_temperature_is_inside(model, tmp_path, summary):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_the_model_that_is_exported_stays_as_it_was():
-    model = opinionated("dense")
+def test_export_does_not_change_the_model():
+    model = random_model("dense")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     onnx_graph.to_onnx(model, LABELS, 1.0)
     assert model.state_dict().keys() == before.keys()
@@ -132,13 +133,13 @@ def test_the_model_that_is_exported_stays_as_it_was():
 
 
 @pytest.mark.parametrize("encoder", ["lstm", "tdnn", "timm:test_resnet"])
-def test_weights_of_8_bits_are_smaller_and_say_nearly_the_same(encoder):
-    content = onnx_graph.to_onnx(opinionated(encoder, **MODELS[encoder]), LABELS, 1.0)
+def test_8_bit_weights_are_smaller_and_predict_nearly_the_same(encoder):
+    content = onnx_graph.to_onnx(random_model(encoder, **MODELS[encoder]), LABELS, 1.0)
     smaller = onnx_graph.to_int8(content)
     assert len(smaller) < 0.7 * len(content)
     sounds = np.stack([voice(16_000, 40_000, seed) for seed in range(8)]), np.full(8, 40_000)
-    apart = OnnxModel(smaller).probabilities(*sounds) - OnnxModel(content).probabilities(*sounds)
-    assert 0 < np.abs(apart).max() < 0.05
+    difference = OnnxModel(smaller).probabilities(*sounds) - OnnxModel(content).probabilities(*sounds)
+    assert 0 < np.abs(difference).max() < 0.05
     file = onnx.load_from_string(smaller)
     integer = [node.name for node in file.graph.node if "Integer" in node.op_type or "Quantize" in node.op_type]
     assert integer
@@ -166,21 +167,21 @@ def test_the_command(copy, capsys):
     assert "crossmodal test" in advice
 
 
-def test_what_is_measured_is_what_is_returned(copy):
+def test_the_report_of_an_export(copy):
     (exact,) = export_model(copy)
     assert (exact.path, exact.size) == (copy / "model.onnx", (copy / "model.onnx").stat().st_size)
     assert 0 <= exact.mean <= exact.largest < 1e-5
     assert (exact.original, exact.same_label, exact.clips) == ("PyTorch", 18, 18)
 
 
-def test_a_folder_of_its_own_needs_no_torch(onnx_folder, model_folder):
+def test_an_output_folder_has_no_torch_weights(onnx_folder, model_folder):
     assert files(onnx_folder) == {"model.onnx", "model.int8.onnx", "config.json", "README.md"}
     for name in ("config.json", "README.md"):
         assert (onnx_folder / name).read_bytes() == (model_folder / name).read_bytes()
     assert files(model_folder) == {"model.safetensors", "config.json", "README.md"}
 
 
-def test_another_models_export_does_not_stay(copy, model, summary, tmp_path):
+def test_the_export_of_an_older_model_is_removed(copy, model, summary, tmp_path):
     (copy / "model.int8.onnx").write_bytes(b"another model's")
     export_model(copy)
     assert "model.int8.onnx" not in files(copy)
@@ -189,73 +190,71 @@ def test_another_models_export_does_not_stay(copy, model, summary, tmp_path):
     assert "model.onnx" not in files(copy)
 
 
-def test_a_file_with_other_answers_is_not_written(copy, monkeypatch, capsys):
-    (copy / "model.onnx").write_bytes(b"of before")
+def test_an_export_with_other_predictions_is_not_written(copy, monkeypatch, capsys):
+    (copy / "model.onnx").write_bytes(b"older")
     to_onnx = onnx_graph.to_onnx
     monkeypatch.setattr(onnx_graph, "to_onnx", lambda model, labels, temperature: to_onnx(model, labels, 1.01))
     assert main(["export", str(copy), "--int8"]) == 1
-    assert "would differ from PyTorch by" in capsys.readouterr().err
-    assert (copy / "model.onnx").read_bytes() == b"of before"
+    assert "PyTorch" in capsys.readouterr().err
+    assert (copy / "model.onnx").read_bytes() == b"older"
     assert "model.int8.onnx" not in files(copy)
 
 
-def test_the_folder_of_another_model_is_left_alone(copy, model_folder):
-    with pytest.raises(ExportError, match="copy is the folder of another model"):
+def test_the_folder_of_another_model_is_not_overwritten(copy, model_folder):
+    with pytest.raises(ExportError, match="another model"):
         export_model(model_folder, copy)
     assert "model.onnx" not in files(copy)
 
 
-def test_a_folder_that_cannot_be_written_is_told(copy, tmp_path):
+def test_a_folder_that_cannot_be_written(copy, tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(ExportError, match=r"file/below cannot be written: "):
+    with pytest.raises(ExportError, match="below"):
         export_model(copy, tmp_path / "file" / "below")
 
 
-def test_nan_is_no_agreement(copy, monkeypatch):
+def test_nan_is_an_error(copy, monkeypatch):
     to_onnx = onnx_graph.to_onnx
     monkeypatch.setattr(onnx_graph, "to_onnx", lambda model, labels, _: to_onnx(model, labels, float("nan")))
-    with pytest.raises(ExportError, match="would differ from PyTorch by nan"):
+    with pytest.raises(ExportError, match="nan"):
         export_model(copy)
 
 
-def test_a_file_of_one_size_is_not_written(copy, monkeypatch):
+def test_an_export_with_fixed_sizes_is_not_written(copy, monkeypatch):
     monkeypatch.setattr(onnx_graph, "_AXES", {})
-    with pytest.raises(ExportError, match="does not take 1 x 800 samples"):
+    with pytest.raises(ExportError, match="1 x 800"):
         export_model(copy)
     assert "model.onnx" not in files(copy)
 
 
-def test_what_onnx_does_not_know_is_told(copy, monkeypatch, capsys):
+def test_an_unsupported_operation_is_reported(copy, monkeypatch, capsys):
     monkeypatch.setattr(AudioClassifier, "classify", lambda model, embedding: model.head(torch.fft.fft(embedding).real))
-    with pytest.raises(ExportError, match=r"The encoder 'dense' cannot be written as ONNX: .*fft"):
+    with pytest.raises(ExportError, match=r"dense.*fft"):
         export_model(copy)
     assert capsys.readouterr().out == ""  # the exporter prints its whole graph
 
 
-def test_a_frozen_network_is_refused_with_the_reason(tmp_path, summary, capsys):
+def test_a_frozen_network_is_rejected(tmp_path, summary, capsys):
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch)
         kwargs = {"bundle": BUNDLE, "weights": write_weights(tmp_path / "network.safetensors")}
         save_model(AudioClassifier("ssl", "dense", front_end_kwargs=kwargs), tmp_path / "trained.safetensors")
         folder = save_model_folder(tmp_path / "trained.safetensors", tmp_path / "model", summary)
         assert main(["export", str(folder)]) == 1
-    said = capsys.readouterr().err
-    assert f"{BUNDLE}, which this model listens through, hears one clip at a time" in said
-    assert "Use such a model in PyTorch" in said
+    assert BUNDLE in capsys.readouterr().err
     assert "model.onnx" not in files(folder)
 
 
-def test_a_folder_that_is_none(tmp_path, onnx_folder):
-    with pytest.raises(ModelFolderError, match="nowhere is not a model folder"):
+def test_a_folder_without_a_model(tmp_path, onnx_folder):
+    with pytest.raises(ModelFolderError, match="nowhere"):
         export_model(tmp_path / "nowhere")
-    with pytest.raises(ModelFolderError, match=r"model\.safetensors not there"):
+    with pytest.raises(ModelFolderError, match=r"model\.safetensors"):
         export_model(onnx_folder)
 
 
 @pytest.mark.parametrize(
     ("missing", "int8"), [("onnx", False), ("onnxruntime", False), ("onnxruntime.quantization", True)]
 )
-def test_without_the_extra_its_name_is_told(copy, monkeypatch, missing, int8):
+def test_a_missing_library_names_the_extra(copy, monkeypatch, missing, int8):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'crossmodal\[export\]'"):
         export_model(copy, int8=int8)
@@ -263,11 +262,11 @@ def test_without_the_extra_its_name_is_told(copy, monkeypatch, missing, int8):
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 16_000])
-def test_the_sounds_are_hard_and_the_same_every_time(sample_rate):
+def test_generated_sounds_are_diverse_and_reproducible(sample_rate):
     batches = list(hard_batches(sample_rate))
     assert {waveforms.shape[0] for waveforms, _ in batches} == {1, 5}
     assert len({waveforms.shape[1] for waveforms, _ in batches}) == 3
-    assert min(lengths.min() for _, lengths in batches) < 0.1 * sample_rate  # shorter than a model's shortest
+    assert min(lengths.min() for _, lengths in batches) < 0.1 * sample_rate  # shorter than min_samples of a model
     assert any((lengths < waveforms.shape[1]).any() for waveforms, lengths in batches)
     for (waveforms, lengths), (again, _) in zip(batches, hard_batches(sample_rate), strict=True):
         assert np.array_equal(waveforms, again)

@@ -28,7 +28,7 @@ def go_to(endpoint: str, patch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """An empty Hub, an empty cache, and the token of somebody who may write."""
+    """Return an empty Hub, with an empty cache and a token with write access."""
     with fake_hub() as hub:
         go_to(hub.endpoint, monkeypatch)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -49,10 +49,10 @@ def content(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_what_is_pushed_comes_back(hub, recognizer, model_folder, tiny_ravdess):
+def test_an_uploaded_model_can_be_downloaded(hub, recognizer, model_folder, tiny_ravdess):
     address = recognizer.push_to_hub(NAME)
     assert address == f"{hub.endpoint}/{NAME}/commit/{commit_id(1)}"
-    assert len(hub.repositories[NAME]) == 2  # one commit after the empty one: nobody fetches half a model
+    assert len(hub.repositories[NAME]) == 2  # the empty commit and one with all files
     assert NAME not in hub.private
     assert content(fetch(NAME)) == content(model_folder)
     wav = next(tiny_ravdess.rglob("*.wav"))
@@ -61,8 +61,8 @@ def test_what_is_pushed_comes_back(hub, recognizer, model_folder, tiny_ravdess):
     assert fetched.config == recognizer.config
 
 
-def test_only_known_files_go_either_way(hub, copy):
-    (copy / "notes.txt").write_text("not for others")
+def test_only_known_files_are_transferred(hub, copy):
+    (copy / "notes.txt").write_text("private")
     (copy / "model.ckpt").write_bytes(b"a pickle")
     push(copy, NAME)
     assert hub.files(NAME).keys() == {"README.md", "config.json", "model.safetensors"} < {*FILES}
@@ -71,23 +71,23 @@ def test_only_known_files_go_either_way(hub, copy):
     assert not {"modeling.py", "model.bin", "sub/config.json"} & {*hub.fetched}
 
 
-def test_a_file_of_the_model_before_does_not_stay(hub, copy):
+def test_files_of_an_older_model_are_deleted(hub, copy):
     (copy / "model.onnx").write_bytes(b"of another model")
     push(copy, NAME)
-    hub.files(NAME)["notes.txt"] = b"somebody's"
+    hub.files(NAME)["notes.txt"] = b"notes"
     (copy / "model.onnx").unlink()
     push(copy, NAME, message="The second")
     assert hub.files(NAME).keys() == {"README.md", "config.json", "model.safetensors", "notes.txt"}
 
 
-def test_a_revision_stays_what_it_was(hub, copy):
+def test_older_revisions_can_be_downloaded(hub, copy):
     push(copy, NAME)
     old = (copy / "README.md").read_bytes()
     (copy / "README.md").write_text("another card")
     push(copy, NAME)
     assert content(fetch(NAME))["README.md"] == b"another card"
     assert content(fetch(NAME, revision=commit_id(1)))["README.md"] == old
-    with pytest.raises(HubError, match=r"me/voice has no revision 'v9': name a branch, a tag or a commit"):
+    with pytest.raises(HubError, match=r"me/voice.*v9"):
         fetch(NAME, revision="v9")
 
 
@@ -98,7 +98,7 @@ def test_the_command(hub, copy, capsys):
     assert content(fetch(NAME)) == content(copy)
 
 
-def test_a_model_of_the_hub_is_exported_beside_the_cache(hub, copy, tmp_path, capsys):
+def test_a_model_of_the_hub_is_not_exported_into_the_cache(hub, copy, tmp_path, capsys):
     push(copy, NAME)
     assert main(["export", NAME]) == 1
     assert "--out" in capsys.readouterr().err
@@ -107,74 +107,73 @@ def test_a_model_of_the_hub_is_exported_beside_the_cache(hub, copy, tmp_path, ca
     assert content(fetch(NAME)) == content(copy)
 
 
-def test_what_is_not_there_or_not_for_you_is_told(hub, copy, monkeypatch):
-    with pytest.raises(HubError, match=r"There is no folder me/none, and on the Hub: There is no model 'me/none'"):
+def test_missing_private_and_gated_models(hub, copy, monkeypatch):
+    with pytest.raises(HubError, match="me/none"):
         EmotionRecognizer.from_pretrained("me/none")
     push(copy, NAME, private=True)
     monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(HubError, match=r"no model 'me/voice' on the Hub.*log in with `hf auth login`"):
+    with pytest.raises(HubError, match=r"me/voice.*hf auth login"):
         fetch(NAME)
     hub.private.clear()
     hub.gated.add(NAME)
-    with pytest.raises(HubError, match=r"me/voice is gated: accept its conditions .*`hf auth login`"):
+    with pytest.raises(HubError, match=r"me/voice is gated.*hf auth login"):
         fetch(NAME)
 
 
-@pytest.mark.parametrize("token", ["of_somebody_else", None])
-def test_a_token_that_may_not_write_is_told(hub, copy, monkeypatch, token):
+@pytest.mark.parametrize("token", ["hf_of_another_user", None])
+def test_a_token_without_write_access(hub, copy, monkeypatch, token):
     monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(HubError, match=r"refuses me/voice: .*401.*log in with `hf auth login`"):
+    with pytest.raises(HubError, match=r"me/voice.*401.*hf auth login"):
         push(copy, NAME, token=token)
     assert hub.repositories == {}
 
 
 @pytest.mark.parametrize("name", ["bad name/x", "a/b/c", "me/voice--", "me/.."])
-def test_what_is_no_name_is_told(hub, copy, name):
-    with pytest.raises(HubError, match=re.escape(f"{name!r} is not the name of a model on the Hub")):
+def test_an_invalid_name(hub, copy, name):
+    with pytest.raises(HubError, match=re.escape(repr(name))):
         push(copy, name)
     assert hub.repositories == {}
 
 
 def test_only_a_model_folder_is_pushed(hub, copy, tmp_path, recognizer):
-    with pytest.raises(ModelFolderError, match="nowhere is not a model folder"):
+    with pytest.raises(ModelFolderError, match="nowhere"):
         push(tmp_path / "nowhere", NAME)
     (copy / "model.safetensors").unlink()
-    with pytest.raises(ModelFolderError, match=r"holds no model to push, neither model\.safetensors nor model\.onnx"):
+    with pytest.raises(ModelFolderError, match=r"model\.safetensors nor model\.onnx"):
         push(copy, NAME)
-    of_no_folder = EmotionRecognizer(recognizer.model, recognizer.config, "torch")
-    with pytest.raises(ModelFolderError, match="came from no model folder"):
-        of_no_folder.push_to_hub(NAME)
+    without_folder = EmotionRecognizer(recognizer.model, recognizer.config, "torch")
+    with pytest.raises(ModelFolderError, match="folder"):
+        without_folder.push_to_hub(NAME)
     assert hub.repositories == {}
 
 
-def test_a_repository_of_another_kind_is_told(hub):
+def test_a_repository_without_a_crossmodal_model(hub):
     hub.repositories[NAME] = [{"README.md": b"a poem"}]
-    with pytest.raises(HubError, match=r"me/voice on the Hub is no crossmodal model: it holds no config\.json"):
+    with pytest.raises(HubError, match=r"me/voice.*config\.json"):
         fetch(NAME)
     hub.repositories[NAME].append({"config.json": json.dumps({"model_type": "bert"}).encode()})
-    with pytest.raises(ModelFolderError, match="it is not the config of a crossmodal model"):
+    with pytest.raises(ModelFolderError, match=r"config\.json"):
         EmotionRecognizer.from_pretrained(NAME)
 
 
-def test_without_a_connection_the_cache_answers_and_errors_are_quick(hub, copy, monkeypatch):
+def test_without_a_connection_the_cache_is_used_and_errors_are_fast(hub, copy, monkeypatch):
     push(copy, NAME)
     fetched = fetch(NAME)
-    with socket.socket() as nobody:  # bound, but it does not listen: a port that refuses
-        nobody.bind(("127.0.0.1", 0))
-        go_to(f"http://127.0.0.1:{nobody.getsockname()[1]}", monkeypatch)
+    with socket.socket() as closed:  # bound but not listening: it refuses connections
+        closed.bind(("127.0.0.1", 0))
+        go_to(f"http://127.0.0.1:{closed.getsockname()[1]}", monkeypatch)
         start = time.monotonic()
         assert fetch(NAME) == fetched
-        with pytest.raises(HubError, match=r"cannot be reached at http://127.*The cache holds no me/other"):
+        with pytest.raises(HubError, match=r"http://127.*me/other"):
             fetch("me/other")
-        with pytest.raises(HubError, match=r"cannot be reached at http://127.* was not pushed"):
+        with pytest.raises(HubError, match=r"http://127"):
             push(copy, NAME)
         assert time.monotonic() - start < 2
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert fetch(NAME) == fetched
 
 
-def test_the_hub_of_the_environment_without_torch(onnx_folder, tmp_path, tiny_ravdess):
-    """As a program would: another process, an exported model, nothing of it on this machine before."""
+def test_download_in_another_process_without_torch(onnx_folder, tmp_path, tiny_ravdess):
     code = (
         "import sys\n"
         "from crossmodal import EmotionRecognizer\n"

@@ -27,7 +27,7 @@ def rewrite(path, change) -> None:
     path.write_bytes(file.SerializeToString())
 
 
-def test_it_answers_numpy_with_numpy(onnx_folder):
+def test_inputs_and_outputs_are_numpy_arrays(onnx_folder):
     model = load_onnx_model(onnx_folder)
     assert (list(model.labels), model.sample_rate, model.min_samples) == (LABELS, 16_000, 1600)
     waveforms = np.stack([voice(16_000, 20_000, seed) for seed in range(3)])
@@ -36,24 +36,26 @@ def test_it_answers_numpy_with_numpy(onnx_folder):
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
-def test_the_recognizer_says_the_same_through_either(onnx_folder, model_folder, tiny_ravdess):
+def test_backends_predict_the_same(onnx_folder, model_folder, tiny_ravdess):
     torch_recognizer = EmotionRecognizer.from_pretrained(model_folder, backend="torch")
     recognizer = EmotionRecognizer.from_pretrained(onnx_folder)
-    rough = EmotionRecognizer.from_pretrained(onnx_folder, backend="int8")
-    assert (recognizer.backend, torch_recognizer.backend, rough.backend) == ("onnx", "torch", "int8")
+    int8 = EmotionRecognizer.from_pretrained(onnx_folder, backend="int8")
+    assert (recognizer.backend, torch_recognizer.backend, int8.backend) == ("onnx", "torch", "int8")
     wavs = sorted(tiny_ravdess.rglob("*.wav"))[:10]
-    heard = [[list(one.probabilities.values()) for one in each(wavs)] for each in (torch_recognizer, recognizer, rough)]
-    np.testing.assert_allclose(heard[1], heard[0], atol=1e-4)
-    np.testing.assert_allclose(heard[2], heard[0], atol=0.05)
-    assert not np.array_equal(heard[1], heard[2])
+    exact, onnx_, rounded = (
+        [list(one.probabilities.values()) for one in each(wavs)] for each in (torch_recognizer, recognizer, int8)
+    )
+    np.testing.assert_allclose(onnx_, exact, atol=1e-4)
+    np.testing.assert_allclose(rounded, exact, atol=0.05)
+    assert not np.array_equal(onnx_, rounded)
 
 
-def test_an_answer_takes_no_torch(onnx_folder, tiny_ravdess):
+def test_prediction_does_not_import_torch(onnx_folder, tiny_ravdess):
     code = (
         "import sys\n"
         "from crossmodal import EmotionRecognizer\n"
-        "heard = EmotionRecognizer.from_pretrained(sys.argv[1])(sys.argv[2])\n"
-        "print(heard.label, *sorted({name.partition('.')[0] for name in sys.modules}))"
+        "result = EmotionRecognizer.from_pretrained(sys.argv[1])(sys.argv[2])\n"
+        "print(result.label, *sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     command = [sys.executable, "-c", code, str(onnx_folder), str(next(tiny_ravdess.rglob("*.wav")))]
     label, *loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
@@ -62,25 +64,25 @@ def test_an_answer_takes_no_torch(onnx_folder, tiny_ravdess):
     assert not {"torch", "torchaudio", "lightning", "timm", "onnx", "scipy", "matplotlib"} & {*loaded}
 
 
-@pytest.mark.parametrize(("said", "threads", "expected"), [("3", None, 3), (None, None, 1), ("0", None, 1),
+@pytest.mark.parametrize(("variable", "threads", "expected"), [("3", None, 3), (None, None, 1), ("0", None, 1),
                                                            ("many", None, 1), ("3", 2, 2)])  # fmt: skip
-def test_threads(onnx_folder, monkeypatch, said, threads, expected):
+def test_threads(onnx_folder, monkeypatch, variable, threads, expected):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if said is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    if variable is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
     options = load_onnx_model(onnx_folder, threads=threads)._session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (expected, 1)
 
 
 @pytest.mark.parametrize("int8", [False, True])
-def test_a_missing_file_is_named_with_the_command_that_makes_it(model_folder, int8):
+def test_a_missing_file_names_the_command(model_folder, int8):
     option, name = (" --int8", r"model\.int8\.onnx") if int8 else ("", r"model\.onnx")
-    with pytest.raises(ModelFolderError, match=f"holds no {name}: `crossmodal export MODEL{option}`"):
+    with pytest.raises(ModelFolderError, match=f"{name}.*crossmodal export MODEL{option}"):
         load_onnx_model(model_folder, int8=int8)
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, -1000])
-def test_a_damaged_file_is_named(copy, size):
+def test_a_damaged_file(copy, size):
     path = copy / "model.onnx"
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(ModelFolderError, match=r"model\.onnx (is damaged|was not exported by crossmodal)"):
@@ -88,55 +90,53 @@ def test_a_damaged_file_is_named(copy, size):
 
 
 @pytest.mark.parametrize("content", [b"text", bytes(5000), b"\x89PNG\r\n", np.random.default_rng(0).bytes(5000)])
-def test_a_file_of_another_kind_is_named(copy, content):
+def test_a_file_of_another_kind(copy, content):
     (copy / "model.onnx").write_bytes(content)
     with pytest.raises(ModelFolderError, match=r"model\.onnx (is damaged|was not exported by crossmodal)"):
         load_onnx_model(copy)
 
 
-def test_somebody_elses_model_is_told(copy):
+def test_a_model_of_another_program(copy):
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (copy / "model.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(
-        ModelFolderError, match=r"was not exported by crossmodal: it takes x, makes y and does not say la"
-    ):
+    with pytest.raises(ModelFolderError, match="not exported by crossmodal"):
         load_onnx_model(copy)
 
 
 @pytest.mark.parametrize("key", ["labels", "sample_rate", "crossmodal_version", "min_samples"])
-def test_metadata_must_be_there(copy, key):
-    def forget(file) -> None:
+def test_missing_metadata(copy, key):
+    def remove(file) -> None:
         kept = [entry for entry in file.metadata_props if entry.key != key]
         del file.metadata_props[:]
         file.metadata_props.extend(kept)
 
-    rewrite(copy / "model.onnx", forget)
-    with pytest.raises(ModelFolderError, match=f"does not say {key}"):
+    rewrite(copy / "model.onnx", remove)
+    with pytest.raises(ModelFolderError, match=key):
         load_onnx_model(copy)
 
 
 @pytest.mark.parametrize(("key", "value"), [("labels", "neutral"), ("labels", "8"), ("sample_rate", "16 kHz")])
-def test_metadata_must_make_sense(copy, key, value):
+def test_invalid_metadata(copy, key, value):
     def spoil(file) -> None:
         next(entry for entry in file.metadata_props if entry.key == key).value = value
 
     rewrite(copy / "model.onnx", spoil)
-    with pytest.raises(ModelFolderError, match="its metadata cannot be read"):
+    with pytest.raises(ModelFolderError, match="metadata"):
         load_onnx_model(copy)
 
 
 @pytest.mark.parametrize("changes", [{"labels": LABELS[::-1]}, {"labels": LABELS[:2]}, {"sample_rate": 8000}])
-def test_a_file_of_another_model_is_told(copy, changes):
+def test_a_file_of_another_model(copy, changes):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, **changes}))
-    with pytest.raises(ModelFolderError, match=r"is another model than .* describes: it knows neutral, calm.*16000 Hz"):
+    with pytest.raises(ModelFolderError, match=r"neutral, calm.*16000 Hz"):
         load_onnx_model(copy)
 
 
 @pytest.mark.parametrize("place", ["weights.bin", "../weights.bin", "/etc/hostname"])
-def test_files_beside_it_are_never_read(copy, place):
+def test_external_weights_are_not_read(copy, place):
     (copy / "weights.bin").write_bytes(bytes(10_000))
 
     def refer(file) -> None:
@@ -146,24 +146,24 @@ def test_files_beside_it_are_never_read(copy, place):
         tensor.ClearField("raw_data")
 
     rewrite(copy / "model.onnx", refer)
-    with pytest.raises(ModelFolderError, match="refers to other files, which are not read"):
+    with pytest.raises(ModelFolderError, match="other files"):
         load_onnx_model(copy)
 
 
-def test_operators_of_a_foreign_library_are_refused(copy):
+def test_operators_of_another_library_are_rejected(copy):
     rewrite(copy / "model.onnx", lambda file: setattr(file.graph.node[-1], "domain", "com.evil"))
-    with pytest.raises(ModelFolderError, match=r"model\.onnx is damaged, or needs a newer onnxruntime: .*com\.evil"):
+    with pytest.raises(ModelFolderError, match=r"model\.onnx.*com\.evil"):
         load_onnx_model(copy)
 
 
-def test_what_is_wrong_is_said_once(copy, capfd):
+def test_onnxruntime_prints_no_errors(copy, capfd):
     (copy / "model.onnx").write_bytes(b"text")
     with pytest.raises(ModelFolderError):
         load_onnx_model(copy)
-    assert capfd.readouterr() == ("", "")  # onnxruntime itself would write to the screen
+    assert capfd.readouterr() == ("", "")  # the default of onnxruntime is to print
 
 
-def test_without_onnxruntime_the_extra_is_named(onnx_folder, model_folder, monkeypatch):
+def test_missing_onnxruntime_names_the_extra(onnx_folder, model_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=re.escape("pip install 'crossmodal[export]'")):
         OnnxModel((onnx_folder / "model.onnx").read_bytes())

@@ -14,28 +14,28 @@ LABELS = ("calm", "angry", "sad")
 
 
 @given(hnp.arrays(np.float32, 3, elements=st.floats(0.0009765625, 1, width=32)))
-def test_probabilities_sum_to_one_to_the_last_digit(numbers):
-    said = Prediction.of_probabilities(LABELS, numbers / numbers.sum())
-    assert sum(said.probabilities.values()) == pytest.approx(1, abs=1e-12)
-    assert said.score == max(said.probabilities.values())
-    assert said.label == LABELS[int((numbers / numbers.sum()).argmax())]
+def test_probabilities_sum_to_one(numbers):
+    prediction = Prediction.of_probabilities(LABELS, numbers / numbers.sum())
+    assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-12)
+    assert prediction.score == max(prediction.probabilities.values())
+    assert prediction.label == LABELS[int((numbers / numbers.sum()).argmax())]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_no_number_gets_no_label(bad):
-    with pytest.raises(ModelFolderError, match="its weights are damaged"):
+def test_non_finite_probabilities_are_an_error(bad):
+    with pytest.raises(ModelFolderError, match="damaged"):
         Prediction.of_probabilities(LABELS, np.array([0.1, bad, 0.2]))
 
 
-def test_silence_is_measured_and_not_guessed():
+def test_silence_has_score_one_and_no_probabilities():
     assert NOTHING_HEARD.is_silence
     assert NOTHING_HEARD.as_dict() == {"label": SILENCE, "score": 1.0, "probabilities": {}}
     assert not Prediction("calm", {"calm": 0.7, "angry": 0.3}).is_silence
 
 
-def test_a_timeline_is_ready_for_json():
-    said = Prediction("calm", {"calm": 0.75, "angry": 0.25})
-    timeline = Timeline((Window(0.0, 1.0, said),), (Segment(0.0, 1.0, "calm", 0.75),), 1.0, ("calm", "angry"))
+def test_a_timeline_converts_to_json():
+    prediction = Prediction("calm", {"calm": 0.75, "angry": 0.25})
+    timeline = Timeline((Window(0.0, 1.0, prediction),), (Segment(0.0, 1.0, "calm", 0.75),), 1.0, ("calm", "angry"))
     window = {"start": 0.0, "end": 1.0, "label": "calm", "score": 0.75, "probabilities": {"calm": 0.75, "angry": 0.25}}
     assert json.loads(json.dumps(timeline.as_dict())) == {
         "duration": 1.0,

@@ -18,30 +18,30 @@ def test_a_tone_has_the_level_of_its_amplitude(amplitude):
     assert loudness(tone(amplitude), RATE) == pytest.approx(20 * np.log10(amplitude / np.sqrt(2)), abs=0.01)
 
 
-def test_nothing_is_silent_and_so_is_a_constant():
+def test_zeros_and_constants_are_silent():
     assert loudness(np.zeros(RATE, np.float32), RATE) == -np.inf
     assert is_silent(np.full(RATE, 0.25, np.float32), RATE)  # a microphone's offset
 
 
-def test_the_rounding_of_16_bits_is_silent_and_a_whisper_is_not():
+def test_16_bit_rounding_is_silent_and_a_whisper_is_not():
     rounding = np.random.default_rng(0).uniform(-1, 1, RATE).astype(np.float32) / 2**16
     assert is_silent(rounding, RATE)
     assert not is_silent(tone(0.002), RATE)
 
 
 @given(start=st.integers(0, 2 * RATE - 400), seconds=st.floats(2.0, 2.5))
-def test_25_ms_of_sound_anywhere_are_no_silence(start, seconds):
+def test_25_ms_of_sound_are_not_silent(start, seconds):
     waveform = np.zeros(round(seconds * RATE), np.float32)
     waveform[start : start + 400] = tone(0.01, 0.025)
     assert not is_silent(waveform, RATE)
 
 
-def test_the_end_that_fills_no_frame_counts():
+def test_an_incomplete_last_frame_counts():
     waveform = np.zeros(1000, np.float32)
     waveform[-200:] = tone(0.01, 200 / RATE)
     assert not is_silent(waveform, RATE)
 
 
-def test_every_voice_of_the_tiny_corpus_is_far_above_the_gate(tiny_ravdess):
+def test_voices_are_far_above_the_gate(tiny_ravdess):
     quietest = min(loudness(media.read_waveform(path), RATE) for path in tiny_ravdess.rglob("*.wav"))
     assert quietest > SILENCE_DB + 20

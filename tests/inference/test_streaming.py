@@ -15,7 +15,7 @@ RATES = [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000]
 
 
 def sound(seconds: float, sample_rate: int = 16_000, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """Noise that swells and fades, with a pause; (channels, T)."""
+    """Create noise with a varying level and a pause, (channels, T)."""
     generator = np.random.default_rng(seed)
     samples = generator.uniform(-0.5, 0.5, (channels, round(seconds * sample_rate)))
     samples *= np.sin(np.linspace(0.3, 9, samples.shape[1])) ** 2
@@ -46,13 +46,13 @@ def spans(windows):
     window=st.sampled_from([0.1, 0.25, 0.7, 1.0]),
     hop=st.sampled_from([0.05, 0.1]),
 )
-def test_any_chunks_give_the_windows_of_the_whole(seconds, sample_rate, channels, places, window, hop):
+def test_windows_do_not_depend_on_the_chunks(seconds, sample_rate, channels, places, window, hop):
     samples = sound(seconds, sample_rate, channels)
     whole = fake_recognizer().timeline(samples, sample_rate, window=window, hop=hop)
     streamed = stream_over(cut(samples, places), sample_rate, window=window, hop=hop)
     assert spans(streamed) == spans(whole.windows)
     for one, other in zip(streamed, whole.windows, strict=True):
-        assert one.prediction == other.prediction  # to the last bit: the model was given the same samples
+        assert one.prediction == other.prediction  # exactly: the inputs of the model are the same
 
 
 @pytest.mark.parametrize("size", [1, 160, 4096])
@@ -64,7 +64,7 @@ def test_chunks_of_one_size(size):
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
-def test_a_file_is_streamed_as_its_samples_are(tmp_path, suffix):
+def test_a_file_is_equivalent_to_its_samples(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     soundfile.write(path, sound(4.3, 44_100, 2).T, 44_100)
     samples, sample_rate = soundfile.read(path, dtype="float32")
@@ -78,11 +78,11 @@ def test_a_file_is_streamed_as_its_samples_are(tmp_path, suffix):
             assert one.prediction.probabilities == pytest.approx(other.prediction.probabilities, abs=1e-5)
 
 
-def test_windows_are_where_window_and_hop_put_them():
+def test_window_and_hop_define_the_windows():
     assert spans(stream_over([sound(2.0)], window=1.0, hop=0.5)) == [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0)]
 
 
-def test_the_remainder_is_one_more_window_of_full_length():
+def test_the_remainder_is_a_window_of_full_length():
     assert spans(stream_over([sound(2.2)], window=1.0, hop=0.5)) == [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0), (1.2, 2.2)]
 
 
@@ -91,20 +91,20 @@ def test_a_recording_shorter_than_a_window_is_one_window():
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.099])
-def test_too_short_is_said(seconds):
-    with pytest.raises(MediaError, match=r"it lasts 0\.\d+ s, too short: a voice takes 0\.1 s"):
+def test_too_short(seconds):
+    with pytest.raises(MediaError, match="too short"):
         stream_over([sound(seconds)])
 
 
-def test_each_window_is_told_as_soon_as_it_is_complete():
+def test_windows_are_returned_when_they_are_complete():
     stream = fake_recognizer().stream(window=1.0, hop=0.5)
-    told = [len(stream.feed(chunk)) for chunk in np.split(sound(2.0), 8, axis=1)]
-    assert told == [0, 0, 0, 1, 0, 1, 0, 1]
+    counts = [len(stream.feed(chunk)) for chunk in np.split(sound(2.0), 8, axis=1)]
+    assert counts == [0, 0, 0, 1, 0, 1, 0, 1]
     assert stream.duration == 2.0
     assert stream.finish() == []
 
 
-def test_the_resampler_holds_back_little():
+def test_the_resampler_has_a_short_delay():
     stream = fake_recognizer().stream(48_000, window=1.0, hop=0.5)
     stream.feed(sound(2.0, 48_000))
     assert 1.95 < stream.duration < 2.0
@@ -112,22 +112,22 @@ def test_the_resampler_holds_back_little():
     assert stream.duration == 2.0
 
 
-def test_what_is_kept_does_not_grow():
+def test_the_buffer_does_not_grow():
     stream = fake_recognizer().stream(48_000, window=1.0, hop=0.5)
-    kept = set()
+    sizes = set()
     for second in range(20):
         stream.feed(sound(1.0, 48_000, seed=second))
-        kept.add(len(stream._held))
-    assert max(kept) < 2 * 16_000
+        sizes.add(len(stream._held))
+    assert max(sizes) < 2 * 16_000
 
 
-def test_a_long_file_is_never_in_memory_as_a_whole(tmp_path):
+def test_a_long_file_is_read_in_blocks(tmp_path):
     path = tmp_path / "long.wav"
     with soundfile.SoundFile(path, "w", 16_000, 1) as file:
         for second in range(240):
             file.write(sound(1.0, seed=second)[0])
     recognizer = fake_recognizer()
-    recognizer.timeline(sound(1.0))  # what is imported or made once does not count
+    recognizer.timeline(sound(1.0))  # excludes memory of imports
     tracemalloc.start()
     timeline = recognizer.timeline(path, window=1.0, hop=1.0)
     _, peak = tracemalloc.get_traced_memory()
@@ -136,7 +136,7 @@ def test_a_long_file_is_never_in_memory_as_a_whole(tmp_path):
     assert peak < 240 * 16_000 * 4 / 3  # bytes; a third of its samples
 
 
-def test_long_chunks_are_heard_in_batches_of_bounded_size():
+def test_the_batch_size_is_limited():
     recognizer = fake_recognizer()
     recognizer.timeline(np.tile(sound(10.0), 6), window=1.0, hop=0.25)
     assert isinstance(recognizer.model, FakeModel)
@@ -145,7 +145,7 @@ def test_long_chunks_are_heard_in_batches_of_bounded_size():
     assert {length for _, length in recognizer.model.batches} == {16_000}
 
 
-def test_silence_is_told_and_not_put_to_the_model():
+def test_silent_windows_skip_the_model():
     samples = np.concatenate([sound(2.0), np.zeros((1, 48_000), np.float32), sound(2.0)], axis=1)
     recognizer = fake_recognizer()
     timeline = recognizer.timeline(samples, window=1.0, hop=0.5)
@@ -157,17 +157,17 @@ def test_silence_is_told_and_not_put_to_the_model():
     assert (segment.start, segment.end) == (2.0, 5.0)
 
 
-def test_a_stream_ends_once():
+def test_a_closed_stream_cannot_be_used():
     stream = fake_recognizer().stream()
     stream.feed(sound(0.5))
     stream.finish()
-    with pytest.raises(ConfigError, match=r"finished: open another one with EmotionRecognizer\.stream"):
+    with pytest.raises(ConfigError, match="closed"):
         stream.feed(sound(0.5))
-    with pytest.raises(ConfigError, match="finished already"):
+    with pytest.raises(ConfigError, match="closed"):
         stream.finish()
 
 
-def test_an_empty_chunk_is_no_sound_and_no_error():
+def test_an_empty_chunk_is_ignored():
     stream = fake_recognizer().stream(window=0.5, hop=0.5)
     assert stream.feed(np.zeros(0, np.float32)) == []
     assert stream.feed(np.zeros((2, 0), np.float32)) == []
@@ -175,18 +175,18 @@ def test_an_empty_chunk_is_no_sound_and_no_error():
 
 
 @pytest.mark.parametrize("chunk", [np.array([0.1, np.nan]), np.full(4, 1e9), np.zeros((1, 2, 3)), np.array(["a"])])
-def test_a_chunk_that_is_no_sound_is_refused(chunk):
+def test_an_invalid_chunk(chunk):
     with pytest.raises(MediaError):
         fake_recognizer().stream().feed(chunk)
 
 
 @pytest.mark.parametrize("window, hop", [(0.05, 0.01), (121, 1), (1.0, 0.0), (1.0, -1.0), (1.0, 1.1), (np.nan, 0.5)])
-def test_a_window_or_hop_that_cannot_be(window, hop):
+def test_an_invalid_window_or_hop(window, hop):
     with pytest.raises(ConfigError, match=r"(window|hop) must be"):
         fake_recognizer().stream(window=window, hop=hop)
 
 
 @pytest.mark.parametrize("sample_rate", [-1, 10, 16_000.5, 10**7, True])
-def test_a_rate_that_cannot_be(sample_rate):
-    with pytest.raises(ConfigError, match="whole number of Hz from 1,000 to 768,000"):
+def test_an_invalid_sample_rate(sample_rate):
+    with pytest.raises(ConfigError, match="sample_rate"):
         fake_recognizer().stream(sample_rate)

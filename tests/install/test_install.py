@@ -36,7 +36,7 @@ def test_the_dependencies_are_those_without_an_extra_and_of_the_chosen_one():
         "jsonargparse[signatures]>=4.49",
         "decord>=0.6; platform_machine == 'x86_64'",
         "onnx>=1.21; extra == 'export'",
-        "gradio>=6; extra == 'demo'",
+        "fastapi>=0.118; extra == 'serve'",
     ]
     names = direct_dependencies(requirements, "export")
     assert names == ["decord", "huggingface-hub", "jsonargparse", "onnx", "torch"]

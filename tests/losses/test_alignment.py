@@ -20,22 +20,22 @@ def test_standardized_mse_equals_numpy(embeddings):
 
 
 def test_standardized_mse_of_two_clips_by_hand():
-    """Of two clips each dimension is -1 and 1, or the other way round: where they differ, by 2."""
+    """Each standardized dimension of two clips is (-1, 1) or (1, -1); different ones differ by 2."""
     student, teacher = torch.tensor([[0.0, 5.0], [9.0, 7.0]]), torch.tensor([[3.0, 3.0], [4.0, 1.0]])
     assert StandardizedMSELoss(2)(student, teacher).item() == pytest.approx((0 + 4) / 2, rel=1e-3)
 
 
-def test_standardized_mse_learns_nothing():
+def test_standardized_mse_has_no_parameters():
     assert list(StandardizedMSELoss(5).parameters()) == []
 
 
-def test_standardized_mse_does_not_see_scale_and_offset(embeddings):
+def test_standardized_mse_ignores_scale_and_offset(embeddings):
     _, teacher = embeddings
     scale = torch.tensor([1.0, 2.0, 10.0, 0.5, 3.0])
     assert StandardizedMSELoss(5)(scale * teacher - 7, teacher).item() < 1e-3
 
 
-def test_standardized_mse_in_evaluation_depends_on_no_neighbour(embeddings):
+def test_standardized_mse_in_evaluation_does_not_depend_on_the_batch(embeddings):
     student, teacher = embeddings
     loss = StandardizedMSELoss(5)
     for _ in range(50):
@@ -45,7 +45,7 @@ def test_standardized_mse_in_evaluation_depends_on_no_neighbour(embeddings):
     torch.testing.assert_close(loss(student, teacher), alone.mean())
 
 
-def test_standardized_mse_of_one_clip_in_training_is_finite_and_leaves_the_statistics(embeddings):
+def test_standardized_mse_of_one_clip_does_not_update_the_statistics(embeddings):
     student, teacher = (e[:1].clone().requires_grad_() for e in embeddings)
     loss = StandardizedMSELoss(5)
     value = loss(student, teacher)
@@ -68,13 +68,13 @@ def test_cosine_by_hand():
 
 
 def naive_bands(row, low_share):
-    """Both bands of one embedding by the definition of the transform: sums of sines and cosines, without the mean."""
+    """Compute both bands of one embedding from sums of sines and cosines, without the mean."""
     width = len(row)
     waves = range(1, width // 2 + 1)
     bands = np.zeros((2, width))
     for wave in waves:
         phase = 2 * np.pi * wave * np.arange(width) / width
-        share = 1 if 2 * wave == width else 2  # every wave but the last stands for its mirror image too
+        share = 1 if 2 * wave == width else 2  # every wave but the last also represents its mirror image
         part = share / width * ((row @ np.cos(phase)) * np.cos(phase) + (row @ np.sin(phase)) * np.sin(phase))
         bands[0 if wave <= low_share * len(waves) else 1] += part
     return bands
@@ -95,13 +95,13 @@ def test_frequency_mse_equals_a_naive_transform(width, low_share):
     assert loss(student, teacher).item() == pytest.approx(low + 0.3 * high, rel=1e-3)
 
 
-def test_both_bands_weigh_the_same_unless_told(embeddings):
+def test_both_bands_have_the_same_default_weight(embeddings):
     without, one, two = (FrequencyMSELoss(high_weight=weight)(*embeddings) for weight in (0.0, 1.0, 2.0))
     torch.testing.assert_close(FrequencyMSELoss()(*embeddings), one)
     torch.testing.assert_close(two - one, one - without)
 
 
-def test_frequency_mse_is_strict_with_slow_waves_and_lenient_with_fast_ones():
+def test_frequency_mse_is_larger_for_low_frequencies():
     steps = torch.arange(32.0)
     slow, fast = torch.cos(2 * torch.pi * 2 * steps / 32)[None], torch.cos(2 * torch.pi * 15 * steps / 32)[None]
     loss = FrequencyMSELoss()
@@ -110,13 +110,13 @@ def test_frequency_mse_is_strict_with_slow_waves_and_lenient_with_fast_ones():
     assert loss(slow - fast, teacher).item() > 0.1
 
 
-def test_frequency_mse_does_not_see_scale_offset_and_how_much_there_is_of_a_band():
+def test_frequency_mse_ignores_scale_offset_and_band_energy():
     steps = torch.arange(32.0)
     slow, fast = torch.cos(2 * torch.pi * 2 * steps / 32)[None], torch.cos(2 * torch.pi * 15 * steps / 32)[None]
     assert FrequencyMSELoss()(5 * slow + 0.5 * fast + 3, slow + fast).item() < 1e-3
 
 
-def test_one_band_alone_is_left_at_the_ends_of_the_share(embeddings):
+def test_extreme_shares_leave_one_band(embeddings):
     student, teacher = embeddings
     z_scores = [
         (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True) for x in (student.numpy(), teacher.numpy())
@@ -128,8 +128,8 @@ def test_one_band_alone_is_left_at_the_ends_of_the_share(embeddings):
 
 
 @pytest.mark.parametrize("low_share", [-0.1, 1.5, float("nan")])
-def test_a_share_that_is_none_is_refused(low_share):
-    with pytest.raises(ValueError, match="low_share must be from 0 to 1"):
+def test_an_invalid_share_is_a_value_error(low_share):
+    with pytest.raises(ValueError, match="low_share"):
         FrequencyMSELoss(low_share)
 
 
@@ -145,17 +145,17 @@ def test_shared_classifier_equals_a_naive_loop(labelled):
     weight, bias = (x.detach().numpy() for x in (loss.classifier.weight, loss.classifier.bias))
     student, teacher, label = labelled
     total, clips = 0.0, 0
-    for s, t, own in zip(student.double().numpy(), teacher.double().numpy(), label.tolist(), strict=True):
-        if own >= 0:
+    for s, t, class_index in zip(student.double().numpy(), teacher.double().numpy(), label.tolist(), strict=True):
+        if class_index >= 0:
             clips += 1
             for row in (s, t):
                 scores = weight @ row + bias
-                total -= np.log(np.exp(scores[own]) / np.exp(scores).sum())
+                total -= np.log(np.exp(scores[class_index]) / np.exp(scores).sum())
     assert loss(student.double(), teacher.double(), label).item() == pytest.approx(total / clips)
 
 
 @pytest.mark.parametrize("label", [[3], [-1, 0, -1], [7, -1, 2]])
-def test_a_classifier_that_knows_nothing_costs_the_logarithm_of_the_classes_twice(label):
+def test_a_uniform_classifier_has_twice_the_loss_log_num_classes(label):
     loss = SharedClassifierLoss(5, 8)
     torch.nn.init.zeros_(loss.classifier.weight)
     torch.nn.init.zeros_(loss.classifier.bias)
@@ -163,7 +163,7 @@ def test_a_classifier_that_knows_nothing_costs_the_logarithm_of_the_classes_twic
     assert value.item() == pytest.approx(2 * math.log(8))
 
 
-def test_shared_classifier_learns_from_both_and_the_teacher_from_none(labelled):
+def test_shared_classifier_has_no_gradient_for_the_teacher(labelled):
     student, teacher, label = labelled
     student, teacher = student.clone().requires_grad_(), teacher.clone().requires_grad_()
     loss = SharedClassifierLoss(5, 8)
@@ -176,7 +176,7 @@ def test_shared_classifier_learns_from_both_and_the_teacher_from_none(labelled):
     assert not torch.allclose(loss.classifier.weight.grad, both)
 
 
-def test_shared_classifier_without_any_label_is_zero_and_has_a_gradient(embeddings):
+def test_shared_classifier_without_labels_is_zero_and_has_a_gradient(embeddings):
     student = embeddings[0].clone().requires_grad_()
     loss = SharedClassifierLoss(5, 8)(student, embeddings[1], torch.full((32,), -1))
     loss.backward()

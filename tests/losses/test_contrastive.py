@@ -22,8 +22,8 @@ def naive_supcon(student, teacher, label, temperature):
     total = 0.0
     for i, s in enumerate(student):
         powers = [math.exp(s @ t / temperature) for t in teacher]
-        own = [p for p in range(len(teacher)) if p == i or (label[p] == label[i] and label[i] >= 0)]
-        total += sum(-math.log(powers[p] / sum(powers)) for p in own) / len(own)
+        positives = [p for p in range(len(teacher)) if p == i or (label[p] == label[i] and label[i] >= 0)]
+        total += sum(-math.log(powers[p] / sum(powers)) for p in positives) / len(positives)
     return total / len(student)
 
 
@@ -33,14 +33,14 @@ def test_supcon_equals_a_naive_loop(embeddings, temperature):
     assert CrossModalSupConLoss(temperature)(*embeddings, LABEL).item() == pytest.approx(expected)
 
 
-def test_without_labels_it_is_plain_contrast_of_pairs(embeddings):
-    """Cross-entropy where the right answer is a clip's own face."""
+def test_without_labels_it_is_the_contrastive_loss_of_pairs(embeddings):
+    """Compare with the cross-entropy whose target is the clip's own face."""
     student, teacher = (torch.nn.functional.normalize(e, dim=1) for e in embeddings)
     expected = torch.nn.functional.cross_entropy(student @ teacher.T / 0.1, torch.arange(8))
     torch.testing.assert_close(CrossModalSupConLoss()(*embeddings, torch.full((8,), -1)), expected)
 
 
-def test_a_face_of_the_same_class_is_as_good_as_a_clips_own(embeddings):
+def test_faces_of_the_same_class_are_positives(embeddings):
     _, teacher = embeddings
     label = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
     swapped = teacher[[1, 0, 3, 2, 5, 4, 7, 6]]
@@ -50,14 +50,14 @@ def test_a_face_of_the_same_class_is_as_good_as_a_clips_own(embeddings):
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(2, 12), shift=st.integers(1, 11))
-def test_right_pairs_cost_less_than_wrong_ones(seed, size, shift):
+def test_correct_pairs_have_a_lower_loss(seed, size, shift):
     teacher = torch.randn(size, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     wrong = teacher.roll(1 + shift % (size - 1), dims=0)
     loss, label = CrossModalSupConLoss(), torch.arange(size)
     assert loss(teacher, teacher, label) < loss(wrong, teacher, label)
 
 
-def test_lengths_do_not_matter(embeddings):
+def test_loss_ignores_the_norm_of_embeddings(embeddings):
     student, teacher = embeddings
     lengths = torch.linspace(0.1, 10, 8, dtype=torch.float64)[:, None]
     loss = CrossModalSupConLoss()
@@ -65,7 +65,7 @@ def test_lengths_do_not_matter(embeddings):
     torch.testing.assert_close(loss(lengths * student, lengths.flip(0) * teacher, LABEL), expected)
 
 
-def test_gradient_steps_bring_voices_to_the_faces_of_their_class():
+def test_training_moves_voices_to_the_faces_of_their_class():
     generator = torch.Generator().manual_seed(0)
     label = torch.arange(24) % 3
     centres = torch.eye(6)[:3]
@@ -80,6 +80,6 @@ def test_gradient_steps_bring_voices_to_the_faces_of_their_class():
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
-def test_a_temperature_that_is_not_positive_is_refused(temperature):
+def test_an_invalid_temperature_is_a_value_error(temperature):
     with pytest.raises(ValueError, match="temperature"):
         CrossModalSupConLoss(temperature)

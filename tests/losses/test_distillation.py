@@ -8,7 +8,7 @@ from crossmodal.losses import DecoupledKDLoss, DISTLoss, KnowledgeDistillationLo
 
 
 class LabelledDKD(DecoupledKDLoss):
-    """Called as the others are: every clip is of the class that its number gives."""
+    """Wrap a loss with labels: the class of each clip is derived from its index."""
 
     def forward(self, student_logits, teacher_logits):
         return super().forward(student_logits, teacher_logits, torch.arange(len(student_logits)))
@@ -53,7 +53,7 @@ def test_logit_standardized_kd_equals_a_naive_loop_on_z_scores(logits, temperatu
     assert LogitStandardizedKDLoss(temperature)(*logits).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_dist_equals_numpys_correlations(logits):
+def test_dist_equals_numpy_correlations(logits):
     student, teacher = (np.array([softmax(row, 2.0) for row in x.tolist()]) for x in logits)
     inter = np.mean([1 - np.corrcoef(s, t)[0, 1] for s, t in zip(student, teacher, strict=True)])
     intra = np.mean([1 - np.corrcoef(s, t)[0, 1] for s, t in zip(student.T, teacher.T, strict=True)])
@@ -61,8 +61,8 @@ def test_dist_equals_numpys_correlations(logits):
     assert loss(*logits).item() == pytest.approx(4 * (0.7 * inter + 0.2 * intra))
 
 
-def test_the_factor_keeps_gradients_of_one_size(logits):
-    """For T >> logits, the gradient tends to (s - t) / (B K) of centred logits, whatever T (Hinton et al., eq. 4)."""
+def test_gradients_do_not_depend_on_a_high_temperature(logits):
+    """For T >> logits, the gradient tends to (s - t) / (B K) of centred logits for any T (Hinton et al., eq. 4)."""
     student, teacher = (x - x.mean(dim=1, keepdim=True) for x in logits)
     for temperature in (200.0, 2000.0):
         x = student.clone().requires_grad_()
@@ -71,8 +71,8 @@ def test_the_factor_keeps_gradients_of_one_size(logits):
 
 
 @pytest.mark.parametrize("make", DIVERGENCES)
-def test_the_gradient_does_not_shrink_with_the_temperature(make, logits):
-    """Without the factor it would be a hundred times smaller at temperature 20 than at 2."""
+def test_gradients_do_not_shrink_with_the_temperature(make, logits):
+    """Without the factor the gradient would be a hundred times smaller at temperature 20 than at 2."""
     sizes = []
     for temperature in (2.0, 20.0):
         student = logits[0].clone().requires_grad_()
@@ -81,8 +81,8 @@ def test_the_gradient_does_not_shrink_with_the_temperature(make, logits):
     assert 0.5 < sizes[1] / sizes[0] < 2
 
 
-def test_distributions_that_correlate_need_no_factor_but_have_it(logits):
-    """Of DIST, T^2 is the paper's; what it multiplies tends to one gradient, whatever T."""
+def test_dist_gradients_grow_with_the_squared_temperature(logits):
+    """The factor T^2 is the paper's; the gradient of the other term tends to the same value for any T."""
     sizes = []
     for temperature in (200.0, 2000.0):
         student = logits[0].clone().requires_grad_()
@@ -96,12 +96,12 @@ def naive_dkd(student, teacher, label, weights, temperature):
         return sum(t * math.log(t / s) for s, t in zip(s_parts, t_parts, strict=True))
 
     total, clips = 0.0, 0
-    for s_row, t_row, own in zip(student, teacher, label, strict=True):
-        if own < 0:
+    for s_row, t_row, class_index in zip(student, teacher, label, strict=True):
+        if class_index < 0:
             continue
         s, t = softmax(s_row, temperature), softmax(t_row, temperature)
-        target = divergence([s[own], 1 - s[own]], [t[own], 1 - t[own]])
-        s, t = (softmax([x for k, x in enumerate(row) if k != own], temperature) for row in (s_row, t_row))
+        target = divergence([s[class_index], 1 - s[class_index]], [t[class_index], 1 - t[class_index]])
+        s, t = (softmax([x for k, x in enumerate(row) if k != class_index], temperature) for row in (s_row, t_row))
         total += weights[0] * target + weights[1] * divergence(s, t)
         clips += 1
     return temperature**2 * total / clips
@@ -114,14 +114,14 @@ def test_dkd_equals_a_naive_loop(logits, weights, temperature):
     assert DecoupledKDLoss(*weights, temperature)(*logits, LABEL).item() == pytest.approx(expected)
 
 
-def test_weights_that_are_not_given_are_those_that_the_papers_code_starts_from(logits):
+def test_default_weights_are_those_of_the_papers_code(logits):
     arguments = *logits, LABEL
     torch.testing.assert_close(DecoupledKDLoss(temperature=4.0)(*arguments), DecoupledKDLoss(1.0, 8.0, 4.0)(*arguments))
     torch.testing.assert_close(DISTLoss()(*logits), DISTLoss(1.0, 1.0, 1.0)(*logits))
 
 
-def test_the_parts_of_dkd_add_up_to_kd(logits):
-    """KL = target part + (1 - p) * non-target part, p being what the teacher gives to the clip's class."""
+def test_the_terms_of_dkd_sum_to_kd(logits):
+    """KL = target term + (1 - p) * non-target term, where p is the teacher's probability of the clip's class."""
     student, teacher = logits
     parts = []
     for i in range(len(LABEL)):
@@ -132,7 +132,7 @@ def test_the_parts_of_dkd_add_up_to_kd(logits):
     torch.testing.assert_close(torch.stack(parts).mean(), KnowledgeDistillationLoss()(student, teacher))
 
 
-def test_dkd_leaves_out_clips_without_a_label(logits):
+def test_dkd_excludes_unlabelled_clips(logits):
     label = LABEL.clone()
     label[[1, 4]] = -1
     student = logits[0].clone().requires_grad_()
@@ -143,7 +143,7 @@ def test_dkd_leaves_out_clips_without_a_label(logits):
     assert (student.grad.abs().sum(dim=1) > 0).tolist() == keep.tolist()
 
 
-def test_dkd_without_any_label_is_zero_and_has_a_gradient(logits):
+def test_dkd_without_labels_is_zero_and_has_a_gradient(logits):
     student = logits[0].clone().requires_grad_()
     loss = DecoupledKDLoss()(student, logits[1], torch.full((6,), -1))
     loss.backward()
@@ -152,13 +152,13 @@ def test_dkd_without_any_label_is_zero_and_has_a_gradient(logits):
 
 
 @pytest.mark.parametrize("make", LOSSES)
-def test_zero_for_equal_logits_and_more_otherwise(make, logits):
+def test_loss_is_zero_only_for_equal_logits(make, logits):
     student, teacher = logits
     assert make()(teacher, teacher).item() == pytest.approx(0, abs=1e-9)
     assert make()(student, teacher).item() > 0.01
 
 
-def test_what_each_loss_does_not_see(logits):
+def test_invariances_of_each_loss(logits):
     _, teacher = logits
     assert KnowledgeDistillationLoss()(teacher + 5, teacher).item() == pytest.approx(0, abs=1e-9)
     assert LogitStandardizedKDLoss()(3 * teacher + 5, teacher).item() == pytest.approx(0, abs=1e-9)
@@ -166,7 +166,7 @@ def test_what_each_loss_does_not_see(logits):
 
 
 @pytest.mark.parametrize("make", LOSSES)
-def test_gradient_flows_to_the_student_and_never_to_the_teacher(make, logits):
+def test_gradient_flows_to_the_student_only(make, logits):
     student, teacher = (x.clone().requires_grad_() for x in logits)
     make()(student, teacher).backward()
     assert student.grad.abs().sum() > 0
@@ -195,6 +195,6 @@ def test_degenerate_logits_give_finite_loss_and_gradient(make, student, teacher)
 
 @pytest.mark.parametrize("make", LOSSES)
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
-def test_a_temperature_that_is_not_positive_is_refused(make, temperature):
+def test_an_invalid_temperature_is_a_value_error(make, temperature):
     with pytest.raises(ValueError, match="temperature"):
         make(temperature=temperature)

@@ -28,7 +28,7 @@ every_loss = pytest.mark.parametrize("name", get_args(LossName))
 
 
 def make(name, seed=0, size=6, labels=None):
-    """A loss and what it takes: embeddings of different widths where it can compare such."""
+    """Create a loss and its inputs, with embeddings of different widths if the loss allows it."""
     generator = torch.Generator().manual_seed(seed)
     entry = LOSSES[name]
     teacher_width = NUM_CLASSES if entry.compares == "logits" else NUM_FEATURES
@@ -41,14 +41,14 @@ def make(name, seed=0, size=6, labels=None):
     return create_loss(name, NUM_FEATURES, NUM_CLASSES).double(), arguments
 
 
-def test_the_literals_name_what_there_is():
+def test_the_literals_match_the_registry():
     assert sorted(get_args(KDLossName)) == list_kd_losses()
     assert sorted(get_args(AlignLossName)) == list_align_losses()
     assert sorted(get_args(LossName)) == list_losses() == sorted(list_kd_losses() + list_align_losses())
 
 
 @every_loss
-def test_every_loss_gives_a_scalar_and_lets_the_student_learn_but_not_the_teacher(name):
+def test_every_loss_is_a_scalar_with_a_gradient_for_the_student_only(name):
     loss, (student, teacher, *label) = make(name)
     student.requires_grad_()
     teacher.requires_grad_()
@@ -61,20 +61,20 @@ def test_every_loss_gives_a_scalar_and_lets_the_student_learn_but_not_the_teache
 
 
 @every_loss
-def test_one_clip_alone_gives_a_finite_loss_with_a_gradient(name):
+def test_one_clip_has_a_finite_loss_with_a_gradient(name):
     loss, (student, teacher, *label) = make(name, size=1)
     student.requires_grad_()
     value = loss(student, teacher, *label)
     value.backward()
     assert value.isfinite()
     assert student.grad.isfinite().all()
-    if name in ("rkd", "cka", "mmd", "supcon"):  # what compares clips has nothing to compare
+    if name in ("rkd", "cka", "mmd", "supcon"):  # these compare clips with each other
         assert value == 0
         assert torch.equal(student.grad, torch.zeros_like(student))
 
 
 @pytest.mark.parametrize("name", [name for name, entry in LOSSES.items() if entry.needs_label])
-def test_a_batch_without_any_label_gives_a_finite_loss_with_a_gradient(name):
+def test_an_unlabelled_batch_has_a_finite_loss_with_a_gradient(name):
     loss, (student, teacher, label) = make(name, labels=-1)
     student.requires_grad_()
     value = loss(student, teacher, label)
@@ -86,7 +86,7 @@ def test_a_batch_without_any_label_gives_a_finite_loss_with_a_gradient(name):
 @every_loss
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 9))
-def test_the_order_of_the_clips_changes_nothing(name, seed, size):
+def test_loss_does_not_depend_on_the_order_of_clips(name, seed, size):
     loss, arguments = make(name, seed, size)
     order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
     there, here = (loss(*(values[rows] for values in arguments)) for rows in (torch.arange(size), order))
@@ -105,7 +105,7 @@ def test_zero_embeddings_and_logits_have_finite_gradients(name, size):
 
 
 @every_loss
-def test_mixed_precision_gives_about_the_same(name):
+def test_mixed_precision_gives_similar_losses(name):
     loss, arguments = make(name, size=16)
     expected = loss(*arguments)
     single = [values.float() if values.is_floating_point() else values for values in arguments]
@@ -123,11 +123,11 @@ def test_every_kd_loss_takes_a_temperature(name):
 
 
 @pytest.mark.parametrize("name", get_args(AlignLossName))
-def test_every_align_loss_can_be_made(name):
+def test_every_align_loss_can_be_created(name):
     assert isinstance(create_align_loss(name, NUM_FEATURES, NUM_CLASSES), LOSSES[name].make)
 
 
-def test_arguments_arrive():
+def test_arguments_are_passed_on():
     assert create_kd_loss("dist", intra_weight=0.3).intra_weight == 0.3
     assert isinstance(create_kd_loss("dist"), DISTLoss)
     assert isinstance(create_align_loss("mse", 5), StandardizedMSELoss)
@@ -141,8 +141,8 @@ def test_arguments_arrive():
 @pytest.mark.parametrize(
     "create", [create_kd_loss, lambda name: create_align_loss(name, 5), lambda name: create_loss(name, 5, 8)]
 )
-def test_an_unknown_name_gets_the_list_of_names(create):
-    with pytest.raises(ConfigError, match=r"Unknown .*loss 'nope'\. Known: .*(kd|mse)"):
+def test_an_unknown_name_lists_the_names(create):
+    with pytest.raises(ConfigError, match=r"'nope'.*(kd|mse)"):
         create("nope")
 
 
@@ -150,8 +150,8 @@ def test_an_unknown_name_gets_the_list_of_names(create):
     "name, kind, create",
     [("mse", "KD loss", create_kd_loss), ("kd", "alignment loss", lambda name: create_align_loss(name, 5))],
 )
-def test_a_loss_of_the_other_kind_is_refused(name, kind, create):
-    with pytest.raises(ConfigError, match=f"Unknown {kind} '{name}'"):
+def test_a_loss_of_the_other_kind_is_a_config_error(name, kind, create):
+    with pytest.raises(ConfigError, match=f"{kind} '{name}'"):
         create(name)
 
 
@@ -164,22 +164,22 @@ def test_a_loss_of_the_other_kind_is_refused(name, kind, create):
     ],
     ids=["loss", "alignment loss", "KD loss"],
 )
-def test_an_argument_that_there_is_not_is_refused_by_name(create):
-    with pytest.raises(ConfigError, match=r"loss '(rkd|kd)' takes no argument 'angel_weight'"):
+def test_an_unknown_argument_is_a_config_error(create):
+    with pytest.raises(ConfigError, match=r"'(rkd|kd)'.*'angel_weight'"):
         create(angel_weight=1.0)
 
 
-def test_an_argument_that_there_is_not_is_refused_with_those_that_there_are():
-    with pytest.raises(ConfigError, match=r"loss 'rkd' takes no argument 'angel_weight'.*Did you mean 'angle_weight'"):
+def test_an_unknown_argument_suggests_the_nearest():
+    with pytest.raises(ConfigError, match=r"'angel_weight'.*'angle_weight'"):
         create_loss("rkd", 5, 8, angel_weight=1.0)
 
 
-def test_a_loss_that_has_to_know_the_number_of_classes_says_so():
-    with pytest.raises(ConfigError, match="'shared_classifier' needs num_classes"):
+def test_a_missing_number_of_classes_is_a_config_error():
+    with pytest.raises(ConfigError, match=r"'shared_classifier'.*num_classes"):
         create_align_loss("shared_classifier", 5)
 
 
-def test_the_table_says_which_need_what():
+def test_the_registry_lists_the_needs_of_each_loss():
     needs_label = {name for name, entry in LOSSES.items() if entry.needs_label}
     needs_projection = {name for name, entry in LOSSES.items() if entry.needs_projection}
     assert needs_label == {"dkd", "shared_classifier", "supcon"}

@@ -47,15 +47,15 @@ def test_rkd_equals_a_naive_loop(widths):
     assert RKDLoss()(student, teacher).item() == pytest.approx(distance + 2 * angle)
 
 
-def test_rkd_of_two_clips_at_one_place_knows_no_angle_between_them():
+def test_rkd_angle_between_identical_embeddings_is_zero():
     student, teacher = draw(0, 4, 4)
     student = student[[0, 0, 1, 2, 3, 4]]
     expected = naive_rkd_angle(student.numpy(), teacher.numpy())
     assert RKDLoss(0, 1)(student, teacher).item() == pytest.approx(expected)
 
 
-def test_rkd_tells_clips_apart_that_lie_close_together_far_from_zero():
-    """In single precision, and in a batch of a usual size: by way of inner products their distances would be noise."""
+def test_rkd_is_accurate_for_close_embeddings_far_from_zero():
+    """In single precision and a typical batch size, distances computed from inner products would be noise."""
     student, teacher = (x.float() for x in draw(0, 4, 4, size=32))
     student = 1000 + 0.1 * student
     expected = RKDLoss()(student.double(), teacher.double())
@@ -65,13 +65,13 @@ def test_rkd_tells_clips_apart_that_lie_close_together_far_from_zero():
 def test_rkd_by_hand():
     student = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(3) / 2]])
     teacher = torch.tensor([[0.0], [0.0], [10.0]])
-    # In means over the pairs, the student's distances are 1, 1, 1, the teacher's 0, 1.5, 1.5.
+    # Relative to the mean over pairs, the student's distances are 1, 1, 1, and the teacher's 0, 1.5, 1.5.
     assert RKDLoss(1, 0)(student, teacher).item() == pytest.approx((0.5 + 0.125 + 0.125) / 3)
 
 
 @pytest.mark.parametrize("widths", [(4, 4), (3, 7)])
 def test_cka_equals_the_formula_on_features(widths):
-    """|T'S|^2 / (|S'S| |T'T|), in the paper's other form, over dimensions and not over clips."""
+    """Compare with |T'S|^2 / (|S'S| |T'T|), the paper's form over dimensions instead of clips."""
     student, teacher = (x - x.mean(axis=0) for x in (e.numpy() for e in draw(0, *widths)))
     norm = np.linalg.norm
     expected = 1 - norm(teacher.T @ student) ** 2 / norm(student.T @ student) / norm(teacher.T @ teacher)
@@ -108,30 +108,30 @@ def test_mmd_equals_a_naive_loop(bandwidths, width):
 
 
 def test_mmd_of_two_clips_by_hand():
-    """Standardized, they are opposite corners of one square; a side is the median, and a diagonal its root of 2."""
+    """Standardized embeddings are the corners of a square: its side is the median, its diagonal sqrt(2) times that."""
     student, teacher = torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     side, diagonal = math.exp(-1 / 2), math.exp(-2 / 2)
     expected = 2 * (1 + diagonal) / 2 - 2 * side
     assert MMDLoss([1.0])(student, teacher).item() == pytest.approx(expected, rel=1e-3)
 
 
-def test_the_bandwidth_of_mmd_is_a_measure_and_not_something_to_learn():
-    """Its gradient would make the kernel blind to the scale of the distances, as its value is."""
+def test_mmd_bandwidth_has_no_gradient():
+    """With a gradient through the bandwidth, the gradient would ignore the scale of the distances, as the loss does."""
     distances = torch.cdist(*draw(0, 4, 4)).requires_grad_()
     MMDLoss()._kernel(distances).sum().backward()
     assert (distances.grad <= 0).all()
 
 
-def test_mmd_sees_how_a_side_is_spread_and_not_which_clip_is_which():
+def test_mmd_compares_distributions_and_ignores_pairs():
     student, teacher = draw(0, 4, 4, size=64)
     other = student.clone()
-    other[:, 0] = other[:, 1]  # two dimensions that always agree: each alone is spread as before
+    other[:, 0] = other[:, 1]  # two equal dimensions, each with the same distribution as before
     loss = MMDLoss()
     assert loss(teacher.flip(0), teacher).item() == pytest.approx(0, abs=1e-12)
     assert loss(other, teacher) > 1.5 * loss(student, teacher)
 
 
-def test_gradient_steps_make_the_discrepancy_small():
+def test_training_reduces_the_discrepancy():
     generator = torch.Generator().manual_seed(0)
     teacher = torch.randn(32, 3, generator=generator).sign() + 0.1 * torch.randn(32, 3, generator=generator)
     student = torch.randn(32, 3, generator=generator).requires_grad_()
@@ -152,7 +152,7 @@ def test_gradient_steps_make_the_discrepancy_small():
     widths=st.tuples(st.integers(2, 8), st.integers(1, 8)),
 )
 @pytest.mark.parametrize("loss", [RKDLoss(), CKALoss()], ids=["rkd", "cka"])
-def test_turning_moving_and_scaling_the_student_changes_nothing(loss, seed, scale, size, widths):
+def test_loss_is_invariant_to_rotation_translation_and_scale(loss, seed, scale, size, widths):
     student, teacher = draw(seed, *widths, size=size)
     (matrix, place) = draw(seed + 1, widths[0], 1, size=widths[0])
     rotation, _ = torch.linalg.qr(matrix)
@@ -174,7 +174,7 @@ def test_mmd_is_never_negative_and_symmetric(seed, size, width):
     "rows", [[0, 0, 0, 0], [0, 0, 1, 2], [0, 0, 1, 1]], ids=["one place", "two clips", "two pairs"]
 )
 @pytest.mark.parametrize("of", ["student", "teacher", "both"])
-def test_clips_at_one_place_have_finite_gradients_of_usual_size(loss, rows, of):
+def test_identical_embeddings_have_finite_gradients(loss, rows, of):
     student, teacher = draw(3, 4, 4, size=4)
     student = student[rows] if of != "teacher" else student
     teacher = teacher[rows] if of != "student" else teacher

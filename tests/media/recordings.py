@@ -1,4 +1,4 @@
-"""Sounds and videos whose content tells what was read."""
+"""Sounds and videos whose content identifies the samples and video frames that were read."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -43,7 +43,7 @@ def write_video(path: Path, pictures, *, sound=None, delay=0, channels=1, codec=
 
 
 def numbered_pictures(count: int = NUM_VIDEO_FRAMES) -> np.ndarray:
-    """Pictures of one grey each, 5 steps apart, so that a video frame tells its own index."""
+    """Return uniform grey pictures, 5 levels apart, so that a video frame encodes its index."""
     return np.broadcast_to(5 * np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 48, 64, 3))
 
 

@@ -25,7 +25,7 @@ class TestFailures:
     @pytest.mark.parametrize("name", ["a.wav", "a.mp4"])
     def test_missing_empty_or_text(self, tmp_path, read, name):
         path = tmp_path / name
-        with pytest.raises(MediaError, match="there is no such file"):
+        with pytest.raises(MediaError, match="exist"):
             read(path)
         path.touch()
         with pytest.raises(MediaError, match=r"empty \(0 bytes\)"):
@@ -37,20 +37,20 @@ class TestFailures:
 
     @pytest.mark.parametrize("keep", [0.1, 0.5, 0.999])
     @pytest.mark.parametrize("suffix", [".wav", ".flac"])
-    def test_cut_sound(self, tmp_path, suffix, keep):
+    def test_truncated_sound(self, tmp_path, suffix, keep):
         path = write_wav(tmp_path / f"a{suffix}", np.random.default_rng(0).uniform(-1, 1, 16_000))
         path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
-        with pytest.raises(MediaError, match=r"cut|not a sound file"):
+        with pytest.raises(MediaError, match=r"truncated|sound file"):
             read_waveform(path)
 
-    def test_cut_wav_names_the_bytes(self, tmp_path):
+    def test_truncated_wav_reports_its_size(self, tmp_path):
         path = write_wav(tmp_path / "a.wav", sine(440, 1.0, 16_000))
         path.write_bytes(path.read_bytes()[:16_000])
-        with pytest.raises(MediaError, match=r"cut: it should have 32,044 bytes or more and has 16,000"):
+        with pytest.raises(MediaError, match=r"32,044 .* 16,000"):
             read_waveform(path)
 
     @pytest.mark.parametrize("declared", [0x7FFFF000, 0xFFFFFFFF])
-    def test_length_that_a_pipe_could_not_know_is_no_cut(self, tmp_path, declared):
+    def test_unknown_length_is_not_truncation(self, tmp_path, declared):
         path = write_wav(tmp_path / "a.wav", sine(440, 0.5, 16_000))
         content = bytearray(path.read_bytes())
         at = content.index(b"data") + 4
@@ -58,7 +58,7 @@ class TestFailures:
         path.write_bytes(content)
         assert len(read_waveform(path)) == 8000
 
-    def test_other_chunks_are_no_cut(self, tmp_path):
+    def test_other_chunks_are_not_truncation(self, tmp_path):
         path = write_wav(tmp_path / "a.wav", sine(440, 0.5, 16_000))
         content = path.read_bytes()
         extra = b"LIST" + struct.pack("<I", 5) + b"INFOx\0"  # an odd length is padded to an even one
@@ -67,61 +67,61 @@ class TestFailures:
         assert len(read_waveform(path)) == 8000
 
     def test_no_samples(self, tmp_path):
-        with pytest.raises(MediaError, match=r"no sound \(zero samples\)"):
+        with pytest.raises(MediaError, match="zero samples"):
             read_waveform(write_wav(tmp_path / "a.wav", np.zeros(0)))
 
-    def test_less_than_a_sample_at_the_rate_that_is_wanted(self, tmp_path):
-        with pytest.raises(MediaError, match=r"no sound \(zero samples\)"):
+    def test_less_than_a_sample_after_resampling(self, tmp_path):
+        with pytest.raises(MediaError, match="zero samples"):
             read_waveform(write_wav(tmp_path / "a.wav", np.ones(1), 48_000))
 
     @pytest.mark.parametrize("read", [read_first_frame, probe_video])
-    def test_pictures_of_an_unknown_codec(self, tmp_path, read):
+    def test_unknown_video_codec(self, tmp_path, read):
         path = write_video(tmp_path / "a.mp4", numbered_pictures())
         path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
-        with pytest.raises(MediaError, match="its pictures are coded in a way that is not known here"):
+        with pytest.raises(MediaError, match="codec"):
             read(path)
 
-    def test_a_stream_that_begins_in_the_middle(self):
-        with pytest.raises(MediaError, match="another stream begins in its middle"), ffmpeg_errors("a.flv"):
-            raise IndexError("list index out of range")  # PyAV's, of an FLV with more streams than at its beginning
+    def test_stream_that_the_header_does_not_list(self):
+        with pytest.raises(MediaError, match="stream"), ffmpeg_errors("a.flv"):
+            raise IndexError("list index out of range")  # from PyAV for an FLV with another stream in its middle
 
     def test_start_beyond_the_end(self, tmp_path):
-        with pytest.raises(MediaError, match=r"no sound after 2.0 s"):
+        with pytest.raises(MediaError, match=r"2\.0 s"):
             read_waveform(write_wav(tmp_path / "a.wav", np.zeros(16_000)), start=2.0)
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
-    def test_not_finite(self, tmp_path, bad):
-        with pytest.raises(MediaError, match="not finite"):
+    def test_samples_that_are_not_finite(self, tmp_path, bad):
+        with pytest.raises(MediaError, match="finite"):
             read_waveform(write_wav(tmp_path / "a.wav", np.float32([0, bad, 0]), subtype="FLOAT"))
 
-    def test_samples_on_another_scale(self, tmp_path):
-        with pytest.raises(MediaError, match="reach 32,767 where full scale is 1"):
+    def test_samples_beyond_full_scale(self, tmp_path):
+        with pytest.raises(MediaError, match="32,767"):
             read_waveform(write_wav(tmp_path / "a.wav", np.float32([0, 32767, 0]), subtype="FLOAT"))
 
     def test_headerless_sound(self, tmp_path):
         (tmp_path / "a.raw").write_bytes(bytes(100))
-        with pytest.raises(MediaError, match="not a sound file"):
+        with pytest.raises(MediaError, match="sound file"):
             read_waveform(tmp_path / "a.raw")
 
-    def test_no_such_stream(self, tmp_path, quadrants):
-        with pytest.raises(MediaError, match="no sound stream"):
+    def test_missing_stream(self, tmp_path, quadrants):
+        with pytest.raises(MediaError, match="sound stream"):
             read_waveform(quadrants)
         sound = write_video(tmp_path / "a.mp4", [], sound=sine(440, 0.5, 48_000))
         for read in (read_first_frame, probe_video):
-            with pytest.raises(MediaError, match="no video stream"):
+            with pytest.raises(MediaError, match="video stream"):
                 read(sound)
 
     @pytest.mark.parametrize("faststart", [True, False])
     @pytest.mark.parametrize("read", [read_waveform, read_first_frame, probe_video])
-    def test_cut_mp4(self, tmp_path, read, faststart):
+    def test_truncated_mp4(self, tmp_path, read, faststart):
         path = write_video(tmp_path / "a.mp4", numbered_pictures(), sound=sine(440, 1.4, 48_000), faststart=faststart)
         content = path.read_bytes()
         for keep in (0.5, 0.9, 0.999):
             path.write_bytes(content[: int(keep * len(content))])
-            with pytest.raises(MediaError, match="the file is cut"):
+            with pytest.raises(MediaError, match="truncated"):
                 read(path)
 
-    def test_mp4_with_a_tail_is_no_cut(self, tmp_path, numbered):
+    def test_trailing_bytes_of_an_mp4_are_ignored(self, tmp_path, numbered):
         path = tmp_path / "a.mp4"
         for tail in (bytes(3), bytes(40), b"a line of text after the last box"):
             path.write_bytes(numbered.read_bytes() + tail)
@@ -131,34 +131,34 @@ class TestFailures:
         content = numbered.read_bytes()
         at = content.index(b"mdat") - 4
         (tmp_path / "a.mp4").write_bytes(content[:at] + b"\0\0\0\1mdat" + b"\xff" * 8 + content[at + 16 :])
-        with pytest.raises(MediaError, match="the file is cut"):
+        with pytest.raises(MediaError, match="truncated"):
             probe_video(tmp_path / "a.mp4")
 
-    def test_cut_in_a_container_that_does_not_tell(self, tmp_path):
+    def test_truncated_container_without_sizes(self, tmp_path):
         path = write_video(tmp_path / "a.mkv", numbered_pictures(50).repeat(2, axis=0))
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
-        with pytest.raises(MediaError, match=r"pictures end at .* of 3.34 s; the file may be cut"):
+        with pytest.raises(MediaError, match=r"3\.34 s"):
             read_video_frames(path, [0.0, 3.3])
 
-    def test_pictures_that_do_not_decode(self, tmp_path, decoder):
+    def test_video_frames_that_do_not_decode(self, tmp_path, decoder):
         path = write_video(tmp_path / "a.mp4", numbered_pictures())
         content = bytearray(path.read_bytes())
         begin = content.index(b"mdat") + 4
         content[begin:] = bytes(len(content) - begin)
         path.write_bytes(content)
-        with pytest.raises(MediaError, match=r"damaged|decord cannot decode it"):
+        with pytest.raises(MediaError, match=r"damaged|decode"):
             read_video_frames(path, [0.0, 1.0], decoder=decoder)
 
     @pytest.mark.parametrize("seconds", [[], [np.nan], [[0.0]]])
-    def test_instants_that_are_none(self, numbered, seconds):
-        with pytest.raises(ConfigError, match="one or more finite numbers"):
+    def test_invalid_times(self, numbered, seconds):
+        with pytest.raises(ConfigError, match="finite"):
             read_video_frames(numbered, seconds)
 
     @pytest.mark.parametrize("box", [(0.5, 0, 0.5, 1), (0, 0, 1.2, 1), (-0.1, 0, 1, 1), (0, 0.9, 1, 0.1)])
     def test_box_outside_the_picture(self, numbered, box):
-        with pytest.raises(ConfigError, match="left < right and top < bottom"):
+        with pytest.raises(ConfigError, match="box"):
             read_video_frames(numbered, [0.0], box=box)
 
     def test_negative_start(self, tmp_path):
-        with pytest.raises(ConfigError, match="0 or more seconds"):
+        with pytest.raises(ConfigError, match="start"):
             read_waveform(tmp_path / "a.wav", start=-1.0)

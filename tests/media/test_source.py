@@ -29,7 +29,7 @@ def sounds(folder):
 
 
 class Pipe(io.RawIOBase):
-    """What cannot be sought in, such as standard input."""
+    """A stream that is not seekable, such as standard input."""
 
     def __init__(self, content: bytes) -> None:
         self.content = io.BytesIO(content)
@@ -42,14 +42,14 @@ class Pipe(io.RawIOBase):
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".mp4", ".mkv"])
-def test_bytes_files_and_pipes_are_read_as_the_path_is(sounds, suffix):
+def test_bytes_files_and_pipes_are_read_like_paths(sounds, suffix):
     path = sounds[suffix]
     expected = read_waveform(path)
     content = path.read_bytes()
     for source in (str(path), content, bytearray(content), io.BytesIO(content), Pipe(content)):
         np.testing.assert_array_equal(read_waveform(source), expected)
     with path.open("rb") as file:
-        file.seek(77)  # it is read from its beginning, wherever it stands
+        file.seek(77)  # reading starts at the beginning, not at the current position
         np.testing.assert_array_equal(read_waveform(file), expected)
         assert not file.closed
 
@@ -69,14 +69,14 @@ def test_a_real_pipe(sounds):
         writer.join()
 
 
-def test_a_suffix_that_lies_does_not_matter(sounds, tmp_path):
+def test_wrong_suffix_is_ignored(sounds, tmp_path):
     for suffix, path in sounds.items():
-        lying = tmp_path / f"a{'.mp4' if suffix == '.wav' else '.wav'}"
-        lying.write_bytes(path.read_bytes())
-        np.testing.assert_allclose(read_waveform(lying), read_waveform(path), atol=1e-6)
+        renamed = tmp_path / f"a{'.mp4' if suffix == '.wav' else '.wav'}"
+        renamed.write_bytes(path.read_bytes())
+        np.testing.assert_allclose(read_waveform(renamed), read_waveform(path), atol=1e-6)
 
 
-def test_a_format_of_which_only_ffmpeg_knows(tmp_path):
+def test_format_that_only_ffmpeg_supports(tmp_path):
     path = tmp_path / "a.ac3"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ac3", rate=48_000, layout="mono")
@@ -101,7 +101,7 @@ def test_a_format_of_which_only_ffmpeg_knows(tmp_path):
     ids=["concat", "hls of an address", "hls of a name"],
 )
 @pytest.mark.parametrize("name", ["list.wav", "list.mp4", "list.m3u8", "list.txt"])
-def test_a_playlist_does_not_make_it_read_another_file(sounds, folder, make, name):
+def test_playlist_is_rejected(sounds, folder, make, name):
     path = folder / name
     path.write_text(make(sounds[".mp4"]))
     for source in (path, path.read_bytes()):
@@ -109,30 +109,30 @@ def test_a_playlist_does_not_make_it_read_another_file(sounds, folder, make, nam
             read_waveform(source)
 
 
-class TestWhatAHeaderPromises:
-    def test_is_told_before_anything_is_decoded(self, sounds):
+class TestHeader:
+    def test_properties_are_known_before_decoding(self, sounds):
         for suffix in (".wav", ".flac", ".mp4"):
             with open_sound(sounds[suffix]) as sound:
                 assert (sound.sample_rate, sound.channels) == (48_000, 1)
                 assert sound.duration == pytest.approx(1.0, abs=0.05)
 
-    def test_ten_hours_take_no_memory(self, tmp_path):
+    def test_declared_length_allocates_no_memory(self, tmp_path):
         path = tmp_path / "a.flac"
         soundfile.write(path, sine(440, 0.5, 16_000), 16_000)
         content = bytearray(path.read_bytes())
-        # STREAMINFO's count of samples: 36 bits that end at byte 26.
+        # The number of samples in STREAMINFO: 36 bits that end at byte 26.
         content[22:26] = (36_000 * 16_000).to_bytes(4, "big")
         path.write_bytes(content)
         tracemalloc.start()
         for source in (path, bytes(content)):
-            with pytest.raises(MediaError, match=r"the file is cut|it is damaged"):
+            with pytest.raises(MediaError, match=r"truncated|damaged"):
                 read_waveform(source)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 5e6  # bytes; ten hours would be 2.3e9
 
     @pytest.mark.parametrize("sample_rate", [1, 999, 800_000])
-    def test_a_rate_of_no_voice(self, sample_rate):
+    def test_invalid_sample_rate(self, sample_rate):
         file = io.BytesIO()
         soundfile.write(file, sine(440, 0.1, 16_000), sample_rate, format="WAV")
         with pytest.raises(MediaError, match=f"sample rate is {sample_rate:,} Hz"):
@@ -152,35 +152,35 @@ class TestWhatAHeaderPromises:
     def test_hundreds_of_channels(self):
         file = io.BytesIO()
         soundfile.write(file, np.zeros((100, 300)), 16_000, format="WAV")
-        with pytest.raises(MediaError, match="it has 300 channels, and at most 64 are read"):
+        with pytest.raises(MediaError, match=r"300 .* 64"):
             read_waveform(file.getvalue())
 
 
 class TestBlocks:
     @pytest.mark.parametrize("suffix", [".wav", ".ogg", ".mp3", ".mp4", ".mkv"])
-    def test_together_they_are_the_waveform(self, sounds, suffix):
+    def test_concatenation_is_the_waveform(self, sounds, suffix):
         with open_sound(sounds[suffix]) as sound:
             blocks = list(sound.blocks())
         assert all(block.dtype == np.float32 and block.ndim == 1 for block in blocks)
         np.testing.assert_array_equal(np.concatenate(blocks), read_waveform(sounds[suffix], 48_000))
 
-    def test_they_are_short_however_long_the_sound(self, folder):
+    def test_block_size_is_limited(self, folder):
         path = write_wav(folder / "long.wav", np.zeros(1_000_000, np.float32))
         with open_sound(path) as sound:
             assert max(map(len, sound.blocks())) <= 65_536
 
-    def test_no_more_is_decoded_than_asked_for(self, folder, monkeypatch):
+    def test_decoding_stops_at_the_maximum_duration(self, folder, monkeypatch):
         decoded = []
         read = soundfile.SoundFile.read
         monkeypatch.setattr(
             soundfile.SoundFile, "read", lambda self, *args, **kwargs: decoded.append(1) or read(self, *args, **kwargs)
         )
         path = write_wav(folder / "long.wav", np.zeros(2_000_000, np.float32))
-        with pytest.raises(MediaError, match="more than 5 s; ask for its timeline"):
+        with pytest.raises(MediaError, match="5 s"):
             read_waveform(path, longest=5.0)
         assert len(decoded) == 2
 
-    def test_a_late_sound_is_preceded_by_silence_in_blocks(self, tmp_path):
+    def test_late_sound_is_padded_in_blocks(self, tmp_path):
         sound = sine(440, 0.5, 48_000)
         path = write_video(tmp_path / "late.mkv", numbered_pictures(30), sound=sound, delay=48_000 * 20)
         with open_sound(path) as opened:
@@ -190,15 +190,15 @@ class TestBlocks:
 
     @pytest.mark.parametrize("place", [0, 70_000, 99_999])
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
-    def test_what_is_no_number_is_found_in_any_block(self, folder, place, bad):
+    def test_non_finite_samples_are_found_in_any_block(self, folder, place, bad):
         samples = np.zeros(100_000, np.float32)
         samples[place] = bad
-        with pytest.raises(MediaError, match="not finite"):
+        with pytest.raises(MediaError, match="finite"):
             read_waveform(write_wav(folder / "nan.wav", samples, subtype="FLOAT"))
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_a_sound_or_a_media_error(content):
+def test_any_bytes_give_a_waveform_or_a_media_error(content):
     try:
         waveform = read_waveform(content, longest=10)
     except MediaError as error:
@@ -208,7 +208,7 @@ def test_any_bytes_are_a_sound_or_a_media_error(content):
 
 
 @given(st.data())
-def test_a_damaged_sound_is_a_sound_or_a_media_error(sounds, data):
+def test_damaged_bytes_give_a_waveform_or_a_media_error(sounds, data):
     content = bytearray(sounds[data.draw(st.sampled_from([".wav", ".flac", ".ogg", ".mp4", ".mkv"]))].read_bytes())
     for place in data.draw(st.lists(st.integers(0, 400), max_size=8)):
         content[place] = data.draw(st.integers(0, 255))
@@ -220,7 +220,7 @@ def test_a_damaged_sound_is_a_sound_or_a_media_error(sounds, data):
     assert np.abs(waveform).max() <= 1
 
 
-def test_an_error_names_what_was_given(folder):
+def test_error_names_its_source(folder):
     path = folder / "text.wav"
     path.write_text("a page of text " * 10)
     for source, name in (
@@ -236,16 +236,16 @@ def test_an_error_names_what_was_given(folder):
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_what_is_no_file(folder):
-    with pytest.raises(MediaError, match="it is not a file"):
+def test_folder_or_missing_file(folder):
+    with pytest.raises(MediaError, match="not a file"):
         read_waveform(folder)
-    with pytest.raises(MediaError, match="there is no such file"):
+    with pytest.raises(MediaError, match="exist"):
         read_waveform(folder / "gone.wav")
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read all")
-def test_what_may_not_be_read(folder):
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root can read every file")
+def test_file_without_read_permission(folder):
     path = write_wav(folder / "locked.wav", sine(440, 0.1, 16_000))
     path.chmod(0)
-    with pytest.raises(MediaError, match=r"it cannot be read \(Permission denied\)"):
+    with pytest.raises(MediaError, match="Permission denied"):
         read_waveform(path)

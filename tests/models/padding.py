@@ -2,7 +2,7 @@ import torch
 
 
 def check_same_alone_and_padded(encoder, num_features, length, padding, garbage, atol):
-    """A clip gives the same alone as padded with whatever beside two others, one of them of a single frame."""
+    """Check that a clip gives the same result alone as padded in a batch with two others, one of a single frame."""
     clip = torch.randn(1, num_features, length)
     padded = torch.nn.functional.pad(clip, (0, padding), value=garbage)
     batch = torch.cat([padded, torch.randn(2, num_features, length + padding)])

@@ -20,7 +20,7 @@ def faces():
 
 @pytest.fixture
 def no_hub(monkeypatch):
-    """A machine without network: every connection fails at once."""
+    """Make every network connection fail at once."""
 
     def refuse(*_args, **_kwargs):
         raise OSError("no network in tests")
@@ -30,7 +30,7 @@ def no_hub(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_equals_timm_on_normalized_faces(faces):
+def test_embeddings_equal_timm_on_normalized_faces(faces):
     backbone = FaceBackbone("test_resnet", pretrained=False)
     mean, std = (np.array(backbone.network.pretrained_cfg[key], dtype=np.float32) for key in ("mean", "std"))
     pixels = (faces[1, 2].permute(1, 2, 0).numpy() / 255 - mean) / std
@@ -47,12 +47,12 @@ def test_mean_and_std_can_be_given(faces):
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "mobilenetv3_small_050", "test_convnext"])
-def test_num_features_is_the_width_that_comes_out(name, faces):
+def test_num_features_is_the_output_width(name, faces):
     backbone = FaceBackbone(name, pretrained=False)
     assert backbone(faces).shape == (2, 3, backbone.num_features)
 
 
-def test_a_network_of_one_size_gets_it_and_others_get_faces_as_they_are(faces):
+def test_faces_are_resized_only_if_required(faces):
     vit = FaceBackbone("test_vit", pretrained=False)
     assert vit.size == 160
     assert vit(faces).shape == (2, 3, vit.num_features)
@@ -65,7 +65,7 @@ def test_a_network_of_one_size_gets_it_and_others_get_faces_as_they_are(faces):
     assert sizes == [(6, 3, 32, 32)]
 
 
-def test_a_frozen_backbone_does_not_move(faces):
+def test_a_frozen_backbone_does_not_change(faces):
     backbone = FaceBackbone("test_resnet", pretrained=False)
     before = {key: value.clone() for key, value in backbone.state_dict().items()}
     embeddings = backbone.train()(faces)
@@ -75,7 +75,7 @@ def test_a_frozen_backbone_does_not_move(faces):
     assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
 
 
-def test_a_trainable_backbone_moves(faces):
+def test_a_trainable_backbone_changes(faces):
     backbone = FaceBackbone("test_resnet", pretrained=False, frozen=False).train()
     before = backbone.network.bn1.running_mean.clone()
     backbone(faces).square().sum().backward()
@@ -85,9 +85,9 @@ def test_a_trainable_backbone_moves(faces):
     assert not backbone.network.training
 
 
-def test_weights_come_from_a_local_file_and_no_hub_is_asked(faces, tmp_path, no_hub):
+def test_local_weights_are_loaded_without_the_hub(faces, tmp_path, no_hub):
     torch.manual_seed(3)
-    source = timm.create_model("test_resnet", num_classes=10)  # with a classifier of its own
+    source = timm.create_model("test_resnet", num_classes=10)  # with a classifier
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
     backbone = FaceBackbone("test_resnet", pretrained=True, weights=tmp_path / "weights.safetensors")
     assert torch.equal(backbone.network.conv1[0].weight, source.conv1[0].weight)
@@ -95,7 +95,7 @@ def test_weights_come_from_a_local_file_and_no_hub_is_asked(faces, tmp_path, no_
 
 def test_weights_of_another_network_do_not_fit(tmp_path):
     torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(WeightsError, match="does not fit"):
+    with pytest.raises(WeightsError, match=r"weights\.pt"):
         FaceBackbone("test_resnet", weights=tmp_path / "weights.pt")
 
 
@@ -110,28 +110,28 @@ def test_config_and_state_dict_rebuild_the_backbone_without_its_weights_file(fac
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "hf_hub:timm/mobilenetv3_small_050.lamb_in1k"])
-def test_without_network_the_error_comes_soon_and_names_the_ways_out(name, no_hub, tmp_path, monkeypatch):
+def test_offline_error_is_quick_and_names_the_alternatives(name, no_hub, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     start = time.monotonic()
-    with pytest.raises(WeightsError, match=rf"{name}.*hub does not answer.*weights=FILE.*pretrained=False"):
+    with pytest.raises(WeightsError, match=rf"{name}.*hub.*weights=FILE.*pretrained=False"):
         FaceBackbone(name, pretrained=True)
-    assert time.monotonic() - start < 30  # the hub's library alone tries for 45 s
+    assert time.monotonic() - start < 30  # huggingface_hub alone retries for 45 s
     assert not constants.HF_HUB_OFFLINE
 
 
-def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(ConfigError, match=r"timm has no model 'mobilenetv3_smal_050'.*'mobilenetv3_small_050'"):
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(ConfigError, match=r"'mobilenetv3_smal_050'.*'mobilenetv3_small_050'"):
         FaceBackbone("mobilenetv3_smal_050", pretrained=False)
 
 
 @pytest.mark.parametrize("shape, dtype", [((2, 3, 64, 64), torch.uint8), ((2, 3, 3, 64, 64), torch.float32)])
-def test_what_is_no_face_is_refused(shape, dtype):
-    with pytest.raises(ConfigError, match=r"uint8 of shape \(B, N, 3, H, W\), got"):
+def test_input_that_is_not_faces_is_a_config_error(shape, dtype):
+    with pytest.raises(ConfigError, match=r"\(B, N, 3, H, W\)"):
         FaceBackbone("test_resnet", pretrained=False)(torch.zeros(shape, dtype=dtype))
 
 
-def test_who_only_listens_does_not_wait_for_timm():
+def test_importing_the_models_does_not_import_timm():
     code = "import sys, crossmodal.models; sys.exit('timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

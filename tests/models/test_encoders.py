@@ -1,4 +1,4 @@
-"""What every audio encoder owes, whatever it is made of."""
+"""Requirements on every audio encoder."""
 
 from functools import cache, partial
 from typing import get_args
@@ -11,7 +11,7 @@ from torch import nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.models import PoolingName, create_audio_encoder, list_audio_encoders
-from crossmodal.models.batch_norm import OwnFramesBatchNorm
+from crossmodal.models.batch_norm import MaskedBatchNorm1d
 from tests.models.padding import check_same_alone_and_padded
 
 NUM_FEATURES = 20
@@ -20,7 +20,7 @@ NUM_FEATURES = 20
 def make(name, **kwargs):
     torch.manual_seed(0)
     encoder = create_audio_encoder(name, NUM_FEATURES, **kwargs)
-    # A pass in training moves batch normalization off zero mean, where padding would show.
+    # After one pass in training, batch normalization has a non-zero mean, which reveals padding.
     encoder(3 + torch.randn(8, NUM_FEATURES, 50), torch.full((8,), 50))
     return encoder.eval()
 
@@ -53,12 +53,12 @@ def encoder_of(name):
     padding=st.integers(0, 40),
     garbage=st.sampled_from([0.0, 50.0, float("nan")]),
 )
-def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(name, length, padding, garbage):
+def test_a_clip_gives_the_same_result_alone_and_padded_in_a_batch(name, length, padding, garbage):
     check_same_alone_and_padded(encoder_of(name), NUM_FEATURES, length, padding, garbage, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_the_same_twice(name):
+def test_encoding_is_deterministic(name):
     features, length = torch.randn(2, NUM_FEATURES, 90), torch.tensor([90, 33])
     with torch.no_grad():
         assert torch.equal(encoder_of(name)(features, length), encoder_of(name)(features, length))
@@ -79,7 +79,7 @@ def test_the_order_of_clips_is_kept(name):
 
 @pytest.mark.parametrize("name", list_audio_encoders())
 @pytest.mark.parametrize("batch_size, frames", [(1, 1), (1, 40), (3, 1)])
-def test_short_clips_and_small_batches_train(name, batch_size, frames):
+def test_short_clips_and_small_batches_can_be_trained_on(name, batch_size, frames):
     torch.manual_seed(0)
     encoder = create_audio_encoder(name, NUM_FEATURES)
     out = encoder(torch.randn(batch_size, NUM_FEATURES, frames), torch.full((batch_size,), frames))
@@ -89,7 +89,7 @@ def test_short_clips_and_small_batches_train(name, batch_size, frames):
 
 
 @pytest.mark.parametrize("name", list_audio_encoders())
-def test_half_precision_trains(name):
+def test_half_precision_can_be_trained(name):
     encoder, features = create_audio_encoder(name, NUM_FEATURES, dropout=0.0), torch.randn(3, NUM_FEATURES, 50)
     length = torch.tensor([50, 33, 7])
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -99,21 +99,21 @@ def test_half_precision_trains(name):
 
 
 @pytest.mark.parametrize("name", list_audio_encoders())
-def test_any_number_of_features_goes(name):
+def test_any_number_of_features_is_accepted(name):
     for num_features in (1, 13, 64):
         encoder = create_audio_encoder(name, num_features).eval()
         assert encoder(torch.randn(2, num_features, 9), torch.tensor([9, 4])).shape == (2, encoder.out_features)
 
 
 @pytest.mark.parametrize("name", list_audio_encoders())
-def test_small(name):
+def test_encoders_are_small(name):
     sizes = {n: sum(p.numel() for p in create_audio_encoder(name, n).parameters()) for n in (40, 64, 80, 104)}
     assert sizes[64] < 500_000
     assert max(sizes.values()) < 2_000_000
 
 
 @pytest.mark.parametrize("name", list_audio_encoders())
-def test_dropout_is_drawn_in_training_and_can_be_left_out(name):
+def test_dropout_is_random_in_training_and_can_be_disabled(name):
     features, length = torch.randn(2, NUM_FEATURES, 50), torch.tensor([50, 20])
     for dropout, same in ((0.5, False), (0.0, True)):
         encoder = create_audio_encoder(name, NUM_FEATURES, dropout=dropout)
@@ -132,7 +132,7 @@ def test_gradient_reaches_every_parameter(name):
 
 @pytest.mark.parametrize("name", list_audio_encoders())
 @pytest.mark.parametrize("frame", [0, 3, 58])
-def test_nan_in_a_clip_is_nan_for_that_clip_only(name, frame):
+def test_nan_affects_only_its_own_clip(name, frame):
     features, length = torch.randn(3, NUM_FEATURES, 60), torch.tensor([60, 59, 60])
     healthy = encoder_of(name)(features, length)
     features[1, 4, frame] = float("nan")
@@ -143,7 +143,7 @@ def test_nan_in_a_clip_is_nan_for_that_clip_only(name, frame):
 
 
 @pytest.mark.parametrize("name", ["crnn", "lstm", "tdnn", "transformer"])
-def test_steps_are_one_for_so_many_audio_frames(name):
+def test_subsampling_sets_the_number_of_steps(name):
     encoder, seen = make(name, subsampling=4), []
     encoder.pooling.register_forward_pre_hook(lambda _module, inputs: seen.append((inputs[0].shape[2], inputs[1])))
     encoder(torch.randn(3, NUM_FEATURES, 41), torch.tensor([41, 40, 1]))
@@ -152,8 +152,8 @@ def test_steps_are_one_for_so_many_audio_frames(name):
 
 
 @pytest.mark.parametrize("name", ["crnn", "lstm"])
-def test_the_recurrent_part_is_torchs_bidirectional_lstm_on_the_bare_clip(name):
-    """Independent reference: torch's own, of two layers, with the same weights, on what comes before it."""
+def test_bilstm_equals_torch_on_the_unpadded_clip(name):
+    """Compare with an independent reference: torch's two-layer LSTM with the same weights and input."""
     encoder = make(name, pooling="mean", hidden_size=16, num_layers=2)
     theirs = nn.LSTM(16, 16, num_layers=2, batch_first=True, bidirectional=True)
     for number, layer in enumerate(encoder.lstm.layers):
@@ -171,26 +171,26 @@ def test_the_recurrent_part_is_torchs_bidirectional_lstm_on_the_bare_clip(name):
 
 
 @pytest.mark.parametrize("name", ["dense", "lstm", "tdnn", "transformer"])
-def test_padding_has_no_part_in_training_either(name):
+def test_padding_is_ignored_in_training(name):
     encoder = create_audio_encoder(name, NUM_FEATURES, dropout=0.0)
     features, length = torch.randn(3, NUM_FEATURES, 60), torch.tensor([60, 41, 7])
     padded = torch.nn.functional.pad(features, (0, 50), value=9.0)
     torch.testing.assert_close(encoder(padded, length), encoder(features, length), atol=1e-5, rtol=1e-4)
 
 
-def test_batch_normalization_of_own_frames_is_torchs_of_those_frames():
-    ours, theirs = OwnFramesBatchNorm(4), nn.BatchNorm1d(4)
-    features, own = 3 + torch.randn(2, 4, 5), torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
+def test_masked_batch_norm_equals_torch_on_the_valid_frames():
+    ours, theirs = MaskedBatchNorm1d(4), nn.BatchNorm1d(4)
+    features, mask = 3 + torch.randn(2, 4, 5), torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
     frames = torch.cat([features[0], features[1, :, :2]], dim=1).T
     expected = theirs(frames).T
-    out = ours(features, own)
+    out = ours(features, mask)
     torch.testing.assert_close(torch.cat([out[0], out[1, :, :2]], dim=1), expected)
     torch.testing.assert_close(ours.running_var, theirs.running_var)
-    torch.testing.assert_close(ours.eval()(features, own)[0], theirs.eval()(features)[0])
+    torch.testing.assert_close(ours.eval()(features, mask)[0], theirs.eval()(features)[0])
 
 
-def test_the_tdnn_is_its_formula_on_the_bare_clip():
-    """Independent reference: each tap of each convolution by itself, on one clip, with nothing after its end."""
+def test_tdnn_equals_its_formula_on_the_unpadded_clip():
+    """Compare with an independent reference: a loop over the taps of each convolution, on one unpadded clip."""
     encoder = make("tdnn", pooling="mean", hidden_size=8, num_layers=3, subsampling=2)
     length, clip = 37, torch.randn(NUM_FEATURES, 37)
 
@@ -222,13 +222,13 @@ def test_the_tdnn_is_its_formula_on_the_bare_clip():
     torch.testing.assert_close(out, steps.mean(dim=1), atol=1e-5, rtol=1e-4)
 
 
-def test_an_even_number_of_taps_is_refused():
+def test_an_even_kernel_size_is_a_config_error():
     with pytest.raises(ConfigError, match="odd"):
         create_audio_encoder("tdnn", NUM_FEATURES, kernel_size=4)
 
 
-def test_a_transformer_layer_is_torchs_on_the_bare_clip():
-    """Independent reference: torch's own layer with the same weights, on one clip, with nothing after its end."""
+def test_transformer_layer_equals_torch_on_the_unpadded_clip():
+    """Compare with an independent reference: torch's layer with the same weights, on one unpadded clip."""
     layer = make("transformer", hidden_size=24, num_heads=3).layers[0]
     theirs = nn.TransformerEncoderLayer(24, 3, 48, activation="gelu", batch_first=True, norm_first=True).eval()
     ours = layer.state_dict()
@@ -237,13 +237,13 @@ def test_a_transformer_layer_is_torchs_on_the_bare_clip():
     for before, after in names.items():
         ours = {name.replace(before, after): value for name, value in ours.items()}
     theirs.load_state_dict(ours)
-    steps, own = torch.randn(2, 17, 24), torch.ones(2, 17, dtype=torch.bool)
-    own[0, 9:] = False
+    steps, mask = torch.randn(2, 17, 24), torch.ones(2, 17, dtype=torch.bool)
+    mask[0, 9:] = False
     with torch.no_grad():
-        torch.testing.assert_close(layer(steps, own)[0, :9], theirs(steps[:1, :9])[0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(layer(steps, mask)[0, :9], theirs(steps[:1, :9])[0], atol=1e-5, rtol=1e-4)
 
 
-def test_the_transformer_knows_the_order_and_no_longest_clip():
+def test_transformer_uses_order_and_accepts_long_clips():
     encoder = make("transformer", pooling="mean", subsampling=1)
     clip = torch.randn(1, NUM_FEATURES, 1).expand(1, NUM_FEATURES, 40).clone()
     clip[..., 5] += 3.0
@@ -253,6 +253,6 @@ def test_the_transformer_knows_the_order_and_no_longest_clip():
         assert encoder(torch.randn(1, NUM_FEATURES, 3000), torch.tensor([3000])).isfinite().all()
 
 
-def test_a_width_that_the_heads_do_not_divide_is_refused():
-    with pytest.raises(ConfigError, match=r"hidden_size 100 .* num_heads 3"):
+def test_an_indivisible_hidden_size_is_a_config_error():
+    with pytest.raises(ConfigError, match="hidden_size 100"):
         create_audio_encoder("transformer", NUM_FEATURES, hidden_size=100, num_heads=3)

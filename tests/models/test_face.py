@@ -22,7 +22,7 @@ def make(**kwargs):
 
 @pytest.mark.parametrize("pooling", get_args(PoolingName))
 @pytest.mark.parametrize("num_frames", [1, 16])
-def test_ready_made_features_of_any_number_of_video_frames(pooling, num_frames):
+def test_precomputed_features_with_any_number_of_video_frames(pooling, num_frames):
     model = make(in_features=35, pooling=pooling)
     features = torch.randn(4, num_frames, 35)
     assert model.embed(features).shape == (4, 128)
@@ -30,18 +30,18 @@ def test_ready_made_features_of_any_number_of_video_frames(pooling, num_frames):
     torch.testing.assert_close(model(features)[:1], model(features[:1]))
 
 
-def test_faces_and_their_stored_embeddings_give_the_same(faces):
+def test_faces_and_their_stored_embeddings_give_the_same_logits(faces):
     model = make(backbone="test_resnet", backbone_kwargs=RANDOM).eval()
     stored = model.encoder.backbone(faces)
     torch.testing.assert_close(model(stored), model(faces))
 
 
-def test_mean_pooling_does_not_see_the_order_of_video_frames():
+def test_mean_pooling_ignores_the_order_of_video_frames():
     model, features = make(in_features=5), torch.randn(2, 7, 5)
     torch.testing.assert_close(model(features.flip(1)), model(features))
 
 
-def test_the_normalization_is_of_each_feature_over_clips_and_video_frames():
+def test_normalization_is_per_feature_over_clips_and_video_frames():
     model = make(in_features=5)
     features = 4 + 3 * torch.randn(6, 7, 5)
     model.normalization.fit_from_sums(*model.normalization.accumulate(model.extract_features(features)))
@@ -83,7 +83,7 @@ def test_gradient_reaches_every_trainable_parameter(freeze_backbone, faces):
     assert any("backbone" in name for name, p in model.named_parameters() if p.requires_grad) != freeze_backbone
 
 
-def test_a_frozen_backbone_stays_as_it_is_when_the_model_trains(faces):
+def test_training_the_model_does_not_change_a_frozen_backbone(faces):
     model = make(backbone="test_resnet", backbone_kwargs=RANDOM)
     before = {key: value.clone() for key, value in model.encoder.backbone.state_dict().items()}
     model.train()(faces)
@@ -92,7 +92,7 @@ def test_a_frozen_backbone_stays_as_it_is_when_the_model_trains(faces):
     assert all(torch.equal(value, before[key]) for key, value in model.encoder.backbone.state_dict().items())
 
 
-def test_nan_features_are_never_a_label():
+def test_nan_features_give_nan_logits():
     features = torch.randn(2, 3, 5)
     features[0, 1, 2] = float("nan")
     logits = make(in_features=5)(features)
@@ -103,16 +103,13 @@ def test_nan_features_are_never_a_label():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: FaceEncoder(), "needs in_features"),
-        (lambda: FaceEncoder(7, "test_resnet", backbone_kwargs=RANDOM), "in_features is 7, but .* gives"),
-        (
-            lambda: FaceEncoder(backbone="test_resnet", backbone_kwargs={"pretraind": False}),
-            "Did you mean 'pretrained'",
-        ),
-        (lambda: FaceEncoder(35)(torch.randn(2, 3, 36)), r"float of shape \(B, N, 35\), got .*\(2, 3, 36\)"),
-        (lambda: FaceEncoder(35)(torch.zeros(2, 3, 3, 8, 8, dtype=torch.uint8)), r"float of shape \(B, N, 35\), got"),
+        (lambda: FaceEncoder(), "in_features"),
+        (lambda: FaceEncoder(7, "test_resnet", backbone_kwargs=RANDOM), "in_features is 7"),
+        (lambda: FaceEncoder(backbone="test_resnet", backbone_kwargs={"pretraind": False}), "'pretrained'"),
+        (lambda: FaceEncoder(35)(torch.randn(2, 3, 36)), r"\(B, N, 35\).*\(2, 3, 36\)"),
+        (lambda: FaceEncoder(35)(torch.zeros(2, 3, 3, 8, 8, dtype=torch.uint8)), r"\(B, N, 35\)"),
     ],
 )
-def test_what_cannot_be_is_refused(call, message):
+def test_invalid_arguments_are_config_errors(call, message):
     with pytest.raises(ConfigError, match=message):
         call()

@@ -15,12 +15,12 @@ from crossmodal.models import (
 from crossmodal.transforms import MFCC
 
 
-def test_the_literals_name_what_there_is():
+def test_the_literals_match_the_registries():
     assert sorted(get_args(AudioEncoderName)) == list_audio_encoders()
     assert sorted(get_args(FrontEndName)) == list_front_ends()
 
 
-def test_arguments_arrive_and_none_means_the_default():
+def test_arguments_are_passed_on_and_none_means_the_default():
     encoder = create_audio_encoder("lstm", in_features=40, hidden_size=32, num_layers=None)
     assert isinstance(encoder, LSTMEncoder)
     assert encoder.out_features == 2 * 32
@@ -35,22 +35,22 @@ def test_arguments_arrive_and_none_means_the_default():
     [
         (
             lambda: create_audio_encoder("ltsm", 40),
-            r"audio encoder 'ltsm'. Known: cnn, crnn, .*, transformer. Did you mean 'lstm'",
+            "'ltsm'.*cnn, crnn, .*, transformer.*'lstm'",
         ),
-        (lambda: create_front_end("mfc"), r"front end 'mfc'. Known: both, lmfb, mfcc, ssl. Did you mean 'mfcc'"),
+        (lambda: create_front_end("mfc"), "'mfc'.*both, lmfb, mfcc, ssl.*'mfcc'"),
         (
             lambda: create_audio_encoder("lstm", 40, hiden_size=3),
-            r"'lstm' takes no argument 'hiden_size'. Accepted: hidden_size, .*Did you mean 'hidden_size'",
+            "'lstm'.*'hiden_size'.*'hidden_size'",
         ),
-        (lambda: create_front_end("lmfb", n_mfcc=13), r"'lmfb' takes no argument 'n_mfcc'. Accepted: n_fft"),
+        (lambda: create_front_end("lmfb", n_mfcc=13), "'lmfb'.*'n_mfcc'.*n_fft"),
     ],
 )
-def test_a_mistyped_word_gets_the_words_that_there_are(call, message):
+def test_a_typo_suggests_the_nearest_name(call, message):
     with pytest.raises(ConfigError, match=message):
         call()
 
 
-def test_none_is_the_default_where_it_is_no_value_and_a_value_where_it_is():
+def test_none_is_the_default_unless_it_is_a_valid_value():
     front_end = create_front_end("mfcc", n_mfcc=None, silence_db=None)
     assert front_end.num_features == 40
     assert front_end.silence_db is None

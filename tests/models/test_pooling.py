@@ -12,7 +12,7 @@ from crossmodal.models.pooling import _POOLINGS
 
 
 def reference(name, pooling, clip):
-    """What the pooling makes of an unpadded clip of shape (C, frames), by numpy."""
+    """Pool an unpadded clip of shape (C, frames) with numpy."""
     if name == "last":
         return clip[:, -1]
     if name == "mean":
@@ -29,27 +29,27 @@ def reference(name, pooling, clip):
     return clip @ weight
 
 
-def test_the_literal_names_what_there_is():
+def test_the_literal_matches_the_registry():
     assert set(get_args(PoolingName)) == set(_POOLINGS)
 
 
 @pytest.mark.parametrize("name", get_args(PoolingName))
 @settings(max_examples=25, deadline=None)
 @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=4), garbage=st.sampled_from([0.0, 1e6, float("nan")]))
-def test_equals_numpy_on_the_unpadded_clip_whatever_the_padding_holds(name, lengths, garbage):
+def test_pooling_equals_numpy_on_the_unpadded_clip(name, lengths, garbage):
     torch.manual_seed(len(lengths))
     pooling = create_pooling(name, 3)
     features = torch.randn(len(lengths), 3, 12)
-    for clip, own in zip(features, lengths, strict=True):
-        clip[:, own:] = garbage
+    for clip, length in zip(features, lengths, strict=True):
+        clip[:, length:] = garbage
     pooled = pooling(features, torch.tensor(lengths)).detach()
     assert pooled.shape == (len(lengths), pooling.out_features)
-    for result, clip, own in zip(pooled, features, lengths, strict=True):
-        np.testing.assert_allclose(result, reference(name, pooling, clip[:, :own].numpy()), rtol=1e-4, atol=1e-5)
+    for result, clip, length in zip(pooled, features, lengths, strict=True):
+        np.testing.assert_allclose(result, reference(name, pooling, clip[:, :length].numpy()), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", get_args(PoolingName))
-def test_no_length_means_all(name):
+def test_the_default_length_is_all_frames(name):
     pooling = create_pooling(name, 3)
     features = torch.randn(2, 3, 7)
     torch.testing.assert_close(pooling(features), pooling(features, torch.tensor([7, 7])))
@@ -62,6 +62,6 @@ def test_a_single_frame_has_a_finite_gradient(name):
     assert features.grad.isfinite().all()
 
 
-def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(ConfigError, match=r"Unknown pooling 'atention'.*Did you mean 'attention'"):
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(ConfigError, match=r"'atention'.*'attention'"):
         create_pooling("atention", 3)

@@ -29,14 +29,14 @@ def model_of(weights, **kwargs):
 
 
 def clips(*lengths):
-    """A batch of noise of these lengths, and the lengths."""
+    """Return a batch of noise with these lengths, and the lengths."""
     waveform = torch.zeros(len(lengths), 1, max(lengths))
     for row, length in zip(waveform, lengths, strict=True):
         row[0, :length] = 0.1 * torch.randn(length)
     return waveform, torch.tensor(lengths)
 
 
-def test_features_are_the_layers_averaged_over_time_one_below_the_other(weights):
+def test_features_are_concatenated_layers_averaged_over_time(weights):
     front_end = SelfSupervisedFrontEnd(weights=weights, subsampling=5)
     waveform, length = clips(8000)
     with torch.no_grad():
@@ -47,24 +47,24 @@ def test_features_are_the_layers_averaged_over_time_one_below_the_other(weights)
         [state[0, start : start + 5].mean(dim=0) for state in states for start in range(0, frames, 5)]
     )
     expected = expected.view(LAYERS, 5, WIDTH).transpose(1, 2).reshape(1, LAYERS * WIDTH, 5)
-    torch.testing.assert_close(front_end(waveform, length)[0], expected, rtol=1e-3, atol=1e-3)  # of half precision
+    torch.testing.assert_close(front_end(waveform, length)[0], expected, rtol=1e-3, atol=1e-3)  # half precision
     assert (front_end.num_layers, front_end.num_features) == (LAYERS, LAYERS * WIDTH)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_waveforms_are_normalized_where_torchaudio_normalizes_them(tmp_path, name):
+def test_waveforms_are_normalized_like_torchaudio(tmp_path, name):
     front_end = SelfSupervisedFrontEnd(bundle=name, weights=write_weights(tmp_path / "a.pth", name), subsampling=1)
     waveform, _ = clips(8000)
-    heard = torch.nn.functional.layer_norm(waveform[0], waveform[0].shape) if name.endswith("LARGE") else waveform[0]
+    inputs = torch.nn.functional.layer_norm(waveform[0], waveform[0].shape) if name.endswith("LARGE") else waveform[0]
     with torch.no_grad():
-        states, _ = random_network(name).extract_features(heard)
+        states, _ = random_network(name).extract_features(inputs)
     expected = torch.cat(states, dim=-1).transpose(1, 2)
     torch.testing.assert_close(front_end(waveform)[0], expected, rtol=1e-3, atol=1e-3)
     assert HUBERT_LARGE._normalize_waveform and not WAV2VEC2_BASE._normalize_waveform
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_clip_depends_neither_on_its_batch_nor_on_its_padding(tmp_path, name):
+def test_features_do_not_depend_on_batch_or_padding(tmp_path, name):
     front_end = SelfSupervisedFrontEnd(bundle=name, weights=write_weights(tmp_path / "a.pth", name), subsampling=2)
     waveform, length = clips(8000, 16000, 5555)
     together, frames = front_end(waveform, length)
@@ -79,9 +79,9 @@ def test_a_clip_depends_neither_on_its_batch_nor_on_its_padding(tmp_path, name):
         assert torch.equal(front_end(clip[None], length[row : row + 1])[0][0], alone)
 
 
-def test_a_models_answer_depends_neither_on_the_batch_nor_on_the_padding(weights):
+def test_logits_do_not_depend_on_batch_or_padding(weights):
     model = model_of(weights).eval()
-    waveform, length = clips(8000, 16000, 1000)  # the last one is filled up to 0.1 s
+    waveform, length = clips(8000, 16000, 1000)  # the last one is padded to 0.1 s
     with torch.no_grad():
         together = model(torch.nn.functional.pad(waveform, (0, 2000), value=torch.nan), length)
         for row, size in enumerate(length.tolist()):
@@ -90,14 +90,14 @@ def test_a_models_answer_depends_neither_on_the_batch_nor_on_the_padding(weights
 
 @pytest.mark.parametrize("samples", [1, 399, 400, 401, 719, 720, 1600, 16000])
 @pytest.mark.parametrize("subsampling", [1, 5])
-def test_frames_are_counted_as_they_come_out(weights, samples, subsampling):
+def test_num_audio_frames_matches_the_output(weights, samples, subsampling):
     front_end = SelfSupervisedFrontEnd(weights=weights, subsampling=subsampling)
     features, _ = front_end(torch.randn(1, 1, samples))
     assert front_end.num_audio_frames(torch.tensor([samples])).tolist() == [features.shape[-1]]
     assert features.isfinite().all()
 
 
-def test_some_layers_are_those_rows_and_no_more_is_computed(weights, monkeypatch):
+def test_selected_layers_skip_the_layers_above(weights, monkeypatch):
     every = SelfSupervisedFrontEnd(weights=weights)
     some = SelfSupervisedFrontEnd(weights=weights, layers=[2, 1])
     waveform, length = clips(8000)
@@ -107,17 +107,17 @@ def test_some_layers_are_those_rows_and_no_more_is_computed(weights, monkeypatch
     some(waveform, length)
 
 
-def test_features_are_what_half_precision_holds(weights):
+def test_features_are_rounded_to_half_precision(weights):
     front_end = SelfSupervisedFrontEnd(weights=weights)
     features, _ = front_end(*clips(8000))
     assert features.dtype == torch.float32
     assert torch.equal(features, features.half().float())
     layer_norm = front_end.load().encoder.transformer.layers[-1].final_layer_norm
-    layer_norm.bias.data.fill_(1e6)  # beyond half precision: no infinity comes of it
+    layer_norm.bias.data.fill_(1e6)  # beyond the range of half precision
     assert front_end(*clips(8000))[0].max() == torch.finfo(torch.half).max
 
 
-def test_autocast_changes_nothing(weights):
+def test_autocast_does_not_change_features(weights):
     front_end = SelfSupervisedFrontEnd(weights=weights)
     waveform, length = clips(8000)
     expected, _ = front_end(waveform, length)
@@ -125,7 +125,7 @@ def test_autocast_changes_nothing(weights):
         assert torch.equal(front_end(waveform, length)[0], expected)
 
 
-def test_the_network_is_frozen_and_no_part_of_the_model(weights):
+def test_the_network_is_frozen_and_not_a_submodule(weights):
     model = model_of(weights)
     before = {*model.state_dict()}
     waveform, length = clips(8000, 6000)
@@ -143,7 +143,7 @@ def test_the_network_is_frozen_and_no_part_of_the_model(weights):
     assert not list(model.front_end.parameters()) and not list(model.front_end.children())
 
 
-def test_the_layers_are_mixed_after_normalization_and_augmentation(weights):
+def test_layers_are_summed_after_normalization_and_augmentation(weights):
     model = model_of(weights).eval()
     features, length = model.extract_features(*clips(8000, 6000))
     assert features.shape[1] == len(model.normalization.mean) == LAYERS * WIDTH
@@ -162,7 +162,7 @@ def test_the_layers_are_mixed_after_normalization_and_augmentation(weights):
     assert torch.equal(seen[0], model.normalization(features))
 
 
-def test_one_layer_needs_no_mixing(weights):
+def test_one_layer_needs_no_weighted_sum(weights):
     kwargs = {"weights": weights, "layers": [2]}
     model = AudioClassifier("ssl", "dense", num_classes=3, front_end_kwargs=kwargs)
     assert model.layer_mix is None
@@ -170,14 +170,14 @@ def test_one_layer_needs_no_mixing(weights):
 
 
 @pytest.mark.parametrize("front_end", ["mfcc", "lmfb", "both"])
-def test_other_front_ends_are_as_they_were(front_end):
+def test_other_front_ends_have_no_weighted_sum(front_end):
     model = AudioClassifier(front_end, "dense")
     assert model.layer_mix is None
     assert not any(key.startswith("layer_mix") for key in model.state_dict())
     assert "weights" not in model.config["front_end_kwargs"]
 
 
-def test_a_model_is_built_and_stored_without_its_weights_and_needs_them_to_listen(tmp_path, monkeypatch):
+def test_weights_are_needed_only_for_inference(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = model_of("later.pth")
     features, length = torch.randn(2, LAYERS * WIDTH, 9), torch.tensor([9, 4])
@@ -188,19 +188,19 @@ def test_a_model_is_built_and_stored_without_its_weights_and_needs_them_to_liste
     assert again.config == model.config
     assert again.config["front_end_kwargs"] == {
         "bundle": BUNDLE,
-        "weights": str(tmp_path / "later.pth"),  # wherever it is loaded
+        "weights": str(tmp_path / "later.pth"),  # absolute
         "layers": None,
         "subsampling": 2,
     }
     with torch.no_grad():
         assert torch.equal(again.classify(again.encode(features, length)), expected)
-    with pytest.raises(WeightsError, match=r"no weights file .*later\.pth"):
+    with pytest.raises(WeightsError, match=r"later\.pth"):
         again(*clips(4000))
     write_weights(tmp_path / "later.pth")
     assert again(*clips(4000)).shape == (1, 3)
 
 
-def test_loaded_in_inference_mode_it_works_outside_of_it(weights):
+def test_a_network_loaded_in_inference_mode_can_be_used_in_training(weights):
     model = model_of(weights)
     with torch.inference_mode():
         model(*clips(4000))
@@ -208,7 +208,7 @@ def test_loaded_in_inference_mode_it_works_outside_of_it(weights):
     assert model.layer_mix.scores.grad is not None
 
 
-def test_the_key_is_of_the_weights_content_and_the_settings(weights, tmp_path):
+def test_content_key_depends_on_weights_content_and_settings(weights, tmp_path):
     def key(weights=weights, **kwargs):
         return SelfSupervisedFrontEnd(weights=weights, **kwargs).content_key()
 
@@ -221,34 +221,34 @@ def test_the_key_is_of_the_weights_content_and_the_settings(weights, tmp_path):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"sample_rate": 8000}, "WAV2VEC2_BASE hears 16000 samples a second, not 8000: resample"),
-        ({"subsampling": 0}, "subsampling must be at least 1, got 0"),
-        ({"layers": []}, r"layers must be some of 1 to 3, which WAV2VEC2_BASE has, each once; got \[\]"),
-        ({"layers": [0, 1]}, r"each once; got \[0, 1\]"),
-        ({"layers": [4]}, r"each once; got \[4\]"),
-        ({"layers": [1, 1]}, r"each once; got \[1, 1\]"),
-        ({"bundle": "WAVLM_BAS"}, "Unknown speech bundle 'WAVLM_BAS'.*Did you mean 'WAVLM_BASE'"),
-        ({"bundel": "WAVLM_BASE"}, "front end 'ssl' takes no argument 'bundel'.*Did you mean 'bundle'"),
+        ({"sample_rate": 8000}, "sample_rate.*16000.*8000"),
+        ({"subsampling": 0}, "subsampling"),
+        ({"layers": []}, r"layers.* 3 .*\[\]"),
+        ({"layers": [0, 1]}, r"layers.*\[0, 1\]"),
+        ({"layers": [4]}, r"layers.*\[4\]"),
+        ({"layers": [1, 1]}, r"layers.*\[1, 1\]"),
+        ({"bundle": "WAVLM_BAS"}, "'WAVLM_BAS'.*'WAVLM_BASE'"),
+        ({"bundel": "WAVLM_BASE"}, "'bundel'.*'bundle'"),
     ],
 )
-def test_what_cannot_be_is_refused(kwargs, message):
+def test_invalid_arguments_are_config_errors(kwargs, message):
     with pytest.raises(ConfigError, match=message):
         create_front_end("ssl", **kwargs)
 
 
-def test_stored_features_of_another_front_end_are_refused(weights):
-    with pytest.raises(ConfigError, match=r"shape \(B, 48, audio frames\).*got \(2, 40, 9\): stored ones were made"):
+def test_stored_features_of_another_front_end_are_a_config_error(weights):
+    with pytest.raises(ConfigError, match=r"\(B, 48, .*\(2, 40, 9\)"):
         model_of(weights).normalize_clips(torch.zeros(2, 40, 9), torch.tensor([9, 9]))
 
 
 class TestRealArchitectures:
     @pytest.fixture(autouse=True)
     def tiny(self):
-        """None here."""
+        """Disable the module's fixture, which shrinks the networks."""
 
     @pytest.mark.parametrize("name", ["WAV2VEC2_BASE", "HUBERT_BASE", "WAVLM_BASE"])
     @pytest.mark.slow
-    def test_at_random_weights_they_load_and_listen(self, tmp_path, name):
+    def test_real_architectures_load_and_extract_features(self, tmp_path, name):
         write_weights(tmp_path / "weights.pth", name)
         model = AudioClassifier("ssl", "dense", front_end_kwargs={"bundle": name, "weights": tmp_path / "weights.pth"})
         waveform, length = clips(16000, 9000)

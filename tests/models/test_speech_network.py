@@ -26,7 +26,7 @@ FILE = torchaudio.pipelines.WAV2VEC2_BASE._path
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """Where torchaudio would look for what it has fetched; nothing is there."""
+    """Return torchaudio's empty download folder."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path / "torch" / "hub" / "checkpoints"
 
@@ -38,7 +38,7 @@ def tiny(monkeypatch):
             shrink(monkeypatch, name)
 
 
-def test_the_names_are_those_of_torchaudio_without_a_head():
+def test_bundle_names_are_those_of_torchaudio_without_a_head():
     pipelines = vars(torchaudio.pipelines).items()
     bundles = {name: value for name, value in pipelines if isinstance(value, torchaudio.pipelines.Wav2Vec2Bundle)}
     assert set(get_args(BundleName)) == {name for name, bundle in bundles.items() if not bundle._params["aux_num_out"]}
@@ -46,19 +46,19 @@ def test_the_names_are_those_of_torchaudio_without_a_head():
 
 
 @pytest.mark.parametrize("name", ["WAV2VEC_BASE", "WAV2VEC2_ASR_BASE_960H", "__doc__"])
-def test_an_unknown_bundle_is_refused_with_the_nearest(name):
-    with pytest.raises(ConfigError, match=f"Unknown speech bundle '{name}'. Known: HUBERT_BASE, .*WAVLM_LARGE"):
+def test_an_unknown_bundle_is_a_config_error(name):
+    with pytest.raises(ConfigError, match=f"{name}.*HUBERT_BASE, .*WAVLM_LARGE"):
         find_bundle(name)
 
 
 @pytest.mark.parametrize("name", ["WAV2VEC2_BASE", "HUBERT_LARGE", "WAVLM_BASE"])
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_a_network_is_filled_from_a_file(tiny, tmp_path, name, suffix):
+def test_a_network_is_loaded_from_a_file(tiny, tmp_path, name, suffix):
     path = tmp_path / f"weights{suffix}"
     write_weights(path, name)
     before = torch.get_rng_state()
     network = load_speech_network(name, path)
-    assert torch.equal(torch.get_rng_state(), before), "who loads it in the middle of a training changes nothing"
+    assert torch.equal(torch.get_rng_state(), before), "loading must not draw random numbers"
     assert not network.training
     assert not any(parameter.requires_grad or parameter.is_meta for parameter in network.parameters())
     waveform = torch.randn(1, 4000)
@@ -67,9 +67,9 @@ def test_a_network_is_filled_from_a_file(tiny, tmp_path, name, suffix):
     assert all(torch.equal(one, other) for one, other in zip(states, expected, strict=True))
 
 
-def test_the_names_of_older_weight_normalization_and_a_head_are_taken(tiny, tmp_path):
+def test_keys_of_older_weight_normalization_and_a_head_are_accepted(tiny, tmp_path):
     state = random_network().state_dict()
-    # This is how the files on torchaudio's server name it.
+    # The names in the files on torchaudio's server.
     names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
     old = {name: value for name, value in state.items() if "original" not in name}
     for new, former in names.items():
@@ -80,7 +80,7 @@ def test_the_names_of_older_weight_normalization_and_a_head_are_taken(tiny, tmp_
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
 
 
-def test_half_precision_is_taken(tiny, tmp_path):
+def test_half_precision_weights_are_loaded_as_float32(tiny, tmp_path):
     state = {name: value.half() for name, value in random_network().state_dict().items()}
     save_file(state, tmp_path / "half.safetensors")
     network = load_speech_network(BUNDLE, tmp_path / "half.safetensors")
@@ -88,37 +88,37 @@ def test_half_precision_is_taken(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("made_for", ["HUBERT_LARGE", "WAVLM_BASE"])
-def test_weights_of_another_architecture_are_refused(tiny, tmp_path, made_for):
+def test_weights_of_another_architecture_are_a_weights_error(tiny, tmp_path, made_for):
     path = tmp_path / "other.safetensors"
     write_weights(path, made_for)
-    with pytest.raises(WeightsError, match=r"other\.safetensors does not fit WAV2VEC2_BASE(.|\n)*another bundle's"):
+    with pytest.raises(WeightsError, match=r"other\.safetensors.*WAV2VEC2_BASE"):
         load_speech_network(BUNDLE, path)
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"\x80\x04not tensors"])
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth"])
-def test_a_file_that_is_none_is_refused(tmp_path, content, name):
+def test_a_file_without_weights_is_a_weights_error(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(WeightsError, match="cannot be read as safetensors, or as a file of tensors"):
+    with pytest.raises(WeightsError, match="safetensors"):
         load_speech_network(BUNDLE, tmp_path / name)
 
 
-def test_a_file_that_is_not_there_is_named_with_what_to_do(tmp_path, hub):
-    with pytest.raises(WeightsError, match=r"no weights file .*gone\.pth") as caught:
+def test_a_missing_file_error_names_the_download(tmp_path, hub):
+    with pytest.raises(WeightsError, match=r"gone\.pth") as caught:
         find_weights(BUNDLE, tmp_path / "gone.pth")
     assert f"https://download.pytorch.org/torchaudio/models/{FILE}" in str(caught.value)
     assert "--transfer.model.front_end_kwargs.weights FILE" in str(caught.value)
     assert str(hub / FILE) in str(caught.value)
 
 
-def test_what_torchaudio_has_fetched_before_is_used(hub, monkeypatch):
+def test_weights_downloaded_by_torchaudio_are_used(hub, monkeypatch):
     monkeypatch.setattr(speech_network, "urlopen", None)
     hub.mkdir(parents=True)
     (hub / FILE).write_bytes(b"there")
     assert find_weights(BUNDLE) == hub / FILE
 
 
-def test_the_digest_is_of_the_content_whatever_the_format(tiny, tmp_path):
+def test_the_digest_depends_on_the_content_but_not_the_format(tiny, tmp_path):
     write_weights(tmp_path / "a.pth")
     write_weights(tmp_path / "b.safetensors", seed=1)
     copy_weights(tmp_path / "a.pth", tmp_path / "folder" / "a.safetensors")
@@ -130,7 +130,7 @@ def test_the_digest_is_of_the_content_whatever_the_format(tiny, tmp_path):
 
 @contextmanager
 def served(handle):
-    """Torchaudio's server, played by one on this machine."""
+    """Run a local server in place of torchaudio's."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -158,7 +158,7 @@ def answer(content, size=None):
     return handle
 
 
-def test_weights_are_fetched_once_to_where_torchaudio_looks(hub, monkeypatch):
+def test_weights_are_downloaded_once_to_torchaudios_location(hub, monkeypatch):
     with served(answer(b"weights" * 1000)) as address:
         monkeypatch.setattr(speech_network, "_SOURCE", address)
         assert find_weights(BUNDLE) == hub / FILE
@@ -166,37 +166,37 @@ def test_weights_are_fetched_once_to_where_torchaudio_looks(hub, monkeypatch):
     assert find_weights(BUNDLE) == hub / FILE  # the server is gone
 
 
-def test_half_a_file_is_none(hub, monkeypatch):
+def test_an_incomplete_download_is_deleted(hub, monkeypatch):
     with served(answer(b"weights", size=5000)) as address:
         monkeypatch.setattr(speech_network, "_SOURCE", address)
-        with pytest.raises(WeightsError, match="cannot be fetched"):
+        with pytest.raises(WeightsError, match="of 5000 bytes"):
             find_weights(BUNDLE)
     assert list(hub.iterdir()) == []
 
 
-def test_an_answer_that_is_no_file_is_an_error(hub, monkeypatch):
+def test_an_http_error_is_a_weights_error(hub, monkeypatch):
     with served(lambda request: request.send_error(403)) as address:
         monkeypatch.setattr(speech_network, "_SOURCE", address)
         with pytest.raises(WeightsError, match="403") as caught:
             find_weights(BUNDLE)
-    assert f"or put it at {hub / FILE}" in str(caught.value)
+    assert str(hub / FILE) in str(caught.value)
 
 
-def test_offline_is_an_error_at_once(hub, monkeypatch):
+def test_offline_is_a_weights_error(hub, monkeypatch):
     def unreachable(*args, **kwargs):
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
-    with pytest.raises(WeightsError, match=r"The weights of WAV2VEC2_BASE cannot be fetched \(.*name resolution"):
+    with pytest.raises(WeightsError, match=r"WAV2VEC2_BASE.*name resolution"):
         find_weights(BUNDLE)
 
 
-def test_a_silent_server_is_given_up(hub, monkeypatch):
-    with socket.socket() as listening:  # takes the connection, and never says a word
+def test_a_silent_server_times_out(hub, monkeypatch):
+    with socket.socket() as listening:  # accepts the connection and sends nothing
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         monkeypatch.setattr(speech_network, "_SOURCE", f"http://127.0.0.1:{listening.getsockname()[1]}")
-        monkeypatch.setattr(speech_network, "_SECONDS", 0.2)
+        monkeypatch.setattr(speech_network, "_TIMEOUT_SECONDS", 0.2)
         start = time.monotonic()
         with pytest.raises(WeightsError, match="timed out"):
             find_weights(BUNDLE)

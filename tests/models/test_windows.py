@@ -7,8 +7,8 @@ from crossmodal.models.windows import cut_into_windows
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(1, 9))
-def test_windows_are_equal_parts_and_together_the_clip(lengths, count):
-    """Against slices of a list, clip by clip."""
+def test_windows_equal_slices_of_the_clip(lengths, count):
+    """Compare with slices of a list, clip by clip."""
     steps = torch.arange(len(lengths) * 40.0).view(len(lengths), 1, 40)
     windows, size = cut_into_windows(steps, torch.tensor(lengths), count)
     for row, length in enumerate(lengths):
@@ -20,7 +20,7 @@ def test_windows_are_equal_parts_and_together_the_clip(lengths, count):
             assert windows[at, 0, : size[at]].tolist() == clip[start:end]
 
 
-def test_a_window_of_the_voice_knows_its_own_part_of_the_clip():
+def test_a_window_depends_only_on_its_part_of_the_clip():
     torch.manual_seed(0)
     model = AudioClassifier(
         encoder="tdnn",
@@ -36,19 +36,19 @@ def test_a_window_of_the_voice_knows_its_own_part_of_the_clip():
     assert not torch.allclose(before[:, 3], after[:, 3])
 
 
-def test_the_whole_is_the_embedding_and_a_single_window_the_same():
+def test_one_window_equals_the_embedding_of_the_whole_clip():
     torch.manual_seed(0)
     for encoder in ("cnn", "crnn", "lstm", "tdnn", "transformer", "timm:test_resnet"):
         model = AudioClassifier(encoder=encoder).eval()
-        heard = torch.randn(2, 40, 60), torch.tensor([60, 33])
+        inputs = torch.randn(2, 40, 60), torch.tensor([60, 33])
         with torch.no_grad():
-            whole, windows = model.encode_windows(*heard, 1)
-            expected = model.encode(*heard)
+            whole, windows = model.encode_windows(*inputs, 1)
+            expected = model.encode(*inputs)
         torch.testing.assert_close(whole, expected)
         torch.testing.assert_close(windows[:, 0], expected, atol=1e-4, rtol=1e-4)
 
 
-def test_outputs_of_a_face_are_those_of_its_video_frames():
+def test_face_outputs_match_single_video_frames():
     torch.manual_seed(0)
     model = FaceClassifier(in_features=6, num_classes=4).eval()
     model.normalization.fit_from_sums(torch.tensor(4), torch.rand(6), 4 + torch.rand(6))
@@ -63,7 +63,7 @@ def test_outputs_of_a_face_are_those_of_its_video_frames():
     assert model.outputs(faces[:, :1]).windows is None
 
 
-def test_outputs_of_a_voice_leave_out_the_padding():
+def test_audio_outputs_exclude_padding():
     torch.manual_seed(0)
     model = AudioClassifier(encoder="tdnn", encoder_kwargs={"hidden_size": 8}).eval()
     features = torch.randn(1, 40, 50)

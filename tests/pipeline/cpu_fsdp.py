@@ -1,4 +1,4 @@
-"""FSDP on CPUs, of which Lightning says that it needs GPUs: the same wrapping, collectives and whole checkpoints."""
+"""FSDP on CPUs, although Lightning requires GPUs: the same wrapping, collectives and full checkpoints."""
 
 import torch
 from lightning.pytorch.strategies import FSDPStrategy, fsdp
@@ -11,7 +11,7 @@ from torch.distributed.fsdp import (
 
 
 class CpuFSDP(FSDPStrategy):
-    """A strategy for ``--teacher.trainer.strategy``."""
+    """Strategy for ``--teacher.trainer.strategy``."""
 
     def __init__(self):
         super().__init__(process_group_backend="gloo")
@@ -20,10 +20,10 @@ class CpuFSDP(FSDPStrategy):
         return FullyShardedDataParallel(model, device_id=torch.device("cpu"), **self.kwargs)
 
 
-def _whole(module, world_size, rank0_only=True):
-    """Gather without moving to the CPU, for what is there already is lost in that."""
+def _full_state_dict_context(module, world_size, rank0_only=True):
+    """Gather without offloading to the CPU, which loses tensors that are already there."""
     kinds = (FullStateDictConfig(False, False), FullOptimStateDictConfig(False, False))
     return FullyShardedDataParallel.state_dict_type(module, StateDictType.FULL_STATE_DICT, *kinds)
 
 
-fsdp._get_full_state_dict_context = _whole
+fsdp._get_full_state_dict_context = _full_state_dict_context

@@ -1,10 +1,10 @@
-"""Stopping a run in this process, at a batch of one's choice."""
+"""Interrupt a run in this process at a given batch."""
 
 from crossmodal.pipeline.callbacks import SeedEachBatch
 
 
 def at_each_batch(monkeypatch, do):
-    """Have something done before each batch of each stage: `do(stage, epoch, batch)`."""
+    """Call `do(stage, epoch, batch)` before each batch of each stage."""
     seed = SeedEachBatch.on_train_batch_start
 
     def on_train_batch_start(callback, trainer, task, batch, batch_idx):
@@ -15,7 +15,7 @@ def at_each_batch(monkeypatch, do):
 
 
 def stop_at(monkeypatch, error, *where):
-    """Stop a run before the batch of that stage, epoch and number."""
+    """Raise an error before the batch with the given stage, epoch and index."""
 
     def do(*here):
         if here == where:

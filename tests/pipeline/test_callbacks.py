@@ -9,7 +9,7 @@ from crossmodal.pipeline.callbacks import History, SeedEachBatch
 
 
 class Draws(LightningModule):
-    """Logs a number, and writes down what it draws."""
+    """Log a number and record the random numbers."""
 
     def __init__(self):
         super().__init__()
@@ -41,7 +41,7 @@ def fit(folder, callbacks, max_epochs=3, ckpt_path=None):
     return trainer, task
 
 
-def test_each_batchs_draws_depend_on_seed_epoch_and_batch_alone(tmp_path):
+def test_random_numbers_depend_only_on_seed_epoch_and_batch(tmp_path):
     torch.manual_seed(1)
     first = fit(tmp_path, [SeedEachBatch(0)])[1].drawn
     torch.manual_seed(2)
@@ -49,10 +49,10 @@ def test_each_batchs_draws_depend_on_seed_epoch_and_batch_alone(tmp_path):
     other = fit(tmp_path, [SeedEachBatch(1)])[1].drawn
     assert first == second
     numbers = [number for *_, number in first + other]
-    assert len(set(numbers)) == len(numbers) == 12  # every batch of every epoch and seed draws its own
+    assert len(set(numbers)) == len(numbers) == 12  # distinct for every batch, epoch and seed
 
 
-def test_a_run_that_goes_on_draws_what_it_would_have_drawn(tmp_path):
+def test_a_resumed_run_draws_the_same_random_numbers(tmp_path):
     whole = fit(tmp_path, [SeedEachBatch(0)], max_epochs=3)[1].drawn
     part, _ = fit(tmp_path, [SeedEachBatch(0)], max_epochs=2)
     part.save_checkpoint(tmp_path / "part.ckpt")
@@ -66,7 +66,7 @@ def test_history_has_a_row_for_each_epoch(tmp_path):
     assert [(row["epoch"], row["draws/number"]) for row in history.rows] == [(0, 0), (1, 1), (2, 2)]
 
 
-def test_history_travels_in_the_checkpoint(tmp_path):
+def test_history_is_stored_in_the_checkpoint(tmp_path):
     history = History()
     trainer, _ = fit(tmp_path, [history], max_epochs=2)
     seconds = history.seconds
@@ -77,7 +77,7 @@ def test_history_travels_in_the_checkpoint(tmp_path):
     assert again.seconds > seconds > 0
 
 
-def test_history_counts_training_and_not_the_time_between_two_pieces(monkeypatch):
+def test_history_counts_only_training_time(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("crossmodal.pipeline.callbacks.time.monotonic", lambda: now[0])
     history = History()
@@ -90,7 +90,7 @@ def test_history_counts_training_and_not_the_time_between_two_pieces(monkeypatch
     assert history.state_dict()["seconds"] == 5.0 + 2.0 + 3.0
 
 
-def test_history_writes_a_column_for_each_name_and_a_gap_where_there_is_no_number(tmp_path):
+def test_history_writes_a_column_per_name_and_an_empty_cell_for_a_missing_value(tmp_path):
     history = History()
     history.load_state_dict({"rows": [{"epoch": 0.0, "a": 1 / 3}, {"epoch": 1.0, "a": 0.5, "b": 1e-9}], "seconds": 0.0})
     history.write_csv(tmp_path / "metrics.csv")
@@ -103,7 +103,7 @@ def test_history_writes_a_column_for_each_name_and_a_gap_where_there_is_no_numbe
 
 
 @pytest.mark.parametrize("rank", [0, 3])
-def test_each_process_draws_numbers_of_its_own(rank):
+def test_each_process_draws_different_numbers(rank):
     class FakeTrainer:
         current_epoch = 2
         global_rank = rank

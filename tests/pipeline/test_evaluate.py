@@ -11,12 +11,12 @@ from crossmodal.pipeline.evaluate import evaluate
 
 
 @pytest.fixture
-def words(finished, tiny_ravdess):
+def args(finished, tiny_ravdess):
     return [f"--model={finished.folder / 'model'}", f"--data.root={tiny_ravdess}", f"--data.cache={finished.cache}"]
 
 
-def test_the_fold_that_the_model_was_trained_for_gives_the_runs_own_numbers(finished, words, capsys):
-    assert command.test_command([*words, "--format=json"]) == 0
+def test_the_training_fold_gives_the_metrics_of_the_run(finished, args, capsys):
+    assert command.test_command([*args, "--format=json"]) == 0
     result = json.loads(capsys.readouterr().out)
     stage = finished.summary["stages"]["finetune"]
     assert {name: result[name] for name in ("protocol", "fold", "channel", "actors")} == {
@@ -35,30 +35,30 @@ def test_the_fold_that_the_model_was_trained_for_gives_the_runs_own_numbers(fini
     assert result["war"] == pytest.approx(sum(confusion[label][label] for label in range(8)) / 16)
 
 
-def test_an_exported_model_is_measured_as_it_is_used(finished, words, tmp_path, capsys):
+def test_exported_models_are_evaluated(finished, args, tmp_path, capsys):
     measured = {}
-    export_model(finished.folder / "model", tmp_path / "exported", int8=True)  # no weights for torch beside it
-    words[0] = f"--model={tmp_path / 'exported'}"
+    export_model(finished.folder / "model", tmp_path / "exported", int8=True)  # without torch weights
+    args[0] = f"--model={tmp_path / 'exported'}"
     for backend in ("onnx", "int8"):
-        assert command.test_command([*words, f"--backend={backend}", "--format=json"]) == 0
+        assert command.test_command([*args, f"--backend={backend}", "--format=json"]) == 0
         measured[backend] = json.loads(capsys.readouterr().out)
     stage = finished.summary["stages"]["finetune"]
     assert measured["onnx"]["uar"] == pytest.approx(stage["test_uar"])
     assert measured["int8"]["uar"] == pytest.approx(stage["test_uar"], abs=0.15)
     assert measured["int8"]["ece"] != measured["onnx"]["ece"]
-    with pytest.raises(ModelFolderError, match=r"holds no model\.onnx: `crossmodal export MODEL`"):
-        command.test_command([f"--model={finished.folder / 'model'}", "--backend=onnx", *words[1:]])
+    with pytest.raises(ModelFolderError, match=r"model\.onnx"):
+        command.test_command([f"--model={finished.folder / 'model'}", "--backend=onnx", *args[1:]])
 
 
-def test_a_person_reads_the_same_numbers(finished, words, capsys):
-    assert command.test_command(words) == 0
-    said = capsys.readouterr().out
-    assert f"UAR {finished.summary['stages']['finetune']['test_uar']:.3f}" in said
-    assert "RAVDESS, speech: 16 clips of actors 01 (loso24, fold 0)" in said
-    assert "chance is 0.125" in said
+def test_the_table_shows_the_same_metrics(finished, args, capsys):
+    assert command.test_command(args) == 0
+    output = capsys.readouterr().out
+    assert f"UAR {finished.summary['stages']['finetune']['test_uar']:.3f}" in output
+    assert "16 clips of actors 01" in output
+    assert "chance is 0.125" in output
 
 
-def test_it_is_as_sure_as_predict_is(finished, tiny_ravdess, monkeypatch):
+def test_probabilities_are_calibrated_as_in_predict(finished, tiny_ravdess, monkeypatch):
     from crossmodal.inference import EmotionRecognizer
 
     measured = []
@@ -68,17 +68,17 @@ def test_it_is_as_sure_as_predict_is(finished, tiny_ravdess, monkeypatch):
     evaluate(folder, {"root": str(tiny_ravdess), "cache": str(finished.cache)})
     recognizer = EmotionRecognizer.from_pretrained(finished.folder / "model")
     clip, row = measured[0].clips[3], measured[0].probabilities[3]
-    heard = recognizer(next(tiny_ravdess.rglob(f"03-{clip}.wav")))
-    assert list(heard.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-4)
+    prediction = recognizer(next(tiny_ravdess.rglob(f"03-{clip}.wav")))
+    assert list(prediction.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-4)
 
 
 @pytest.mark.parametrize("fold, actor", [(1, "02"), (2, "03"), (3, "04")])
-def test_an_actor_whom_the_model_has_seen_is_refused(words, fold, actor):
-    with pytest.raises(LeakageError, match=rf"has seen actors {actor}.*trained for loso24 fold 0: test it there"):
-        command.test_command([*words, f"--data.fold={fold}"])
+def test_an_actor_of_the_training_is_refused(args, fold, actor):
+    with pytest.raises(LeakageError, match=rf"actors {actor}.*loso24 fold 0"):
+        command.test_command([*args, f"--data.fold={fold}"])
 
 
-def test_another_corpus_has_other_actors(finished, tiny_ravdess, tmp_path):
+def test_equal_actor_names_in_another_corpus_are_allowed(finished, tiny_ravdess, tmp_path):
     # The synthetic corpus numbers its actors as RAVDESS does, but they are not the same people.
     from crossmodal.datasets.synthetic import SYNTHETIC_MARKER
 
@@ -91,21 +91,21 @@ def test_another_corpus_has_other_actors(finished, tiny_ravdess, tmp_path):
     assert result["actors"] == ["02"]
 
 
-def test_other_labels_are_refused(words):
-    with pytest.raises(ConfigError, match=r"The model knows neutral, .*surprised; label_set speech6 is"):
-        command.test_command([*words, "--data.label_set=speech6"])
+def test_different_labels_are_refused(args):
+    with pytest.raises(ConfigError, match=r"surprised.*label_set speech6"):
+        command.test_command([*args, "--data.label_set=speech6"])
 
 
-def test_a_folder_that_is_no_model(tmp_path):
-    with pytest.raises(ModelFolderError, match=r"not a model folder.*crossmodal fit"):
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(ModelFolderError, match="crossmodal fit"):
         command.test_command([f"--model={tmp_path}"])
 
 
-def test_no_model_at_all():
-    with pytest.raises(ConfigError, match="Give its folder: --model runs/fit/model"):
+def test_a_missing_model_argument_is_refused():
+    with pytest.raises(ConfigError, match="--model"):
         command.test_command([])
 
 
-def test_a_mistyped_key_gets_the_nearest_one(words):
-    with pytest.raises(ConfigError, match=r"Did you mean data\.fold\?"):
-        command.test_command([*words, "--data.fodl=1"])
+def test_an_unknown_key_suggests_the_nearest_one(args):
+    with pytest.raises(ConfigError, match=r"data\.fold\b"):
+        command.test_command([*args, "--data.fodl=1"])

@@ -16,17 +16,17 @@ SUMMARY = {
 
 
 def metrics(path):
-    """Every number of a CSVLogger's file by name, the last one counts."""
+    """Return the last value of each metric in a CSVLogger's file."""
     with path.open(newline="") as file:
         return {name: value for row in csv.DictReader(file) for name, value in row.items() if value != ""}
 
 
 @pytest.mark.parametrize("wanted", [None, False])
-def test_no_logger_unless_asked_for(tmp_path, wanted):
+def test_no_logger_by_default(tmp_path, wanted):
     assert create_loggers(wanted, tmp_path, {"name": "fit"}, "finetune") == []
 
 
-def test_true_is_a_csv_file_in_the_runs_folder(tmp_path):
+def test_true_creates_a_csv_logger_in_the_runs_folder(tmp_path):
     logger, last_stage = create_loggers(True, tmp_path, {"name": "fit", "data": {"fold": 2}}, "control")
     assert isinstance(logger, CSVLogger)
     log_summary([logger, last_stage], SUMMARY, tmp_path)
@@ -46,21 +46,21 @@ def test_true_is_a_csv_file_in_the_runs_folder(tmp_path):
     assert "fold: 2" in path.with_name("hparams.yaml").read_text()
 
 
-def test_a_class_path_with_arguments(tmp_path):
+def test_a_class_path_with_arguments_creates_the_logger(tmp_path):
     wanted = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(tmp_path / "there")}}
     logger, _ = create_loggers(wanted, tmp_path / "here", {"name": "fit"}, "finetune")
     assert isinstance(logger, CSVLogger)
     assert logger.root_dir.startswith(str(tmp_path / "there"))
 
 
-def test_several_loggers_at_once(tmp_path):
+def test_several_loggers(tmp_path):
     path = "lightning.pytorch.loggers.CSVLogger"
     wanted = [path, {"class_path": path, "init_args": {"name": "other"}}]
     first, second, _ = create_loggers(wanted, tmp_path, {"name": "fit"}, "finetune")
     assert first.log_dir != second.log_dir
 
 
-def test_a_csv_logger_of_a_run_holds_all_its_stages(decoded, tiny_args):
+def test_a_csv_logger_has_all_stages_of_a_run(decoded, tiny_args):
     logger = ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={decoded / 'log'}"]
     fit(tiny_args(decoded, "--stages=teacher,control", *logger))
     (path,) = (decoded / "log").rglob("metrics.csv")
@@ -71,7 +71,7 @@ def test_a_csv_logger_of_a_run_holds_all_its_stages(decoded, tiny_args):
 
 @pytest.fixture
 def offline_run(tiny_args):
-    """Run `fit` with W&B offline, and read the one run file that it leaves."""
+    """Run `fit` with W&B offline, and read its run file."""
 
     def run(folder, *more):
         summary = fit(
@@ -83,20 +83,20 @@ def offline_run(tiny_args):
     return run
 
 
-def test_an_offline_wandb_run_holds_all_its_stages(decoded, offline_run):
+def test_an_offline_wandb_run_has_all_stages(decoded, offline_run):
     summary, offline = offline_run(decoded, "--stages=teacher,control")
     assert (offline.run.project, offline.run.display_name) == ("crossmodal", "tiny")
     assert offline.config["stages"] == "teacher,control"
     logged = offline.history
-    assert len(logged["teacher/val_uar"]) == 3 + 1  # an epoch each, and the best one at the end
+    assert len(logged["teacher/val_uar"]) == 3 + 1  # each epoch, and the best one at the end
     assert len(logged["control/val_uar"]) == 5 + 1
     assert logged["control/test_uar"] == [pytest.approx(summary["stages"]["control"]["test_uar"])]
     assert {"teacher/train_loss", "control/train_uar"} <= logged.keys()
-    assert logged["val_uar"] == logged["control/val_uar"]  # the last stage's, under a name that all runs share
-    assert "model" not in offline.artifacts  # there is no taught student
+    assert logged["val_uar"] == logged["control/val_uar"]  # of the last stage
+    assert "model" not in offline.artifacts  # there is no student
 
 
-def test_a_run_from_the_cache_logs_what_it_came_to_and_its_artifacts(store, offline_run):
+def test_a_cached_run_logs_its_metrics_and_artifacts(store, offline_run):
     summary, offline = offline_run(store)
     results, logged = summary["stages"]["finetune"], offline.history
     assert logged["val_uar"] == logged["finetune/val_uar"] == [pytest.approx(results["val_uar"])]
@@ -116,9 +116,9 @@ def test_a_run_from_the_cache_logs_what_it_came_to_and_its_artifacts(store, offl
     }
 
 
-def test_wandb_switched_off_is_no_error(store, tiny_args, monkeypatch):
+def test_disabled_wandb_is_not_an_error(store, tiny_args, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    wandb.teardown()  # it reads its environment once
+    wandb.teardown()  # to read the environment again
     try:
         fit(tiny_args(store, "--trainer.logger=wandb"))
     finally:
@@ -130,11 +130,11 @@ def test_wandb_switched_off_is_no_error(store, tiny_args, monkeypatch):
     ("environment", "name"),
     [
         ({}, "fit"),
-        ({"WANDB_RUN_ID": "abc"}, "fit"),  # a person's choice, and one run
+        ({"WANDB_RUN_ID": "abc"}, "fit"),  # set by the user, outside of a sweep
         ({"WANDB_SWEEP_ID": "s", "WANDB_RUN_ID": "abc"}, "fit_abc"),
     ],
 )
-def test_trials_of_an_agent_have_names_of_their_own(monkeypatch, environment, name):
+def test_trials_of_an_agent_have_distinct_names(monkeypatch, environment, name):
     for variable in ("WANDB_SWEEP_ID", "WANDB_RUN_ID"):
         monkeypatch.delenv(variable, raising=False)
     for variable, value in environment.items():
@@ -142,10 +142,10 @@ def test_trials_of_an_agent_have_names_of_their_own(monkeypatch, environment, na
     assert run_name("fit") == name
 
 
-def test_without_an_account_the_error_says_how_to_go_on(tmp_path, monkeypatch):
+def test_a_failed_login_suggests_offline_logging(tmp_path, monkeypatch):
     def refuse(self, params):
         raise wandb.errors.UsageError("No API key configured.")
 
     monkeypatch.setattr(CSVLogger, "log_hyperparams", refuse)
-    with pytest.raises(ConfigError, match=r"No API key configured\. Log in .* --trainer\.logger\.offline true"):
+    with pytest.raises(ConfigError, match=r"No API key.*--trainer\.logger\.offline"):
         create_loggers(True, tmp_path, {"name": "fit"}, "finetune")

@@ -1,4 +1,4 @@
-"""A whole run on a corpus of somebody's own, some of which nobody labelled."""
+"""A full run on a manifest with some unlabelled clips."""
 
 import csv
 import json
@@ -40,8 +40,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def words(tiny_face_features, folder):
-    """What every command line here has in common."""
+def args(tiny_face_features, folder):
+    """Arguments of all command lines of this file."""
     return [
         "--data.allow_outside_paths=true",
         "--data.num_folds=3",
@@ -60,7 +60,7 @@ def words(tiny_face_features, folder):
 
 @pytest.fixture(scope="module")
 def manifest(rows, folder):
-    """Of every speaker one clip has no label, so that whoever trains, some pairs have none; one clip is not there."""
+    """A manifest with one unlabelled clip per speaker, so that every split has one, and one missing clip."""
     gone = rows[0] | {"clip": "gone", "audio": "gone.wav"}
     shown = [row | {"label": ""} if row["clip"] in hidden(rows) else row for row in [*rows, gone]]
     return write(folder / "street.csv", shown)
@@ -71,8 +71,8 @@ def hidden(rows):
 
 
 @pytest.fixture(scope="module")
-def summary(manifest, words):
-    return fit([f"--data.manifest={manifest}", "--name=whole", *words])
+def summary(manifest, args):
+    return fit([f"--data.manifest={manifest}", "--name=whole", *args])
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,8 @@ def run(summary, folder):
     return folder / "runs" / "whole"
 
 
-class TestTheRun:
-    def test_the_summary_says_what_was_run_on_what(self, summary, manifest):
+class TestFit:
+    def test_the_summary_describes_the_corpus(self, summary, manifest):
         corpus = summary["corpus"]
         assert (corpus["kind"], corpus["name"], corpus["root"]) == ("manifest", "street", str(manifest))
         assert sorted(name for names in corpus["actors"].values() for name in names) == [*NAMES.values()]
@@ -95,123 +95,122 @@ class TestTheRun:
         assert summary["speaker_dependent"] is False
         assert {"gain", "model"} <= summary.keys()
 
-    def test_unlabelled_clips_are_in_no_prediction(self, summary, run):
+    def test_unlabelled_clips_are_not_in_predictions(self, summary, run):
         with (run / "finetune" / "predictions.csv").open(newline="") as file:
             found = list(csv.DictReader(file))
         held_out = [summary["corpus"]["clips"][split] for split in ("val", "test")]
         people = [len(summary["corpus"]["actors"][split]) for split in ("val", "test")]
         assert len(found) == sum(held_out) - sum(people)  # one of each has no label
 
-    def test_the_report_is_of_speakers_of_this_corpus_and_says_what_has_no_label(self, summary, run):
+    def test_the_report_names_the_corpus_and_counts_unlabelled_clips(self, summary, run):
         text = (run / "report.md").read_text()
-        assert "street, 4 emotions; protocol grouped (3 folds), fold 0, seed 0; chance is 0.250" in text
+        assert "street, 4 emotions; protocol grouped (3 folds), fold 0" in text
         unlabelled = summary["corpus"]["unlabelled_clips"]
-        assert f"> **{unlabelled} of the training clips have no label: they teach, and are in no task loss.**" in text
+        assert f"> **{unlabelled} " in text
         assert "| split | clips | speakers |" in text
         assert "RAVDESS" not in text
         assert "actor" not in text.replace("actors.png", "")
 
-    def test_the_card_is_of_speakers_of_this_corpus(self, run):
+    def test_the_model_card_names_the_corpus(self, run):
         text = (run / "model" / "README.md").read_text()
-        assert "street, protocol grouped (3 folds), fold 0." in text
+        assert "street, protocol grouped (3 folds), fold 0" in text
         assert "RAVDESS" not in text
         assert "license: other" in text
         assert "actor" not in text.lower()
-        assert str(run.parent.parent) not in text  # where the corpus lay is nobody's business
+        assert str(run.parent.parent) not in text  # local paths must not be published
 
-    def test_the_same_command_again_trains_nothing(self, summary, manifest, words):
-        again = fit([f"--data.manifest={manifest}", "--name=whole", *words])
+    def test_rerunning_the_command_trains_nothing(self, summary, manifest, args):
+        again = fit([f"--data.manifest={manifest}", "--name=whole", *args])
         assert all(stage["reused"] for stage in again["stages"].values())
 
-    def test_rows_in_another_order_are_the_same_corpus(self, summary, manifest, words, folder):
+    def test_the_order_of_rows_does_not_matter(self, summary, manifest, args, folder):
         header, *lines = manifest.read_text().splitlines()
         path = folder / "other" / "street.csv"
         path.parent.mkdir()
         path.write_text("\n".join([header, *reversed(lines)]) + "\n")
-        again = fit([f"--data.manifest={path}", "--name=again", "--stages=teacher", *words])
+        again = fit([f"--data.manifest={path}", "--name=again", "--stages=teacher", *args])
         assert again["stages"]["teacher"]["reused"]
 
 
-class TestTheTest:
-    def data(self, words, manifest):
-        cache = next(word for word in words if "cache" in word).partition("=")[2]
+class TestEvaluate:
+    def data(self, args, manifest):
+        cache = next(word for word in args if "cache" in word).partition("=")[2]
         return {"manifest": str(manifest), "allow_outside_paths": True, "cache": cache}
 
     @pytest.fixture
     def model(self, summary):
         return load_model_folder(summary["model"])
 
-    def test_it_gives_the_runs_own_numbers(self, summary, model, words, manifest, capsys):
+    def test_it_gives_the_metrics_of_the_run(self, summary, model, args, manifest, capsys):
         args = [
             f"--model={summary['model']}",
-            *(f"--data.{key}={value}" for key, value in self.data(words, manifest).items()),
+            *(f"--data.{key}={value}" for key, value in self.data(args, manifest).items()),
         ]
         assert test.test_command(args) == 0
-        said = " ".join(capsys.readouterr().out.split())
-        (who,) = {", ".join(summary["corpus"]["actors"]["test"])}
-        assert f"clips of speakers {who} (grouped (3 folds), fold 0); chance is 0.250" in said
-        assert "street: " in said
-        assert "actor" not in said
-        result = evaluate(model, self.data(words, manifest))
+        output = " ".join(capsys.readouterr().out.split())
+        people = ", ".join(summary["corpus"]["actors"]["test"])
+        assert f"speakers {people} (grouped (3 folds), fold 0)" in output
+        assert "0.250" in output
+        assert "street: " in output
+        assert "actor" not in output
+        result = evaluate(model, self.data(args, manifest))
         assert result["uar"] == pytest.approx(summary["stages"]["finetune"]["test_uar"])
         assert (result["corpus"]["kind"], result["corpus"]["name"]) == ("manifest", "street")
         json.dumps(result)
 
-    def test_speakers_whom_it_knows_are_refused(self, model, words, manifest):
-        with pytest.raises(LeakageError, match=r"It was trained for grouped \(3 folds\) fold 0: test it there"):
-            evaluate(model, self.data(words, manifest) | {"fold": 1})
+    def test_speakers_of_the_training_are_refused(self, model, args, manifest):
+        with pytest.raises(LeakageError, match=r"grouped \(3 folds\) fold 0"):
+            evaluate(model, self.data(args, manifest) | {"fold": 1})
 
-    def test_it_can_be_tested_on_other_people_with_some_of_its_labels(self, model, words, rows, folder):
+    def test_other_speakers_with_some_of_the_labels_are_allowed(self, model, args, rows, folder):
         others = [row | {"speaker": f"{row['speaker']} of elsewhere"} for row in rows if row["label"] != "happy"]
-        result = evaluate(model, self.data(words, write(folder / "elsewhere.csv", others)))
+        result = evaluate(model, self.data(args, write(folder / "elsewhere.csv", others)))
         assert result["labels"] == ["neutral", "happy", "sad", "angry"]
         assert [sum(row) > 0 for row in result["confusion"]] == [True, False, True, True]
         assert result["corpus"]["name"] == "elsewhere"
 
-    def test_labels_that_it_does_not_know(self, model, words, rows, folder):
+    def test_unknown_labels_are_refused(self, model, args, rows, folder):
         others = [row | {"label": "bored"} if row["label"] == "sad" else row for row in rows]
-        with pytest.raises(
-            ConfigError, match="The model knows neutral, happy, sad, angry; bored is angry, bored, happy"
-        ):
-            evaluate(model, self.data(words, write(folder / "bored.csv", others)))
+        with pytest.raises(ConfigError, match=r"neutral, happy, sad, angry.*angry, bored, happy"):
+            evaluate(model, self.data(args, write(folder / "bored.csv", others)))
 
-    def test_without_a_manifest_it_asks_for_one(self, model):
-        with pytest.raises(ConfigError, match=r"trained on the corpus street, of a manifest: --data\.manifest FILE"):
+    def test_a_missing_manifest_is_refused(self, model):
+        with pytest.raises(ConfigError, match=r"street.*--data\.manifest"):
             evaluate(model, {})
 
 
-class TestOtherRuns:
-    def test_a_corpus_of_voices_trains_a_voice_alone(self, rows, words, folder):
+class TestVariants:
+    def test_an_audio_only_corpus_trains_the_control(self, rows, args, folder):
         path = write(folder / "voices.csv", rows)
-        words = [word for word in words if "face_features" not in word]
-        summary = fit([f"--data.manifest={path}", "--name=voices", "--stages=control", *words])
+        args = [word for word in args if "face_features" not in word]
+        summary = fit([f"--data.manifest={path}", "--name=voices", "--stages=control", *args])
         assert list(summary["stages"]) == ["control"]
-        with pytest.raises(CorpusNotFoundError, match="there is no video for this sound"):
-            fit([f"--data.manifest={path}", "--name=pairs", *words])
+        with pytest.raises(CorpusNotFoundError, match="video"):
+            fit([f"--data.manifest={path}", "--name=pairs", *args])
 
-    def test_a_given_split_that_shares_speakers_is_marked(self, rows, words, folder):
+    def test_a_given_split_with_shared_speakers_is_marked(self, rows, args, folder):
         names = ("train", "val", "test")
         path = write(folder / "leak.csv", [row | {"split": names[number % 3]} for number, row in enumerate(rows)])
-        args = [f"--data.manifest={path}", "--name=leak", "--stages=control", *words]
-        with pytest.raises(LeakageError, match="are in more than one part of the given split"):
+        args = [f"--data.manifest={path}", "--name=leak", "--stages=control", *args]
+        with pytest.raises(LeakageError, match="given split"):
             fit(args)
         summary = fit([*args, "--data.allow_speaker_leakage=true"])
         assert (summary["protocol"], summary["num_folds"], summary["speaker_dependent"]) == ("given", None, True)
         text = (folder / "runs" / "leak" / "report.md").read_text()
-        assert "> **Speaker-dependent: the same speakers are in training and test.**" in text
+        assert "> **Speaker-dependent" in text
 
-    def test_the_synthetic_corpus_and_its_settings_are_for_those_who_give_none(self, manifest):
+    def test_the_synthetic_defaults_are_not_used_for_a_manifest(self, manifest):
         settings = parse_settings([f"--data.manifest={manifest}"])
         assert "backbone" not in settings["teacher"].get("model", {})
         assert parse_settings([])["teacher"]["model"]["backbone"] == "test_efficientnet"
 
-    def test_a_moved_corpus_is_the_same_corpus(self, rows, words, folder, tmp_path):
+    def test_a_moved_corpus_reuses_results(self, rows, args, folder, tmp_path):
         (tmp_path / "wavs").mkdir()
         moved = [row | {"audio": f"wavs/{row['clip']}.wav"} for row in rows]
         for row, target in zip(rows, moved, strict=True):
             shutil.copy(row["audio"], tmp_path / target["audio"])
-        words = [word for word in words if "face_features" not in word]
-        summary = fit([f"--data.manifest={write(tmp_path / 'voices.csv', moved)}", "--stages=control", *words])
-        again = fit([f"--data.manifest={write(folder / 'voices.csv', rows)}", "--stages=control", *words])
+        args = [word for word in args if "face_features" not in word]
+        summary = fit([f"--data.manifest={write(tmp_path / 'voices.csv', moved)}", "--stages=control", *args])
+        again = fit([f"--data.manifest={write(folder / 'voices.csv', rows)}", "--stages=control", *args])
         assert again["stages"]["control"]["reused"]
         assert summary["stages"]["control"]["test_uar"] == again["stages"]["control"]["test_uar"]

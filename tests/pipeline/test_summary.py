@@ -27,26 +27,26 @@ def corpus(protocol="seq6", **kwargs):
         "face_embeddings": None,
         "set_aside": ["one"],
         "num_unlabelled_actors": 2,
-        "split": {name: [SimpleNamespace(actor=who, label="sad") for who in actors] for name, actors in CLIPS.items()},
+        "split": {name: [SimpleNamespace(actor=one, label="sad") for one in actors] for name, actors in CLIPS.items()},
     }
     return SimpleNamespace(**settings | kwargs)
 
 
 def result(folder, stage, wrong):
-    """A stage that took so many of the four clips of each test actor for the other emotion, and knew the rest."""
+    """Return a stage that misclassifies `wrong[actor]` of the four clips of each actor."""
     actors = CLIPS["val"] + CLIPS["test"]
     targets = np.array([0, 0, 1, 1] * 3)
-    guesses = targets.copy()
+    predicted = targets.copy()
     for actor, number in wrong.items():
         rows = [row for row, name in enumerate(actors) if name == actor][:number]
-        guesses[rows] = 1 - guesses[rows]
+        predicted[rows] = 1 - predicted[rows]
     predictions = Predictions(
         LABELS,
         [f"clip-{row}" for row in range(12)],
         actors,
         ["val"] * 4 + ["test"] * 8,
         targets,
-        np.eye(2)[guesses] * 0.8 + 0.1,
+        np.eye(2)[predicted] * 0.8 + 0.1,
     )
     (folder / stage).mkdir()
     predictions.write_csv(folder / stage / "predictions.csv")
@@ -54,9 +54,9 @@ def result(folder, stage, wrong):
     return StageResult(stage, folder / stage, "key", metrics, 1.5, 4, 2, False)
 
 
-def test_the_gain_by_hand(tmp_path):
-    # The student misses 1 of 4 sad-or-calm clips of actor 01, the control 2; both of the control's are calm, as is the
-    # student's. Calm recall is 3/4 against 2/4, sad recall 1 for both: UAR 0.875 against 0.75, a gain of 12.5 points.
+def test_the_gain_matches_a_manual_computation(tmp_path):
+    # Of the four calm clips the student misses one and the control two. Calm recall is 3/4 against 2/4, sad recall is 1
+    # for both: UAR 0.875 against 0.75, a gain of 12.5 points.
     results = {
         "control": result(tmp_path, "control", {"01": 2}),
         "finetune": result(tmp_path, "finetune", {"01": 1}),
@@ -65,7 +65,7 @@ def test_the_gain_by_hand(tmp_path):
     assert summary["stages"]["finetune"]["test_uar"] == pytest.approx(0.875)
     assert summary["stages"]["control"]["test_uar"] == pytest.approx(0.75)
     assert summary["gain"]["uar_pp"] == 12.5
-    # Drawn with replacement from two actors: 01 twice (a gain of 25 points), once (12.5), or never (0).
+    # Two actors drawn with replacement: 01 twice (a gain of 25 points), once (12.5) or never (0).
     assert summary["gain"]["ci95_pp"] == [0.0, 25.0]
 
 
@@ -83,7 +83,7 @@ def test_there_is_no_gain_without_a_student_and_its_control(tmp_path, stage):
     assert "gain" not in summarize(SETTINGS, corpus(), results)
 
 
-def test_numbers_stand_beside_what_they_were_measured_on(tmp_path):
+def test_the_summary_describes_corpus_and_stages(tmp_path):
     summary = summarize(SETTINGS, corpus(), {"teacher": result(tmp_path, "teacher", {"02": 1})})
     assert summary["corpus"] == {
         "kind": "ravdess",
@@ -102,7 +102,7 @@ def test_numbers_stand_beside_what_they_were_measured_on(tmp_path):
     assert (stage["seconds"], stage["epochs"], stage["best_epoch"], stage["reused"]) == (1.5, 4, 2, False)
 
 
-def test_the_synthetic_corpus_and_speaker_dependence_are_said(tmp_path):
+def test_the_summary_marks_synthetic_and_speaker_dependent_runs(tmp_path):
     results = {"teacher": result(tmp_path, "teacher", {})}
     plain = summarize(SETTINGS, corpus(), results)
     synthetic = SimpleNamespace(kind="synthetic", name="Synthetic corpus", path="synthetic")

@@ -1,4 +1,4 @@
-"""Run folders as a study leaves them, with numbers that are known."""
+"""Folders of finished runs with known results."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from crossmodal.evaluation.predictions import Predictions
 from crossmodal.storage import write_json
 from tests.evaluation import LABELS
 
-CLIPS = 10  # of each actor and label: a clip that is right in place of wrong is worth 10 / number of labels points
+CLIPS = 10  # per actor and label: one more correct clip is 10 / (number of labels) points
 EPOCHS = {"teacher": 30, "control": 50, "transfer": 40, "finetune": 10}
 SUMMARY = {
     "protocol": "seq6",
@@ -19,23 +19,23 @@ SUMMARY = {
 }
 
 
-def said(right: dict[str, list[int]], split: str, confidence: float = 0.7) -> Predictions:
-    """Predictions of a model that is right in so many of `CLIPS` clips of each label, by actor, and always as sure."""
+def make_predictions(num_correct: dict[str, list[int]], split: str, confidence: float = 0.7) -> Predictions:
+    """Return predictions with the given numbers of correct clips, of `CLIPS`, by actor and label."""
     rows = [
         (actor, label, repetition < numbers[label], repetition)
-        for actor, numbers in right.items()
+        for actor, numbers in num_correct.items()
         for label in range(len(LABELS))
         for repetition in range(CLIPS)
     ]
     targets = np.array([label for _, label, _, _ in rows])
-    guesses = np.array([label if hit else (label + 1) % len(LABELS) for _, label, hit, _ in rows])
+    predicted = np.array([label if hit else (label + 1) % len(LABELS) for _, label, hit, _ in rows])
     return Predictions(
         LABELS,
         [f"{label}-{repetition}-{actor}" for actor, label, _, repetition in rows],
         [actor for actor, _, _, _ in rows],
         [split] * len(rows),
         targets,
-        np.where(np.eye(len(LABELS))[guesses] > 0, confidence, (1 - confidence) / (len(LABELS) - 1)),
+        np.where(np.eye(len(LABELS))[predicted] > 0, confidence, (1 - confidence) / (len(LABELS) - 1)),
     )
 
 
@@ -51,25 +51,27 @@ def write_run(
     code: str = "first",
     **summary: object,
 ) -> Path:
-    """One finished run.
+    """Write the folder of a finished run of a method.
 
     Args:
-        study: The study's folder.
-        method: Its name.
-        fold: Whose actors test.
-        seed: Of everything.
-        hits: By stage and split, what `said` takes.
-        self_taught: Whether a voice teaches.
-        epochs: Of each stage.
-        key: Tells this run's teacher and control from those of other runs.
-        code: The version of the package.
-        summary: What differs from `SUMMARY`.
+        study: Folder of the study.
+        method: Name of the method.
+        fold: Fold of the protocol.
+        seed: Seed of the run.
+        hits: Argument of `make_predictions` by stage and split.
+        self_taught: True for a voice teacher.
+        epochs: Epochs of each stage.
+        key: Suffix of the keys of teacher and control.
+        code: Version of the package.
+        summary: Differences from `SUMMARY`.
     """
     folder = study / "runs" / f"{method}{'_self' * self_taught}_fold{fold}_seed{seed}"
     stages = {}
     for stage, number in epochs.items():
-        confidence = 0.97 if stage == "teacher" else 0.7  # a teacher that always wins in late fusion
-        parts = [said(right, split, confidence) for split, right in hits.get(stage, hits["control"]).items()]
+        confidence = 0.97 if stage == "teacher" else 0.7  # the teacher always decides the late fusion
+        parts = [
+            make_predictions(numbers, split, confidence) for split, numbers in hits.get(stage, hits["control"]).items()
+        ]
         rows = Predictions(
             LABELS,
             [clip for part in parts for clip in part.clips],
@@ -82,7 +84,7 @@ def write_run(
         rows.write_csv(folder / stage / "predictions.csv")
         write_json(folder / stage / "result.json", {"key": f"{stage}-{fold}-{seed}{key}"})
         stages[stage] = {"epochs": number, "seconds": 1.5 * number}
-    actors = {split: sorted(right) for split, right in hits["control"].items()}
+    actors = {split: sorted(numbers) for split, numbers in hits["control"].items()}
     corpus = {"kind": "ravdess", "faces": "au.csv", "actors": actors}
     write_json(folder / "summary.json", {**SUMMARY, "corpus": corpus, "stages": stages, **summary})
     about = {"method": method, "self_taught": self_taught, "fold": fold, "seed": seed, "key": method, "code": code}
@@ -96,34 +98,34 @@ def write_application(
     protocol: str,
     fold: int,
     seed: int,
-    said_by_stage: dict[str, Predictions],
+    predictions: dict[str, Predictions],
     label_set: str = "speech8",
     front_end: str = "mfcc",
     encoder: str = "lstm",
     **summary: object,
 ) -> Path:
-    """One finished run of an application.
+    """Write the folder of a finished run of an application.
 
     Args:
-        study: The study's folder.
-        name: Of the application.
-        protocol: ``random`` is speaker-dependent.
-        fold: Whose actors test.
-        seed: Of everything.
-        said_by_stage: What its stages said, in the order in which they ran.
-        label_set: Decides the channel.
-        front_end: Of the voice.
-        encoder: Of the voice.
-        summary: What differs from what is written otherwise.
+        study: Folder of the study.
+        name: Name of the application.
+        protocol: Protocol; ``random`` is speaker-dependent.
+        fold: Fold of the protocol.
+        seed: Seed of the run.
+        predictions: Predictions of the stages in order.
+        label_set: Label set, which determines the channel.
+        front_end: Front end of the voice model.
+        encoder: Encoder of the voice model.
+        summary: Changes of the summary.
     """
     folder = study / "runs" / f"{name}_{protocol}_fold{fold}_seed{seed}"
-    for stage, rows in said_by_stage.items():
+    for stage, rows in predictions.items():
         (folder / stage).mkdir(parents=True)
         rows.write_csv(folder / stage / "predictions.csv")
         lines = [f"{epoch},{0.2 + 0.1 * epoch},{1 / (1 + epoch)}" for epoch in range(5)]
         header = f"epoch,{stage}/val_uar,{stage}/train_loss"
         (folder / stage / "metrics.csv").write_text("\n".join([header, *lines]))
-    rows = next(iter(said_by_stage.values()))
+    rows = next(iter(predictions.values()))
     splits = {split: sorted(set(rows.of(split).actors)) for split in ("val", "test")}
     numbers = {
         "protocol": protocol,
@@ -132,7 +134,7 @@ def write_application(
         "label_set": label_set,
         "labels": list(rows.labels),
         "corpus": {"kind": "ravdess", "faces": "pixels", "actors": splits},
-        "stages": {stage: {"epochs": EPOCHS[stage], "seconds": 1.0} for stage in said_by_stage},
+        "stages": {stage: {"epochs": EPOCHS[stage], "seconds": 1.0} for stage in predictions},
     }
     write_json(folder / "summary.json", {**numbers, **summary})
     about = {"application": name, "fold": fold, "seed": seed, "front_end": front_end, "encoder": encoder}

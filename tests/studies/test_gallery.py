@@ -20,8 +20,8 @@ def exhibit(name, protocols, folder, stages=("control",)):
             for stage, path in paths.items():
                 write_history(path, stage, 5 + run)
             histories[protocol].append(paths)
-    said = {protocol: make_predictions(splits=("test",), seed=seed) for seed, protocol in enumerate(protocols)}
-    return Exhibit(name, said, histories)
+    predictions = {protocol: make_predictions(splits=("test",), seed=seed) for seed, protocol in enumerate(protocols)}
+    return Exhibit(name, predictions, histories)
 
 
 def luminance(colour: str) -> float:
@@ -29,10 +29,10 @@ def luminance(colour: str) -> float:
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
-def test_a_picture_of_all_and_one_of_each_kind_for_each_protocol(tmp_path):
+def test_shared_plots_and_one_of_each_kind_per_protocol(tmp_path):
     shown = [
         exhibit("both", ["seq6", "random"], tmp_path),
-        exhibit("taught", ["seq6", "random"], tmp_path, ("transfer", "finetune")),
+        exhibit("student", ["seq6", "random"], tmp_path, ("transfer", "finetune")),
         exhibit("one", ["seq6"], tmp_path),
     ]
     pictures = draw_gallery(shown, tmp_path, {"seq6": [], "random": ["Speaker-dependent."]})
@@ -45,7 +45,7 @@ def test_a_picture_of_all_and_one_of_each_kind_for_each_protocol(tmp_path):
     assert len({picture.heading for picture in pictures}) == len(pictures)
 
 
-def test_without_histories_there_are_no_curves(tmp_path):
+def test_no_training_curves_without_histories(tmp_path):
     one = exhibit("one", ["seq6"], tmp_path)
     one.histories["seq6"][0]["control"].unlink()
     names = [picture.path.name for picture in draw_gallery([one], tmp_path, {"seq6": []})]
@@ -53,11 +53,11 @@ def test_without_histories_there_are_no_curves(tmp_path):
     assert not (tmp_path / "training_seq6.png").exists()
 
 
-def test_what_must_be_said_stands_on_the_pictures_of_its_protocol(tmp_path):
+def test_warnings_are_on_the_plots_of_their_protocol(tmp_path):
     shown = [exhibit("one", ["seq6", "random"], tmp_path)]
     pictures = {}
-    for name, said in (("plain", []), ("noted", ["Speaker-dependent."])):
-        drawn = draw_gallery(shown, tmp_path, {"seq6": [], "random": said})
+    for name, warnings in (("plain", []), ("noted", ["Speaker-dependent."])):
+        drawn = draw_gallery(shown, tmp_path, {"seq6": [], "random": warnings})
         pictures[name] = {picture.path.stem: read(picture.path) for picture in drawn}
     for stem, plain in pictures["plain"].items():
         noted = pictures["noted"][stem]
@@ -66,22 +66,22 @@ def test_what_must_be_said_stands_on_the_pictures_of_its_protocol(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("warnings", "said"),
+    ("warnings", "expected"),
     [
         ({"seq6": [], "random": []}, []),
         ({"seq6": ["A."]}, ["A."]),
         ({"seq6": ["A."], "random": ["A.", "B."]}, ["A.", "random: B."]),
     ],
 )
-def test_what_holds_for_some_protocols_names_them(warnings, said):
-    assert join_warnings(warnings) == said
+def test_warnings_of_some_protocols_name_them(warnings, expected):
+    assert join_warnings(warnings) == expected
 
 
-def test_two_protocols_are_told_apart_in_grey():
+def test_two_protocols_are_distinct_in_grey():
     first, second = (luminance(colour) for colour in PROTOCOL_COLOURS[:2])
     assert abs(first - second) > 80
 
 
-def test_stages_are_told_apart_without_colour():
+def test_stages_are_distinct_without_colour():
     assert STAGE_DASHES.keys() == STAGE_COLOURS.keys()
     assert len(set(STAGE_DASHES.values())) == len(STAGE_DASHES)

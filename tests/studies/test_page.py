@@ -14,7 +14,7 @@ VOID = {"meta", "img", "br"}
 
 
 class Reader(HTMLParser):
-    """What tags a page has, and whether each that opens closes."""
+    """Parser of a page that collects tags, links and text, and checks that all tags are closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Reader(HTMLParser):
         self.text += data
 
 
-def assert_needs_nothing_else(text: str) -> Reader:
+def assert_self_contained(text: str) -> Reader:
     reader = Reader(text)
     assert not {"script", "link", "iframe", "object", "embed", "form", "a"} & set(reader.tags)
     assert all(link.startswith("data:image/png;base64,") for link in reader.links)
@@ -61,14 +61,14 @@ def test_a_page_is_one_file_that_escapes_all_text(tmp_path, picture):
     page.picture(EVIL, picture, EVIL)
     page.write(tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    reader = assert_needs_nothing_else(text)
+    reader = assert_self_contained(text)
     assert "<script" not in text
-    # title, heading, warning, line, section, column, cell, paragraph, section and caption: as they were, as text
+    # title, heading, warning, line, section, column, cell, paragraph, section and caption
     assert reader.text.count(EVIL) == 10
     assert "alt" in text
 
 
-def test_a_picture_is_part_of_the_page(tmp_path, picture):
+def test_a_plot_is_embedded_in_the_page(tmp_path, picture):
     page = Page("study", [], [])
     page.gallery([Picture("Dots", picture, "a dot")])
     page.write(tmp_path / "page.html")
@@ -78,7 +78,7 @@ def test_a_picture_is_part_of_the_page(tmp_path, picture):
     assert 'alt="a dot"' in text
 
 
-def test_what_is_html_already_stays(tmp_path):
+def test_html_is_not_escaped(tmp_path):
     page = Page("study", [], [])
     page.add("one", Html("<b>bold</b>"), "1 < 2")
     page.write(tmp_path / "page.html")

@@ -12,26 +12,26 @@ import pytest
 from crossmodal.studies.pool import Job, run_jobs, startable
 
 
-def work(what: str) -> str | None:
-    """What a job of these tests does."""
-    if what == "fail":
+def work(outcome: str) -> str | None:
+    """Succeed, fail, raise or exit."""
+    if outcome == "fail":
         return "it failed"
-    if what == "raise":
+    if outcome == "raise":
         raise ValueError("it raised")
-    if what == "die":
+    if outcome == "die":
         os._exit(3)
     return None
 
 
 def note(path: str) -> None:
-    """Write down when this began and ended."""
+    """Write the start and end times to a file."""
     start = time.monotonic()
     time.sleep(0.2)
     Path(path).write_text(f"{start} {time.monotonic()}")
 
 
 def hang(path: str) -> None:
-    """Never end, and do not listen to SIGTERM, as Lightning does not."""
+    """Never end and ignore SIGTERM, as Lightning does."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Path(path).write_text(str(os.getpid()))
     while True:
@@ -57,39 +57,39 @@ def job(name, *makes):
     return Job(name, name, frozenset(makes))
 
 
-class TestWhoMayStart:
-    def test_those_that_share_nothing_start_together(self):
+class TestStartable:
+    def test_independent_jobs_start_together(self):
         jobs = [job("a", "x"), job("b", "y"), job("c", "z")]
         assert startable(jobs, [], set(), 2) == jobs[:2]
 
-    def test_one_of_those_that_make_the_same_goes_first(self):
+    def test_only_the_first_of_jobs_with_a_shared_result_starts(self):
         jobs = [job("a", "x"), job("b", "x"), job("c", "x", "y"), job("d", "z")]
         assert [one.name for one in startable(jobs, [], set(), 4)] == ["a", "d"]
 
-    def test_once_it_is_made_they_all_may(self):
+    def test_jobs_start_together_if_the_shared_result_exists(self):
         jobs = [job("a", "x"), job("b", "x"), job("c", "x", "y"), job("d", "y")]
         assert [one.name for one in startable(jobs, [], {"x"}, 4)] == ["a", "b", "c"]
 
-    def test_they_wait_for_the_one_that_runs(self):
+    def test_jobs_wait_for_a_running_job_with_a_shared_result(self):
         assert startable([job("b", "x")], [job("a", "x")], set(), 1) == []
         assert startable([job("b", "x")], [job("a", "x")], {"x"}, 1) == [job("b", "x")]
 
-    def test_where_nothing_runs_somebody_may_start(self):
+    def test_a_job_starts_if_nothing_runs(self):
         assert startable([job("a", "x", "y"), job("b", "x")], [], set(), 1) == [job("a", "x", "y")]
 
 
-def test_each_job_ends_with_what_went_wrong_and_the_others_go_on():
-    jobs = [Job(str(index), what) for index, what in enumerate(["fine", "fail", "raise", "die", "fine"])]
-    ended = {job.name: reason for job, reason in run_jobs(work, jobs, 1)}
-    assert ended["0"] is None
-    assert ended["4"] is None
-    assert ended["1"] == "it failed"
-    assert ended["2"] == "ValueError: it raised"
-    assert "exit code 3" in ended["3"]
+def test_each_job_returns_its_failure_and_the_others_continue():
+    jobs = [Job(str(index), outcome) for index, outcome in enumerate(["fine", "fail", "raise", "die", "fine"])]
+    reasons = {job.name: reason for job, reason in run_jobs(work, jobs, 1)}
+    assert reasons["0"] is None
+    assert reasons["4"] is None
+    assert reasons["1"] == "it failed"
+    assert reasons["2"] == "ValueError: it raised"
+    assert "exit code 3" in reasons["3"]
     assert not multiprocessing.active_children()
 
 
-def test_siblings_run_after_the_one_that_makes_what_they_share(tmp_path):
+def test_jobs_run_after_the_one_that_computes_the_shared_result(tmp_path):
     names = ["first", "second", "third"]
     jobs = [Job(name, str(tmp_path / name), frozenset({"teacher"})) for name in names]
     assert all(reason is None for _, reason in run_jobs(note, jobs, 2))
@@ -97,7 +97,7 @@ def test_siblings_run_after_the_one_that_makes_what_they_share(tmp_path):
     assert spans["first"][1] < min(spans["second"][0], spans["third"][0])
 
 
-def test_where_the_first_one_fails_the_next_one_makes_it():
+def test_the_next_job_runs_if_the_first_one_fails():
     jobs = [Job("a", "fail", frozenset({"x"})), Job("b", "fine", frozenset({"x"})), Job("c", "fine", frozenset({"x"}))]
     assert [(job.name, reason) for job, reason in run_jobs(work, jobs, 1)] == [
         ("a", "it failed"),
@@ -106,28 +106,31 @@ def test_where_the_first_one_fails_the_next_one_makes_it():
     ]
 
 
-def test_nothing_to_do_is_nothing():
+def test_no_jobs():
     assert list(run_jobs(work, [], 2)) == []
 
 
-def test_a_stopped_pool_leaves_nobody_alive_who_is_deaf_to_sigterm(tmp_path):
+def test_closing_the_pool_kills_processes_that_ignore_sigterm(tmp_path):
     path = tmp_path / "process"
-    with pytest.raises(KeyboardInterrupt), closing(run_jobs(either, [Job("a", ""), Job("b", str(path))], 2)) as ended:
-        next(ended)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        closing(run_jobs(hang_if_path, [Job("a", ""), Job("b", str(path))], 2)) as results,
+    ):
+        next(results)
         wait_for(path.exists)
         raise KeyboardInterrupt
     assert not is_alive(int(path.read_text()))
 
 
-def either(path: str) -> None:
-    """Hang where there is a path."""
+def hang_if_path(path: str) -> None:
+    """Hang if there is a path."""
     if path:
         hang(path)
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc to see whether a process lives")
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_however_the_parent_ends_its_processes_end_too(tmp_path, stop):
+def test_processes_end_with_their_parent(tmp_path, stop):
     path = tmp_path / "process"
     code = (
         "import sys\n"
@@ -135,8 +138,8 @@ def test_however_the_parent_ends_its_processes_end_too(tmp_path, stop):
         "from crossmodal.studies.pool import Job, run_jobs\n"
         "from tests.studies.test_pool import hang\n"
         "if __name__ == '__main__':\n"
-        "    with closing(run_jobs(hang, [Job('a', sys.argv[1])], 1)) as ended:\n"
-        "        next(ended)\n"
+        "    with closing(run_jobs(hang, [Job('a', sys.argv[1])], 1)) as results:\n"
+        "        next(results)\n"
     )
     script = tmp_path / "script.py"
     script.write_text(code)

@@ -12,29 +12,29 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
 @pytest.mark.parametrize("name", ["timm:test_resnet", "tdnn"])
-def test_a_name_on_the_command_line_arrives_as_plain_text(name):
+def test_a_name_from_the_command_line_is_a_plain_string(name):
     assert parse_settings([f"--transfer.model.encoder={name}"])["transfer"]["model"]["encoder"] == name
     kwargs = {"encoder_kwargs": None, "encoder": name}
     cli = LightningCLI(FinetuneTask, args={"model": STUDENT | kwargs}, run=False, save_config_callback=None)
-    assert type(cli.model.hparams["encoder"]) is str  # a checkpoint holds no class of ours
+    assert type(cli.model.hparams["encoder"]) is str  # checkpoints must not refer to our classes
     assert f"encoder: {name}" in cli.parser.dump(cli.config)
 
 
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("timm:resnet81", "timm has no model 'resnet81'. Did you mean .*'resnet18'"),
-        ("tdn", "Unknown audio encoder 'tdn'. Known: .*Did you mean 'tdnn'"),
-        ("resnet18", "Unknown audio encoder 'resnet18'. Known: cnn"),
+        ("timm:resnet81", "'resnet81'.*'resnet18'"),
+        ("tdn", "'tdn'.*'tdnn'"),
+        ("resnet18", "'resnet18'.*cnn"),
     ],
 )
-def test_a_mistyped_name_is_refused_before_anything_is_built(name, message):
+def test_a_typo_is_a_config_error_of_the_parser(name, message):
     with pytest.raises(ConfigError, match=message) as raised:
         parse_settings([f"--transfer.model.encoder={name}"])
     assert "transfer.model.encoder" in str(raised.value)
 
 
-def test_a_checkpoint_brings_the_image_models_weights(tmp_path):
+def test_a_checkpoint_has_the_weights_of_a_timm_encoder(tmp_path):
     path = tmp_path / "weights.pt"
     torch.save(timm.create_model("test_resnet").state_dict(), path)
     encoder = {"encoder": "timm:test_resnet", "encoder_kwargs": {"weights": str(path), "pooling": "mean"}}

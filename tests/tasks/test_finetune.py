@@ -18,7 +18,7 @@ def same_weights(one, other):
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"align_loss": None}, {"kd_loss": None}, {"align_loss": "cosine"}], ids=str)
-def test_a_student_and_its_control_start_from_equal_weights(kwargs):
+def test_student_and_control_have_the_same_initial_weights(kwargs):
     seed_everything(7, verbose=False)
     student = TransferTask(**STUDENT, **kwargs)
     seed_everything(7, verbose=False)
@@ -29,14 +29,14 @@ def test_a_student_and_its_control_start_from_equal_weights(kwargs):
     assert not same_weights(student.model, other.model)
 
 
-def test_finetuning_starts_from_the_weights_that_it_is_given(tmp_path):
+def test_finetuning_starts_from_the_passed_weights(tmp_path):
     donor = FinetuneTask(**STUDENT)
     save_model(donor.model, tmp_path / "student.safetensors")
     assert not same_weights(FinetuneTask(**STUDENT).model, donor.model)
     assert same_weights(FinetuneTask(**STUDENT, weights=str(tmp_path / "student.safetensors")).model, donor.model)
 
 
-def test_a_checkpoint_loads_after_the_earlier_stages_weights_are_gone(tmp_path):
+def test_a_checkpoint_loads_without_the_weights_of_the_earlier_stage(tmp_path):
     weights = tmp_path / "student.safetensors"
     save_model(FinetuneTask(**STUDENT).model, weights)
     task = FinetuneTask(**STUDENT, weights=str(weights))
@@ -49,23 +49,23 @@ def test_a_checkpoint_loads_after_the_earlier_stages_weights_are_gone(tmp_path):
     assert again.hparams["encoder"] == "dense"
 
 
-def test_weights_of_another_student_are_refused(tmp_path):
+def test_weights_of_another_student_are_a_weights_error(tmp_path):
     path = tmp_path / "student.safetensors"
     save_model(FinetuneTask(**STUDENT).model, path)
-    with pytest.raises(WeightsError, match="do not fit this model; were its settings changed"):
+    with pytest.raises(WeightsError, match=r"student\.safetensors"):
         FinetuneTask(**STUDENT | {"embedding_size": 24}, weights=str(path))
 
 
-def test_missing_weights_are_named(tmp_path):
-    with pytest.raises(WeightsError, match=r"gone.safetensors cannot be read"):
+def test_missing_weights_are_a_weights_error(tmp_path):
+    with pytest.raises(WeightsError, match=r"gone\.safetensors"):
         FinetuneTask(**STUDENT, weights=str(tmp_path / "gone.safetensors"))
 
 
 def test_predictions_are_probabilities_of_each_clip():
     task = FinetuneTask(**STUDENT)
-    said = trainer().predict(task, loader(voices(LABELS), batch_size=3))
-    assert [clip for batch in said for clip in batch["clip"]] == ["clip-0", "clip-1", "clip-2", "clip-3"]
-    probabilities = torch.cat([batch["probabilities"] for batch in said])
+    predictions = trainer().predict(task, loader(voices(LABELS), batch_size=3))
+    assert [clip for batch in predictions for clip in batch["clip"]] == ["clip-0", "clip-1", "clip-2", "clip-3"]
+    probabilities = torch.cat([batch["probabilities"] for batch in predictions])
     assert probabilities.shape == (4, NUM_CLASSES)
     assert probabilities.min() >= 0
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(4))
@@ -81,7 +81,7 @@ def test_the_loss_of_a_clip_does_not_depend_on_its_batch():
     torch.testing.assert_close(losses["loss"], torch.stack(alone).mean(), rtol=1e-4, atol=1e-5)
 
 
-def test_the_validation_loss_is_the_mean_over_clips_and_not_over_batches():
+def test_validation_loss_is_the_mean_over_clips():
     task = FinetuneTask(**STUDENT)
     items = voices([0, 1, 2, 3, 0])
     whole = trainer().validate(task, loader(items, batch_size=5), verbose=False)[0]
@@ -92,12 +92,12 @@ def test_the_validation_loss_is_the_mean_over_clips_and_not_over_batches():
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"encoder": "ltsm"}, "Unknown audio encoder 'ltsm'. Known: .*lstm.* Did you mean 'lstm'"),
-        ({"front_end": "mffc"}, "Unknown front end 'mffc'. Known: both, lmfb, mfcc, ssl. Did you mean 'mfcc'"),
-        ({"encoder_kwargs": {"hiden_size": 8}}, "takes no argument 'hiden_size'.*Did you mean 'hidden_size'"),
-        ({"front_end_kwargs": {"n_mfc": 8}}, "takes no argument 'n_mfc'.*Did you mean 'n_mfcc'"),
+        ({"encoder": "ltsm"}, "'ltsm'.*lstm.*'lstm'"),
+        ({"front_end": "mffc"}, "'mffc'.*both, lmfb, mfcc, ssl.*'mfcc'"),
+        ({"encoder_kwargs": {"hiden_size": 8}}, "'hiden_size'.*'hidden_size'"),
+        ({"front_end_kwargs": {"n_mfc": 8}}, "'n_mfc'.*'n_mfcc'"),
     ],
 )
-def test_a_mistyped_name_gets_the_list_of_names(wrong, message):
+def test_a_typo_suggests_the_nearest_name(wrong, message):
     with pytest.raises(ConfigError, match=message):
         FinetuneTask(**STUDENT | wrong)

@@ -1,4 +1,4 @@
-"""The students with a frozen network for a front end, from waveforms and from what it made of them once."""
+"""Tests of students with a frozen network as front end, on waveforms and on stored features."""
 
 import copy
 
@@ -21,8 +21,8 @@ def settings(monkeypatch, tmp_path):
     return {**STUDENT, **kwargs, "dropout": 0.3}
 
 
-def heard(items, settings):
-    """The items with stored features, in half precision, in place of their waveforms."""
+def with_features(items, settings):
+    """Return the items with stored features in half precision instead of waveforms."""
     model = FinetuneTask(**settings).model
     stored = []
     for item in items:
@@ -43,30 +43,30 @@ def heard(items, settings):
     ids=["plain", "clip normalization", "augmentation", "mixup of clips as they are"],
 )
 @pytest.mark.parametrize("task_class", [FinetuneTask, ControlTask, TransferTask])
-def test_from_waveforms_and_from_stored_features_comes_the_same(settings, task_class, more):
+def test_waveforms_and_stored_features_give_the_same_result(settings, task_class, more):
     items = voices(LABELS)
     if task_class is TransferTask:
         items, more = with_teacher_outputs(items), {**more, "teacher_embedding_size": 5}
     results = []
-    for training in (items, heard(items, settings)):
+    for training in (items, with_features(items, settings)):
         torch.manual_seed(0)
         task = task_class(**{**settings, **more})
         fit(task, loader(training), loader(training), max_epochs=2)
         results.append((task.state_dict(), trainer().predict(task, loader(training))))
-    (live, said_live), (stored, said_stored) = results
+    (live, live_predictions), (stored, stored_predictions) = results
     assert live.keys() == stored.keys()
     for name, value in live.items():
         assert torch.equal(value, stored[name]), name
-    for one, other in zip(said_live, said_stored, strict=True):
+    for one, other in zip(live_predictions, stored_predictions, strict=True):
         assert torch.equal(one["probabilities"], other["probabilities"])
 
 
-def test_mixing_features_about_their_mean_is_mixing_them_normalized(settings):
+def test_mixing_centred_features_equals_mixing_normalized_features(settings):
     task = FinetuneTask(**settings, augmentation={"mixup": {"alpha": 1.0}})
-    (batch,) = loader(heard(voices(LABELS), settings), batch_size=8)
+    (batch,) = loader(with_features(voices(LABELS), settings), batch_size=8)
     normalization = task.normalization()
     normalization.fit_from_sums(*normalization.accumulate(batch["features"] + 100, batch["feature_length"]))
-    batch["features"] = batch["features"] + 100  # far from zero, as what stands in the padding is not
+    batch["features"] = batch["features"] + 100  # far from zero, unlike the padding
     task.train()
     torch.manual_seed(0)
     mixed = task._augment(batch)
@@ -82,7 +82,7 @@ def test_mixing_features_about_their_mean_is_mixing_them_normalized(settings):
     assert torch.equal(mixed["label_weight"], expected["label_weight"])
 
 
-def test_the_network_is_in_no_checkpoint_and_does_not_move(settings, tmp_path):
+def test_the_network_is_frozen_and_not_in_checkpoints(settings, tmp_path):
     task = FinetuneTask(**settings)
     plain = fit(task, loader(voices(LABELS)), max_epochs=1)
     network = task.model.front_end.load()
@@ -102,15 +102,15 @@ def test_the_network_is_in_no_checkpoint_and_does_not_move(settings, tmp_path):
 
 
 @pytest.mark.parametrize("task_class", [FinetuneTask, ControlTask, TransferTask])
-def test_augmentation_of_waveforms_is_refused(settings, task_class):
+def test_waveform_augmentation_is_a_config_error(settings, task_class):
     augmentation = {"noise": None, "spec_augment": None, "speed": {"factors": [0.9]}, "mixup": None}
-    with pytest.raises(ConfigError, match=r"leave out the augmentation noise, speed, which would change the waveform"):
+    with pytest.raises(ConfigError, match="noise, speed"):
         task_class(**settings, augmentation=augmentation)
     task_class(**settings, augmentation={"spec_augment": None, "mixup": None})
     task_class(**STUDENT, augmentation=augmentation)
 
 
-def test_the_mix_of_layers_is_learned(settings):
+def test_layer_weights_are_learned(settings):
     task = FinetuneTask(**settings)
-    fit(task, loader(heard(voices(LABELS), settings)), max_epochs=3)
+    fit(task, loader(with_features(voices(LABELS), settings)), max_epochs=3)
     assert task.model.layer_mix.weights.std() > 0

@@ -12,13 +12,13 @@ PIXELS = TEACHER | {"backbone": "test_resnet", "pretrained": False, "in_features
 
 
 def watch_faces(task):
-    """Collect the faces that the model is shown, with whether it was in training."""
+    """Collect the input faces of the model and its training mode."""
     shown = []
     task.model.register_forward_pre_hook(lambda model, inputs: shown.append((model.training, inputs[0].clone())))
     return shown
 
 
-def test_faces_are_mirrored_in_training_and_never_in_validation():
+def test_faces_are_flipped_in_training_only():
     task = TeacherTask(**PIXELS, horizontal_flip=1.0)
     shown = watch_faces(task)
     items = loader(faces([0, 1, 2, 3]))
@@ -30,7 +30,7 @@ def test_faces_are_mirrored_in_training_and_never_in_validation():
     assert torch.equal(by_mode[False], batch["faces"])
 
 
-def test_a_clip_is_mirrored_as_a_whole_or_not_at_all():
+def test_all_video_frames_of_a_clip_are_flipped_together():
     seed_everything(0, verbose=False)
     task = TeacherTask(**PIXELS, horizontal_flip=0.5).train()
     shown = watch_faces(task)
@@ -42,7 +42,7 @@ def test_a_clip_is_mirrored_as_a_whole_or_not_at_all():
     assert 0 < sum(mirrored) < 16
 
 
-def test_no_face_is_mirrored_where_the_probability_is_zero():
+def test_probability_zero_flips_no_faces():
     task = TeacherTask(**PIXELS, horizontal_flip=0.0).train()
     shown = watch_faces(task)
     (batch,) = loader(faces([0, 1, 2, 3]))
@@ -50,22 +50,22 @@ def test_no_face_is_mirrored_where_the_probability_is_zero():
     assert torch.equal(shown[0][1], batch["faces"])
 
 
-def test_teacher_outputs_are_the_models_embedding_and_logits_of_each_clip():
+def test_predictions_are_embedding_and_logits_of_each_clip():
     task = TeacherTask(**PIXELS, horizontal_flip=1.0)
     items = faces([0, 1, 2, 3])
-    (said,) = trainer().predict(task, loader(items))
+    (outputs,) = trainer().predict(task, loader(items))
     pixels = torch.stack([item["faces"] for item in items])
     with torch.no_grad():
         embedding = task.eval().model.embed(pixels)
         logits = task(pixels)
-    assert said["clip"] == ["clip-0", "clip-1", "clip-2", "clip-3"]
-    assert said["teacher_embedding"].shape == (4, 5)
-    assert said["teacher_logits"].shape == (4, NUM_CLASSES)
-    torch.testing.assert_close(said["teacher_embedding"], embedding)
-    torch.testing.assert_close(said["teacher_logits"], logits)
+    assert outputs["clip"] == ["clip-0", "clip-1", "clip-2", "clip-3"]
+    assert outputs["teacher_embedding"].shape == (4, 5)
+    assert outputs["teacher_logits"].shape == (4, NUM_CLASSES)
+    torch.testing.assert_close(outputs["teacher_embedding"], embedding)
+    torch.testing.assert_close(outputs["teacher_logits"], logits)
 
 
-def test_a_frozen_backbone_is_in_no_optimizer_and_does_not_move():
+def test_a_frozen_backbone_is_not_optimized():
     task = TeacherTask(**PIXELS)
     before = {name: value.clone() for name, value in task.model.encoder.backbone.state_dict().items()}
     head = task.model.head[1].weight.detach().clone()
@@ -77,7 +77,7 @@ def test_a_frozen_backbone_is_in_no_optimizer_and_does_not_move():
     assert not torch.equal(task.model.head[1].weight, head)
 
 
-def test_a_backbone_that_is_not_frozen_learns():
+def test_an_unfrozen_backbone_is_trained():
     task = TeacherTask(**PIXELS, freeze_backbone=False)
     first = next(task.model.encoder.backbone.parameters())
     before = first.detach().clone()
@@ -85,29 +85,29 @@ def test_a_backbone_that_is_not_frozen_learns():
     assert not torch.equal(first, before)
 
 
-def test_a_checkpoint_brings_its_backbone_and_fetches_nothing(tmp_path, monkeypatch):
+def test_a_checkpoint_has_its_backbone_and_needs_no_download(tmp_path, monkeypatch):
     import timm
 
     create = timm.create_model
-    asked = []
+    calls = []
 
     def create_offline(name, pretrained=False, **kwargs):
-        asked.append(pretrained)
+        calls.append(pretrained)
         return create(name, pretrained=False, **kwargs)
 
     monkeypatch.setattr(timm, "create_model", create_offline)
     task = TeacherTask(**PIXELS | {"pretrained": True})
     run = fit(task, loader(faces([0, 1, 2, 3])))
     run.save_checkpoint(tmp_path / "teacher.ckpt")
-    assert asked == [True]
+    assert calls == [True]
     again = TeacherTask.load_from_checkpoint(tmp_path / "teacher.ckpt", weights_only=True)
-    assert asked == [True, False]
+    assert calls == [True, False]
     pixels = torch.stack([item["faces"] for item in faces([0, 1], seed=3)])
     with torch.no_grad():
         assert torch.equal(again.eval()(pixels), task.eval()(pixels))
 
 
-def test_a_checkpoint_loads_after_the_file_of_backbone_weights_is_gone(tmp_path):
+def test_a_checkpoint_loads_without_the_backbone_weights_file(tmp_path):
     donor = TeacherTask(**PIXELS)
     weights = tmp_path / "backbone.pth"
     torch.save(donor.model.encoder.backbone.network.state_dict(), weights)
@@ -122,23 +122,23 @@ def test_a_checkpoint_loads_after_the_file_of_backbone_weights_is_gone(tmp_path)
     assert all(torch.equal(value, task.state_dict()[name]) for name, value in again.state_dict().items())
 
 
-def test_ready_made_features_need_no_backbone():
+def test_precomputed_features_need_no_backbone():
     task = TeacherTask(**TEACHER)
     assert task.model.encoder.backbone is None
     fit(task, loader(face_embeddings([0, 1, 2, 3])))
     assert task.model.normalization.fitted
 
 
-def test_neither_backbone_nor_width_is_refused():
-    with pytest.raises(ConfigError, match=r"needs in_features .* a backbone .* or both"):
+def test_missing_backbone_and_width_are_a_config_error():
+    with pytest.raises(ConfigError, match="in_features"):
         TeacherTask(backbone=None)
 
 
-def test_a_missing_file_of_weights_is_named():
-    with pytest.raises(WeightsError, match=r"There is no weights file gone\.pth"):
+def test_a_missing_weights_file_is_a_weights_error():
+    with pytest.raises(WeightsError, match=r"gone\.pth"):
         TeacherTask(**PIXELS, weights="gone.pth")
 
 
-def test_a_mistyped_backbone_argument_is_named():
-    with pytest.raises(ConfigError, match=r"takes no argument 'sise'.*Did you mean 'size'"):
+def test_a_typo_in_backbone_arguments_suggests_the_nearest():
+    with pytest.raises(ConfigError, match=r"'sise'.*'size'"):
         TeacherTask(**PIXELS, backbone_kwargs={"sise": 32})

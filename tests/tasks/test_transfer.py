@@ -15,12 +15,12 @@ from tests.tasks.tiny import NUM_CLASSES, STUDENT, faces, fit, loader, trainer, 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 LABELS = [0, 1, 2, 3]
-WIDTH = 5  # of the teacher's embeddings
+WIDTH = 5  # width of the teacher's embeddings
 
 
 @pytest.fixture
 def teacher(tmp_path):
-    """The file of a teacher with batch normalization that was trained on actor 03."""
+    """Return the file of a teacher with batch normalization, trained on actor 03."""
     torch.manual_seed(3)
     model = FaceClassifier(
         num_classes=NUM_CLASSES,
@@ -40,17 +40,17 @@ def make(**kwargs):
 
 
 def paired(labels=LABELS, seed=0):
-    """Voices beside faces."""
+    """Return voices with faces."""
     return [voice | face for voice, face in zip(voices(labels, seed), faces(labels, seed), strict=True)]
 
 
-def taught(labels=LABELS, seed=0):
-    """Voices beside stored teacher outputs."""
+def with_teacher(labels=LABELS, seed=0):
+    """Return voices with stored teacher outputs."""
     return with_teacher_outputs(voices(labels, seed), WIDTH)
 
 
 class Corpus(LightningDataModule):
-    """Items, and the actors who must not have been trained on."""
+    """Datamodule of items, with held-out actors."""
 
     def __init__(self, items, held_out_actors):
         super().__init__()
@@ -61,10 +61,10 @@ class Corpus(LightningDataModule):
         return loader(self.items)
 
 
-def test_the_loss_is_the_weighted_sum_of_its_parts():
+def test_loss_is_the_weighted_sum_of_its_terms():
     seed_everything(0, verbose=False)
     task = make(kd_loss="kd", kd_loss_weight=0.7, temperature=3.0, align_loss="cosine", align_loss_weight=0.2).train()
-    batch = collate_clips(taught())
+    batch = collate_clips(with_teacher())
     logits, losses = task.compute_losses(batch)
     embedding = task.model.embed(batch["waveform"], batch["waveform_length"])
 
@@ -81,15 +81,15 @@ def test_the_loss_is_the_weighted_sum_of_its_parts():
     torch.testing.assert_close(losses["kd_loss"], kd)
     torch.testing.assert_close(losses["align_loss"], align)
     torch.testing.assert_close(losses["loss"], task_loss + 0.7 * kd + 0.2 * align)
-    assert min(kd, align) > 0.01  # or the sum would show nothing
+    assert min(kd, align) > 0.01  # large enough to affect the sum
 
 
 @pytest.mark.parametrize(
     "off, left", [({"kd_loss": None}, {"align_loss"}), ({"align_loss": None}, {"kd_loss"})], ids=["no kd", "no align"]
 )
-def test_a_loss_that_is_not_wanted_is_not_there(off, left):
+def test_disabled_losses_are_not_computed(off, left):
     task = make(**off).train()
-    _, losses = task.compute_losses(collate_clips(taught()))
+    _, losses = task.compute_losses(collate_clips(with_teacher()))
     (name,) = left
     weight = task.teaching.terms[name].weight
     assert losses.keys() == {"loss", "task_loss"} | left
@@ -97,8 +97,8 @@ def test_a_loss_that_is_not_wanted_is_not_there(off, left):
     assert ("align_loss" in task.teaching.projectors) == ("align_loss" not in off)
 
 
-def test_without_both_losses_the_student_learns_as_the_control_does():
-    batch = collate_clips(taught())
+def test_without_distillation_losses_the_loss_equals_the_control():
+    batch = collate_clips(with_teacher())
     seed_everything(0, verbose=False)
     task = make(kd_loss=None, align_loss=None).train()
     seed_everything(0, verbose=False)
@@ -106,15 +106,15 @@ def test_without_both_losses_the_student_learns_as_the_control_does():
     assert torch.equal(task.compute_losses(batch)[1]["loss"], alone.compute_losses(batch)[1]["loss"])
 
 
-def test_validation_looks_at_the_task_loss_alone_and_needs_no_teacher():
+def test_validation_uses_only_the_task_loss():
     task = make()
     logged = trainer().validate(task, loader(voices(LABELS)), verbose=False)[0]
     assert logged.keys() == {f"transfer/val_{metric}" for metric in ("loss", "uar", "war", "f1")}
 
 
-def test_clips_without_a_label_learn_from_the_teacher_all_the_same():
+def test_unlabelled_clips_are_taught_by_the_teacher():
     task = make().train()
-    unlabelled = [item | {"label": -1} for item in taught()]
+    unlabelled = [item | {"label": -1} for item in with_teacher()]
     _, losses = task.compute_losses(collate_clips(unlabelled))
     losses["loss"].backward()
     assert losses["task_loss"] == 0
@@ -122,9 +122,9 @@ def test_clips_without_a_label_learn_from_the_teacher_all_the_same():
     assert task.model.head[1].weight.grad.abs().max() > 0
 
 
-def test_stored_teacher_outputs_get_no_gradient():
+def test_stored_teacher_outputs_have_no_gradient():
     task = make().train()
-    batch = collate_clips(taught())
+    batch = collate_clips(with_teacher())
     for name in ("teacher_embedding", "teacher_logits"):
         batch[name].requires_grad_()
     task.compute_losses(batch)[1]["loss"].backward()
@@ -133,9 +133,9 @@ def test_stored_teacher_outputs_get_no_gradient():
     assert task.teaching.projectors["align_loss"].weight.grad.abs().max() > 0
 
 
-def test_kd_draws_the_student_to_the_teachers_logits():
+def test_kd_moves_the_student_to_the_teachers_logits():
     seed_everything(0, verbose=False)
-    items = taught([-1, -1, -1, -1])  # no label: only the teacher speaks
+    items = with_teacher([-1, -1, -1, -1])  # unlabelled, so only the teacher's losses apply
     task = make(kd_loss="kd", align_loss=None)
     batch = collate_clips(items)
     loss = KnowledgeDistillationLoss(2.0)
@@ -147,7 +147,7 @@ def test_kd_draws_the_student_to_the_teachers_logits():
     assert run.callback_metrics["transfer/task_loss"] == 0
 
 
-def test_a_live_teacher_stays_as_it_is_while_the_student_trains(teacher):
+def test_training_does_not_change_a_live_teacher(teacher):
     task = make(teacher=str(teacher))
     live = task._teacher[0]
     before = copy.deepcopy(live.state_dict())
@@ -162,7 +162,7 @@ def test_a_live_teacher_stays_as_it_is_while_the_student_trains(teacher):
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in live.parameters())
 
 
-def test_a_live_teacher_is_in_no_state_dict_no_optimizer_and_no_checkpoint(teacher, tmp_path):
+def test_a_live_teacher_is_not_in_state_dict_optimizer_or_checkpoint(teacher, tmp_path):
     task = make(teacher=str(teacher))
     live = {id(parameter) for parameter in task._teacher[0].parameters()}
     run = fit(task, loader(paired()))
@@ -178,7 +178,7 @@ def test_a_live_teacher_is_in_no_state_dict_no_optimizer_and_no_checkpoint(teach
     assert str(teacher) not in str(checkpoint["hyper_parameters"])
 
 
-def test_a_checkpoint_loads_after_teacher_and_weights_are_gone(teacher, tmp_path):
+def test_a_checkpoint_loads_without_teacher_and_weights_files(teacher, tmp_path):
     weights = tmp_path / "student.safetensors"
     save_model(FinetuneTask(**STUDENT).model, weights)
     task = make(teacher=str(teacher), weights=str(weights))
@@ -206,16 +206,16 @@ def test_a_live_teacher_and_its_stored_outputs_give_the_same_loss(teacher, kd_lo
     torch.testing.assert_close(task.compute_losses(live)[1], task.compute_losses(stored)[1])
 
 
-def test_a_live_teacher_looks_at_faces_mirrored_by_chance(teacher):
+def test_faces_for_a_live_teacher_are_randomly_flipped(teacher):
     task = make(teacher=str(teacher), horizontal_flip=1.0).train()
     live = collate_clips(paired())
     mirrored = live | {"faces": live["faces"].flip(-1)}
-    said = task._teacher_outputs(live).embedding
-    assert torch.equal(said, task._teacher[0].embed(mirrored["faces"]))
-    assert not torch.allclose(said, task._teacher[0].embed(live["faces"]))
+    outputs = task._teacher_outputs(live).embedding
+    assert torch.equal(outputs, task._teacher[0].embed(mirrored["faces"]))
+    assert not torch.allclose(outputs, task._teacher[0].embed(live["faces"]))
 
 
-def test_a_live_teacher_may_look_at_face_embeddings(tmp_path):
+def test_a_live_teacher_accepts_face_embeddings(tmp_path):
     model = FaceClassifier(in_features=3, num_classes=NUM_CLASSES, embedding_size=WIDTH)
     save_model(model, tmp_path / "teacher.safetensors", train_actors=[])
     task = make(teacher=str(tmp_path / "teacher.safetensors")).train()
@@ -223,41 +223,41 @@ def test_a_live_teacher_may_look_at_face_embeddings(tmp_path):
     assert task.compute_losses(collate_clips(items))[1]["kd_loss"] > 0
 
 
-def test_a_teacher_that_was_trained_on_a_held_out_actor_is_refused(teacher):
-    with pytest.raises(LeakageError, match=r"trained on actors 03, who are validation or test actors.*Train a teacher"):
+def test_a_teacher_trained_on_a_held_out_actor_is_a_leakage_error(teacher):
+    with pytest.raises(LeakageError, match="actors 03"):
         trainer().fit(make(teacher=str(teacher)), datamodule=Corpus(paired(), {"03", "04"}))
 
 
-def test_a_teacher_that_knows_no_held_out_actor_teaches(teacher):
+def test_a_teacher_not_trained_on_held_out_actors_is_accepted(teacher):
     run = trainer()
     run.fit(make(teacher=str(teacher)), datamodule=Corpus(paired(), {"04", "05"}))
     assert run.global_step == 1
 
 
-def test_without_any_teacher_the_message_says_how_to_give_one():
-    with pytest.raises(ConfigError, match=r"There is no teacher: give the datamodule teacher_outputs.*or the task"):
+def test_a_missing_teacher_is_a_config_error():
+    with pytest.raises(ConfigError, match="teacher_outputs"):
         fit(make(), loader(voices(LABELS)))
 
 
-def test_a_teacher_of_another_width_is_refused(teacher):
-    with pytest.raises(ConfigError, match=r"width 5: set teacher_embedding_size to it \(it is 7\)"):
+def test_a_teacher_of_another_width_is_a_config_error(teacher):
+    with pytest.raises(ConfigError, match=r"width 5.*teacher_embedding_size is 7"):
         make(teacher=str(teacher), teacher_embedding_size=7)
 
 
-def test_a_file_that_is_no_teacher_is_refused(tmp_path):
+def test_a_file_without_a_teacher_is_a_weights_error(tmp_path):
     path = tmp_path / "student.safetensors"
     save_model(FinetuneTask(**STUDENT).model, path)
-    with pytest.raises(WeightsError, match="is not a FaceClassifier"):
+    with pytest.raises(WeightsError, match="FaceClassifier"):
         make(teacher=str(path))
 
 
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"kd_loss": "kl"}, "Known: dist, dkd, kd, logit_std"),
-        ({"align_loss": "l2"}, "Known: cka, cosine, fd, mmd, mse"),
+        ({"kd_loss": "kl"}, "dist, dkd, kd, logit_std"),
+        ({"align_loss": "l2"}, "cka, cosine, fd, mmd, mse"),
     ],
 )
-def test_a_mistyped_loss_gets_the_list_of_losses(wrong, message):
+def test_an_unknown_loss_lists_the_losses(wrong, message):
     with pytest.raises(ConfigError, match=message):
         make(**wrong)

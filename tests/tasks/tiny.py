@@ -1,4 +1,4 @@
-"""Clips of a fraction of a second, in memory, and a Trainer that says nothing."""
+"""Short clips in memory and a silent Trainer."""
 
 import torch
 from lightning.pytorch import Trainer
@@ -29,7 +29,7 @@ TEACHER = {
 
 
 def voices(labels, seed=0, loudness=0.3):
-    """A tone for each label in noise, no two clips of the same length."""
+    """Return a tone in noise for each label, in clips of different lengths."""
     generator = torch.Generator().manual_seed(seed)
     items = []
     for number, label in enumerate(labels):
@@ -41,7 +41,7 @@ def voices(labels, seed=0, loudness=0.3):
 
 
 def faces(labels, seed=0, size=32):
-    """Two video frames of noise for each label."""
+    """Return two video frames of noise for each label."""
     generator = torch.Generator().manual_seed(seed)
     shape = (2, 3, size, size)
     return [
@@ -55,7 +55,7 @@ def faces(labels, seed=0, size=32):
 
 
 def face_embeddings(labels, seed=0):
-    """Three video frames for each label, far from another label's."""
+    """Return embeddings of three video frames for each label, far from those of other labels."""
     generator = torch.Generator().manual_seed(seed)
     items = []
     for number, label in enumerate(labels):
@@ -66,7 +66,7 @@ def face_embeddings(labels, seed=0):
 
 
 def with_teacher_outputs(items, width=5, seed=1):
-    """The same items beside what some teacher said of them."""
+    """Return the items with random teacher outputs."""
     generator = torch.Generator().manual_seed(seed)
     return [
         item
@@ -94,7 +94,7 @@ def trainer(max_epochs=1, **kwargs):
 
 
 def fit(task, training, validation=None, max_epochs=1, **kwargs):
-    """Train a task with a plain Trainer, which is returned."""
+    """Train a task with a plain Trainer and return the Trainer."""
     plain = trainer(max_epochs, **kwargs)
     plain.fit(task, training, validation)
     return plain

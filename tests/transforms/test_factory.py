@@ -29,12 +29,12 @@ def voices(batch_size=4, num_samples=1600):
     }
 
 
-def test_the_names_are_those_of_the_literal():
+def test_the_names_match_the_literal():
     assert list_augmentations() == sorted(get_args(AugmentationName))
 
 
 @pytest.mark.parametrize("settings", [None, {}])
-def test_nothing_is_done_where_nothing_is_configured(settings):
+def test_empty_settings_do_nothing(settings):
     augmentation = create_augmentation(settings)
     batch, features, length = voices(), torch.randn(4, 5, 6), torch.full((4,), 6)
     assert {key: value is batch[key] for key, value in augmentation.batch(batch).items()} == dict.fromkeys(batch, True)
@@ -42,7 +42,7 @@ def test_nothing_is_done_where_nothing_is_configured(settings):
 
 
 @pytest.mark.parametrize("name", list_augmentations())
-def test_each_does_something_in_training_and_nothing_in_eval(name):
+def test_each_augmentation_acts_in_training_only(name):
     augmentation = create_augmentation({name: {"p": 1.0}})
     batch, features, length = voices(), torch.randn(4, 5, 60), torch.full((4,), 60)
     before = {key: value.clone() for key, value in batch.items() if key != "clip"}
@@ -61,7 +61,7 @@ def test_each_does_something_in_training_and_nothing_in_eval(name):
     assert augmentation.features(features, length) is features
 
 
-def test_the_order_is_fixed_whatever_the_order_of_the_settings():
+def test_order_does_not_depend_on_the_settings():
     everything = create_augmentation(dict.fromkeys(reversed(list_augmentations())))
     assert [type(module) for module in everything.waveform] == [
         SpeedPerturbation,
@@ -86,22 +86,22 @@ def test_the_same_seed_gives_the_same_batch():
     assert all(torch.equal(results[0][key], results[1][key]) for key in results[0] if key != "clip")
 
 
-def test_arguments_and_sample_rate_arrive():
+def test_arguments_and_sample_rate_are_passed_on():
     augmentation = create_augmentation({"noise": {"min_snr_db": 3}, "pitch": None, "gain": {"p": None}}, 8000)
     pitch, gain, noise = augmentation.waveform
     assert (noise.min_snr_db, noise.sample_rate, pitch.sample_rate, gain.p) == (3, 8000, 8000, 0.5)
 
 
-def test_a_batch_without_waveforms_passes():
+def test_a_batch_without_waveforms_is_unchanged():
     batch = {"label": torch.tensor([0, 1]), "face_embeddings": torch.zeros(2, 3, 4)}
     assert create_augmentation({"gain": {}, "speed": {}}).batch(batch) is batch
 
 
-def test_there_is_nothing_in_a_checkpoint():
+def test_state_dict_is_empty():
     assert create_augmentation(dict.fromkeys(list_augmentations())).state_dict() == {}
 
 
-def test_a_module_of_ones_own_can_be_used_in_python():
+def test_a_custom_module_can_be_used():
     augmentation = Augmentation([RandomCrop(min_share=0.5, p=1.0), TimeShift(p=1.0)], mixup=Mixup())
     assert augmentation.batch(voices())["waveform_length"].max() <= 1600
 
@@ -109,13 +109,13 @@ def test_a_module_of_ones_own_can_be_used_in_python():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sped": {}}, r"Unknown augmentation 'sped'.* Did you mean 'speed'"),
-        ({"gain": {"min_gain": -3}}, r"augmentation 'gain' takes no argument 'min_gain'.*'min_gain_db'"),
-        ({"noise": {"sample_rate": 8000}}, r"takes no argument 'sample_rate'"),
-        ({"speed": [0.9, 1.1]}, r"'speed' takes a mapping of arguments, got \[0.9, 1.1\]"),
-        ({"mixup": {"alpha": -1}}, r"alpha must be a number from 0.001 to 1000, got -1"),
+        ({"sped": {}}, "'sped'.*'speed'"),
+        ({"gain": {"min_gain": -3}}, "'gain'.*'min_gain'.*'min_gain_db'"),
+        ({"noise": {"sample_rate": 8000}}, "'sample_rate'"),
+        ({"speed": [0.9, 1.1]}, r"'speed'.*\[0.9, 1.1\]"),
+        ({"mixup": {"alpha": -1}}, "alpha.*-1"),
     ],
 )
-def test_what_cannot_be_is_said(settings, message):
+def test_invalid_settings_are_config_errors(settings, message):
     with pytest.raises(ConfigError, match=message):
         create_augmentation(settings)

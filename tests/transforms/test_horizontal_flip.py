@@ -3,7 +3,7 @@ import torch
 from crossmodal.transforms import random_horizontal_flip
 
 
-def test_some_clips_are_mirrored_with_all_their_video_frames():
+def test_random_clips_are_flipped_with_all_their_video_frames():
     torch.manual_seed(0)
     faces = torch.randint(0, 256, (200, 3, 3, 4, 4), dtype=torch.uint8)
     flipped = random_horizontal_flip(faces, p=0.25)
@@ -13,7 +13,7 @@ def test_some_clips_are_mirrored_with_all_their_video_frames():
     assert 30 <= sum(mirrored) <= 70
 
 
-def test_without_probability_nothing_is_drawn():
+def test_probability_zero_draws_no_random_numbers():
     faces = torch.zeros(2, 1, 3, 2, 2)
     state = torch.get_rng_state()
     assert random_horizontal_flip(faces, p=0.0) is faces

@@ -3,7 +3,7 @@ import torch
 from crossmodal.transforms import length_mask
 
 
-def test_true_exactly_where_the_clip_is():
+def test_mask_is_true_within_the_length():
     length = torch.tensor([0, 2, 5])
-    expected = [[position < own for position in range(5)] for own in (0, 2, 5)]
+    expected = [[position < valid for position in range(5)] for valid in (0, 2, 5)]
     assert length_mask(length, 5).tolist() == expected

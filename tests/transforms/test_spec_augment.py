@@ -12,12 +12,12 @@ def ones(batch_size, num_features, num_frames):
 
 
 def hidden_columns(masked):
-    """Which frames are masked in all features, (B, frames)."""
+    """Return a mask of the frames that are masked in all features, (B, frames)."""
     return (masked == 0).all(dim=1)
 
 
 def hidden_rows(masked):
-    """Which features are masked in all frames, (B, F)."""
+    """Return a mask of the features that are masked in all frames, (B, F)."""
     return (masked == 0).all(dim=2)
 
 
@@ -35,7 +35,7 @@ def batches(draw):
     masks=st.tuples(st.integers(0, 3), st.integers(0, 3)),
     shares=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
-def test_it_hides_some_values_and_leaves_the_others_as_they_are(batch, seed, masks, shares):
+def test_other_values_are_unchanged(batch, seed, masks, shares):
     features, length = batch
     before = features.clone()
     augment = SpecAugment(masks[0], shares[0], masks[1], shares[1])
@@ -49,34 +49,34 @@ def test_it_hides_some_values_and_leaves_the_others_as_they_are(batch, seed, mas
     assert augment.eval()(features, length) is features
 
 
-def test_bands_have_every_width_up_to_their_share():
+def test_bands_have_all_widths_up_to_their_share():
     torch.manual_seed(0)
     masked = SpecAugment(num_freq_masks=1, freq_mask_share=0.2, num_time_masks=0)(
         ones(500, 40, 6), torch.full((500,), 6)
     )
     hidden = hidden_rows(masked)
-    assert torch.equal((masked == 0).sum(dim=(1, 2)), 6 * hidden.sum(dim=1))  # a band is hidden in all frames
+    assert torch.equal((masked == 0).sum(dim=(1, 2)), 6 * hidden.sum(dim=1))  # a band is masked in all frames
     assert hidden.sum(dim=1).unique().tolist() == list(range(9))
     edges = hidden.int().diff(dim=1, prepend=torch.zeros(500, 1), append=torch.zeros(500, 1)).abs().sum(dim=1)
-    assert edges.max() == 2  # in one piece
+    assert edges.max() == 2  # contiguous
     assert hidden.float().mean() == pytest.approx(0.1, abs=0.01)
     assert hidden.any(dim=0).all()  # everywhere
 
 
-def test_stretches_of_time_are_shares_of_the_clips_own_length_and_lie_in_it():
+def test_time_masks_are_within_the_length_of_the_clip():
     length = torch.tensor([20, 100] * 250)
     torch.manual_seed(0)
     masked = SpecAugment(num_freq_masks=0, num_time_masks=1, time_mask_share=0.3)(ones(500, 3, 120), length)
     hidden = hidden_columns(masked)
-    for own in (20, 100):
-        widths = hidden[length == own].sum(dim=1)
+    for valid in (20, 100):
+        widths = hidden[length == valid].sum(dim=1)
         assert widths.min() == 0
-        assert widths.max() == pytest.approx(0.3 * own, abs=0.5)
-        assert not hidden[length == own, own:].any()
-        assert hidden[length == own, :own].any(dim=0).all()
+        assert widths.max() == pytest.approx(0.3 * valid, abs=0.5)
+        assert not hidden[length == valid, valid:].any()
+        assert hidden[length == valid, :valid].any(dim=0).all()
 
 
-def test_several_masks_hide_more_than_one():
+def test_several_masks_cover_more_than_one():
     torch.manual_seed(0)
     length = torch.full((300,), 100)
     one, three = (
@@ -86,13 +86,13 @@ def test_several_masks_hide_more_than_one():
     assert 0.23 < three < 0.29  # 0.3, less where they overlap
 
 
-def test_each_clip_has_its_own_masks():
+def test_masks_differ_between_clips():
     torch.manual_seed(0)
     masked = SpecAugment()(ones(16, 40, 100), torch.full((16,), 100))
     assert len({tuple(clip.flatten().tolist()) for clip in masked}) == 16
 
 
-def test_the_probability_is_that_of_a_clip():
+def test_probability_is_per_clip():
     torch.manual_seed(0)
     masked = SpecAugment(2, 1.0, 2, 1.0, p=0.3)(ones(500, 40, 40), torch.full((500,), 40))
     touched = (masked == 0).any(dim=(1, 2))
@@ -109,6 +109,6 @@ def test_the_probability_is_that_of_a_clip():
         {"p": 2},
     ],
 )
-def test_settings_that_cannot_be_are_refused(kwargs):
-    with pytest.raises(ConfigError, match=f"{next(iter(kwargs))} must be a"):
+def test_invalid_settings_are_config_errors(kwargs):
+    with pytest.raises(ConfigError, match=next(iter(kwargs))):
         SpecAugment(**kwargs)

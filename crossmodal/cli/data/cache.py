@@ -1,4 +1,4 @@
-"""`crossmodal data cache`: what is stored, and how to be rid of it."""
+"""`crossmodal data cache`: show and remove stored results."""
 
 import argparse
 import json
@@ -14,30 +14,30 @@ from rich.table import Table
 from crossmodal.errors import ConfigError, DataError
 from crossmodal.storage import cache_dir
 
-# What lies in the cache, by the folder's name, and what it is for a person who wants room.
+# Folders of the cache and their descriptions.
 KINDS = {
-    "waveforms": "decoded sound",
-    "faces": "decoded faces",
-    "face_features": "features that were read",
-    "face_embeddings": "of frozen backbones",
-    "speech_features": "of frozen voice networks",
-    "teacher_outputs": "what teachers said",
-    "stages": "trained, not to be again",
-    "streams": "chunks from afar",
-    "synthetic": "the built-in corpus",
+    "waveforms": "decoded audio",
+    "faces": "face crops",
+    "face_features": "parsed face features",
+    "face_embeddings": "outputs of frozen face backbones",
+    "speech_features": "outputs of frozen audio encoders",
+    "teacher_outputs": "embeddings and logits of teachers",
+    "stages": "trained stages",
+    "streams": "downloaded chunks of streams",
+    "synthetic": "built-in corpus",
 }
 _DAY = 24 * 3600
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What of one kind lies in the cache.
+    """Stored results of one kind.
 
     Args:
         kind: One of `KINDS`.
-        entries: How many files; of stages and of the corpus, folders.
-        megabytes: Their size.
-        newest: When the newest was written, in seconds since 1970; None where there is none.
+        entries: Number of files; for stages and the synthetic corpus, of folders.
+        megabytes: Total size.
+        newest: Time of the newest entry in seconds since 1970; None if there are no entries.
     """
 
     kind: str
@@ -47,13 +47,14 @@ class Stored:
 
 
 def cache_command(args: argparse.Namespace) -> int:
+    """Run `crossmodal data cache`."""
     """`crossmodal data cache`."""
     folder = Path(args.cache) if args.cache else cache_dir()
     kinds = args.kinds or list(KINDS)
     if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise ConfigError(f"The cache holds no {unknown[0]!r}: choose of {', '.join(KINDS)}.")
+        raise ConfigError(f"Unknown kind {unknown[0]!r}: choose from {', '.join(KINDS)}.")
     if args.older_than is not None and not args.prune:
-        raise ConfigError("--older_than says what --prune removes: give both.")
+        raise ConfigError("--older_than needs --prune.")
     if args.prune:
         removed = prune(folder, kinds, args.older_than or 0.0)
         entries, megabytes = sum(one.entries for one in removed), sum(one.megabytes for one in removed)
@@ -67,25 +68,25 @@ def cache_command(args: argparse.Namespace) -> int:
 
 
 def look(folder: Path, kind: str) -> Stored:
-    """Count what is stored of one kind."""
+    """Count the stored results of one kind."""
     return _count(kind, list(_entries(folder, kind)))
 
 
 def prune(folder: Path, kinds: list[str], days: float = 0.0) -> list[Stored]:
-    """Remove what is stored of these kinds.
+    """Remove stored results.
 
-    All of it can be made again. A run that is reading it says so and stops; the same command then makes it anew.
+    All of them can be rebuilt. A run that is reading them stops with an error; the same command then rebuilds them.
 
     Args:
-        folder: The cache.
-        kinds: Of `KINDS`.
-        days: Only what was written longer ago.
+        folder: Path of the cache.
+        kinds: Kinds to remove, of `KINDS`.
+        days: Minimum age of the removed entries.
 
     Returns:
-        What was removed.
+        The removed entries.
 
     Raises:
-        DataError: The folder cannot be written to.
+        DataError: If an entry cannot be removed.
     """
     before = time.time() - days * _DAY
     removed = []
@@ -101,14 +102,14 @@ def prune(folder: Path, kinds: list[str], days: float = 0.0) -> list[Stored]:
 
 
 def _entries(folder: Path, kind: str) -> Iterator[Path]:
-    """What is removed as one: a stage's folder, the corpus, else a file; leftovers of killed writers among them."""
-    place = folder / kind
+    """Yield the units of removal: folders of stages, the corpus, or files, including those of killed writers."""
+    root = folder / kind
     if kind == "synthetic":
-        yield from [place] if place.is_dir() else []
+        yield from [root] if root.is_dir() else []
     elif kind == "stages":
-        yield from (entry for entry in sorted(place.glob("*")) if entry.name != ".locks")
+        yield from (entry for entry in sorted(root.glob("*")) if entry.name != ".locks")
     else:
-        yield from (entry for entry in sorted(place.rglob("*")) if entry.is_file())
+        yield from (entry for entry in sorted(root.rglob("*")) if entry.is_file())
 
 
 def _count(kind: str, entries: list[Path]) -> Stored:
@@ -118,7 +119,7 @@ def _count(kind: str, entries: list[Path]) -> Stored:
 
 
 def _print(folder: Path, stored: list[Stored]) -> None:
-    table = Table("kind", "what it is", box=None)
+    table = Table("kind", "description", box=None)
     for column in ("entries", "MB", "newest"):
         table.add_column(column, justify="right")
     for one in stored:
@@ -127,4 +128,4 @@ def _print(folder: Path, stored: list[Stored]) -> None:
     console = Console()
     console.print(table)
     total = sum(one.megabytes for one in stored)
-    console.print(f"{total:,.1f} MB in {folder}. All of it can be made again; --prune removes it.", soft_wrap=True)
+    console.print(f"{total:,.1f} MB in {folder}. All of it can be rebuilt; --prune removes it.", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`crossmodal data check`: the report on a RAVDESS folder, for a person or for a program."""
+"""`crossmodal data check`: report on a RAVDESS folder as a table or JSON."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ _HEADS = {"03": "wav", "01": "mp4", "02": "silent mp4"}
 
 
 def check_command(args: argparse.Namespace) -> int:
-    """The status is 1 where anything is wrong; with ``--complete`` also where a kind of file has gaps."""
+    """Run `crossmodal data check`; the status is 1 if there are problems or, with ``--complete``, gaps."""
     report = check_corpus(args.root, args.channel, args.num_processes)
     if args.format == "json":
         print(json.dumps(as_json(report), indent=2))
@@ -31,20 +31,20 @@ def check_command(args: argparse.Namespace) -> int:
 
 
 def as_json(report: CheckReport) -> dict[str, Any]:
-    """The report as a program reads it."""
+    """Return the report as a dict that converts to JSON."""
     actors: dict[str, dict[str, dict[str, int]]] = {}
     for name in sorted(report.files, key=lambda name: name.actor):
         of_channel = actors.setdefault(name.actor, {}).setdefault(CHANNELS[name.channel], {})
         of_channel[MODALITIES[name.modality]] = of_channel.get(MODALITIES[name.modality], 0) + 1
-    sounding = {name.clip for name in report.files if name.modality != "02"}
-    seen = {name.clip for name in report.files if name.modality != "03"}
+    with_audio = {name.clip for name in report.files if name.modality != "02"}
+    with_video = {name.clip for name in report.files if name.modality != "03"}
     return {
         "root": str(report.root),
         "files": len(report.files),
-        "clips": len(sounding | seen),
+        "clips": len(with_audio | with_video),
         "actors": actors,
-        "without_sound": sorted(seen - sounding),
-        "without_face": sorted(sounding - seen),
+        "without_sound": sorted(with_video - with_audio),
+        "without_face": sorted(with_audio - with_video),
         "missing": ["-".join(name) for name in report.gaps],
         "checksums_compared": report.checksums,
         "sound_of_mp4_against_wav": {clip: asdict(sync) for clip, sync in report.syncs.items()},
@@ -58,17 +58,17 @@ def _print(report: CheckReport, complete: bool) -> None:
         {column_of(name) for name in report.files}, key=lambda column: (column[0], [*_HEADS].index(column[1]))
     )
     whole = Counter((name.actor, column_of(name)) for name in published_names())
-    there = Counter((name.actor, column_of(name)) for name in report.files)
+    present = Counter((name.actor, column_of(name)) for name in report.files)
     table = Table("actor", box=None)
     for channel, modality in columns:
         table.add_column(f"{CHANNELS[channel]} {_HEADS[modality]}", justify="right")
     for actor in sorted({name.actor for name in report.files}):
-        table.add_row(actor, *(_cell(there[actor, column], whole[actor, column]) for column in columns))
-    for counts in (there, whole):  # of all actors
+        table.add_row(actor, *(_cell(present[actor, column], whole[actor, column]) for column in columns))
+    for counts in (present, whole):  # totals over actors
         counts.update(
             {("all", column): sum(counts[key] for key in [*counts] if key[1] == column) for column in columns}
         )
-    table.add_row("all", *(_cell(there["all", column], whole["all", column]) for column in columns))
+    table.add_row("all", *(_cell(present["all", column], whole["all", column]) for column in columns))
     Console().print(table)
     for column in columns:
         if text := _actors_without(report, column):
@@ -76,30 +76,28 @@ def _print(report: CheckReport, complete: bool) -> None:
     if report.syncs:
         print(_sync_line(report))
     if report.checksums:
-        print(
-            f"{report.checksums} of {len(report.files)} files could be compared with the checksums of their archives."
-        )
+        print(f"{report.checksums} of {len(report.files)} files were compared with the checksums of their archives.")
     _print_findings("note", report.notes)
     _print_findings("wrong", report.wrong)
     if complete and report.gaps:
-        print(f"{len(report.gaps)} published files are missing, and --complete asks for all of a kind.")
+        print(f"{len(report.gaps)} published files are missing, and --complete requires all files of a kind.")
     elif not report.wrong:
-        print("Nothing is wrong.")
+        print("No problems found.")
 
 
-def _cell(there: int, whole: int) -> str:
-    if not there:
+def _cell(present: int, whole: int) -> str:
+    if not present:
         return "-"
-    return f"{there:,}" if there == whole else f"{there:,} of {whole:,}"
+    return f"{present:,}" if present == whole else f"{present:,} of {whole:,}"
 
 
 def _actors_without(report: CheckReport, column: Column) -> str:
-    """Name the actors of whom there is nothing of a kind."""
+    """Return a sentence that names the actors without files of a kind."""
     of_kind = {name.actor for name in report.files if column_of(name) == column}
-    gone = sorted({int(name.actor) for name in report.lacking if column_of(name) == column} - set(map(int, of_kind)))
-    if not gone:
+    missing = sorted({int(name.actor) for name in report.lacking if column_of(name) == column} - set(map(int, of_kind)))
+    if not missing:
         return ""
-    return f"No {CHANNELS[column[0]]} {_HEADS[column[1]]} of actors {_spans(gone)}."
+    return f"No {CHANNELS[column[0]]} {_HEADS[column[1]]} for actors {_spans(missing)}."
 
 
 def _spans(numbers: Sequence[int]) -> str:
@@ -111,8 +109,8 @@ def _sync_line(report: CheckReport) -> str:
     lags = [sync.lag for sync in report.syncs.values()]
     least = min(sync.correlation for sync in report.syncs.values())
     return (
-        f"Sound of {len(lags)} mp4(s) against the wav: {statistics.median(lags):.1f} ms later ({min(lags):.1f} to "
-        f"{max(lags):.1f}; {1000 * MP4_SOUND_DELAY:.1f} is right), correlation {least:.4f} or more."
+        f"Audio of {len(lags)} mp4(s) against wav: median delay {statistics.median(lags):.1f} ms "
+        f"({min(lags):.1f} to {max(lags):.1f}; {1000 * MP4_SOUND_DELAY:.1f} expected), correlation >= {least:.4f}."
     )
 
 
@@ -122,4 +120,4 @@ def _print_findings(kind: str, findings: Sequence[Finding]) -> None:
     for finding in findings[:_SHOWN]:
         print(f"  {finding.file}: {finding.reason}")
     if len(findings) > _SHOWN:
-        print(f"  ... and {len(findings) - _SHOWN} more; --format json lists all")
+        print(f"  ... and {len(findings) - _SHOWN} more; use --format json for all")

@@ -1,4 +1,4 @@
-"""A picture of the face crops, to see with one's own eyes that they hold faces."""
+"""Contact sheet of face crops for visual inspection."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _CAPTION = 14  # pixels above each row
 
 
 def draw_contact_sheet(corpus: PreparedCorpus, clips: Sequence[str], path: Path) -> None:
-    """Write a PNG with one row a clip: its face crops from left to right in time, its name above."""
+    """Write a PNG with one row per clip: its name, and below it the face crops in order of time."""
     rows = [(clip, read_array(corpus.faces[clip])) for clip in clips]
     strips = [(clip, np.concatenate(crops.transpose(0, 2, 3, 1), axis=1)) for clip, crops in rows if crops is not None]
     height, width = strips[0][1].shape[:2]

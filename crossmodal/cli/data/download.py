@@ -1,4 +1,4 @@
-"""`crossmodal data download`."""
+"""`crossmodal data download`: download and verify RAVDESS."""
 
 import argparse
 import re
@@ -10,8 +10,8 @@ from crossmodal.errors import ConfigError
 
 
 def download_command(args: argparse.Namespace) -> int:
-    """`crossmodal data download`: bring a folder to hold what is asked for, verified."""
-    done = download_ravdess(
+    """Run `crossmodal data download`."""
+    result = download_ravdess(
         args.root,
         channel=args.channel,
         modality=args.modality,
@@ -21,11 +21,11 @@ def download_command(args: argparse.Namespace) -> int:
         url=args.url,
     )
     print(
-        f"{done.files} recordings of {done.archives} archive(s) are in {args.root}, verified: {done.extracted} "
-        f"extracted now, {done.files - done.extracted} were there; {bytes_text(done.fetched)} fetched."
+        f"{result.files} recordings of {result.archives} archive(s) are verified in {args.root}: {result.extracted} "
+        f"extracted, {result.files - result.extracted} already present; {bytes_text(result.fetched)} downloaded."
     )
-    if done.replaced:
-        print(f"{done.replaced} of those extracted took the place of files that differed from what was published.")
+    if result.replaced:
+        print(f"{result.replaced} of the extracted files replaced files that differed from the published ones.")
     print(
         f"Licence: CC BY-NC-SA 4.0; cite Livingstone & Russo (2018), doi:10.1371/journal.pone.0196391.\n"
         f"Next: crossmodal data check {args.root}"
@@ -34,10 +34,10 @@ def download_command(args: argparse.Namespace) -> int:
 
 
 def parse_actors(text: str) -> list[int]:
-    """Read a list of actors as people write it.
+    """Parse a list of actors.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: If the text is not a list of numbers and ranges from 1 to 24.
 
     Example:
         >>> parse_actors("1-4,7")
@@ -45,9 +45,9 @@ def parse_actors(text: str) -> list[int]:
     """
     actors: set[int] = set()
     for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d{1,2})(?:-(\d{1,2}))?\s*", part)
-        some = range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
-        if not some or not set(some) <= set(ACTORS):
+        match = re.fullmatch(r"\s*(\d{1,2})(?:-(\d{1,2}))?\s*", part)
+        numbers = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+        if not numbers or not set(numbers) <= set(ACTORS):
             raise ConfigError(f"--actors {text}: give numbers from 1 to 24, such as 1-4 or 1,5,9-12.")
-        actors.update(some)
+        actors.update(numbers)
     return sorted(actors)

@@ -1,4 +1,4 @@
-"""`crossmodal data manifest`: the manifest of a published corpus."""
+"""`crossmodal data manifest`: write the manifest of a published corpus."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ _SHOWN = 5
 
 
 def manifest_command(args: argparse.Namespace) -> int:
-    """`crossmodal data manifest`."""
+    """Run `crossmodal data manifest`."""
     root = Path(args.root)
     listing = list_corpus(args.corpus, root)
     path = Path(args.out) if args.out else root / f"{args.corpus}.csv"
@@ -21,9 +21,9 @@ def manifest_command(args: argparse.Namespace) -> int:
     for note in listing.notes:
         print(note)
     if listing.set_aside:
-        print(f"{len(listing.set_aside)} set aside:")
-    for aside in listing.set_aside[:_SHOWN]:
-        print(f"  {aside.what}: {aside.reason}")
+        print(f"{len(listing.set_aside)} excluded:")
+    for excluded in listing.set_aside[:_SHOWN]:
+        print(f"  {excluded.what}: {excluded.reason}")
     if len(listing.set_aside) > _SHOWN:
         print(f"  ... and {len(listing.set_aside) - _SHOWN} more")
     allow = "" if is_inside else " --data.allow_outside_paths true"
@@ -32,7 +32,7 @@ def manifest_command(args: argparse.Namespace) -> int:
 
 
 def _write(path: Path, listing: Listing) -> bool:
-    """Write the manifest; says whether all files lie in its folder, and so stand there relative to it."""
+    """Write the manifest. Return True if all files are in its folder, so that paths are relative."""
     folder = path.absolute().parent
     files = [Path(str(row[name])).absolute() for row in listing.rows for name in ("audio", "video") if row[name]]
     is_inside = all(file.is_relative_to(folder) for file in files)

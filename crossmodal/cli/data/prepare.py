@@ -1,4 +1,4 @@
-"""`crossmodal data ...`: prepare and synthesize."""
+"""`crossmodal data prepare` and `crossmodal data synthesize`."""
 
 import argparse
 import re
@@ -24,31 +24,29 @@ Item = TypeVar("Item")
 
 
 def prepare_command(args: argparse.Namespace) -> int:
-    """`crossmodal data prepare`: decode everything once; the status is 1 where nothing could be used."""
+    """Run `crossmodal data prepare`; the status is 1 if no clip is usable."""
     if args.num_video_frames < 1 or args.face_size < 8:
-        raise ConfigError(
-            "A clip keeps at least one video frame (--num_video_frames), of 8 pixels or more (--face_size)."
-        )
+        raise ConfigError("--num_video_frames must be at least 1 and --face_size at least 8.")
     source = _source(args)
     check_stream_arguments(args)
-    clips, aside = source.index()
+    clips, excluded = source.index()
     if args.to:
-        divide_pairs(args, source, clips)  # what cannot be divided is told before anything is decoded
+        divide_pairs(args, source, clips)  # report errors of the split before decoding
     if args.shard:
-        whole = len(clips)
+        total = len(clips)
         clips = take_shard(clips, args.shard)
-        print(f"Shard {args.shard}: {len(clips)} of {whole} clips.")
+        print(f"Shard {args.shard}: {len(clips)} of {total} clips.")
     box = tuple(args.face_box) if args.face_box else source.face_box
     folder = Path(args.cache) if args.cache else cache_dir()
     crops = FaceCrops(args.num_video_frames, args.face_size, box, args.face_detector)
     corpus = prepare_corpus(clips, crops=crops, folder=folder, num_processes=args.num_processes, retry=True)
     print(
         f"{len(corpus.waveforms)} waveforms and the faces of {len(corpus.faces)} clips are in {folder}: "
-        f"{corpus.made} made now, {corpus.reused} reused."
+        f"{corpus.made} decoded, {corpus.reused} reused."
     )
-    _print_set_aside([*aside, *corpus.set_aside])
+    _print_excluded([*excluded, *corpus.set_aside])
     if corpus.set_aside:
-        print(f"What could not be decoded is listed in {folder / QUARANTINE_FILE}.")
+        print(f"Files that could not be decoded are listed in {folder / QUARANTINE_FILE}.")
     if args.contact_sheet and corpus.faces:
         _draw(corpus, Path(args.contact_sheet))
     if args.to:
@@ -60,11 +58,11 @@ def take_shard(items: Sequence[Item], shard: str) -> list[Item]:
     """Take one of n parts of equal size.
 
     Args:
-        items: In an order that is the same everywhere.
+        items: Items in an order that is the same on every machine.
         shard: ``i/n``, i from 1 to n.
 
     Raises:
-        ConfigError: It is not of that form.
+        ConfigError: If the shard is not of that form.
 
     Example:
         >>> take_shard("abcdefg", "2/3")
@@ -73,16 +71,16 @@ def take_shard(items: Sequence[Item], shard: str) -> list[Item]:
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= part <= parts:
-        raise ConfigError(f"--shard {shard}: give i/n, i from 1 to n, such as 3/100 for the third of a hundred parts.")
+        raise ConfigError(f"--shard {shard}: give i/n with i from 1 to n, such as 3/100 for the third of 100 parts.")
     return list(items[part - 1 :: parts])
 
 
 def _source(args: argparse.Namespace) -> RavdessSource | ManifestSource:
     if bool(args.root) == bool(args.manifest):
-        raise ConfigError("Give the folder of RAVDESS's extracted files, or --manifest FILE.")
+        raise ConfigError("Give either the folder of the extracted RAVDESS files or --manifest FILE.")
     if args.manifest:
         if args.label_set:
-            raise ConfigError("--label_set is of RAVDESS; the labels of a manifest are those in it.")
+            raise ConfigError("--label_set is for RAVDESS only: a manifest defines its own labels.")
         return ManifestSource(Path(args.manifest), args.allow_outside_paths)
     return RavdessSource(Path(args.root), args.channel, label_set_for(args.channel, args.label_set))
 
@@ -95,7 +93,7 @@ def _draw(corpus: PreparedCorpus, path: Path) -> None:
 
 
 def synthesize_command(args: argparse.Namespace) -> int:
-    """`crossmodal data synthesize`."""
+    """Run `crossmodal data synthesize`."""
     width, _, height = args.resolution.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise ConfigError(f"--resolution {args.resolution}: give width and height in pixels, e.g. 1280x720.")
@@ -113,10 +111,10 @@ def synthesize_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_set_aside(set_aside: Sequence[ExcludedClip]) -> None:
-    if set_aside:
-        print(f"{len(set_aside)} file(s) set aside:")
-    for aside in set_aside[:_SHOWN]:
-        print(f"  {aside.what}: {aside.reason}")
-    if len(set_aside) > _SHOWN:
-        print(f"  ... and {len(set_aside) - _SHOWN} more")
+def _print_excluded(excluded: Sequence[ExcludedClip]) -> None:
+    if excluded:
+        print(f"{len(excluded)} file(s) excluded:")
+    for one in excluded[:_SHOWN]:
+        print(f"  {one.what}: {one.reason}")
+    if len(excluded) > _SHOWN:
+        print(f"  ... and {len(excluded) - _SHOWN} more")

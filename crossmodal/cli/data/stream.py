@@ -1,4 +1,4 @@
-"""`crossmodal data prepare --to litdata`: what was prepared, as a stream."""
+"""`crossmodal data prepare --to litdata`: write prepared clips as a stream."""
 
 import argparse
 from collections.abc import Sequence
@@ -14,28 +14,28 @@ from crossmodal.datasets.stream.writer import check_target, write_stream
 from crossmodal.datasets.usable import MAX_DURATION, prepare_usable
 from crossmodal.errors import ConfigError, LeakageError, ProtocolError
 
-_DIVIDING = ("protocol", "fold", "num_folds", "label_set", "allow_speaker_leakage")
+_SPLIT_ARGUMENTS = ("protocol", "fold", "num_folds", "label_set", "allow_speaker_leakage")
 
 
 def check_stream_arguments(args: argparse.Namespace) -> None:
-    """Refuse what cannot be, before anything is decoded.
+    """Check the arguments of a stream before decoding.
 
     Raises:
-        ConfigError: An argument that is of streams alone, another format, a shard, or see `check_target`.
-        MissingExtraError: litdata is not installed.
+        ConfigError: If an argument needs --to, the format is unknown, a shard is given, or `check_target` fails.
+        MissingExtraError: If litdata is not installed.
     """
     if not args.to:
-        given = [f"--{name}" for name in _DIVIDING if getattr(args, name) is not None]
+        given = [f"--{name}" for name in _SPLIT_ARGUMENTS if getattr(args, name) is not None]
         if given:
-            raise ConfigError(f"Only a stream is divided: {', '.join(given)} without --to litdata DIR says nothing.")
+            raise ConfigError(f"{', '.join(given)} has no effect without --to litdata DIR.")
         return
     kind, target = args.to
     if kind != "litdata":
-        raise ConfigError(f"--to {kind}: the only format to write is litdata, as in --to litdata DIR.")
+        raise ConfigError(f"--to {kind}: the only supported format is litdata, as in --to litdata DIR.")
     if args.shard:
         raise ConfigError(
-            "--shard knows a part of the clips, and a stream is written of all. Prepare the shards first; then the "
-            "same command with --to, without --shard, finds everything decoded and writes the stream."
+            "A stream needs all clips, but --shard selects a part of them. Prepare the shards first; then run the same "
+            "command with --to and without --shard, which reuses the decoded clips."
         )
     check_target(target)
 
@@ -43,17 +43,17 @@ def check_stream_arguments(args: argparse.Namespace) -> None:
 def divide_pairs(
     args: argparse.Namespace, source: CorpusSource, listed: Sequence[Clip], usable: Sequence[Clip] | None = None
 ) -> dict[Split, list[Clip]]:
-    """Divide clips by the protocol that is asked for.
+    """Split clips by the protocol of the command.
 
     Args:
-        args: Of the command.
-        source: The corpus.
-        listed: Its clips.
-        usable: Those to divide; all, to see beforehand whether it can be done.
+        args: Arguments of the command.
+        source: Corpus.
+        listed: Clips of the corpus.
+        usable: Clips to split. Default: all, to check the split before decoding.
 
     Raises:
-        LeakageError: See `split_clips`.
-        ProtocolError: See `split_clips`.
+        LeakageError: As in `split_clips`.
+        ProtocolError: As in `split_clips`.
     """
     protocol = args.protocol or source.protocol
     num_folds = NUM_FOLDS if args.num_folds is None else args.num_folds
@@ -63,7 +63,7 @@ def divide_pairs(
         return split_clips(
             listed if usable is None else usable, protocol, args.fold or 0, source.label_set, leaks, num_folds, listed
         )
-    except (LeakageError, ProtocolError) as error:  # they advise in the keys of fit
+    except (LeakageError, ProtocolError) as error:  # their advice uses the keys of fit
         advice = str(error).replace("--data.allow_speaker_leakage true", "--allow_speaker_leakage")
         raise type(error)(advice.replace("--data.", "--")) from error
 
@@ -71,7 +71,7 @@ def divide_pairs(
 def write_prepared(
     args: argparse.Namespace, source: CorpusSource, listed: Sequence[Clip], crops: FaceCrops, folder: Path
 ) -> None:
-    """Write the clips that have all that a pair needs, divided as `PairedDataModule` does."""
+    """Write the paired clips as a stream, split as in `PairedDataModule`."""
     held = [clip for clip in listed if source.holds(clip)]
     corpus = prepare_usable(held, audio=True, crops=crops, tensors=None, max_duration=MAX_DURATION, folder=folder)
     split = divide_pairs(args, source, listed, corpus.clips)

@@ -124,12 +124,12 @@ def _sort_names(root: Path, channel: Channel) -> tuple[dict[RavdessName, Path], 
         if name not in published:
             wrong.append(Finding(str(path), "name", "RAVDESS has no such clip"))
         elif (path.suffix.lower() == ".wav") != (name.modality == "03"):
-            reason = f"modality {name.modality} is {MODALITIES[name.modality]}, and not in a {path.suffix}"
+            reason = f"modality {name.modality} is {MODALITIES[name.modality]}, which is not stored as {path.suffix}"
             wrong.append(Finding(str(path), "name", reason))
         elif files.setdefault(name, path) != path:
-            alike = hash_file(path) == hash_file(files[name])
-            reason = f"{'a copy of' if alike else 'the same name, but another content, as'} {files[name]}"
-            (notes if alike else wrong).append(Finding(str(path), "copy", reason))
+            is_copy = hash_file(path) == hash_file(files[name])
+            reason = f"{'a copy of' if is_copy else 'the same name as, but other content than,'} {files[name]}"
+            (notes if is_copy else wrong).append(Finding(str(path), "copy", reason))
     return files, wrong, notes
 
 
@@ -141,16 +141,16 @@ def _same_content(
     reports: dict[RavdessName, FileReport], files: dict[RavdessName, Path]
 ) -> tuple[list[Finding], list[Finding]]:
     """Find identical files with different names: an error if their labels differ, else a note."""
-    alike: dict[str, list[RavdessName]] = defaultdict(list)
+    by_content: dict[str, list[RavdessName]] = defaultdict(list)
     for name, report in sorted(reports.items()):
         if report.content:
-            alike[report.content].append(name)
+            by_content[report.content].append(name)
     wrong: list[Finding] = []
     notes: list[Finding] = []
-    for first, *others in alike.values():
+    for first, *others in by_content.values():
         for name in others:
             same_label = name._replace(repetition="", statement="") == first._replace(repetition="", statement="")
-            reason = f"its content is that of {files[first].name}, to the bit"
+            reason = f"its content is identical to {files[first].name}"
             (notes if same_label else wrong).append(Finding(str(files[name]), "duplicate", reason))
     return wrong, notes
 

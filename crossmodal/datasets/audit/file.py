@@ -110,7 +110,7 @@ def _check_sum(job: FileJob, report: FileReport) -> bool:
     if (size, crc32) != job.checksum:
         should = f"{job.checksum[0]:,} bytes and CRC {job.checksum[1]:08x}"
         report.wrong.append(
-            Finding(str(job.path), "checksum", f"{size:,} bytes and CRC {crc32:08x}, and its archive has {should}")
+            Finding(str(job.path), "checksum", f"{size:,} bytes and CRC {crc32:08x}, but its archive has {should}")
         )
     return (size, crc32) == job.checksum
 
@@ -122,7 +122,7 @@ def _check_wav(path: Path, report: FileReport, as_published: bool) -> None:
     if channels > 1:
         report.notes.append(Finding(str(path), "format", f"{channels} channels, which are averaged"))
     if rate != PUBLISHED_RATE:
-        report.notes.append(Finding(str(path), "format", f"{rate:,} Hz, and the published files have 48,000"))
+        report.notes.append(Finding(str(path), "format", f"{rate:,} Hz, but published files have 48,000"))
     _check_duration(path, len(waveform) / rate, report)
     report.content = hashlib.sha256(waveform.tobytes()).hexdigest()
     if not as_published:
@@ -136,7 +136,7 @@ def _no_longer_than(most: int, path: Path, blocks: Iterator[Floats]) -> Iterator
     for block in blocks:
         samples += len(block)
         if samples > most:
-            raise MediaError(path, "it lasts more than a minute, and no clip does")
+            raise MediaError(path, "it lasts more than a minute, longer than any clip")
         yield block
 
 
@@ -144,14 +144,14 @@ def _damage(waveform: Floats, rate: int) -> str | None:
     """Return a message if the samples show damage; a wav has no checksum."""
     sounding = np.flatnonzero(waveform)
     if not sounding.size:
-        return "it is silent to the last bit"
+        return "all its samples are zero"
     silent = (len(waveform) - 1 - sounding[-1]) / rate
     before = np.abs(waveform[: sounding[-1] + 1][-rate // 50 :]).max()
     if silent > _SILENT_END or (silent > _SHORT_SILENT_END and before > _ABRUPT):
-        return f"its last {silent:.2f} s are zeros to the last bit"
+        return f"its last {silent:.2f} s are all zeros"
     if rate >= 44_100 and (leaps := _leaps(waveform)).max() > _LARGEST_LEAP:
         when = int(leaps.argmax()) * _BLOCK / rate
-        return f"samples leap at {when:.2f} s as those of no voice do: bytes of it were changed"
+        return f"its samples jump at {when:.2f} s, which indicates changed bytes"
     return None
 
 
@@ -174,11 +174,11 @@ def _check_video(job: FileJob, report: FileReport) -> None:
     report.content = hash_file(job.path)
     if abs(info.width / info.height - 16 / 9) > 0.02:
         report.notes.append(
-            Finding(str(job.path), "format", f"{info.width}x{info.height}, and the face box is for 16:9")
+            Finding(str(job.path), "format", f"{info.width}x{info.height}, but the face box is for 16:9")
         )
     if not info.has_sound:
         if job.modality == "01":
-            report.wrong.append(Finding(str(job.path), "sound", "it has no sound, and an 01 file should"))
+            report.wrong.append(Finding(str(job.path), "sound", "it has no sound, but modality 01 includes sound"))
         return
     sound = media.read_waveform(job.path, SYNC_RATE, longest=60)
     if job.modality == "01" and job.wav is not None:
@@ -190,12 +190,12 @@ def _check_video(job: FileJob, report: FileReport) -> None:
 
 def _check_duration(path: Path, seconds: float, report: FileReport) -> None:
     if not DURATION[0] <= seconds <= DURATION[1]:
-        reason = f"it lasts {seconds:.2f} s, and clips last {DURATION[0]:g} to {DURATION[1]:g} s"
+        reason = f"it lasts {seconds:.2f} s, but clips last {DURATION[0]:g} to {DURATION[1]:g} s"
         report.wrong.append(Finding(str(path), "duration", reason))
 
 
 def _decode_all(path: Path) -> None:
-    """Decode every picture; raise MediaError where one is damaged or missing."""
+    """Decode every video frame; raise MediaError if one is damaged or missing."""
     shown = hidden = decoded = 0
     with opened(path), open_stream(str(path), path, "video") as (container, stream), ffmpeg_errors(str(path)):
         stream.thread_type = "NONE"  # with frame threads FFmpeg misses some damage
@@ -206,8 +206,8 @@ def _decode_all(path: Path) -> None:
             for video_frame in packet.decode():
                 if video_frame.is_corrupt:
                     when = video_frame.time or 0.0
-                    raise MediaError(path, f"its picture at {when:.2f} s is damaged")
+                    raise MediaError(path, f"its video frame at {when:.2f} s is damaged")
                 decoded += 1
-        promised = stream.frames - hidden if stream.frames else shown
-    if not promised == shown == decoded:
-        raise MediaError(path, f"{decoded} pictures decode of {promised} that its index promises ({shown} are there)")
+        declared = stream.frames - hidden if stream.frames else shown
+    if not declared == shown == decoded:
+        raise MediaError(path, f"{decoded} video frames decode, {shown} are stored, and {declared} are declared")

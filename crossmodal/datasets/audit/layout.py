@@ -14,7 +14,7 @@ _XMP_IN_WAV = b"_PMX"
 _XMP_IN_MP4 = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # Adobe's UUID of an XMP box
 _LARGEST_XMP = 1 << 20  # bytes
 _UNKNOWN = 0x7FFFF000  # least length in files that were written to a pipe, without a known length
-_BROKEN = "what its editor wrote into it (XMP) is damaged; sound and pictures may be whole"
+_BROKEN = "its metadata (XMP) is damaged; sound and video may be intact"
 
 
 def check_wav_layout(path: Path) -> None:
@@ -33,10 +33,10 @@ def check_wav_layout(path: Path) -> None:
         if not 8 < end < _UNKNOWN:
             return
         if end > size:
-            raise MediaError(path, f"the file is cut: its RIFF header says {end:,} bytes, and it has {size:,}")
+            raise MediaError(path, f"the file is truncated: its RIFF header says {end:,} bytes, but it has {size:,}")
         for name, start, length in _chunks(file, end):
             if not name.isascii() or not name.decode().isprintable() or start + length > end:
-                raise MediaError(path, f"it is damaged: there is no part of a wav at byte {start - 8:,}")
+                raise MediaError(path, f"it is damaged: the chunk at byte {start - 8:,} is invalid")
             if name == _XMP_IN_WAV:
                 _check_text(path, file, start, length)
 

@@ -53,13 +53,13 @@ def compare_sounds(of_video: Floats, of_wav: Floats) -> tuple[Sync, str | None]:
     sync = Sync(lag=1000 * offset / SYNC_RATE, correlation=correlation)
     expected = 1000 * MP4_SOUND_DELAY
     if correlation < LEAST_CORRELATION:
-        return sync, f"its sound is not the wav's: the correlation is {correlation:.2f}"
+        return sync, f"its sound is not that of the wav: the correlation is {correlation:.2f}"
     if abs(sync.lag - expected) > LAG_TOLERANCE:
-        return sync, f"its sound is {sync.lag:.1f} ms later than the wav's, and should be {expected:.1f} ms later"
+        return sync, f"its sound is delayed by {sync.lag:.1f} ms relative to the wav, instead of {expected:.1f} ms"
     difference = _differences(video, wav * (float(video @ wav) / power[0]))
     if difference.max(initial=0) > _LARGEST_DIFFERENCE:
         when = int(difference.argmax()) * _WINDOW / SYNC_RATE
-        return sync, f"its sound differs from the wav's at {when:.2f} s: one of the two is damaged"
+        return sync, f"its sound differs from the wav at {when:.2f} s: one of them is damaged"
     return sync, None
 
 

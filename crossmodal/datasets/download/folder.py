@@ -1,14 +1,15 @@
-"""The target folder of a download: finds missing recordings, and fetches and extracts their archives."""
+"""Target folder of a download: finds missing recordings, and downloads and extracts their archives."""
 
 import hashlib
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.progress import Progress
 
-from crossmodal.datasets.download.archive import Member, extract_members, is_there, list_members
+from crossmodal.datasets.download.archive import Member, extract_members, is_extracted, list_members
 from crossmodal.datasets.download.http import Downloader
 from crossmodal.datasets.download.lock_file import LOCK_FILE, LockFile
 from crossmodal.datasets.download.threads import FileBar
@@ -30,18 +31,18 @@ def bytes_text(size: float) -> str:
 
 @dataclass
 class Job:
-    """One archive: wanted members, missing members, and progress.
+    """State of an archive.
 
     Args:
-        archive: Which.
-        keep: Whether the archive itself is wanted in the folder.
-        wanted: The recordings that are asked for; None as long as nobody has looked into the archive.
-        missing: Those of them that are not there, or not whole.
-        local: The archive, where it is on the disk and right.
-        remote: The archive, where it is to be fetched.
-        extracted: How many recordings were extracted.
-        replaced: How many of them were there and differed.
-        fetched: How many bytes were fetched.
+        archive: The archive.
+        keep: True to keep the archive itself in the folder.
+        wanted: Requested recordings; None if the members of the archive are unknown.
+        missing: Requested recordings that are missing or damaged.
+        local: Path of the verified archive, if it is on the disk.
+        remote: Remote file of the archive, if it must be downloaded.
+        extracted: Number of extracted recordings.
+        replaced: Number of extracted recordings that replaced a different file.
+        fetched: Number of downloaded bytes.
     """
 
     archive: Archive
@@ -60,22 +61,22 @@ class Job:
         return self.missing == [] and not (self.keep and self.local is None)
 
     @property
-    def lacks_archive(self) -> bool:
-        """True if the archive must be fetched."""
+    def needs_archive(self) -> bool:
+        """True if the archive must be downloaded."""
         return not self.done and self.local is None
 
 
 class DownloadFolder:
-    """A folder to download recordings of archives to.
+    """A folder with downloaded recordings.
 
-    What is not whole yet lies in ``.download``, and the folder may be left at any moment.
+    Partial files are in its sub-folder ``.download``, so that a download can be interrupted at any time.
 
     Args:
-        root: The folder.
-        actors: Whose recordings are asked for.
-        keep_archives: Whether the archives are wanted as well.
-        downloader: Fetches them.
-        progress: Shows it.
+        root: Path of the folder.
+        actors: Actors whose recordings are requested.
+        keep_archives: True to keep the archives in the folder.
+        downloader: Downloader for the archives.
+        progress: Progress display.
     """
 
     def __init__(
@@ -87,29 +88,29 @@ class DownloadFolder:
         self._actors = set(actors)
         self._downloader = downloader
         self._progress = progress
-        self._refused: set[Path] = set()
+        self._rejected: set[Path] = set()
         self._work = root / ".download"
         self._work.mkdir(exist_ok=True)
         for path in [*self._work.glob("*.tmp"), *root.glob(f".{LOCK_FILE}.*.tmp")]:
-            path.unlink()  # of a run that was killed
+            path.unlink()  # left by a killed run
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line above the progress bars."""
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
-        """Stop the work of other threads."""
+        """Stop the downloads in all threads."""
         self._downloader.stop()
 
-    def look(self, archive: Archive) -> Job:
-        """Find the recordings of an archive that are present, without the network."""
+    def inspect(self, archive: Archive) -> Job:
+        """Find the existing recordings of an archive, without using the network."""
         job = Job(archive, self.keep_archives)
         if (members := self.lock.members(archive.name)) is not None:
-            job.wanted = self._asked_for(members)
+            job.wanted = self._requested(members)
             job.missing = self._missing(archive, job.wanted)
         if not job.done:
             job.local = self.find_archive(archive)
-        elif not self.keep_archives:  # of a run that was killed at its end
+        elif not self.keep_archives:  # left by a run that was killed after the extraction
             self._part(archive).unlink(missing_ok=True)
             (self._work / archive.name).unlink(missing_ok=True)
         return job
@@ -120,21 +121,21 @@ class DownloadFolder:
         if pinned is None:
             return None
         for path in (self.root / archive.name, self._work / archive.name):
-            if path.is_file() and path not in self._refused:
-                wrong = self._difference(path, *pinned)
-                if not wrong:
-                    return self._put_away(path)
-                self.say(f"{path} is not as published, and is not used: {wrong}.")
-                self._refused.add(path)
+            if path.is_file() and path not in self._rejected:
+                mismatch = self._mismatch(path, *pinned)
+                if not mismatch:
+                    return self._keep(path)
+                self.print_line(f"{path} differs from the published archive and is ignored: {mismatch}.")
+                self._rejected.add(path)
         return None
 
     def part_size(self, job: Job) -> int:
-        """Return the number of bytes of an archive from an earlier run."""
+        """Return the number of bytes that earlier runs downloaded."""
         part = self._part(job.archive)
         return part.stat().st_size if part.exists() else 0
 
     def still_to_fetch(self, job: Job) -> int:
-        """Return the number of bytes of an archive to download."""
+        """Return the number of bytes that remain to download."""
         return max(0, job.remote.size - self.part_size(job)) if job.remote else 0
 
     def still_to_extract(self, job: Job) -> int:
@@ -145,28 +146,28 @@ class DownloadFolder:
         return job.archive.extracted_size(size, self._actors)
 
     def complete(self, job: Job, whole: FileBar | None) -> None:
-        """Fetch an archive if necessary, verify it, and extract the missing recordings.
+        """Download an archive if necessary, verify it, and extract the missing recordings.
 
         Args:
-            job: Which.
-            whole: The bar of all archives, if there is anything to fetch.
+            job: Job of the archive.
+            whole: Bar of the total, if anything is downloaded.
 
         Raises:
-            DownloadError: The archive cannot be had.
-            ArchiveError: It is damaged or refused.
-            DiskSpaceError: What is in it has no room.
+            DownloadError: If the download fails.
+            ArchiveError: If the archive is damaged or rejected.
+            DiskSpaceError: If the recordings do not fit on the disk.
         """
         name = job.archive.name
         path = job.local or self._fetch(job, whole)
         members = list_members(path, job.archive.parse_member)
         self.lock.keep_members(name, members)
-        job.wanted = self._asked_for(members)
+        job.wanted = self._requested(members)
         job.missing = self._missing(job.archive, job.wanted)
         self._extract(job, path, job.missing)
         if path.parent == self._work:
             path.unlink()
         job.missing = []
-        self.say(f"{name}: verified, {job.extracted} recording(s) extracted")
+        self.print_line(f"{name}: verified, {job.extracted} recording(s) extracted")
 
     def tidy(self) -> None:
         """Remove the folder of partial files if it is empty."""
@@ -174,17 +175,17 @@ class DownloadFolder:
             self._work.rmdir()
 
     def _fetch(self, job: Job, whole: FileBar | None) -> Path:
-        assert job.remote is not None, "an archive that is not here was looked up in the record"
-        path, here = self._work / job.remote.name, self.part_size(job)
-        with FileBar(self._progress, job.remote.name, job.remote.size, whole, here) as bar:
+        assert job.remote is not None, "the record was read for missing archives"
+        path, resumed = self._work / job.remote.name, self.part_size(job)
+        with FileBar(self._progress, job.remote.name, job.remote.size, whole, resumed) as bar:
             self._downloader.fetch(job.remote, path, bar)
-        job.fetched = job.remote.size - here
-        return self._put_away(path)
+        job.fetched = job.remote.size - resumed
+        return self._keep(path)
 
     def _part(self, archive: Archive) -> Path:
         return self._work / f"{archive.name}.part"
 
-    def _put_away(self, path: Path) -> Path:
+    def _keep(self, path: Path) -> Path:
         """Move a verified archive to the folder if archives are kept, and return its path."""
         return path.replace(self.root / path.name) if self.keep_archives else path
 
@@ -192,26 +193,27 @@ class DownloadFolder:
         size = sum(member.size for member in missing)
         if size > (free := shutil.disk_usage(self.root).free):
             raise DiskSpaceError(
-                f"{job.archive.name}: its recordings need {bytes_text(size)} more, and the disk of {self.root} has "
+                f"{job.archive.name}: its recordings need {bytes_text(size)}, but the disk of {self.root} has only "
                 f"{bytes_text(free)} free."
             )
         folder = self.root / job.archive.folder
         job.replaced = sum((folder / member.path).exists() for member in missing)
         with FileBar(self._progress, f"{job.archive.name}: extracting", size) as bar:
-            extract_members(path, missing, folder, self._work, lambda count: self._read(count, bar))
+            extract_members(path, missing, folder, self._work, partial(self._read, bar=bar))
         job.extracted = len(missing)
 
-    def _asked_for(self, members: Sequence[Member]) -> list[Member]:
+    def _requested(self, members: Sequence[Member]) -> list[Member]:
         return [member for member in members if int(parse_name(member.path).actor) in self._actors]
 
     def _missing(self, archive: Archive, wanted: Sequence[Member]) -> list[Member]:
         folder = self.root / archive.folder
         size = sum(member.size for member in wanted)
-        with FileBar(self._progress, f"{archive.name}: looking at what is there", size) as bar:
-            return [member for member in wanted if not is_there(member, folder, lambda count: self._read(count, bar))]
+        with FileBar(self._progress, f"{archive.name}: checking existing files", size) as bar:
+            on_bytes = partial(self._read, bar=bar)
+            return [member for member in wanted if not is_extracted(member, folder, on_bytes)]
 
-    def _difference(self, path: Path, size: int, md5: str) -> str:
-        """Return a message if an archive is invalid, else an empty string."""
+    def _mismatch(self, path: Path, size: int, md5: str) -> str:
+        """Return a message if the size or md5 of an archive is wrong, else an empty string."""
         if path.stat().st_size != size:
             return f"it has {path.stat().st_size} bytes, not {size}"
         digest = hashlib.md5(usedforsecurity=False)
@@ -222,5 +224,5 @@ class DownloadFolder:
         return "" if digest.hexdigest() == md5 else f"its md5 is {digest.hexdigest()}, not {md5}"
 
     def _read(self, count: int, bar: FileBar) -> None:
-        self._downloader.look_up()
+        self._downloader.check_stopped()
         bar.advance(count)

@@ -1,7 +1,7 @@
 """Download of a file over HTTP: resumable, with retries and exponential backoff, and atomic.
 
-Python's own urllib does it, with the proxies, redirects and certificates of the system. What a client library adds,
-such as pools of connections, a few large files do not need; resuming a broken body and checking it would stay to do.
+urllib handles proxies, redirects and certificates. A few large files do not need the connection pools of a client
+library, and a library would not resume and verify them.
 """
 
 import hashlib
@@ -15,14 +15,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar
 
-from crossmodal.datasets.download.web import BrokenError, RefusedError, RemoteFile, Response, ask, position_of, reason
+from crossmodal.datasets.download.web import (
+    BrokenError,
+    RefusedError,
+    RemoteFile,
+    Response,
+    open_url,
+    position_of,
+    reason,
+)
 from crossmodal.errors import ChecksumError, DownloadError
 
-TIMEOUT = 30.0  # seconds in which a server has to answer, and to go on answering
-TRIES = 8  # in a row that bring next to nothing; with the pauses some two minutes
+TIMEOUT = 30.0  # seconds for connecting and for each read
+TRIES = 8  # consecutive tries without real progress; with the pauses some two minutes
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds
-REAL_PROGRESS = 1 << 20  # bytes; after a try that brought as many, counting starts anew
-STALL_SECONDS, STALL_BYTES = 60.0, 60 << 10  # slower than 1 kB/s is no transfer
+REAL_PROGRESS = 1 << 20  # bytes; a try with at least as many resets the count of failures
+STALL_SECONDS, STALL_BYTES = 60.0, 60 << 10  # a transfer below 1 kB/s is stalled
 
 _PIECE = 1 << 18
 _LARGEST_ANSWER = 1 << 24
@@ -33,10 +41,10 @@ T = TypeVar("T")
 class Watcher(Protocol):
     """Receiver of the progress of a file."""
 
-    def at(self, position: int) -> None:
+    def set_position(self, position: int) -> None:
         """Set the number of bytes that have arrived."""
 
-    def says(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Show a message."""
 
 
@@ -45,13 +53,13 @@ class StoppedError(Exception):
 
 
 class Downloader:
-    """Downloader of files, for use by several threads, with limited load on the server.
+    """Downloader of files, for use by several threads.
 
-    Where a server asks for a pause, all threads make it.
+    If a server asks for a pause, all threads pause.
 
     Args:
-        timeout: Seconds in which a server has to answer, and to go on answering.
-        tries: How many in a row may bring next to nothing.
+        timeout: Seconds for connecting and for each read.
+        tries: Maximum number of consecutive tries without real progress.
     """
 
     def __init__(self, timeout: float = TIMEOUT, tries: int = TRIES) -> None:
@@ -64,7 +72,7 @@ class Downloader:
         """Stop all calls in all threads; they raise `StoppedError`."""
         self._stopped.set()
 
-    def look_up(self) -> None:
+    def check_stopped(self) -> None:
         """Raise `StoppedError` after a call of `stop`."""
         if self._stopped.is_set():
             raise StoppedError
@@ -78,7 +86,7 @@ class Downloader:
         """Read a small response of at most 16 MiB.
 
         Raises:
-            DownloadError: It cannot be had.
+            DownloadError: If the download fails.
         """
 
         def attempt() -> bytes:
@@ -89,26 +97,25 @@ class Downloader:
                     if len(body) > _LARGEST_ANSWER:
                         raise RefusedError(f"it sends more than {_LARGEST_ANSWER} bytes")
                 if response.length:
-                    raise BrokenError(f"it broke off after {len(body)} bytes")
+                    raise BrokenError(f"the connection was lost after {len(body)} bytes")
                 return bytes(body)
 
         return self._keep_trying(attempt, lambda: 0, url, watcher)
 
     def fetch(self, file: RemoteFile, target: Path, watcher: Watcher) -> None:
-        """Fetch a file; it has the suffix ``.part`` until it is complete and its checksum is verified.
+        """Download a file; it has the suffix ``.part`` until it is complete and verified.
 
-        Where there is such a part, of this run or an earlier one, only the rest is asked for. A file with a wrong sum
-        is fetched once more, from its beginning.
+        An existing partial file is resumed. A file with a wrong checksum is downloaded once more from the beginning.
 
         Args:
-            file: Which.
-            target: The path to write.
-            watcher: Is told how far it is.
+            file: File to download.
+            target: Path to write.
+            watcher: Receiver of the progress.
 
         Raises:
-            DownloadError: It cannot be had.
-            ChecksumError: It has a wrong sum, twice.
-            OSError: It cannot be written.
+            DownloadError: If the download fails.
+            ChecksumError: If the checksum is wrong twice.
+            OSError: If the file cannot be written.
         """
         path = target.with_name(f"{target.name}.part")
         for _ in range(2):
@@ -117,44 +124,42 @@ class Downloader:
                 path.replace(target)
                 return
             path.unlink()
-            watcher.says("its md5 is wrong; from the beginning")
+            watcher.show("its md5 is wrong; restarting the download")
         raise ChecksumError(
-            f"{file.name} has md5 {md5} where the record says {file.md5}, twice in a row: it is damaged on the way or "
-            "at its source. It was not kept. Try again later, or from another network."
+            f"{file.name} has md5 {md5} instead of {file.md5} twice in a row. It is damaged at its source or during "
+            "the transfer, and was removed. Try again later, or from another network."
         )
 
     def _fill(self, file: RemoteFile, path: Path, watcher: Watcher) -> str:
         """Download the rest of a partial file, and return its md5."""
-        with _Part(path, file.size, self.look_up) as part:
+        with _Part(path, file.size, self.check_stopped) as part:
             urls = list(file.urls)
-            self._keep_trying(lambda: self._go_on(file, urls, part, watcher), lambda: part.size, file.name, watcher)
+            self._keep_trying(lambda: self._resume(file, urls, part, watcher), lambda: part.size, file.name, watcher)
             return part.md5()
 
-    def _keep_trying(self, attempt: Callable[[], T], arrived: Callable[[], int], what: str, watcher: Watcher) -> T:
+    def _keep_trying(self, attempt: Callable[[], T], arrived: Callable[[], int], name: str, watcher: Watcher) -> T:
         failures = 0
         while True:
             before = arrived()
             try:
                 return attempt()
             except RefusedError as error:
-                raise DownloadError(f"{what} cannot be had: {error}.") from error
+                raise DownloadError(f"Cannot download {name}: {error}.") from error
             except BrokenError as error:
                 failures = 1 if arrived() - before >= REAL_PROGRESS else failures + 1
                 if failures >= self._tries:
-                    rest = " What has arrived stays; the same command goes on where it was." if arrived() else ""
-                    raise DownloadError(
-                        f"{what} cannot be had: {error}, in the last of {failures} tries.{rest}"
-                    ) from error
-                seconds = max(error.wish, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1)) * _jitter())
-                watcher.says(f"{error}; again in {seconds:.0f} s")
+                    advice = " Rerun the same command to resume." if arrived() else ""
+                    raise DownloadError(f"Cannot download {name}: {error} (after {failures} tries).{advice}") from error
+                seconds = max(error.retry_after, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1)) * _jitter())
+                watcher.show(f"{error}; retrying in {seconds:.0f} s")
             self.pause(seconds)
 
-    def _go_on(self, file: RemoteFile, urls: list[str], part: "_Part", watcher: Watcher) -> None:
-        """Request the missing bytes; a refusing address is dropped if there is another.
+    def _resume(self, file: RemoteFile, urls: list[str], part: "_Part", watcher: Watcher) -> None:
+        """Request the missing bytes; a URL that refuses is dropped if there is another.
 
-        No If-Range: a file that changed meanwhile is not the one of this md5, whichever of its bytes are sent.
+        If-Range is not needed: the md5 detects a file that changed meanwhile.
         """
-        watcher.at(part.size)
+        watcher.set_position(part.size)
         if part.size == file.size:
             return
         try:
@@ -164,40 +169,40 @@ class Downloader:
             if len(urls) == 1:
                 raise
             urls.pop(0)
-            return self._go_on(file, urls, part, watcher)
+            return self._resume(file, urls, part, watcher)
         if part.size < file.size:
-            raise BrokenError(f"it broke off after {part.size} of {file.size} bytes")
+            raise BrokenError(f"the connection was lost after {part.size} of {file.size} bytes")
 
     def _append(self, response: Response, file: RemoteFile, part: "_Part", watcher: Watcher) -> None:
         position = position_of(response, file, part.size)
         for piece in self._pieces(response):
-            # A server that knows no Range starts at 0: what is here already is read over.
+            # A server without Range support starts at 0: skip the bytes that exist.
             part.append(piece[max(0, part.size - position) :])
             position += len(piece)
-            watcher.at(part.size)
+            watcher.set_position(part.size)
             if part.size == file.size:
                 return
 
     def _open(self, url: str, first_byte: int = 0) -> Response:
         if (seconds := self._quiet_until - time.monotonic()) > 0:
             self.pause(seconds)
-        self.look_up()
+        self.check_stopped()
         try:
-            return ask(url, first_byte, self._timeout)
+            return open_url(url, first_byte, self._timeout)
         except BrokenError as error:
-            self._quiet_until = max(self._quiet_until, time.monotonic() + error.wish)
+            self._quiet_until = max(self._quiet_until, time.monotonic() + error.retry_after)
             raise
 
     def _pieces(self, response: Response) -> Iterator[bytes]:
         """Yield the body in blocks."""
         since, arrived = time.monotonic(), 0
         while True:
-            self.look_up()
+            self.check_stopped()
             try:
                 piece = response.read1(_PIECE)
             except (OSError, http.client.HTTPException) as error:
                 raise BrokenError(reason(error)) from error
-            self.look_up()  # whoever stopped meanwhile may have given the folder to somebody else
+            self.check_stopped()  # after a stop, another process may be using the folder
             if not piece:
                 return
             yield piece
@@ -212,12 +217,12 @@ class _Part:
     """A partial file on disk, with its checksum.
 
     Args:
-        path: The file; its content is taken for the beginning.
-        size: Of the whole file, in bytes; a longer part is none.
-        look_up: Is called now and then.
+        path: Path of the partial file.
+        size: Size of the complete file in bytes; a longer partial file is discarded.
+        check_stopped: Function that raises when the download is stopped, called between blocks.
     """
 
-    def __init__(self, path: Path, size: int, look_up: Callable[[], None]) -> None:
+    def __init__(self, path: Path, size: int, check_stopped: Callable[[], None]) -> None:
         self.size = 0
         self._whole = size
         self._md5 = hashlib.md5(usedforsecurity=False)
@@ -226,14 +231,14 @@ class _Part:
             self._file.truncate(0)
         self._file.seek(0)
         while piece := self._file.read(1 << 20):
-            look_up()
+            check_stopped()
             self._count(piece)
 
     def append(self, piece: bytes) -> None:
         """Append a block; bytes beyond the size of the file are dropped."""
         piece = piece[: self._whole - self.size]
         self._file.write(piece)
-        self._file.flush()  # nothing is left to be written when someone stops
+        self._file.flush()  # an interrupted download keeps all received bytes
         self._count(piece)
 
     def md5(self) -> str:

@@ -1,4 +1,4 @@
-"""The lock file of a downloaded corpus: it pins all checksums, so that changes are detected."""
+"""Lock file of a downloaded corpus, which pins all checksums to detect changes."""
 
 import json
 import threading
@@ -15,18 +15,18 @@ _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, Recur
 
 
 class LockFile:
-    """Pinned sizes, checksums and members of archives. Threads may share one.
+    """Pinned sizes, checksums and members of archives. It is thread-safe.
 
     Args:
-        path: The JSON; need not be there yet.
+        path: Path of the JSON file, which need not exist.
 
     Raises:
-        DataError: It is there, but cannot be read.
+        DataError: If the file is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._pins: dict[str, tuple[int, str]] = {}
         self._members: dict[str, list[Member]] = {}
         if path.exists():
@@ -36,28 +36,28 @@ class LockFile:
                 self._members = {name: _read_members(archive) for name, archive in archives.items()}
             except (*_DAMAGE, OSError) as error:
                 raise DataError(
-                    f"{path} cannot be read ({type(error).__name__}: {error}). It says what the archives of this "
-                    "folder have to be. Restore it; or remove it, and all is fetched and looked at anew."
+                    f"Cannot read {path} ({type(error).__name__}: {error}). It has the checksums of the archives in "
+                    "this folder. Restore it, or remove it to check and download everything again."
                 ) from error
 
     def pin(self, sums: Mapping[str, tuple[int, str]], source: str) -> None:
         """Pin the sizes and checksums of archives.
 
         Args:
-            sums: The size in bytes and the md5 of each archive.
-            source: Who says so, for the text of the error.
+            sums: Size in bytes and md5 of each archive.
+            source: Source of the checksums, for the error message.
 
         Raises:
-            ChecksumError: One of them was pinned with another size or sum. Nothing is pinned then.
+            ChecksumError: If an archive was pinned with another size or md5. Then nothing is pinned.
         """
-        with self._turn:
-            for name, said in sums.items():
-                pinned = self._pins.get(name, said)
-                if pinned != said:
+        with self._lock:
+            for name, new in sums.items():
+                pinned = self._pins.get(name, new)
+                if pinned != new:
                     raise ChecksumError(
-                        f"By {self.path}, {name} has {pinned[0]} bytes and md5 {pinned[1]}; {source} says {said[0]} "
-                        f"bytes and md5 {said[1]}. A published archive does not change: nothing was fetched. If you "
-                        "know why it did, remove the lock file and start anew."
+                        f"{self.path} pins {name} to {pinned[0]} bytes and md5 {pinned[1]}, but {source} has {new[0]} "
+                        f"bytes and md5 {new[1]}. Published archives should not change, so nothing was downloaded. If "
+                        "you trust the new archive, remove the lock file and rerun the command."
                     )
             if not sums.keys() <= self._pins.keys():
                 self._pins.update(sums)
@@ -77,7 +77,7 @@ class LockFile:
 
     def keep_members(self, archive: str, members: Iterable[Member]) -> None:
         """Store the members of a pinned archive, so that recordings can be verified without it."""
-        with self._turn:
+        with self._lock:
             self._members[archive] = list(members)
             self._save()
 

@@ -12,41 +12,41 @@ from rich.progress import Progress
 
 from crossmodal.datasets.download.http import StoppedError
 
-_TO_LOOK_UP = 1.0  # seconds in which threads look up whether they are stopped; one that waits for a server may not
+_STOP_TIMEOUT = 1.0  # seconds to wait for threads to stop; those that wait for a server may take longer
 
 T = TypeVar("T")
 
 
-def in_threads(
+def run_in_threads(
     work: Callable[[T], None], jobs: Sequence[T], num_threads: int, stop: Callable[[], None]
 ) -> list[tuple[T, BaseException]]:
     """Run a function for each job in several threads.
 
-    Where the caller is interrupted, as by Ctrl-C, the threads are stopped and the interrupt goes on. They are daemons:
-    none that waits for a server holds up the end of the process.
+    If the caller is interrupted, for example by Ctrl-C, the threads are stopped and the exception is raised. Threads
+    are daemons, so that waiting for a server does not delay the end of the process.
 
     Args:
-        work: Is given a job; `StoppedError` ends the thread, and so does what is no `Exception`.
-        jobs: In the order in which they are begun.
-        num_threads: How many at a time.
-        stop: Makes each running `work` raise `StoppedError` soon.
+        work: Function of a job. `StoppedError`, or an error that is not an `Exception`, ends the thread.
+        jobs: Jobs in order of execution.
+        num_threads: Number of threads.
+        stop: Function that makes each running `work` raise `StoppedError` soon.
 
     Returns:
-        The jobs that failed, each with its error.
+        Failed jobs with their errors.
     """
     failed: list[tuple[T, BaseException]] = []
     waiting = deque(jobs)
-    # Not Thread.join: before Python 3.13, one that Ctrl-C interrupts takes the thread for ended.
+    # Not Thread.join: before Python 3.13, an interrupted join treats the thread as ended.
     ended = [threading.Event() for _ in range(min(num_threads, len(jobs)))]
     try:
         for end in ended:
             threading.Thread(target=_take, args=(waiting, work, failed, end), daemon=True).start()
         for end in ended:
-            while not end.wait(0.2):  # without a time, no Ctrl-C gets through on Windows
+            while not end.wait(0.2):  # on Windows, Ctrl-C cannot interrupt a wait without timeout
                 pass
     except BaseException:
         stop()
-        deadline = time.monotonic() + _TO_LOOK_UP
+        deadline = time.monotonic() + _STOP_TIMEOUT
         for end in ended:
             end.wait(max(0.0, deadline - time.monotonic()))
         raise
@@ -72,14 +72,14 @@ def _take(
 
 
 class FileBar:
-    """The progress bar of one file, which also advances the total.
+    """Progress bar of a file, which also advances the bar of the total.
 
     Args:
-        progress: Where it is drawn.
-        name: Of the file.
-        size: In bytes; None where it is not known.
-        whole: The bar of all, which moves along; it must stand at what is `here` of this file.
-        here: Bytes of the file that were there before.
+        progress: Progress display.
+        name: Name of the file.
+        size: Size in bytes, None if unknown.
+        whole: Bar of the total, which already includes `here`.
+        here: Number of bytes of the file from an earlier run.
     """
 
     def __init__(
@@ -88,23 +88,23 @@ class FileBar:
         self._progress = progress
         self._name = name
         self._whole = whole
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._position = here
         self._task = progress.add_task(name, total=size, completed=here)
 
-    def at(self, position: int) -> None:
+    def set_position(self, position: int) -> None:
         """Set the number of bytes that have arrived."""
         self.advance(position - self._position)
 
     def advance(self, num_bytes: int) -> None:
         """Advance the bars by a number of bytes, which is negative after a restart."""
-        with self._turn:
+        with self._lock:
             self._position += num_bytes
             self._progress.update(self._task, completed=self._position)
         if self._whole:
             self._whole.advance(num_bytes)
 
-    def says(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Print a line above the progress bars."""
         self._progress.console.print(f"{self._name}: {text}", markup=False, highlight=False, soft_wrap=True)
 

@@ -12,9 +12,9 @@ from urllib.request import Request, urlopen
 
 from crossmodal.version import __version__
 
-LONGEST_WISH = 3600.0  # seconds; a server that wants a longer pause is left alone
+LONGEST_RETRY_AFTER = 3600.0  # seconds; a longer requested pause counts as a permanent failure
 
-_MAY_PASS = {408, 425, 429}  # and whatever a server says of itself, from 500 on
+_TEMPORARY = {408, 425, 429}  # and all server errors, from 500 on
 
 Response = http.client.HTTPResponse
 
@@ -24,10 +24,10 @@ class RemoteFile:
     """A remote file with its size and checksum.
 
     Args:
-        name: Its name.
-        size: In bytes.
-        md5: Its sum, 32 hexadecimal digits.
-        urls: Where it is; one after the other is asked where one refuses.
+        name: Name of the file.
+        size: Size in bytes.
+        md5: Checksum, 32 hexadecimal digits.
+        urls: URLs of the file; the next one is used if one refuses.
     """
 
     name: str
@@ -40,37 +40,37 @@ class BrokenError(Exception):
     """A temporary failure; a retry may succeed.
 
     Args:
-        reason: In words for a person.
-        wish: Seconds that the server asks to wait.
+        reason: The message for the user.
+        retry_after: Pause that the server requests, in seconds.
     """
 
-    def __init__(self, reason: str, wish: float = 0.0) -> None:
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
         super().__init__(reason)
-        self.wish = wish
+        self.retry_after = retry_after
 
 
 class RefusedError(Exception):
     """A permanent failure; a retry would fail as well."""
 
 
-def ask(url: str, first_byte: int, timeout: float) -> Response:
+def open_url(url: str, first_byte: int, timeout: float) -> Response:
     """Request a file from a byte offset.
 
     Args:
-        url: Of http or https; urllib would open files of this machine as well.
-        first_byte: From 0.
-        timeout: Seconds in which the server has to answer, and to go on answering.
+        url: URL with http or https; urllib would also open local files.
+        first_byte: Offset in bytes.
+        timeout: Seconds for connecting and for each read.
 
     Raises:
-        BrokenError: It may work the next time.
-        RefusedError: It will not.
+        BrokenError: If a retry may succeed.
+        RefusedError: If a retry would fail as well.
     """
     try:
         scheme, server = urlsplit(url)[:2]
     except ValueError as error:
         raise RefusedError(f"{url}: {error}") from error
     if scheme not in ("http", "https"):
-        raise RefusedError(f"{url} is no address of the web (http:// or https://)")
+        raise RefusedError(f"{url} is not an http:// or https:// URL")
     headers = {"User-Agent": f"crossmodal/{__version__}", "Accept-Encoding": "identity"}
     if first_byte:
         headers["Range"] = f"bytes={first_byte}-"
@@ -79,51 +79,51 @@ def ask(url: str, first_byte: int, timeout: float) -> Response:
         return response
     except HTTPError as error:
         with error:
-            raise _judge(error, f"{server} answers {error.code} {error.reason}".strip()) from error
+            raise _classify(error, f"{server} responds with {error.code} {error.reason}".strip()) from error
     except (http.client.InvalidURL, ValueError) as error:
         raise RefusedError(f"{url}: {error}") from error
     except (OSError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, URLError) else error
         if isinstance(cause, ssl.SSLCertVerificationError):
-            raise RefusedError(f"the certificate of {server} is not trusted here: {cause.verify_message}") from error
+            raise RefusedError(f"the certificate of {server} is not trusted: {cause.verify_message}") from error
         raise BrokenError(f"{server}: {reason(error)}") from error
 
 
-def _judge(error: HTTPError, said: str) -> BrokenError | RefusedError:
-    if error.code not in _MAY_PASS and error.code < 500:
-        return RefusedError(f"{said} ({error.url})")
-    wish = _seconds(error.headers.get("Retry-After", ""))
-    if wish > LONGEST_WISH:
-        return RefusedError(f"{said} and asks to wait for {wish / 3600:.1f} hours")
-    return BrokenError(said, wish)
+def _classify(error: HTTPError, message: str) -> BrokenError | RefusedError:
+    if error.code not in _TEMPORARY and error.code < 500:
+        return RefusedError(f"{message} ({error.url})")
+    retry_after = _seconds(error.headers.get("Retry-After", ""))
+    if retry_after > LONGEST_RETRY_AFTER:
+        return RefusedError(f"{message} and asks to wait for {retry_after / 3600:.1f} hours")
+    return BrokenError(message, retry_after)
 
 
-def position_of(response: Response, file: RemoteFile, asked: int) -> int:
+def position_of(response: Response, file: RemoteFile, first_byte: int) -> int:
     """Return the offset of the body: the requested one, or 0 if the server does not support Range.
 
     Args:
-        response: The answer.
-        file: What was asked for.
-        asked: The first byte that was asked for.
+        response: Response of the server.
+        file: Requested file.
+        first_byte: Requested offset in bytes.
 
     Raises:
-        RefusedError: It is not the body of such a file.
+        RefusedError: If the response is not the content of the file.
     """
     if response.headers.get_content_type() == "text/html":
-        raise RefusedError(f"{response.url} answers with a page, not with the file")
+        raise RefusedError(f"{response.url} responds with a web page instead of the file")
     etag = response.headers.get("ETag", "").removeprefix("W/").strip('"')
-    if etag.startswith("md5:") and etag != f"md5:{file.md5}":  # Zenodo's is the sum
-        raise RefusedError(f"the file at {response.url} has {etag}, by the record it has md5:{file.md5}")
+    if etag.startswith("md5:") and etag != f"md5:{file.md5}":  # Zenodo sends the checksum as ETag
+        raise RefusedError(f"the file at {response.url} has {etag}, but the record has md5:{file.md5}")
     if response.status == http.client.PARTIAL_CONTENT:
-        said = response.headers.get("Content-Range") or ""
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", said)
-        if not found or int(found[1]) > asked:
-            raise RefusedError(f"asked for what follows byte {asked}, {response.url} sent {said!r}")
-        position, whole = int(found[1]), found[2]
+        content_range = response.headers.get("Content-Range") or ""
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
+        if not match or int(match[1]) > first_byte:
+            raise RefusedError(f"{response.url} sent {content_range!r} for a request from byte {first_byte}")
+        position, size = int(match[1]), match[2]
     else:
-        position, whole = 0, response.headers.get("Content-Length") or "*"
-    if whole.isdecimal() and int(whole) != file.size:
-        raise RefusedError(f"the file at {response.url} has {whole} bytes, by the record it has {file.size}")
+        position, size = 0, response.headers.get("Content-Length") or "*"
+    if size.isdecimal() and int(size) != file.size:
+        raise RefusedError(f"the file at {response.url} has {size} bytes, but the record has {file.size}")
     return position
 
 
@@ -131,7 +131,7 @@ def reason(error: BaseException) -> str:
     """Return a short description of a network error."""
     cause = getattr(error, "reason", error)
     if isinstance(cause, TimeoutError):
-        return "no answer in time"
+        return "timed out"
     return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
 
 

@@ -1,4 +1,4 @@
-"""The published archives of RAVDESS: Zenodo record 1188976."""
+"""Published archives of RAVDESS in Zenodo record 1188976."""
 
 import json
 import re
@@ -17,25 +17,25 @@ Modality = Literal["audio", "video", "both"]
 RECORD_URL = "https://zenodo.org/api/records/1188976"
 ACTORS = range(1, 25)
 
-# What is known before the record is asked, in bytes and as md5. Those of the video archives are pinned when first seen.
+# Published size in bytes and md5 of the audio archives. Those of the video archives are pinned when first seen.
 KNOWN_SUMS = {
     "Audio_Speech_Actors_01-24.zip": (208_468_073, "bc696df654c87fed845eb13823edef8a"),
     "Audio_Song_Actors_01-24.zip": (225_505_317, "5411230427d67a21e18aa4d466e6d1b9"),
 }
 
-# Of each archive's size, rounded up. Measured on real recordings: 2.63 and 1.86 for wavs, 1.02 for mp4s.
+# Extracted size relative to the archive, rounded up. Measured on real recordings: wavs 2.63 and 1.86, mp4s 1.02.
 _EXTRACTED = {"audio": 3.0, "video": 1.05}
 
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive of the record.
+    """An archive of the record.
 
     Args:
-        name: Its file name.
+        name: File name.
         modality: ``audio`` or ``video``.
         channel: ``speech`` or ``song``.
-        actors: Those in it.
+        actors: Actors with recordings in the archive.
     """
 
     name: str
@@ -45,14 +45,14 @@ class Archive:
 
     @property
     def folder(self) -> str:
-        """The folder of its recordings, beside those of the other archives."""
+        """Name of the folder for its recordings."""
         return PurePosixPath(self.name).stem
 
     def parse_member(self, path: str) -> RavdessName:
-        """Read the name of a recording in this archive.
+        """Parse the name of a recording in this archive.
 
         Raises:
-            ValueError: It is not a RAVDESS name, or of a recording that has no place here.
+            ValueError: If it is not a RAVDESS name, or the recording does not belong to this archive.
         """
         name = parse_name(path)
         kinds, suffix = (("03",), ".wav") if self.modality == "audio" else (("01", "02"), ".mp4")
@@ -70,8 +70,8 @@ class Archive:
         """Estimate the size of the recordings of some actors in bytes.
 
         Args:
-            size: Of the archive, in bytes.
-            actors: Those who are asked for; others count nothing.
+            size: Size of the archive in bytes.
+            actors: Requested actors.
         """
         share = len(set(actors) & set(self.actors)) / len(self.actors)
         return round(size * _EXTRACTED[self.modality] * share)
@@ -105,16 +105,16 @@ def needed_archives(channel: Channel, modality: Modality, actors: Collection[int
 def read_record(content: bytes, url: str) -> dict[str, RemoteFile]:
     """Read the archives of RAVDESS from the JSON of a record, by name.
 
-    Zenodo's form is read, that of before 2023 and InvenioRDM's own. A file without a link lies beside the JSON, and
-    links may be relative, so that a mirror is a folder with the archives and the record's JSON.
+    Supported formats are Zenodo's current one, that before 2023, and InvenioRDM's. Links may be relative, and a file
+    without a link is expected beside the JSON, so that a mirror can be a folder with the archives and the JSON.
 
     Args:
         content: The JSON.
-        url: Where it is from.
+        url: URL of the JSON.
 
     Raises:
-        DownloadError: It is no such JSON, or there is nothing of RAVDESS in it.
-        ChecksumError: It gives one of the archives whose sums are known another sum.
+        DownloadError: If the JSON is invalid or has no archive of RAVDESS.
+        ChecksumError: If an archive has another checksum than the known one.
     """
     try:
         record = json.loads(content)
@@ -123,24 +123,23 @@ def read_record(content: bytes, url: str) -> dict[str, RemoteFile]:
         files = {_name(entry): _remote_file(entry, record, url) for entry in entries}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DownloadError(
-            f"{url} did not answer with a record's JSON ({type(error).__name__}: {error}). Open it in a browser: a "
-            "network that asks to log in first answers with a page of its own."
+            f"{url} did not respond with the JSON of a record ({type(error).__name__}: {error}). Open it in a browser: "
+            "some networks respond with a login page."
         ) from error
     if not files:
-        raise DownloadError(f"The record at {url} has none of RAVDESS's archives, such as {min(names)}.")
+        raise DownloadError(f"The record at {url} has no archive of RAVDESS, such as {min(names)}.")
     for name, known in KNOWN_SUMS.items():
         if name in files and (files[name].size, files[name].md5) != known:
             raise ChecksumError(
-                f"{name} is known to have {known[0]} bytes and md5 {known[1]}, but the record at {url} says "
-                f"{files[name].size} bytes and md5 {files[name].md5}. That is not RAVDESS as it was published; nothing "
-                "was fetched."
+                f"The published {name} has {known[0]} bytes and md5 {known[1]}, but the record at {url} has "
+                f"{files[name].size} bytes and md5 {files[name].md5}. Nothing was downloaded."
             )
     return files
 
 
 def _entries(record: Any) -> list[dict[str, Any]]:
     files = record["files"]
-    if isinstance(files, dict):  # InvenioRDM's own form
+    if isinstance(files, dict):  # format of InvenioRDM
         entries = files["entries"]
         return list(entries.values()) if isinstance(entries, dict) else list(entries)
     return list(files)
@@ -157,12 +156,12 @@ def _remote_file(entry: dict[str, Any], record: dict[str, Any], url: str) -> Rem
     name, md5 = _name(entry), str(entry["checksum"]).removeprefix("md5:").lower()
     size = entry["size"]
     if not re.fullmatch("[0-9a-f]{32}", md5):
-        raise ValueError(f"the checksum of {name} is {entry['checksum']!r}, which is no md5")
+        raise ValueError(f"the checksum of {name} is {entry['checksum']!r}, not an md5")
     if not isinstance(size, int) or size <= 0:
         raise ValueError(f"the size of {name} is {size!r}")
     links = entry.get("links") or {}
-    addresses = [links.get("content") or links.get("self") or quote(name)]
-    # The file's link from its page on zenodo.org answers to Range, the link of the API does not.
+    paths = [links.get("content") or links.get("self") or quote(name)]
+    # The link of the web page on zenodo.org supports Range; the link of the API does not.
     if page := (record.get("links") or {}).get("self_html"):
-        addresses.insert(0, f"{page}/files/{quote(name)}?download=1")
-    return RemoteFile(name, size, md5, tuple(urljoin(url, address) for address in addresses))
+        paths.insert(0, f"{page}/files/{quote(name)}?download=1")
+    return RemoteFile(name, size, md5, tuple(urljoin(url, path) for path in paths))

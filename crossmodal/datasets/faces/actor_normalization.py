@@ -8,7 +8,7 @@ import numpy as np
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.storage import content_key
 
-# Raise when the same face features would be normalised differently.
+# Increase when the same face features are normalised differently.
 VERSION = 1
 
 
@@ -28,14 +28,15 @@ def center_by_actor(tensors: ClipTensors, actors: Mapping[str, str], folder: Pat
         The same tensors, centred.
     """
     clips = [clip for clip in tensors.clips if clip in actors]
-    who = np.array([actors[clip] for clip in clips])
+    actor_of_clip = np.array([actors[clip] for clip in clips])
     key = content_key(source=tensors.digest, actors=[(clip, actors[clip]) for clip in clips], version=VERSION)
     path = folder / "face_embeddings" / f"{key}.safetensors"
     with ClipTensors.missing(path, "centred faces") as missing:
         if missing:
             values = np.stack([tensors[clip]["face_embeddings"] for clip in clips]).astype(np.float32)
-            for actor in np.unique(who):
-                values[who == actor] -= values[who == actor].mean(axis=(0, 1))
+            for actor in np.unique(actor_of_clip):
+                rows = actor_of_clip == actor
+                values[rows] -= values[rows].mean(axis=(0, 1))
             about = {name: value for name, value in tensors.about.items() if name != "clips"}
             ClipTensors.save(path, clips, {"face_embeddings": values}, **about)
     return ClipTensors(path)

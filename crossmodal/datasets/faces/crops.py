@@ -16,9 +16,9 @@ from crossmodal.datasets.faces.track import track_face
 from crossmodal.datasets.window import clip_instants
 from crossmodal.errors import MediaError
 
-# The rate of face detection, and the least and the most video frames of a clip in which to detect.
-_LOOKS_PER_SECOND, _LEAST_LOOKS, _MOST_LOOKS = 8.0, 5, 100
-_AT_ONCE = 8  # whole video frames in memory: 22 MB at 1280x720
+# Rate of face detection, and limits for the number of detections per clip.
+_DETECTIONS_PER_SECOND, _MIN_DETECTIONS, _MAX_DETECTIONS = 8.0, 5, 100
+_FRAMES_IN_MEMORY = 8  # whole video frames: 22 MB at 1280x720
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,17 @@ def read_face_crops(clip: Clip, path: Path, crops: FaceCrops) -> NDArray[np.uint
     Raises:
         MediaError: The video cannot be decoded, ends before the clip does, or no face is found in it.
     """
-    clip = _as_long_as_its_sound(clip)
+    clip = _with_duration_of_sound(clip)
     seconds = clip_instants(clip, path, crops.num_video_frames)
     if crops.detector is not None:
-        lasts = 2 * len(seconds) * (seconds[0] - clip.video_start)
-        looks = clip_instants(clip, path, int(np.clip(lasts * _LOOKS_PER_SECOND, _LEAST_LOOKS, _MOST_LOOKS)))
-        return _follow(path, np.asarray(seconds), np.asarray(looks), crops)
-    # PyAV decodes only what is needed and reports damage; decord hides it.
+        duration = 2 * len(seconds) * (seconds[0] - clip.video_start)
+        count = int(np.clip(duration * _DETECTIONS_PER_SECOND, _MIN_DETECTIONS, _MAX_DETECTIONS))
+        return _follow(path, np.asarray(seconds), np.asarray(clip_instants(clip, path, count)), crops)
+    # PyAV decodes only the required video frames and reports damage, which decord conceals.
     return media.read_video_frames(path, seconds, box=crops.box, size=crops.face_size, decoder="pyav")
 
 
-def _as_long_as_its_sound(clip: Clip) -> Clip:
+def _with_duration_of_sound(clip: Clip) -> Clip:
     if clip.audio is None or clip.duration is not None:
         return clip
     try:
@@ -83,31 +83,31 @@ def _as_long_as_its_sound(clip: Clip) -> Clip:
 
 
 def _follow(
-    path: Path, seconds: NDArray[np.float64], looks: NDArray[np.float64], crops: FaceCrops
+    path: Path, seconds: NDArray[np.float64], instants: NDArray[np.float64], crops: FaceCrops
 ) -> NDArray[np.uint8]:
-    """Detect the face at `looks`, track it, and return its crops at `seconds`."""
+    """Detect the face at `instants`, track it, and return its crops at `seconds`."""
     assert crops.detector, "without a detector there is nothing to follow"
     detect = load_detector(crops.detector)
     found, shape = [], (0, 0)
-    for picture in _pictures(path, looks):
+    for picture in _pictures(path, instants):
         found.append(detect(picture))
         shape = picture.shape[1:]
-    boxes = track_face(looks, found, width=shape[1], height=shape[0])
+    boxes = track_face(instants, found, width=shape[1], height=shape[0])
     if boxes is None:
-        seen = sum(len(faces) > 0 for faces in found)
-        raise MediaError(path, f"no face can be followed: one was found in {seen} of {len(found)} video frames")
-    wanted = np.stack([np.interp(seconds, looks, side) for side in boxes.T], axis=1)
-    cut = [_cut(picture, box, crops.face_size) for picture, box in zip(_pictures(path, seconds), wanted, strict=True)]
-    return np.stack(cut)
+        detected = sum(len(faces) > 0 for faces in found)
+        raise MediaError(path, f"no face can be tracked: one was detected in {detected} of {len(found)} video frames")
+    boxes = np.stack([np.interp(seconds, instants, side) for side in boxes.T], axis=1)
+    pictures = zip(_pictures(path, seconds), boxes, strict=True)
+    return np.stack([_crop(picture, box, crops.face_size) for picture, box in pictures])
 
 
 def _pictures(path: Path, seconds: NDArray[np.float64]) -> Iterator[NDArray[np.uint8]]:
     """Yield whole video frames, (3, H, W), a few at a time in memory."""
-    for first, last in pairwise([*range(0, len(seconds), _AT_ONCE), len(seconds)]):
+    for first, last in pairwise([*range(0, len(seconds), _FRAMES_IN_MEMORY), len(seconds)]):
         yield from media.read_video_frames(path, seconds[first:last], decoder="pyav")
 
 
-def _cut(picture: NDArray[np.uint8], box: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+def _crop(picture: NDArray[np.uint8], box: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
     """Return the box of a picture as (3, size, size), resized with antialiasing."""
     from PIL import Image
 

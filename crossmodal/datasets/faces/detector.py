@@ -28,18 +28,18 @@ def check_detector(detector: str) -> None:
         detector: ``haar``, or the path of a YuNet ONNX file.
 
     Raises:
-        ConfigError: There is no such detector.
-        MissingExtraError: OpenCV is not installed.
+        ConfigError: If the detector does not exist.
+        MissingExtraError: If OpenCV is not installed.
     """
     if detector != HAAR and not Path(detector).is_file():
         raise ConfigError(
-            f"face_detector {detector}: there is no such file. Give 'haar', whose weights OpenCV brings along, or the "
-            "path of a YuNet ONNX file (face_detection_yunet_2023mar.onnx of OpenCV's model zoo)."
+            f"face_detector {detector}: the file does not exist. Use 'haar', whose weights are part of OpenCV, or the "
+            "path of a YuNet ONNX file (face_detection_yunet_2023mar.onnx from OpenCV's model zoo)."
         )
     try:
         import cv2  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingExtraError("A face detector needs OpenCV: pip install 'crossmodal[face]'.") from error
+        raise MissingExtraError("Face detection needs OpenCV: pip install 'crossmodal[face]'.") from error
 
 
 @lru_cache(maxsize=1)
@@ -50,7 +50,7 @@ def load_detector(detector: str) -> Detect:
         detector: ``haar``, or the path of a YuNet ONNX file.
 
     Raises:
-        ConfigError: It cannot be loaded.
+        ConfigError: If the detector cannot be loaded.
     """
     import cv2
 
@@ -62,16 +62,16 @@ def _load_haar(cv2: Any) -> Detect:
     path = Path(cv2.data.haarcascades) / _CASCADE
     if not hasattr(cv2, "CascadeClassifier") or not path.is_file():
         raise ConfigError(
-            f"face_detector haar: OpenCV {cv2.__version__} has no cascades any more. "
-            "pip install 'opencv-python-headless<5', or give a YuNet ONNX file."
+            f"face_detector haar: OpenCV {cv2.__version__} no longer has cascades. "
+            "Run pip install 'opencv-python-headless<5', or use a YuNet ONNX file."
         )
     cascade = cv2.CascadeClassifier(str(path))
 
     def detect(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
         small, scale = _scaled_down(cv2, picture)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        least = round(_SMALLEST * min(grey.shape))
-        found = cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=5, minSize=(least, least))
+        smallest = round(_SMALLEST * min(grey.shape))
+        found = cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=5, minSize=(smallest, smallest))
         return _corners(found, scale)
 
     return detect
@@ -81,7 +81,7 @@ def _load_yunet(cv2: Any, path: str) -> Detect:
     try:
         network = cv2.FaceDetectorYN.create(path, "", (320, 320), _SCORE)
     except cv2.error as error:
-        raise ConfigError(f"face_detector {path}: OpenCV cannot load it as a YuNet ({error}).") from error
+        raise ConfigError(f"face_detector {path}: OpenCV cannot load it as YuNet ({error}).") from error
 
     def detect(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
         small, scale = _scaled_down(cv2, picture)

@@ -21,7 +21,7 @@ from crossmodal.datasets.ravdess import parse_name
 from crossmodal.errors import DataError
 from crossmodal.storage import FileHashes, cache_dir, content_key
 
-# Raise when the same table or folder would give other features.
+# Increase when the same table or folder gives different features.
 VERSION = 1
 # Columns of OpenFace and py-feat that are not features.
 BOOKKEEPING = {"frame", "face_id", "timestamp", "approx_time", "confidence", "success"}
@@ -57,11 +57,11 @@ def store_face_features(
         folder: The cache.
 
     Raises:
-        DataError: The file, its column `clip` or its features are missing, or the clips differ in D.
+        DataError: If the file, its column `clip` or its features are missing, or the clips differ in D.
     """
     source, folder = Path(source), folder or cache_dir()
     if not source.exists():
-        raise DataError(f"There are no face features at {source}: give a CSV, a Parquet table or a folder of .npy.")
+        raise DataError(f"Face features {source} not found: give a CSV or Parquet table, or a folder of .npy files.")
     key = content_key(files=_fingerprint(source, folder), num_rows=num_rows, version=VERSION)
     path = folder / "face_features" / f"{key}.safetensors"
     with ClipTensors.missing(path, "face features") as missing:
@@ -130,7 +130,7 @@ def _read_folder(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
         try:
             array = np.load(file, allow_pickle=False)
             yield file.name, np.atleast_2d(array).astype(np.float32)
-        except Exception:  # NumPy raises whatever its parser of headers does
+        except Exception:  # NumPy's header parser raises many exception types
             yield file.name, np.empty((0, 0), np.float32)
 
 
@@ -139,8 +139,8 @@ def _table_errors(source: Path) -> Iterator[None]:
     """Raise the errors of Arrow inside the block as DataError."""
     try:
         yield
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:  # the last two: a duplicate name, or no UTF-8
-        raise DataError(f"{source} cannot be read as a table: {error}") from error
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:  # the last two: duplicate column, bad UTF-8
+        raise DataError(f"Cannot read {source} as a table: {error}") from error
 
 
 def _open_table(source: Path) -> pa.Table:
@@ -152,7 +152,7 @@ def _open_table(source: Path) -> pa.Table:
             width = file.readline().count(b",") + 1
         if width > _MOST_COLUMNS:
             raise DataError(
-                f"{source} has {width:,} columns, and at most {_MOST_COLUMNS:,} are read: use a Parquet table."
+                f"{source} has {width:,} columns, but CSV is limited to {_MOST_COLUMNS:,}: use a Parquet table."
             )
         table = pa.csv.read_csv(source)
     table = table.rename_columns([name.strip() for name in table.column_names])  # OpenFace writes ", AU01_r"
@@ -171,7 +171,7 @@ def _read_table(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
         table = _open_table(source)
         features = [field.name for field in table.schema if _is_feature(field)]
         if not features:
-            raise DataError(f"{source} holds no numbers beside its column 'clip': there is no feature to learn from.")
+            raise DataError(f"{source} has no features: it needs numeric columns in addition to 'clip'.")
         values = np.stack([table[name].to_numpy(zero_copy_only=False) for name in features], 1).astype(np.float32)
         names = np.array([str(name) for name in table["clip"].to_pylist()])
     order = np.argsort(names, kind="stable")
@@ -190,16 +190,16 @@ def _store(rows: Iterator[tuple[str, NDArray[np.float32]]], source: Path, num_ro
     for name, array in rows:
         whole = array[np.isfinite(array).all(axis=1)] if array.size else array
         if not len(whole):
-            set_aside.append((f"{source}: {name}", "no row of face features without a gap"))
-        elif clip_name(name) in usable:  # RAVDESS's 01 and 02 are one performance: it counts once
+            set_aside.append((f"{source}: {name}", "every row of face features has missing values"))
+        elif clip_name(name) in usable:  # modalities 01 and 02 of RAVDESS are the same performance
             set_aside.append((f"{source}: {name}", "a second source of the same clip"))
         else:
             usable[clip_name(name)] = whole
     if not usable:
-        raise DataError(f"{source} holds no usable face features: give one row a clip or more, or one .npy a clip.")
+        raise DataError(f"{source} has no usable face features: give at least one row, or one .npy, per clip.")
     widths = {array.shape[1] for array in usable.values()}
     if len(widths) > 1:
-        raise DataError(f"The clips of {source} differ in the number of their features: {sorted(widths)}.")
+        raise DataError(f"The clips of {source} have different numbers of features: {sorted(widths)}.")
     if max(map(len, usable.values())) == 1:
         num_rows = 1
     stacked = np.stack([segment_means(array, num_rows) for array in usable.values()])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from crossmodal.datasets.clip import SPLITS, Clip, Split
 from crossmodal.errors import LeakageError, ProtocolError
 
-_SHOWN = 8  # speakers who are named in an error
+_SHOWN = 8  # maximum number of speakers in an error message
 
 
 def split_as_given(clips: Sequence[Clip], fold: int, allow_speaker_leakage: bool = False) -> dict[Split, list[Clip]]:
@@ -18,16 +18,16 @@ def split_as_given(clips: Sequence[Clip], fold: int, allow_speaker_leakage: bool
         allow_speaker_leakage: Allow a speaker in more than one split.
 
     Raises:
-        ProtocolError: No clip has a split, or the fold is not 0.
-        LeakageError: Speakers are in more than one split.
+        ProtocolError: If no clip has a split, or the fold is not 0.
+        LeakageError: If speakers are in more than one split, without `allow_speaker_leakage`.
     """
     if fold != 0:
-        raise ProtocolError(f"given has one fold, 0, which is the corpus's own split; {fold} was asked for.")
+        raise ProtocolError(f"Protocol given has only fold 0, the split of the corpus, not {fold}.")
     divided: dict[Split, list[Clip]] = {name: [clip for clip in clips if clip.split == name] for name in SPLITS}
     if not any(divided.values()):
         raise ProtocolError(
-            "given is the split that a manifest names in its column 'split', and this corpus names none: "
-            "--data.protocol grouped."
+            "Protocol given needs a manifest with a column 'split', and this corpus has none. Use --data.protocol "
+            "grouped."
         )
     if not allow_speaker_leakage and (shared := shared_speakers(divided)):
         raise LeakageError(_leak(shared))
@@ -47,7 +47,7 @@ def _leak(shared: Mapping[str, Sequence[Split]]) -> str:
     named = "; ".join(f"{speaker} ({', '.join(parts)})" for speaker, parts in list(shared.items())[:_SHOWN])
     more = f"; and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
     return (
-        f"{len(shared)} speaker(s) are in more than one part of the given split: {named}{more}. A test on them says "
-        "nothing of people whom nobody trained on. --data.protocol grouped makes folds that share no speaker; "
-        "--data.allow_speaker_leakage true takes the split as it is, and marks every result speaker-dependent."
+        f"{len(shared)} speaker(s) are in more than one part of the given split: {named}{more}. Results on them do not "
+        "apply to unseen speakers. --data.protocol grouped makes folds that share no speaker. "
+        "--data.allow_speaker_leakage true uses the split unchanged and marks every result speaker-dependent."
     )

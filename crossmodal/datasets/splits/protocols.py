@@ -75,7 +75,7 @@ def label_set_for(channel: str, label_set: LabelSet | None = None) -> LabelSet:
         return LABEL_SET_OF_CHANNEL[channel]
     if not label_set.startswith(channel):
         fitting = ", ".join(name for name in LABEL_SETS if name.startswith(channel))
-        raise ConfigError(f"label_set {label_set!r} does not go with channel {channel!r}: choose {fitting}.")
+        raise ConfigError(f"label_set {label_set!r} does not fit channel {channel!r}: choose {fitting}.")
     return label_set
 
 
@@ -125,9 +125,9 @@ def split_actors(protocol: Protocol, fold: int, actors: Iterable[str], label_set
     val = tuple(actor for actor in groups[val_fold] if actor in actors)
     train = tuple(actor for actor in actors if actor not in test + val)
     if val_fold == fold or not val or not train:
-        lacking = "training" if val and val_fold != fold else "validation"
+        empty = "training" if val and val_fold != fold else "validation"
         raise ProtocolError(
-            f"{protocol} fold {fold} leaves no actors for {lacking}: the corpus holds {len(actors)} actor(s), "
+            f"{protocol} fold {fold} leaves no actors for {empty}: the corpus has {len(actors)} actor(s), "
             f"{_names(actors)}, and fills the folds {_names(filled)}. "
             "loso24 needs the fewest actors (three)."
         )
@@ -160,21 +160,21 @@ def split_clips(
     """
     if protocol in ("grouped", "given"):
         if protocol == "given":
-            made = split_as_given(clips, fold, allow_speaker_leakage)
+            divided = split_as_given(clips, fold, allow_speaker_leakage)
         else:
-            made = split_by_speaker(clips, corpus or clips, fold, num_folds)
-        _check_labelled(made, protocol)
-        return made
+            divided = split_by_speaker(clips, corpus or clips, fold, num_folds)
+        _check_labelled(divided, protocol)
+        return divided
     if protocol == "random":
         if not allow_speaker_leakage:
             raise LeakageError(
-                "The protocol 'random' puts the same actors into training and test, which measures how well voices are "
-                "recognised, not emotions. To use it all the same, say so: --data.allow_speaker_leakage true; every "
-                "result will be marked speaker-dependent."
+                "Protocol random puts the same actors into training and test, so results depend on recognising the "
+                "speakers. To use it anyway, set --data.allow_speaker_leakage true; every result is then marked "
+                "speaker-dependent."
             )
         return _split_at_random(clips, fold)
     split = split_actors(protocol, fold, [clip.actor for clip in clips], label_set or "speech8")
-    divided: dict[Split, list[Clip]] = {
+    divided = {
         "train": [clip for clip in clips if clip.actor in split.train],
         "val": [clip for clip in clips if clip.actor in split.val],
         "test": [clip for clip in clips if clip.actor in split.test],
@@ -194,8 +194,8 @@ def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
     actors = sorted({clip.actor for clip in clips if clip.label is not None})
     if not 0 < num_actors < len(actors):
         raise ConfigError(
-            f"num_unlabelled_actors must be from 0 to {len(actors) - 1}, for {len(actors)} actors train in this fold; "
-            f"it is {num_actors}."
+            f"num_unlabelled_actors must be 0 to {len(actors) - 1}, because this fold has {len(actors)} training "
+            f"actors; it is {num_actors}."
         )
     hidden = set(actors[len(actors) - num_actors :])
     return [replace(clip, label=None) if clip.actor in hidden else clip for clip in clips]
@@ -227,15 +227,15 @@ def check_teacher(trained_on: Iterable[str], split: dict[Split, list[Clip]]) -> 
     seen = held_out & set(trained_on)
     if seen:
         raise LeakageError(
-            f"The teacher was trained on actors {_names(sorted(seen))}, who are validation or test actors here: what "
-            "it says of them would leak into the result. Train a teacher on this fold's training actors "
-            "(crossmodal fit does), or use the fold that it was trained for."
+            f"The teacher was trained on actors {_names(sorted(seen))}, who are validation or test actors here, so its "
+            "outputs would leak into the result. Train a teacher on this fold's training actors (as crossmodal fit "
+            "does), or use the fold of this teacher."
         )
 
 
 def _groups(protocol: Protocol) -> list[tuple[str, ...]]:
     if protocol not in PROTOCOLS:
-        raise ProtocolError(f"There is no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}.")
+        raise ProtocolError(f"Unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}.")
     return [tuple(f"{actor:02d}" for actor in group) for group in PROTOCOLS[protocol]]
 
 
@@ -243,29 +243,26 @@ def _cannot_fill(
     protocol: str, fold: int, groups: list[tuple[str, ...]], actors: Sequence[str], filled: list[int]
 ) -> str:
     if not 0 <= fold < len(groups):
-        text = f"{protocol} has no fold {fold}: its folds are 0 to {len(groups) - 1}."
+        message = f"{protocol} has no fold {fold}: its folds are 0 to {len(groups) - 1}."
     else:
         missing = [actor for actor in groups[fold] if actor not in actors]
-        why = f"actors {_names(missing)} are missing" if missing else "its actors are for validation only"
-        text = f"This corpus cannot fill {protocol} fold {fold} (test actors {_names(groups[fold])}): {why}."
+        reason = f"actors {_names(missing)} are missing" if missing else "its actors are for validation only"
+        message = f"This corpus cannot fill {protocol} fold {fold} (test actors {_names(groups[fold])}): {reason}."
     if filled:
-        return f"{text} It fills the folds {_names(filled)}: choose one with --data.fold."
+        return f"{message} It fills the folds {_names(filled)}: choose one with --data.fold."
     if not set(actors) & {actor for group in _groups("loso24") for actor in group}:
-        return f"{text} {protocol} is of RAVDESS's actors; --data.protocol grouped makes folds of any speakers."
+        return f"{message} {protocol} is for the actors of RAVDESS; --data.protocol grouped supports any speakers."
     return (
-        f"{text} It fills no fold of {protocol}: its actors are {_names(actors)}. loso24 needs one actor for each "
-        "fold, and three in all: --data.protocol loso24."
+        f"{message} It fills no fold of {protocol}: its actors are {_names(actors)}. --data.protocol loso24 needs only "
+        "one actor per fold, and three in total."
     )
 
 
 def _check_labelled(split: dict[Split, list[Clip]], protocol: str) -> None:
     """Raise ProtocolError unless every split has labelled clips."""
-    if lacking := [name for name, clips in split.items() if all(clip.label is None for clip in clips)]:
-        raise ProtocolError(
-            f"{protocol}: no clip for {_names(lacking)} can be used and has a label. Of those that can be used, "
-            + "; ".join(f"{name} has {len(clips)}" for name, clips in split.items())
-            + "."
-        )
+    if empty := [name for name, clips in split.items() if all(clip.label is None for clip in clips)]:
+        counts = "; ".join(f"{name} has {len(clips)}" for name, clips in split.items())
+        raise ProtocolError(f"{protocol}: no usable clip of {_names(empty)} has a label. Usable clips: {counts}.")
 
 
 def _names(items: Iterable[object]) -> str:
@@ -282,14 +279,14 @@ def _split_at_random(clips: Sequence[Clip], fold: int) -> dict[Split, list[Clip]
         by_label[clip.label].append(clip)
     divided: dict[Split, list[Clip]] = {"train": [], "val": [], "test": []}
     names: dict[int, Split] = {fold: "test", (fold + 1) % num_folds: "val"}
-    generator = random.Random(0)  # shared: with the same order for each label, a fold would collect the same actors
+    generator = random.Random(0)  # shared: the same order for each label would put the same actors into each fold
     for same_label in by_label.values():
         generator.shuffle(same_label)
         for position, clip in enumerate(same_label):
             divided[names.get(position % num_folds, "train")].append(clip)
-    if lacking := [name for name, part in divided.items() if not part]:
+    if empty := [name for name, part in divided.items() if not part]:
         raise ProtocolError(
-            f"random fold {fold} leaves no clips for {_names(lacking)}: the corpus holds {len(clips)} clip(s), and "
-            f"{num_folds} of one label fill every fold."
+            f"random fold {fold} leaves no clips for {_names(empty)}: the corpus has {len(clips)} clip(s), and "
+            f"{num_folds} clips of a label are needed to fill every fold."
         )
     return divided

@@ -27,7 +27,7 @@ def split_by_speaker(
     """
     folds = group_speakers(corpus, num_folds)
     if not 0 <= fold < num_folds:
-        raise ProtocolError(f"grouped in {num_folds} folds has no fold {fold}: its folds are 0 to {num_folds - 1}.")
+        raise ProtocolError(f"grouped with {num_folds} folds has no fold {fold}: its folds are 0 to {num_folds - 1}.")
     held_out: dict[str, Split] = dict.fromkeys(folds[fold], "test")
     held_out |= dict.fromkeys(folds[(fold + 1) % num_folds], "val")
     divided: dict[Split, list[Clip]] = {"train": [], "val": [], "test": []}
@@ -54,7 +54,7 @@ def group_speakers(clips: Iterable[Clip], num_folds: int) -> list[tuple[str, ...
         ProtocolError: There are fewer than 3 folds, or fewer speakers with labelled clips than folds.
 
     Example:
-        >>> clips = [Clip(f"{who}{take}", who, "happy") for who in "abcde" for take in range(3)]
+        >>> clips = [Clip(f"{actor}{take}", actor, "happy") for actor in "abcde" for take in range(3)]
         >>> group_speakers(clips, 3)
         [('a', 'd'), ('b', 'e'), ('c',)]
     """
@@ -64,26 +64,30 @@ def group_speakers(clips: Iterable[Clip], num_folds: int) -> list[tuple[str, ...
             counts[clip.actor][clip.label] += 1
     _check(num_folds, len(counts))
     labels = sorted({label for count in counts.values() for label in count})
-    shares = {who: np.array([count[label] for label in labels]) for who, count in counts.items()}
+    shares = {actor: np.array([count[label] for label in labels]) for actor, count in counts.items()}
     total = sum(shares.values(), np.zeros(len(labels)))
-    shares = {who: share / total for who, share in shares.items()}
+    shares = {actor: share / total for actor, share in shares.items()}
     filled = np.zeros((num_folds, len(labels)))
     folds: list[list[str]] = [[] for _ in range(num_folds)]
-    for who in sorted(counts, key=lambda who: (-sum(counts[who].values()), who)):
+    for actor in sorted(counts, key=lambda actor: (-sum(counts[actor].values()), actor)):
         # This minimises the growth of the sum of squared shares over labels and folds. The growth in an empty fold is
         # zero, so no fold stays empty.
-        growth = (filled @ shares[who]).round(12)
+        growth = (filled @ shares[actor]).round(12)
         fold = min(range(num_folds), key=lambda fold: (growth[fold], len(folds[fold]), fold))
-        filled[fold] += shares[who]
-        folds[fold].append(who)
+        filled[fold] += shares[actor]
+        folds[fold].append(actor)
     return [tuple(sorted(fold)) for fold in folds]
 
 
 def _check(num_folds: int, num_speakers: int) -> None:
     if num_folds < LEAST_FOLDS:
-        raise ProtocolError(f"num_folds must be {LEAST_FOLDS} or more, to test, validate and train; it is {num_folds}.")
-    if num_speakers < num_folds:
-        advice = f"--data.num_folds {num_speakers}" if num_speakers >= LEAST_FOLDS else f"{LEAST_FOLDS} are the fewest"
         raise ProtocolError(
-            f"grouped makes {num_folds} folds of speakers, and only {num_speakers} have labelled clips: {advice}."
+            f"num_folds must be at least {LEAST_FOLDS}, for test, validation and training; it is {num_folds}."
+        )
+    if num_speakers < num_folds:
+        is_enough = num_speakers >= LEAST_FOLDS
+        advice = f"use --data.num_folds {num_speakers}" if is_enough else f"at least {LEAST_FOLDS} are needed"
+        raise ProtocolError(
+            f"grouped needs {num_folds} speakers for {num_folds} folds, but only {num_speakers} have labelled clips: "
+            f"{advice}."
         )

@@ -15,7 +15,7 @@ from crossmodal.datasets.splits.protocols import Protocol
 from crossmodal.errors import CorpusNotFoundError, DataError, MissingExtraError
 from crossmodal.storage import cache_dir
 
-# Raise when the layout of a stream changes: readers refuse streams of another version.
+# Increase when the layout of a stream changes; readers reject other versions.
 VERSION = 1
 ABOUT = "about"
 
@@ -59,19 +59,19 @@ def read_about(stream: str) -> StreamAbout:
         MissingExtraError: litdata is not installed.
     """
     dataset_class = require_litdata().StreamingDataset
-    advice = "write one with `crossmodal data prepare ... --to litdata`, or see that it can be reached."
+    advice = "write one with `crossmodal data prepare ... --to litdata`, or check the path or URL."
     if not is_remote(stream) and not (Path(stream) / ABOUT / "index.json").is_file():
-        raise CorpusNotFoundError(f"There is no stream in {stream}: {advice}")
+        raise CorpusNotFoundError(f"No stream found in {stream}: {advice}")
     try:
         dataset = dataset_class(part_of(stream, ABOUT), cache_dir=str(stream_cache()))
-        divide(dataset, rank=0, processes=1)  # every process reads it whole
+        divide(dataset, rank=0, processes=1)  # every process reads all of it
         about = json.loads(next(iter(dataset))["json"])
         found = about["version"]
         if found == VERSION:
             return StreamAbout(**{**about, "labels": tuple(about["labels"])})
-    except Exception as error:  # litdata raises whatever the storage's own package does
-        raise DataError(f"What {stream} holds cannot be read ({error}): {advice}") from error
-    raise DataError(f"{stream} is of version {found}, and this is crossmodal for version {VERSION}: {advice}")
+    except Exception as error:  # litdata passes on exceptions of storage packages
+        raise DataError(f"Cannot read the stream {stream} ({error}): {advice}") from error
+    raise DataError(f"{stream} has version {found}, but this crossmodal reads version {VERSION}: {advice}")
 
 
 def check_whole(stream: str) -> None:
@@ -101,8 +101,8 @@ def divide(dataset: Any, rank: int, processes: int) -> None:
     nodes, processes read different numbers of clips from the second epoch on, and some clips twice (0.2.76), so that
     training with DDP would hang. This function therefore sets one node.
     """
-    where = dataset.distributed_env
-    where.world_size, where.global_rank, where.num_nodes = processes, rank, 1
+    environment = dataset.distributed_env
+    environment.world_size, environment.global_rank, environment.num_nodes = processes, rank, 1
 
 
 def is_remote(stream: str) -> bool:

@@ -110,9 +110,9 @@ def check_target(target: str) -> None:
     """
     require_litdata()
     if not is_remote(target) and Path(target).exists():
-        raise ConfigError(f"There is something at {target} already: remove it, or write the stream elsewhere.")
-    if os.environ.get("WORLD_SIZE", "1") != "1":  # litdata would wait forever for the parts of the others
-        raise ConfigError("A stream is written by one process, and WORLD_SIZE says that several were started.")
+        raise ConfigError(f"{target} already exists: remove it, or write the stream to another place.")
+    if os.environ.get("WORLD_SIZE", "1") != "1":  # litdata would wait forever for the other processes
+        raise ConfigError("A stream must be written by a single process, but WORLD_SIZE is set to more than 1.")
 
 
 def _shuffled(clips: Sequence[Clip]) -> list[Clip]:
@@ -137,7 +137,7 @@ def _new_folder(target: Path) -> Iterator[Path]:
     lock = cache_dir() / "locks" / f"stream-{content_key(target=target.absolute())}.lock"
     with locked(lock, wait=False) as state:
         if state == "taken":
-            raise ConfigError(f"Another process is writing {target}: wait for it, or write the stream elsewhere.")
+            raise ConfigError(f"Another process is writing {target}: wait for it, or write to another place.")
         shutil.rmtree(partial, ignore_errors=True)
         try:
             yield partial
@@ -156,7 +156,7 @@ def _upload(target: str, items: Mapping[Split, _ClipItems], about: _AboutItem, n
                 inputs, where = list(range(len(of_split.clips))), part_of(target, name)
                 optimize(of_split, inputs, where, chunk_size=of_split.chunk_size, num_workers=num_processes, **in_order)
             optimize(about, [0], part_of(target, ABOUT), chunk_size=1, num_workers=1, **in_order)
-        except Exception as error:  # litdata raises whatever the storage's own package does
+        except Exception as error:  # litdata passes on exceptions of storage packages
             raise DataError(f"litdata could not write {target}: {error}") from error
 
 

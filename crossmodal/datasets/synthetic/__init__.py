@@ -1,4 +1,4 @@
-"""A synthetic corpus in RAVDESS's names and formats: it shows that the machine works, and says nothing about people."""
+"""Synthetic corpus with RAVDESS's names and formats, which shows that the software works. Not evidence about people."""
 
 from crossmodal.datasets.synthetic.corpus import SYNTHETIC_MARKER, synthesize
 

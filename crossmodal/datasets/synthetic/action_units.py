@@ -1,4 +1,4 @@
-"""What a face does in a clip: action units over time, after Ekman and Friesen's coding system (FACS)."""
+"""Action units of a face over time, after Ekman and Friesen's coding system (FACS)."""
 
 import numpy as np
 
@@ -25,9 +25,9 @@ UNITS = (
     "head_tilt",
     "head_forward",
 )
-"""Action units and head positions; 0 is at rest, 1 about as far as people go."""
+"""Action units and head positions; 0 is at rest, 1 about the human maximum."""
 
-# What a face shows of each emotion when it shows all of it.
+# Action units of a fully shown emotion.
 UNITS_BY_EMOTION: dict[str, dict[str, float]] = {
     "neutral": {},
     "calm": {"corner_pull": 0.25, "eyes_close": 0.2, "head_tilt": 0.1, "brow_outer_raise": 0.05},
@@ -84,23 +84,23 @@ UNITS_BY_EMOTION: dict[str, dict[str, float]] = {
     },
 }
 
-UNIT_SPREAD = 0.10  # standard deviation between clips that mean the same
-HABIT_SPREAD = 0.05  # between actors' faces at rest
-GAIN_SPREAD = 0.25  # between actors' ways of showing each unit, as the standard deviation of the logarithm
-SPEECH_JAW = 0.45  # how far the jaw drops in the loudest sound
-_SIGNED = np.array([unit.startswith("head") for unit in UNITS])  # the others push only one way
+UNIT_SPREAD = 0.10  # standard deviation between clips of the same emotion
+HABIT_SPREAD = 0.05  # standard deviation between actors' faces at rest
+GAIN_SPREAD = 0.25  # standard deviation of the logarithm of actors' gains of each unit
+SPEECH_JAW = 0.45  # jaw drop in the loudest sound
+_SIGNED = np.array([unit.startswith("head") for unit in UNITS])  # other units are not negative
 
 
 def action_units(performance: Performance, seed: int, loudness: Floats) -> Floats:
-    """Return what the face does in a clip.
+    """Return the action units of a clip over time.
 
     Args:
-        performance: What is acted, by whom.
-        seed: The corpus's seed.
-        loudness: How loud the voice is at each video frame, from 0 to 1; the jaw follows it.
+        performance: Performance of the clip.
+        seed: Seed of the corpus.
+        loudness: Loudness of the voice at each video frame, from 0 to 1; the jaw follows it.
 
     Returns:
-        The tracks of `UNITS`, `(video frames, units)`, about 0 to 1; head positions about -1 to 1.
+        Tracks of `UNITS`, `(video frames, units)`, about 0 to 1; head positions about -1 to 1.
     """
     random = random_stream(seed, performance, "face")
     time = np.linspace(0, 1, len(loudness))
@@ -111,7 +111,7 @@ def action_units(performance: Performance, seed: int, loudness: Floats) -> Float
     tracks = habits + _onset_apex_offset(time, random)[:, None] * apex
     tracks += 0.35 * UNIT_SPREAD * _wander(len(time), len(UNITS), random)
     tracks[:, _SIGNED] += 0.2 * _wander(len(time), int(_SIGNED.sum()), random)
-    tracks[:, UNITS.index("head_down")] -= 0.3 * (loudness - loudness.mean())  # people beat time with the head
+    tracks[:, UNITS.index("head_down")] -= 0.3 * (loudness - loudness.mean())  # people nod to the rhythm of speech
     tracks[:, UNITS.index("jaw_drop")] += SPEECH_JAW * loudness
     tracks[:, UNITS.index("lip_press")] *= 1 - 0.8 * loudness
     tracks[:, UNITS.index("eyes_close")] += _blinks(len(time), random)
@@ -119,13 +119,13 @@ def action_units(performance: Performance, seed: int, loudness: Floats) -> Float
 
 
 def _habits(actor: int, seed: int) -> tuple[Floats, Floats]:
-    """Return how much of each unit an actor shows, and what the face shows at rest."""
+    """Return an actor's gain of each unit, and the units of the face at rest."""
     random = random_stream(seed, "habits", actor)
     return random.lognormal(-0.5 * GAIN_SPREAD**2, GAIN_SPREAD, len(UNITS)), random.normal(0, HABIT_SPREAD, len(UNITS))
 
 
 def _onset_apex_offset(time: Floats, random: np.random.Generator) -> Floats:
-    """Rise before the voice sets in, hold, and fall again in part."""
+    """Return an envelope that rises before the voice starts, holds, and partly falls again."""
     rise = _smooth_step((time - random.uniform(0.02, 0.12)) / random.uniform(0.1, 0.2))
     fall = _smooth_step((time - random.uniform(0.72, 0.82)) / 0.18)
     return rise * (1 - random.uniform(0.5, 0.9) * fall)

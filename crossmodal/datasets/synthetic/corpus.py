@@ -1,4 +1,4 @@
-"""The built-in synthetic corpus, in RAVDESS's own names, folders and formats."""
+"""Built-in synthetic corpus with the names, folders and formats of RAVDESS."""
 
 import json
 import os
@@ -26,9 +26,9 @@ from crossmodal.progress import progress_bar
 from crossmodal.storage import atomic_path, write_json
 
 SYNTHETIC_MARKER = "synthetic.json"
-"""The file in a corpus's folder that says that it is synthetic, and how it was made."""
+"""Name of the file that marks a folder as synthetic and stores its settings."""
 
-# Raise when the same seed would give other clips: a folder of another version is refused.
+# Increase when the same seed gives different clips; folders of other versions are rejected.
 VERSION = 1
 FRAME_RATE = Fraction(30_000, 1001)  # video frames per second
 SONG_EMOTIONS = 6  # neither disgust nor surprised
@@ -37,7 +37,7 @@ RAVDESS_FILES = "0[123]-0[12]-0[1-8]-0[12]-0[12]-0[12]-[0-9][0-9].*"
 
 @dataclass(frozen=True)
 class _Job:
-    """One clip to make, and the files of it that are missing, by RAVDESS's modality."""
+    """A clip to create, with its missing files by RAVDESS modality."""
 
     performance: Performance
     files: dict[int, Path]
@@ -56,28 +56,28 @@ def synthesize(
     seed: int = 0,
     num_processes: int | None = None,
 ) -> Path:
-    """Make a synthetic corpus, or what is missing of it.
+    """Create a synthetic corpus, or its missing clips.
 
-    A clip depends on its name and the seed alone, so a later call may add actors, channels and repetitions, and a run
-    that was stopped goes on where it was.
+    A clip depends only on its name and the seed. A later call can therefore add actors, channels and repetitions, or
+    resume after an interruption.
 
     Args:
-        root: The folder; made if need be. It is laid out as RAVDESS's zips, extracted side by side.
-        actors: How many, 1 to 24.
+        root: Target folder, created if necessary. The layout is that of RAVDESS's extracted zips.
+        actors: Number of actors, 1 to 24.
         channel: ``speech``, ``song`` or ``both``.
-        repetitions: 1, or 2 as RAVDESS has.
-        resolution: Width and height of the video in pixels, both even; RAVDESS has 1280 and 720.
-        video_only: Also write the 02 mp4s, whose sound is silence.
-        seed: Another seed gives other actors and other clips.
-        num_processes: How many processes to work in; one for each processor by default. More than one are spawned, so
-            a script must call this below ``if __name__ == "__main__":``.
+        repetitions: Number of repetitions, 1 or 2; RAVDESS has 2.
+        resolution: Width and height of the videos in pixels, both even; RAVDESS has 1280 and 720.
+        video_only: True to also write the 02 mp4s, whose sound is silence.
+        seed: Seed, which determines actors and clips.
+        num_processes: Number of processes; default one per core. More than one are spawned: a script that calls this
+            needs ``if __name__ == "__main__":``.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: An argument is out of range; or the folder holds recordings that are not synthetic, or a synthetic
-            corpus of another seed, resolution or version.
+        ConfigError: If an argument is out of range, or the folder has real recordings or a synthetic corpus with
+            another seed, resolution or version.
     """
     root = Path(root)
     _validate(actors, channel, repetitions, resolution, num_processes)
@@ -94,7 +94,7 @@ def synthesize(
         if missing:
             jobs.append(_Job(performance, missing, seed, resolution))
     if jobs:
-        # The marker comes first as well: what a run that was stopped leaves behind is synthetic, too.
+        # Also write the marker first, because the clips of an interrupted run are synthetic as well.
         write_json(root / SYNTHETIC_MARKER, {**marker, "complete": False})
         _make(jobs, num_processes or os.cpu_count() or 1)
     if jobs or marker != found:
@@ -103,7 +103,7 @@ def synthesize(
 
 
 def list_performances(actors: int, channel: Channel, repetitions: int) -> list[Performance]:
-    """Return the clips of a corpus, actor by actor: 30 of speech and 22 of song for each repetition."""
+    """Return the clips of a corpus by actor: 30 of speech and 22 of song per repetition."""
     channels = {"speech": (1,), "song": (2,), "both": (1, 2)}[channel]
     return [
         Performance(code, emotion, intensity, statement, repetition, actor)
@@ -121,25 +121,25 @@ def _validate(
     actors: int, channel: str, repetitions: int, resolution: tuple[int, int], num_processes: int | None
 ) -> None:
     if not 1 <= actors <= 24:
-        raise ConfigError(f"actors={actors}: RAVDESS has 1 to 24.")
+        raise ConfigError(f"actors={actors}: choose 1 to 24.")
     if channel not in ("speech", "song", "both"):
         raise ConfigError(f"channel={channel!r}: choose speech, song or both.")
     if repetitions not in (1, 2):
         raise ConfigError(f"repetitions={repetitions}: choose 1 or 2.")
     if min(resolution) < 32 or any(side % 2 for side in resolution):
-        raise ConfigError(f"resolution={resolution}: H.264 wants an even width and height; choose 32 pixels or more.")
+        raise ConfigError(f"resolution={resolution}: choose an even width and height of at least 32 pixels, for H.264.")
     if num_processes is not None and num_processes < 1:
-        raise ConfigError(f"num_processes={num_processes}: choose 1 or more, or None for one per processor.")
+        raise ConfigError(f"num_processes={num_processes}: choose 1 or more, or None for one per core.")
 
 
 def _read_marker(root: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return what earlier calls said of this folder, or refuse it."""
+    """Return the marker of a folder; raise ConfigError if the folder has other content."""
     marker = root / SYNTHETIC_MARKER
     if not marker.exists():
         if root.is_dir() and (recording := next(root.rglob(RAVDESS_FILES), None)):
             raise ConfigError(
-                f"{root} holds recordings that are not synthetic, such as {recording.name}. Choose another folder, so "
-                "that nobody takes the ones for the others."
+                f"{root} has real recordings, such as {recording.name}. Choose another folder, so that real and "
+                "synthetic recordings are not mixed."
             )
         return {}
     found = json.loads(marker.read_text(encoding="utf-8"))
@@ -147,8 +147,8 @@ def _read_marker(root: Path, settings: dict[str, Any]) -> dict[str, Any]:
     if differing:
         differences = ", ".join(f"{name} {found.get(name)} instead of {settings[name]}" for name in differing)
         raise ConfigError(
-            f"{root} holds a synthetic corpus of another make: {differences}. "
-            "Choose another folder, or remove this one."
+            f"{root} has a synthetic corpus with other settings: {differences}. Choose another folder, or remove "
+            "this one."
         )
     return found
 
@@ -172,7 +172,7 @@ def _work(jobs: list[_Job], num_processes: int) -> Iterator[None]:
     if min(num_processes, len(jobs)) <= 1:
         yield from map(_make_clip, jobs)
         return
-    # Spawned, not forked: a fork copies the locks that other threads of the caller hold.
+    # spawn, not fork: the caller's threads would leave locks held in a forked child.
     pool = ProcessPoolExecutor(min(num_processes, len(jobs)), mp_context=get_context("spawn"))
     try:
         for done in as_completed([pool.submit(_make_clip, job) for job in jobs]):
@@ -196,7 +196,7 @@ def _make_clip(job: _Job) -> None:
 
 
 def _loudness(waveform: Floats) -> Floats:
-    """Return how loud the voice is during each video frame, from 0 to 1 in the loudest, on a scale like the ear's."""
+    """Return the perceived loudness during each video frame, from 0 to 1."""
     frames = round(len(waveform) / (VIDEO_FRAME * SAMPLE_RATE))
     power = [float(np.mean(part**2)) for part in np.array_split(waveform, frames)]
     smooth = np.convolve(power, (0.25, 0.5, 0.25), mode="same")
@@ -207,7 +207,7 @@ def _write_mp4(
     path: Path, pictures: Iterable[npt.NDArray[np.uint8]], resolution: tuple[int, int], sound: Floats
 ) -> None:
     with av.open(str(path), "w", format="mp4") as container:
-        # One thread in each process: what x264 writes would otherwise depend on the number of processors.
+        # With several threads, the output of x264 would depend on the number of cores.
         options = {"preset": "ultrafast", "crf": "21", "threads": "1"}
         video = container.add_stream("libx264", rate=FRAME_RATE, options=options)
         video.width, video.height = resolution

@@ -1,7 +1,7 @@
-"""A face by drawing: filled outlines that follow the action units, drawn large and averaged down.
+"""Drawing of a face: filled outlines that follow the action units, with antialiasing by oversampling.
 
-Lengths are in heights of the picture, measured from the point between the eyes, x to the right and y down. Head and
-shoulders fill the picture as in RAVDESS: of a 16:9 picture, the head takes 0.35 to 0.65 of the width and 0.04 to 0.77
+Lengths are in heights of the picture, relative to the point between the eyes, x to the right and y down. Head and
+shoulders fill the picture as in RAVDESS: in a 16:9 picture, the head covers 0.35 to 0.65 of the width and 0.04 to 0.77
 of the height.
 """
 
@@ -25,8 +25,8 @@ from crossmodal.datasets.synthetic.sketch import (
 )
 
 EYES = (0.5, 0.40)  # the point between the eyes at rest, in widths and heights of the picture
-OVERSAMPLING = 2  # pixels drawn for each pixel seen, along each side
-DRAWN_HALF_WIDTH = 0.37  # what is drawn anew in every video frame; beside it, only the shoulders
+OVERSAMPLING = 2  # drawn pixels per output pixel, along each side
+DRAWN_HALF_WIDTH = 0.37  # of the area that is redrawn in every video frame; only shoulders are outside it
 
 EYE_WHITE: Colour = (247, 246, 244)
 TEETH: Colour = (244, 241, 234)
@@ -34,20 +34,20 @@ MOUTH_INSIDE: Colour = (74, 22, 26)
 TONGUE: Colour = (176, 84, 86)
 DARK: Colour = (34, 26, 26)
 
-ACROSS = np.linspace(-1, 1, 13)  # from corner to corner of an eye or a mouth
+ACROSS = np.linspace(-1, 1, 13)  # from one corner of an eye or a mouth to the other
 ARC = 1 - ACROSS**2
 
 
 def draw_face(look: Look, tracks: Floats, resolution: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
-    """Draw a clip's video frames.
+    """Draw the video frames of a clip.
 
     Args:
-        look: Who is drawn.
-        tracks: What the face does: `UNITS` over time, `(video frames, units)`.
+        look: Appearance of the actor.
+        tracks: `UNITS` over time, `(video frames, units)`.
         resolution: Width and height in pixels.
 
     Yields:
-        The video frames, `(height, width, 3)` RGB.
+        Video frames, `(height, width, 3)` RGB.
     """
     width, height = resolution
     left = max(0, round(EYES[0] * width - DRAWN_HALF_WIDTH * height))
@@ -160,7 +160,7 @@ def _sketch_eyes(sketch: Sketch, look: Look) -> None:
     orbit = np.sqrt(ARC)
     upper_lid, lower_lid = curve(x, -upper * ARC), curve(x, lower * ARC)
     upper_orbit, lower_orbit = curve(x, -0.040 * size * orbit), curve(x, 0.030 * size * orbit)
-    gaze = -0.010 * units["head_turn"]  # at the camera, however the head turns
+    gaze = -0.010 * units["head_turn"]  # the eyes stay on the camera when the head turns
     lid = mix(look.skin, look.shadow, 0.20)
     for side in (1, -1):
         mirror = np.array([side, 1])
@@ -232,7 +232,7 @@ def _sketch_mouth(sketch: Sketch, look: Look) -> None:
     sketch.add(stroke(below, 0.010), shades(look.skin, look.shadow, 0.14 + 0.35 * units["chin_raise"]))
 
 
-# How high above the eyes the hair begins, from the left ear over the forehead to the right.
+# Height of the hairline above the eyes, from the left ear over the forehead to the right ear.
 HAIRLINES: dict[HairStyle, tuple[float, ...]] = {
     "short": (0.00, 0.14, 0.19, 0.20, 0.205, 0.20, 0.19, 0.14, 0.00),
     "parted": (0.00, 0.13, 0.17, 0.18, 0.20, 0.235, 0.25, 0.16, 0.00),
@@ -241,7 +241,7 @@ HAIRLINES: dict[HairStyle, tuple[float, ...]] = {
     "bob": (-0.06, 0.08, 0.13, 0.15, 0.18, 0.23, 0.23, 0.14, -0.06),
     "fringe": (-0.06, 0.08, 0.150, 0.152, 0.150, 0.152, 0.150, 0.08, -0.06),
 }
-# How far the hair stands out beyond the face: aside, and above the eyes at the crown.
+# Extent of the hair: beyond the side of the face, and above the eyes at the crown.
 HAIR_VOLUMES: dict[HairStyle, tuple[float, float]] = {
     "short": (0.012, 0.362),
     "parted": (0.016, 0.372),
@@ -253,10 +253,10 @@ HAIR_VOLUMES: dict[HairStyle, tuple[float, float]] = {
 
 
 def _crown(look: Look) -> Floats:
-    """Return where the hair ends above, from the left ear over the head to the right one."""
-    aside, height = HAIR_VOLUMES[look.hair_style]
+    """Return the upper outline of the hair, from the left ear over the head to the right ear."""
+    side, height = HAIR_VOLUMES[look.hair_style]
     angles = np.linspace(np.pi, 2 * np.pi, 25)
-    x = (0.222 * look.face_width + aside) * np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** 0.85
+    x = (0.222 * look.face_width + side) * np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** 0.85
     return curve(x, -height * np.abs(np.sin(angles)) ** 0.85)
 
 

@@ -1,4 +1,4 @@
-"""What an actor looks like."""
+"""Appearance of actors."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,7 +39,7 @@ FEMALE_STYLES: tuple[HairStyle, ...] = ("long", "bob", "fringe")
 
 @dataclass(frozen=True)
 class Look:
-    """What an actor looks like; sizes are factors on an average face unless they say otherwise."""
+    """Appearance of an actor. Unless noted, sizes are factors relative to an average face."""
 
     skin: Colour
     hair: Colour
@@ -61,18 +61,18 @@ class Look:
 
     @property
     def shadow(self) -> Colour:
-        """The colour of a fold that no light reaches."""
+        """Colour of a fold in shadow."""
         return mix(self.skin, (30, 0, 0), 0.65)
 
     @property
     def hair_on_skin(self) -> Colour:
-        """The colour of the hair on the head; skin shines through where it is shaved."""
+        """Colour of the hair on the head; the skin is visible through shaved hair."""
         return mix(self.skin, self.hair, 0.4) if self.hair_style == "shaved" else self.hair
 
 
 @lru_cache(maxsize=64)
 def create_look(actor: int, seed: int) -> Look:
-    """Return what an actor looks like; odd actors are male."""
+    """Return the appearance of an actor; odd actors are male."""
     random = random_stream(seed, "look", actor)
     male = actor % 2 == 1
 
@@ -105,6 +105,6 @@ def create_look(actor: int, seed: int) -> Look:
 
 
 def mix(colour: Colour, other: Colour, share: float) -> Colour:
-    """Return a colour between two; `share` is the other's, from 0 to 1."""
+    """Mix two colours; `share` of `other` is from 0 to 1."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(colour, other, strict=True))
     return red, green, blue

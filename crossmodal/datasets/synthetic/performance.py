@@ -1,4 +1,4 @@
-"""What is acted in a clip: its name, and how much of each emotion the actor shows, to the ear and to the eye alike."""
+"""Performances: parsed clip names, and the mixture of emotions that face and voice share."""
 
 import hashlib
 from dataclasses import astuple, dataclass
@@ -10,11 +10,11 @@ from crossmodal.datasets import ravdess
 
 Floats = npt.NDArray[np.floating]
 
-SAMPLE_RATE = 48_000  # samples of sound per second
-VIDEO_FRAME = 1001 / 30_000  # seconds from one video frame to the next
+SAMPLE_RATE = 48_000  # Hz
+VIDEO_FRAME = 1001 / 30_000  # duration of a video frame in seconds
 EMOTIONS = tuple(ravdess.EMOTIONS.values())
 
-# What an actor who means the one may also show of the other: clips that people, too, confuse.
+# Emotions that are mixed into each emotion; these are the pairs that people also confuse.
 NEIGHBOURS = {
     "neutral": ("calm", "sad"),
     "calm": ("neutral", "sad"),
@@ -30,7 +30,7 @@ STRENGTH = {1: 0.8, 2: 1.2}  # by RAVDESS's intensity: 1 normal, 2 strong
 
 @dataclass(frozen=True)
 class Performance:
-    """What a clip's name says: the last six fields of a RAVDESS name, as numbers.
+    """The last six fields of a RAVDESS name, as numbers.
 
     Args:
         channel: 1 speech, 2 song.
@@ -53,34 +53,34 @@ class Performance:
 
     @property
     def sung(self) -> bool:
-        """Whether it is song."""
+        """True for song."""
         return self.channel == 2
 
 
 def random_stream(seed: int, *words: object) -> np.random.Generator:
-    """Return random numbers that depend on nothing but the seed and the words.
+    """Return a random generator that depends only on the seed and the words.
 
     Args:
-        seed: The corpus's seed.
-        words: What the numbers are for. Python's own `hash` would differ from process to process.
+        seed: Seed of the corpus.
+        words: Purpose of the numbers. They are not hashed with Python's `hash`, which differs between processes.
     """
     digest = hashlib.blake2b(repr((seed, *map(str, words))).encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
 def shown_emotions(performance: Performance, seed: int) -> Floats:
-    """Return how strongly each emotion is shown: the one meant, and somewhat of a neighbour.
+    """Return the strength of each emotion: the intended one, and a share of a neighbour.
 
-    Face and voice follow the same mixture, so what a face says beyond the label holds for the voice as well.
+    Face and voice use the same mixture, so the face has information about the voice beyond the label.
 
     Returns:
-        Eight weights of at least 0, in the order of `EMOTIONS`; their sum is about 0.8 (normal) or 1.2 (strong).
+        Eight non-negative weights in the order of `EMOTIONS`; their sum is about 0.8 (normal) or 1.2 (strong).
     """
     random = random_stream(seed, performance, "shown emotions")
-    meant = EMOTIONS[performance.emotion - 1]
-    neighbour = str(random.choice(NEIGHBOURS[meant]))
+    intended = EMOTIONS[performance.emotion - 1]
+    neighbour = str(random.choice(NEIGHBOURS[intended]))
     share = random.beta(1.2, 4.0)
     weights = np.zeros(len(EMOTIONS))
-    weights[EMOTIONS.index(meant)] = 1 - share
+    weights[EMOTIONS.index(intended)] = 1 - share
     weights[EMOTIONS.index(neighbour)] = share
     return weights * STRENGTH[performance.intensity] * random.lognormal(0.0, 0.2)

@@ -1,6 +1,6 @@
-"""Outlines, and the sketch that paints them for every video frame of a clip.
+"""Outlines, and a sketch that paints them for every video frame of a clip.
 
-Lengths are in heights of the picture, measured from the point between the eyes, x to the right and y down.
+Lengths are in heights of the picture, relative to the point between the eyes, x to the right and y down.
 """
 
 import numpy as np
@@ -10,22 +10,22 @@ from crossmodal.datasets.synthetic.action_units import UNITS
 from crossmodal.datasets.synthetic.look import Colour, mix
 from crossmodal.datasets.synthetic.performance import Floats
 
-NECK = np.array([0.0, 0.42])  # what the head turns around
+NECK = np.array([0.0, 0.42])  # centre of rotation of the head
 BACKGROUND: Colour = (250, 250, 251)
 AROUND = np.linspace(0, 2 * np.pi, 40, endpoint=False)
 
 
 class Sketch:
-    """The outlines of all video frames of a clip, in the order in which they are painted.
+    """Outlines of all video frames of a clip, in painting order.
 
     Args:
         tracks: `UNITS` over time, `(video frames, units)`.
-        pixels: Pixels in a height of the picture.
-        eyes: Where the point between the eyes lies at rest, in heights of the picture.
+        pixels: Height of the picture in pixels.
+        eyes: Position of the point between the eyes at rest, in heights of the picture.
     """
 
     def __init__(self, tracks: Floats, pixels: int, eyes: tuple[float, float]) -> None:
-        # A column of its own for each unit: with the points of an outline it gives (video frames, points).
+        # (video frames, 1) for each unit, which broadcasts with the points of an outline to (video frames, points).
         self.units = {unit: tracks[:, [index]] for index, unit in enumerate(UNITS)}
         self._pixels, self._eyes = pixels, np.array(eyes)
         self._painted: list[tuple[Floats, list[Colour]]] = []
@@ -37,13 +37,13 @@ class Sketch:
         self._shift = np.concatenate([0.012 * self.units["head_turn"], 0.012 * self.units["head_down"]], axis=-1)
 
     def add(self, outline: Floats, colour: Colour | list[Colour], depth: float = 1.0, fixed: bool = False) -> None:
-        """Add one filled outline.
+        """Add a filled outline.
 
         Args:
-            outline: `(points, 2)` or `(video frames, points, 2)`, on a head that looks straight ahead.
-            colour: One for all, or one for each video frame.
-            depth: How far it stands out of the head: how much it moves when the head turns or nods.
-            fixed: It does not move with the head.
+            outline: `(points, 2)` or `(video frames, points, 2)`, for a head that faces the camera.
+            colour: One colour, or one per video frame.
+            depth: Protrusion from the head: the amount of motion when the head turns or nods.
+            fixed: True for outlines that do not move with the head.
         """
         frames = len(self._turn)
         points = np.broadcast_to(outline, (frames, *outline.shape[-2:]))
@@ -53,16 +53,16 @@ class Sketch:
         self._painted.append((pixels, colour if isinstance(colour, list) else [colour] * frames))
 
     def add_pair(self, outline: Floats, colour: Colour | list[Colour], depth: float = 1.0) -> None:
-        """Add an outline on the right of the picture, and its mirror image on the left."""
+        """Add an outline on the right side of the picture, and its mirror image on the left."""
         self.add(outline, colour, depth)
         self.add(outline * (-1, 1), colour, depth)
 
     def paint(self, index: int, size: tuple[int, int]) -> Image.Image:
-        """Paint one video frame; `size` in pixels."""
+        """Paint one video frame; `size` is in pixels."""
         image = Image.new("RGB", size, BACKGROUND)
         draw = ImageDraw.Draw(image)
         for outlines, colours in self._painted:
-            draw.polygon(outlines[index], colours[index])  # Pillow reads float32 as it lies in memory
+            draw.polygon(outlines[index], colours[index])  # Pillow reads float32 without conversion
         return image
 
 
@@ -81,12 +81,12 @@ def rounded(corners: Floats) -> Floats:
 
 
 def curve(x: Floats | float, y: Floats | float) -> Floats:
-    """Return a line through points of these coordinates, which may differ between video frames."""
+    """Return a line through points; the coordinates may differ between video frames."""
     return np.stack(np.broadcast_arrays(x, y), axis=-1)
 
 
 def between(one: Floats, other: Floats) -> Floats:
-    """Return the outline of what lies between two lines that run the same way."""
+    """Return the outline of the area between two lines in the same direction."""
     frames = np.broadcast_shapes(one.shape[:-2], other.shape[:-2])
     curves = [np.broadcast_to(side, frames + side.shape[-2:]) for side in (one, other[..., ::-1, :])]
     return np.concatenate(curves, axis=-2)
@@ -98,7 +98,7 @@ def oval(x: Floats | float, y: Floats | float, half_width: Floats | float, half_
 
 
 def stroke(path: Floats, width: Floats | float) -> Floats:
-    """Return the outline of a brush stroke along a line, thin at its ends."""
+    """Return the outline of a brush stroke along a line, with thin ends."""
     along = np.gradient(path, axis=-2)
     across = along[..., ::-1] * (-1, 1) / np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
     taper = np.sin(np.linspace(0.12, np.pi - 0.12, path.shape[-2])) ** 0.6
@@ -107,5 +107,5 @@ def stroke(path: Floats, width: Floats | float) -> Floats:
 
 
 def shades(colour: Colour, other: Colour, shares: Floats) -> list[Colour]:
-    """Return a colour for each video frame, from one towards the other."""
+    """Return a mixture of two colours for each video frame."""
     return [mix(colour, other, share) for share in np.clip(shares, 0, 1).ravel().tolist()]

@@ -1,4 +1,4 @@
-"""A voice by source and filter: glottal pulses and noise, through formants that move from sound to sound."""
+"""Source-filter synthesis of a voice: glottal pulses and noise, filtered by moving formants."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,10 +16,10 @@ from crossmodal.datasets.synthetic.performance import (
 )
 
 CUES = ("pitch", "range", "energy", "tempo", "tilt", "breath", "tremor", "rise")
-"""What carries emotion in a voice, each as the difference from a neutral voice."""
+"""Cues of emotion in a voice, each as the difference from a neutral voice."""
 
-# Pitch in semitones; range, the doublings of the melody's span; energy in dB; tempo in doublings; tilt in dB per
-# octave; breath and tremor from 0 to about 1; rise, how far above the usual fall the sentence ends, in semitones.
+# Pitch in semitones; range as log2 of the melody's span; energy in dB; tempo as log2 of the speed; tilt in dB per
+# octave; breath and tremor from 0 to about 1; rise of the sentence's end above its usual fall, in semitones.
 CUES_BY_EMOTION = {
     #             pitch range energy tempo  tilt breath tremor rise
     "neutral":   (+0.0, +0.0, +0.0, +0.00, +0.0, +0.0, +0.0, +0.0),
@@ -32,20 +32,20 @@ CUES_BY_EMOTION = {
     "surprised": (+6.0, +1.1, +4.0, +0.08, +0.2, +0.2, +0.0, +6.5),
 }  # fmt: skip
 
-# How far apart two clips lie that mean the same (standard deviation), for each cue.
+# Standard deviation of each cue between clips of the same emotion.
 CUE_SPREAD = np.array([1.2, 0.35, 2.2, 0.08, 0.7, 0.15, 0.15, 1.2])
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A speech sound: how long it lasts (seconds), where its formants and its noise lie (Hz), how much of each."""
+    """A speech sound: duration in seconds, frequencies of formants and noise in Hz, and their levels."""
 
     duration: float
     formants: tuple[int, int, int]
     voicing: float = 1.0
     noise: float = 0.0
     noise_centre: int = 4000
-    held: bool = False  # what a singer sustains
+    held: bool = False  # sustained in song
 
 
 SOUNDS = {
@@ -69,35 +69,35 @@ SOUNDS = {
     "g": Sound(0.025, (320, 1600, 2200), 0.4, 0.25, 2000),
 }
 
-# "Kids are talking by the door" and "Dogs are sitting by the door", RAVDESS's two statements.
+# RAVDESS's two statements: "Kids are talking by the door" and "Dogs are sitting by the door".
 BY_THE_DOOR = "murmur b ay iy dh ah murmur d ao er"
 STATEMENTS = {
     1: f"k ih murmur d z aa er closure t ao closure k ih ng {BY_THE_DOOR}".split(),
     2: f"murmur d ao murmur g z aa er s ih closure t ih ng {BY_THE_DOOR}".split(),
 }
-MELODY = np.array([0, 2, 4, 0, 2, 4, 5, 2, 0])  # of a song, in semitones, one note after the other
-SUSTAIN = 2.6  # how much longer a singer holds a vowel
+MELODY = np.array([0, 2, 4, 0, 2, 4, 5, 2, 0])  # notes of a song, in semitones
+SUSTAIN = 2.6  # factor on the duration of vowels in song
 
 FFT_SIZE = 2048
 WINDOW = 1024  # samples: 21 ms
 HOP = WINDOW // 2
-FORMANT_RATE = 16_000  # Hz; formants as resonators at this rate need no correction for those above the fifth
+FORMANT_RATE = 16_000  # Hz; resonators at this rate need no correction for formants above the fifth
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """An actor's voice: what it is by nature, and how it expresses each cue."""
+    """An actor's voice: its basic properties, and its expression of each cue."""
 
     pitch: float  # Hz, in a neutral voice
-    tract: float  # factor on all formants; a shorter tract is above 1
+    tract: float  # factor on all formants, above 1 for a short vocal tract
     breath: float
-    gains: Floats  # on each cue: one is loud in anger, another high
-    habits: Floats  # each cue at rest
+    gains: Floats  # factor on each cue: anger makes some voices louder, others higher
+    habits: Floats  # offset of each cue in a neutral voice
 
 
 @dataclass(frozen=True)
 class Articulation:
-    """What the mouth does, one value (or row) for each hop of a sentence."""
+    """Articulation of a sentence, with one value (or row) per hop."""
 
     formants: Floats  # (hops, 5), Hz
     voicing: Floats
@@ -121,7 +121,7 @@ def create_speaker(actor: int, seed: int) -> Speaker:
 
 
 def voice_cues(performance: Performance, seed: int) -> dict[str, float]:
-    """Return each of `CUES` for a clip, as the difference from a neutral voice in the units of `CUES_BY_EMOTION`."""
+    """Return the `CUES` of a clip, as differences from a neutral voice in the units of `CUES_BY_EMOTION`."""
     speaker = create_speaker(performance.actor, seed)
     table = np.array([CUES_BY_EMOTION[emotion] for emotion in EMOTIONS])
     chance = random_stream(seed, performance, "voice cues").normal(0, 1, len(CUES)) * CUE_SPREAD
@@ -130,15 +130,14 @@ def voice_cues(performance: Performance, seed: int) -> dict[str, float]:
 
 
 def synthesize_voice(performance: Performance, seed: int) -> Floats:
-    """Speak or sing a clip: silence, the sentence, silence.
+    """Synthesize a spoken or sung clip: silence, the sentence, silence.
 
     Args:
-        performance: What is said, by whom, with which emotion.
-        seed: The corpus's seed.
+        performance: Performance of the clip.
+        seed: Seed of the corpus.
 
     Returns:
-        The waveform, `(samples,)` float32 within [-1, 1] at 48 kHz: 2.94 to 5.27 s, as long as a whole number of video
-        frames.
+        Waveform, `(samples,)` float32 in [-1, 1] at 48 kHz. It lasts 2.94 to 5.27 s, a whole number of video frames.
     """
     speaker, cues = create_speaker(performance.actor, seed), voice_cues(performance, seed)
     random = random_stream(seed, performance, "voice")
@@ -164,7 +163,7 @@ def _articulate(
     durations *= 2 ** -cues["tempo"] * random.lognormal(0, 0.08, len(sounds))
     ends = np.cumsum(durations)
     times = np.arange(0, ends[-1], HOP / SAMPLE_RATE)
-    # Each sound stands still in its middle half; between two of them the mouth moves.
+    # Formants are constant in the middle half of each sound and interpolated between sounds.
     anchors = np.stack([ends - 0.75 * durations, ends - 0.25 * durations], axis=1).ravel()
 
     def track(values: list[float] | list[int]) -> Floats:
@@ -185,7 +184,7 @@ def _articulate(
 
 
 def _melody(times: Floats, notes: np.ndarray | None, cues: dict[str, float], random: np.random.Generator) -> Floats:
-    """Return the pitch in semitones above the speaker's own at each time; `notes` counts the notes of a song."""
+    """Return the pitch over time in semitones above the speaker's own; `notes` are the note indices of a song."""
     progress = times / times[-1]
     span = 2 ** cues["range"]
     if notes is None:
@@ -218,7 +217,7 @@ FLOW, PULSE = _pulse_shape()
 def _source(
     articulation: Articulation, speaker: Speaker, cues: dict[str, float], random: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Return the sound of the glottis, and that of the noise made in the mouth, at 48 kHz."""
+    """Return the glottal source and the frication noise, at 48 kHz."""
     hops = len(articulation.pitch)
     samples = np.arange(hops * HOP)
 
@@ -235,9 +234,9 @@ def _source(
 
 
 def _filter(articulation: Articulation, glottis: Floats, noise: Floats, cues: dict[str, float]) -> Floats:
-    """Send both sounds through the mouth, window by window."""
+    """Filter both sources by the vocal tract, window by window."""
     frequencies = np.fft.rfftfreq(FFT_SIZE, 1 / SAMPLE_RATE)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)  # two of them, half overlapping, add to one
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)  # half-overlapping windows add up to one
 
     def spectra(signal: Floats) -> np.ndarray:
         padded = np.pad(signal, (HOP, HOP - 1))
@@ -260,7 +259,7 @@ def _filter(articulation: Articulation, glottis: Floats, noise: Floats, cues: di
 
 
 def _formant_response(formants: Floats, frequencies: Floats) -> np.ndarray:
-    """Return the response `(hops, frequencies)` of resonators in a row, after Klatt (1980)."""
+    """Return the response `(hops, frequencies)` of resonators in series, after Klatt (1980)."""
     turn = np.exp(-2j * np.pi * frequencies / FORMANT_RATE)
     response = np.ones((len(formants), len(frequencies)), dtype=np.complex128)
     for formant in formants.T:

@@ -1,1 +1,1 @@
-"""`crossmodal predict`: what of the disk is meant, who listens, and how it is told and drawn."""
+"""Inputs, batch inference, output formats and plots of `crossmodal predict`."""

@@ -1,4 +1,4 @@
-"""How what was heard is told: a table for a person; JSON, lines of JSON, CSV or a label track for a program."""
+"""Output formats of predictions: a table, JSON, JSON Lines, CSV and Audacity label tracks."""
 
 import csv
 import json
@@ -12,41 +12,41 @@ from rich.text import Text
 from crossmodal.inference.predict.listening import Heard
 from crossmodal.inference.prediction import Prediction, Timeline
 
-# What was heard, the labels of the model, whether it is timelines, and where to write.
-Tell = Callable[[Iterable[Heard], Sequence[str], bool, TextIO], None]
+# Arguments: results, labels of the model, True for timelines, and the output stream.
+Writer = Callable[[Iterable[Heard], Sequence[str], bool, TextIO], None]
 
 
-def tell_table(heard: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
-    """A row for each recording, or for each segment of its timeline."""
-    rows = [row for one in heard for row in _rows(one)]
+def write_table(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+    """Write a table with one row per recording, or per segment of a timeline."""
+    rows = [row for result in results for row in _rows(result)]
     if not rows:
         return
-    table = Table(Column("file", overflow="fold"), *(_OVER_TIME if over_time else _AT_ONCE)[1:], box=None)
+    table = Table(Column("file", overflow="fold"), *(_TIMELINE_COLUMNS if over_time else _COLUMNS)[1:], box=None)
     for row in rows:
-        table.add_row(*map(Text, row))  # a name may hold what looks like markup
+        table.add_row(*map(Text, row))  # Text, because a file name may look like markup
     Console(file=out, width=None if out.isatty() else _WIDE).print(table)
 
 
-_WIDE = 10_000  # letters; what goes into a file or a pipe is not broken
-_AT_ONCE = ("file", "emotion", "probability", "next")
-_OVER_TIME = ("file", "from", "to", "emotion", "probability")
+_WIDE = 10_000  # characters; lines in a file or a pipe are not wrapped
+_COLUMNS = ("file", "emotion", "probability", "next")
+_TIMELINE_COLUMNS = ("file", "from", "to", "emotion", "probability")
 
 
-def _rows(one: Heard) -> list[tuple[str, ...]]:
-    if isinstance(one.answer, Timeline):
+def _rows(result: Heard) -> list[tuple[str, ...]]:
+    if isinstance(result.answer, Timeline):
         return [
-            (one.name, clock(segment.start), clock(segment.end), segment.label, f"{segment.score:.2f}")
-            for segment in one.answer.segments
+            (result.name, clock(segment.start), clock(segment.end), segment.label, f"{segment.score:.2f}")
+            for segment in result.answer.segments
         ]
-    if one.answer is None:
+    if result.answer is None:
         return []
-    ranked = sorted(one.answer.probabilities.items(), key=lambda item: -item[1])
+    ranked = sorted(result.answer.probabilities.items(), key=lambda item: -item[1])
     others = ", ".join(f"{label} {probability:.2f}" for label, probability in ranked[1:3])
-    return [(one.name, one.answer.label, f"{one.answer.score:.2f}", others)]
+    return [(result.name, result.answer.label, f"{result.answer.score:.2f}", others)]
 
 
 def clock(seconds: float) -> str:
-    """Seconds as a clock shows them.
+    """Format seconds as a clock time.
 
     Example:
         >>> clock(3.25), clock(75), clock(3725.5)
@@ -58,46 +58,46 @@ def clock(seconds: float) -> str:
     return (f"{hours}:{minutes:02d}" if hours else f"{minutes}") + f":{rest // 10:02d}.{rest % 10}"
 
 
-def tell_json(heard: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
-    """One list, closed also where it was stopped half-way."""
+def write_json(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+    """Write one JSON list, which is valid even if the command is interrupted."""
     separator = "[\n"
     try:
-        for one in heard:
-            out.write(separator + _indented(one.as_dict()))
+        for result in results:
+            out.write(separator + _indented(result.as_dict()))
             separator = ",\n"
     finally:
         out.write("\n]\n" if separator == ",\n" else "[]\n")
 
 
-def _indented(said: Mapping[str, Any]) -> str:
-    text = json.dumps(said, indent=2, ensure_ascii=False)
+def _indented(result: Mapping[str, Any]) -> str:
+    text = json.dumps(result, indent=2, ensure_ascii=False)
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 
-def tell_json_lines(heard: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
-    """A line for each recording, as soon as it was heard."""
-    for one in heard:
-        print(json.dumps(one.as_dict(), ensure_ascii=False), file=out, flush=True)
+def write_json_lines(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+    """Write one line per recording as soon as it is predicted."""
+    for result in results:
+        print(json.dumps(result.as_dict(), ensure_ascii=False), file=out, flush=True)
 
 
-def tell_csv(heard: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
-    """A row for each recording, or for each window of its timeline; what went wrong is in the last column."""
+def write_csv(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+    """Write one row per recording, or per window of a timeline. The last column has the error, if any."""
     writer = csv.writer(out, lineterminator="\n")
     times = ["start", "end"] if over_time else []
     writer.writerow(["file", *times, "label", "score", *labels, "error"])
-    for one in heard:
-        writer.writerows(_csv_rows(one, labels, len(times)))
+    for result in results:
+        writer.writerows(_csv_rows(result, labels, len(times)))
 
 
-def _csv_rows(one: Heard, labels: Sequence[str], times: int) -> list[list[str]]:
-    if one.answer is None:
-        return [[one.name, *[""] * (times + 2 + len(labels)), one.error or ""]]
-    if isinstance(one.answer, Timeline):
+def _csv_rows(result: Heard, labels: Sequence[str], times: int) -> list[list[str]]:
+    if result.answer is None:
+        return [[result.name, *[""] * (times + 2 + len(labels)), result.error or ""]]
+    if isinstance(result.answer, Timeline):
         return [
-            [one.name, f"{window.start:.3f}", f"{window.end:.3f}", *_numbers(window.prediction, labels), ""]
-            for window in one.answer.windows
+            [result.name, f"{window.start:.3f}", f"{window.end:.3f}", *_numbers(window.prediction, labels), ""]
+            for window in result.answer.windows
         ]
-    return [[one.name, *_numbers(one.answer, labels), ""]]
+    return [[result.name, *_numbers(result.answer, labels), ""]]
 
 
 def _numbers(prediction: Prediction, labels: Sequence[str]) -> list[str]:
@@ -105,18 +105,18 @@ def _numbers(prediction: Prediction, labels: Sequence[str]) -> list[str]:
     return [prediction.label, f"{prediction.score:.6f}", *each]
 
 
-def tell_audacity(heard: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
-    """A label track: a line for each segment, its start, its end and its label between tabs."""
-    for one in heard:
-        if isinstance(one.answer, Timeline):
-            for segment in one.answer.segments:
+def write_audacity(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+    """Write a label track: one line per segment with start, end and label, separated by tabs."""
+    for result in results:
+        if isinstance(result.answer, Timeline):
+            for segment in result.answer.segments:
                 out.write(f"{segment.start:.6f}\t{segment.end:.6f}\t{segment.label}\n")
 
 
-FORMATS: dict[str, Tell] = {
-    "table": tell_table,
-    "json": tell_json,
-    "jsonl": tell_json_lines,
-    "csv": tell_csv,
-    "audacity": tell_audacity,
+FORMATS: dict[str, Writer] = {
+    "table": write_table,
+    "json": write_json,
+    "jsonl": write_json_lines,
+    "csv": write_csv,
+    "audacity": write_audacity,
 }

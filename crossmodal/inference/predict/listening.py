@@ -1,4 +1,4 @@
-"""Many recordings, in this process or in several; a bad one among them is told and stops nobody."""
+"""Predict many recordings in this process or in several. An unreadable recording is reported and skipped."""
 
 import os
 import signal
@@ -17,32 +17,32 @@ from crossmodal.inference.prediction import Prediction, Timeline
 from crossmodal.inference.recognizer import BackendChoice, EmotionRecognizer
 from crossmodal.inference.recording import read_recording
 
-_TOGETHER = 4  # recordings that the model hears at a time: most of what a batch gains, and enough of them for all jobs
+_BATCH_SIZE = 4  # recordings; larger batches are hardly faster and would leave some jobs without work
 
 
 @dataclass(frozen=True)
 class Heard:
-    """One recording and what was heard in it, or why nothing was."""
+    """Prediction for one recording, or the reason why there is none."""
 
     name: str
     answer: Prediction | Timeline | None
     error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return a dict that converts to JSON."""
         return {"file": self.name, **({"error": self.error} if self.answer is None else self.answer.as_dict())}
 
 
 @dataclass(frozen=True)
 class Order:
-    """How to listen.
+    """Settings of a prediction.
 
     Args:
-        model: Model folder, or its name on the Hub.
-        backend: As for `EmotionRecognizer.from_pretrained`.
-        window: Seconds, where a timeline is wanted; else None.
-        hop: Seconds, of a timeline.
-        pictures: Where the picture of an input goes, by its name.
+        model: Path of a model folder, or the name of a model on the Hub.
+        backend: As in `EmotionRecognizer.from_pretrained`.
+        window: Length of the windows of a timeline in seconds; None for one label per recording.
+        hop: Seconds from one window of a timeline to the next.
+        pictures: Path of the plot for each input name.
     """
 
     model: str
@@ -53,17 +53,17 @@ class Order:
 
 
 def listen(inputs: Sequence[Input], order: Order, jobs: int = 1) -> Iterator[Heard]:
-    """Listen to each input, in the order given.
+    """Predict each input, in the given order.
 
     Args:
-        inputs: What to listen to.
-        order: How.
-        jobs: How many processes, each with a thread; 1 is this one, with as many threads as the backend likes.
+        inputs: Recordings.
+        order: Settings.
+        jobs: Number of processes with one thread each. 1 is this process, with the backend's number of threads.
 
     Raises:
-        ModelFolderError: The model cannot be loaded.
+        ModelFolderError: If the model cannot be loaded.
     """
-    size = 1 if order.window is not None else _TOGETHER
+    size = 1 if order.window is not None else _BATCH_SIZE
     batches = [inputs[first : first + size] for first in range(0, len(inputs), size)]
     if jobs == 1 or len(batches) == 1:
         for batch in batches:
@@ -73,43 +73,43 @@ def listen(inputs: Sequence[Input], order: Order, jobs: int = 1) -> Iterator[Hea
 
 
 def hear(order: Order, inputs: Sequence[Input]) -> list[Heard]:
-    """Listen to a few inputs here."""
+    """Predict a batch of inputs in this process."""
     recognizer = _recognizer(order.model, order.backend)
     if order.window is not None:
-        return [_hear_over_time(recognizer, order, one) for one in inputs]
-    heard: dict[str, Heard] = {}
+        return [_hear_over_time(recognizer, order, item) for item in inputs]
+    results: dict[str, Heard] = {}
     waveforms = {}
-    for one in inputs:
+    for item in inputs:
         try:
-            waveforms[one.name] = read_recording(_path_of(one), None, recognizer.sample_rate)
+            waveforms[item.name] = read_recording(_path_of(item), None, recognizer.sample_rate)
         except MediaError as error:
-            heard[one.name] = _failed(one, error)
+            results[item.name] = _failed(item, error)
     for name, prediction in zip(waveforms, recognizer.hear(list(waveforms.values())), strict=True):
-        heard[name] = Heard(name, prediction)
-    return [heard[one.name] for one in inputs]
+        results[name] = Heard(name, prediction)
+    return [results[item.name] for item in inputs]
 
 
-def _hear_over_time(recognizer: EmotionRecognizer, order: Order, one: Input) -> Heard:
+def _hear_over_time(recognizer: EmotionRecognizer, order: Order, item: Input) -> Heard:
     assert order.window is not None, "only a timeline has windows"
     try:
-        timeline = recognizer.timeline(_path_of(one), window=order.window, hop=order.hop)
-        if picture := order.pictures.get(one.name):
+        timeline = recognizer.timeline(_path_of(item), window=order.window, hop=order.hop)
+        if picture := order.pictures.get(item.name):
             from crossmodal.inference.predict.plot import plot_timeline
 
-            plot_timeline(_path_of(one), timeline, picture, title=one.title)
+            plot_timeline(_path_of(item), timeline, picture, title=item.title)
     except MediaError as error:
-        return _failed(one, error)
-    return Heard(one.name, timeline)
+        return _failed(item, error)
+    return Heard(item.name, timeline)
 
 
-def _path_of(one: Input) -> Path:
-    if one.path is None:
-        raise MediaError(one.name, one.error or "")
-    return one.path
+def _path_of(item: Input) -> Path:
+    if item.path is None:
+        raise MediaError(item.name, item.error or "")
+    return item.path
 
 
-def _failed(one: Input, error: MediaError) -> Heard:
-    return Heard(one.name, None, f"{one.title}: {error.reason}")
+def _failed(item: Input, error: MediaError) -> Heard:
+    return Heard(item.name, None, f"{item.title}: {error.reason}")
 
 
 @cache
@@ -125,18 +125,18 @@ def _listen_in_processes(batches: Sequence[Sequence[Input]], order: Order, proce
         for future, batch in zip(futures, batches, strict=True):
             try:
                 yield from future.result()
-            except ProcessExpired:  # one of them ended a decoder's process: which one?
-                for one in batch:
+            except ProcessExpired:  # one recording of the batch crashed its decoder: run them one by one to find it
+                for item in batch:
                     try:
-                        yield from pool.schedule(hear, args=(order, [one])).result()
+                        yield from pool.schedule(hear, args=(order, [item])).result()
                     except ProcessExpired as error:
-                        yield Heard(one.name, None, f"{one.title}: it ends its decoder (exit code {error.exitcode})")
+                        yield Heard(item.name, None, f"{item.title}: its decoder crashed (exit code {error.exitcode})")
     finally:
         pool.stop()
         pool.join()
 
 
 def _start_process() -> None:
-    """One thread for each process, and Ctrl-C is the parent's business."""
+    """Set one thread for this process and leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported

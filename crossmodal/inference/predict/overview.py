@@ -1,4 +1,4 @@
-"""A recording of any length in a few thousand columns: how far it swings, and how loud which frequency is."""
+"""Waveform envelope and spectrogram of a recording of any length, in a few thousand columns."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from crossmodal.inference.recording import Recording, open_recording
 
-RATE = 16_000  # Hz; up to half of it is shown
+RATE = 16_000  # Hz; frequencies up to half of it are shown
 _FRAME, _HOP = 400, 64  # samples: 25 ms every 4 ms
 _FFT = 512
 MOST_COLUMNS = 4000  # even
@@ -15,13 +15,13 @@ MOST_COLUMNS = 4000  # even
 
 @dataclass(frozen=True)
 class Overview:
-    """What a picture of a recording is made of.
+    """Envelope and spectrogram of a recording.
 
     Args:
-        duration: Seconds that the columns stand for: those of the recording, and what fills the last column.
-        low: The smallest sample of each of n columns, equal stretches of time, (n,).
-        high: The largest, (n,).
-        power: The mean power at F frequencies from 0 Hz to half of `RATE`, (n, F).
+        duration: Seconds that the columns cover: those of the recording and the padding of the last column.
+        low: (n,) smallest sample of each of n columns of equal duration.
+        high: (n,) largest sample of each column.
+        power: (n, F) mean power at F frequencies from 0 Hz to half of `RATE`.
     """
 
     duration: float
@@ -31,19 +31,19 @@ class Overview:
 
     @property
     def times(self) -> NDArray[np.float64]:
-        """The middle of each column in seconds, (n,)."""
+        """(n,) centres of the columns in seconds."""
         return (np.arange(len(self.low)) + 0.5) * self.duration / len(self.low)
 
 
 def look_over(recording: Recording, sample_rate: int | None = None) -> Overview:
-    """Read a recording block by block; the memory it takes does not depend on its length.
+    """Compute the overview of a recording block by block, in constant memory.
 
     Args:
-        recording: As for `EmotionRecognizer.timeline`.
-        sample_rate: Of samples, in Hz.
+        recording: As in `EmotionRecognizer.timeline`.
+        sample_rate: Sample rate of samples in Hz.
 
     Raises:
-        MediaError: It cannot be decoded.
+        MediaError: If the recording cannot be decoded.
     """
     import soxr
 
@@ -57,18 +57,18 @@ def look_over(recording: Recording, sample_rate: int | None = None) -> Overview:
 
 
 class _Columns:
-    """Columns of 4 ms; whenever there are too many, each two become one."""
+    """Columns of at least 4 ms. When there are too many, neighbours are merged in pairs."""
 
     def __init__(self) -> None:
         self._samples = 0
-        self._held = np.zeros((_FRAME - _HOP) // 2, np.float32)  # the first frame is about the first hop
-        self._step = 1  # hops in a column
-        self._waiting = [np.zeros((0, width), np.float32) for width in (1, 1, _FFT // 2 + 1)]  # hops that fill none yet
+        self._held = np.zeros((_FRAME - _HOP) // 2, np.float32)  # centres the first frame on the first hop
+        self._step = 1  # hops per column
+        self._waiting = [np.zeros((0, width), np.float32) for width in (1, 1, _FFT // 2 + 1)]  # incomplete column
         self._columns = [np.zeros((MOST_COLUMNS, part.shape[1]), np.float32) for part in self._waiting]
         self._count = 0
 
     def add(self, samples: NDArray[np.float32]) -> None:
-        """Take in samples of shape (n,) at `RATE`."""
+        """Add samples, (n,), at `RATE`."""
         self._samples += len(samples)
         self._held = np.concatenate([self._held, samples])
         if len(self._held) < _FRAME:
@@ -95,9 +95,9 @@ class _Columns:
                 self._step *= 2
 
     def finish(self) -> Overview:
-        """The overview of all that was added."""
+        """Return the overview of all samples."""
         samples = self._samples
-        # It fills the last column, also if steps double now.
+        # Pad the last column, enough even if the step doubles now.
         self.add(np.zeros(_FRAME + 2 * _HOP * self._step, np.float32))
         count = max(-(-samples // (_HOP * self._step)), 1)
         low, high, power = (column[:count] for column in self._columns)
@@ -105,6 +105,6 @@ class _Columns:
 
 
 def _merge(parts: list[NDArray[np.float32]], size: int) -> list[NDArray[np.float32]]:
-    """Make one row of each `size` of the lowest, the highest, and the power."""
+    """Merge each `size` rows of the minima, the maxima and the mean powers into one."""
     low, high, power = (part.reshape(-1, size, part.shape[1]) for part in parts)
     return [low.min(axis=1), high.max(axis=1), power.mean(axis=1)]

@@ -1,4 +1,4 @@
-"""The picture of a timeline: waveform, spectrogram, emotions."""
+"""Plot of a timeline: waveform, spectrogram and emotions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
 
 PICTURES = (".png", ".pdf", ".svg")
 _INCHES, _DPI = (12.0, 7.0), 130
-_RANGE = 70.0  # dB below the loudest that the spectrogram shows
-_IN_SECONDS = 90.0  # s, up to which time is told in seconds
-_STEPS, _TICKS = (15, 30, 60, 120, 300, 600, 1200, 3600, 7200, 14_400), 12  # s from tick to tick; ticks at the most
-_LETTER = 0.0068  # of the width of the picture, that a letter takes
+_RANGE = 70.0  # dB, dynamic range of the spectrogram
+_IN_SECONDS = 90.0  # s, longest time axis in seconds
+_STEPS, _TICKS = (15, 30, 60, 120, 300, 600, 1200, 3600, 7200, 14_400), 12  # s between ticks; maximum number of ticks
+_LETTER = 0.0068  # width of a letter as a fraction of the plot
 
 
 def plot_timeline(
     recording: Recording, timeline: Timeline, path: Path, *, sample_rate: int | None = None, title: str = ""
 ) -> None:
-    """Draw a recording and what was heard in it. The recording is read block by block, as for the timeline.
+    """Plot a recording and its timeline. The recording is read block by block.
 
     Args:
-        recording: What the timeline is of; as for `EmotionRecognizer.timeline`.
-        timeline: What was heard.
-        path: A file to write: png, pdf or svg. Its folder is made if need be.
-        sample_rate: Of samples, in Hz.
-        title: Stands above it.
+        recording: Recording of the timeline, as in `EmotionRecognizer.timeline`.
+        timeline: Predictions.
+        path: Output file: png, pdf or svg. Its folder is created if needed.
+        sample_rate: Sample rate of samples in Hz.
+        title: Title of the plot.
 
     Raises:
-        ConfigError: The file's name ends in something else.
-        MediaError: The recording cannot be decoded.
+        ConfigError: If the suffix of the file is not supported.
+        MediaError: If the recording cannot be decoded.
     """
-    from matplotlib.figure import Figure  # not pyplot: no window is opened, and no state is shared
+    from matplotlib.figure import Figure  # not pyplot, which opens windows and shares state
 
     if path.suffix.lower() not in PICTURES:
-        raise ConfigError(f"A picture is a file that ends in {', '.join(PICTURES)}, not {path.name!r}.")
+        raise ConfigError(f"A plot must end in {', '.join(PICTURES)}, not {path.name!r}.")
     overview = look_over(recording, sample_rate)
     figure = Figure(figsize=_INCHES, layout="constrained")
     wave, spectrum, bands, shares = figure.subplots(4, 1, sharex=True, height_ratios=(1.1, 2.0, 0.7, 2.2))
@@ -82,20 +82,20 @@ def _draw_spectrogram(axis: "Axes", overview: Overview) -> None:
 
 
 def _draw_segments(axis: "Axes", timeline: Timeline) -> None:
-    """Bands of colour, with the name of the emotion wherever it finds room."""
+    """Draw segments as coloured bands, with the name of the emotion where it fits."""
     colours = colours_of(timeline.labels)
     for segment in timeline.segments:
         colour = colours[segment.label]
-        wide = (segment.end - segment.start) / timeline.duration > _LETTER  # a rim would hide what is narrower
+        wide = (segment.end - segment.start) / timeline.duration > _LETTER  # an edge would hide narrower bands
         axis.axvspan(segment.start, segment.end, facecolor=colour, edgecolor="white", linewidth=float(wide))
         text, rotation = _fitting(segment, timeline.duration)
-        look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9, "clip_on": True, "rotation": rotation}
-        axis.text((segment.start + segment.end) / 2, 0.48, text, color=ink_on(colour), **look)
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9, "clip_on": True, "rotation": rotation}
+        axis.text((segment.start + segment.end) / 2, 0.48, text, color=ink_on(colour), **style)
     axis.set(ylim=(0, 1), yticks=[], ylabel="emotion")
 
 
 def _fitting(segment: Segment, duration: float) -> tuple[str, int]:
-    """As much of a segment's name and probability as fits into its band, and how it is turned, in degrees."""
+    """Return the part of a segment's name and probability that fits into its band, and its rotation in degrees."""
     room = (segment.end - segment.start) / duration / _LETTER
     whole = segment.label if segment.label == SILENCE else f"{segment.label} {segment.score:.2f}"
     level = next((text for text in (whole, segment.label) if len(text) + 1 <= room), "")
@@ -103,11 +103,11 @@ def _fitting(segment: Segment, duration: float) -> tuple[str, int]:
 
 
 def _draw_probabilities(axis: "Axes", timeline: Timeline) -> Any:
-    """A row for each emotion: the mean over the windows that hold an instant."""
+    """Draw one row per emotion: the mean probability over the windows that contain an instant."""
     edges, means = means_over_time(timeline.windows, timeline.labels)
     rows = np.arange(len(timeline.labels) + 1)
-    heard = np.ma.masked_array(means[:, :-1], np.repeat(means[:, -1:] > 0.5, len(timeline.labels), axis=1))
-    image = axis.pcolormesh(edges, rows, heard.T, cmap="Blues", vmin=0, vmax=1, rasterized=True)
+    visible = np.ma.masked_array(means[:, :-1], np.repeat(means[:, -1:] > 0.5, len(timeline.labels), axis=1))
+    image = axis.pcolormesh(edges, rows, visible.T, cmap="Blues", vmin=0, vmax=1, rasterized=True)
     axis.set_facecolor(SILENCE_COLOUR)
     axis.set_yticks(rows[:-1] + 0.5, timeline.labels)
     colours = colours_of(timeline.labels)

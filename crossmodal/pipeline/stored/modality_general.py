@@ -43,10 +43,9 @@ def general_dimensions(
 ) -> NDArray[np.int64]:
     """Choose the dimensions that are predicted best from sound for unseen actors.
 
-    Information that is only in the face cannot help a voice: Xue et al., "The Modality Focusing
-    Hypothesis", ICLR 2023, arXiv:2206.06487. The paper ranks channels by permuting them; here dimensions
-    are ranked by the R^2 of ridge regression from sound, averaged over groups of actors that are predicted from the
-    others.
+    Information that is only in the face cannot help a voice model: Xue et al., "The Modality Focusing Hypothesis",
+    ICLR 2023, arXiv:2206.06487. The paper ranks channels by permuting them; here dimensions are ranked by the R^2 of
+    ridge regression from sound, averaged over groups of actors that are predicted from the others.
 
     Args:
         embedding: (n, E) embeddings of the training clips.
@@ -58,19 +57,20 @@ def general_dimensions(
         The indices of the dimensions, in ascending order.
 
     Raises:
-        ConfigError: There are fewer than three actors.
+        ConfigError: If there are fewer than three actors.
     """
-    who = sorted(set(actors))
-    if len(who) < 3:
+    people = sorted(set(actors))
+    if len(people) < 3:
         raise ConfigError(
-            f"teaching.general_share needs three training actors or more, to predict each from others; there are "
-            f"{len(who)}."
+            f"teaching.general_share needs at least three training actors, to predict each from the others; there are "
+            f"{len(people)}."
         )
     names, targets = np.asarray(actors), np.asarray(embedding, np.float64)
     scores = []
-    for start in range(min(NUM_GROUPS, len(who))):
-        other = np.isin(names, who[start::NUM_GROUPS])
-        scores.append(ridge_r2(sound[~other], targets[~other], names[~other].tolist(), sound[other], targets[other]))
+    for start in range(min(NUM_GROUPS, len(people))):
+        held_out = np.isin(names, people[start::NUM_GROUPS])
+        fitted = sound[~held_out], targets[~held_out], names[~held_out].tolist()
+        scores.append(ridge_r2(*fitted, sound[held_out], targets[held_out]))
     r2 = np.nan_to_num(np.mean(scores, axis=0), nan=-np.inf)  # nan: a constant dimension
     count = max(round(share * embedding.shape[1]), 1)
     return np.sort(np.argsort(-r2, kind="stable")[:count])

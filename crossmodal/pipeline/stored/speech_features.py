@@ -34,8 +34,8 @@ def store_for_stages(
         The folder for the ``speech_features`` of the datamodules; None if the stages need waveforms.
 
     Raises:
-        ConfigError: A setting is invalid.
-        WeightsError: The weights of the front end are not available.
+        ConfigError: If a setting is invalid.
+        WeightsError: If the weights of the front end are not available.
     """
     students = [stage for stage in _STUDENT_STAGES if stage in stages]
     if not students or settings.get("transfer", {}).get("model", {}).get("front_end") != "ssl":
@@ -66,8 +66,8 @@ def store_speech_features(
         The folder of features, (num_features, audio frames) float16; None if the front end is not a frozen network.
 
     Raises:
-        WeightsError: The weights of the front end are not available.
-        DataError: A waveform is missing in the cache.
+        WeightsError: If the weights of the front end are not available.
+        DataError: If a waveform is missing in the cache.
     """
     front_end = model.front_end
     if not isinstance(front_end, SelfSupervisedFrontEnd):
@@ -75,7 +75,7 @@ def store_speech_features(
     folder = datamodule.cache / "speech_features" / front_end.content_key()
     waveforms = {datamodule.waveforms[clip.clip] for clip in clips}  # clips with the same content share one
     folder.mkdir(parents=True, exist_ok=True)
-    message = "speech features: another run computes the same; waiting for its result"
+    message = "speech features: another run computes the same features; waiting for its result"
     with locked(datamodule.cache / "locks" / f"{folder.name}.lock", told=message):
         missing = sorted(path for path in waveforms if read_array(folder / path.name) is None)
         if missing:

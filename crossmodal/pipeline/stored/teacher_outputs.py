@@ -66,7 +66,7 @@ def groups_of_actors(actors: Iterable[str], count: int) -> list[frozenset[str]]:
     """Divide actors into groups of similar size: every `count`-th actor is in the same group.
 
     Raises:
-        ConfigError: There are more groups than actors.
+        ConfigError: If there are more groups than actors.
 
     Example:
         >>> [sorted(group) for group in groups_of_actors(["01", "02", "03", "04", "05"], 2)]
@@ -74,7 +74,7 @@ def groups_of_actors(actors: Iterable[str], count: int) -> list[frozenset[str]]:
     """
     ordered = sorted(set(actors))
     if count > len(ordered):
-        raise ConfigError(f"teaching.cross_fit is {count}, but only {len(ordered)} actors train in this fold.")
+        raise ConfigError(f"teaching.cross_fit is {count}, but this fold has only {len(ordered)} training actors.")
     return [frozenset(ordered[start::count]) for start in range(count)]
 
 
@@ -162,12 +162,12 @@ def _predict_stage(
 
 def _side_by_side(outputs: Sequence[Outputs]) -> dict[str, Array]:
     """Concatenate the tensors of teachers; windows only if all teachers have as many."""
-    together = {}
+    concatenated = {}
     for name in ("embedding", "features", "windows"):
         tensors = [tensor for one in outputs if (tensor := getattr(one, name)) is not None]
         if len(tensors) == len(outputs) and len({tensor.shape[:-1] for tensor in tensors}) == 1:
-            together[f"teacher_{name}"] = torch.cat(tensors, dim=-1).numpy()
-    return together
+            concatenated[f"teacher_{name}"] = torch.cat(tensors, dim=-1).numpy()
+    return concatenated
 
 
 def _keep_general(
@@ -185,17 +185,17 @@ Predict = Callable[[dict[str, Any]], Outputs]
 def _load(member: Member, mirror: bool, num_windows: int, device: torch.device) -> tuple[Predict, set[str]]:
     """Return a function from a batch to the outputs of a teacher, and the actors it was trained on."""
     if member.stage == "teacher":
-        face, about = load_model(FaceClassifier, member.result.model)
+        face, metadata = load_model(FaceClassifier, member.result.model)
         face.to(device)
-        return lambda batch: _predict_faces(face, batch, mirror), set(about["train_actors"])
-    voice, about = load_model(AudioClassifier, member.result.model)
+        return lambda batch: _predict_faces(face, batch, mirror), set(metadata["train_actors"])
+    voice, metadata = load_model(AudioClassifier, member.result.model)
     voice.to(device)
-    return lambda batch: _predict_voice(voice, batch, num_windows), set(about["train_actors"])
+    return lambda batch: _predict_voice(voice, batch, num_windows), set(metadata["train_actors"])
 
 
 def _predict_faces(model: FaceClassifier, batch: dict[str, Any], mirror: bool) -> Outputs:
     if mirror and "faces" not in batch:
-        raise ConfigError("teaching.mirror needs a teacher that looks at pixels: stored features cannot be mirrored.")
+        raise ConfigError("teaching.mirror needs a teacher on pixels: stored features cannot be mirrored.")
     outputs = model.outputs(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
     if not mirror:
         return outputs
@@ -207,10 +207,10 @@ def _predict_faces(model: FaceClassifier, batch: dict[str, Any], mirror: bool) -
 
 def _predict_voice(model: AudioClassifier, batch: dict[str, Any], num_windows: int) -> Outputs:
     if "features" in batch:
-        heard = model.normalize_clips(batch["features"], batch["feature_length"])
+        features = model.normalize_clips(batch["features"], batch["feature_length"])
     else:
-        heard = model.extract_features(batch["waveform"], batch["waveform_length"])
-    return model.outputs(*heard, num_windows)
+        features = model.extract_features(batch["waveform"], batch["waveform_length"])
+    return model.outputs(*features, num_windows)
 
 
 @torch.no_grad()
@@ -223,8 +223,8 @@ def _predict(
     for batch in datamodule.loader(datamodule.clips):
         on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
         outputs.append(predict(on_device).map(lambda value: value.float().cpu()))
-    together = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
-    return Outputs._make(together), train_actors
+    tensors = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
+    return Outputs._make(tensors), train_actors
 
 
 def _average(outputs: StageOutputs, clips: Sequence[tuple[Clip, str]]) -> Array:

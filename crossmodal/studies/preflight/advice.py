@@ -10,14 +10,14 @@ FUSION_GAIN = 0.02
 CARRIED_R2 = 0.05
 CARRIED_SHARE = 0.10
 # A model has memorised its training clips if its training UAR is at least this, and this far above validation.
-BY_HEART_UAR = 0.95
-BY_HEART_GAP = 0.15
+MEMORISED_UAR = 0.95
+MEMORISED_GAP = 0.15
 # A student has not converged if its training UAR is less than this above validation.
 CONVERGED_GAP = 0.05
 
 
 class Advice(TypedDict):
-    """Advice: a verdict for programs, and a sentence for people."""
+    """A verdict for programs, and a sentence for people."""
 
     verdict: Verdict
     sentence: str
@@ -60,8 +60,8 @@ def _verdict(numbers: dict[str, Any]) -> Verdict:
 def _at_chance(numbers: dict[str, Any]) -> str:
     low, high = numbers["uar"]["teacher"]["val_ci95"]
     return (
-        f"Do not teach with this teacher: on validation its UAR ({low:.2f} to {high:.2f}) cannot be told from chance "
-        f"({numbers['chance_uar']:.2f}), so give it other faces, another backbone or longer training"
+        f"Do not use this teacher: on validation its UAR ({low:.2f} to {high:.2f}) cannot be distinguished from "
+        f"chance ({numbers['chance_uar']:.2f}), so try other faces, another backbone or longer training"
     )
 
 
@@ -71,24 +71,23 @@ def _little_to_teach(numbers: dict[str, Any]) -> str:
     return (
         f"Unlikely to help: the teacher is {better} than the student alone (UAR {teacher:.2f} against {student:.2f}) "
         f"and their late fusion adds {100 * numbers['fusion_gain']['uar']:+.1f} points to the student, so the face "
-        "says next to nothing that the voice lacks"
+        "adds almost no information to the voice"
     )
 
 
 def _not_in_the_sound(numbers: dict[str, Any]) -> str:
     return (
-        f"The face knows more ({_fusion(numbers)}), but sound carries little of it ({_carried(numbers):.0%} of the "
-        "teacher's dimensions can be predicted): prefer soft labels (kd_loss) or relations (align_loss rkd or cka) to "
-        "embeddings one by one, and expect little"
+        f"The face adds information ({_fusion(numbers)}), but sound carries little of it ({_carried(numbers):.0%} of "
+        "the teacher's dimensions can be predicted): prefer soft labels (kd_loss) or relations (align_loss rkd or cka) "
+        "to aligning single embeddings, and expect a small gain"
     )
 
 
 def _only_the_label(numbers: dict[str, Any]) -> str:
     return (
-        f"Unlikely to help where every clip has its label: the face knows more ({_fusion(numbers)}), but beyond the "
-        f"label sound carries little of it ({_carried(numbers, 'beyond_label'):.0%} of the teacher's dimensions can be "
-        "predicted), so let it teach clips that nobody labelled, or see whether self-distillation does as well "
-        "(--teaching.by voice)"
+        f"Unlikely to help with labelled clips: the face adds information ({_fusion(numbers)}), but sound carries "
+        f"little of it beyond the label ({_carried(numbers, 'beyond_label'):.0%} of the teacher's dimensions can be "
+        "predicted), so add unlabelled clips, or compare with self-distillation (--teaching.by voice)"
     )
 
 
@@ -96,13 +95,13 @@ def _can_help(numbers: dict[str, Any]) -> str:
     if _is_label_only(numbers):
         unlabelled = numbers["corpus"]["unlabelled_clips"]
         return (
-            f"This teacher can help: the face knows more ({_fusion(numbers)}) and labels the training clips that have "
-            f"no label ({unlabelled}), so run fit with soft labels (kd_loss: kd, of weight 1), with several seeds"
+            f"This teacher can help: the face adds information ({_fusion(numbers)}) and can label the unlabelled "
+            f"training clips ({unlabelled}), so run fit with soft labels (kd_loss: kd, weight 1) and several seeds"
         )
     return (
-        f"This teacher can help: the face knows more ({_fusion(numbers)}) and sound carries part of it "
+        f"This teacher can help: the face adds information ({_fusion(numbers)}) and sound carries part of it "
         f"({_carried(numbers):.0%} of the teacher's dimensions can be predicted), so run fit with alignment "
-        "(align_loss) and soft labels (kd_loss) beside the labels, with several seeds"
+        "(align_loss) and soft labels (kd_loss) in addition to the labels, and with several seeds"
     )
 
 
@@ -133,25 +132,25 @@ def _fusion(numbers: dict[str, Any]) -> str:
 def _training_clauses(numbers: dict[str, Any]) -> list[str]:
     teacher, student = numbers["uar"]["teacher"], numbers["uar"]["student"]
     clauses = []
-    if _knows_by_heart(teacher):
+    if _has_memorised(teacher):
         clauses.append(
-            "the teacher has learnt its training clips by heart "
-            f"(UAR {teacher['train']:.2f} on them, {teacher['val']:.2f} on validation) and says little of them but the "
-            "label, so let it teach by cross-fitted outputs (--teaching.cross_fit)"
+            "the teacher has memorised its training clips "
+            f"(UAR {teacher['train']:.2f} on them, {teacher['val']:.2f} on validation), so its outputs for them add "
+            "little to the label: use cross-fitted outputs (--teaching.cross_fit)"
         )
-    if _knows_by_heart(student):
+    if _has_memorised(student):
         clauses.append(
-            "the student has learnt its training clips by heart "
-            f"({student['train']:.2f} on them, {student['val']:.2f} on validation), so try more augmentation or a "
-            "smaller student as well"
+            "the student has memorised its training clips "
+            f"(UAR {student['train']:.2f} on them, {student['val']:.2f} on validation), so try more augmentation or a "
+            "smaller student"
         )
     elif student["train"] - student["val"] < CONVERGED_GAP:
         clauses.append(
             f"the student has not converged (UAR {student['train']:.2f} on training clips, {student['val']:.2f} on "
-            "validation), so train it longer before you judge a gain"
+            "validation), so train it longer before measuring a gain"
         )
     return clauses
 
 
-def _knows_by_heart(uar: dict[str, Any]) -> bool:
-    return bool(uar["train"] >= BY_HEART_UAR and uar["train"] - uar["val"] >= BY_HEART_GAP)
+def _has_memorised(uar: dict[str, Any]) -> bool:
+    return bool(uar["train"] >= MEMORISED_UAR and uar["train"] - uar["val"] >= MEMORISED_GAP)

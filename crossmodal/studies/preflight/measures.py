@@ -87,10 +87,10 @@ def measure(
 
 def _measure_accuracy(train: Pairs, val: Pairs, labels: tuple[str, ...]) -> dict[str, Any]:
     fused = similarity.late_fusion(val.teacher_logits, val.student_logits)
-    teacher_right = val.teacher_logits.argmax(axis=1) == val.targets
-    either = np.where(teacher_right[:, None], val.teacher_logits, val.student_logits)
-    said = {"teacher": val.teacher_logits, "student": val.student_logits, "fusion": fused, "oracle": either}
-    models = {name: _predictions(val, labels, scores) for name, scores in said.items()}
+    teacher_correct = val.teacher_logits.argmax(axis=1) == val.targets
+    either = np.where(teacher_correct[:, None], val.teacher_logits, val.student_logits)
+    logits_of = {"teacher": val.teacher_logits, "student": val.student_logits, "fusion": fused, "oracle": either}
+    models = {name: _predictions(val, labels, scores) for name, scores in logits_of.items()}
     numbers: dict[str, Any] = {
         name: {"val": float(uar(model.confusion())), "val_ci95": uar_interval(model)} for name, model in models.items()
     }
@@ -163,7 +163,7 @@ def _among_alike(function: similarity.Measure, teacher: Array, student: Array, v
     }
 
 
-def _measure_sound(train: Pairs, val: Pairs, called: Mapping[str, Sequence[str] | None]) -> dict[str, Any]:
+def _measure_sound(train: Pairs, val: Pairs, dimension_names: Mapping[str, Sequence[str] | None]) -> dict[str, Any]:
     """Predict each dimension of the teacher from sound, all in one regression."""
     names = ["teacher_embedding", "teacher_logits", *(["face_input"] if train.face_input is not None else [])]
     y, new_y = (np.concatenate([getattr(pairs, name) for name in names], axis=1) for pairs in (train, val))
@@ -171,7 +171,7 @@ def _measure_sound(train: Pairs, val: Pairs, called: Mapping[str, Sequence[str] 
     ends = np.cumsum([getattr(train, name).shape[1] for name in names])
     parts = {kind: np.split(values, ends[:-1]) for kind, values in r2.items()}
     return {
-        name: {kind: _describe_dimensions(values[index], called.get(name)) for kind, values in parts.items()}
+        name: {kind: _describe_dimensions(values[index], dimension_names.get(name)) for kind, values in parts.items()}
         for index, name in enumerate(names)
     }
 
@@ -197,11 +197,11 @@ def _describe_dimensions(r2: Array, names: Sequence[str] | None) -> dict[str, An
     """Summarise the R^2 of the dimensions that vary on validation; None for the others."""
     varying = r2[~np.isnan(r2)]
     order = [int(index) for index in np.argsort(-r2)[: len(varying)]]  # nan comes last
-    called = list(names or map(str, range(len(r2))))
+    labels = list(names or map(str, range(len(r2))))
     return {
         "dimensions": len(varying),
         "median": float(np.median(varying)) if len(varying) else None,
         "share_carried": float((varying > CARRIED_R2).mean()) if len(varying) else 0.0,
-        "top": [{"dimension": called[index], "r2": float(r2[index])} for index in order[:_TOP]],
+        "top": [{"dimension": labels[index], "r2": float(r2[index])} for index in order[:_TOP]],
         "r2": [None if np.isnan(value) else float(value) for value in r2],
     }

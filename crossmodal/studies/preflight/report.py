@@ -44,7 +44,7 @@ def print_preflight(folder: Path, numbers: dict[str, Any]) -> None:
     table = Table(title=_setting(numbers), title_justify="left")
     table.add_column(format_for(numbers["corpus"], "on validation actors"))
     table.add_column("value", justify="right")
-    table.add_column("beside it")
+    table.add_column("details")
     for section in (_accuracy_rows, _agreement_rows, _similarity_rows, _sound_rows):
         for row in section(numbers):
             table.add_row(*(format_for(numbers["corpus"], cell) for cell in row))
@@ -52,7 +52,7 @@ def print_preflight(folder: Path, numbers: dict[str, Any]) -> None:
     console.print(table)
     console.print(numbers["advice"]["sentence"])
     print_warnings(console, numbers)
-    for name, file in (("Numbers", "preflight.json"), ("Picture", "preflight.png")):
+    for name, file in (("Numbers", "preflight.json"), ("Plot", "preflight.png")):
         console.print(f"{name}: {folder / file}", soft_wrap=True)
 
 
@@ -89,7 +89,7 @@ def _agreement_rows(numbers: dict[str, Any]) -> list[Row]:
     agreement, teaching = numbers["agreement"], numbers["teacher_on_training_clips"]
     divergence = numbers["non_target_divergence"]
     return [
-        ("they say the same", f"{agreement['share']:.0%}", f"Cohen's kappa {agreement['kappa']:.2f}"),
+        ("same prediction", f"{agreement['share']:.0%}", f"Cohen's kappa {agreement['kappa']:.2f}"),
         ("student's errors, teacher right", _percent(agreement["student_errors_that_teacher_gets_right"]), ""),
         ("teacher's errors, student right", _percent(agreement["teacher_errors_that_student_gets_right"]), ""),
         (
@@ -158,7 +158,7 @@ def plot_preflight(numbers: dict[str, Any], path: Path, note: str = "") -> None:
     Args:
         numbers: As in ``preflight.json``.
         path: The PNG to write.
-        note: What must be said of the numbers.
+        note: Warnings about the numbers.
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
@@ -180,7 +180,7 @@ def _draw_accuracy(axis: Axes, numbers: dict[str, Any]) -> None:
     axis.axhline(numbers["chance_uar"], color="#888888", linestyle=":")
     axis.text(len(_BARS) - 0.5, numbers["chance_uar"] + 0.01, "chance", ha="right", va="bottom", fontsize=7)
     axis.set_xticks(range(len(_BARS)), _BAR_LABELS, fontsize=8)
-    axis.set(ylim=(0, 1.08), ylabel="UAR on validation", title="Who knows more")
+    axis.set(ylim=(0, 1.08), ylabel="UAR on validation", title="Accuracy")
 
 
 def _draw_complements(axis: Axes, clips: dict[str, dict[str, int]]) -> None:
@@ -193,7 +193,7 @@ def _draw_complements(axis: Axes, clips: dict[str, dict[str, int]]) -> None:
         start += share[:, column]
     axis.set_yticks(range(len(labels)), labels)
     axis.invert_yaxis()
-    axis.set(xlim=(0, 100), xlabel="% of the clips", title="Who is right")
+    axis.set(xlim=(0, 100), xlabel="% of the clips", title="Correct predictions")
     axis.legend(frameon=False, ncols=4, fontsize=8, loc="upper center", bbox_to_anchor=(0.45, -0.15))
 
 
@@ -208,5 +208,5 @@ def _draw_carried(axis: Axes, carried: dict[str, Any]) -> None:
     axis.plot([], [], ":", color="#888888", label="the same, beyond the label")
     axis.axhline(0, color="#888888", linewidth=0.8)
     axis.set(xlabel="% of the dimensions, best first", ylabel="R² on validation", ylim=(-0.2, highest + 0.2))
-    axis.set_title("What sound tells of the face")
+    axis.set_title("Face information predicted from sound")
     axis.legend(frameon=False, fontsize=8)

@@ -36,7 +36,7 @@ _DESCRIBED = ("corpus", "protocol", "num_folds", "speaker_dependent", "fold", "c
 class _StagesOnly(pipeline.Run):
     """A run without the final report, which is about test actors."""
 
-    def conclude(self) -> dict[str, Any]:
+    def finalize(self) -> dict[str, Any]:
         end_loggers(self._loggers)
         return summarize(self.settings, self.corpus, self.results)
 
@@ -60,9 +60,9 @@ def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
         The numbers, as in ``preflight.json``; UAR and shares are fractions, entropies and divergences in nats.
 
     Raises:
-        ConfigError: A setting is invalid.
-        DataError: The recordings are missing or cannot fill the fold, or there is only one training actor.
-        WeightsError: Pretrained weights are not available.
+        ConfigError: If a setting is invalid.
+        DataError: If the recordings are missing or cannot fill the fold, or there is only one training actor.
+        WeightsError: If pretrained weights are not available.
     """
     settings = parse_settings([*args, "--stages", ",".join(_STAGES)])
     folder = Path(settings["runs"]) / settings["name"]
@@ -71,8 +71,8 @@ def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
     train, val = (gather(run, split) for split in _SPLITS)
     if len(set(train.actors)) < 2:
         raise ProtocolError(
-            "The pre-flight needs two training actors or more: what sound carries is judged by leaving one out. "
-            "Choose another --data.protocol, or add recordings."
+            "The pre-flight needs at least two training actors, because it cross-validates over actors. Choose another "
+            "--data.protocol, or add recordings."
         )
     numbers = _describe(settings, summary) | measure(train, val, run.corpus.labels, _face_names(settings))
     numbers["advice"] = advise(numbers)
@@ -108,12 +108,12 @@ def gather(run: pipeline.Run, split: _Split) -> Pairs:
         split: ``train`` or ``val``.
     """
     clips = [clip for clip in run.corpus.split[split] if clip.label is not None]
-    said = {**_ask_teacher(run, clips), **_ask_student(run, clips)}
+    outputs = {**_run_teacher(run, clips), **_run_student(run, clips)}
     targets = np.array([run.corpus.labels.index(str(clip.label)) for clip in clips], np.int64)
-    return Pairs(clips, targets, **said)
+    return Pairs(clips, targets, **outputs)
 
 
-def _ask_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
+def _run_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
     model, _ = load_model(FaceClassifier, run.results["teacher"].model)
     model.to(run.device)
     rows = []
@@ -125,7 +125,7 @@ def _ask_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
     return _stack(rows)
 
 
-def _ask_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
+def _run_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
     model, _ = load_model(AudioClassifier, run.results["control"].model)
     model.to(run.device)
     over_time, rows = StatsPooling(model.front_end.num_features), []

@@ -73,14 +73,14 @@ def measure(runs: Sequence[FinishedRun]) -> Applications:
     by_protocol = group_by_protocol(runs)
     applications = [_application(name, stage, those) for (name, stage), those in group_by_model(runs).items()]
     settings = {name: _setting(those) for name, those in by_protocol.items()}
-    asked = [answer(those) for those in by_protocol.values()]
+    answers = [answer(those) for those in by_protocol.values()]
     return Applications(
         study=runs[0].about["study"],
         corpus={name: runs[0].summary["corpus"].get(name) for name in ("kind", "name", "faces")},
         speaker_dependent=any(setting["speaker_dependent"] for setting in settings.values()),
         protocols=settings,
         applications=applications,
-        claims=[claim for claims in zip(*asked, strict=True) for claim in claims],
+        claims=[claim for claims in zip(*answers, strict=True) for claim in claims],
         notes=_notes(runs, applications),
     )
 
@@ -94,7 +94,7 @@ def group_by_protocol(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun
 
 
 def group_by_model(runs: Sequence[FinishedRun]) -> dict[tuple[str, str], list[FinishedRun]]:
-    """Group runs by application and last stage; a taught student adds the group of its control."""
+    """Group runs by application and last stage; a student of transfer adds the group of its control."""
     groups: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: (run.name, run.place)):
         for stage in (run.last_stage, *(["control"] if run.last_stage == "finetune" else [])):
@@ -123,10 +123,10 @@ def _application(name: str, stage: str, runs: Sequence[FinishedRun]) -> Applicat
 
 
 def _measured(runs: Sequence[FinishedRun], stage: str) -> Measured:
-    said = [run.said(stage).of("test") for run in runs]
-    pooled = pool(said)
+    predictions = [run.predictions(stage).of("test") for run in runs]
+    pooled = pool(predictions)
     described = describe(pooled)
-    uars, wars = ([float(metric(one.confusion())) for one in said] for metric in (uar, war))
+    uars, wars = ([float(metric(one.confusion())) for one in predictions] for metric in (uar, war))
     return Measured(
         runs=len(runs),
         test_actors=sorted(set(pooled.actors)),
@@ -163,14 +163,15 @@ def _notes(runs: Sequence[FinishedRun], applications: Sequence[Application]) -> 
     """Return the notes that a reader of these numbers needs."""
     notes = []
     if (seeds := len({run.about["seed"] for run in runs})) < LEAST_SEEDS:
-        notes.append(f"Only {seeds} of at least {LEAST_SEEDS} seeds: one seed finds winners that are not there.")
+        notes.append(f"Only {seeds} of at least {LEAST_SEEDS} seeds: differences between few seeds are often chance.")
     for protocol in group_by_protocol(runs):
-        there = {one["name"]: one["measured"][protocol]["runs"] for one in applications if protocol in one["measured"]}
-        most = max(there.values())
-        if lacking := [f"{name} ({number} of {most} runs)" for name, number in there.items() if number < most]:
-            notes.append(f"Not finished under {protocol}: {', '.join(lacking)}.")
-        if missing := [one["name"] for one in applications if one["name"] not in there]:
+        measured = {one["name"]: one["measured"].get(protocol) for one in applications}
+        finished = {name: numbers["runs"] for name, numbers in measured.items() if numbers}
+        most = max(finished.values())
+        if unfinished := [f"{name} ({number} of {most} runs)" for name, number in finished.items() if number < most]:
+            notes.append(f"Not finished under {protocol}: {', '.join(unfinished)}.")
+        if missing := [one["name"] for one in applications if one["name"] not in finished]:
             notes.append(f"Not run under {protocol}: {', '.join(missing)}.")
     if len(versions := {run.about["code"] for run in runs}) > 1:
-        notes.append(f"Made by {len(versions)} versions of the package: what differs need not be the applications.")
+        notes.append(f"Trained with {len(versions)} versions of the package, which may explain differences.")
     return notes

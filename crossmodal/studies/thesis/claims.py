@@ -58,7 +58,7 @@ class Question:
         text: The question.
         more: The answer for a gain.
         less: The answer for a loss.
-        still_open: The answer if neither can be claimed.
+        undecided: The answer if neither can be claimed.
         needs: The runs that are required for an answer.
         find: Returns the possible comparisons of the runs of one protocol.
         paired: True if both sides have the same actors.
@@ -67,7 +67,7 @@ class Question:
     text: str
     more: str
     less: str
-    still_open: str
+    undecided: str
     needs: str
     find: Callable[[Sequence[FinishedRun]], list[Comparison]]
     paired: bool = True
@@ -79,10 +79,10 @@ def answer(runs: Sequence[FinishedRun]) -> list[Claim]:
     Args:
         runs: One or more, all of the same protocol.
     """
-    return [_ask(question, runs) for question in QUESTIONS]
+    return [_answer(question, runs) for question in QUESTIONS]
 
 
-def _ask(question: Question, runs: Sequence[FinishedRun]) -> Claim:
+def _answer(question: Question, runs: Sequence[FinishedRun]) -> Claim:
     comparisons = question.find(runs)
     measure = mean_gain if question.paired else mean_unpaired_gain
     pairs = [(one.ours, one.theirs) for one in comparisons]
@@ -100,19 +100,20 @@ def _ask(question: Question, runs: Sequence[FinishedRun]) -> Claim:
 def _verdict(question: Question, difference: Gain | None) -> str:
     if difference is None:
         return f"Not answered: there are no finished runs of {question.needs}."
-    said = {"more": question.more, "less": question.less, "open": question.still_open}[decide(difference)]
+    verdict = {"more": question.more, "less": question.less, "open": question.undecided}[decide(difference)]
     actors = f"{difference['actors']} actor{'s' if difference['actors'] > 1 else ''}"
-    text = f"{said}: {with_interval(dict(difference))} points of UAR, p {probability(difference['p'])}, {actors}."
+    text = f"{verdict}: {with_interval(dict(difference))} points of UAR, p {probability(difference['p'])}, {actors}."
     few = question.paired and difference["actors"] < LEAST_ACTORS
-    return f"{text} With fewer than {LEAST_ACTORS} actors p cannot be below 0.05, whatever is gained." if few else text
+    return f"{text} With fewer than {LEAST_ACTORS} actors p cannot be below 0.05." if few else text
 
 
 def _transfer(runs: Sequence[FinishedRun]) -> list[Comparison]:
-    """Compare each taught student with its control."""
-    taught = _by(lambda run: run.name, [run for run in runs if {"finetune", "control"} <= run.summary["stages"].keys()])
+    """Compare each student with its control."""
+    students = [run for run in runs if {"finetune", "control"} <= run.summary["stages"].keys()]
+    by_name = _by(lambda run: run.name, students)
     return [
         Comparison(f"{name} - its control", len(those), _pooled(those, "finetune"), _pooled(those, "control"))
-        for name, those in ((str(key), list(places.values())) for key, places in taught.items())
+        for name, those in ((str(key), list(places.values())) for key, places in by_name.items())
     ]
 
 
@@ -180,7 +181,7 @@ def _voices(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
 
 
 def _pooled(runs: Sequence[FinishedRun], stage: str) -> ByActor:
-    return pool([run.said(stage).of("test") for run in runs]).confusion_by_actor()
+    return pool([run.predictions(stage).of("test") for run in runs]).confusion_by_actor()
 
 
 QUESTIONS = (
@@ -188,7 +189,7 @@ QUESTIONS = (
         "Does transfer help?",
         more="Transfer helps",
         less="Transfer harms",
-        still_open="That transfer helps cannot be claimed",
+        undecided="No significant effect of transfer",
         needs="an application with transfer and its control",
         find=_transfer,
     ),
@@ -196,7 +197,7 @@ QUESTIONS = (
         "Is MFCC better than LMFB?",
         more="MFCC is better than LMFB",
         less="LMFB is better than MFCC",
-        still_open="That MFCC or LMFB is better cannot be claimed",
+        undecided="No significant difference between MFCC and LMFB",
         needs="a voice alone with MFCC and with LMFB, the same encoder and channel, and the same actors",
         find=_front_ends,
     ),
@@ -204,15 +205,15 @@ QUESTIONS = (
         "Is song easier than speech (the same six emotions and actors)?",
         more="Song is easier than speech",
         less="Speech is easier than song",
-        still_open="That song or speech is easier cannot be claimed",
+        undecided="No significant difference between song and speech",
         needs="a voice alone on song6 and on speech6, the same front end, encoder, and actors in each split",
         find=lambda runs: _channels(runs, "speech6", paired=True),
     ),
     Question(
         "Is song easier than speech (as in the thesis: six emotions against eight, chance 0.167 against 0.125)?",
-        more="Song's UAR is above that of speech, which has two more emotions to tell apart",
+        more="Song's UAR is above that of speech, which has two more emotions",
         less="Song's UAR is below that of speech",
-        still_open="That the UAR of song and speech differ cannot be claimed",
+        undecided="No significant difference between the UAR of song and speech",
         needs="a voice alone on song6 and on speech8, the same front end and encoder",
         find=lambda runs: _channels(runs, "speech8", paired=False),
         paired=False,

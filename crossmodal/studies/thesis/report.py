@@ -39,9 +39,9 @@ _READING = (
     "ECE is the calibration error."
 )
 _TEST = (
-    "Differences are points of UAR, mean over what is compared, with a bootstrap over actors. p is two-sided, by "
-    "Wilcoxon's signed-rank test over the actors; where the two sides are not paired, by Mann and Whitney's. Only "
-    "what p below 0.05 and the interval agree on is claimed. p is not corrected for how many questions are asked."
+    "Differences are points of UAR, averaged over the comparisons, with a bootstrap over actors. p is two-sided: "
+    "Wilcoxon's signed-rank test over actors, or the Mann-Whitney test if the two sides are not paired. A difference "
+    "is claimed only if p is below 0.05 and the interval excludes 0. p is not corrected for the number of questions."
 )
 
 
@@ -49,30 +49,30 @@ def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> Applicatio
     """Write ``table.md``, ``table.csv``, ``claims.csv``, ``table.tex``, the plots and ``report.html``.
 
     Args:
-        folder: The study's.
-        runs: See `crossmodal.studies.finished.load_runs`.
+        folder: Folder of the study.
+        runs: Finished runs, see `crossmodal.studies.finished.load_runs`.
 
     Returns:
         The numbers.
     """
     numbers = measure(runs)
-    said = join_warnings(_warnings(numbers))
+    notes = join_warnings(_warnings(numbers))
     write_text(folder / "table.md", _markdown(numbers))
-    caption = " ".join([*said, *_settings(numbers), *_verdicts(numbers), *numbers["notes"]])
+    caption = " ".join([*notes, *_settings(numbers), *_verdicts(numbers), *numbers["notes"]])
     write_text(folder / "table.tex", latex_table(_columns(numbers), [numbers["applications"]], caption))
     write_csv(folder / "table.csv", _flat(numbers))
     write_csv(folder / "claims.csv", [_flat_claim(claim, numbers) for claim in numbers["claims"]])
-    plot_claims(numbers["claims"], folder / "claims.png", " ".join(_settings(numbers)), " ".join(said))
+    plot_claims(numbers["claims"], folder / "claims.png", " ".join(_settings(numbers)), " ".join(notes))
     pictures = draw_gallery(_exhibits(runs), folder, _warnings(numbers))
-    page = Page(numbers["study"], said, _settings(numbers))
+    page = Page(numbers["study"], notes, _settings(numbers))
     page.add(
         "The three claims",
         html_table(_claim_columns(numbers), _by_question(numbers)),
         *_verdicts(numbers, True),
         format_for(numbers["corpus"], _TEST),
     )
-    caption = "Each claim's difference with its 95 % interval; for transfer that is the gain over its control."
-    page.picture("Gain against the control, and the other differences", folder / "claims.png", caption)
+    caption = "The difference of each claim with its 95 % interval; for transfer, the gain over the control."
+    page.picture("Gain over the control and other differences", folder / "claims.png", caption)
     for protocol in numbers["protocols"]:
         page.add(f"Applications, {protocol}", html_table(*_table_of(protocol, numbers)))
     page.add("How to read this", format_for(numbers["corpus"], _READING), *numbers["notes"])
@@ -108,7 +108,7 @@ def _warnings(numbers: Applications) -> dict[str, list[str]]:
     }
 
 
-_WHAT_IT_IS: list[Column[Application]] = [
+_MODEL_COLUMNS: list[Column[Application]] = [
     Column("application", lambda row: row["name"], "application"),
     Column("model", lambda row: row["model"]),
     Column("labels", lambda row: row["label_set"] or "own"),
@@ -118,13 +118,13 @@ _WHAT_IT_IS: list[Column[Application]] = [
 
 def _columns(numbers: Applications) -> list[Column[Application]]:
     """Return the columns of an application, followed by those of each protocol."""
-    return sum((_protocol_columns(protocol) for protocol in numbers["protocols"]), _WHAT_IT_IS)
+    return sum((_protocol_columns(protocol) for protocol in numbers["protocols"]), _MODEL_COLUMNS)
 
 
 def _table_of(protocol: str, numbers: Applications) -> tuple[list[Column[Application]], list[Application]]:
     """Return columns and rows of one protocol; several side by side are too wide for a page."""
     rows = [row for row in numbers["applications"] if protocol in row["measured"]]
-    return [*_WHAT_IT_IS, *_protocol_columns(protocol)], rows
+    return [*_MODEL_COLUMNS, *_protocol_columns(protocol)], rows
 
 
 def _protocol_columns(protocol: str) -> list[Column[Application]]:
@@ -174,8 +174,8 @@ def _verdicts(numbers: Applications, at_length: bool = False) -> list[str]:
     for claim in numbers["claims"]:
         dependent = numbers["protocols"][claim["protocol"]]["speaker_dependent"]
         where = f"{claim['protocol']}, speaker-dependent" if dependent else claim["protocol"]
-        made_of = f" Compared: {'; '.join(claim['compared'])}." if at_length and claim["compared"] else ""
-        sentences.append(f"{claim['question']} ({where}) {claim['verdict']}{made_of}")
+        comparisons = f" Compared: {'; '.join(claim['compared'])}." if at_length and claim["compared"] else ""
+        sentences.append(f"{claim['question']} ({where}) {claim['verdict']}{comparisons}")
     return sentences
 
 
@@ -219,8 +219,8 @@ def _flat(numbers: Applications) -> list[dict[str, Any]]:
         known = {name: value for name, value in one.items() if name != "measured"}
         for protocol, measured in one["measured"].items():
             low, high = measured["uar_ci95"]
-            numbers_of_it = {key: value for key, value in measured.items() if key not in ("uar_ci95", "test_actors")}
-            row = {**known, "protocol": protocol, **numbers_of_it, "uar_low": low, "uar_high": high}
+            metrics = {key: value for key, value in measured.items() if key not in ("uar_ci95", "test_actors")}
+            row = {**known, "protocol": protocol, **metrics, "uar_low": low, "uar_high": high}
             rows.append(row | _where(protocol, numbers) | {"test_actors": " ".join(measured["test_actors"])})
     return rows
 

@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.datasets.arrays import arrays
 
 @pytest.fixture
 def root(tiny_videos, tmp_path):
-    """Two clips with sound and face, one without face, one without sound, one damaged, one of another name."""
+    """Copy two paired clips, one without video, one without audio, one damaged and one with another name."""
     root = tmp_path / "corpus"
     root.mkdir()
     for path in sorted(tiny_videos.rglob("*-0[1234]-01-01-01-01.*")):
@@ -33,50 +34,50 @@ def root(tiny_videos, tmp_path):
     return root
 
 
-def test_prepare_keeps_sound_and_face_of_unpaired_clips_and_lists_what_is_damaged(root, tmp_path, capsys):
+def test_prepare_decodes_unpaired_clips_and_lists_damaged_files(root, tmp_path, capsys):
     command = ["data", "prepare", str(root), "--cache", str(tmp_path / "cache"), "--num_video_frames", "3"]
     command += ["--face_size", "40", "--contact_sheet", str(tmp_path / "sheet.png")]
     assert main(command) == 0
-    said = capsys.readouterr().out
-    assert "3 waveforms and the faces of 3 clips are in" in said
-    assert "6 made now, 0 reused" in said
-    assert "2 file(s) set aside" in said
-    assert "03-01-05-01-01-01-01.wav: the file is empty (0 bytes)" in said
-    assert "recording.wav: not a RAVDESS name" in said
+    out = capsys.readouterr().out
+    assert "3 waveforms and the faces of 3 clips are in" in out
+    assert "6 decoded, 0 reused" in out
+    assert "2 file(s) excluded" in out
+    assert re.search(r"03-01-05-01-01-01-01\.wav: .*empty", out)
+    assert "recording.wav: " in out
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape == (3 * (40 + 14), 3 * 40, 3)
     assert sheet[:14].min() < 128  # the name above
     assert sheet[14:54].std() > 20  # the crops
     assert main(command[:-2]) == 0
-    assert "0 made now, 6 reused" in capsys.readouterr().out
+    assert "0 decoded, 6 reused" in capsys.readouterr().out
 
 
-def test_prepare_refuses_crops_that_cannot_be(root, capsys):
+def test_prepare_rejects_invalid_crops(root, capsys):
     assert main(["data", "prepare", str(root), "--num_video_frames", "0"]) == 1
-    assert "at least one video frame (--num_video_frames)" in capsys.readouterr().err
+    assert "--num_video_frames" in capsys.readouterr().err
     assert main(["data", "prepare", str(root), "--face_size", "4"]) == 1
     assert "--face_size" in capsys.readouterr().err
 
 
-def test_prepare_of_nothing_usable_has_status_1(tmp_path, capsys):
+def test_prepare_without_usable_clips_has_status_1(tmp_path, capsys):
     (tmp_path / "03-01-05-01-01-01-01.wav").write_bytes(b"")
     assert main(["data", "prepare", str(tmp_path), "--cache", str(tmp_path / "cache")]) == 1
     assert "0 waveforms and the faces of 0 clips" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["prepare", "check"])
-def test_a_missing_root_is_one_line_and_status_1(tmp_path, capsys, command):
+def test_a_missing_root(tmp_path, capsys, command):
     assert main(["data", command, str(tmp_path / "nowhere")]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(f"crossmodal data {command}: There is no folder")
-    assert "Traceback" not in said
+    out = capsys.readouterr().err
+    assert out.startswith(f"crossmodal data {command}: ") and "nowhere" in out
+    assert "Traceback" not in out
 
 
-def test_prepare_writes_down_what_is_damaged_and_tries_it_again(root, tmp_path, capsys):
+def test_damaged_files_are_listed_and_retried(root, tmp_path, capsys):
     command = ["data", "prepare", str(root), "--cache", str(tmp_path / "cache"), "--num_video_frames", "2"]
     assert main(command) == 0
     listed = tmp_path / "cache" / "quarantine.json"
-    assert f"What could not be decoded is listed in {listed}." in capsys.readouterr().out
+    assert str(listed) in capsys.readouterr().out
     assert [Path(entry["file"]).name for entry in json.loads(listed.read_text())] == ["03-01-05-01-01-01-01.wav"]
     shutil.copy(root / "03-01-01-01-01-01-01.wav", root / "03-01-05-01-01-01-01.wav")
     assert main(command) == 0
@@ -84,19 +85,19 @@ def test_prepare_writes_down_what_is_damaged_and_tries_it_again(root, tmp_path, 
     assert json.loads(listed.read_text()) == []
 
 
-def test_shards_together_are_the_whole_and_need_no_merging(root, tmp_path, capsys):
+def test_shards_need_no_merging(root, tmp_path, capsys):
     command = ["data", "prepare", str(root), "--face_size", "16", "--cache"]
     for shard in ("1/2", "2/2"):
         assert main([*command, str(tmp_path / "shards"), "--shard", shard]) == 0
-    said = capsys.readouterr().out
-    assert "Shard 1/2: 3 of 5 clips." in said
-    assert "Shard 2/2: 2 of 5 clips." in said
+    out = capsys.readouterr().out
+    assert "Shard 1/2: 3 of 5 clips." in out
+    assert "Shard 2/2: 2 of 5 clips." in out
     assert main([*command, str(tmp_path / "whole")]) == 0
     assert arrays(tmp_path / "shards") == arrays(tmp_path / "whole")
     capsys.readouterr()
     assert main([*command, str(tmp_path / "shards")]) == 0
-    assert "3 waveforms and the faces of 3 clips are in" in (said := capsys.readouterr().out)
-    assert "0 made now, 6 reused" in said
+    assert "3 waveforms and the faces of 3 clips are in" in (out := capsys.readouterr().out)
+    assert "0 decoded, 6 reused" in out
 
 
 @given(st.lists(st.integers()), st.integers(1, 9))
@@ -107,11 +108,11 @@ def test_every_item_is_in_one_shard(items, parts):
 
 
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", ""])
-def test_a_shard_that_is_none(root, shard, capsys):
+def test_an_invalid_shard(root, shard, capsys):
     if shard:
         assert main(["data", "prepare", str(root), f"--shard={shard}"]) == 1
-        assert "give i/n, i from 1 to n, such as 3/100" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="give i/n"):
+        assert "--shard" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="i/n"):
         take_shard([1, 2], shard)
 
 
@@ -128,22 +129,22 @@ def test_prepare_takes_a_manifest(root, tmp_path, capsys):
     whole = arrays(tmp_path / "cache")
     box = ["--face_box", "0.25", "0", "0.75", "1"]
     assert main([*command, "--face_size", "16", "--num_video_frames", "2", *box]) == 0
-    assert "2 made now, 2 reused" in capsys.readouterr().out
+    assert "2 decoded, 2 reused" in capsys.readouterr().out
     assert len(arrays(tmp_path / "cache")) == len(whole) + 2
 
 
 @pytest.mark.parametrize("corpus", [[], ["DIR", "--manifest", "FILE"]])
-def test_prepare_is_of_one_corpus(corpus, capsys):
+def test_prepare_takes_one_corpus(corpus, capsys):
     assert main(["data", "prepare", *corpus]) == 1
-    assert "Give the folder of RAVDESS's extracted files, or --manifest FILE." in capsys.readouterr().err
+    assert "--manifest" in capsys.readouterr().err
 
 
-def test_prepare_with_a_detector_that_there_is_not(root, capsys):
+def test_prepare_with_an_unknown_detector(root, capsys):
     assert main(["data", "prepare", str(root), "--face_detector", "harr"]) == 1
-    assert "face_detector harr: there is no such file" in capsys.readouterr().err
+    assert "harr" in capsys.readouterr().err
 
 
-def test_synthesize_writes_what_it_says(tmp_path, capsys, monkeypatch):
+def test_synthesize(tmp_path, capsys, monkeypatch):
     few = [Performance(1, 5, 2, 1, 1, 1), Performance(1, 3, 1, 2, 1, 1)]
     monkeypatch.setattr(corpus, "list_performances", lambda actors, channel, repetitions: few * (actors == 1))
     root = tmp_path / "synthetic"
@@ -156,7 +157,7 @@ def test_synthesize_writes_what_it_says(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("resolution", ["320", "320x", "axb", "-4x4"])
-def test_synthesize_refuses_a_resolution_that_is_none(tmp_path, capsys, resolution):
+def test_synthesize_rejects_an_invalid_resolution(tmp_path, capsys, resolution):
     assert main(["data", "synthesize", str(tmp_path / "s"), f"--resolution={resolution}"]) == 1
-    assert "give width and height in pixels, e.g. 1280x720" in capsys.readouterr().err
+    assert "--resolution" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()

@@ -21,7 +21,7 @@ CLIPS = [Performance(1, emotion, 1, 1, 1, 1) for emotion in range(1, 7)]
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory) -> Path:
-    """Six clips, each as wav, mp4 and silent mp4, of the lengths of real ones."""
+    """Return six clips of realistic length, each as wav, mp4 and silent mp4."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "list_performances", lambda actors, channel, repetitions: CLIPS)
         settings = {"actors": 1, "resolution": (64, 36), "video_only": True, "num_processes": 1}
@@ -35,7 +35,7 @@ def root(recordings, tmp_path) -> Path:
 
 @pytest.fixture
 def wavs(recordings, tmp_path) -> Path:
-    """Three wavs alone: what is only of them is seen sooner."""
+    """Return a folder with three wavs only, for faster tests."""
     (tmp_path / "wavs").mkdir()
     for emotion in (1, 2, 3):
         shutil.copy(find(recordings, f"03-01-0{emotion}-01-01-01-01.wav"), tmp_path / "wavs")
@@ -44,7 +44,7 @@ def wavs(recordings, tmp_path) -> Path:
 
 @pytest.fixture
 def pairs(recordings, tmp_path) -> Path:
-    """Three clips as wav and mp4."""
+    """Return a folder with three clips as wav and mp4."""
     (tmp_path / "pairs").mkdir()
     for emotion in (1, 2, 3):
         shutil.copy(find(recordings, f"03-01-0{emotion}-01-01-01-01.wav"), tmp_path / "pairs")
@@ -87,11 +87,11 @@ def empty(content: bytes) -> bytes:
 
 
 def text(content: bytes) -> bytes:
-    return b"This is a text, and no recording.\n" * 100
+    return b"This is a text, not a recording.\n" * 100
 
 
 def flip(content: bytes) -> bytes:
-    """Change 200 bytes anywhere behind the first header."""
+    """Change 200 random bytes after the first header."""
     rng, changed = np.random.default_rng(0), bytearray(content)
     for position in rng.choice(np.arange(44, len(content)), 200, replace=False):
         changed[position] ^= int(rng.integers(1, 256))
@@ -99,7 +99,7 @@ def flip(content: bytes) -> bytes:
 
 
 def flip_row(content: bytes) -> bytes:
-    """Change 200 bytes in a row."""
+    """Change 200 consecutive bytes."""
     rng, changed = np.random.default_rng(1), bytearray(content)
     begin = int(0.4 * len(content))
     for position in range(begin, begin + 200):
@@ -108,7 +108,7 @@ def flip_row(content: bytes) -> bytes:
 
 
 class TestGood:
-    def test_nothing_is_wrong_and_the_sound_is_where_it_should_be(self, recordings):
+    def test_intact_corpus(self, recordings):
         report = check(recordings)
         assert (report.wrong, report.notes) == ([], [])
         assert len(report.files) == 18
@@ -117,10 +117,10 @@ class TestGood:
             assert sync.lag == pytest.approx(100 / 3, abs=0.05)
             assert sync.correlation > 0.999
 
-    def test_what_is_lacking_is_counted_by_kind(self, recordings):
+    def test_missing_files_by_kind(self, recordings):
         report = check_corpus(recordings, "speech", num_processes=1)
         assert len(report.lacking) == 4320 - 18
-        assert report.gaps == report.lacking  # there are some of each kind
+        assert report.gaps == report.lacking  # some of each kind exist
         wavs = {name: path for name, path in report.files.items() if name.modality == "03"}
         only_wavs = CheckReport(report.root, wavs, published_names("speech"), [], [], {}, 0)
         assert {name.modality for name in only_wavs.gaps} == {"03"}
@@ -134,15 +134,15 @@ class TestGood:
         write_wav(path, samples[::2], 24_000)
         report = check(wavs)
         assert report.wrong == []
-        assert notes(report) == {
-            "03-01-01-01-01-01-01.wav": ("format", "2 channels, which are averaged"),
-            "03-01-02-01-01-01-01.wav": ("format", "24,000 Hz, and the published files have 48,000"),
-        }
+        found = notes(report)
+        assert {kind for kind, _ in found.values()} == {"format"}
+        assert found["03-01-01-01-01-01-01.wav"][1].startswith("2 channels")
+        assert found["03-01-02-01-01-01-01.wav"][1].startswith("24,000 Hz")
 
 
 class TestDamage:
     @pytest.mark.parametrize("suffix", ["wav", "mp4"])
-    def test_exactly_the_damaged_files_are_found(self, root, suffix):
+    def test_damaged_files_are_found(self, root, suffix):
         ways: list[Callable[[bytes], bytes]] = [cut, zero_tail, empty, text, flip, flip_row]
         modality = "03" if suffix == "wav" else "01"
         damaged = {}
@@ -154,56 +154,56 @@ class TestDamage:
         assert found.keys() == damaged.keys()
         assert {kind for kind, _ in found.values()} == {"damaged"}
         reasons = {damaged[name]: reason for name, (_, reason) in found.items()}
-        assert "the file is cut" in reasons[cut]
-        assert "empty (0 bytes)" in reasons[empty]
+        assert "truncated" in reasons[cut]
+        assert "empty" in reasons[empty]
         assert "not a sound" in reasons[text]
         if suffix == "wav":
-            assert "s are zeros to the last bit" in reasons[zero_tail]
-            assert "samples leap at" in reasons[flip]
-            assert "samples leap at" in reasons[flip_row]
+            assert "zero" in reasons[zero_tail]
+            assert "jump" in reasons[flip]
+            assert "jump" in reasons[flip_row]
 
-    def test_of_silent_mp4s_as_well(self, root):
+    def test_damaged_silent_mp4(self, root):
         path = find(root, "02-01-03-01-01-01-01.mp4")
         path.write_bytes(flip(path.read_bytes()))
         assert wrong(check(root)).keys() == {path.name}
 
-    def test_the_part_that_no_decoder_reads_is_read(self, wavs):
-        """A real wav ends in 50 kB of text; a cut or zeros there leave all samples whole."""
+    def test_damaged_metadata_is_found(self, wavs):
+        """Real wavs end with 50 kB of metadata; damage there leaves all samples intact."""
         path = find(wavs, "03-01-01-01-01-01-01.wav")
-        wav, notes_of_editor = path.read_bytes(), b"<x:xmpmeta>what an editor wrote</x:xmpmeta>" * 1000
-        chunk = b"_PMX" + len(notes_of_editor).to_bytes(4, "little") + notes_of_editor
+        wav, metadata = path.read_bytes(), b"<x:xmpmeta>written by an audio editor</x:xmpmeta>" * 1000
+        chunk = b"_PMX" + len(metadata).to_bytes(4, "little") + metadata
         whole = wav[:4] + (len(wav) + len(chunk) - 8).to_bytes(4, "little") + wav[8:] + chunk
         for content, reason in (
             (whole, None),
-            (whole[:-1000], "the file is cut: its RIFF header says"),
-            (whole[: len(wav)] + bytes(len(chunk)), "there is no part of a wav at byte"),
-            (whole[:-600] + bytes(range(100, 200)) + whole[-500:], "what its editor wrote into it"),
+            (whole[:-1000], "RIFF"),
+            (whole[: len(wav)] + bytes(len(chunk)), "chunk"),
+            (whole[:-600] + bytes(range(100, 200)) + whole[-500:], "XMP"),
         ):
             path.write_bytes(content)
             found = wrong(check(wavs))
             assert (reason in found[path.name][1]) if reason else found == {}
 
-    def test_lengths_that_no_clip_has(self, wavs):
+    def test_impossible_durations(self, wavs):
         path = find(wavs, "03-01-01-01-01-01-01.wav")
         samples, _ = soundfile.read(path)
         write_wav(path, samples[:72_000])
         other = find(wavs, "03-01-02-01-01-01-01.wav")
         write_wav(other, np.tile(samples, 4))
         found = wrong(check(wavs))
-        assert found[path.name] == ("duration", "it lasts 1.50 s, and clips last 2 to 8 s")
-        assert found[other.name][0] == "duration"
+        assert found[path.name][0] == found[other.name][0] == "duration"
+        assert "1.50 s" in found[path.name][1]
 
-    def test_a_checksum_of_the_download_has_the_last_word(self, wavs):
+    def test_checksums_of_the_download_take_precedence(self, wavs):
         good, bad = (find(wavs, f"03-01-0{emotion}-01-01-01-01.wav") for emotion in (1, 2))
         samples, _ = soundfile.read(good)
-        samples[-40_000:] = 0  # as no good wav is, but this one was published so
+        samples[-40_000:] = 0  # looks like damage, but has the published checksum
         write_wav(good, samples)
         with zipfile.ZipFile(wavs / "archive.zip", "w") as archive:
             archive.write(good, f"Actor_01/{good.name}")
             archive.write(bad, f"Actor_01/{bad.name}")
             sums = {info.filename: f"{info.CRC:08x} {info.file_size}" for info in archive.infolist()}
         content = bytearray(bad.read_bytes())
-        content[50_000] ^= 1  # which nobody could hear
+        content[50_000] ^= 1  # inaudible
         bad.write_bytes(content)
         write_json(
             wavs / LOCK_FILE, {"archives": {"archive.zip": {"size": 1, "md5": "0" * 32, "crc32_and_size": sums}}}
@@ -227,30 +227,34 @@ class TestSound:
         write_wav(path, np.concatenate([noise, sound]) if samples > 0 else sound[-samples:])
         return f"01-01-0{emotion}-01-01-01-01.mp4"
 
-    def test_sound_that_is_early_or_late_is_listed_from_5_ms_on(self, pairs):
+    def test_lag_of_more_than_5_ms_is_found(self, pairs):
         late, early, near = (self.shift(pairs, *by) for by in ((1, -480), (2, 288), (3, 192)))
         report = check(pairs)
         found = wrong(report)
         assert found.keys() == {late, early}
-        assert found[late][1].startswith("its sound is 43.3 ms later than the wav's, and should be 33.3 ms later")
-        assert found[early][1].startswith("its sound is 27.3 ms later")
+        assert "43.3 ms" in found[late][1]
+        assert "33.3 ms" in found[late][1]
+        assert "27.3 ms" in found[early][1]
         assert near not in found
         assert report.syncs["01-03-01-01-01-01"].lag == pytest.approx(100 / 3 - 4, abs=0.05)
 
-    def test_the_sound_of_another_clip_is_told(self, pairs):
+    def test_sound_of_another_clip_is_found(self, pairs):
         source, target = (find(pairs, f"03-01-0{emotion}-01-01-01-01.wav") for emotion in (1, 2))
         shutil.copy(source, target)
         report = check(pairs)
-        assert wrong(report)["01-01-02-01-01-01-01.mp4"][1].startswith("its sound is not the wav's: the correlation is")
+        kind, reason = wrong(report)["01-01-02-01-01-01-01.mp4"]
+        assert kind == "sound"
+        assert "correlation" in reason
         kind, reason = wrong(report)[target.name]
-        assert (kind, reason) == ("duplicate", f"its content is that of {source.name}, to the bit")
+        assert kind == "duplicate"
+        assert source.name in reason
 
-    def test_what_differs_in_one_place_only_is_told_with_the_place(self, pairs):
+    def test_local_difference_is_located(self, pairs):
         path = find(pairs, "03-01-03-01-01-01-01.wav")
         sound, _ = soundfile.read(path)
         levels = np.sqrt((sound[: len(sound) // 4_800 * 4_800].reshape(-1, 4_800) ** 2).mean(axis=1))
-        place = 4_800 * int(np.abs(levels - levels.max() / 3).argmin())  # heard, but not the loudest
-        sound[place : place + 4_800] *= 1 - np.hanning(4_800)  # smooth: nothing leaps
+        place = 4_800 * int(np.abs(levels - levels.max() / 3).argmin())  # audible, but not the loudest
+        sound[place : place + 4_800] *= 1 - np.hanning(4_800)  # smooth: no jumps
         write_wav(path, sound)
         kind, reason = wrong(check(pairs))["01-01-03-01-01-01-01.mp4"]
         assert kind == "sound"
@@ -258,42 +262,41 @@ class TestSound:
 
 
 class TestNames:
-    def test_names_that_ravdess_does_not_have(self, wavs):
+    def test_names_that_do_not_exist_in_ravdess(self, wavs):
         wav = find(wavs, "03-01-01-01-01-01-01.wav")
         for name in ("hello.wav", "03-01-01-02-01-01-01.wav", "03-02-07-01-01-01-01.wav", "03-02-01-01-01-01-18.wav"):
             shutil.copy(wav, wavs / name)
         shutil.copy(wav, wavs / "01-01-01-01-01-02-01.wav")
         found = wrong(check(wavs))
         assert {kind for kind, _ in found.values()} == {"name"}
-        assert found["hello.wav"][1].startswith("not a RAVDESS name: 7 fields")
-        assert found["01-01-01-01-01-02-01.wav"][1] == "modality 01 is audio-video, and not in a .wav"
+        assert "7 fields" in found["hello.wav"][1]
+        assert "modality 01" in found["01-01-01-01-01-02-01.wav"][1]
         assert {name for name, (_, reason) in found.items() if reason == "RAVDESS has no such clip"} == {
             "03-01-01-02-01-01-01.wav",  # neutral has no strong intensity
-            "03-02-07-01-01-01-01.wav",  # nobody sang disgust
+            "03-02-07-01-01-01-01.wav",  # song has no disgust
             "03-02-01-01-01-01-18.wav",  # actor 18 did not sing
         }
 
-    def test_copies_are_notes_and_files_that_only_have_the_same_name_are_wrong(self, wavs):
+    def test_copies_are_notes_and_other_files_with_the_same_name_are_errors(self, wavs):
         wav = find(wavs, "03-01-01-01-01-01-01.wav")
         (wavs / "again").mkdir()
         shutil.copy(wav, wavs / "again")
         report = check(wavs)
         assert report.wrong == []
         ((_, reason),) = notes(report).values()
-        assert reason == f"a copy of {wav}" or reason == f"a copy of {wavs / 'again' / wav.name}"
+        assert reason.endswith((str(wav), str(wavs / "again" / wav.name)))
         shutil.copy(find(wavs, "03-01-02-01-01-01-01.wav"), wavs / "again" / wav.name)
         (found,) = [finding for finding in check(wavs).wrong if finding.kind == "copy"]
-        assert found.reason.startswith("the same name, but another content, as")
+        assert "other content" in found.reason
 
-    def test_takes_of_one_emotion_may_be_alike_as_published(self, wavs):
+    def test_identical_takes_of_one_emotion_are_notes(self, wavs):
         wav = find(wavs, "03-01-03-01-01-01-01.wav")
         shutil.copy(wav, wav.with_name("03-01-03-01-01-02-01.wav"))
         report = check(wavs)
         assert report.wrong == []
-        assert notes(report)["03-01-03-01-01-02-01.wav"] == (
-            "duplicate",
-            "its content is that of 03-01-03-01-01-01-01.wav, to the bit",
-        )
+        kind, reason = notes(report)["03-01-03-01-01-02-01.wav"]
+        assert kind == "duplicate"
+        assert wav.name in reason
 
 
 class TestCommand:
@@ -301,29 +304,28 @@ class TestCommand:
         status = main(["data", "check", *map(str, args), "--num_processes", "1"])
         return status, capsys.readouterr().out
 
-    def test_a_table_for_a_person(self, recordings, capsys, child_processes):
-        status, said = self.run(capsys, recordings)
+    def test_text_output(self, recordings, capsys, child_processes):
+        status, output = self.run(capsys, recordings)
         assert status == 0
-        assert "6 of 60" in said
-        assert "6 of 1,440" in said
-        assert "No speech wav of actors 2 to 24." in said
-        assert "Sound of 6 mp4(s) against the wav: 33.3 ms later (33.3 to 33.3; 33.3 is right)" in said
-        assert said.endswith("Nothing is wrong.\n")
+        assert "6 of 60" in output
+        assert "6 of 1,440" in output
+        assert "2 to 24" in output
+        assert "33.3 to 33.3" in output
 
-    def test_complete_asks_for_all_of_a_kind(self, recordings, capsys):
-        status, said = self.run(capsys, recordings, "--complete")
+    def test_complete_requires_all_files_of_a_kind(self, recordings, capsys):
+        status, output = self.run(capsys, recordings, "--complete")
         assert status == 1
-        assert said.endswith("4302 published files are missing, and --complete asks for all of a kind.\n")
+        assert "4302 published files" in output
 
-    def test_json_for_a_program(self, root, capsys):
+    def test_json_output(self, root, capsys):
         find(root, "01-01-01-01-01-01-01.mp4").unlink()
         find(root, "02-01-01-01-01-01-01.mp4").unlink()
         find(root, "03-01-02-01-01-01-01.wav").write_bytes(b"")
         find(root, "01-01-02-01-01-01-01.mp4").unlink()
         find(root, "03-01-03-01-01-01-01.wav").unlink()
         find(root, "01-01-03-01-01-01-01.mp4").unlink()
-        status, said = self.run(capsys, root, "--format", "json")
-        report = json.loads(said)
+        status, output = self.run(capsys, root, "--format", "json")
+        report = json.loads(output)
         assert status == 1
         assert (report["files"], report["clips"]) == (13, 6)
         assert report["actors"] == {"01": {"speech": {"audio": 5, "audio-video": 3, "video": 5}}}
@@ -332,15 +334,14 @@ class TestCommand:
         assert report["sound_of_mp4_against_wav"].keys() == {f"01-0{emotion}-01-01-01-01" for emotion in (4, 5, 6)}
         assert report["notes"] == []
         (finding,) = report["wrong"]
-        assert finding == {
-            "file": str(find(root, "03-01-02-01-01-01-01.wav")),
-            "kind": "damaged",
-            "reason": "the file is empty (0 bytes)",
-        }
+        assert finding.keys() == {"file", "kind", "reason"}
+        assert finding["file"] == str(find(root, "03-01-02-01-01-01-01.wav"))
+        assert finding["kind"] == "damaged"
+        assert "empty" in finding["reason"]
         assert "03-01-01-01-01-01-02" in report["missing"]
 
 
-def test_the_published_set_is_that_of_the_record():
+def test_published_names():
     names = published_names()
     assert len(names) == len(set(names)) == 7356
     speech = [name for name in names if name.channel == "01"]
@@ -350,11 +351,11 @@ def test_the_published_set_is_that_of_the_record():
 
 
 @pytest.mark.slow
-def test_on_real_recordings_only_the_known_oddities_are_told(pytestconfig, tmp_path):
+def test_real_recordings_have_only_known_oddities(pytestconfig, tmp_path):
     folder = Path(pytestconfig.rootpath).parent / "shared" / "data"
     archives = ("Audio_Speech_Actors_01-16", "Audio_Song_Actors_01-06", "Video_Speech_Actor_01")
     if not all((folder / f"{name}.zip").is_file() for name in archives):
-        pytest.skip("the folder of real recordings is not here")
+        pytest.skip("the folder of real recordings does not exist")
     for name in archives:
         with zipfile.ZipFile(folder / f"{name}.zip") as archive:
             archive.extractall(tmp_path / name)
@@ -363,10 +364,9 @@ def test_on_real_recordings_only_the_known_oddities_are_told(pytestconfig, tmp_p
     assert report.wrong == []
     stereo = {"03-01-02-01-01-02-01.wav", "03-01-08-01-02-02-01.wav", "03-01-02-01-02-02-05.wav"}
     assert {name for name, (kind, _) in notes(report).items() if kind == "format"} == stereo
-    duplicate = ("duplicate", "its content is that of 03-01-03-01-02-01-07.wav, to the bit")
-    assert {name: note for name, note in notes(report).items() if note[0] != "format"} == {
-        "03-01-03-01-02-02-07.wav": duplicate
-    }
+    ((name, (kind, reason)),) = ((name, note) for name, note in notes(report).items() if note[0] != "format")
+    assert (name, kind) == ("03-01-03-01-02-02-07.wav", "duplicate")
+    assert "03-01-03-01-02-01-07.wav" in reason
     assert len(report.syncs) == 3
     for sync in report.syncs.values():
         assert abs(sync.lag - 100 / 3) < 5

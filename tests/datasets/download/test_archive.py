@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossmodal.datasets.download import archive as archive_module
-from crossmodal.datasets.download.archive import Member, extract_members, is_there, list_members
+from crossmodal.datasets.download.archive import Member, extract_members, is_extracted, list_members
 from crossmodal.datasets.download.zenodo import needed_archives
 from crossmodal.errors import ArchiveError
 from tests.datasets.download.zenodo_server import recording, write_zip
@@ -45,7 +45,7 @@ def everything_below(folder):
 
 
 class TestExtraction:
-    def test_what_was_packed_comes_out(self, packed, folders):
+    def test_all_members_are_extracted(self, packed, folders):
         path, content = packed
         counted = []
         members = list_members(path, parse)
@@ -54,14 +54,14 @@ class TestExtraction:
         assert everything_below(folders[1]) == {}
         assert sum(counted) == sum(map(len, content.values()))
         assert [member.crc32 for member in members] == [zlib.crc32(piece) for piece in content.values()]
-        assert all(is_there(member, folders[0], nothing) for member in members)
+        assert all(is_extracted(member, folders[0], nothing) for member in members)
 
-    def test_only_the_members_that_are_asked_for(self, packed, folders):
+    def test_only_requested_members_are_extracted(self, packed, folders):
         path, content = packed
         extract_members(path, list_members(path, parse)[1:2], *folders, nothing)
         assert everything_below(folders[0]) == dict([list(content.items())[1]])
 
-    def test_a_half_written_member_never_has_its_name(self, packed, folders):
+    def test_interrupted_extraction_leaves_no_file(self, packed, folders):
         path, _ = packed
 
         class PowerCutError(Exception):
@@ -74,7 +74,7 @@ class TestExtraction:
             extract_members(path, list_members(path, parse), *folders, cut)
         assert everything_below(folders[0]) == {}
 
-    def test_folders_and_the_notes_of_macos_are_passed_over(self, tmp_path, folders):
+    def test_folders_and_metadata_of_macos_are_ignored(self, tmp_path, folders):
         path = tmp_path / "a.zip"
         with zipfile.ZipFile(path, "w") as archive:
             archive.mkdir("Actor_01") if hasattr(archive, "mkdir") else archive.writestr("Actor_01/", b"")
@@ -85,7 +85,7 @@ class TestExtraction:
         extract_members(path, members, *folders, nothing)
         assert everything_below(folders[0]) == {FIRST: b"sound"}
 
-    def test_a_stored_and_an_empty_member(self, tmp_path, folders):
+    def test_stored_and_empty_members(self, tmp_path, folders):
         path = tmp_path / "a.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr(FIRST, b"sound")
@@ -94,16 +94,16 @@ class TestExtraction:
         assert everything_below(folders[0]) == {FIRST: b"sound", f"Actor_01/{NAMES[1]}": b""}
 
 
-class TestIsThere:
-    def test_absent_or_a_folder(self, tmp_path):
+class TestIsExtracted:
+    def test_missing_file_or_folder(self, tmp_path):
         member = Member("a/b.wav", 3, zlib.crc32(b"abc"))
-        assert not is_there(member, tmp_path, nothing)
+        assert not is_extracted(member, tmp_path, nothing)
         (tmp_path / "a" / "b.wav").mkdir(parents=True)
-        assert not is_there(member, tmp_path, nothing)
+        assert not is_extracted(member, tmp_path, nothing)
 
     @given(st.binary(min_size=1, max_size=300), st.data())
     @settings(max_examples=60)
-    def test_any_cut_and_any_flipped_bit_is_noticed(self, content, data):
+    def test_truncation_and_flipped_bits_are_detected(self, content, data):
         member = Member("a.wav", len(content), zlib.crc32(content))
         folder = mock.MagicMock()
         path = folder.__truediv__.return_value
@@ -112,25 +112,25 @@ class TestIsThere:
         bit = data.draw(st.integers(0, 8 * len(content) - 1))
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
-        for changed, there in ((content, True), (content[:cut], cut == len(content)), (bytes(flipped), False)):
+        for changed, is_whole in ((content, True), (content[:cut], cut == len(content)), (bytes(flipped), False)):
             path.stat.return_value.st_size = len(changed)
             path.open.reset_mock()
             path.open.return_value = io.BytesIO(changed)
-            assert is_there(member, folder, nothing) == there
-            assert path.open.called == (len(changed) == len(content))  # another size needs no reading
+            assert is_extracted(member, folder, nothing) == is_whole
+            assert path.open.called == (len(changed) == len(content))  # a file of another size is not read
 
 
 @pytest.fixture(scope="module")
 def small_zip(tmp_path_factory):
-    """One that is as small as it gets, so that few examples hit each of its parts."""
+    """Return a minimal archive and its content, so that few examples cover all its parts."""
     path = tmp_path_factory.mktemp("zip") / "a.zip"
     return path, write_zip(path, NAMES[:2], size=40)
 
 
 @given(st.data())
 @settings(max_examples=150)
-def test_a_damaged_archive_never_yields_wrong_content(small_zip, tmp_path_factory, data):
-    """Cut it, or change any byte: what comes out under a recording's name is that recording, or nothing."""
+def test_damaged_archive_never_gives_wrong_content(small_zip, tmp_path_factory, data):
+    """Truncate an archive or change any byte: every extracted recording is either right or missing."""
     path, content = small_zip
     whole = path.read_bytes()
     if data.draw(st.booleans()):
@@ -149,8 +149,8 @@ def test_a_damaged_archive_never_yields_wrong_content(small_zip, tmp_path_factor
         assert "a.zip" in str(error)
     for member in members:
         if (folder / "out" / member.path).exists():
-            assert is_there(member, folder / "out", nothing)
-            # A changed name or CRC in the directory would be another archive: its md5 tells, and came first.
+            assert is_extracted(member, folder / "out", nothing)
+            # The md5, which is checked first, detects a changed name or CRC in the directory.
             assert (folder / "out" / member.path).read_bytes() in content.values()
 
 
@@ -162,7 +162,7 @@ def zip_of(path, *members):
 
 
 def patch(path, offset, value, member=0, local_offset=None):
-    """Overwrite a field of a member's entry in the directory, and where told of its local header."""
+    """Overwrite a field of a member's directory entry, and of its local header at `local_offset` if given."""
     data = bytearray(path.read_bytes())
     at = -1
     for _ in range(member + 1):
@@ -180,14 +180,14 @@ def with_mode(name, mode):
 
 
 class TestRefusals:
-    """Each is refused before a byte is written, the good members with it."""
+    """The whole archive is rejected before anything is written."""
 
     @pytest.fixture
-    def refused(self, tmp_path):
+    def rejected(self, tmp_path):
         path = tmp_path / "bad.zip"
 
         def check(reason):
-            with pytest.raises(ArchiveError, match=rf"bad\.zip is refused: .*{reason}") as raised:
+            with pytest.raises(ArchiveError, match=rf"bad\.zip .*{reason}") as raised:
                 list_members(path, parse)
             return str(raised.value)
 
@@ -196,120 +196,120 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("name", "reason"),
         [
-            (f"/etc/{NAMES[1]}", "not below the folder"),
-            (f"C:/{NAMES[1]}", "not below the folder"),
-            (f"..\\..\\{NAMES[1]}", "not below the folder"),
-            (f"../{NAMES[1]}", "may leave the folder"),
-            (f"Actor_01/../../{NAMES[1]}", "may leave the folder"),
-            (f"Actor_01//{NAMES[1]}", "may leave the folder"),
-            (f"./{NAMES[1]}", "may leave the folder"),
-            ("../", "may leave the folder"),
-            ("Actor_01/run.sh", "not a RAVDESS name"),
-            ("Actor_01/03-01-05-01-01-01-01.wav.exe", "not a RAVDESS name"),
-            ("Actor_01/03-02-05-01-01-01-01.wav", "song in an archive of speech"),
+            (f"/etc/{NAMES[1]}", "outside the folder"),
+            (f"C:/{NAMES[1]}", "outside the folder"),
+            (f"..\\..\\{NAMES[1]}", "outside the folder"),
+            (f"../{NAMES[1]}", "outside the folder"),
+            (f"Actor_01/../../{NAMES[1]}", "outside the folder"),
+            (f"Actor_01//{NAMES[1]}", "outside the folder"),
+            (f"./{NAMES[1]}", "outside the folder"),
+            ("../", "outside the folder"),
+            ("Actor_01/run.sh", "RAVDESS"),
+            ("Actor_01/03-01-05-01-01-01-01.wav.exe", "RAVDESS"),
+            ("Actor_01/03-02-05-01-01-01-01.wav", "song .*speech"),
         ],
     )
-    def test_names(self, refused, name, reason):
-        path, check = refused
+    def test_names(self, rejected, name, reason):
+        path, check = rejected
         zip_of(path, (FIRST, b"good"), (name, b"bad"))
         assert repr(name)[1:-1] in check(reason)
 
-    def test_a_name_that_goes_on_after_a_zero_byte(self, refused):
-        path, check = refused
+    def test_name_with_a_null_byte(self, rejected):
+        path, check = rejected
         zip_of(path, (f"{FIRST}XYZ", b"bad"))
         data = path.read_bytes().replace(f"{FIRST}XYZ".encode(), f"{FIRST}\0/b".encode())
         path.write_bytes(data)
-        check("not below the folder")
+        check("outside the folder")
 
     @pytest.mark.parametrize(
         "kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK, stat.S_IFDIR]
     )
-    def test_links_and_devices(self, refused, kind):
-        path, check = refused
+    def test_links_and_devices(self, rejected, kind):
+        path, check = rejected
         zip_of(path, (with_mode(FIRST, kind | 0o777), b"/etc/passwd"))
-        check("is a link or a device")
+        check("link")
 
-    def test_a_link_that_calls_itself_a_folder(self, refused):
-        path, check = refused
+    def test_link_with_the_name_of_a_folder(self, rejected):
+        path, check = rejected
         zip_of(path, (with_mode("Actor_01/", stat.S_IFLNK | 0o777), b"/etc"), (FIRST, b"x"))
-        check("is a link or a device")
+        check("link")
 
-    def test_encrypted(self, refused):
-        path, check = refused
+    def test_encrypted(self, rejected):
+        path, check = rejected
         zip_of(path, (FIRST, b"secret"))
         patch(path, 8, struct.pack("<H", 1), local_offset=6)
-        check("is encrypted")
+        check("encrypted")
 
-    def test_a_method_that_is_not_known(self, refused):
-        path, check = refused
+    def test_unknown_compression_method(self, rejected):
+        path, check = rejected
         with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
             archive.writestr(FIRST, b"sound")
-        check("packed by method 14")
+        check("method 14")
 
-    def test_a_member_twice(self, refused):
-        path, check = refused
+    def test_duplicate_member(self, rejected):
+        path, check = rejected
         with pytest.warns(UserWarning, match="Duplicate name"):
             zip_of(path, (FIRST, b"one"), (FIRST, b"two"))
-        check("stands there twice")
+        check("duplicate")
 
-    def test_a_recording_twice_in_two_folders_or_cases(self, refused):
-        path, check = refused
+    def test_recording_in_two_folders(self, rejected):
+        path, check = rejected
         zip_of(path, (FIRST, b"one"), (f"other/{NAMES[0]}", b"two"))
-        check("stands there twice")
+        check("duplicate")
 
-    def test_overlapping_members(self, refused):
-        """A quoted overlap: the second's entry points at the bytes of the first."""
-        path, check = refused
+    def test_overlapping_members(self, rejected):
+        """The entry of the second member points to the bytes of the first."""
+        path, check = rejected
         zip_of(path, (FIRST, b"x" * 1000), (f"Actor_01/{NAMES[1]}", b"x" * 1000))
         patch(path, 42, struct.pack("<L", 0), member=1)
-        check("shares its bytes")
+        check("overlaps")
 
-    def test_a_member_that_reaches_into_the_directory(self, refused):
-        path, check = refused
+    def test_member_that_overlaps_the_directory(self, rejected):
+        path, check = rejected
         zip_of(path, (FIRST, recording("a")))
         patch(path, 20, struct.pack("<L", path.stat().st_size))
-        check("shares its bytes")
+        check("overlaps")
 
-    def test_a_bomb_by_ratio(self, refused):
-        path, check = refused
+    def test_bomb_by_ratio(self, rejected):
+        path, check = rejected
         zip_of(path, (FIRST, bytes(10_000_000)))
         assert path.stat().st_size < 20_000
-        check("has 10000000 bytes, packed to 9[0-9]{3}: 1/100 is the least")
+        check("10000000 bytes, .* 9[0-9]{3}: .* 100")
 
-    def test_a_bomb_by_count(self, refused, monkeypatch):
-        path, check = refused
+    def test_bomb_by_count(self, rejected, monkeypatch):
+        path, check = rejected
         monkeypatch.setattr(archive_module, "MOST_MEMBERS", 3)
         write_zip(path, NAMES)
-        check("4 members, 3 are the most")
+        check("4 members, .* 3")
 
-    def test_a_bomb_by_size(self, refused, monkeypatch):
-        path, check = refused
+    def test_bomb_by_size(self, rejected, monkeypatch):
+        path, check = rejected
         write_zip(path, NAMES, size=3000)
         monkeypatch.setattr(archive_module, "LARGEST_TOTAL", 11_999)
-        check("its members have 12000 bytes, 11999 are the most")
+        check("12000 bytes, .* 11999")
         monkeypatch.setattr(archive_module, "LARGEST_MEMBER", 2999)
-        check("has 3000 bytes, 2999 are the most")
+        check("3000 bytes, .* 2999")
 
-    def test_the_limits_leave_room_for_ravdess(self):
+    def test_limits_fit_ravdess(self):
         assert archive_module.MOST_MEMBERS > 2 * 1440
         assert archive_module.LARGEST_TOTAL > 4 * 600e6
         assert archive_module.HIGHEST_RATIO > 10 * 6.3
 
 
-class TestLies:
-    """A directory that is well-formed but not true: noticed while extracting, and nothing has a recording's name."""
+class TestWrongDirectory:
+    """A well-formed but wrong directory is detected during extraction, and leaves no recording."""
 
     @pytest.mark.parametrize("claimed", [2999, 3001, 5000])
-    def test_of_the_size(self, tmp_path, folders, claimed):
+    def test_wrong_size(self, tmp_path, folders, claimed):
         path = tmp_path / "a.zip"
         write_zip(path, NAMES[:1])
         patch(path, 24, struct.pack("<L", claimed))
         members = list_members(path, parse)
-        with pytest.raises(ArchiveError, match=r"a\.zip is damaged"):
+        with pytest.raises(ArchiveError, match=r"a\.zip"):
             extract_members(path, members, *folders, nothing)
         assert everything_below(folders[0]) == {}
 
-    def test_of_the_crc(self, tmp_path, folders):
+    def test_wrong_crc(self, tmp_path, folders):
         path = tmp_path / "a.zip"
         write_zip(path, NAMES[:1])
         patch(path, 16, b"1234")
@@ -317,7 +317,7 @@ class TestLies:
             extract_members(path, list_members(path, parse), *folders, nothing)
         assert everything_below(folders[0]) == {}
 
-    def test_of_the_name(self, tmp_path, folders):
+    def test_wrong_name(self, tmp_path, folders):
         path = tmp_path / "a.zip"
         write_zip(path, NAMES[:1])
         data = path.read_bytes()
@@ -326,17 +326,17 @@ class TestLies:
             extract_members(path, list_members(path, parse), *folders, nothing)
 
     @pytest.mark.parametrize("content", [b"", b"PK", b"this is no zip" * 100, b"PK\x05\x06" + bytes(17)])
-    def test_of_being_a_zip(self, tmp_path, content):
+    def test_file_that_is_not_a_zip(self, tmp_path, content):
         (tmp_path / "a.zip").write_bytes(content)
-        with pytest.raises(ArchiveError, match=r"a\.zip is damaged: File is not a zip file"):
+        with pytest.raises(ArchiveError, match=r"a\.zip"):
             list_members(tmp_path / "a.zip", parse)
 
 
 def test_real_archives_pass(pytestconfig):
-    """Archives of real recordings, where the folder of shared data is there."""
+    """Validate archives of real recordings, if the folder of shared data exists."""
     folder = Path(pytestconfig.rootpath).parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("the folder of real recordings is not here")
+        pytest.skip("the folder of real recordings does not exist")
     for name, number in (("Audio_Speech_Actors_01-16.zip", 960), ("Audio_Song_Actors_01-06.zip", 264)):
         channel = name.split("_")[1].lower()
         (archive,) = needed_archives(channel, "audio", [1])

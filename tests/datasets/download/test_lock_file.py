@@ -15,7 +15,7 @@ def path(tmp_path):
     return tmp_path / "ravdess.lock.json"
 
 
-def test_what_was_pinned_is_known_to_the_next_run(path):
+def test_round_trip(path):
     lock = LockFile(path)
     assert lock.pinned("a.zip") is None
     lock.pin(SUMS, "the record")
@@ -26,7 +26,7 @@ def test_what_was_pinned_is_known_to_the_next_run(path):
     assert again.members("b.zip") is None
 
 
-def test_a_person_can_read_it(path):
+def test_file_format(path):
     LockFile(path).pin(SUMS, "the record")
     lock = LockFile(path)
     lock.keep_members("a.zip", MEMBERS)
@@ -40,26 +40,24 @@ def test_a_person_can_read_it(path):
 
 
 @pytest.mark.parametrize("other", [(11, "a" * 32), (10, "c" * 32)])
-def test_another_sum_is_refused_and_nothing_of_it_is_kept(path, other):
+def test_changed_checksum_is_rejected_and_nothing_is_pinned(path, other):
     LockFile(path).pin(SUMS, "the record")
     before = path.read_text()
     lock = LockFile(path)
-    with pytest.raises(
-        ChecksumError, match=r"a\.zip has 10 bytes and md5 aaaa.*; the mirror says .* remove the lock file"
-    ):
+    with pytest.raises(ChecksumError, match=r"a\.zip .*10 bytes and md5 aaaa.*the mirror"):
         lock.pin({"new.zip": (1, "d" * 32), "a.zip": other}, "the mirror")
     assert lock.pinned("new.zip") is None
     assert path.read_text() == before
 
 
-def test_more_archives_may_come_later(path):
+def test_archives_can_be_added(path):
     LockFile(path).pin(SUMS, "the record")
     LockFile(path).pin({"c.zip": (3, "c" * 32)}, "the record")
     assert LockFile(path).pinned("a.zip") == SUMS["a.zip"]
     assert LockFile(path).pinned("c.zip") == (3, "c" * 32)
 
 
-def test_it_is_not_written_without_need(path):
+def test_unchanged_file_is_not_written(path):
     LockFile(path).pin(SUMS, "the record")
     path.chmod(0o444)
     before = path.stat().st_mtime_ns, path.stat().st_ino
@@ -80,21 +78,21 @@ def test_it_is_not_written_without_need(path):
         '{"archives": {"a.zip": {"size": 1, "md5": "a", "crc32_and_size": {"x": "00"}}}}',
     ],
 )
-def test_one_that_cannot_be_read_is_never_taken_for_none(path, content):
+def test_damaged_file_is_an_error(path, content):
     path.write_text(content)
-    with pytest.raises(DataError, match=r"ravdess\.lock\.json cannot be read .* Restore it; or remove it"):
+    with pytest.raises(DataError, match=r"ravdess\.lock\.json"):
         LockFile(path)
     assert path.read_text() == content
 
 
 @pytest.mark.parametrize("size", ["1e999", "[" * 100_000])
-def test_numbers_and_depths_that_cannot_be_are_damage(path, size):
+def test_impossible_numbers_and_depths_are_an_error(path, size):
     path.write_text(f'{{"archives": {{"a.zip": {{"size": {size}, "md5": "a", "crc32_and_size": {{}}}}}}}}')
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"ravdess\.lock\.json"):
         LockFile(path)
 
 
-def test_all_members_are_those_of_all_archives(path):
+def test_members_of_all_archives(path):
     lock = LockFile(path)
     lock.pin(SUMS, "the record")
     lock.keep_members("a.zip", MEMBERS[:1])

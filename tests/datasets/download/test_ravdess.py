@@ -46,7 +46,7 @@ def names(modalities, actors, suffix):
 
 
 def write_record(folder):
-    """Three archives in RAVDESS's layout; the recordings of all of them, by their place in the folder."""
+    """Write three archives in RAVDESS's layout, and return all recordings by their target path."""
     content = {SOUND: write_zip(folder / SOUND, names(["03"], [1, 2, 3], "wav"))}
     for actor, name in enumerate(FACES, 1):
         content[name] = write_zip(folder / name, names(["01", "02"], [actor], "mp4"), size=20_000)
@@ -55,7 +55,7 @@ def write_record(folder):
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch):
-    """The sums of the real archives are unknown to tests, and no test waits."""
+    """Remove the known checksums, and record pauses instead of sleeping."""
     pauses = []
     for name in list(zenodo.KNOWN_SUMS):
         monkeypatch.delitem(zenodo.KNOWN_SUMS, name)
@@ -83,7 +83,7 @@ def server(served, content):
 
 @pytest.fixture
 def get(server, tmp_path):
-    """Download speech of actors 1 and 2, or what else is asked for."""
+    """Return a function that downloads, by default speech of actors 1 and 2."""
 
     def get(**options):
         return download_ravdess(tmp_path / "ravdess", **{"actors": [1, 2], "url": server.url, **options})
@@ -97,7 +97,7 @@ def root(tmp_path):
 
 
 def recordings(root):
-    """What a later command would find."""
+    """Return the recordings in a folder by path."""
     files = [path for path in root.rglob("*") if path.suffix in (".wav", ".mp4")]
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
@@ -107,7 +107,7 @@ def of_actors(content, *actors):
 
 
 class TestComplete:
-    def test_all_of_it_is_there_verified_and_nothing_else(self, get, root, content, server):
+    def test_all_recordings_are_extracted_and_verified(self, get, root, content, server):
         done = get(actors=[1, 2])
         assert recordings(root) == of_actors(content, 1, 2)
         assert sorted(path.name for path in root.iterdir()) == sorted(
@@ -119,23 +119,23 @@ class TestComplete:
         assert len(index.clips) == 4
         assert index.set_aside == []
 
-    def test_the_lock_file_pins_every_sum_of_the_record(self, get, root, server):
+    def test_lock_file_pins_every_checksum_of_the_record(self, get, root, server):
         get(modality="audio")
         archives = json.loads((root / "ravdess.lock.json").read_text())["archives"]
         assert {name: archive["md5"] for name, archive in archives.items()} == {
             entry["key"]: entry["checksum"].removeprefix("md5:") for entry in server.record()["files"]
         }
-        assert len(archives[SOUND]["crc32_and_size"]) == 6  # of all actors, so that others can be told later
+        assert len(archives[SOUND]["crc32_and_size"]) == 6  # of all actors, for later downloads
 
     @pytest.mark.parametrize("form", ["old", "inveniordm", "mirror"])
-    def test_records_of_other_forms(self, get, root, content, server, form):
+    def test_other_record_formats(self, get, root, content, server, form):
         server.form = form
         get(modality="video", actors=[1])
         assert recordings(root) == {path: piece for path, piece in content.items() if path.startswith(FACES[0][:-4])}
 
-    def test_only_what_is_needed_is_fetched(self, get, root, content, server):
+    def test_only_needed_archives_are_downloaded(self, get, root, content, server):
         get(modality="video", actors=[2])
-        assert [asked.path for asked in server.asked[1:]] == [f"/records/1188976/files/{FACES[1]}?download=1"]
+        assert [request.path for request in server.requests[1:]] == [f"/records/1188976/files/{FACES[1]}?download=1"]
         assert recordings(root).keys() == {path for path in content if path.startswith(FACES[1][:-4])}
 
     def test_more_actors_later(self, get, root, content, server):
@@ -145,46 +145,45 @@ class TestComplete:
         assert (done.files, done.extracted) == (4, 2)
         assert recordings(root).keys() == {path for path in of_actors(content, 1, 3) if "Audio" in path}
 
-    def test_archives_are_kept_on_demand(self, get, root, server):
+    def test_keep_archives(self, get, root, server):
         get(keep_archives=True)
         for name in [SOUND, *FACES]:
             assert (root / name).read_bytes() == (server.folder / name).read_bytes()
-        number = len(server.asked)
+        number = len(server.requests)
         get(keep_archives=True)
-        assert len(server.asked) == number
+        assert len(server.requests) == number
 
 
-class TestWhatIsThere:
-    def test_it_needs_no_server(self, get, root, content, server):
+class TestExistingFiles:
+    def test_complete_folder_needs_no_request(self, get, root, content, server):
         get()
-        number = len(server.asked)
+        number = len(server.requests)
         done = get(url="http://127.0.0.1:1/nobody")
-        assert len(server.asked) == number
+        assert len(server.requests) == number
         assert (done.files, done.extracted, done.fetched) == (12, 0, 0)
 
-    def test_only_what_lacks_is_extracted(self, get, root, content, server):
+    def test_only_missing_recordings_are_extracted(self, get, root, content, server):
         get()
-        lost = root / FACES[0][:-4] / "Actor_01" / "01-01-05-01-01-01-01.mp4"
-        lost.unlink()
+        (root / FACES[0][:-4] / "Actor_01" / "01-01-05-01-01-01-01.mp4").unlink()
         kept = {path: path.stat().st_ino for path in root.rglob("*.mp4")}
-        server.asked.clear()
+        server.requests.clear()
         done = get()
         assert recordings(root) == of_actors(content, 1, 2)
         assert (done.extracted, done.replaced) == (1, 0)
         assert {path: path.stat().st_ino for path in kept} == kept
-        assert not server.asked_for(SOUND)
-        assert not server.asked_for(FACES[1])
+        assert not server.requests_for(SOUND)
+        assert not server.requests_for(FACES[1])
 
-    def test_an_archive_of_ones_own_is_used_and_stays(self, get, root, content, server):
+    def test_existing_archive_is_used_and_kept(self, get, root, content, server):
         root.mkdir()
         for name in FACES:
             shutil.copy(server.folder / name, root)
         get(modality="video")
-        assert not server.asked_for(FACES[0])
+        assert not server.requests_for(FACES[0])
         assert all((root / name).exists() for name in FACES)
         assert recordings(root).keys() == {path for path in content if "Video" in path}
 
-    def test_one_whose_sum_is_known_needs_no_network(self, get, root, content, server, monkeypatch):
+    def test_existing_archive_with_a_known_checksum_needs_no_request(self, get, root, content, server, monkeypatch):
         entry = next(entry for entry in server.record()["files"] if entry["key"] == SOUND)
         monkeypatch.setitem(zenodo.KNOWN_SUMS, SOUND, (entry["size"], entry["checksum"].removeprefix("md5:")))
         root.mkdir()
@@ -192,132 +191,131 @@ class TestWhatIsThere:
         get(modality="audio", url="http://127.0.0.1:1/nobody")
         assert recordings(root).keys() == {path for path in of_actors(content, 1, 2) if "Audio" in path}
 
-    def test_a_wrong_archive_of_ones_own_is_named_and_left_alone(self, get, root, content, server, capsys):
+    def test_invalid_existing_archive_is_ignored(self, get, root, content, server, capsys):
         root.mkdir()
         (root / FACES[0]).write_bytes(b"PK cut")
         get(modality="video", actors=[1])
         assert (root / FACES[0]).read_bytes() == b"PK cut"
-        said = capsys.readouterr().err
-        assert f"{FACES[0]} is not as published, and is not used: it has 6 bytes, not " in said
+        assert re.search(rf"{FACES[0]} .* 6 bytes", capsys.readouterr().err)
         assert recordings(root).keys() == {path for path in content if path.startswith(FACES[0][:-4])}
 
-    def test_what_differs_is_replaced_and_counted(self, get, root, content, capsys, server):
+    def test_changed_recording_is_replaced(self, get, root, content, capsys, server):
         get()
         changed = root / FACES[0][:-4] / "Actor_01" / "01-01-05-01-01-01-01.mp4"
         changed.write_bytes(b"resampled")
         command = ["data", "download", str(root), "--actors", "1-2", "--url", server.url]
         assert main(command) == 0
-        assert "1 of those extracted took the place of files that differed" in capsys.readouterr().out
+        assert "1 of those" in capsys.readouterr().out
         assert recordings(root) == of_actors(content, 1, 2)
 
-    def test_the_rest_of_a_run_that_was_killed_at_its_end_is_taken_away(self, get, root, server):
+    def test_leftovers_of_a_killed_run_are_removed(self, get, root, server):
         get(modality="audio")
-        left = root / ".download"
-        left.mkdir()
-        shutil.copy(server.folder / SOUND, left)
-        (left / "03-01-01-01-01-01-01.wav.tmp").write_bytes(b"half")
+        work = root / ".download"
+        work.mkdir()
+        shutil.copy(server.folder / SOUND, work)
+        (work / "03-01-01-01-01-01-01.wav.tmp").write_bytes(b"half")
         (root / ".ravdess.lock.json.x1y2.tmp").write_bytes(b"{")
         get(modality="audio")
-        assert not left.exists()
+        assert not work.exists()
         assert not list(root.glob("*.tmp"))
 
 
 class TestResume:
-    def test_a_transfer_goes_on_in_the_next_run(self, get, root, content, server):
+    def test_next_run_resumes_a_download(self, get, root, content, server):
         server.faults[FACES[0]] = [Fault(cut_after=7000)] * 8
-        with pytest.raises(DownloadError, match="broke off after 56000 of"):
+        with pytest.raises(DownloadError, match="56000 of"):
             get(modality="video", actors=[1])
         assert recordings(root) == {}
-        server.asked.clear()
+        server.requests.clear()
         done = get(modality="video", actors=[1])
         size = (server.folder / FACES[0]).stat().st_size
-        (asked,) = server.asked_for(FACES[0])
-        assert asked.range == "bytes=56000-"
-        assert asked.sent == done.fetched == size - 56_000
+        (request,) = server.requests_for(FACES[0])
+        assert request.range == "bytes=56000-"
+        assert request.sent == done.fetched == size - 56_000
 
-    def test_what_can_be_had_is_had(self, get, root, content, server, pauses):
+    def test_other_archives_are_completed_after_a_failure(self, get, root, content, server, pauses):
         server.faults[FACES[0]] = [Fault(status=500)] * 8
-        with pytest.raises(DownloadError, match=f"{FACES[0]} cannot be had"):
+        with pytest.raises(DownloadError, match=FACES[0]):
             get()
         assert recordings(root).keys() == {path for path in of_actors(content, 1, 2) if FACES[0][:-4] not in path}
-        server.asked.clear()
+        server.requests.clear()
         get()
         assert recordings(root) == of_actors(content, 1, 2)
-        assert {asked.path for asked in server.asked} == {
+        assert {request.path for request in server.requests} == {
             "/api/records/1188976",
             f"/records/1188976/files/{FACES[0]}?download=1",
         }
 
-    def test_several_that_cannot_be_had_are_told_together(self, get, server):
+    def test_several_failures_are_reported_together(self, get, server):
         for name in FACES:
             server.faults[name] = [Fault(status=404), Fault(status=404)]
-        with pytest.raises(DownloadError, match="2 of 3 archives are not complete") as raised:
+        with pytest.raises(DownloadError, match="2 of 3 archives") as raised:
             get()
         assert all(name in str(raised.value) for name in FACES)
 
-    def test_an_archive_that_is_here_is_extracted_without_the_server(self, get, root, content, server, monkeypatch):
+    def test_downloaded_archive_is_extracted_without_a_request(self, get, root, content, server, monkeypatch):
         def die(*args):
-            raise KeyboardInterrupt  # as a kill between fetching and extracting
+            raise KeyboardInterrupt  # like a kill between download and extraction
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr("crossmodal.datasets.download.folder.extract_members", die)
             get(modality="video", actors=[1])
         assert recordings(root) == {}
-        number = len(server.asked)
+        number = len(server.requests)
         get(modality="video", actors=[1])
-        assert len(server.asked) == number
+        assert len(server.requests) == number
         assert recordings(root).keys() == {path for path in content if path.startswith(FACES[0][:-4])}
 
 
 class TestRefusals:
-    def test_a_record_with_another_sum_than_the_known_one(self, get, root, server, monkeypatch):
+    def test_record_with_another_checksum_than_the_known_one(self, get, root, server, monkeypatch):
         monkeypatch.setitem(zenodo.KNOWN_SUMS, SOUND, SUM_OF_SOUND)
-        with pytest.raises(ChecksumError, match=f"{SOUND} is known to have 208468073 bytes and md5 bc696df6"):
+        with pytest.raises(ChecksumError, match=f"{SOUND} .*208468073 bytes and md5 bc696df6"):
             get(modality="video")
         assert recordings(root) == {}
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
-    def test_a_record_that_changed(self, get, root, content, server):
+    def test_changed_record(self, get, root, content, server):
         get(modality="audio")
         write_zip(server.folder / FACES[0], names(["01"], [1], "mp4"))
-        with pytest.raises(ChecksumError, match=rf"{FACES[0]} has .* remove the lock file and start anew"):
+        with pytest.raises(ChecksumError, match=rf"{FACES[0]} .*lock file"):
             get()
         assert recordings(root).keys() == {path for path in of_actors(content, 1, 2) if "Audio" in path}
         (root / "ravdess.lock.json").unlink()
         get()
 
-    def test_a_wrong_md5_is_fetched_again_once(self, get, root, content, server):
+    def test_wrong_md5_is_downloaded_once_more(self, get, root, content, server):
         server.faults[FACES[0]] = [Fault(flip=100)]
         get()
         assert recordings(root) == of_actors(content, 1, 2)
         server.faults[FACES[1]] = [Fault(flip=100), Fault(flip=200)]
         shutil.rmtree(root / FACES[1][:-4])
-        with pytest.raises(ChecksumError, match=f"{FACES[1]} has md5 .* twice in a row"):
+        with pytest.raises(ChecksumError, match=f"{FACES[1]} .*md5"):
             get()
         assert recordings(root).keys() == {path for path in of_actors(content, 1, 2) if FACES[1][:-4] not in path}
 
-    def test_an_archive_that_no_one_should_extract(self, get, root, server, tmp_path):
+    def test_unsafe_archive(self, get, root, server, tmp_path):
         with zipfile.ZipFile(server.folder / FACES[0], "w") as archive:
             archive.writestr("Actor_01/01-01-05-01-01-01-01.mp4", b"good")
             archive.writestr("../../escaped.mp4", b"bad")
-        with pytest.raises(ArchiveError, match="may leave the folder"):
+        with pytest.raises(ArchiveError, match="outside the folder"):
             get(modality="video", actors=[1])
         assert recordings(tmp_path) == {}
 
-    def test_a_record_without_some_of_the_archives(self, get, root, server):
+    def test_record_without_some_archives(self, get, root, server):
         (server.folder / FACES[1]).unlink()
-        with pytest.raises(DownloadError, match=rf"lacks 1 of the archives: {FACES[1]}"):
+        with pytest.raises(DownloadError, match=FACES[1]):
             get()
         assert recordings(root) == {}
 
-    def test_a_disk_that_is_too_small(self, get, root, server, monkeypatch):
+    def test_disk_that_is_too_small(self, get, root, server, monkeypatch):
         monkeypatch.setattr(ravdess.shutil, "disk_usage", lambda path: SimpleNamespace(free=123_000))
-        with pytest.raises(DiskSpaceError, match=r"with 123000 bytes free; needed are about \d+ bytes: \d+ bytes"):
+        with pytest.raises(DiskSpaceError, match=r"123000 bytes free.* \d+ bytes.* \d+ bytes"):
             get()
-        assert [asked.path for asked in server.asked] == ["/api/records/1188976"]
+        assert [request.path for request in server.requests] == ["/api/records/1188976"]
         assert recordings(root) == {}
 
-    def test_the_room_for_archives_is_that_of_those_at_a_time(self, get, root, server, monkeypatch):
+    def test_required_space_counts_simultaneous_archives(self, get, root, server, monkeypatch):
         sizes = {name: (server.folder / name).stat().st_size for name in [SOUND, *FACES]}
         recordings = sum(round(size * 1.05) for name, size in sizes.items() if name != SOUND)
         recordings += round(sizes[SOUND] * 3.0 * 2 / 24)
@@ -328,47 +326,47 @@ class TestRefusals:
             needed = recordings + archives
             free = SimpleNamespace(free=needed - 1)
             monkeypatch.setattr(ravdess.shutil, "disk_usage", lambda path, free=free: free)
-            with pytest.raises(DiskSpaceError, match=f"needed are about {needed} bytes"):
+            with pytest.raises(DiskSpaceError, match=f"{needed} bytes"):
                 get(**options)
             free.free = needed
             get(**options)
             shutil.rmtree(root)
 
-    def test_a_disk_that_fills_up_meanwhile(self, get, root, content, monkeypatch):
+    def test_disk_that_fills_up_meanwhile(self, get, root, content, monkeypatch):
         free = iter([10**9, 1000, 1000])
         monkeypatch.setattr(ravdess.shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free)))
-        with pytest.raises(DiskSpaceError, match=f"{FACES[0]}: its recordings need 80000 bytes more"):
+        with pytest.raises(DiskSpaceError, match=f"{FACES[0]}: .*80000 bytes"):
             get(modality="video", actors=[1])
         assert recordings(root) == {}
 
-    def test_a_disk_that_is_full(self, get, root, monkeypatch):
+    def test_full_disk(self, get, root, monkeypatch):
         def full(*args):
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("crossmodal.datasets.download.archive.os.fsync", full)
-        with pytest.raises(DiskSpaceError, match=r"is full \(No space left on device\)"):
+        with pytest.raises(DiskSpaceError, match="No space left on device"):
             get(modality="video", actors=[1])
         assert recordings(root) == {}
 
-    def test_a_folder_that_cannot_be_one(self, get, tmp_path):
+    def test_file_in_place_of_the_folder(self, get, tmp_path):
         (tmp_path / "ravdess").write_text("a file")
-        with pytest.raises(ConfigError, match="ravdess cannot be written"):
+        with pytest.raises(ConfigError, match="ravdess"):
             get()
 
-    def test_the_folder_of_a_synthetic_corpus(self, get, root):
+    def test_folder_of_a_synthetic_corpus(self, get, root):
         root.mkdir()
         (root / "synthetic.json").write_text("{}")
-        with pytest.raises(ConfigError, match="holds a synthetic corpus"):
+        with pytest.raises(ConfigError, match="synthetic"):
             get()
 
     @pytest.mark.parametrize(
         ("options", "reason"),
         [
-            ({"actors": []}, "actors are 1 to 24"),
-            ({"actors": [0, 3]}, r"not \[0\]"),
-            ({"actors": [18], "channel": "song"}, "actor 18 did not sing"),
-            ({"num_connections": 0}, "1 to 8 files"),
-            ({"num_connections": 99}, "1 to 8 files"),
+            ({"actors": []}, "1 to 24"),
+            ({"actors": [0, 3]}, r"\[0\]"),
+            ({"actors": [18], "channel": "song"}, "actor 18"),
+            ({"num_connections": 0}, "num_connections"),
+            ({"num_connections": 99}, "num_connections"),
         ],
     )
     def test_arguments_out_of_range(self, get, root, options, reason):
@@ -376,13 +374,13 @@ class TestRefusals:
             get(**options)
         assert not root.exists()
 
-    def test_a_lock_file_that_cannot_be_read(self, get, root):
+    def test_damaged_lock_file(self, get, root):
         get(modality="audio")
         (root / "ravdess.lock.json").write_text("{")
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match=r"ravdess\.lock\.json"):
             get(modality="audio")
 
-    def test_a_mistake_of_ours_is_not_hidden(self, get, monkeypatch):
+    def test_other_exceptions_are_raised(self, get, monkeypatch):
         monkeypatch.setattr("crossmodal.datasets.download.folder.list_members", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             get(modality="audio")
@@ -390,7 +388,7 @@ class TestRefusals:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """One for many examples."""
+    """Return a server, a folder and the content, shared between examples."""
     folder = tmp_path_factory.mktemp("damage")
     (folder / "served").mkdir()
     content = write_record(folder / "served")
@@ -399,11 +397,11 @@ def corpus(tmp_path_factory):
 
 
 class TestAnyDamage:
-    """Whatever happens to a file between two runs, the next one notices, and brings it back."""
+    """Any damage to a file between two runs is detected and repaired."""
 
     @given(st.data())
     @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    def test_of_a_recording_or_an_archive(self, corpus, data):
+    def test_damage_of_a_recording_or_an_archive_is_repaired(self, corpus, data):
         server, root, content = corpus
         download_ravdess(root, actors=[1, 2], url=server.url, keep_archives=True)
         kept = {name: (server.folder / name).read_bytes() for name in [SOUND, *FACES]}
@@ -417,15 +415,17 @@ class TestAnyDamage:
             damaged = whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :]
         stat = (root / path).stat()
         (root / path).write_bytes(damaged)
-        os.utime(root / path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # its date does not give it away
+        os.utime(
+            root / path, ns=(stat.st_atime_ns, stat.st_mtime_ns)
+        )  # the modification time does not reveal the change
         done = download_ravdess(root, actors=[1, 2], url=server.url, keep_archives=True)
         assert (done.extracted, done.replaced) == ((0, 0) if path in kept else (1, 1))
         assert {name: (root / name).read_bytes() for name in good} == good
 
 
 class TestSeveralAtOnce:
-    def test_files_are_fetched_side_by_side(self, get, server):
-        """Each waits for the other: one after the other, this would never end."""
+    def test_files_are_downloaded_in_parallel(self, get, server):
+        """Each download waits for the other, so sequential downloads would never end."""
         both = threading.Barrier(2, timeout=20)
         meet = SimpleNamespace(wait=lambda seconds: both.wait())
         for name in FACES:
@@ -433,7 +433,7 @@ class TestSeveralAtOnce:
         get(modality="video", num_connections=2)
         assert not both.broken
 
-    def test_two_downloads_into_one_folder(self, get, root, content, server, capsys):
+    def test_concurrent_downloads_to_one_folder(self, get, root, content, server, capsys):
         release = threading.Event()
         server.faults[FACES[0]] = [Fault(wait=release)]
         done = []
@@ -445,9 +445,9 @@ class TestSeveralAtOnce:
         for thread in threads:
             thread.join()
         assert sorted(one.extracted for one in done) == [0, 8]
-        assert [len(server.asked_for(f"{name}?")) for name in FACES] == [1, 1]
+        assert [len(server.requests_for(f"{name}?")) for name in FACES] == [1, 1]
         assert recordings(root).keys() == {path for path in content if "Video" in path}
-        assert f"Another download into {root} is going on; waiting for it." in capsys.readouterr().out
+        assert str(root) in capsys.readouterr().out
 
 
 CODE = "import sys; from crossmodal.datasets.download import zenodo; zenodo.KNOWN_SUMS.clear(); "
@@ -455,7 +455,7 @@ CODE += "from crossmodal.cli.main import main; sys.exit(main())"
 
 
 def start(root, server, *options):
-    """The real command, in a process of its own."""
+    """Start the command in a separate process."""
     command = [sys.executable, "-c", CODE, "data", "download", str(root), "--url", server.url, *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -469,7 +469,7 @@ def wait_until(ready, process):
 
 
 class TestKilled:
-    def test_in_a_transfer(self, root, content, server):
+    def test_during_a_download(self, root, content, server):
         release = threading.Event()
         server.faults[FACES[0]] = [Fault(wait=release)]
         part = root / ".download" / f"{FACES[0]}.part"
@@ -479,15 +479,15 @@ class TestKilled:
         process.communicate()
         release.set()
         assert recordings(root) == {}
-        here = part.stat().st_size
-        server.asked.clear()
+        received = part.stat().st_size
+        server.requests.clear()
         download_ravdess(root, modality="video", actors=[1], url=server.url)
-        (asked,) = server.asked_for(FACES[0])
-        assert asked.range == f"bytes={here}-"
-        assert asked.sent == (server.folder / FACES[0]).stat().st_size - here
+        (request,) = server.requests_for(FACES[0])
+        assert request.range == f"bytes={received}-"
+        assert request.sent == (server.folder / FACES[0]).stat().st_size - received
         assert recordings(root) == {path: piece for path, piece in content.items() if path.startswith(FACES[0][:-4])}
 
-    def test_while_extracting(self, root, served):
+    def test_during_extraction(self, root, served):
         fields = itertools.product(["01", "02"], ["05", "06", "07", "08"], ["01", "02"], ["01", "02"], ["01", "02"])
         many = ["{}-01-{}-{}-{}-{}-01.mp4".format(*some) for some in fields]
         content = write_zip(served / FACES[0], many, size=200_000)
@@ -496,14 +496,14 @@ class TestKilled:
             wait_until(lambda: len(list(root.rglob("*.mp4"))) >= 3, process)
             process.send_signal(signal.SIGKILL)
             process.communicate()
-            there = {path: path.read_bytes() for path in root.rglob("*.mp4")}
-            assert 3 <= len(there) < len(many)
-            for path, piece in there.items():
+            extracted = {path: path.read_bytes() for path in root.rglob("*.mp4")}
+            assert 3 <= len(extracted) < len(many)
+            for path, piece in extracted.items():
                 assert piece == content[f"Actor_01/{path.name}"]
-            server.asked.clear()
+            server.requests.clear()
             done = download_ravdess(root, modality="video", actors=[1], url=server.url)
-            assert server.asked == []  # the archive is here, and its sum is pinned
-        assert done.extracted == len(many) - len(there)
+            assert server.requests == []  # the archive exists, and its checksum is pinned
+        assert done.extracted == len(many) - len(extracted)
         assert {path.name: path.read_bytes() for path in root.rglob("*.mp4")} == {
             path.removeprefix("Actor_01/"): piece for path, piece in content.items()
         }
@@ -514,42 +514,43 @@ class TestKilled:
         part = root / ".download" / f"{FACES[0]}.part"
         process = start(root, server, "--modality=video", "--actors=1")
         wait_until(lambda: part.exists() and part.stat().st_size, process)
-        begun = time.monotonic()
+        started = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=30)
-        assert time.monotonic() - begun < 10  # the thread waits for a silent server, and nobody waits for the thread
+        assert time.monotonic() - started < 10  # the process does not wait for the thread, which waits for the server
         release.set()
         assert process.returncode == 130
-        assert error.splitlines()[-1].endswith("stopped; the same command goes on where it was")
+        assert "same command" in error.splitlines()[-1]
         assert "Traceback" not in error
         download_ravdess(root, modality="video", actors=[1], url=server.url)
-        assert server.asked[-1].range.startswith("bytes=")
+        assert server.requests[-1].range.startswith("bytes=")
 
 
 class TestCommand:
-    def test_it_says_what_it_did_and_what_is_next(self, root, server, capsys):
+    def test_output_summarizes_the_download(self, root, server, capsys):
         command = ["data", "download", str(root), "--actors=1-2", "--url", server.url]
         assert main(command) == 0
         out, err = capsys.readouterr()
-        assert f"12 recordings of 3 archive(s) are in {root}, verified: 12 extracted now, 0 were there; " in out
-        assert "CC BY-NC-SA 4.0; cite Livingstone & Russo (2018)" in out
-        assert out.endswith(f"Next: crossmodal data check {root}\n")
-        assert re.search(r"To fetch: 3 archive\(s\), \d+ bytes\. On the disk: about \d+ bytes needed, .* free\.", err)
+        assert re.search(rf"12 recordings .*3 archive.*{root}.*12 extracted", out)
+        assert "CC BY-NC-SA 4.0" in out
+        assert out.endswith(f"crossmodal data check {root}\n")
+        assert re.search(r"3 archive\(s\), \d+ bytes\. .* \d+ bytes needed, .* free\.", err)
         assert f"{FACES[0]}: verified, 4 recording(s) extracted" in err
         assert main(command) == 0
-        assert "0 extracted now, 12 were there; 0 bytes fetched" in capsys.readouterr().out
+        assert re.search(r"\b0 extracted.*\b0 bytes", capsys.readouterr().out)
 
-    def test_waiting_is_told(self, root, server, capsys):
+    def test_retry_is_printed(self, root, server, capsys):
         server.faults[FACES[0]] = [Fault(status=429, headers=(("Retry-After", "59"),))]
         assert main(["data", "download", str(root), "--modality=video", "--actors=1", "--url", server.url]) == 0
         assert f"{FACES[0]}: 127.0.0.1:" in (error := capsys.readouterr().err)
-        assert "answers 429 Too Many Requests; again in 59 s" in error
+        assert "429 Too Many Requests" in error
+        assert "59 s" in error
 
-    def test_an_error_is_one_line_and_status_1(self, root, server, capsys):
+    def test_error_is_one_line_with_status_1(self, root, server, capsys):
         server.faults["record"] = [Fault(status=404)]
         assert main(["data", "download", str(root), "--url", server.url]) == 1
         error = capsys.readouterr().err
-        assert re.search(r"^crossmodal data download: http://\S+ cannot be had: .* answers 404", error, re.MULTILINE)
+        assert re.search(r"^crossmodal data download: .*http://\S+.* 404", error, re.MULTILINE)
         assert "Traceback" not in error
 
     @pytest.mark.parametrize(
@@ -560,8 +561,8 @@ class TestCommand:
         assert parse_actors(text) == actors
 
     @pytest.mark.parametrize("text", ["", "0", "25", "4-1", "1-", "a", "1-99999999999", "1,,2", "-3", "1 2"])
-    def test_actors_that_are_none(self, text, capsys, root):
-        with pytest.raises(ConfigError, match="give numbers from 1 to 24"):
+    def test_invalid_actors(self, text, capsys, root):
+        with pytest.raises(ConfigError, match="1 to 24"):
             parse_actors(text)
         assert main(["data", "download", str(root), f"--actors={text}"]) == 1
         assert "--actors" in capsys.readouterr().err

@@ -22,7 +22,7 @@ def entry(name=VIDEO, size=500, checksum=f"md5:{MD5}", **more):
 
 
 class TestArchives:
-    def test_the_record_has_49(self):
+    def test_number_of_archives(self):
         names = [archive.name for archive in published_archives()]
         assert len(names) == len(set(names)) == 49
         assert KNOWN_SUMS.keys() <= set(names)
@@ -40,10 +40,10 @@ class TestArchives:
             ("both", "both", [18], 2),
         ],
     )
-    def test_only_what_is_needed(self, channel, modality, actors, number):
+    def test_needed_archives(self, channel, modality, actors, number):
         assert len(needed_archives(channel, modality, actors)) == number
 
-    def test_the_known_sums_are_those_of_the_docs(self):
+    def test_known_checksums_match_the_docs(self):
         text = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
         for name, (size, md5) in KNOWN_SUMS.items():
             assert re.search(rf"`{name}` \|.* {size:,} bytes, md5 `{md5}`", text)
@@ -51,61 +51,61 @@ class TestArchives:
     @pytest.mark.parametrize(
         ("path", "reason"),
         [
-            ("Actor_01/03-01-05-01-01-01-01.wav", "does not end in .mp4"),
-            ("Actor_01/03-01-05-01-01-01-01.mp4", "audio in an archive of video"),
-            ("Actor_01/01-02-05-01-01-01-01.mp4", "song in an archive of speech"),
-            ("Actor_02/01-01-05-01-01-01-02.mp4", "actor 02 in an archive without that actor"),
-            ("Actor_01/01-01-09-01-01-01-01.mp4", "emotion '09' does not exist"),
+            ("Actor_01/03-01-05-01-01-01-01.wav", r"\.mp4"),
+            ("Actor_01/03-01-05-01-01-01-01.mp4", "audio .*video"),
+            ("Actor_01/01-02-05-01-01-01-01.mp4", "song .*speech"),
+            ("Actor_02/01-01-05-01-01-01-02.mp4", "actor 02"),
+            ("Actor_01/01-01-09-01-01-01-01.mp4", "emotion '09'"),
             ("setup.py", "7 fields"),
         ],
     )
-    def test_a_recording_that_has_no_place_in_an_archive(self, path, reason):
+    def test_unexpected_recording_in_an_archive(self, path, reason):
         (archive,) = needed_archives("speech", "video", [1])
         assert archive.parse_member("Actor_01/02-01-05-01-01-01-01.mp4").modality == "02"
         with pytest.raises(ValueError, match=reason):
             archive.parse_member(path)
 
-    def test_what_a_part_of_the_actors_takes(self):
+    def test_extracted_size_of_some_actors(self):
         (archive,) = needed_archives("speech", "audio", [1])
         assert archive.extracted_size(2400, range(1, 5)) == round(2400 * 3.0 * 4 / 24)
 
 
 class TestRecord:
-    def test_zenodos_form_the_link_that_knows_range_first(self):
+    def test_zenodo_format_with_the_range_link_first(self):
         page = "https://zenodo.example/records/1188976"
         (file,) = read_record(record([entry(links={"self": CONTENT})], self_html=page), URL).values()
         assert (file.name, file.size, file.md5) == (VIDEO, 500, MD5)
         assert file.urls == (f"{page}/files/{VIDEO}?download=1", CONTENT)
 
-    def test_the_form_of_before_2023(self):
+    def test_format_before_2023(self):
         link = f"https://zenodo.example/api/files/1e3744d0-6ae1/{VIDEO}"
         files = [entry(bucket="1e3744d0-6ae1", type="zip", links={"self": link})]
         assert read_record(record(files, html="https://zenodo.example/record/1"), URL)[VIDEO].urls == (link,)
 
     @pytest.mark.parametrize("listed", [False, True])
-    def test_inveniordms_own_form(self, listed):
+    def test_inveniordm_format(self, listed):
         one = entry(links={"self": CONTENT.removesuffix("/content"), "content": CONTENT})
         files = {"enabled": True, "entries": [one] if listed else {VIDEO: one}}
         assert read_record(record(files), URL)[VIDEO].urls == (CONTENT,)
 
-    def test_a_mirror_is_a_folder_with_the_json_and_the_archives(self):
+    def test_mirror_folder(self):
         url = "http://mirror.example/ravdess/record.json"
         assert read_record(record([entry()]), url)[VIDEO].urls == (f"http://mirror.example/ravdess/{VIDEO}",)
         relative = entry(links={"self": "zips/a.zip"})
         assert read_record(record([relative]), url)[VIDEO].urls == ("http://mirror.example/ravdess/zips/a.zip",)
 
-    def test_other_files_of_the_record_do_not_matter(self):
+    def test_other_files_are_ignored(self):
         assert read_record(record([{"key": "notes.txt"}, entry()]), URL).keys() == {VIDEO}
 
-    def test_the_known_sums_are_accepted(self):
+    def test_known_checksum_is_accepted(self):
         size, md5 = KNOWN_SUMS[SPEECH]
         assert read_record(record([entry(SPEECH, size, f"md5:{md5}")]), URL)[SPEECH].md5 == md5
 
     @pytest.mark.parametrize("wrong", [{"checksum": f"md5:{MD5}"}, {"size": 208_468_074}])
-    def test_another_sum_than_the_known_one_is_refused(self, wrong):
+    def test_other_checksum_than_the_known_one_is_rejected(self, wrong):
         size, md5 = KNOWN_SUMS[SPEECH]
         files = [entry(), entry(SPEECH, **{"size": size, "checksum": md5, **wrong})]
-        with pytest.raises(ChecksumError, match=f"known to have 208468073 bytes and md5 {md5}.*nothing was fetched"):
+        with pytest.raises(ChecksumError, match=f"208468073 bytes and md5 {md5}"):
             read_record(record(files), URL)
 
     @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ class TestRecord:
             record([entry(links={"self": 3})]),
         ],
     )
-    def test_what_is_no_record_is_one_clear_error(self, content):
-        with pytest.raises(DownloadError, match=f"{URL} did not answer with a record's JSON"):
+    def test_invalid_record(self, content):
+        with pytest.raises(DownloadError, match=URL):
             read_record(content, URL)
 
-    def test_a_record_of_something_else(self):
-        with pytest.raises(DownloadError, match="none of RAVDESS's archives"):
+    def test_record_without_ravdess(self):
+        with pytest.raises(DownloadError, match="RAVDESS"):
             read_record(record([entry("other.zip")]), URL)

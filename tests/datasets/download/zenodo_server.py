@@ -1,6 +1,6 @@
-"""Zenodo in small, on 127.0.0.1: a record's JSON in its form, files with Range and ETag, and faults on demand.
+"""A small Zenodo server on 127.0.0.1: a record's JSON, files with Range and ETag, and faults on demand.
 
-By hand: ``python -m tests.datasets.download.zenodo_server FOLDER --rate 2000000`` serves the zips of a folder.
+``python -m tests.datasets.download.zenodo_server FOLDER --rate 2000000`` serves the zips of a folder manually.
 """
 
 import argparse
@@ -22,26 +22,26 @@ import numpy as np
 
 RECORD = "/api/records/1188976"
 
-os.environ.setdefault("no_proxy", "127.0.0.1")  # urllib asks the proxy of the environment for everything else
+os.environ.setdefault("no_proxy", "127.0.0.1")  # urllib would otherwise use the proxy of the environment
 
 
 @dataclass
 class Fault:
-    """What one answer does wrong."""
+    """A fault of one response."""
 
     status: int = 200
     headers: tuple = ()
     cut_after: int | None = None  # bytes of the body, then the connection is closed
-    flip: int | None = None  # the byte of the body that is another
+    flip: int | None = None  # index of a changed byte of the body
     ignore_range: bool = False
-    range_header: str | None = None  # in place of the right Content-Range
-    body: bytes | None = None  # in place of the file
-    wait: threading.Event | None = None  # for this, after half of the body
+    range_header: str | None = None  # replaces Content-Range
+    body: bytes | None = None  # replaces the file
+    wait: threading.Event | None = None  # awaited after half of the body
 
 
 @dataclass
-class Asked:
-    """One request as it came, and the bytes of body that went back."""
+class ReceivedRequest:
+    """A received request, and the number of body bytes sent."""
 
     path: str
     range: str | None
@@ -50,7 +50,7 @@ class Asked:
 
 
 class ZenodoServer(ThreadingHTTPServer):
-    """Serves the zips of a folder as files of the record."""
+    """Server of the zips of a folder as files of the record."""
 
     daemon_threads = True
     block_on_close = False
@@ -59,9 +59,9 @@ class ZenodoServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.folder, self.rate = Path(folder), rate
         self.faults = defaultdict(list)  # by file name, or "record"
-        self.asked = []
+        self.requests = []
         self.form = "zenodo"
-        self.lies = {}  # of the record: by file name, what stands in its entry instead
+        self.overrides = {}  # of the record's entries, by file name
 
     @property
     def base(self):
@@ -71,8 +71,8 @@ class ZenodoServer(ThreadingHTTPServer):
     def url(self):
         return self.base + RECORD
 
-    def asked_for(self, name):
-        return [asked for asked in self.asked if name in asked.path]
+    def requests_for(self, name):
+        return [request for request in self.requests if name in request.path]
 
     def record(self):
         entries = [self._entry(path) for path in sorted(self.folder.glob("*.zip"))]
@@ -95,7 +95,7 @@ class ZenodoServer(ThreadingHTTPServer):
             "mirror": None,
         }[self.form]
         entry = {"key": path.name, "size": path.stat().st_size, "checksum": f"md5:{md5}", "links": links}
-        return {**entry, **self.lies.get(path.name, {})}
+        return {**entry, **self.overrides.get(path.name, {})}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -107,8 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = unquote(urlsplit(self.path).path)
-        asked = Asked(self.path, self.headers.get("Range"), self.headers.get("User-Agent"))
-        self.server.asked.append(asked)
+        request = ReceivedRequest(self.path, self.headers.get("Range"), self.headers.get("User-Agent"))
+        self.server.requests.append(request)
         is_record = path == RECORD
         name = re.search(r"[^/]+\.zip", path)
         key = "record" if is_record else name[0] if name else path
@@ -123,15 +123,15 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             body, etag, fault = b"not here", "", Fault(status=404)
         body = body if fault.body is None else fault.body
-        # As on zenodo.org: the link of the page knows Range, the link of the API does not.
-        knows_range = not (is_record or fault.ignore_range or path.endswith("/content"))
+        # As on zenodo.org: the link of the page supports Range, the link of the API does not.
+        supports_range = not (is_record or fault.ignore_range or path.endswith("/content"))
         try:
-            self._answer(body, etag, fault, asked, knows_range)
+            self._answer(body, etag, fault, request, supports_range)
         except OSError:
-            self.close_connection = True  # the other side left
+            self.close_connection = True  # the client closed the connection
 
-    def _answer(self, body, etag, fault, asked, knows_range):
-        start = re.fullmatch(r"bytes=(\d+)-", asked.range or "") if knows_range else None
+    def _answer(self, body, etag, fault, request, supports_range):
+        start = re.fullmatch(r"bytes=(\d+)-", request.range or "") if supports_range else None
         status, first = fault.status, 0
         headers = dict(fault.headers)
         if status == 200 and start:
@@ -153,9 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
         for header, value in headers.items():
             self.send_header(header, value)
         self.end_headers()
-        self._send(body, fault, asked)
+        self._send(body, fault, request)
 
-    def _send(self, body, fault, asked):
+    def _send(self, body, fault, request):
         end = len(body) if fault.cut_after is None else fault.cut_after
         step = 1 << 14
         waits_at = len(body) // 2
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
                 fault.wait.wait(30)
             piece = body[at : min(at + step, end)]
             self.wfile.write(piece)
-            asked.sent += len(piece)
+            request.sent += len(piece)
             if self.server.rate:
                 time.sleep(len(piece) / self.server.rate)
         if end < len(body):
@@ -174,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(folder, **options):
-    """A server in a thread, which stops with the block."""
+    """Run a server in a thread while the block runs."""
     with ZenodoServer(folder, **options) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
@@ -186,13 +186,13 @@ def serving(folder, **options):
 
 
 def recording(name, size=3000):
-    """Bytes that pack a little, as sound does; another name has others."""
+    """Return bytes that depend on the name and compress slightly, like sound."""
     rng = np.random.default_rng(list(name.encode()))
     return rng.integers(0, 64, size, np.uint8).tobytes()
 
 
 def write_zip(path, names, size=3000):
-    """An archive in RAVDESS's layout; its content by path."""
+    """Write an archive in RAVDESS's layout, and return its content by path."""
     content = {f"Actor_{name[-6:-4]}/{name}": recording(name, size) for name in names}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for member, piece in content.items():
@@ -203,7 +203,7 @@ def write_zip(path, names, size=3000):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
-    parser.add_argument("--rate", type=float, help="bytes in a second, of each connection")
+    parser.add_argument("--rate", type=float, help="bytes per second of each connection")
     parser.add_argument("--port", type=int, default=0)
     args = parser.parse_args()
     with ZenodoServer(args.folder, args.rate, args.port) as server:

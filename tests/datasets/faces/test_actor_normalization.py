@@ -15,7 +15,7 @@ def centred(folder, values, actors=ACTORS):
     return tensors, np.stack([tensors[clip]["face_embeddings"] for clip in tensors.clips])
 
 
-def test_each_actors_mean_is_taken_off(tmp_path):
+def test_mean_of_each_actor_is_subtracted(tmp_path):
     values = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
     tensors, result = centred(tmp_path, values)
     expected = values.copy()
@@ -28,7 +28,7 @@ def test_each_actors_mean_is_taken_off(tmp_path):
 
 @settings(max_examples=20)
 @given(arrays(np.float32, (3,), elements=st.floats(-100, 100, width=16)))
-def test_how_an_actor_looks_at_rest_changes_nothing(tmp_path_factory, look):
+def test_offset_of_an_actor_is_removed(tmp_path_factory, look):
     values = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
     _, plain = centred(tmp_path_factory.mktemp("plain"), values)
     values[[0, 2]] += look
@@ -36,7 +36,7 @@ def test_how_an_actor_looks_at_rest_changes_nothing(tmp_path_factory, look):
     np.testing.assert_allclose(moved, plain, atol=1e-3)
 
 
-def test_another_actors_clips_change_nothing(tmp_path):
+def test_actors_are_independent(tmp_path):
     values = np.random.default_rng(0).normal(size=(5, 1, 2)).astype(np.float32)
     _, before = centred(tmp_path, values)
     values[[1, 3, 4]] *= 7
@@ -44,7 +44,7 @@ def test_another_actors_clips_change_nothing(tmp_path):
     np.testing.assert_array_equal(after[[0, 2]], before[[0, 2]])
 
 
-def test_it_is_done_once_and_clips_of_nobody_are_left_out(tmp_path):
+def test_result_is_cached_and_clips_without_an_actor_are_dropped(tmp_path):
     values = np.ones((5, 1, 2), np.float32)
     tensors, _ = centred(tmp_path, values, {clip: actor for clip, actor in ACTORS.items() if clip != "c1"})
     assert tensors.clips == ["a1", "b1", "a2", "b2"]

@@ -1,4 +1,3 @@
-import re
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,7 @@ def read(source: Path, num_rows: int = 2) -> dict[str, list]:
     return {clip: tensors[clip]["face_embeddings"].tolist() for clip in tensors.clips}
 
 
-def test_one_row_a_clip_stays_one_row(table):
+def test_one_row_per_clip(table):
     assert read(table, num_rows=8) == {CLIP: [[1.5, 2]], OTHER: [[-3, 4.25]]}
 
 
@@ -50,13 +49,13 @@ def test_rows_are_float32_and_stored_by_clip(table):
     assert tensors.about["source"] == "features.csv"
 
 
-def test_parquet_and_csv_say_the_same(table, tmp_path):
+def test_parquet_equals_csv(table, tmp_path):
     columns = {"clip": [CLIP, OTHER], "AU01_r": [1.5, -3.0], "AU02_r": [2, 4.25]}
     pa.parquet.write_table(pa.table(columns), tmp_path / "features.parquet")
     assert read(tmp_path / "features.parquet") == read(table)
 
 
-def test_rows_of_video_frames_become_means_over_time(tmp_path):
+def test_rows_of_video_frames_are_averaged_over_time(tmp_path):
     table = write(
         tmp_path / "frames.csv",
         f"""
@@ -71,19 +70,19 @@ def test_rows_of_video_frames_become_means_over_time(tmp_path):
     assert read(table, 2) == {CLIP: [[1], [8]], OTHER: [[7], [7]]}
 
 
-def test_rows_of_two_clips_may_be_mixed(tmp_path):
+def test_interleaved_rows_of_clips(tmp_path):
     table = write(tmp_path / "t.csv", f"clip,x\n{CLIP},1\n{OTHER},5\n{CLIP},2\n{OTHER},6")
     assert read(table, 2) == {CLIP: [[1], [2]], OTHER: [[5], [6]]}
 
 
-def test_the_video_frames_of_a_clip_keep_their_order(tmp_path):
+def test_video_frames_keep_their_order(tmp_path):
     rows = [f"{clip},{index}" for index in range(100) for clip in (OTHER, CLIP, OTHER)]
     table = write(tmp_path / "t.csv", "\n".join(["clip,x", *rows]))
     in_order = [[index] for index in range(100)]
     assert read(table, 100) == {CLIP: in_order, OTHER: in_order}
 
 
-def test_openface_spaces_bookkeeping_and_lost_faces(tmp_path):
+def test_openface_spaces_bookkeeping_and_failed_frames(tmp_path):
     table = write(
         tmp_path / "openface.csv",
         f"""
@@ -97,7 +96,7 @@ def test_openface_spaces_bookkeeping_and_lost_faces(tmp_path):
     assert read(table, 1) == {CLIP: [[2.0]], OTHER: [[5.0]]}
 
 
-def test_rows_with_gaps_are_dropped_and_a_clip_without_a_whole_row_is_set_aside(tmp_path):
+def test_incomplete_rows_are_dropped(tmp_path):
     lost = "01-08-01-01-01-07"
     table = write(
         tmp_path / "gaps.csv",
@@ -115,10 +114,10 @@ def test_rows_with_gaps_are_dropped_and_a_clip_without_a_whole_row_is_set_aside(
     np.testing.assert_array_equal(tensors[CLIP]["face_embeddings"], [[3, 4]])
     (aside,) = set_aside
     assert aside.what == f"{table}: {lost}"
-    assert aside.reason == "no row of face features without a gap"
+    assert "missing" in aside.reason
 
 
-def test_the_names_are_those_of_the_stored_dimensions_in_their_order(table, tmp_path):
+def test_feature_names_match_the_stored_order(table, tmp_path):
     assert feature_names(table) == ["AU01_r", "AU02_r"]
     openface = write(tmp_path / "openface.csv", f"frame, success, AU04_r, clip, text, AU45_c\n1, 1, 2.5,{CLIP}, x, 0")
     assert feature_names(openface) == ["AU04_r", "AU45_c"]
@@ -128,7 +127,7 @@ def test_the_names_are_those_of_the_stored_dimensions_in_their_order(table, tmp_
     assert feature_names(tmp_path) is None
 
 
-def test_a_folder_of_npy(tmp_path):
+def test_folder_of_npy(tmp_path):
     source = tmp_path / "features"
     source.mkdir()
     np.save(source / f"01-{CLIP}.npy", np.array([[0.0, 1], [2, 3], [4, 5], [6, 7]]))
@@ -152,7 +151,7 @@ def test_a_folder_of_npy(tmp_path):
         ("my recording.npy", "my recording"),
     ],
 )
-def test_names_of_any_modality_mean_the_clip(name, clip):
+def test_clip_name(name, clip):
     assert clip_name(name) == clip
 
 
@@ -161,11 +160,11 @@ def test_seven_fields_match_the_clips_of_the_index(tiny_ravdess, tiny_face_featu
     assert sorted(tensors.clips) == [clip.clip for clip in index_ravdess(tiny_ravdess).clips]
 
 
-def test_the_table_is_read_once(table, monkeypatch):
+def test_table_is_read_once(table, monkeypatch):
     first = read(table)
 
     def refuse(source):
-        raise AssertionError("it was read before")
+        raise AssertionError("the table must not be read again")
 
     monkeypatch.setattr(features, "_read_table", refuse)
     assert read(table) == first
@@ -190,91 +189,92 @@ def test_segment_means_cover_the_rows_in_order(values, num_rows):
         np.testing.assert_allclose(means[0], rows.mean(axis=0))
 
 
-def test_a_clip_shorter_than_the_pieces_repeats_its_rows():
+def test_segment_means_of_a_short_clip_repeat_rows():
     np.testing.assert_array_equal(segment_means(np.array([[1.0], [5.0]]), 4), [[1], [1], [5], [5]])
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
-        ("file,x\na,1", "has no column 'clip'; its columns are file, x"),
-        ("clip,note\na,b", "holds no numbers beside its column 'clip'"),
-        ("clip,frame,success\na,1,1", "holds no numbers beside its column 'clip'"),
-        ("clip,x\na,nan", "holds no numbers beside its column 'clip'"),
-        ("clip,x\na,inf", "holds no usable face features"),
-        ("clip,x\na,1,2", "cannot be read as a table"),
-        ("", "cannot be read as a table"),
+        ("file,x\na,1", "columns are file, x"),
+        ("clip,note\na,b", "numeric"),
+        ("clip,frame,success\na,1,1", "numeric"),
+        ("clip,x\na,nan", "numeric"),
+        ("clip,x\na,inf", "usable"),
+        ("clip,x\na,1,2", "table"),
+        ("", "table"),
     ],
 )
-def test_a_table_without_features_says_what_it_lacks(tmp_path, text, complaint):
+def test_table_without_features(tmp_path, text, message):
     path = tmp_path / "bad.csv"
     path.write_text(text)
-    with pytest.raises(DataError, match=re.escape(complaint)) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         store_face_features(path, 1, tmp_path / "cache")
     assert "bad.csv" in str(caught.value)
 
 
-def test_a_damaged_parquet_file_is_named(tmp_path):
+def test_damaged_parquet_file(tmp_path):
     path = tmp_path / "bad.parquet"
     path.write_bytes(b"PAR1 but not really")
-    with pytest.raises(DataError, match="cannot be read as a table"):
+    with pytest.raises(DataError, match="table"):
         store_face_features(path, 1, tmp_path / "cache")
 
 
-def test_a_missing_source_says_what_to_give(tmp_path):
-    with pytest.raises(DataError, match=r"no face features at .*gone\.csv: give a CSV, a Parquet table or a folder"):
+def test_missing_source(tmp_path):
+    with pytest.raises(DataError, match=r"gone\.csv"):
         store_face_features(tmp_path / "gone.csv", 1, tmp_path / "cache")
 
 
-def test_an_empty_folder_holds_no_features(tmp_path):
+def test_empty_folder(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no usable face features: give one row a clip or more"):
+    with pytest.raises(DataError, match="usable"):
         store_face_features(tmp_path / "empty", 1, tmp_path / "cache")
 
 
-def test_clips_with_different_numbers_of_features_are_refused(tmp_path):
+def test_clips_with_different_numbers_of_features(tmp_path):
     source = tmp_path / "features"
     source.mkdir()
     np.save(source / "a.npy", np.zeros(3))
     np.save(source / "b.npy", np.zeros(4))
-    with pytest.raises(DataError, match=re.escape("differ in the number of their features: [3, 4]")):
+    with pytest.raises(DataError, match=r"\[3, 4\]"):
         store_face_features(source, 1, tmp_path / "cache")
 
 
-def test_the_two_videos_of_one_performance_count_once(tmp_path):
+def test_two_videos_of_one_performance_count_once(tmp_path):
     table = tmp_path / "both.csv"
     table.write_text("clip,AU01_r\n02-01-03-01-02-01-12,7.0\n01-01-03-01-02-01-12,5.0\n")
     tensors, set_aside = store_face_features(table, num_rows=4, folder=tmp_path / "cache")
     assert tensors["01-03-01-02-01-12"]["face_embeddings"].tolist() == [[5.0]]
-    assert [aside.reason for aside in set_aside] == ["a second source of the same clip"]
+    (aside,) = set_aside
+    assert "same clip" in aside.reason
 
 
-def test_no_video_frame_with_a_face_is_told(tmp_path):
+def test_table_without_a_detected_face(tmp_path):
     path = write(tmp_path / "none.csv", f"clip,success,AU01_r\n{CLIP},0,1.5")
-    with pytest.raises(DataError, match="no usable face features"):
+    with pytest.raises(DataError, match="usable"):
         store_face_features(path, 4, tmp_path)
 
 
-def test_a_column_of_success_that_is_text_is_told(tmp_path):
+def test_success_column_with_text(tmp_path):
     path = write(tmp_path / "text.csv", f"clip,success,AU01_r\n{CLIP},yes,1.5")
-    with pytest.raises(DataError, match="cannot be read as a table"):
+    with pytest.raises(DataError, match="table"):
         store_face_features(path, 4, tmp_path)
 
 
-def test_a_column_that_is_there_twice_is_told(tmp_path):
+def test_duplicate_column(tmp_path):
     path = write(tmp_path / "twice.csv", f"clip,AU01_r,AU01_r\n{CLIP},1.5,2")
-    with pytest.raises(DataError, match="cannot be read as a table"):
+    with pytest.raises(DataError, match="table"):
         store_face_features(path, 4, tmp_path)
 
 
-def test_more_columns_than_anybody_has_are_told(tmp_path):
+def test_too_many_columns(tmp_path):
     path = tmp_path / "wide.csv"
     path.write_text("clip," + ",".join(f"c{number}" for number in range(10_000)) + "\n")
-    with pytest.raises(DataError, match="10,001 columns, and at most 10,000"):
+    with pytest.raises(DataError, match=r"10,001 .*10,000"):
         store_face_features(path, 4, tmp_path)
 
 
-def test_an_array_whose_header_is_damaged_is_set_aside(tmp_path):
+def test_npy_with_a_damaged_header_is_excluded(tmp_path):
     (tmp_path / "made").mkdir()
     np.save(tmp_path / "made" / f"{CLIP}.npy", np.ones((2, 3)))
     content = bytearray((tmp_path / "made" / f"{CLIP}.npy").read_bytes())

@@ -23,7 +23,7 @@ from crossmodal.datasets.splits.protocols import (
 from crossmodal.errors import ConfigError, LeakageError, ProtocolError
 
 ALL = [f"{actor:02d}" for actor in range(1, 25)]
-# Written again, from the papers.
+# Copied from the papers, independently of the code.
 FOLDS = {
     "seq6": "1 2 3 4 | 5 6 7 8 | 9 10 11 12 | 13 14 15 16 | 17 18 19 20 | 21 22 23 24",
     "luna5": "2 5 14 15 16 | 3 6 7 13 18 | 10 11 12 19 20 | 8 17 21 23 24 | 1 4 9 22",
@@ -47,7 +47,7 @@ def make_clips(actors=ALL, labels=EIGHT, repeats: int = 2) -> list[Clip]:
 
 
 @pytest.mark.parametrize("protocol", FOLDS)
-def test_the_folds_are_those_of_the_papers(protocol):
+def test_folds_match_the_papers(protocol):
     test_groups = groups(protocol)
     assert filled_folds(protocol, ALL) == list(range(len(test_groups)))
     for fold, group in enumerate(test_groups):
@@ -68,7 +68,7 @@ def test_chumachenko1_is_one_split():
     assert set(split.test) == {"05", "10", "16", "19"}
     assert set(split.val) == {"11", "13", "18", "22"}
     assert len(split.train) == 16
-    with pytest.raises(ProtocolError, match=r"\): its actors are for validation only\. It fills the folds 0: "):
+    with pytest.raises(ProtocolError, match=r"validation.* folds 0: "):
         split_actors("chumachenko1", 1, ALL)
 
 
@@ -78,11 +78,11 @@ def test_chumachenko1_is_one_split():
     actors=st.sets(st.sampled_from(ALL), min_size=1),
     label_set=st.sampled_from(get_args(LabelSet)),
 )
-def test_any_corpus_is_split_cleanly_or_refused(protocol, fold, actors, label_set):
+def test_any_corpus_is_split_cleanly_or_rejected(protocol, fold, actors, label_set):
     try:
         split = split_actors(protocol, fold, actors, label_set)
     except ProtocolError as error:
-        assert str(error).endswith((".", "loso24."))
+        assert protocol in str(error)
         return
     parts = [split.train, split.val, split.test]
     assert all(parts)
@@ -97,7 +97,7 @@ def test_loso24_is_filled_by_any_three_actors(actors):
     assert {split_actors("loso24", fold, actors).test[0] for fold in folds} == actors
 
 
-def test_sixteen_actors_fill_four_folds_and_validation_goes_round():
+def test_sixteen_actors_fill_four_folds():
     sixteen = ALL[:16]
     assert filled_folds("seq6", sixteen) == [0, 1, 2, 3]
     for fold in range(4):
@@ -116,7 +116,7 @@ def test_validation_skips_folds_that_are_not_filled():
 
 
 @pytest.mark.parametrize("label_set", ["song6", "speech6"])
-def test_nobody_expects_song_of_actor_18(label_set):
+def test_song_does_not_need_actor_18(label_set):
     singers = [actor for actor in ALL if actor != "18"]
     assert filled_folds("seq6", singers, label_set) == list(range(6))
     assert split_actors("seq6", 4, singers, label_set).test == ("17", "19", "20")
@@ -124,7 +124,7 @@ def test_nobody_expects_song_of_actor_18(label_set):
     assert filled_folds("loso24", singers, label_set) == [fold for fold in range(24) if fold != 17]
 
 
-def test_speech6_drops_actor_18_and_the_classes_that_are_not_sung():
+def test_speech6_drops_actor_18_and_classes_without_song():
     clips = [clip for clip in make_clips() if in_label_set(clip, "speech6")]
     assert {clip.actor for clip in clips} == set(ALL) - {"18"}
     assert {clip.label for clip in clips} == set(EIGHT[:6])
@@ -132,53 +132,53 @@ def test_speech6_drops_actor_18_and_the_classes_that_are_not_sung():
     assert all(in_label_set(clip, "speech8") for clip in make_clips())
 
 
-def test_label_sets_are_ravdess_classes_in_their_order():
+def test_label_sets():
     expected = {"speech8": EIGHT, "both8": EIGHT, "song6": EIGHT[:6], "speech6": EIGHT[:6]}
     assert expected == LABEL_SETS
 
 
 @pytest.mark.parametrize(("channel", "label_set"), [("speech", "speech8"), ("song", "song6"), ("both", "both8")])
-def test_a_channel_has_its_own_label_set(channel, label_set):
+def test_default_label_set_of_a_channel(channel, label_set):
     assert label_set_for(channel) == label_set_for(channel, label_set) == label_set
 
 
-def test_a_label_set_of_another_channel_is_refused():
-    with pytest.raises(ConfigError, match="'song6' does not go with channel 'speech': choose speech8, speech6"):
+def test_label_set_of_another_channel():
+    with pytest.raises(ConfigError, match=r"'song6'.*'speech'.*speech8, speech6"):
         label_set_for("speech", "song6")
 
 
 @pytest.mark.parametrize(
-    ("protocol", "fold", "actors", "complaint"),
+    ("protocol", "fold", "actors", "message"),
     [
-        ("seq6", 4, 16, r"cannot fill seq6 fold 4 .*actors 17, 18, 19, 20 are missing\. It fills the folds 0, 1, 2, 3"),
-        ("seq6", 6, 24, r"seq6 has no fold 6: its folds are 0 to 5\. .*choose one with --data\.fold"),
-        ("seq6", -1, 24, r"seq6 has no fold -1"),
-        ("seq6", 0, 3, r"cannot fill seq6 fold 0 .*: actors 04 are missing\. It fills no fold"),
-        ("seq6", 0, 3, r"It fills no fold of seq6: its actors are 01, 02, 03\. .*--data\.protocol loso24"),
-        ("seq6", 0, 4, r"no actors for validation: .* 4 actor\(s\).*fills the folds 0\. loso24 needs the fewest"),
-        ("seq6", 0, 7, r"no actors for validation: .* 7 actor\(s\)"),  # though some would be left to train
-        ("seq6", 0, 8, r"no actors for training: .* 8 actor\(s\)"),
-        ("loso24", 0, 2, r"no actors for training"),
-        ("seq7", 0, 24, r"There is no protocol 'seq7': choose one of seq6, luna5, emobox6"),
+        ("seq6", 4, 16, r"seq6 fold 4 .*actors 17, 18, 19, 20 .*folds 0, 1, 2, 3"),
+        ("seq6", 6, 24, r"seq6 .* 6: .* 0 to 5\. .*--data\.fold"),
+        ("seq6", -1, 24, r"seq6 .* -1"),
+        ("seq6", 0, 3, r"seq6 fold 0 .*actors 04 are missing"),
+        ("seq6", 0, 3, r"actors are 01, 02, 03\. .*--data\.protocol loso24"),
+        ("seq6", 0, 4, r"validation: .* 4 actor\(s\).*folds 0\. loso24"),
+        ("seq6", 0, 7, r"validation: .* 7 actor\(s\)"),  # although training actors would remain
+        ("seq6", 0, 8, r"training: .* 8 actor\(s\)"),
+        ("loso24", 0, 2, r"training"),
+        ("seq7", 0, 24, r"'seq7': .*seq6, luna5, emobox6"),
     ],
 )
-def test_what_cannot_be_filled_says_what_can(protocol, fold, actors, complaint):
-    with pytest.raises(ProtocolError, match=complaint):
+def test_error_names_the_folds_that_can_be_filled(protocol, fold, actors, message):
+    with pytest.raises(ProtocolError, match=message):
         split_actors(protocol, fold, ALL[:actors])
 
 
-def test_a_corpus_of_other_people_is_told_of_folds_of_any_speakers():
-    with pytest.raises(ProtocolError, match=r"seq6 is of RAVDESS's actors; --data\.protocol grouped makes folds"):
+def test_error_for_other_speakers_suggests_grouped():
+    with pytest.raises(ProtocolError, match=r"--data\.protocol grouped"):
         split_actors("seq6", 0, ["Ada", "Bo"])
 
 
-def test_clips_of_a_label_set_that_is_sung_do_without_actor_18():
+def test_song6_clips_do_not_need_actor_18():
     clips = make_clips([actor for actor in ALL if actor != "18"], EIGHT[:6])
     divided = split_clips(clips, "seq6", 4, label_set="song6")
     assert {clip.actor for clip in divided["test"]} == {"17", "19", "20"}
-    for expecting in ({}, {"label_set": "speech8"}, {"label_set": None}):
-        with pytest.raises(ProtocolError, match="actors 18 are missing"):
-            split_clips(clips, "seq6", 4, **expecting)
+    for label_set in ({}, {"label_set": "speech8"}, {"label_set": None}):
+        with pytest.raises(ProtocolError, match="actors 18"):
+            split_clips(clips, "seq6", 4, **label_set)
 
 
 def test_clips_follow_their_actors():
@@ -189,8 +189,8 @@ def test_clips_follow_their_actors():
     assert sorted(clip.clip for part in divided.values() for clip in part) == sorted(clip.clip for clip in clips)
 
 
-def test_random_is_refused_unless_leakage_is_allowed():
-    with pytest.raises(LeakageError, match=r"same actors.*--data\.allow_speaker_leakage true.*speaker-dependent"):
+def test_random_needs_permission_for_leakage():
+    with pytest.raises(LeakageError, match=r"--data\.allow_speaker_leakage true"):
         split_clips(make_clips(), "random", 0)
 
 
@@ -231,42 +231,42 @@ def test_random_validates_on_the_test_clips_of_the_next_fold():
         assert {clip.clip for clip in folds[fold]["val"]} == {clip.clip for clip in folds[(fold + 1) % 6]["test"]}
 
 
-def test_random_refuses_a_fold_it_has_not_and_clips_too_few():
-    with pytest.raises(ProtocolError, match="random has no fold 6: its folds are 0 to 5"):
+def test_random_with_an_unknown_fold_or_too_few_clips():
+    with pytest.raises(ProtocolError, match=r"fold 6.* 0 to 5"):
         split_clips(make_clips(), "random", 6, allow_speaker_leakage=True)
-    with pytest.raises(ProtocolError, match="random fold 3 leaves no clips for val, test"):
+    with pytest.raises(ProtocolError, match=r"fold 3 .*val, test"):
         split_clips(make_clips(["01"], ["sad"]), "random", 3, allow_speaker_leakage=True)
 
 
 class TestHiddenLabels:
-    CLIPS = (*make_clips(["03", "01", "02"], ["sad"], repeats=1), Clip("nobody's", "09", None))
+    CLIPS = (*make_clips(["03", "01", "02"], ["sad"], repeats=1), Clip("unlabelled", "09", None))
 
     @pytest.mark.parametrize(("number", "hidden"), [(0, set()), (1, {"03"}), (2, {"02", "03"})])
-    def test_the_last_actors_who_have_labels_lose_them_and_nothing_else_changes(self, number, hidden):
+    def test_labels_of_the_last_actors_are_removed(self, number, hidden):
         found = hide_labels(self.CLIPS, number)
         assert [clip.clip for clip in found] == [clip.clip for clip in self.CLIPS]
         assert {clip.actor for clip in found if clip.label is None} == hidden | {"09"}
         assert all(clip == before for clip, before in zip(found, self.CLIPS, strict=True) if clip.actor not in hidden)
 
     @pytest.mark.parametrize("number", [-1, 3, 4])
-    def test_someone_must_keep_theirs(self, number):
-        with pytest.raises(ConfigError, match=f"must be from 0 to 2, for 3 actors train in this fold; it is {number}"):
+    def test_some_actors_must_keep_labels(self, number):
+        with pytest.raises(ConfigError, match=rf"0 to 2.* {number}\."):
             hide_labels(self.CLIPS, number)
 
 
 @pytest.mark.parametrize(("one", "other"), [("train", "val"), ("train", "test"), ("val", "test")])
-def test_an_actor_in_two_splits_is_named(one, other):
+def test_error_names_actors_in_two_splits(one, other):
     split = {"train": make_clips(["01"]), "val": make_clips(["02"]), "test": make_clips(["03"])}
     check_no_leak(split)
     split[one] = split[one] + make_clips(["07", "09"])
     split[other] = split[other] + make_clips(["09", "07"])
-    with pytest.raises(LeakageError, match=f"Actors 07, 09 are in both {one} and {other}"):
+    with pytest.raises(LeakageError, match=f"07, 09 .*{one} and {other}"):
         check_no_leak(split)
 
 
 @pytest.mark.parametrize(("seen", "named"), [(["01", "02"], "02"), (["03", "02", "24"], "02, 03")])
-def test_a_teacher_that_saw_a_held_out_actor_is_refused(seen, named):
+def test_teacher_trained_on_a_held_out_actor_is_rejected(seen, named):
     split = {"train": make_clips(["01"]), "val": make_clips(["02"]), "test": make_clips(["03"])}
     check_teacher(["01", "24"], split)
-    with pytest.raises(LeakageError, match=rf"was trained on actors {named}, who are .* Train a .*crossmodal fit"):
+    with pytest.raises(LeakageError, match=rf"actors {named}"):
         check_teacher(seen, split)

@@ -17,7 +17,7 @@ LABELS = ("angry", "calm", "happy", "sad")
 
 
 def corpus(counts):
-    """Clips of speakers: how many each has of each label; of None, how many without."""
+    """Return clips with the given count per speaker and label; the label None is unlabelled."""
     return [
         Clip(f"{speaker}-{label}-{number}", speaker, label)
         for speaker, of_label in counts.items()
@@ -39,13 +39,13 @@ def labelled(clips):
 
 
 def shares(clips, folds):
-    """(folds, labels): which share of the clips with a label is in each fold."""
-    where = {speaker: place for place, fold in enumerate(folds) for speaker in fold}
+    """Return the share of each label's clips in each fold, (folds, labels)."""
+    fold_of = {speaker: index for index, fold in enumerate(folds) for speaker in fold}
     names = sorted({clip.label for clip in clips if clip.label})
     counts = np.zeros((len(folds), len(names)))
     for clip in clips:
         if clip.label:
-            counts[where[clip.actor], names.index(clip.label)] += 1
+            counts[fold_of[clip.actor], names.index(clip.label)] += 1
     return counts / counts.sum(axis=0)
 
 
@@ -59,7 +59,7 @@ def test_every_speaker_with_labels_is_in_one_fold_and_no_fold_is_empty(clips, nu
 
 
 @given(clips=corpora, num_folds=st.integers(3, 6), seed=st.integers(0, 99))
-def test_folds_depend_on_the_clips_and_not_on_their_order(clips, num_folds, seed):
+def test_folds_do_not_depend_on_the_order_of_clips(clips, num_folds, seed):
     assume(len(labelled(clips)) >= num_folds)
     shuffled = random.Random(seed).sample(clips, len(clips))
     assert group_speakers(shuffled, num_folds) == group_speakers(clips, num_folds)
@@ -74,20 +74,20 @@ def test_no_speaker_is_in_two_splits_and_every_clip_is_in_one(clips, num_folds, 
     assert not shared_speakers(divided)
     assert Counter(clip.clip for part in divided.values() for clip in part) == Counter(clip.clip for clip in usable)
     folds = group_speakers(clips, num_folds)
-    left = {clip.actor for clip in usable}
-    assert {clip.actor for clip in divided["test"]} == left & {*folds[fold]}
-    assert {clip.actor for clip in divided["val"]} == left & {*folds[(fold + 1) % num_folds]}
-    assert left - {*labelled(clips)} <= {clip.actor for clip in divided["train"]}
+    speakers = {clip.actor for clip in usable}
+    assert {clip.actor for clip in divided["test"]} == speakers & {*folds[fold]}
+    assert {clip.actor for clip in divided["val"]} == speakers & {*folds[(fold + 1) % num_folds]}
+    assert speakers - {*labelled(clips)} <= {clip.actor for clip in divided["train"]}
 
 
 @given(st.integers(1, 5), st.integers(3, 5), st.integers(1, 4))
-def test_where_speakers_are_alike_the_folds_are_too(times, num_folds, count):
+def test_equal_speakers_give_equal_folds(times, num_folds, count):
     clips = corpus({f"{number:03d}": dict.fromkeys(LABELS, count) for number in range(times * num_folds)})
     np.testing.assert_allclose(shares(clips, group_speakers(clips, num_folds)), 1 / num_folds)
 
 
-def test_labels_are_spread_as_evenly_as_scikit_learn_spreads_them():
-    """The mean over corpora of how far a label's share in a fold is from an equal one."""
+def test_labels_are_spread_as_evenly_as_by_scikit_learn():
+    """Compare the mean distance of label shares from equal ones over several corpora."""
     ours, theirs = [], []
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -95,23 +95,23 @@ def test_labels_are_spread_as_evenly_as_scikit_learn_spreads_them():
         weights = rng.dirichlet([rng.choice([0.5, 2.0, 20.0])] * 4, speakers)
         counts = rng.poisson(weights * rng.lognormal(3, 0.7, (speakers, 1)) * 4) + 1
         clips = corpus({f"{row:03d}": dict(zip(LABELS, count, strict=True)) for row, count in enumerate(counts)})
-        who, labels = (np.array([getattr(clip, name) for clip in clips]) for name in ("actor", "label"))
-        reference = StratifiedGroupKFold(num_folds).split(who, labels, who)
-        their_folds = [tuple(np.unique(who[test])) for _, test in reference]
+        actors, labels = (np.array([getattr(clip, name) for clip in clips]) for name in ("actor", "label"))
+        reference = StratifiedGroupKFold(num_folds).split(actors, labels, actors)
+        their_folds = [tuple(np.unique(actors[test])) for _, test in reference]
         for found, folds in ((ours, group_speakers(clips, num_folds)), (theirs, their_folds)):
             found.append(np.abs(shares(clips, folds) - 1 / num_folds).mean())
     assert np.mean(ours) < np.mean(theirs)
     assert np.mean(ours) < 0.03
 
 
-def test_a_rare_label_is_spread_like_a_frequent_one():
-    """By the sad clips alone, the last of those who are calm would join another of them."""
+def test_rare_labels_are_spread_like_frequent_ones():
+    """With only the sad clips counted, two of the three calm speakers would share a fold."""
     calm = {name: {"sad": 50, "calm": 5} for name in "xyz"}
     clips = corpus({"a": {"sad": 200}, "b": {"sad": 100}, "c": {"sad": 100}, **calm})
     assert group_speakers(clips, 3) == [("a", "z"), ("b", "x"), ("c", "y")]
 
 
-def test_one_speaker_with_almost_everything():
+def test_one_dominant_speaker():
     clips = corpus({"most": {"sad": 900, "calm": 50}, **{f"{n}": {"sad": 1, "calm": 1} for n in range(6)}})
     folds = group_speakers(clips, 4)
     assert ("most",) in folds
@@ -121,39 +121,39 @@ def test_one_speaker_with_almost_everything():
 @pytest.mark.parametrize(
     "speakers, num_folds, expected",
     [
-        (4, 5, "grouped makes 5 folds of speakers, and only 4 have labelled clips: --data.num_folds 4"),
-        (3, 5, "only 3 have labelled clips: --data.num_folds 3"),
-        (2, 5, "only 2 have labelled clips: 3 are the fewest"),
-        (0, 3, "only 0 have labelled clips: 3 are the fewest"),
-        (9, 2, "num_folds must be 3 or more, to test, validate and train; it is 2"),
+        (4, 5, "5 folds.* 4 .*--data.num_folds 4"),
+        (3, 5, "5 folds.* 3 .*--data.num_folds 3"),
+        (2, 5, "only 2 .*at least 3"),
+        (0, 3, "only 0 .*at least 3"),
+        (9, 2, "num_folds .*at least 3.* 2"),
     ],
 )
 def test_too_few_speakers_or_folds(speakers, num_folds, expected):
-    clips = corpus({f"{n}": {"sad": 1, "calm": 1} for n in range(speakers)} | {"nobody's": {None: 5}})
+    clips = corpus({f"{n}": {"sad": 1, "calm": 1} for n in range(speakers)} | {"unlabelled": {None: 5}})
     with pytest.raises(ProtocolError, match=expected):
         group_speakers(clips, num_folds)
 
 
 @pytest.mark.parametrize("fold", [-1, 3])
-def test_a_fold_that_there_is_not(fold):
+def test_unknown_fold(fold):
     clips = corpus({f"{n}": {"sad": 1, "calm": 1} for n in range(4)})
-    with pytest.raises(ProtocolError, match=rf"grouped in 3 folds has no fold {fold}: its folds are 0 to 2"):
+    with pytest.raises(ProtocolError, match=rf"fold {fold}: .* 0 to 2"):
         split_clips(clips, "grouped", fold, num_folds=3)
 
 
-def test_a_fold_of_whose_clips_none_can_be_used():
+def test_fold_without_usable_clips():
     clips = corpus({f"{n}": {"sad": 2, "calm": 2} for n in range(3)})
     test = group_speakers(clips, 3)[0]
     usable = [clip for clip in clips if clip.actor not in test]
-    with pytest.raises(ProtocolError, match="grouped: no clip for test can be used and has a label"):
+    with pytest.raises(ProtocolError, match=r"grouped: .*test"):
         split_clips(usable, "grouped", 0, num_folds=3, corpus=clips)
 
 
 class TestGiven:
     def clips(self, **splits):
-        return [Clip(f"{who}{n}", who, "sad", split=split) for n, (who, split) in enumerate(splits.items())]
+        return [Clip(f"{actor}{n}", actor, "sad", split=split) for n, (actor, split) in enumerate(splits.items())]
 
-    def test_it_is_taken_as_it_is(self):
+    def test_split_is_used_unchanged(self):
         clips = self.clips(Ada="train", Bo="val", Cy="test", Di="train")
         divided = split_clips(clips, "given", 0)
         assert {name: [clip.actor for clip in part] for name, part in divided.items()} == {
@@ -162,34 +162,30 @@ class TestGiven:
             "test": ["Cy"],
         }
 
-    def test_speakers_in_two_parts_are_named_and_refused(self):
+    def test_speakers_in_two_parts_are_rejected(self):
         clips = [*self.clips(Ada="train", Bo="val", Cy="test"), Clip("more", "Ada", "sad", split="test")]
-        with pytest.raises(
-            LeakageError, match=r"1 speaker\(s\) are in more than one part .*: Ada \(train, test\)\. .*"
-        ):
+        with pytest.raises(LeakageError, match=r"1 speaker.*Ada \(train, test\)\."):
             split_clips(clips, "given", 0)
         divided = split_clips(clips, "given", 0, allow_speaker_leakage=True)
         assert shared_speakers(divided) == {"Ada": ["train", "test"]}
 
-    def test_of_many_some_are_named(self):
+    def test_error_names_some_of_many_speakers(self):
         clips = [Clip(f"{n}{part}", f"who{n:02d}", "sad", split=part) for n in range(20) for part in ("train", "val")]
-        with pytest.raises(LeakageError, match=r"20 speaker\(s\) .* who07 \(train, val\); and 12 more"):
+        with pytest.raises(LeakageError, match=r"20 speaker.* who07 \(train, val\); and 12 more"):
             split_as_given(clips, 0)
 
-    def test_a_corpus_that_names_none(self):
-        with pytest.raises(ProtocolError, match=r"this corpus names none: --data\.protocol grouped"):
+    def test_corpus_without_a_split(self):
+        with pytest.raises(ProtocolError, match="grouped"):
             split_clips(corpus({f"{n}": {"sad": 1} for n in range(4)}), "given", 0)
 
-    def test_another_fold(self):
-        with pytest.raises(
-            ProtocolError, match="given has one fold, 0, which is the corpus's own split; 1 was asked for"
-        ):
+    def test_other_fold(self):
+        with pytest.raises(ProtocolError, match=r"fold 0.* 1\."):
             split_clips(self.clips(Ada="train", Bo="val", Cy="test"), "given", 1)
 
     @pytest.mark.parametrize("part", ["val", "test", "train"])
-    def test_a_part_without_labels(self, part):
+    def test_part_without_labels(self, part):
         clips = self.clips(Ada="train", Bo="val", Cy="test")
         clips = [Clip(clip.clip, clip.actor, None if clip.split == part else "sad", split=clip.split) for clip in clips]
-        with pytest.raises(ProtocolError, match=f"given: no clip for {part} can be used and has a label") as refusal:
+        with pytest.raises(ProtocolError, match=f"given: .*{part}") as error:
             split_clips(clips, "given", 0)
-        assert str(refusal.value).endswith("train has 1; val has 1; test has 1.")
+        assert "train has 1; val has 1; test has 1" in str(error.value)

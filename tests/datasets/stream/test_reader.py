@@ -17,76 +17,76 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def stream(whole, tmp_path):
-    """A copy that may be damaged."""
+    """Return a copy, which a test may damage."""
     return shutil.copytree(whole, tmp_path / "copy")
 
 
 @pytest.mark.parametrize("prefix", ["", "local:"])
-def test_what_a_stream_holds_is_read_back(whole, prefix):
+def test_description_round_trip(whole, prefix):
     about = read_about(f"{prefix}{whole}")
     assert about == tiny_about(tiny_split())
     assert about.labels == LABELS
 
 
-def test_a_stream_may_be_given_relative_to_where_one_is(whole, monkeypatch):
+def test_relative_path(whole, monkeypatch):
     monkeypatch.chdir(whole.parent)
     assert read_about("stream") == tiny_about(tiny_split())
 
 
-def test_no_stream_is_told_and_nothing_is_made_of_it(tmp_path):
+def test_missing_stream(tmp_path):
     for where in ("nothing", "."):
-        with pytest.raises(CorpusNotFoundError, match=r"There is no stream in .*data prepare .* --to litdata"):
+        with pytest.raises(CorpusNotFoundError, match="--to litdata"):
             read_about(str(tmp_path / where))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_remote_place_without_a_stream_is_told(tmp_path):
-    with pytest.raises(DataError, match=r"What local:.*nothing holds cannot be read"):
+def test_missing_remote_stream(tmp_path):
+    with pytest.raises(DataError, match=r"local:.*nothing"):
         read_about(f"local:{tmp_path / 'nothing'}")
 
 
-def test_another_version_is_told(tmp_path, monkeypatch):
+def test_other_version_is_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr("crossmodal.datasets.stream.reader.VERSION", 2)
-    write_tiny_stream(tmp_path / "stream", tmp_path, train=1, val=1, test=1)  # says version 1, by its default
-    with pytest.raises(DataError, match=r"is of version 1, and this is crossmodal for version 2"):
+    write_tiny_stream(tmp_path / "stream", tmp_path, train=1, val=1, test=1)  # has version 1 by default
+    with pytest.raises(DataError, match=r"version 1.*version 2"):
         read_about(str(tmp_path / "stream"))
 
 
-def test_what_is_said_of_it_may_be_damaged(stream):
+def test_damaged_description(stream):
     (stream / "about" / "chunk-0-0.bin").write_bytes(b"\0" * 200)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="litdata"):
         read_about(str(stream))
 
 
-def test_a_whole_stream_passes(whole):
+def test_intact_stream(whole):
     check_whole(str(whole))
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_a_chunk_that_is_cut_or_gone_is_told(stream, split):
+def test_truncated_or_missing_chunk(stream, split):
     chunk = sorted((stream / split).glob("*.bin"))[1]
     content = chunk.read_bytes()
     chunk.write_bytes(content[:-1])
-    with pytest.raises(DataError, match=rf"{split}/{chunk.name} is cut short"):
+    with pytest.raises(DataError, match=rf"{split}/{chunk.name}"):
         check_whole(str(stream))
     chunk.unlink()
-    with pytest.raises(DataError, match=rf"is damaged .*{chunk.name}"):
+    with pytest.raises(DataError, match=chunk.name):
         check_whole(str(stream))
 
 
 @pytest.mark.parametrize("content", ["", "[]", json.dumps({"chunks": [{}]})])
-def test_a_damaged_index_is_told(stream, content):
+def test_damaged_index(stream, content):
     (stream / "val" / "index.json").write_text(content)
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match="damaged"):
         check_whole(str(stream))
 
 
-def test_the_parts_of_a_stream():
+def test_part_of_and_is_remote():
     assert part_of("s3://bucket/folder/", "val") == "s3://bucket/folder/val"
     assert not is_remote("folder") and is_remote("gs://bucket/folder")
 
 
-def test_without_the_extra_its_name_is_told(whole, monkeypatch):
+def test_error_names_the_missing_extra(whole, monkeypatch):
     monkeypatch.setitem(sys.modules, "litdata", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'crossmodal\[stream\]'"):
         read_about(str(whole))

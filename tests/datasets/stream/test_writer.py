@@ -16,7 +16,7 @@ from crossmodal.errors import ConfigError, DataError
 from crossmodal.storage import cache_dir
 from tests.datasets.stream.tiny_stream import LABELS, tiny_about, tiny_arrays, tiny_split, write_tiny_stream
 
-# Writes a stream, slowly; says when it has begun.
+# Writes a stream slowly, and prints a line when it has started.
 _SLOW_WRITER = """
 import sys, time
 from pathlib import Path
@@ -51,7 +51,7 @@ def arrays(tmp_path):
     return folder
 
 
-def test_every_clip_is_in_it_as_it_was(tmp_path, arrays):
+def test_every_clip_is_written(tmp_path, arrays):
     split = tiny_split()
     corpus = tiny_arrays(split, arrays)
     write_stream(split, corpus, tiny_about(split), str(tmp_path / "stream"))
@@ -66,19 +66,19 @@ def test_every_clip_is_in_it_as_it_was(tmp_path, arrays):
             assert np.array_equal(item["faces"], np.load(corpus.faces[clip.clip]))
 
 
-def test_training_clips_are_shuffled_and_the_others_are_in_order(tmp_path, arrays):
+def test_only_training_clips_are_shuffled(tmp_path, arrays):
     write_tiny_stream(tmp_path / "stream", arrays)
     order = {name: [item["clip"] for item in items(tmp_path / "stream" / name)] for name in ("train", "val", "test")}
     assert order["val"] == sorted(order["val"]) and order["test"] == sorted(order["test"])
     assert order["train"] != sorted(order["train"])
 
 
-def test_the_same_clips_make_the_same_bytes(tmp_path, arrays):
+def test_writing_is_deterministic(tmp_path, arrays):
     one, other = (contents(write_tiny_stream(tmp_path / name, arrays)) for name in ("one", "other"))
     assert one == other
 
 
-def test_a_split_has_many_chunks_and_none_is_too_large(tmp_path, arrays, monkeypatch):
+def test_number_and_size_of_chunks(tmp_path, arrays, monkeypatch):
     monkeypatch.setattr(writer, "_LEAST_CHUNKS", 4)
     write_tiny_stream(tmp_path / "few", arrays)
     assert len(list((tmp_path / "few" / "train").glob("*.bin"))) == 5  # of 23 // 4 clips, and one of the rest
@@ -88,7 +88,7 @@ def test_a_split_has_many_chunks_and_none_is_too_large(tmp_path, arrays, monkeyp
     assert len(sizes) > 5 and max(sizes) < 45_000
 
 
-def test_nothing_lies_about_afterwards(tmp_path, arrays, monkeypatch):
+def test_no_temporary_files_remain(tmp_path, arrays, monkeypatch):
     home, temporary = tmp_path / "home", tmp_path / "tmp"
     home.mkdir()
     temporary.mkdir()
@@ -100,14 +100,14 @@ def test_nothing_lies_about_afterwards(tmp_path, arrays, monkeypatch):
     assert list(home.iterdir()) == list(temporary.iterdir()) == []
 
 
-def test_what_is_there_is_not_written_over(tmp_path, arrays):
+def test_existing_target_is_not_overwritten(tmp_path, arrays):
     (tmp_path / "stream").mkdir()
-    with pytest.raises(ConfigError, match=r"There is something at .*stream already"):
+    with pytest.raises(ConfigError, match=r"stream already exists"):
         write_tiny_stream(tmp_path / "stream", arrays)
     assert list((tmp_path / "stream").iterdir()) == []
 
 
-def test_a_writer_that_fails_leaves_nothing(tmp_path, arrays):
+def test_failed_writer_leaves_nothing(tmp_path, arrays):
     split = tiny_split()
     corpus = tiny_arrays(split, arrays)
     corpus.faces["val 03"].unlink()
@@ -116,14 +116,14 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path, arrays):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_of_a_killed_writer_nothing_is_taken_for_whole_and_the_next_one_cleans_up(tmp_path, arrays):
+def test_killed_writer_leaves_no_stream_and_the_next_one_cleans_up(tmp_path, arrays):
     target = tmp_path / "out" / "stream"
     environment = {**os.environ, "CROSSMODAL_CACHE": str(cache_dir())}
     command = [sys.executable, "-c", _SLOW_WRITER, str(target), str(arrays)]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=Path.cwd())
     try:
         assert writer.stdout.readline() == "writing\n"
-        with pytest.raises(ConfigError, match=r"Another process is writing .*stream"):
+        with pytest.raises(ConfigError, match="Another process"):
             write_tiny_stream(target, arrays)
     finally:
         writer.kill()
@@ -134,7 +134,7 @@ def test_of_a_killed_writer_nothing_is_taken_for_whole_and_the_next_one_cleans_u
     check_whole(str(target))
 
 
-def test_several_processes_may_not_write_it(tmp_path, arrays, monkeypatch):
+def test_several_processes_are_rejected(tmp_path, arrays, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     started = time.monotonic()
     with pytest.raises(ConfigError, match="WORLD_SIZE"):
@@ -143,13 +143,13 @@ def test_several_processes_may_not_write_it(tmp_path, arrays, monkeypatch):
 
 
 def upload(tmp_path, arrays, monkeypatch, target):
-    """Write to a folder as if it were an URL."""
+    """Write to a folder as if it were a URL."""
     monkeypatch.setattr(writer, "is_remote", lambda target: True)
     split = tiny_split()
     write_stream(split, tiny_arrays(split, arrays), tiny_about(split), str(target), num_processes=2)
 
 
-def test_an_url_is_given_to_litdata_split_by_split_and_what_they_are_at_last(tmp_path, arrays, monkeypatch):
+def test_url_is_written_by_litdata_with_the_description_last(tmp_path, arrays, monkeypatch):
     calls = []
 
     def optimize(fn, inputs, output_dir, **settings):
@@ -167,18 +167,18 @@ def test_an_url_is_given_to_litdata_split_by_split_and_what_they_are_at_last(tmp
     assert "DATA_OPTIMIZER_CACHE_FOLDER" not in os.environ
 
 
-def test_what_keeps_litdata_from_writing_is_told(tmp_path, arrays, monkeypatch):
+def test_errors_of_litdata_are_converted(tmp_path, arrays, monkeypatch):
     def optimize(*_, **__):
         raise RuntimeError("no credentials")
 
     monkeypatch.setattr("litdata.optimize", optimize)
-    with pytest.raises(DataError, match=r"litdata could not write s3://bucket/corpus: no credentials"):
+    with pytest.raises(DataError, match=r"s3://bucket/corpus.*no credentials"):
         split = tiny_split()
         write_stream(split, tiny_arrays(split, arrays), tiny_about(split), "s3://bucket/corpus")
 
 
 @pytest.mark.slow
-def test_litdatas_own_writer_makes_the_same_stream_and_leaves_nothing(tmp_path, arrays, monkeypatch):
+def test_writer_of_litdata_gives_the_same_stream(tmp_path, arrays, monkeypatch):
     home, temporary = tmp_path / "home", tmp_path / "tmp"
     home.mkdir()
     temporary.mkdir()

@@ -1,4 +1,4 @@
-"""A stream of clips that nobody recorded: a tenth of a second of noise beside faces of 8 by 8 pixels."""
+"""A small artificial stream: clips of a tenth of a second of noise, with faces of 8 by 8 pixels."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ACTORS = {"train": ["01", "02"], "val": ["03"], "test": ["04"]}
 
 
 def tiny_split(train: int = 23, val: int = 11, test: int = 7) -> dict[str, list[Clip]]:
-    """So many clips; every fifth has no label."""
+    """Return the given numbers of clips; every fifth has no label."""
     counts = {"train": train, "val": val, "test": test}
     return {
         name: [
@@ -26,7 +26,7 @@ def tiny_split(train: int = 23, val: int = 11, test: int = 7) -> dict[str, list[
 
 
 def tiny_arrays(split: dict[str, list[Clip]], folder: Path) -> PreparedCorpus:
-    """Their waveforms, no two of the same length, and faces."""
+    """Write waveforms of different lengths, and faces."""
     clips = [clip for part in split.values() for clip in part]
     paths: dict[str, dict[str, Path]] = {"waveforms": {}, "faces": {}}
     rng = np.random.default_rng(0)
@@ -42,13 +42,13 @@ def tiny_arrays(split: dict[str, list[Clip]], folder: Path) -> PreparedCorpus:
 
 
 def tiny_about(split: dict[str, list[Clip]]) -> StreamAbout:
-    """What is said of them."""
+    """Return the description of the stream."""
     numbers = {name: len(clips) for name, clips in split.items()}
     return StreamAbout(LABELS, "manifest", "tiny", "given", 0, False, ACTORS, numbers)
 
 
 def write_tiny_stream(target: Path, arrays: Path, **counts: int) -> Path:
-    """Write the stream; its arrays go to another folder, which must be there."""
+    """Write the stream; its arrays go to another folder, which must exist."""
     split = tiny_split(**counts)
     write_stream(split, tiny_arrays(split, arrays), tiny_about(split), str(target))
     return target

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture
 def folder(tiny_ravdess, tiny_videos, tmp_path):
-    """Two good recordings and what lies beside them."""
+    """Return a folder with two recordings and another file."""
     folder = tmp_path / "recordings"
     (folder / "deeper").mkdir(parents=True)
     shutil.copy(tiny_ravdess / "Actor_01" / "03-01-05-01-01-01-01.wav", folder / "a.wav")

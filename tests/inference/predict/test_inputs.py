@@ -18,50 +18,46 @@ def paths(inputs):
     return [one.path for one in inputs]
 
 
-def test_a_folder_a_glob_and_files_are_found(folder, find, monkeypatch):
+def test_folders_globs_and_files(folder, find, monkeypatch):
     wav, mp4 = folder / "a.wav", folder / "deeper" / "B.MP4"
     assert paths(find(folder)) == [wav, mp4]
     assert paths(find(folder / "*.wav")) == [wav]
     assert paths(find(folder / "**" / "*.MP4")) == [mp4]
-    assert paths(find(folder / "dee*")) == [mp4]  # a glob may match a folder
+    assert paths(find(folder / "dee*")) == [mp4]  # a glob can match a folder
     assert paths(find(mp4, wav)) == [mp4, wav]
-    assert paths(find(folder / "notes.txt")) == [folder / "notes.txt"]  # it was asked for by name
+    assert paths(find(folder / "notes.txt")) == [folder / "notes.txt"]  # any suffix, if it is named
     monkeypatch.chdir(folder)
     assert paths(find("*.wav", ".")) == [Path("a.wav"), Path("deeper/B.MP4")]
 
 
-def test_what_is_named_twice_is_found_once(folder, find):
+def test_duplicates_are_removed(folder, find):
     assert paths(find(folder, folder / "a.wav", folder / "*.wav")) == [folder / "a.wav", folder / "deeper" / "B.MP4"]
     assert len(find(*[folder / "a.wav"] * 3)) == 1
 
 
-def test_a_name_with_brackets_is_a_file_before_it_is_a_glob(folder, find):
+def test_an_existing_file_is_not_a_glob(folder, find):
     path = folder / "take [1].wav"
     shutil.copy(folder / "a.wav", path)
     assert paths(find(path)) == [path]
 
 
-def test_what_is_hidden_in_a_folder_is_left_out(folder, find):
+def test_hidden_files_in_a_folder_are_skipped(folder, find):
     shutil.copy(folder / "a.wav", folder / "._a.wav")
     assert folder / "._a.wav" not in paths(find(folder))
     assert paths(find(folder / "._a.wav")) == [folder / "._a.wav"]
 
 
-def test_what_names_nothing_is_kept_with_its_reason(tmp_path, find):
+def test_arguments_without_a_match_have_an_error(tmp_path, find):
     (tmp_path / "empty" / "deeper").mkdir(parents=True)
     found = find(tmp_path / "gone.wav", tmp_path / "*.ogg", tmp_path / "empty", tmp_path / "emp*")
     assert paths(found) == [None] * 4
-    assert [one.error for one in found] == [
-        "there is no such file or folder",
-        "nothing matches it",
-        "no sound or video file in this folder, nor below it",
-        "no sound or video file in the folders that it matches",
-    ]
+    for one, word in zip(found, ("such file", "matches", "this folder", "matching folders"), strict=True):
+        assert word in one.error
     assert [one.name for one in found] == [str(tmp_path / name) for name in ("gone.wav", "*.ogg", "empty", "emp*")]
 
 
 @pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="their file names are Unicode")
-def test_a_name_that_is_not_utf_8_can_be_printed(folder, find):
+def test_a_name_that_is_not_utf_8_is_escaped(folder, find):
     path = folder / os.fsdecode(b"\xff.wav")
     shutil.copy(folder / "a.wav", path)
     (one,) = find(path)
@@ -76,11 +72,11 @@ def test_standard_input_is_read_once_into_a_file(find, monkeypatch):
     assert one.path.read_bytes() == b"a recording"
 
 
-def test_a_terminal_is_no_recording(find, monkeypatch):
+def test_standard_input_must_not_be_a_terminal(find, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
 
     monkeypatch.setattr(sys, "stdin", Terminal())
     (one,) = find("-")
-    assert one.error == "standard input is a terminal: pipe a recording into it, or < FILE"
+    assert "terminal" in one.error

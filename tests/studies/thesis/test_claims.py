@@ -3,16 +3,16 @@ import pytest
 from crossmodal.evaluation.metrics import pool
 from crossmodal.studies.finished import load_runs
 from crossmodal.studies.thesis.claims import QUESTIONS, answer
-from tests.studies.finished_runs import said, write_application
+from tests.studies.finished_runs import make_predictions, write_application
 
 ACTORS = [f"{number:02d}" for number in range(1, 9)]
 TRANSFER, FRONT_END, SONG, SONG_AS_THESIS = range(4)
 
 
 def voices(test: dict[str, int], val: dict[str, int] | None = None):
-    """What a voice said that is right in so many of ten clips, by actor."""
-    parts = [said({actor: [hits] * 4 for actor, hits in (val or {"09": 5}).items()}, "val")]
-    return pool([*parts, said({actor: [hits] * 4 for actor, hits in test.items()}, "test")])
+    """Return predictions with the given number of correct clips of ten, by actor."""
+    parts = [make_predictions({actor: [hits] * 4 for actor, hits in (val or {"09": 5}).items()}, "val")]
+    return pool([*parts, make_predictions({actor: [hits] * 4 for actor, hits in test.items()}, "test")])
 
 
 def hits(number: int, *gains: int) -> dict[str, int]:
@@ -21,19 +21,28 @@ def hits(number: int, *gains: int) -> dict[str, int]:
 
 @pytest.fixture
 def study(tmp_path):
-    """Write voices alone: name, right by actor, label set, front end, encoder."""
+    """Return a function that writes audio-only applications: name, correct clips, label set, front end, encoder."""
 
     def write(*applications, fold=0, protocol="seq6", **summary):
-        for name, right, label_set, front_end, encoder in applications:
+        for name, num_correct, label_set, front_end, encoder in applications:
             write_application(
-                tmp_path, name, protocol, fold, 0, {"control": voices(right)}, label_set, front_end, encoder, **summary
+                tmp_path,
+                name,
+                protocol,
+                fold,
+                0,
+                {"control": voices(num_correct)},
+                label_set,
+                front_end,
+                encoder,
+                **summary,
             )
         return tmp_path
 
     return write
 
 
-def ask(folder, question):
+def claim_of(folder, question):
     claims = answer(load_runs(folder))
     assert [claim["question"] for claim in claims] == [one.text for one in QUESTIONS]
     return claims[question]
@@ -48,110 +57,111 @@ class TestTransfer:
             of_fold["finetune"] = voices(student)
             write_application(folder, "transfer", "seq6", fold, 0, of_fold)
 
-    def test_it_is_the_gain_over_its_own_control_with_actors_of_all_folds(self, tmp_path):
+    def test_the_gain_is_over_the_own_control_and_actors_of_all_folds(self, tmp_path):
         self.write(tmp_path, 1, 2, 1, 3, 1, 2, 1, 1)
-        claim = ask(tmp_path, TRANSFER)
+        claim = claim_of(tmp_path, TRANSFER)
         assert claim["difference"]["gain_pp"] == pytest.approx(10 * 12 / 8)
-        assert claim["difference"]["p"] == pytest.approx(2 / 2**8)  # all of eight signs are the same
+        assert claim["difference"]["p"] == pytest.approx(2 / 2**8)  # all eight signs are equal
         assert (claim["runs"], claim["compared"]) == (2, ["transfer - its control"])
         assert claim["verdict"].startswith("Transfer helps: +15.0 (+11.")
         assert claim["verdict"].endswith("points of UAR, p 0.008, 8 actors.")
 
-    def test_a_loss(self, tmp_path):
+    def test_a_significant_loss(self, tmp_path):
         self.write(tmp_path, -1, -2, -1, -3, -1, -2, -1, -1)
-        assert ask(tmp_path, TRANSFER)["verdict"].startswith("Transfer harms: -15.0 (")
+        assert claim_of(tmp_path, TRANSFER)["verdict"].startswith("Transfer harms: -15.0 (")
 
-    def test_a_gain_of_some_and_a_loss_of_others(self, tmp_path):
+    def test_mixed_gains_are_not_significant(self, tmp_path):
         self.write(tmp_path, 1, -1, 2, -1, 1, 0, -1, 1)
-        assert ask(tmp_path, TRANSFER)["verdict"].startswith("That transfer helps cannot be claimed: +2.5 (")
+        assert claim_of(tmp_path, TRANSFER)["verdict"].startswith("No significant effect of transfer: +2.5 (")
 
 
 class TestFrontEnds:
-    def test_it_is_the_mean_over_encoders_and_channels(self, study):
+    def test_the_difference_is_the_mean_over_encoders_and_channels(self, study):
         folder = study(
             ("a", hits(5, 1, 1, 1, 1, 1, 1, 1, 1), "speech8", "mfcc", "dense"),
             ("b", hits(5), "speech8", "lmfb", "dense"),
             ("c", hits(5, 3, 3, 3, 3, 3, 3, 3, 3), "song6", "mfcc", "dense"),
             ("d", hits(5), "song6", "lmfb", "dense"),
-            ("e", hits(9), "speech8", "mfcc", "lstm"),  # nothing to compare it with
-            ("f", hits(9), "speech6", "mfcc", "dense"),  # the same clips as a's
+            ("e", hits(9), "speech8", "mfcc", "lstm"),  # no counterpart
+            ("f", hits(9), "speech6", "mfcc", "dense"),  # the same clips as a
             ("g", hits(5), "speech6", "lmfb", "dense"),
         )
-        claim = ask(folder, FRONT_END)
+        claim = claim_of(folder, FRONT_END)
         assert claim["compared"] == ["a - b", "c - d"]
         assert claim["difference"]["gain_pp"] == pytest.approx(20)
         assert claim["verdict"].startswith("MFCC is better than LMFB: +20.0")
 
-    def test_only_runs_of_the_same_fold(self, study):
+    def test_only_runs_of_the_same_fold_are_compared(self, study):
         study(("a", hits(7), "speech8", "mfcc", "dense"), ("b", hits(5), "speech8", "lmfb", "dense"))
         folder = study(("a", hits(9), "speech8", "mfcc", "dense"), fold=1)
-        claim = ask(folder, FRONT_END)
+        claim = claim_of(folder, FRONT_END)
         assert claim["runs"] == 1
         assert claim["difference"]["gain_pp"] == pytest.approx(20)
 
-    def test_of_two_that_match_the_first_by_name_is_taken(self, study):
+    def test_the_first_of_two_matching_applications_is_used(self, study):
         folder = study(
             ("z", hits(9), "speech8", "mfcc", "dense"),
             ("a", hits(7), "speech8", "mfcc", "dense"),
             ("b", hits(5), "speech8", "lmfb", "dense"),
         )
-        assert ask(folder, FRONT_END)["compared"] == ["a - b"]
+        assert claim_of(folder, FRONT_END)["compared"] == ["a - b"]
 
 
 class TestSong:
-    def test_it_is_paired_by_actor_on_the_six_emotions(self, study):
+    def test_song_and_speech6_are_paired_by_actor(self, study):
         folder = study(
             ("song", hits(5, 1, 1, 2, 1, 1, 1, 1, 0), "song6", "mfcc", "dense"),
             ("six", hits(5), "speech6", "mfcc", "dense"),
             ("eight", hits(3), "speech8", "mfcc", "dense"),
         )
-        claim = ask(folder, SONG)
+        claim = claim_of(folder, SONG)
         assert claim["compared"] == ["song - six"]
         assert claim["difference"]["gain_pp"] == pytest.approx(10)
         assert claim["difference"]["by_actor_pp"]["08"] == 0
 
-    def test_as_in_the_thesis_against_eight_and_not_paired(self, study):
+    def test_song_and_speech8_are_not_paired(self, study):
         folder = study(("song", hits(8), "song6", "mfcc", "dense"), ("eight", hits(3), "speech8", "mfcc", "dense"))
-        claim = ask(folder, SONG_AS_THESIS)
+        claim = claim_of(folder, SONG_AS_THESIS)
         assert claim["compared"] == ["song - eight"]
         assert claim["difference"]["gain_pp"] == pytest.approx(50)
         assert claim["difference"]["by_actor_pp"] == {}
         assert "two more emotions" in claim["verdict"]
-        assert ask(folder, SONG)["difference"] is None
+        assert claim_of(folder, SONG)["difference"] is None
 
-    def test_other_people_in_training_are_not_compared(self, study):
+    def test_different_training_actors_are_not_compared(self, study):
         study(("song", hits(8), "song6", "mfcc", "dense"))
         folder = study(
             ("six", hits(5), "speech6", "mfcc", "dense"),
             corpus={"kind": "ravdess", "faces": "pixels", "actors": {"train": ["12"], "val": ["09"], "test": ACTORS}},
         )
-        claim = ask(folder, SONG)
+        claim = claim_of(folder, SONG)
         assert claim["difference"] is None
-        assert "and actors in each split" in claim["verdict"]
+        assert "actors" in claim["verdict"]
 
-    def test_where_clips_are_divided_at_random_all_people_count(self, study):
+    def test_random_splits_compare_the_actors_of_all_splits(self, study):
         study(("song", hits(8), "song6", "mfcc", "dense"), protocol="random")
         corpus = {"kind": "ravdess", "faces": "pixels", "actors": {"train": ACTORS, "val": [], "test": [*ACTORS, "09"]}}
         folder = study(("six", hits(5), "speech6", "mfcc", "dense"), protocol="random", corpus=corpus)
-        assert ask(folder, SONG)["difference"]["gain_pp"] == pytest.approx(30)
+        assert claim_of(folder, SONG)["difference"]["gain_pp"] == pytest.approx(30)
 
 
-def test_claims_without_runs_say_what_is_missing(study):
+def test_claims_without_runs_name_the_required_runs(study):
     folder = study(("a", hits(5), "speech8", "mfcc", "dense"))
     verdicts = [claim["verdict"] for claim in answer(load_runs(folder))]
-    assert all(verdict.startswith("Not answered: there are no finished runs of ") for verdict in verdicts)
+    assert all(verdict.startswith("Not answered") for verdict in verdicts)
     assert "with transfer and its control" in verdicts[TRANSFER]
     assert "with MFCC and with LMFB" in verdicts[FRONT_END]
 
 
-def test_few_actors_are_told(study):
+def test_few_actors_are_noted(study):
     few = {actor: 8 for actor in ACTORS[:5]}
     folder = study(("a", few, "speech8", "mfcc", "dense"), ("b", dict.fromkeys(few, 5), "speech8", "lmfb", "dense"))
-    verdict = ask(folder, FRONT_END)["verdict"]
-    assert "cannot be claimed: +30.0" in verdict
-    assert "With fewer than 6 actors p cannot be below 0.05" in verdict
+    verdict = claim_of(folder, FRONT_END)["verdict"]
+    assert "No significant difference" in verdict
+    assert "+30.0" in verdict
+    assert "fewer than 6 actors" in verdict
 
 
-def test_one_actor(study):
+def test_a_single_actor(study):
     folder = study(("a", {"01": 8}, "speech8", "mfcc", "dense"), ("b", {"01": 5}, "speech8", "lmfb", "dense"))
-    assert "+30.0 (+30.0 to +30.0) points of UAR, p 1.000, 1 actor. With" in ask(folder, FRONT_END)["verdict"]
+    assert "+30.0 (+30.0 to +30.0) points of UAR, p 1.000, 1 actor." in claim_of(folder, FRONT_END)["verdict"]

@@ -1,4 +1,6 @@
+import contextlib
 import csv
+import io
 import json
 import statistics
 
@@ -12,10 +14,10 @@ from crossmodal.models.handover import save_model
 from crossmodal.storage import read_json, write_json
 from crossmodal.studies.finished import load_runs
 from crossmodal.studies.thesis.applications import measure
-from tests.studies.finished_runs import EPOCHS, said, write_application, write_run
-from tests.studies.test_page import assert_needs_nothing_else
+from tests.studies.finished_runs import EPOCHS, make_predictions, write_application, write_run
+from tests.studies.test_page import assert_self_contained
 
-TESTS = {0: ["01", "02", "03"], 1: ["04", "05", "06"]}  # who tests, by fold
+TESTS = {0: ["01", "02", "03"], 1: ["04", "05", "06"]}  # test actors by fold
 APPLICATIONS = {
     "01_mfcc": ("speech8", "mfcc", 6),
     "02_lmfb": ("speech8", "lmfb", 5),
@@ -26,9 +28,10 @@ MODEL = AudioClassifier(front_end="mfcc", encoder="dense", num_classes=4)
 
 
 def voices(fold, hits):
-    """Right in so many of ten clips of each of four labels; the actor of the number 1 in one clip more."""
-    val = said({"09": [5] * 4}, "val")
-    return pool([val, said({actor: [hits + (actor == "01")] * 4 for actor in TESTS[fold]}, "test")])
+    """Return predictions with `hits` correct clips of ten per label, and one more for actor 01."""
+    val = make_predictions({"09": [5] * 4}, "val")
+    num_correct = {actor: [hits + (actor == "01")] * 4 for actor in TESTS[fold]}
+    return pool([val, make_predictions(num_correct, "test")])
 
 
 def write_study(folder, protocols=("seq6", "random"), seeds=(0, 1), **summary):
@@ -53,8 +56,16 @@ def study(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def report(study):
-    assert main(["study", "report", str(study)]) == 0
+def screen(study):
+    """What the command prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["study", "report", str(study)]) == 0
+    return " ".join(printed.getvalue().split())
+
+
+@pytest.fixture(scope="module")
+def report(study, screen):
+    """The folder with the files that the command writes."""
     return study
 
 
@@ -63,14 +74,14 @@ def numbers(study):
     return measure(load_runs(study))
 
 
-class TestTheNumbers:
-    def test_each_application_once_and_a_control_of_what_was_taught(self, numbers):
+class TestMeasure:
+    def test_each_application_and_the_control_of_transfer(self, numbers):
         names = [one["name"] for one in numbers["applications"]]
         assert names == ["01_mfcc", "02_lmfb", "03_song", "11_transfer", "11_transfer (control)", "six"]
         assert [one["stage"] for one in numbers["applications"]][2:5] == ["control", "finetune", "control"]
         assert numbers["applications"][3]["model"] == "mfcc + lstm, taught"
 
-    def test_they_are_those_calculated_by_hand(self, numbers):
+    def test_metrics_match_a_manual_computation(self, numbers):
         one = numbers["applications"][0]["measured"]["seq6"]
         assert one["runs"] == 4
         assert one["test_actors"] == [*TESTS[0], *TESTS[1]]
@@ -81,59 +92,57 @@ class TestTheNumbers:
             assert one[f"{metric}_sd"] == pytest.approx(statistics.stdev(runs))
         low, high = one["uar_ci95"]
         assert 0.6 <= low < one["uar"] < high <= 0.65
-        assert one["ece"] == pytest.approx(0.7 - one["uar"], abs=1e-5)  # always as sure as 0.7
+        assert one["ece"] == pytest.approx(0.7 - one["uar"], abs=1e-5)  # the confidence is always 0.7
 
-    def test_parameters_are_counted_where_weights_are_there(self, numbers):
+    def test_parameters_are_counted_if_weights_exist(self, numbers):
         by_name = {one["name"]: one["parameters"] for one in numbers["applications"]}
         assert by_name["01_mfcc"] == sum(parameter.numel() for parameter in MODEL.parameters())
         assert by_name["11_transfer"] is None
 
-    def test_protocols_stand_side_by_side_the_speaker_dependent_last(self, numbers):
+    def test_speaker_dependent_protocols_are_last(self, numbers):
         assert list(numbers["protocols"]) == ["seq6", "random"]
         assert [setting["speaker_dependent"] for setting in numbers["protocols"].values()] == [False, True]
-        asked = [(claim["question"], claim["protocol"]) for claim in numbers["claims"]]
-        assert [protocol for _, protocol in asked] == ["seq6", "random"] * 4
-        assert all(asked[place][0] == asked[place + 1][0] for place in range(0, 8, 2))
+        claims = [(claim["question"], claim["protocol"]) for claim in numbers["claims"]]
+        assert [protocol for _, protocol in claims] == ["seq6", "random"] * 4
+        assert all(claims[index][0] == claims[index + 1][0] for index in range(0, 8, 2))
 
-    def test_what_a_reader_must_know(self, numbers, tmp_path):
-        assert numbers["notes"] == ["Only 2 of at least 3 seeds: one seed finds winners that are not there."]
+    def test_notes(self, numbers, tmp_path):
+        (note,) = numbers["notes"]
+        assert "2 of at least 3 seeds" in note
         write_study(tmp_path, seeds=(0, 1, 2))
         (tmp_path / "runs" / "six_seq6_fold1_seed2" / "cell.json").unlink()
         for path in (tmp_path / "runs").glob("03_song_random_*/cell.json"):
             path.unlink()
         changed = tmp_path / "runs" / "01_mfcc_seq6_fold0_seed0" / "cell.json"
         write_json(changed, read_json(changed) | {"code": "second"})
-        assert measure(load_runs(tmp_path))["notes"] == [
-            "Not finished under seq6: six (5 of 6 runs).",
-            "Not run under random: 03_song.",
-            "Made by 2 versions of the package: what differs need not be the applications.",
-        ]
+        unfinished, missing, versions = measure(load_runs(tmp_path))["notes"]
+        assert "seq6: six (5 of 6 runs)" in unfinished
+        assert "random: 03_song" in missing
+        assert "2 versions" in versions
 
-    def test_one_run_has_no_deviation(self, tmp_path):
+    def test_a_single_run_has_no_standard_deviation(self, tmp_path):
         write_application(tmp_path, "a", "seq6", 0, 0, {"control": voices(0, 5)})
         one = measure(load_runs(tmp_path))["applications"][0]["measured"]["seq6"]
         assert (one["uar_sd"], one["war_sd"]) == (None, None)
 
 
-class TestTheReport:
-    def test_the_screen_has_table_verdicts_and_warning(self, study, capsys):
-        assert main(["study", "report", str(study)]) == 0
-        said = " ".join(capsys.readouterr().out.split())
-        assert "RAVDESS; protocol seq6, folds 0, 1, seeds 0, 1; 6 test actors (01 to 06)." in said
-        assert "RAVDESS; protocol random (speaker-dependent), folds 0, 1" in said
-        assert "Does transfer help? (seq6) Transfer helps: +20.0 (+20.0 to +20.0) points of UAR, p 0.031" in said
-        assert "Is MFCC better than LMFB? (random, speaker-dependent) MFCC is better than LMFB: +10.0" in said
-        assert "random: Speaker-dependent: the same actors are in training and test." in said
-        assert "report.html" in said
+class TestReport:
+    def test_the_output_has_settings_verdicts_and_warning(self, screen):
+        assert "RAVDESS; protocol seq6, folds 0, 1, seeds 0, 1; 6 test actors (01 to 06)." in screen
+        assert "RAVDESS; protocol random (speaker-dependent), folds 0, 1" in screen
+        assert "Does transfer help? (seq6) Transfer helps: +20.0 (+20.0 to +20.0) points of UAR, p 0.031" in screen
+        assert "Is MFCC better than LMFB? (random, speaker-dependent) MFCC is better than LMFB: +10.0" in screen
+        assert "random: Speaker-dependent" in screen
+        assert "report.html" in screen
 
-    def test_json_is_the_numbers(self, study, numbers, capsys):
+    def test_json_has_the_numbers(self, study, numbers, capsys):
         assert main(["study", "report", str(study), "--format", "json"]) == 0
         assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(numbers))
 
     def test_markdown_and_latex(self, report):
         text = (report / "table.md").read_text()
         lines = [line for line in text.splitlines() if line.startswith("| 03_song |")]
-        assert len(lines) == 2  # one for each protocol
+        assert len(lines) == 2  # one per protocol
         assert all("| song6 |" in line for line in lines)
         assert "| Does transfer help? | +20.0 (+20.0 to +20.0), p 0.031 |" in text
         assert "Compared: 01_mfcc - 02_lmfb." in text
@@ -142,7 +151,7 @@ class TestTheReport:
         assert r"01\_mfcc & 0.617 (" in tex
         assert "Speaker-dependent" in tex
 
-    def test_csv_has_a_row_for_each_protocol_with_what_it_is_of(self, report):
+    def test_csv_has_a_row_per_protocol_with_its_data(self, report):
         with (report / "table.csv").open(newline="") as file:
             rows = {(row["name"], row["protocol"]): row for row in csv.DictReader(file)}
         assert len(rows) == 12
@@ -156,9 +165,9 @@ class TestTheReport:
         assert len(claims) == 8
         assert float(claims[0]["gain_pp"]) == pytest.approx(20)
 
-    def test_the_page_needs_nothing_else_and_says_it_all(self, report):
+    def test_the_page_is_self_contained_and_complete(self, report):
         text = (report / "report.html").read_text(encoding="utf-8")
-        reader = assert_needs_nothing_else(text)
+        reader = assert_self_contained(text)
         pictures = ("bars", "actors", "claims", *(f"confusion_{one}" for one in ("seq6", "random")))
         assert all((report / f"{name}.png").exists() for name in pictures)
         assert reader.tags.count("img") == 1 + 2 + 2 * 3
@@ -180,36 +189,36 @@ class TestTheReport:
         assert "<b>study" not in text
         assert "&lt;b&gt;study &amp; co" in text
         assert "timm:&lt;i&gt;" in text
-        assert "no runs" in text  # none of the claims has any
+        assert "no runs" in text  # for any claim
 
-    def test_synthetic_numbers_say_so_everywhere(self, tmp_path, capsys):
+    def test_every_file_marks_synthetic_numbers(self, tmp_path, capsys):
         corpus = {"kind": "synthetic", "faces": "pixels", "actors": {"val": ["09"], "test": TESTS[0]}}
         write_application(tmp_path, "a", "random", 0, 0, {"control": voices(0, 5)}, corpus=corpus)
         assert main(["study", "report", str(tmp_path)]) == 0
-        assert "Synthetic corpus: this shows" in capsys.readouterr().out
+        assert "Synthetic corpus" in capsys.readouterr().out
         for name in ("table.md", "table.csv", "claims.csv", "table.tex", "report.html"):
             text = (tmp_path / name).read_text()
-            assert "Synthetic corpus: " in text, name
-            assert "Speaker-dependent: " in text, name
+            assert "Synthetic corpus" in text, name
+            assert "Speaker-dependent" in text, name
 
 
-class TestWhatIsRefused:
-    def test_methods_and_applications_in_one_folder(self, tmp_path):
+class TestRefusals:
+    def test_methods_and_applications_in_one_folder_are_refused(self, tmp_path):
         write_application(tmp_path, "a", "seq6", 0, 0, {"control": voices(0, 5)})
         write_run(tmp_path, "mse", 0, 0, {"control": {"val": {"09": [5] * 4}, "test": {"01": [5] * 4}}})
-        with pytest.raises(ConfigError, match=r"not of one study: compared is applications in .*, and methods in"):
+        with pytest.raises(ConfigError, match=r"applications in .* methods in"):
             load_runs(tmp_path)
 
-    def test_another_corpus(self, tmp_path):
+    def test_another_corpus_is_refused(self, tmp_path):
         write_application(tmp_path, "a", "seq6", 0, 0, {"control": voices(0, 5)})
         corpus = {"kind": "synthetic", "faces": "pixels", "actors": {"val": ["09"], "test": TESTS[0]}}
         write_application(tmp_path, "b", "seq6", 0, 0, {"control": voices(0, 5)}, corpus=corpus)
-        with pytest.raises(ConfigError, match=r"corpus is ravdess in .*, and synthetic in"):
+        with pytest.raises(ConfigError, match=r"ravdess in .* synthetic in"):
             load_runs(tmp_path)
 
-    def test_a_taught_student_with_an_unequal_control(self, tmp_path):
+    def test_a_control_with_another_budget_is_refused(self, tmp_path):
         stages = {stage: voices(0, 5) for stage in EPOCHS}
         epochs = {stage: {"epochs": number, "seconds": 1} for stage, number in (EPOCHS | {"control": 49}).items()}
         write_application(tmp_path, "a", "seq6", 0, 0, stages, stages=epochs)
-        with pytest.raises(ConfigError, match="the control was trained for 49 epochs"):
+        with pytest.raises(ConfigError, match="49 epochs"):
             load_runs(tmp_path)

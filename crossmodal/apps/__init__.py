@@ -1,0 +1,1 @@
+"""Applications: programs that serve a trained model to other people."""

@@ -1,0 +1,182 @@
+"""The ASGI application: its routes and error handlers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import Depends, FastAPI, Query, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.security import HTTPBearer
+from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from crossmodal.apps.serve.limits import Limits, RequestError, check_windows
+from crossmodal.apps.serve.middleware import RequestMiddleware, Token, error_response
+from crossmodal.apps.serve.model_info import check_control, describe_models
+from crossmodal.apps.serve.schemas import (
+    ErrorResponse,
+    HealthResponse,
+    ModelResponse,
+    PredictionResponse,
+    TimelineResponse,
+)
+from crossmodal.apps.serve.service import Service, Work
+from crossmodal.apps.serve.websocket import LiveStream
+from crossmodal.inference.recognizer import EmotionRecognizer
+from crossmodal.version import __version__
+
+_PAGE = Path(__file__).with_name("page")
+_DESCRIPTION = (
+    "Speech emotion recognition. A label says which acted emotion a voice resembles, not what a person feels.\n\n"
+    "`WebSocket /v1/stream` takes live sound. The first message is JSON, such as "
+    '`{"sample_rate": 48000, "format": "int16"}`; optional keys are `channels`, `window`, `hop` and `token`. Binary '
+    'messages of little-endian samples (`int16` or `float32`) follow, and `{"end": true}` last. The server sends a '
+    "JSON message for each complete window."
+)
+_BINARY = {"type": "string", "format": "binary"}
+_UPLOAD = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": ["file"], "properties": {"file": _BINARY}},
+        },
+        "application/octet-stream": {"schema": _BINARY},
+    },
+}
+_ERRORS = {
+    401: "The token is missing or wrong.",
+    408: "The upload was not complete in time.",
+    413: "The upload or the recording exceeds a limit.",
+    415: "The upload is not a sound or video file.",
+    422: "The upload cannot be decoded, has too many channels or an unsupported rate; or a parameter is invalid.",
+    503: "The server is busy; try again after Retry-After seconds.",
+}
+_UNHEALTHY = "The server cannot answer requests: no decoder is running, or the model has failed."
+_HTTP_ERRORS = {  # by status: code and reason
+    404: ("not_found", "there is nothing at this path; see /docs"),
+    405: ("method_not_allowed", "this path does not take this method; see /docs"),
+}
+
+
+def create_app(
+    recognizer: EmotionRecognizer,
+    *,
+    control: EmotionRecognizer | None = None,
+    token: str | None = None,
+    limits: Limits | None = None,
+    work: Work | None = None,
+) -> FastAPI:
+    """Create the ASGI application, for any ASGI server.
+
+    Args:
+        recognizer: The model.
+        control: A second model to compare it with, such as the control of the same run.
+        token: The token that clients must send as ``Authorization: Bearer ...``; None for a server without a token.
+        limits: Limits on requests.
+        work: Division of the work.
+
+    Raises:
+        ConfigError: The model and the control have different labels or sample rates.
+    """
+    models = {"model": recognizer}
+    if control is not None:
+        check_control(recognizer, control)
+        models["control"] = control
+    service, guard = Service(models, limits or Limits(), work or Work()), Token(token)
+    app: FastAPI = FastAPIOffline(
+        title="crossmodal",
+        description=_DESCRIPTION,
+        version=__version__,
+        redoc_url=None,
+        lifespan=lambda _: service.running(),
+    )
+    app.add_middleware(RequestMiddleware, token=guard)
+    _add_exception_handlers(app)
+    _add_page(app)
+    bearer = [Depends(HTTPBearer(auto_error=False))] if guard.is_required else []  # for the description only
+    _add_description(app, service, bearer)
+    _add_recognition(app, service, bearer)
+    _add_stream(app, service, guard)
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(_PAGE / "index.html")
+
+    app.mount("/page", StaticFiles(directory=_PAGE))
+
+
+def _add_description(app: FastAPI, service: Service, bearer: Sequence[Any]) -> None:
+    @app.get("/healthz", summary="Check the server", responses=_responses(HealthResponse, {503: _UNHEALTHY}))
+    async def healthz() -> Response:
+        if not service.is_healthy:
+            raise RequestError(503, "unhealthy", _UNHEALTHY)
+        return JSONResponse({"status": "ok"})
+
+    @app.get(
+        "/v1/model",
+        summary="Describe the model, its control and the limits",
+        responses=_responses(ModelResponse, {401: _ERRORS[401]}),
+        dependencies=bearer,
+    )
+    async def model() -> Response:
+        return JSONResponse(describe_models(service))
+
+
+def _add_recognition(app: FastAPI, service: Service, bearer: Sequence[Any]) -> None:
+    @app.post(
+        "/v1/predict",
+        summary="Recognize the emotion in a recording",
+        description="Send the recording as the only file of a form, or as the body with any content type.",
+        responses=_responses(PredictionResponse | TimelineResponse, _ERRORS),
+        openapi_extra={"requestBody": _UPLOAD},
+        dependencies=bearer,
+    )
+    async def predict(
+        request: Request,
+        timeline: bool = Query(False, description="Return windows and smoothed segments instead of one label."),
+        window: float = Query(3.0, description="Seconds in each window of a timeline, 0.1 to 30."),
+        hop: float = Query(0.5, description="Seconds from one window to the next; at least a tenth of window."),
+        model: Literal["model", "control"] = Query("model", description="Which model to use."),
+    ) -> Response:
+        if model not in service.models:
+            raise RequestError(422, "no_control", "this server has no control model")
+        if not timeline:
+            return JSONResponse((await service.predict(request, model)).as_dict())
+        check_windows(window, hop)
+        return JSONResponse((await service.timeline(request, model, window, hop)).as_dict())
+
+
+def _add_stream(app: FastAPI, service: Service, token: Token) -> None:
+    @app.websocket("/v1/stream")
+    async def stream(websocket: WebSocket) -> None:
+        await LiveStream(websocket, service, token).run()
+
+
+def _responses(schema: Any, errors: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    responses: dict[int | str, dict[str, Any]] = {200: {"model": schema, "description": "Success."}}
+    for status, description in errors.items():
+        responses[status] = {"model": ErrorResponse, "description": description}
+    return responses
+
+
+def _add_exception_handlers(app: FastAPI) -> None:
+    @app.exception_handler(RequestError)
+    async def request_error(_: Request, error: RequestError) -> Response:
+        return error_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def bad_parameter(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return error_response(RequestError(422, "bad_parameter", f"{first['loc'][-1]}: {first['msg']}"))
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> Response:
+        code, reason = _HTTP_ERRORS.get(error.status_code, ("bad_request", str(error.detail)))
+        response = error_response(RequestError(error.status_code, code, reason))
+        response.headers.update(error.headers or {})  # with 405, the allowed methods
+        return response

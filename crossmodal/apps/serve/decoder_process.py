@@ -1,0 +1,132 @@
+"""A decoder process of the server: ``python -m crossmodal.apps.serve.decoder_process SETTINGS``.
+
+It reads a line of JSON, ``{"bytes": N, "longest": S}``, and N bytes. It writes a line of JSON, ``{"samples": T}``, and
+T float32 samples, or ``{"status": ..., "code": ..., "reason": ...}``. It exits at the end of its input.
+"""
+
+import json
+import os
+import re
+import signal
+import sys
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodal import media
+from crossmodal.apps.serve.limits import SAMPLE_RATES, RequestError
+from crossmodal.apps.serve.sniff import sniff_audio
+from crossmodal.errors import CrossmodalError, MediaError
+from crossmodal.inference.recording import check_long_enough
+
+MEMORY = 512 << 20  # bytes; a recording takes about 100 MB at most
+_HEAD = 4096  # bytes
+_OBJECT = re.compile(r"Error opening <.*?>: ")  # the address of an object helps only attackers
+
+
+def main() -> None:
+    """Decode uploads until the input ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the server stops this process after the last request
+    settings = json.loads(sys.argv[1])
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # libraries must not print into the output
+    _warm_up()
+    _bound_resources()
+    _write(sink, {"ready": True})
+    while line := source.readline():
+        request = json.loads(line)
+        encoded = source.read(request["bytes"])
+        try:
+            waveform = decode(encoded, request["longest"], settings["channels"], settings["sample_rate"])
+        except RequestError as error:
+            _write(sink, error.as_dict()["error"] | {"status": error.status})
+        else:
+            _write(sink, {"samples": len(waveform)}, waveform.tobytes())
+
+
+def decode(encoded: bytes, longest: float, max_channels: int, sample_rate: int) -> NDArray[np.float32]:
+    """Decode the content of a file.
+
+    Args:
+        encoded: A sound file, or a video with sound.
+        longest: Maximum duration in seconds; decoding stops there.
+        max_channels: Maximum number of channels.
+        sample_rate: Sample rate of the result in Hz.
+
+    Returns:
+        (T,), one channel in [-1, 1].
+
+    Raises:
+        RequestError: The file is not sound, is damaged, or exceeds a limit.
+    """
+    if not sniff_audio(encoded[:_HEAD]):
+        raise RequestError(415, "not_sound", "this is not a sound or video file of a known format")
+    try:
+        with media.open_sound(encoded) as sound:
+            _check_header(sound, max_channels)
+            waveform = _read(sound, longest, sample_rate)
+        check_long_enough(len(waveform) / sample_rate, sound.name)
+    except MediaError as error:
+        raise RequestError(422, "cannot_be_decoded", _OBJECT.sub("", error.reason)) from error
+    except CrossmodalError as error:
+        raise RequestError(422, "cannot_be_decoded", str(error)) from error
+    except MemoryError as error:
+        raise RequestError(422, "decoding_too_large", "decoding needs too much memory") from error
+    return waveform
+
+
+def _check_header(sound: media.Sound, max_channels: int) -> None:
+    low, high = SAMPLE_RATES
+    if sound.channels > max_channels:
+        raise RequestError(
+            422, "too_many_channels", f"it has {sound.channels} channels, and {max_channels} are accepted"
+        )
+    if not low <= sound.sample_rate <= high:
+        raise RequestError(
+            422, "bad_sample_rate", f"its rate is {sound.sample_rate} Hz; {low} to {high} Hz are accepted"
+        )
+
+
+def _read(sound: media.Sound, longest: float, sample_rate: int) -> NDArray[np.float32]:
+    """Read and resample block by block; the result does not depend on the blocks."""
+    import soxr
+
+    resampler = soxr.ResampleStream(sound.sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
+    parts, samples = [], 0
+    for block in sound.blocks():
+        samples += len(block)
+        if samples > longest * sound.sample_rate:
+            raise RequestError(413, "too_long", f"it lasts more than the {longest:g} seconds that are accepted")
+        parts.append(resampler.resample_chunk(block))
+    parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+    return np.clip(np.concatenate(parts), -1.0, 1.0)
+
+
+def _warm_up() -> None:
+    """Import the decoders, so that the first upload does not wait for them."""
+    import av  # noqa: F401
+    import soundfile  # noqa: F401
+    import soxr  # noqa: F401
+
+
+def _bound_resources() -> None:
+    """Limit the memory, and forbid files and core dumps."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    for kind, limit in ((resource.RLIMIT_DATA, MEMORY), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+        _, allowed = resource.getrlimit(kind)
+        limit = limit if allowed == resource.RLIM_INFINITY else min(limit, allowed)
+        resource.setrlimit(kind, (limit, limit))
+
+
+def _write(sink: BinaryIO, message: dict[str, Any], sound: bytes = b"") -> None:
+    sink.write(json.dumps(message).encode() + b"\n" + sound)
+    sink.flush()
+
+
+if __name__ == "__main__":
+    main()

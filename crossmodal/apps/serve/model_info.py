@@ -1,0 +1,70 @@
+"""The response of ``/v1/model``, and the comparison of a model with its control."""
+
+from typing import Any
+
+from crossmodal.apps.serve.limits import SAMPLE_RATES
+from crossmodal.apps.serve.service import Service
+from crossmodal.errors import ConfigError
+from crossmodal.inference.card import LICENCES
+from crossmodal.inference.colours import colours_of
+from crossmodal.inference.recognizer import EmotionRecognizer
+from crossmodal.inference.recording import LONGEST
+from crossmodal.version import __version__
+
+_TRAINED_ON = ("channel", "label_set", "protocol", "fold", "actors_seen", "speaker_dependent")
+_COMPARED = {"actors_seen": "training actors", "protocol": "protocol", "fold": "fold", "channel": "channel"}
+
+
+def describe_models(service: Service) -> dict[str, Any]:
+    """Return what ``/v1/model`` answers."""
+    model, control, limits = service.models["model"], service.models.get("control"), service.limits
+    return {
+        **_describe(model),
+        "labels": list(model.labels),
+        "colours": colours_of(model.labels),
+        "sample_rate": model.sample_rate,
+        "control": control and {**_describe(control), "differences": find_differences(model, control)},
+        "limits": {
+            "upload_bytes": limits.upload_bytes,
+            "seconds": min(LONGEST, limits.seconds),
+            "timeline_seconds": limits.seconds,
+            "channels": limits.channels,
+            "sample_rates": SAMPLE_RATES,
+            "requests": limits.requests,
+            "streams": limits.streams,
+        },
+        "versions": {"crossmodal": __version__},
+    }
+
+
+def _describe(recognizer: EmotionRecognizer) -> dict[str, Any]:
+    config = recognizer.config
+    corpus = config.get("corpus", {}).get("kind", "unknown")
+    return {
+        "backend": recognizer.backend,
+        **_network(recognizer),
+        "trained_on": {"corpus": corpus} | {key: config[key] for key in _TRAINED_ON if key in config},
+        "licence": LICENCES.get(corpus, "unknown"),
+    }
+
+
+def _network(recognizer: EmotionRecognizer) -> dict[str, str]:
+    network = recognizer.config.get("model", {})
+    return {key: str(network.get(key, "unknown")) for key in ("front_end", "encoder")}
+
+
+def check_control(model: EmotionRecognizer, control: EmotionRecognizer) -> None:
+    """Raise ConfigError if a model and its control have different labels or sample rates."""
+    for name in ("labels", "sample_rate"):
+        ours, other = getattr(model, name), getattr(control, name)
+        if ours != other:
+            raise ConfigError(
+                f"The control's {name} is {other}, the model's is {ours}: use the control of the same run."
+            )
+
+
+def find_differences(model: EmotionRecognizer, control: EmotionRecognizer) -> list[str]:
+    """Return the settings, other than the teacher, in which a model differs from its control."""
+    ours, other = model.config, control.config
+    differences = [name for key, name in _COMPARED.items() if ours.get(key) != other.get(key)]
+    return differences + ["network"] * (_network(model) != _network(control))

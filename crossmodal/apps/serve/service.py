@@ -1,0 +1,155 @@
+"""State shared by all requests: the models, the decoders, and the number of requests in progress."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+
+from crossmodal.apps.serve.batching import Batcher
+from crossmodal.apps.serve.decoders import Decoders
+from crossmodal.apps.serve.limits import Limits, busy, require_positive
+from crossmodal.apps.serve.uploads import Uploads
+from crossmodal.inference.prediction import Prediction, Timeline
+from crossmodal.inference.recognizer import EmotionRecognizer
+from crossmodal.inference.recording import LONGEST
+
+_SAMPLE_BYTES = 4
+_RETRY_WAIT = 1.0  # s that a request waits for a free place before it is rejected
+
+
+@dataclass(frozen=True)
+class Work:
+    """Division of the work.
+
+    Args:
+        decoders: Number of decoder processes.
+        batch_size: Maximum number of recordings in a batch.
+        batch_wait: Seconds that the first recording of a batch waits for others.
+    """
+
+    decoders: int = 2
+    batch_size: int = 16
+    batch_wait: float = 0.002
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError unless every number is positive."""
+        require_positive(self)
+
+
+class Service:
+    """Recognition for many clients at the same time.
+
+    Labels are computed in batches in one thread, timelines one at a time in a second, live sound in a third. A long
+    recording does not delay a short one.
+
+    Args:
+        models: The recognizers by name: ``model``, and ``control`` if there is one. Labels and rates are equal.
+        limits: Limits on requests.
+        work: Division of the work.
+    """
+
+    def __init__(self, models: dict[str, EmotionRecognizer], limits: Limits, work: Work) -> None:
+        self.models = models
+        self.recognizer = models["model"]
+        self.limits = limits
+        self._decoders = Decoders(limits, self.recognizer.sample_rate, work.decoders)
+        self._uploads = Uploads(limits)
+        self._label_thread, self._timeline_thread, self._live_thread = (
+            ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("label", "timeline", "live")
+        )
+        self._batchers = {
+            name: Batcher(model.hear, self._label_thread, size=work.batch_size, wait=work.batch_wait)
+            for name, model in models.items()
+        }
+        self._batching: list[asyncio.Task[None]] = []
+        self._labels, self._timelines = (
+            asyncio.Semaphore(self._capacity(seconds)) for seconds in (LONGEST, limits.seconds)
+        )
+        self._requests = self._streams = 0
+
+    def _capacity(self, seconds: float) -> int:
+        """Return how many decoded recordings of this length may wait for the model."""
+        size = seconds * self.recognizer.sample_rate * _SAMPLE_BYTES
+        return max(1, int(self.limits.held_bytes / size))
+
+    @property
+    def is_healthy(self) -> bool:
+        """True if the server can answer requests."""
+        return self._decoders.is_healthy and bool(self._batching) and not any(task.done() for task in self._batching)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the decoders and the batching for the duration of the block. No request may be in progress at its end.
+
+        Raises:
+            OSError: A decoder does not start.
+        """
+        await self._decoders.start()
+        loop = asyncio.get_running_loop()
+        self._batching = [loop.create_task(batcher.run()) for batcher in self._batchers.values()]
+        try:
+            yield
+        finally:
+            for task in self._batching:
+                task.cancel()
+            await self._decoders.stop()
+            for thread in (self._label_thread, self._timeline_thread, self._live_thread):
+                thread.shutdown(cancel_futures=True)
+
+    async def predict(self, request: Request, model: str) -> Prediction:
+        """Return the emotion in an upload.
+
+        Raises:
+            RequestError: The upload is invalid or exceeds a limit, or the server is busy.
+        """
+        longest = min(LONGEST, self.limits.seconds)
+        async with self._admit(), self._uploads.read(request) as encoded, self._labels:
+            return await self._batchers[model].predict(await self._decoders.decode(encoded, longest))
+
+    async def timeline(self, request: Request, model: str, window: float, hop: float) -> Timeline:
+        """Return the emotions in an upload over time; arguments as for `EmotionRecognizer.timeline`.
+
+        Raises:
+            RequestError: The upload is invalid or exceeds a limit, or the server is busy.
+        """
+        async with self._admit(), self._uploads.read(request) as encoded, self._timelines:
+            waveform = await self._decoders.decode(encoded, self.limits.seconds)
+            compute = partial(self.models[model].timeline, waveform, window=window, hop=hop)
+            return await asyncio.get_running_loop().run_in_executor(self._timeline_thread, compute)
+
+    async def run_in_live_thread(self, compute: Any, *args: Any) -> Any:
+        """Run a function for a live stream outside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._live_thread, compute, *args)
+
+    @contextlib.asynccontextmanager
+    async def _admit(self) -> AsyncIterator[None]:
+        if self._requests >= self.limits.requests:
+            # A client that is rejected at once retries at once, and reading its upload slows down the others.
+            await asyncio.sleep(_RETRY_WAIT)
+        if self._requests >= self.limits.requests:
+            raise busy(f"{self.limits.requests} uploads are in progress")
+        self._requests += 1
+        try:
+            yield
+        finally:
+            self._requests -= 1
+
+    @contextlib.contextmanager
+    def admit_stream(self) -> Iterator[None]:
+        """Count a live stream for the duration of the block.
+
+        Raises:
+            RequestError: Too many streams are open.
+        """
+        if self._streams >= self.limits.streams:
+            raise busy(f"{self.limits.streams} live streams are open")
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1

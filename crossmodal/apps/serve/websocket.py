@@ -1,0 +1,142 @@
+"""Live sound over a WebSocket.
+
+The client sends a JSON message with the format, then binary messages with samples. The server sends a JSON message for
+each complete window. The client sends ``{"end": true}`` to receive the remaining windows.
+"""
+
+import asyncio
+import json
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from crossmodal.apps.serve.limits import SAMPLE_RATES, RequestError, check_windows
+from crossmodal.apps.serve.middleware import Token, unauthorized
+from crossmodal.apps.serve.service import Service
+from crossmodal.errors import CrossmodalError, MediaError
+from crossmodal.inference.prediction import Window
+
+_CLOSE_CODES = {401: 1008, 408: 1008, 422: 1007, 503: 1013}  # of RFC 6455, by status of HTTP
+
+
+class Hello(BaseModel):
+    """The first message of a client.
+
+    Args:
+        sample_rate: In Hz.
+        format: 32-bit float in [-1, 1], or 16-bit integer; little-endian.
+        channels: Number of interleaved channels.
+        window: Seconds in each window.
+        hop: Seconds from one window to the next.
+        token: The token, for clients that cannot send a header, such as browsers.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    sample_rate: int
+    format: Literal["float32", "int16"]
+    channels: int = 1
+    window: float = 3.0
+    hop: float = 0.5
+    token: str = ""
+
+
+class LiveStream:
+    """The connection of one client that sends live sound.
+
+    Args:
+        websocket: The connection, not accepted yet. `RequestMiddleware` has checked its headers.
+        service: Computes the windows.
+        token: The token that the client must send.
+    """
+
+    def __init__(self, websocket: WebSocket, service: Service, token: Token) -> None:
+        self._websocket = websocket
+        self._service = service
+        self._token = token
+        self._rest = b""  # the first bytes of an incomplete sample
+
+    async def run(self) -> None:
+        """Serve the client until the stream ends."""
+        await self._websocket.accept()
+        try:
+            hello = await self._read_hello()
+            with self._service.admit_stream():
+                await self._predict(hello)
+            await self._websocket.close()
+        except RequestError as error:
+            await self._websocket.send_json(error.as_dict())
+            await self._websocket.close(_CLOSE_CODES[error.status], error.code)
+
+    async def _read_hello(self) -> Hello:
+        message = await self._receive()
+        try:
+            hello = Hello.model_validate_json(message if isinstance(message, str) else b"")
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            field = ".".join(map(str, first["loc"])) or "message"
+            raise RequestError(
+                422, "bad_hello", f"the first message must be JSON with sample_rate and format; {field}: {first['msg']}"
+            ) from None
+        if "authorization" not in self._websocket.headers and not self._token.allows(hello.token):
+            raise unauthorized()
+        low, high = SAMPLE_RATES
+        if not low <= hello.sample_rate <= high:
+            raise RequestError(422, "bad_sample_rate", f"sample_rate must be {low} to {high} Hz")
+        if not 1 <= hello.channels <= self._service.limits.channels:
+            raise RequestError(422, "too_many_channels", f"channels must be 1 to {self._service.limits.channels}")
+        check_windows(hello.window, hello.hop)
+        return hello
+
+    async def _predict(self, hello: Hello) -> None:
+        stream = self._service.recognizer.stream(hello.sample_rate, window=hello.window, hop=hello.hop)
+        await self._websocket.send_json({"ready": True, "labels": list(self._service.recognizer.labels)})
+        while isinstance(message := await self._receive(), bytes):
+            await self._send(await self._compute(stream.feed, self._samples(message, hello)))
+        if not _is_end(message):
+            raise RequestError(422, "bad_message", 'send binary messages after the first one, and {"end": true} last')
+        await self._send(await self._compute(stream.finish))
+        await self._websocket.send_json({"end": True, "duration": stream.duration})
+
+    async def _receive(self) -> str | bytes:
+        """Return the next message, text or binary."""
+        limit = self._service.limits.idle_seconds
+        try:
+            message = await asyncio.wait_for(self._websocket.receive(), limit)
+        except asyncio.TimeoutError as error:
+            raise RequestError(408, "idle", f"no message arrived for {limit:g} seconds") from error
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1000))
+        text: str | None = message.get("text")
+        return bytes(message["bytes"]) if text is None else text
+
+    def _samples(self, chunk: bytes, hello: Hello) -> NDArray[Any]:
+        """Return the complete samples of all channels, (channels, n); the next chunk completes the rest."""
+        chunk = self._rest + chunk
+        width = np.dtype(hello.format).itemsize * hello.channels
+        whole = len(chunk) // width * width
+        self._rest = chunk[whole:]
+        return np.frombuffer(chunk[:whole], np.dtype(hello.format).newbyteorder("<")).reshape(-1, hello.channels).T
+
+    async def _compute(self, step: Any, *args: Any) -> list[Window]:
+        try:
+            windows: list[Window] = await self._service.run_in_live_thread(step, *args)
+        except MediaError as error:
+            raise RequestError(422, "bad_samples", error.reason) from error
+        except CrossmodalError as error:
+            raise RequestError(422, "bad_samples", str(error)) from error
+        return windows
+
+    async def _send(self, windows: list[Window]) -> None:
+        for window in windows:
+            await self._websocket.send_json(window.as_dict())
+
+
+def _is_end(message: str | bytes) -> bool:
+    try:
+        return bool(json.loads(message) == {"end": True})
+    except ValueError:
+        return False

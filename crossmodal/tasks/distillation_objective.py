@@ -1,0 +1,190 @@
+"""Weighted sum of losses between student and teacher, with warm-up and selection of clips."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from crossmodal.errors import ConfigError
+from crossmodal.losses import LOSSES, LossName, create_loss
+from crossmodal.models.outputs import Outputs
+from crossmodal.naming import look_up
+
+GateName = Literal["agreement", "teacher_correct"]
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """One loss of a distillation objective.
+
+    Args:
+        loss: Name of the loss.
+        weight: Weight relative to the task loss.
+        warmup: Fraction of all training steps in which the weight increases linearly from 0.
+        kwargs: Arguments of the loss's class.
+        over_time: Whether to compare embeddings of windows instead of clips.
+
+    Raises:
+        ConfigError: If a weight or fraction is invalid, or if ``over_time`` is set for a loss without embeddings.
+    """
+
+    loss: LossName
+    weight: float
+    warmup: float = 0.0
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    over_time: bool = False
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ConfigError(f"The weight of loss {self.loss} must not be negative, got {self.weight}.")
+        if not 0 <= self.warmup <= 1:
+            raise ConfigError(f"The warmup of loss {self.loss} must be a fraction from 0 to 1, got {self.warmup}.")
+        if self.over_time and LOSSES[self.loss].compares != "embeddings":
+            raise ConfigError(f"The loss {self.loss} does not compare embeddings and does not support over_time.")
+
+    @classmethod
+    def parse(cls, name: str, settings: float | Mapping[str, Any] | None) -> "LossTerm":
+        """Parse the settings of a loss, ``{weight: 0.1, warmup: 0.2, temperature: 4}`` or a weight alone.
+
+        Raises:
+            ConfigError: If the loss does not exist or has no weight.
+        """
+        look_up("loss", LOSSES, name)
+        arguments = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
+        weight = arguments.pop("weight", None)
+        if not isinstance(weight, int | float):
+            raise ConfigError(f"The loss {name} needs a weight: {{{name}: 0.1}}, or {{{name}: {{weight: 0.1}}}}.")
+        warmup, over_time = arguments.pop("warmup", 0.0), arguments.pop("over_time", False)
+        return cls(name, weight, warmup, arguments, over_time)  # type: ignore[arg-type]
+
+    def weight_at(self, progress: float) -> float:
+        """Return the weight at a progress of training from 0 to 1.
+
+        Example:
+            >>> LossTerm("kd", weight=0.4, warmup=0.5).weight_at(0.25)
+            0.2
+        """
+        return self.weight if progress >= self.warmup else self.weight * progress / self.warmup
+
+
+class DistillationObjective(nn.Module):
+    """Losses between the outputs of student and teacher for the same clips.
+
+    Args:
+        terms: Losses by their logged names.
+        embedding_size: Width of the student's embeddings.
+        teacher_embedding_size: Width E of the teacher's embeddings.
+        teacher_features_size: Width D of the teacher's input features, for the loss that predicts them.
+        num_classes: Number of classes K.
+        gate: Selection of the clips to teach. ``teacher_correct``: those that the teacher classifies correctly, and
+            those without a label. ``agreement``: those for which the rankings of teacher and student agree (Kendall's
+            tau above 0), as in the on-the-fly selection of C2KD (Huo et al., CVPR 2024). None: all clips.
+
+    Raises:
+        ConfigError: If an argument of a loss is invalid.
+    """
+
+    def __init__(
+        self,
+        terms: Mapping[str, LossTerm],
+        embedding_size: int,
+        teacher_embedding_size: int,
+        teacher_features_size: int,
+        num_classes: int,
+        gate: GateName | None = None,
+    ) -> None:
+        super().__init__()
+        widths = {"embeddings": teacher_embedding_size, "features": teacher_features_size}
+        self.terms = dict(terms)
+        self.gate = look_up("gate", _GATES, gate) if gate else None
+        self.losses = nn.ModuleDict(
+            {
+                name: create_loss(term.loss, teacher_embedding_size, num_classes, **term.kwargs)
+                for name, term in self.terms.items()
+            }
+        )
+        self.projectors = nn.ModuleDict(
+            {
+                name: nn.Linear(embedding_size, widths[LOSSES[term.loss].compares])
+                for name, term in self.terms.items()
+                if LOSSES[term.loss].needs_projection
+            }
+        )
+
+    @property
+    def over_time(self) -> bool:
+        """True if any loss compares windows."""
+        return any(term.over_time for term in self.terms.values())
+
+    def forward(
+        self, student: Outputs, teacher: Outputs, label: Tensor, progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the weighted sum and each loss.
+
+        Args:
+            student: Outputs of the student, with embeddings of width embedding_size and, if a loss is over time, as
+                many windows as the teacher has.
+            teacher: Outputs of the teacher, with embeddings of width E and, if a loss compares them, features of width
+                D.
+            label: Labels of shape (B,), -1 for unlabelled clips.
+            progress: Progress of training, from 0 to 1.
+
+        Returns:
+            The weighted sum, and each loss by name without its weight; all zero if the gate excludes all clips.
+        """
+        if self.gate is not None:
+            keep = self.gate(student.logits, teacher.logits, label)
+            student, teacher = (side.map(lambda tensor: tensor[keep]) for side in (student, teacher))
+            label = label[keep]
+        zero = student.embedding.sum() * 0 + student.logits.sum() * 0
+        parts = {name: self._loss(name, student, teacher, label) if len(label) else zero for name in self.terms}
+        return sum((self.terms[name].weight_at(progress) * part for name, part in parts.items()), zero), parts
+
+    def _loss(self, name: str, student: Outputs, teacher: Outputs, label: Tensor) -> Tensor:
+        term = self.terms[name]
+        entry = LOSSES[term.loss]
+        if term.over_time:
+            prediction, target = _windows(student), _windows(teacher)
+            label = label.repeat_interleave(len(prediction) // len(label))
+        elif entry.compares == "logits":
+            prediction, target = student.logits, teacher.logits
+        elif entry.compares == "features":
+            prediction, target = student.embedding, _features(teacher)
+        else:
+            prediction, target = student.embedding, teacher.embedding
+        if name in self.projectors:
+            prediction = self.projectors[name](prediction)
+        arguments = (prediction, target, label) if entry.needs_label else (prediction, target)
+        value: Tensor = self.losses[name](*arguments)
+        return value
+
+
+def _windows(outputs: Outputs) -> Tensor:
+    """Return the embeddings of all windows of all clips, (B * N, E)."""
+    if outputs.windows is None:
+        raise ConfigError(
+            "A loss over time needs windows, but the teacher has only one output per clip. Train it on faces over "
+            "time: pixels, or face features with a row for each video frame."
+        )
+    return outputs.windows.flatten(0, 1)
+
+
+def _features(teacher: Outputs) -> Tensor:
+    if teacher.features is None:
+        raise ConfigError("The teacher outputs have no input features: store them again with `crossmodal fit`.")
+    return teacher.features
+
+
+def _teacher_correct(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
+    return (teacher.argmax(dim=1) == label) | (label == UNLABELLED)
+
+
+def _agreement(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
+    """Return True where Kendall's tau of the logits is above 0: most pairs of classes have the same order."""
+    order = [(logits[:, :, None] - logits[:, None, :]).sign() for logits in (student.detach(), teacher)]
+    return (order[0] * order[1]).sum(dim=(1, 2)) > 0
+
+
+_GATES = {"agreement": _agreement, "teacher_correct": _teacher_correct}

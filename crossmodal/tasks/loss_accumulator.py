@@ -1,0 +1,55 @@
+"""Accumulation of the losses of an epoch."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class LossAccumulator:
+    """Weighted means of named losses.
+
+    Lightning's `log` can average too, but one call takes a tenth of the time of a step of a small model on a CPU. So
+    losses are accumulated here and each mean is logged once per epoch.
+
+    Example:
+        >>> losses = LossAccumulator()
+        >>> losses.add({"loss": torch.tensor(1.0)}, clips=3)
+        >>> losses.add({"loss": torch.tensor(5.0)}, clips=1)
+        >>> losses.take()
+        ({'loss': tensor(2.)}, 4)
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._clips = 0
+
+    def add(self, losses: Mapping[str, Tensor], clips: int) -> None:
+        """Add the losses of a batch; each is a mean over its `clips` clips."""
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + clips * value.detach()
+        self._clips += clips
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the current epoch; empty if no batch was added since the last `take`."""
+        return {"sums": dict(self._sums), "clips": self._clips} if self._clips else {}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore the state returned by `state_dict`."""
+        self._sums, self._clips = dict(state_dict["sums"]), state_dict["clips"]
+
+    def take(self, reduce: Callable[..., Any] | None = None) -> tuple[dict[str, Tensor], int]:
+        """Return the means and the number of clips, and reset.
+
+        Args:
+            reduce: `lightning.pytorch.strategies.Strategy.reduce`, called with ``reduce_op="sum"`` to sum over all
+                processes; None for a single process.
+        """
+        sums, clips = self._sums, self._clips
+        self._sums, self._clips = {}, 0
+        if reduce and sums:
+            values = torch.stack([*sums.values(), torch.full_like(next(iter(sums.values())), clips)]).float()
+            *totals, number = reduce(values, reduce_op="sum")
+            sums, clips = dict(zip(sums, totals, strict=True)), int(number)
+        return {name: total / clips for name, total in sums.items()}, clips

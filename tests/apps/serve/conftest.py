@@ -1,0 +1,39 @@
+import pytest
+
+from crossmodal.apps.serve.app import create_app
+from crossmodal.apps.serve.limits import Limits
+from crossmodal.apps.serve.service import Work
+from tests.apps.serve.client import serving
+from tests.inference.fake_model import fake_recognizer
+
+SMALL = Limits(
+    upload_bytes=400_000,
+    held_bytes=600_000,
+    seconds=4.0,
+    channels=2,
+    read_seconds=1.0,
+    decode_seconds=5.0,
+    requests=4,
+    streams=2,
+    idle_seconds=1.0,
+)
+
+
+@pytest.fixture(scope="session")
+def heard():
+    """The recognizer of the server that all tests share."""
+    return fake_recognizer()
+
+
+@pytest.fixture(scope="session")
+def port(heard):
+    """The port of a server with the default limits."""
+    with serving(create_app(heard)) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def small_port():
+    """The port of a server with small limits."""
+    with serving(create_app(fake_recognizer(), limits=SMALL, work=Work(decoders=1))) as port:
+        yield port

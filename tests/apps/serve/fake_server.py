@@ -1,0 +1,25 @@
+"""`crossmodal serve` with a model that is quick to load: ``python -m tests.apps.serve.fake_server SECONDS ...``.
+
+SECONDS is how long it takes to hear a batch; the rest are arguments of the command.
+"""
+
+import sys
+import time
+
+from crossmodal.cli.main import main
+from crossmodal.inference.recognizer import EmotionRecognizer
+from tests.inference.fake_model import fake_recognizer
+
+
+def slow_recognizer(model, backend):
+    recognizer = fake_recognizer()
+    hear = recognizer.hear
+    recognizer.hear = lambda waveforms: time.sleep(float(sys.argv[1])) or hear(waveforms)
+    return recognizer
+
+
+if __name__ == "__main__":
+    EmotionRecognizer.from_pretrained = staticmethod(slow_recognizer)
+    status = main(["serve", "fake", "--port", "0", *sys.argv[2:]])
+    assert "torch" not in sys.modules
+    sys.exit(status)

@@ -1,0 +1,271 @@
+"""Responses with a real tiny model, and with a fast fake model."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossmodal import __version__
+from crossmodal.apps.serve import schemas
+from crossmodal.apps.serve.app import _PAGE as PAGE
+from crossmodal.apps.serve.app import create_app
+from crossmodal.apps.serve.service import Work
+from crossmodal.errors import ConfigError
+from crossmodal.inference import EmotionRecognizer
+from crossmodal.inference.colours import colours_of
+from tests.apps.serve.client import FORM, ask, encoded, field, form, post, serving, voice, wav
+from tests.apps.serve.test_sniff import through_ffmpeg
+from tests.inference.fake_model import LABELS, fake_recognizer
+
+RECORDINGS = {
+    "wav": wav(1.2),
+    "48 kHz stereo": wav(1.2, 48_000, channels=2),
+    "float wav": encoded(voice(1.2), subtype="FLOAT"),
+    "flac": encoded(voice(1.2), format="FLAC"),
+    "ogg": encoded(voice(1.2), format="OGG", subtype="VORBIS"),
+    "mp3": encoded(voice(1.2), format="MP3", subtype="MPEG_LAYER_III"),
+    "mp4": through_ffmpeg("mp4", 1.2),
+    "webm": through_ffmpeg("webm", 1.2),
+    "a quarter of a second": wav(0.25),
+}
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_a_recording_as_body_or_in_a_form_has_the_prediction_of_the_recognizer(name, port, heard):
+    content = RECORDINGS[name]
+    expected = heard(content).as_dict()
+    for answer in (post(port, content), post(port, form(content), headers=FORM)):
+        assert answer.status == 200, answer.body
+        assert answer.json == expected
+        schemas.PredictionResponse.model_validate(answer.json)
+
+
+@pytest.mark.parametrize(
+    "query, arguments", [("timeline=true", {}), ("timeline=1&window=0.5&hop=0.25", {"window": 0.5, "hop": 0.25})]
+)
+def test_a_timeline_is_that_of_the_recognizer(query, arguments, port, heard):
+    content = encoded(np.concatenate([voice(4.0), np.zeros((32_000, 1)), voice(1.0, pitch=900)]))
+    answer = post(port, content, f"/v1/predict?{query}")
+    assert answer.status == 200, answer.body
+    assert answer.json == heard.timeline(content, **arguments).as_dict()
+    schemas.TimelineResponse.model_validate(answer.json)
+
+
+def test_silence_has_its_own_label(port):
+    answer = post(port, encoded(np.zeros(16_000, np.int16)))
+    assert (answer.status, answer.json) == (200, {"label": "silence", "score": 1.0, "probabilities": {}})
+
+
+def test_a_real_model_answers_as_in_python(recognizer: EmotionRecognizer, tiny_ravdess):
+    wavs = sorted(tiny_ravdess.rglob("*.wav"))[:5]
+    with serving(create_app(recognizer, work=Work(decoders=1))) as port:
+        for path in wavs:
+            answer = post(port, form(path.read_bytes(), path.name), headers=FORM).json
+            expected = recognizer(path)
+            assert answer["label"] == expected.label
+            assert answer["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
+
+
+def test_requests_that_arrive_together_are_one_batch_and_get_their_own_answers():
+    recognizer = fake_recognizer()
+    contents = [wav(0.5 + 0.01 * index, pitch=100 + 20 * index) for index in range(24)]
+    expected = [recognizer(content).as_dict() for content in contents]
+    recognizer.model.batches.clear()
+    with (
+        serving(create_app(recognizer, work=Work(batch_size=8, batch_wait=0.1))) as port,
+        ThreadPoolExecutor(24) as clients,
+    ):
+        found = list(clients.map(lambda content: post(port, content), contents))
+    assert [answer.json for answer in found] == expected
+    sizes = [size for size, _ in recognizer.model.batches]
+    assert sum(sizes) == 24
+    assert max(sizes) == 8
+    assert len(sizes) < 12
+
+
+def test_the_model_is_described_without_paths(summary, port):
+    recognizer = fake_recognizer()
+    recognizer.config |= {"corpus": summary["corpus"], "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
+    with serving(create_app(recognizer, work=Work(decoders=1))) as described:
+        said = ask(described, "/v1/model").json
+    schemas.ModelResponse.model_validate(said)
+    assert said["labels"] == list(LABELS)
+    assert said["sample_rate"] == 16_000
+    assert said["backend"] == "onnx"
+    assert said["colours"] == colours_of(LABELS)
+    assert said["limits"]["upload_bytes"] == 32_000_000
+    assert said["limits"]["seconds"] == 120
+    assert said["limits"]["timeline_seconds"] == 300
+    assert said["trained_on"] == {"corpus": "ravdess", "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
+    assert said["licence"] == "cc-by-nc-sa-4.0"
+    assert said["versions"] == {"crossmodal": __version__}
+    unknown = ask(port, "/v1/model").json
+    assert (unknown["trained_on"], unknown["licence"]) == ({"corpus": "unknown"}, "unknown")
+
+
+def test_a_healthy_server_says_so(port):
+    answer = ask(port, "/healthz")
+    assert (answer.status, answer.json) == (200, {"status": "ok"})
+
+
+def test_an_unhealthy_server_says_so(monkeypatch):
+    monkeypatch.setattr("crossmodal.apps.serve.service.Service.is_healthy", False)
+    with serving(create_app(fake_recognizer(), work=Work(decoders=1))) as port:
+        answer = ask(port, "/healthz")
+        assert (answer.status, answer.code) == (503, "unhealthy")
+
+
+def test_every_response_has_an_id(port):
+    numbers = {ask(port, path).headers["x-request-id"] for path in ("/healthz", "/healthz", "/v1/model", "/gone")}
+    assert len(numbers) == 4
+
+
+class TestInvalidRequests:
+    @pytest.mark.parametrize(
+        "path", ["/gone", "/v1", "/redoc", "/page/gone.js", "/page/../app.py", "/v1/predict/etc/passwd"]
+    )
+    def test_an_unknown_path(self, path, port):
+        answer = ask(port, path)
+        assert (answer.status, answer.code) == (404, "not_found")
+
+    def test_a_method_that_is_not_allowed(self, port):
+        answer = ask(port, "/v1/predict")
+        assert (answer.status, answer.code) == (405, "method_not_allowed")
+        assert answer.headers["allow"] == "POST"
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "timeline=perhaps",
+            "timeline=true&window=long",
+            "timeline=true&window=0.05",
+            "timeline=true&window=31",
+            "timeline=true&window=nan",
+            "timeline=true&hop=0.01",
+            "timeline=true&hop=inf",
+            "timeline=true&hop=4",
+            "timeline=true&window=30&hop=2",
+            "model=teacher",
+        ],
+    )
+    def test_an_invalid_parameter(self, query, port):
+        answer = post(port, wav(), f"/v1/predict?{query}")
+        assert (answer.status, answer.code) == (422, "bad_parameter")
+        assert re.match("timeline|window|hop|model", answer.json["error"]["reason"])
+
+    def test_a_path_or_a_url_in_place_of_sound(self, port):
+        more = field("url", b"http://127.0.0.1/clip.wav") + field("path", b"/etc/passwd")
+        last = b"------------a-boundary--\r\n"
+        answer = post(port, more + last, "/v1/predict?path=/etc/passwd&url=http://127.0.0.1/x.wav", FORM)
+        assert (answer.status, answer.code) == (422, "no_file")
+        assert post(port, b"http://127.0.0.1/clip.wav").code == "not_sound"
+
+
+class TestDescription:
+    def test_openapi_has_every_path_and_the_schema_of_every_error(self, port):
+        schema = ask(port, "/openapi.json").json
+        assert schema["info"]["version"] == __version__
+        assert schema["paths"].keys() == {"/healthz", "/v1/model", "/v1/predict"}
+        predict = schema["paths"]["/v1/predict"]["post"]
+        assert [parameter["name"] for parameter in predict["parameters"]] == ["timeline", "window", "hop", "model"]
+        assert predict["requestBody"]["content"].keys() == {"multipart/form-data", "application/octet-stream"}
+        assert predict["responses"].keys() == {"200", "401", "408", "413", "415", "422", "503"}
+        for status in ("413", "415", "422", "503"):
+            form = predict["responses"][status]["content"]["application/json"]["schema"]
+            assert form == {"$ref": "#/components/schemas/ErrorResponse"}
+
+    @pytest.mark.parametrize("token", [None, "s3cret"])
+    def test_the_description_page_loads_files_of_this_server_only(self, token):
+        with serving(create_app(fake_recognizer(), token=token, work=Work(decoders=1))) as port:
+            answer = ask(port, "/docs")
+            assert answer.headers["content-type"].startswith("text/html")
+            paths = re.findall(r'(?:src|href)="([^"]+)"', answer.body.decode())
+            assert len(paths) == 3
+            assert all(path.startswith("/static-offline-docs/") for path in paths)
+            assert {ask(port, path).status for path in paths} == {200}
+
+    def test_the_description_asks_for_the_token_where_there_is_one(self, port):
+        assert "securitySchemes" not in ask(port, "/openapi.json").json["components"]
+        with serving(create_app(fake_recognizer(), token="s3cret", work=Work(decoders=1))) as guarded:
+            schema = ask(guarded, "/openapi.json").json
+        assert schema["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+        assert schema["paths"]["/v1/predict"]["post"]["security"] == [{"HTTPBearer": []}]
+
+
+class TestPage:
+    FILES = sorted(path.name for path in PAGE.iterdir())
+
+    def test_it_is_served_at_the_root(self, port):
+        answer = ask(port, "/")
+        assert answer.headers["content-type"].startswith("text/html")
+        assert answer.body == (PAGE / "index.html").read_bytes()
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_its_files_are_public_and_name_no_other_host(self, name, port):
+        answer = ask(port, f"/page/{name}")
+        assert answer.status == 200
+        text = answer.body.decode().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|@import|url\(|(?:src|href)=.//", text)
+
+    def test_it_refers_to_files_that_exist(self):
+        text = "".join((PAGE / name).read_text() for name in self.FILES)
+        referred = {Path(path).name for path in re.findall(r'"(?:page/|\./)([\w.]+)"', text)}
+        assert referred == set(self.FILES) - {"index.html"}
+
+    def test_it_stays_small(self):
+        assert sum(len((PAGE / name).read_text().splitlines()) for name in self.FILES) <= 700
+
+    @pytest.mark.parametrize("path", ["/", "/page/app.js", "/gone"])
+    def test_the_browser_may_load_from_this_server_only(self, path, port):
+        policy = ask(port, path).headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; connect-src 'self';")
+        assert "unsafe" not in policy
+        assert "http" not in policy
+
+
+@pytest.fixture(scope="module")
+def models():
+    """A model and a control with other predictions."""
+    model, control = fake_recognizer(), fake_recognizer()
+    predict = control.model.probabilities
+    control.model.probabilities = lambda *inputs: predict(*inputs)[:, ::-1]
+    control.config |= {"fold": 3, "model": {"encoder": "tdnn"}}
+    return model, control
+
+
+@pytest.fixture(scope="module")
+def pair_port(models):
+    with serving(create_app(models[0], control=models[1], work=Work(decoders=1))) as port:
+        yield port
+
+
+class TestControl:
+    @pytest.mark.parametrize("timeline", [False, True])
+    def test_each_of_the_two_models_can_be_selected(self, timeline, models, pair_port):
+        content = wav(2.0)
+        for name, recognizer in zip(("model", "control"), models, strict=True):
+            answer = post(pair_port, content, f"/v1/predict?model={name}&timeline={timeline}")
+            expected = recognizer.timeline(content) if timeline else recognizer(content)
+            assert answer.json == expected.as_dict()
+        assert models[0](content) != models[1](content)
+
+    def test_it_is_described_with_its_differences(self, pair_port):
+        answer = ask(pair_port, "/v1/model").json
+        schemas.ModelResponse.model_validate(answer)
+        assert answer["control"]["encoder"] == "tdnn"
+        assert answer["control"]["differences"] == ["fold", "network"]
+
+    def test_a_server_without_one_says_so(self, port):
+        answer = post(port, wav(), "/v1/predict?model=control")
+        assert (answer.status, answer.code) == (422, "no_control")
+        assert ask(port, "/v1/model").json["control"] is None
+
+    def test_other_labels_or_another_rate_are_an_error(self):
+        other = fake_recognizer()
+        other.labels = ("calm", "bored", "sad")
+        with pytest.raises(ConfigError, match="bored"):
+            create_app(fake_recognizer(), control=other)
+        with pytest.raises(ConfigError, match="8000"):
+            create_app(fake_recognizer(), control=fake_recognizer(8_000))

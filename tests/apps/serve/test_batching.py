@@ -1,0 +1,122 @@
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from crossmodal.apps.serve.batching import Batcher
+from crossmodal.inference.prediction import Prediction
+
+
+class FakeModel:
+    """Predicts the length of each waveform, and records the batches and the threads."""
+
+    def __init__(self, seconds=0.0):
+        self.batches, self.threads, self.seconds = [], set(), seconds
+
+    def __call__(self, waveforms):
+        self.batches.append([len(waveform) for waveform in waveforms])
+        self.threads.add(threading.current_thread().name)
+        time.sleep(self.seconds)
+        if any(len(waveform) == 13 for waveform in waveforms):
+            raise ValueError("thirteen")
+        return [Prediction(str(len(waveform)), {str(len(waveform)): 1.0}) for waveform in waveforms]
+
+
+def run(ears, scenario, size=4, wait=0.01):
+    """Run a coroutine function with a batcher."""
+
+    async def running():
+        with ThreadPoolExecutor(1, thread_name_prefix="ears") as executor:
+            batcher = Batcher(ears, executor, size=size, wait=wait)
+            task = asyncio.get_running_loop().create_task(batcher.run())
+            try:
+                return await asyncio.wait_for(scenario(batcher), 10)
+            finally:
+                task.cancel()
+
+    return asyncio.run(running())
+
+
+def waveforms(*lengths):
+    return [np.zeros(length, np.float32) for length in lengths]
+
+
+async def predict_all(batcher, *lengths):
+    return await asyncio.gather(*map(batcher.predict, waveforms(*lengths)), return_exceptions=True)
+
+
+def test_concurrent_waveforms_form_a_batch_and_each_gets_its_own_prediction():
+    ears = FakeModel()
+    heard = run(ears, lambda batcher: predict_all(batcher, 1, 2, 3))
+    assert [one.label for one in heard] == ["1", "2", "3"]
+    assert ears.batches == [[1, 2, 3]]
+    assert ears.threads == {"ears_0"}, "off the event loop"
+
+
+def test_a_batch_has_a_maximum_size():
+    ears = FakeModel()
+    heard = run(ears, lambda batcher: predict_all(batcher, *range(20, 30)))
+    assert [one.label for one in heard] == [str(length) for length in range(20, 30)]
+    assert [len(batch) for batch in ears.batches] == [4, 4, 2]
+
+
+def test_waveforms_that_arrive_during_a_batch_form_the_next_one():
+    ears = FakeModel(seconds=0.1)
+
+    async def scenario(batcher):
+        first = asyncio.create_task(predict_all(batcher, 1))
+        await asyncio.sleep(0.05)
+        await asyncio.gather(first, predict_all(batcher, 2), predict_all(batcher, 3), predict_all(batcher, 4))
+
+    run(ears, scenario)
+    assert ears.batches == [[1], [2, 3, 4]]
+
+
+def test_a_single_waveform_waits_no_longer_than_configured():
+    async def scenario(batcher):
+        start = time.perf_counter()
+        await batcher.predict(*waveforms(5))
+        return time.perf_counter() - start
+
+    assert run(FakeModel(), scenario, wait=0.0) < 0.5
+    assert run(FakeModel(), scenario, wait=0.6) > 0.6
+
+
+def test_a_full_batch_does_not_wait():
+    async def scenario(batcher):
+        start = time.perf_counter()
+        await predict_all(batcher, 1, 2, 3, 4)
+        return time.perf_counter() - start
+
+    assert run(FakeModel(), scenario, wait=5.0) < 2.0
+
+
+def test_an_error_reaches_the_whole_batch_and_the_next_batch_works():
+    ears = FakeModel()
+
+    async def scenario(batcher):
+        return await predict_all(batcher, 13, 2), await predict_all(batcher, 3)
+
+    failed, (heard,) = run(ears, scenario)
+    assert all(isinstance(one, ValueError) for one in failed)
+    assert heard.label == "3"
+
+
+def test_cancelled_requests_are_not_computed():
+    ears = FakeModel(seconds=0.1)
+
+    async def scenario(batcher):
+        first = asyncio.create_task(batcher.predict(*waveforms(1)))
+        await asyncio.sleep(0.05)
+        gone = asyncio.create_task(batcher.predict(*waveforms(2)))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(first, batcher.predict(*waveforms(3)))
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+
+    run(ears, scenario)
+    assert ears.batches == [[1], [3]]

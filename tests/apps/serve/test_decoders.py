@@ -1,0 +1,209 @@
+import asyncio
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossmodal import media
+from crossmodal.apps.serve import decoder_process
+from crossmodal.apps.serve.decoders import Decoders
+from crossmodal.apps.serve.limits import Limits, RequestError
+from tests.apps.serve.client import encoded, wav
+
+LINUX = pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="needs Linux's /proc")
+
+
+def run(scenario, **limits):
+    """Run a coroutine function with a decoder process."""
+
+    async def running():
+        decoders = Decoders(Limits(**limits), 16_000, 1)
+        await decoders.start()
+        try:
+            return await scenario(decoders)
+        finally:
+            await decoders.stop()
+
+    return asyncio.run(running())
+
+
+def pid(decoders):
+    return decoders._all[0]._process.pid
+
+
+async def refused(decoders, content, longest=10.0):
+    with pytest.raises(RequestError) as raised:
+        await decoders.decode(content, longest)
+    return raised.value
+
+
+@pytest.mark.parametrize("rate, channels", [(16_000, 1), (48_000, 2), (8_000, 1), (44_100, 8)])
+def test_a_child_decodes_as_the_recognizer_does(rate, channels):
+    content = wav(1.3, rate, channels=channels)
+    expected = media.read_waveform(content, 16_000)
+    np.testing.assert_array_equal(run(lambda decoders: decoders.decode(content, 10.0)), expected)
+
+
+def test_errors_have_codes_and_the_child_keeps_running():
+    async def scenario(decoders):
+        before = pid(decoders)
+        found = {
+            "text": await refused(decoders, b"hello" * 100),
+            "cut": await refused(decoders, wav()[:-100]),
+            "long": await refused(decoders, wav(2.0), longest=1.9),
+            "short": await refused(decoders, wav(0.05)),
+            "channels": await refused(decoders, wav(channels=3)),
+            "rate": await refused(decoders, wav(rate=2_000)),
+        }
+        assert len(await decoders.decode(wav(2.0), 2.0)) == 32_000
+        assert pid(decoders) == before
+        return {name: (refusal.status, refusal.code) for name, refusal in found.items()}
+
+    assert run(scenario, channels=2) == {
+        "text": (415, "not_sound"),
+        "cut": (422, "cannot_be_decoded"),
+        "long": (413, "too_long"),
+        "short": (422, "cannot_be_decoded"),
+        "channels": (422, "too_many_channels"),
+        "rate": (422, "bad_sample_rate"),
+    }
+
+
+def test_decoding_stops_at_the_limit():
+    """An hour of silence in a small file is not decoded beyond the limit."""
+    bomb = encoded(np.zeros(3600 * 16_000, np.int16), format="FLAC")
+    assert len(bomb) < 1_000_000
+
+    async def scenario(decoders):
+        start = time.perf_counter()
+        refusal = await refused(decoders, bomb, longest=5.0)
+        return refusal.code, time.perf_counter() - start
+
+    code, seconds = run(scenario)
+    assert code == "too_long"
+    assert seconds < 1.0
+
+
+def test_a_child_that_hangs_is_killed_and_replaced():
+    async def scenario(decoders):
+        before = pid(decoders)
+        os.kill(before, signal.SIGSTOP)
+        refusal = await refused(decoders, wav())
+        assert len(await decoders.decode(wav(), 10.0)) == 8_000
+        assert pid(decoders) != before
+        with pytest.raises(ProcessLookupError):
+            os.kill(before, 0)
+        return refusal.status, refusal.code
+
+    assert run(scenario, decode_seconds=1.0) == (422, "decoding_too_slow")
+
+
+def test_a_child_that_crashes_is_replaced():
+    async def scenario(decoders):
+        os.kill(pid(decoders), signal.SIGSTOP)
+        waiting = asyncio.create_task(refused(decoders, wav(3.0)))
+        await asyncio.sleep(0.1)
+        os.kill(pid(decoders), signal.SIGKILL)
+        refusal = await waiting
+        assert len(await decoders.decode(wav(), 10.0)) == 8_000
+        return refusal.status, refusal.code
+
+    assert run(scenario) == (422, "decoder_crashed")
+
+
+def test_a_child_that_died_while_idle_is_replaced_without_an_error():
+    async def scenario(decoders):
+        os.kill(pid(decoders), signal.SIGKILL)
+        await decoders._all[0]._process.wait()
+        return await asyncio.wait_for(decoders.decode(wav(), 10.0), 10)
+
+    assert len(run(scenario)) == 8_000
+
+
+def test_it_is_unhealthy_while_no_child_can_be_started(monkeypatch):
+    async def scenario(decoders):
+        assert decoders.is_healthy
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", "/bin/false")
+            patch.setattr("crossmodal.apps.serve.decoders._PAUSE", 0.1)
+            os.kill(pid(decoders), signal.SIGKILL)
+            await decoders._all[0]._process.wait()
+            waiting = asyncio.create_task(decoders.decode(wav(), 10.0))
+            await asyncio.sleep(0.5)
+            assert not decoders.is_healthy
+        assert len(await asyncio.wait_for(waiting, 10)) == 8_000
+        await asyncio.sleep(0)
+        assert decoders.is_healthy
+
+    run(scenario)
+
+
+def test_a_cancelled_upload_leaves_no_result_for_the_next_one():
+    async def scenario(decoders):
+        os.kill(pid(decoders), signal.SIGSTOP)
+        waiting = asyncio.create_task(decoders.decode(wav(3.0), 10.0))
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        return await asyncio.wait_for(decoders.decode(wav(0.5), 10.0), 10)
+
+    assert len(run(scenario)) == 8_000
+
+
+def test_a_child_that_does_not_start_is_an_error(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(OSError, match="does not start"):
+        run(lambda decoders: asyncio.sleep(0))
+
+
+def test_a_child_ignores_signals_and_stops_with_the_server():
+    async def scenario(decoders):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(pid(decoders), number)
+        samples = len(await decoders.decode(wav(), 10.0))
+        process = decoders._all[0]._process
+        process.stdin.close()
+        return samples, await asyncio.wait_for(process.wait(), 5)
+
+    assert run(scenario) == (8_000, 0)
+
+
+@LINUX
+def test_a_child_has_resource_limits_and_no_secrets(monkeypatch):
+    monkeypatch.setenv("CROSSMODAL_TOKEN", "a-secret")
+
+    async def scenario(decoders):
+        folder = Path(f"/proc/{pid(decoders)}")
+        return (folder / "limits").read_text(), (folder / "environ").read_bytes()
+
+    limits, environment = run(scenario)
+    assert re.search(rf"Max data size +{decoder_process.MEMORY} ", limits)
+    assert re.search(r"Max file size +0 ", limits)
+    assert re.search(r"Max core file size +0 ", limits)
+    assert b"PATH=" in environment
+    assert b"a-secret" not in environment
+
+
+def test_decoding_with_too_much_memory_is_an_error(monkeypatch):
+    class Hungry:
+        name, sample_rate, channels = "hungry", 16_000, 1
+
+        def blocks(self):
+            yield np.zeros(10, np.float32)
+            raise MemoryError
+
+    class Opened:
+        def __enter__(self):
+            return Hungry()
+
+        def __exit__(self, *error):
+            return False
+
+    monkeypatch.setattr(media, "open_sound", lambda content: Opened())
+    with pytest.raises(RequestError) as raised:
+        decoder_process.decode(wav(), 10.0, 2, 16_000)
+    assert (raised.value.status, raised.value.code) == (422, "decoding_too_large")

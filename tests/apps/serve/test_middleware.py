@@ -1,0 +1,130 @@
+import logging
+import re
+import time
+
+import pytest
+
+from crossmodal.apps.serve.app import create_app
+from crossmodal.apps.serve.middleware import LOG, Token
+from crossmodal.apps.serve.service import Work
+from tests.apps.serve.client import FORM, ask, form, post, serving, wav
+from tests.inference.fake_model import fake_recognizer
+
+SECRET = "s3cret-t0ken"
+BEARER = {"Authorization": f"Bearer {SECRET}"}
+LINE = re.compile(r"[0-9a-f]{12} (GET|POST|WEBSOCKET|\(unknown\)) (/[\w./]*|\(unknown\)) \d{3} \d+\.\d{3} s")
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    with serving(create_app(fake_recognizer(), token=SECRET, work=Work(decoders=1))) as port:
+        yield port
+
+
+@pytest.fixture
+def log(caplog):
+    """Return a function that waits for a number of log lines: a line follows its response."""
+    time.sleep(0.3)  # the last line of the test before is no line of this one
+    caplog.set_level(logging.INFO, LOG.name)
+
+    def lines(count):
+        deadline = time.monotonic() + 10
+        while True:
+            found = [record.getMessage() for record in caplog.records if record.name == LOG.name]
+            if len(found) >= count or time.monotonic() > deadline:
+                return found
+            time.sleep(0.01)
+
+    return lines
+
+
+class TestToken:
+    @pytest.mark.parametrize(
+        "shown",
+        ["", SECRET, f"Basic {SECRET}", "Bearer", "Bearer ", f"Bearer {SECRET}x", f"Bearer {SECRET[:-1]}", "Bearer é"],
+    )
+    def test_a_missing_or_wrong_token_is_rejected(self, shown, guarded):
+        headers = {"Authorization": shown.encode()} if shown else {}
+        for answer in (post(guarded, wav(), headers=headers), ask(guarded, "/v1/model", headers=headers)):
+            assert (answer.status, answer.code) == (401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert SECRET not in answer.body.decode()
+
+    @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+    def test_the_right_token_is_accepted(self, scheme, guarded):
+        headers = {"Authorization": f"{scheme} {SECRET}"}
+        assert ask(guarded, "/v1/model", headers=headers).status == 200
+        assert post(guarded, wav(), headers=headers).status == 200
+
+    @pytest.mark.parametrize(
+        "path", ["/", "/page/app.js", "/docs", "/static-offline-docs/swagger-ui.css", "/healthz", "/openapi.json"]
+    )
+    def test_public_paths_need_no_token(self, path, guarded):
+        assert ask(guarded, path).status == 200
+
+    def test_an_unknown_path_needs_the_token(self, guarded):
+        assert ask(guarded, "/v1/gone").status == 401
+        assert ask(guarded, "/v1/gone", headers=BEARER).status == 404
+
+    def test_it_is_compared_in_constant_time(self, monkeypatch):
+        compared = []
+        compare = lambda one, other: compared.append((one, other)) or one == other  # noqa: E731
+        monkeypatch.setattr("crossmodal.apps.serve.middleware.hmac.compare_digest", compare)
+        assert Token("right").allows("right")
+        assert not Token("right").allows("wrong")
+        assert compared == [(b"right", b"right"), (b"wrong", b"right")]
+
+    def test_a_server_without_a_token_serves_everyone(self, port):
+        assert ask(port, "/v1/model").status == 200
+        assert ask(port, "/v1/model", headers=BEARER).status == 200
+
+
+class TestOrigin:
+    def test_a_page_of_another_site_is_rejected(self, port):
+        for origin in ("https://example.org", "null", f"http://localhost:{port}"):
+            answer = post(port, wav(), headers={"Origin": origin})
+            assert (answer.status, answer.code) == (403, "foreign_origin")
+
+    def test_a_page_of_the_same_site_is_accepted(self, port):
+        assert post(port, wav(), headers={"Origin": f"http://127.0.0.1:{port}"}).status == 200
+
+
+class TestLog:
+    def test_a_line_has_the_request_and_its_status(self, port, log):
+        answer = post(port, wav())
+        ask(port, "/healthz")
+        first, second = log(2)
+        assert LINE.fullmatch(first)
+        assert first.startswith(f"{answer.headers['x-request-id']} POST /v1/predict 200 ")
+        assert " GET /healthz 200 " in second
+
+    def test_it_contains_nothing_of_a_request(self, port, log):
+        post(port, form(wav(), "my-diary.wav"), "/v1/predict?note=my-diary", headers=FORM)
+        post(port, form(wav()[:-50], "my-diary.wav"), headers=FORM)
+        post(port, b"my-diary")
+        post(port, wav(), "/v1/predict?timeline=my-diary", {"User-Agent": "my-diary", "X-Request-ID": "my-diary"})
+        ask(port, "/my-diary")
+        ask(port, "/page/my-diary")
+        ask(port, "/healthz", "PROPFIND")
+        lines = log(7)
+        assert len(lines) == 7
+        assert all(LINE.fullmatch(line) for line in lines)
+        assert not re.search("my-diary|PROPFIND", "".join(lines))
+        assert "calm" not in "".join(lines)
+
+    def test_an_internal_error_is_logged_with_its_location(self, log):
+        recognizer = fake_recognizer()
+
+        def fail(waveforms):
+            raise ValueError("my-diary")
+
+        recognizer.hear = fail
+        with serving(create_app(recognizer, work=Work(decoders=1))) as port:
+            answer = post(port, wav())
+            assert (answer.status, answer.code) == (500, "internal_error")
+            assert "my-diary" not in answer.body.decode()
+            assert answer.headers["x-request-id"] in answer.json["error"]["reason"]
+            failure, line = log(2)
+            assert re.fullmatch(rf"[0-9a-f]{{12}} failed: ValueError at {re.escape(__file__)}:\d+", failure)
+            assert line.startswith(answer.headers["x-request-id"])
+            assert ask(port, "/healthz").status == 200

@@ -1,0 +1,251 @@
+import contextlib
+import itertools
+import json
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from crossmodal.apps.serve import schemas
+from crossmodal.apps.serve.app import create_app
+from crossmodal.apps.serve.service import Work
+from tests.apps.serve.client import post, serving, voice, wav
+from tests.apps.serve.conftest import SMALL
+from tests.inference.fake_model import LABELS, fake_recognizer
+
+SECRET = "s3cret-t0ken"
+HELLO = {"sample_rate": 16_000, "format": "float32", "window": 0.5, "hop": 0.25}
+
+
+@contextlib.contextmanager
+def stream(port, hello=HELLO, **options):
+    """A connection that has sent its first message."""
+    with connect(f"ws://127.0.0.1:{port}/v1/stream", proxy=None, **options) as connection:
+        connection.send(hello if isinstance(hello, str | bytes) else json.dumps(hello))
+        yield connection
+
+
+def rest(connection):
+    """All remaining messages until the server disconnects."""
+    said = []
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            said.append(json.loads(connection.recv()))
+    return said
+
+
+def refusal(connection):
+    """The error code of the last message, and the close code."""
+    said = rest(connection)
+    assert said[-1]["error"].keys() == {"code", "reason"}
+    return said[-1]["error"]["code"], connection.close_code
+
+
+def listen(port, hello, chunks):
+    """Send chunks, and return the windows and the last message."""
+    with stream(port, hello) as connection:
+        assert json.loads(connection.recv()) == {"ready": True, "labels": list(LABELS)}
+        for chunk in chunks:
+            connection.send(chunk)
+        connection.send('{"end": true}')
+        *windows, last = rest(connection)
+    assert connection.close_code == 1000
+    for window in windows:
+        schemas.WindowResponse.model_validate(window)
+    return windows, last
+
+
+def cut(content: bytes, places) -> list[bytes]:
+    places = sorted({0, len(content), *(place % len(content) for place in places)})
+    return [content[first:end] for first, end in itertools.pairwise(places)]
+
+
+SOUND = voice(1.9)[:, 0].astype(np.float32)
+SOUND[8_000:20_000] = 0  # something to be silent about
+
+
+@given(st.lists(st.integers(0, 10**6), max_size=8))
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_windows_do_not_depend_on_the_chunks(port, heard, places):
+    """A chunk may end in the middle of a sample."""
+    expected = heard.stream(16_000, window=0.5, hop=0.25)
+    windows = [*expected.feed(SOUND), *expected.finish()]
+    found, last = listen(port, HELLO, cut(SOUND.tobytes(), places))
+    assert found == [window.as_dict() for window in windows]
+    assert {window["label"] for window in found} > {"silence"}
+    assert last == {"end": True, "duration": expected.duration}
+
+
+@pytest.mark.parametrize("format", ["float32", "int16"])
+@pytest.mark.parametrize("rate, channels", [(48_000, 2), (8_000, 1), (44_100, 1)])
+def test_formats_rates_and_channels(format, rate, channels, port, heard):
+    samples = voice(1.3, rate, channels=channels)
+    samples[:, -1] *= 0.5
+    given_samples = (samples * 32767).astype("<i2") if format == "int16" else samples.astype("<f4")
+    expected = heard.stream(rate, window=0.5, hop=0.5)
+    windows = [*expected.feed(given_samples.T), *expected.finish()]
+    hello = {"sample_rate": rate, "format": format, "channels": channels, "window": 0.5, "hop": 0.5}
+    content = given_samples.tobytes()
+    found, _ = listen(port, hello, cut(content, range(0, len(content), 10_007)))
+    assert [(window["start"], window["end"]) for window in found] == [(one.start, one.end) for one in windows]
+    for window, one in zip(found, windows, strict=True):
+        assert window["probabilities"] == pytest.approx(one.prediction.probabilities, abs=1e-5)
+
+
+def test_windows_are_sent_while_the_stream_is_open(port):
+    with stream(port) as connection:
+        connection.recv()
+        connection.send(SOUND[:8_000].tobytes())
+        assert json.loads(connection.recv(timeout=5))["end"] == 0.5
+        connection.send(SOUND[8_000:12_000].tobytes())
+        assert json.loads(connection.recv(timeout=5))["end"] == 0.75
+
+
+def test_the_default_window_is_three_seconds(port):
+    sound = voice(4.0)[:, 0].astype(np.float32)
+    found, _ = listen(port, {"sample_rate": 16_000, "format": "float32"}, [sound.tobytes()])
+    assert [(window["start"], window["end"]) for window in found] == [(0.0, 3.0), (0.5, 3.5), (1.0, 4.0)]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "hello, code",
+        [
+            ("no json", "bad_hello"),
+            (b"bytes", "bad_hello"),
+            ("[]", "bad_hello"),
+            ({}, "bad_hello"),
+            (HELLO | {"format": "mp3"}, "bad_hello"),
+            (HELLO | {"sample_rate": "fast"}, "bad_hello"),
+            (HELLO | {"url": "http://127.0.0.1/"}, "bad_hello"),
+            (HELLO | {"sample_rate": 0}, "bad_sample_rate"),
+            (HELLO | {"sample_rate": 10**9}, "bad_sample_rate"),
+            (HELLO | {"channels": 0}, "too_many_channels"),
+            (HELLO | {"channels": 9}, "too_many_channels"),
+            (HELLO | {"window": 0}, "bad_parameter"),
+            (HELLO | {"window": 1e9}, "bad_parameter"),
+            (HELLO | {"hop": 0.001}, "bad_parameter"),
+            ('{"sample_rate": 16000, "format": "int16", "hop": NaN}', "bad_parameter"),
+        ],
+        ids=str,
+    )
+    def test_an_invalid_first_message(self, hello, code, port):
+        with stream(port, hello) as connection:
+            assert refusal(connection) == (code, 1007)
+
+    @pytest.mark.parametrize("message", ["hello", "{}", '{"end": false}', "[1]"])
+    def test_an_unexpected_text_message(self, message, port):
+        with stream(port) as connection:
+            connection.recv()
+            connection.send(message)
+            assert refusal(connection) == ("bad_message", 1007)
+
+    @pytest.mark.parametrize("sample", [np.nan, np.inf, 1e30])
+    def test_samples(self, sample, port):
+        with stream(port) as connection:
+            connection.recv()
+            connection.send(np.full(100, sample, np.float32).tobytes())
+            assert refusal(connection) == ("bad_samples", 1007)
+
+    def test_an_end_without_samples(self, port):
+        with stream(port) as connection:
+            connection.recv()
+            connection.send('{"end": true}')
+            assert refusal(connection) == ("bad_samples", 1007)
+
+    @pytest.mark.parametrize("message", [bytes(1_100_000), [bytes(300_000)] * 4], ids=["whole", "in fragments"])
+    def test_a_message_that_is_too_large(self, message, port):
+        with stream(port) as connection:
+            connection.recv()
+            with contextlib.suppress(ConnectionClosed):
+                connection.send(message)
+            assert rest(connection) == []
+            assert connection.close_code == 1009
+
+    def test_an_idle_stream_is_closed(self, small_port):
+        with stream(small_port) as connection:
+            connection.recv()
+            start = time.perf_counter()
+            assert refusal(connection) == ("idle", 1008)
+            assert 0.5 < time.perf_counter() - start < 5
+
+    def test_a_missing_first_message(self, small_port):
+        with connect(f"ws://127.0.0.1:{small_port}/v1/stream", proxy=None) as connection:
+            assert refusal(connection) == ("idle", 1008)
+
+    def test_an_unknown_websocket_path(self, port):
+        with pytest.raises(InvalidStatus) as raised, connect(f"ws://127.0.0.1:{port}/v1/gone", proxy=None):
+            pass
+        assert raised.value.response.status_code in (403, 404)
+
+
+def test_the_number_of_streams_is_limited(small_port):
+    with contextlib.ExitStack() as stack:
+        for _ in range(SMALL.streams):
+            stack.enter_context(stream(small_port)).recv()
+        with stream(small_port) as one_more:
+            assert refusal(one_more) == ("busy", 1013)
+    time.sleep(0.2)
+    listen(small_port, HELLO, [SOUND.tobytes()])
+    assert post(small_port, wav()).status == 200
+
+
+def test_an_internal_error_is_logged_without_content(caplog):
+    caplog.set_level("INFO", "crossmodal.serve")
+    recognizer = fake_recognizer()
+
+    def fail(waveforms):
+        raise ValueError("my-diary")
+
+    recognizer.hear = fail
+    with serving(create_app(recognizer, work=Work(decoders=1))) as port:
+        with stream(port) as connection:
+            connection.recv()
+            connection.send(SOUND.tobytes())
+            assert rest(connection) == []
+            assert connection.close_code == 1011
+        assert post(port, b"not sound").status == 415
+    said = [record.getMessage() for record in caplog.records if record.name == "crossmodal.serve"]
+    # Another test's server may say late what it answered.
+    (failed,) = (place for place, line in enumerate(said) if "failed: ValueError at " in line)
+    number = said[failed].split()[0]
+    assert any(line.startswith(f"{number} WEBSOCKET /v1/stream 101 ") for line in said[failed:])
+    assert "my-diary" not in caplog.text
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    with serving(create_app(fake_recognizer(), token=SECRET, work=Work(decoders=1))) as port:
+        yield port
+
+
+class TestToken:
+    def test_in_the_header_or_in_the_first_message(self, guarded):
+        with stream(guarded, additional_headers={"Authorization": f"Bearer {SECRET}"}) as connection:
+            assert "ready" in connection.recv()
+        listen(guarded, HELLO | {"token": SECRET}, [SOUND.tobytes()])
+
+    def test_a_wrong_header_is_rejected_before_the_connection_is_accepted(self, guarded):
+        hello = HELLO | {"token": SECRET}
+        wrong = {"Authorization": "Bearer wrong"}
+        with pytest.raises(InvalidStatus) as raised, stream(guarded, hello, additional_headers=wrong):
+            pass
+        assert raised.value.response.status_code == 401
+        assert json.loads(raised.value.response.body)["error"]["code"] == "unauthorized"
+
+    @pytest.mark.parametrize("more", [{}, {"token": "wrong"}, {"token": ""}], ids=str)
+    def test_a_missing_or_wrong_token_in_the_first_message(self, more, guarded):
+        with stream(guarded, HELLO | more) as connection:
+            assert refusal(connection) == ("unauthorized", 1008)
+
+
+def test_a_page_of_another_site_cannot_connect(port):
+    with pytest.raises(InvalidStatus) as raised, stream(port, origin="https://example.org"):
+        pass
+    assert raised.value.response.status_code == 403
+    with stream(port, origin=f"http://127.0.0.1:{port}") as connection:
+        assert "ready" in connection.recv()
