@@ -18,14 +18,12 @@ _CORPORA = {
     "synthetic": "The built-in synthetic corpus",
     "ravdess": "RAVDESS (Livingstone & Russo 2018, Zenodo record 1188976)",
 }
-_LIMITS = dict.fromkeys(
-    ("synthetic", "ravdess"),
-    "The training data are acted emotions of North American actors who speak two sentences. Spontaneous speech, other "
-    "languages and other recording conditions are not covered.",
-)
-_LIMITS["manifest"] = (
-    "The model reproduces the annotations of its training data. They may differ from what the speakers felt."
-)
+_LIMITS = {
+    "synthetic": "The training data are rendered by a program. Recordings of people are not covered.",
+    "ravdess": "The training data are acted emotions of North American actors who speak two sentences. Spontaneous "
+    "speech, other languages and other recording conditions are not covered.",
+    "manifest": "The model reproduces the annotations of its training data, which may differ from what speakers felt.",
+}
 _LICENCE = {
     "synthetic": "Apache-2.0, like crossmodal itself, whose code renders the corpus.",
     "ravdess": "RAVDESS is published under CC BY-NC-SA 4.0, which applies to these weights too: no commercial use, "
