@@ -254,7 +254,7 @@ class TestWhatIsUsed:
         soundfile.write(folder / "long.wav", np.zeros(16_000 * 3, np.int16), 16_000)
         path = write(folder / "long.csv", [*rows, rows[0] | {"clip": "long", "audio": "long.wav", "video": ""}])
         (aside,) = ready(ManifestAudioDataModule, path, max_duration=2.5).set_aside
-        assert (aside.what, aside.reason) == ("long", "it lasts 3.0 s, and max_duration is 2.5")
+        assert (aside.what, aside.reason) == ("long", "it lasts 3.0 s, longer than max_duration 2.5")
         assert ready(ManifestAudioDataModule, path).set_aside == []
 
     def test_a_file_that_cannot_be_decoded_is_set_aside_beside_bad_rows(self, recordings):

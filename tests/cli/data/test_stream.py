@@ -72,7 +72,7 @@ def test_a_manifest_is_divided_into_so_many_folds(tiny_videos, tmp_path):
         ),
         (["--allow_speaker_leakage"], "--allow_speaker_leakage without --to"),
         (["--to", "litdata", "."], ". already exists"),
-        (["--to", "litdata", "out", "--protocol", "random"], "say so: --allow_speaker_leakage; every"),
+        (["--to", "litdata", "out", "--protocol", "random"], "--allow_speaker_leakage; every"),
         (["--to", "litdata", "out", "--protocol", "loso24", "--fold", "5"], "choose one with --fold."),
         (["--to", "litdata", "out", "--label_set", "song6"], "'song6' does not fit channel 'both'"),
     ],
