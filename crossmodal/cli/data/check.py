@@ -94,7 +94,7 @@ def _cell(present: int, whole: int) -> str:
 def _actors_without(report: CheckReport, column: Column) -> str:
     """Return a sentence that names the actors without files of a kind."""
     of_kind = {name.actor for name in report.files if column_of(name) == column}
-    missing = sorted({int(name.actor) for name in report.lacking if column_of(name) == column} - set(map(int, of_kind)))
+    missing = sorted({int(name.actor) for name in report.missing if column_of(name) == column} - set(map(int, of_kind)))
     if not missing:
         return ""
     return f"No {CHANNELS[column[0]]} {_HEADS[column[1]]} for actors {_spans(missing)}."

@@ -32,7 +32,7 @@ class CheckReport:
     Args:
         root: The folder.
         files: Its RAVDESS files by their parsed names.
-        lacking: The published files of the channels that are missing.
+        missing: The published files of the channels that are missing.
         wrong: Damaged and suspicious files.
         notes: Findings that are no errors.
         syncs: The comparison of the sound of each 01 mp4 with the wav, by clip.
@@ -41,7 +41,7 @@ class CheckReport:
 
     root: Path
     files: dict[RavdessName, Path]
-    lacking: list[RavdessName]
+    missing: list[RavdessName]
     wrong: list[Finding]
     notes: list[Finding]
     syncs: dict[str, Sync]
@@ -51,7 +51,7 @@ class CheckReport:
     def gaps(self) -> list[RavdessName]:
         """Missing files of the kinds (such as the wavs of speech) of which some exist."""
         columns = {column_of(name) for name in self.files}
-        return [name for name in self.lacking if column_of(name) in columns]
+        return [name for name in self.missing if column_of(name) in columns]
 
 
 def column_of(name: RavdessName) -> Column:
@@ -96,7 +96,7 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
     return CheckReport(
         root=root,
         files=files,
-        lacking=[name for name in published_names(channel) if name not in files],
+        missing=[name for name in published_names(channel) if name not in files],
         wrong=sorted([*_trusted(wrong, damaged, files), *found_wrong], key=lambda finding: finding.file),
         notes=sorted(
             [*notes, *found_notes, *(note for report in reports.values() for note in report.notes)],

@@ -119,8 +119,8 @@ class TestGood:
 
     def test_missing_files_by_kind(self, recordings):
         report = check_corpus(recordings, "speech", num_processes=1)
-        assert len(report.lacking) == 4320 - 18
-        assert report.gaps == report.lacking  # some of each kind exist
+        assert len(report.missing) == 4320 - 18
+        assert report.gaps == report.missing  # some of each kind exist
         wavs = {name: path for name, path in report.files.items() if name.modality == "03"}
         only_wavs = CheckReport(report.root, wavs, published_names("speech"), [], [], {}, 0)
         assert {name.modality for name in only_wavs.gaps} == {"03"}
