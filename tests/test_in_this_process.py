@@ -1,5 +1,4 @@
-from crossmodal.datasets.children import Failure
-
+from crossmodal.datasets.process_pool import Failure
 from crossmodal.errors import MediaError
 from tests.in_this_process import in_this_process
 

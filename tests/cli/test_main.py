@@ -191,9 +191,9 @@ class TestBadInput:
         assert main(args) == 0
         out = capsys.readouterr().out
         for what, reason in (
-            (cut, "cut"),
+            (cut, "truncated"),
             (corpus / "my voice.wav", "RAVDESS"),
-            ("01-05-01-01-02-04", "partner"),
+            ("01-05-01-01-02-04", "paired"),
         ):
             assert re.search(rf"{re.escape(str(what))}: .*{reason}", out)
         summary = json.loads((tmp_path / "runs" / "fit" / "summary.json").read_text())
@@ -216,7 +216,7 @@ class TestBadInput:
         out = capsys.readouterr().out
         assert re.search(rf"{empty}: .*empty", out)
         assert re.search(rf"{text}: .*video", out)
-        assert re.search(r"01-03-01-01-01-03: .*partner", out)
+        assert re.search(r"01-03-01-01-01-03: .*paired", out)
         summary = json.loads((tmp_path / "runs" / "fit" / "summary.json").read_text())
         assert summary["corpus"]["clips"] == {"train": 5, "val": 8, "test": 8}
         assert summary["corpus"]["set_aside"] == 3
@@ -287,7 +287,7 @@ class TestBadInput:
         captured = capsys.readouterr()
         results = {one["file"]: one for one in json.loads(captured.out)}
         assert sum(results[str(good)]["probabilities"].values()) == pytest.approx(1)
-        assert "cut" in results[str(cut)]["error"]
+        assert "truncated" in results[str(cut)]["error"]
         assert "no such file" in results["gone.wav"]["error"]
         assert captured.err.count("crossmodal predict: ") == 2
 

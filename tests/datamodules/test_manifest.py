@@ -254,7 +254,7 @@ class TestUsableClips:
         soundfile.write(folder / "long.wav", np.zeros(16_000 * 3, np.int16), 16_000)
         path = write(folder / "long.csv", [*rows, rows[0] | {"clip": "long", "audio": "long.wav", "video": ""}])
         (aside,) = ready(ManifestAudioDataModule, path, max_duration=2.5).set_aside
-        assert (aside.what, aside.reason) == ("long", "it lasts 3.0 s, longer than max_duration 2.5")
+        assert aside.what == "long" and all(part in aside.reason for part in ("3.0 s", "max_duration", "2.5"))
         assert ready(ManifestAudioDataModule, path).set_aside == []
 
     def test_undecodable_files_and_bad_rows_are_excluded(self, recordings):

@@ -52,7 +52,7 @@ def test_unlabelled_clips_are_reported(tmp_path, capsys):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"corpus": {"name": "meld"}}, "corpus name is .*cremad.* and .*meld|corpus name is .*meld.* and .*cremad"),
+        ({"corpus": {"name": "meld"}}, "corpus name is .*cremad.*meld|corpus name is .*meld.*cremad"),
         ({"num_folds": 4}, "num_folds is"),
     ],
 )

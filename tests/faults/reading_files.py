@@ -8,7 +8,7 @@ import numpy as np
 
 from crossmodal.datasets.audit.corpus import check_corpus
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.download.archive import extract_members, is_there, list_members
+from crossmodal.datasets.download.archive import extract_members, is_extracted, list_members
 from crossmodal.datasets.download.lock_file import LOCK_FILE, LockFile
 from crossmodal.datasets.faces.features import feature_names, store_face_features
 from crossmodal.datasets.manifest import index_manifest
@@ -69,7 +69,7 @@ def extract(path: Path, folder: Path) -> None:
     members = list_members(path, lambda name: parse_name(Path(name).name))
     (folder / "work").mkdir()
     extract_members(path, members, folder / "there", folder / "work", lambda count: None)
-    assert all(is_there(member, folder / "there", lambda count: None) for member in members)
+    assert all(is_extracted(member, folder / "there", lambda count: None) for member in members)
 
 
 def read_lock(path: Path) -> None:

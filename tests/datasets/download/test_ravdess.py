@@ -205,7 +205,7 @@ class TestExistingFiles:
         changed.write_bytes(b"resampled")
         command = ["data", "download", str(root), "--actors", "1-2", "--url", server.url]
         assert main(command) == 0
-        assert "1 of those" in capsys.readouterr().out
+        assert "1 of the extracted" in capsys.readouterr().out
         assert recordings(root) == of_actors(content, 1, 2)
 
     def test_leftovers_of_a_killed_run_are_removed(self, get, root, server):

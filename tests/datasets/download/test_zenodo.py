@@ -44,7 +44,7 @@ class TestArchives:
         assert len(needed_archives(channel, modality, actors)) == number
 
     def test_known_checksums_match_the_docs(self):
-        text = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+        text = (Path(__file__).parents[3] / "docs" / "downloading.md").read_text(encoding="utf-8")
         for name, (size, md5) in KNOWN_SUMS.items():
             assert re.search(rf"`{name}` \|.* {size:,} bytes, md5 `{md5}`", text)
 
