@@ -1,6 +1,7 @@
 """Settings of `crossmodal fit`: the parser, and the configuration of each stage."""
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
 from lightning.pytorch import LightningDataModule, Trainer
 
@@ -69,7 +71,29 @@ class _ConfigByName(ActionConfigFile):
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         config = values if values.lstrip().startswith("{") else str(find_config(values))
+        check_recursion(config)
         super().__call__(parser, cfg, config, option_string)
+
+
+def check_recursion(config: str) -> None:
+    """Check that no part of a YAML file contains itself through an alias, because jsonargparse would never return.
+
+    Args:
+        config: Path of the file, or its text.
+
+    Raises:
+        ConfigError: If a part contains itself. All other errors are left to the parser.
+    """
+    try:
+        content = yaml.safe_load(config if config.lstrip().startswith("{") else Path(config).read_text("utf-8"))
+    except Exception:  # PyYAML's constructors raise errors of many types; the parser reports them
+        return
+    try:
+        json.dumps(content, default=str, skipkeys=True)
+    except ValueError as error:
+        raise ConfigError(f"{config}: a part of it contains itself through an alias (*).") from error
+    except RecursionError:  # nested too deep, which the parser reports
+        return
 
 
 @cache

@@ -11,7 +11,7 @@ from jsonargparse import get_loader
 from crossmodal.datasets.splits.protocols import Protocol
 from crossmodal.errors import ConfigError
 from crossmodal.naming import lookup
-from crossmodal.pipeline.settings import Config
+from crossmodal.pipeline.settings import Config, check_recursion
 
 # Settings that the grid sets in each run, with the way to change them.
 _OF_THE_GRID = {
@@ -155,6 +155,7 @@ def read_study(path: Path, named_by: Sequence[Path] = ()) -> Study:
     """
     if path.resolve() in named_by:
         raise ConfigError(f"The study {path} takes its methods from itself. Name another file, or list the methods.")
+    check_recursion(str(path))
     try:
         content = get_loader("yaml")(path.read_text(encoding="utf-8"))
     except Exception as error:  # YAMLError, or any error of PyYAML's constructors for a malformed scalar: `!!bool x`

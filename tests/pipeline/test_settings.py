@@ -337,3 +337,18 @@ def outcome_of(command):
         return parse_settings(command)
     except ConfigError as error:
         return str(error)
+
+
+@pytest.mark.parametrize("text", ["data: &a {x: *a}", "teacher: &a [1, [*a]]"])
+def test_a_config_that_contains_itself_is_refused(tmp_path, text):
+    path = tmp_path / "self.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"self\.yaml.*alias"):
+        parse_settings(["--config", str(path)])
+
+
+def test_an_alias_of_another_part_is_accepted(tmp_path):
+    path = tmp_path / "alias.yaml"
+    path.write_text("teacher: {trainer: &a {max_epochs: 3}}\nfinetune: {trainer: *a}\n", encoding="utf-8")
+    settings = parse_settings(["--config", str(path)])
+    assert settings["teacher"]["trainer"]["max_epochs"] == settings["finetune"]["trainer"]["max_epochs"] == 3

@@ -166,3 +166,10 @@ def test_a_study_that_refers_to_itself_is_refused(tmp_path):
 def test_lists_of_names_must_have_strings(write_study, change):
     with pytest.raises(ConfigError, match="list"):
         read_study(write_study(**change))
+
+
+def test_a_study_that_contains_itself_is_refused(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("methods: &a {x: *a}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="alias"):
+        read_study(path)
