@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from crossmodal.cli.data.reasons import print_reasons
 from crossmodal.datasets.audit.corpus import CheckReport, Column, check_corpus, column_of
 from crossmodal.datasets.audit.file import Finding
 from crossmodal.datasets.ravdess import CHANNELS, MODALITIES, MP4_SOUND_DELAY, published_names
@@ -115,9 +116,6 @@ def _sync_line(report: CheckReport) -> str:
 
 
 def _print_findings(kind: str, findings: Sequence[Finding]) -> None:
-    if findings:
-        print(f"{len(findings)} {kind if kind == 'wrong' or len(findings) == 1 else f'{kind}s'}:")
-    for finding in findings[:_SHOWN]:
-        print(f"  {finding.file}: {finding.reason}")
-    if len(findings) > _SHOWN:
-        print(f"  ... and {len(findings) - _SHOWN} more; use --format json for all")
+    heading = kind if kind == "wrong" or len(findings) == 1 else f"{kind}s"
+    reasons = [(str(finding.file), finding.reason) for finding in findings]
+    print_reasons(heading, reasons, _SHOWN, "; use --format json for all")

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from crossmodal.cli.data.reasons import print_reasons
 from crossmodal.datasets.manifest_table import write_rows
 from crossmodal.datasets.recipes import Listing, list_corpus
 
@@ -20,12 +21,7 @@ def manifest_command(args: argparse.Namespace) -> int:
     print(f"{len(listing.rows)} clips of {len(speakers)} speakers with {len(labelled)} labels are in {path}.")
     for note in listing.notes:
         print(note)
-    if listing.set_aside:
-        print(f"{len(listing.set_aside)} excluded:")
-    for excluded in listing.set_aside[:_SHOWN]:
-        print(f"  {excluded.what}: {excluded.reason}")
-    if len(listing.set_aside) > _SHOWN:
-        print(f"  ... and {len(listing.set_aside) - _SHOWN} more")
+    print_reasons("excluded", [(excluded.what, excluded.reason) for excluded in listing.set_aside], _SHOWN)
     allow = "" if is_inside else " --data.allow_outside_paths true"
     print(f"Train on it: crossmodal fit --data.manifest {path}{allow}")
     return 0

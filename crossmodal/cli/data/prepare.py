@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from crossmodal.cli.data.contact_sheet import draw_contact_sheet
+from crossmodal.cli.data.reasons import print_reasons
 from crossmodal.cli.data.stream import check_stream_arguments, divide_pairs, write_prepared
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
-from crossmodal.datasets.clip import ExcludedClip
 from crossmodal.datasets.quarantine import QUARANTINE_FILE
 from crossmodal.datasets.source import ManifestSource, RavdessSource
 from crossmodal.datasets.splits.protocols import label_set_for
@@ -44,7 +44,8 @@ def prepare_command(args: argparse.Namespace) -> int:
         f"{len(corpus.waveforms)} waveforms and the faces of {len(corpus.faces)} clips are in {folder}: "
         f"{corpus.made} decoded, {corpus.reused} reused."
     )
-    _print_excluded([*excluded, *corpus.set_aside])
+    reasons = [(one.what, one.reason) for one in (*excluded, *corpus.set_aside)]
+    print_reasons("file(s) excluded", reasons, _SHOWN)
     if corpus.set_aside:
         print(f"Files that could not be decoded are listed in {folder / QUARANTINE_FILE}.")
     if args.contact_sheet and corpus.faces:
@@ -109,12 +110,3 @@ def synthesize_command(args: argparse.Namespace) -> int:
     )
     print(f"The synthetic corpus is in {root}. Train on it: crossmodal fit --data.root {root}")
     return 0
-
-
-def _print_excluded(excluded: Sequence[ExcludedClip]) -> None:
-    if excluded:
-        print(f"{len(excluded)} file(s) excluded:")
-    for one in excluded[:_SHOWN]:
-        print(f"  {one.what}: {one.reason}")
-    if len(excluded) > _SHOWN:
-        print(f"  ... and {len(excluded) - _SHOWN} more")
