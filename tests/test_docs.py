@@ -13,10 +13,8 @@ import pytest
 import yaml
 
 from crossmodal.cli.main import COMMANDS
+from crossmodal.cli.study import plan_runs
 from crossmodal.pipeline.settings import build_parser, parse_settings
-from crossmodal.studies import run_grid
-from crossmodal.studies.grid import plan
-from crossmodal.studies.study_file import read_study
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -124,8 +122,7 @@ def test_every_example_command_line_is_accepted(page, monkeypatch):
         if command in ("fit", "study preflight"):
             parse_settings(args)
         elif command == "study run":
-            options, overrides = run_grid._parse(args)
-            assert plan(run_grid._narrow(read_study(options.file), options), Path("out"), overrides)
+            assert plan_runs(args)[1]
         elif COMMANDS[command].add_arguments:
             parser = argparse.ArgumentParser(exit_on_error=False)
             COMMANDS[command].add_arguments(parser)
