@@ -30,15 +30,7 @@ _COLUMNS: list[Column[_Numbers]] = [
 
 
 def write_report(folder: Path, summary: RunSummary) -> Path:
-    """Write ``report.md`` and its plots into the folder of a run, from the files of its stages.
-
-    Args:
-        folder: Path of the run, ``runs/<name>``.
-        summary: Summary of the run.
-
-    Returns:
-        The path of the report.
-    """
+    """Write ``report.md`` and its plots into the folder of a run, from the files of its stages; return its path."""
     stages = list(summary.stages)
     test = {stage: Predictions.read_csv(folder / stage / "predictions.csv").of("test") for stage in stages}
     note = " ".join(_warnings(summary))

@@ -61,11 +61,7 @@ class Comparison(Coverage):
 
 
 def compare(runs: Sequence[FinishedRun]) -> Comparison:
-    """Compute the numbers of the table.
-
-    Args:
-        runs: Finished runs, see `crossmodal.studies.finished.load_runs`.
-    """
+    """Compute the numbers of the table from finished runs, see `crossmodal.studies.finished.load_runs`."""
     by_own = _by_method(run for run in runs if not run.self_taught)
     by_self = _by_method(run for run in runs if run.self_taught)
     rows = [_method_row(name, those, by_self.get(name, [])) for name, those in by_own.items()]

@@ -18,18 +18,13 @@ from crossmodal.evaluation.report import (
 )
 from crossmodal.studies.compare import LAST, Comparison, Effect, Row, compare, one_run_per_pair
 from crossmodal.studies.compare_plot import plot_gains
-from crossmodal.studies.finished import FinishedRun
-from crossmodal.studies.gallery import Exhibit, draw_gallery
+from crossmodal.studies.finished import FinishedRun, StudyModel
+from crossmodal.studies.gallery import draw_gallery
 from crossmodal.studies.study_report import StudyReport, describe_coverage
 
 
 def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
-    """Compute the numbers of a study and draw its plots.
-
-    Args:
-        folder: Folder of the study.
-        runs: Finished runs, see `crossmodal.studies.finished.load_runs`.
-    """
+    """Compute the numbers of a study, and draw its plots into its folder."""
     numbers = compare(runs)
     marks, setting = warnings(numbers["corpus"], numbers["speaker_dependent"]), _setting(numbers)
     table = Table(_columns(numbers), [numbers["methods"], numbers["references"]])
@@ -39,7 +34,7 @@ def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
     sections = [
         Section("Methods", [table, *sentences, _explanation(numbers)]),
         Section("Gain over the control", [gains]),
-        *draw_gallery(_exhibits(runs, numbers), folder, {numbers["protocol"]: marks}),
+        *draw_gallery(_models(runs, numbers), folder, {numbers["protocol"]: marks}),
     ]
     kinds = zip(("method", "reference"), table.groups, strict=True)
     rows = [_flat(row, kind, numbers) | {"warnings": " ".join(marks)} for kind, group in kinds for row in group]
@@ -47,16 +42,16 @@ def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
     return StudyReport(numbers, report, table, sentences, {"table.csv": rows})
 
 
-def _exhibits(runs: Sequence[FinishedRun], numbers: Comparison) -> list[Exhibit]:
+def _models(runs: Sequence[FinishedRun], numbers: Comparison) -> list[StudyModel]:
     """Return the models to plot: each method's student, then control and teacher, once per fold and seed."""
     protocol = numbers["protocol"]
     own = [run for run in runs if not run.self_taught]
     shown = [
-        Exhibit(row["name"], "finetune", {protocol: [run for run in own if run.name == row["name"]]})
+        StudyModel(row["name"], "finetune", {protocol: [run for run in own if run.name == row["name"]]})
         for row in numbers["methods"]
     ]
     distinct = {protocol: one_run_per_pair(runs)}
-    return [*shown, *(Exhibit(name, stage, distinct) for stage, name in LAST.items())]
+    return [*shown, *(StudyModel(name, stage, distinct) for stage, name in LAST.items())]
 
 
 def _columns(numbers: Comparison) -> list[Column[Row]]:

@@ -1,6 +1,6 @@
 """The finished runs of a study, loaded from their folders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.labels_for_people import corpus_name
-from crossmodal.evaluation.metrics import late_fusion
+from crossmodal.evaluation.metrics import late_fusion, pool
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.pipeline.summary import RunSummary
 from crossmodal.storage import read_json
@@ -77,6 +77,28 @@ class FinishedRun:
     def key(self, stage: str) -> str:
         """Return the key of a stage's result."""
         return str((read_json(self.folder / stage / "result.json") or {}).get("key"))
+
+
+@dataclass(frozen=True)
+class StudyModel:
+    """A model of a study: its name, its stage, and its runs by protocol."""
+
+    name: str
+    stage: str
+    runs: Mapping[str, Sequence[FinishedRun]]
+
+    @cached_property
+    def predictions(self) -> dict[str, Predictions]:
+        """The predictions for the test clips by protocol, pooled over folds and seeds."""
+        return {
+            protocol: pool([run.predictions[self.stage].of("test") for run in runs])
+            for protocol, runs in self.runs.items()
+        }
+
+    def histories(self, protocol: str) -> list[dict[str, Path]]:
+        """Return the paths of the ``metrics.csv`` of each trained stage, for each run."""
+        stages = ("transfer", "finetune") if self.stage == "finetune" else (self.stage,)
+        return [{stage: run.folder / stage / "metrics.csv" for stage in stages} for run in self.runs[protocol]]
 
 
 class Coverage(TypedDict):

@@ -5,8 +5,6 @@ Colours are always combined with hatches, markers or dashes, for print and for c
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from crossmodal.evaluation.metrics import describe, pool, reliability, uar
+from crossmodal.evaluation.metrics import describe, reliability, uar
 from crossmodal.evaluation.plots import (
     STAGE_COLOURS,
     STAGE_DASHES,
@@ -28,41 +26,13 @@ from crossmodal.evaluation.plots import (
 )
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.evaluation.report import Picture, Section
-from crossmodal.studies.finished import FinishedRun
+from crossmodal.studies.finished import StudyModel
 
 PROTOCOL_COLOURS = ("#1f5a8a", "#f0b04a", "#7fb8a4", "#5b3a6e")  # dark, light, middle, dark: distinct in grey
 PROTOCOL_MARKERS = ("o", "D", "^", "s")
 _HATCHES = ("", "///", "...", "xx")
 _COLUMNS = 4
 _INK = "#333333"
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """A model to plot.
-
-    Args:
-        name: Name of the model.
-        stage: Stage of the model.
-        runs: Its runs by protocol.
-    """
-
-    name: str
-    stage: str
-    runs: Mapping[str, Sequence[FinishedRun]]
-
-    @cached_property
-    def predictions(self) -> dict[str, Predictions]:
-        """The predictions for the test clips by protocol, pooled over folds and seeds."""
-        return {
-            protocol: pool([run.predictions[self.stage].of("test") for run in runs])
-            for protocol, runs in self.runs.items()
-        }
-
-    def histories(self, protocol: str) -> list[dict[str, Path]]:
-        """Return the paths of the ``metrics.csv`` of each trained stage, for each run."""
-        stages = ("transfer", "finetune") if self.stage == "finetune" else (self.stage,)
-        return [{stage: run.folder / stage / "metrics.csv" for stage in stages} for run in self.runs[protocol]]
 
 
 def join_warnings(warnings: Mapping[str, Sequence[str]]) -> list[str]:
@@ -82,16 +52,13 @@ def join_warnings(warnings: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
-def draw_gallery(exhibits: Sequence[Exhibit], folder: Path, warnings: Mapping[str, Sequence[str]]) -> list[Section]:
-    """Draw the plots of models for the report.
+def draw_gallery(models: Sequence[StudyModel], folder: Path, warnings: Mapping[str, Sequence[str]]) -> list[Section]:
+    """Draw the plots of models into a folder, and return a section for each plot.
 
     Args:
-        exhibits: The models, from top to bottom.
+        models: The models, from top to bottom.
         folder: Folder for the PNGs.
         warnings: Warnings about the numbers, by protocol; its keys are the protocols.
-
-    Returns:
-        A section for each plot.
     """
     note, sections = " ".join(join_warnings(warnings)), []
     for heading, name, caption, draw, space, label in (
@@ -100,22 +67,22 @@ def draw_gallery(exhibits: Sequence[Exhibit], folder: Path, warnings: Mapping[st
         ("Speakers", "actors.png", "UAR of each test speaker, pooled over runs; the bar is the mean.",
          _dots, 0.7, "UAR of each test speaker"),
     ):  # fmt: skip
-        _draw_rows(exhibits, list(warnings), folder / name, note, draw, space, label)
+        _draw_rows(models, list(warnings), folder / name, note, draw, space, label)
         sections.append(Section(heading, [Picture(folder / name, caption)]))
     for protocol, sentences in warnings.items():
-        shown = [one for one in exhibits if protocol in one.runs]
+        shown = [one for one in models if protocol in one.runs]
         trained = [
             one for one in shown if all(path.exists() for run in one.histories(protocol) for path in run.values())
         ]
-        for kind, caption, panel, models, height in (
+        for kind, caption, panel, drawn, height in (
             ("Confusion", "Rows are the true emotions, % of the row.", _confusion, shown, 1.06),
             ("Calibration", "Accuracy against confidence; larger dots are more clips. A calibrated model lies on the "
              "line; ECE is the mean distance from it.", _calibration, shown, 0.95),
             ("Training", "UAR on validation by epoch: mean and range over runs.", _curves, trained, 0.75),
         ):  # fmt: skip
             path = folder / f"{kind.lower()}_{protocol}.png"
-            if models:
-                _small_multiples(models, protocol, panel, height, path, " ".join(sentences))
+            if drawn:
+                _small_multiples(drawn, protocol, panel, height, path, " ".join(sentences))
                 sections.append(Section(f"{kind}, {protocol}", [Picture(path, caption)]))
     return sections
 
@@ -137,7 +104,7 @@ def row_axes(names: Sequence[str], path: Path, note: str, height: float, label: 
 
 
 def _draw_rows(
-    exhibits: Sequence[Exhibit],
+    models: Sequence[StudyModel],
     protocols: Sequence[str],
     path: Path,
     note: str,
@@ -146,10 +113,10 @@ def _draw_rows(
     label: str,
 ) -> None:
     """Draw the predictions of each model in a row, one protocol below the other in `space` of the row."""
-    height, width = 1.2 + 0.15 * len(exhibits) * (1 + len(protocols)), space / len(protocols)
+    height, width = 1.2 + 0.15 * len(models) * (1 + len(protocols)), space / len(protocols)
     legend = len(protocols) if len(protocols) > 1 else 0
-    with row_axes([one.name for one in exhibits], path, note, height, label, legend) as axis:
-        for place, one in enumerate(exhibits):
+    with row_axes([one.name for one in models], path, note, height, label, legend) as axis:
+        for place, one in enumerate(models):
             for number, protocol in enumerate(protocols):
                 if protocol in one.runs:
                     middle = place - space / 2 + width * (number + 0.5)
@@ -177,34 +144,34 @@ def _dots(axis: Axes, predictions: Predictions, middle: float, width: float, num
 
 
 def _small_multiples(
-    exhibits: Sequence[Exhibit],
+    models: Sequence[StudyModel],
     protocol: str,
-    draw: Callable[[Axes, Exhibit, str], None],
+    draw: Callable[[Axes, StudyModel, str], None],
     height: float,
     path: Path,
     note: str,
 ) -> None:
     """Draw a panel for each model, four per row; `height` is relative to the width."""
-    rows = -(-len(exhibits) // _COLUMNS)
+    rows = -(-len(models) // _COLUMNS)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             rows, _COLUMNS, figsize=(3.1 * _COLUMNS, 3.1 * height * rows + 0.4), squeeze=False, layout="constrained"
         )
-        for axis in axes.flat[len(exhibits) :]:
+        for axis in axes.flat[len(models) :]:
             axis.set_axis_off()
-        for axis, one in zip(axes.flat, exhibits, strict=False):
+        for axis, one in zip(axes.flat, models, strict=False):
             draw(axis, one, protocol)
         save_figure(figure, path, note)
 
 
-def _confusion(axis: Axes, one: Exhibit, protocol: str) -> None:
+def _confusion(axis: Axes, one: StudyModel, protocol: str) -> None:
     predictions = one.predictions[protocol]
     draw_confusion(axis, predictions.confusion(), predictions.labels, first=True)
     axis.set_xlabel("")
     axis.set_title(f"{one.name}: {float(uar(predictions.confusion())):.3f}", fontsize=8.5)
 
 
-def _calibration(axis: Axes, one: Exhibit, protocol: str) -> None:
+def _calibration(axis: Axes, one: StudyModel, protocol: str) -> None:
     confidence, accuracy, share = reliability(one.predictions[protocol])
     axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
     axis.plot(confidence, accuracy, color=PROTOCOL_COLOURS[0], linewidth=1)
@@ -214,7 +181,7 @@ def _calibration(axis: Axes, one: Exhibit, protocol: str) -> None:
     axis.set_title(f"{one.name}: ECE {error:.3f}", fontsize=8.5)
 
 
-def _curves(axis: Axes, one: Exhibit, protocol: str) -> None:
+def _curves(axis: Axes, one: StudyModel, protocol: str) -> None:
     runs = [{stage: read_history(path) for stage, path in run.items()} for run in one.histories(protocol)]
     for stage in runs[0]:
         start = len(runs[0].get("transfer", [])) if stage == "finetune" else 0  # it continues transfer

@@ -29,7 +29,7 @@ class Cell:
         method: Name of the method or application.
         self_taught: True if a voice teacher replaces the method's own teacher.
         fold: Fold of the protocol.
-        seed: Seed of the run.
+        seed: Seed.
         folder: Folder of the run.
         args: Arguments of `crossmodal.pipeline.fit`.
         settings: The parsed arguments.

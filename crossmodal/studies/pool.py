@@ -13,13 +13,7 @@ from pebble import ProcessExpired, ProcessPool
 
 @dataclass(frozen=True)
 class Job:
-    """One call in a process of the pool.
-
-    Args:
-        name: Name of the job.
-        argument: Argument of the function; it is pickled.
-        makes: Keys of the shared results that the job computes if they are missing.
-    """
+    """One call in a process of the pool; `makes` are keys of shared results that it computes if they are missing."""
 
     name: str
     argument: Any
@@ -34,10 +28,10 @@ def run_jobs(
     Closing the iterator (`contextlib.closing`) ends all processes. They also end if this process is killed.
 
     Args:
-        function: Importable function; returns None on success, or else a reason for the failure.
+        function: Importable function of a job's argument; returns None on success, or a reason for the failure.
         jobs: Jobs to run.
         processes: Number of jobs that run at a time.
-        made: Keys of the results that exist already.
+        made: Keys of the shared results that exist already.
 
     Yields:
         Each finished job, with the reason of its failure or None.

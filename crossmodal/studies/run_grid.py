@@ -26,11 +26,7 @@ _DAY = 24 * 3600.0
 
 
 def run_cells(cells: Sequence[Cell], jobs: int = 1) -> dict[str, str]:
-    """Run the cells that are not finished.
-
-    Args:
-        cells: Cells of the grid, see `crossmodal.studies.grid.plan`.
-        jobs: Number of processes, each with one thread.
+    """Run the cells that are not finished in `jobs` processes, each with one thread.
 
     Returns:
         The reason of each failure, by the name of the run.
@@ -57,11 +53,7 @@ def run_cells(cells: Sequence[Cell], jobs: int = 1) -> dict[str, str]:
 
 
 def run_cell(cell: Cell) -> str | None:
-    """Execute one run in a process of the pool; its output goes to ``log.txt``.
-
-    Returns:
-        The reason of the failure, or None.
-    """
+    """Execute one run, with its output in ``log.txt``, and return the reason of a failure."""
     silence_lightning()
     gc.collect()  # free the run before: trainer and task are a reference cycle that holds cached features
     torch.set_num_threads(1)  # in case OMP_NUM_THREADS was set too late

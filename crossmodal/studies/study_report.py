@@ -30,8 +30,8 @@ class StudyReport:
     Args:
         numbers: All numbers, for JSON.
         report: Content of ``table.md`` and ``report.html``.
-        table: The table of ``table.tex`` and of the screen.
-        sentences: Sentences below that table.
+        table: Table on the screen and in ``table.tex``.
+        sentences: Sentences below it.
         rows: Unrounded numbers for each CSV file, by its name.
     """
 

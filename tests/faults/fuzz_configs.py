@@ -227,7 +227,7 @@ def _stop_before_training(folder: Path) -> None:
         )
 
     pipeline.Run._run_stage = build  # type: ignore[method-assign]
-    pipeline.Run.finalize = lambda run: {}  # type: ignore[method-assign]
+    pipeline.Run.finalize = lambda run: pipeline.summarize(run.settings, run.corpus, {})  # type: ignore[method-assign]
     pipeline.Run._dependencies = lambda run, stage: []  # type: ignore[method-assign]
     pipeline.store_for_stages = lambda *args: None  # would download a network
     RavdessSource.make = lambda source: None  # type: ignore[method-assign]

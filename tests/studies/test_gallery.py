@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from crossmodal.evaluation.plots import STAGE_COLOURS, STAGE_DASHES
+from crossmodal.studies.finished import StudyModel
 from crossmodal.studies.gallery import (
     PROTOCOL_COLOURS,
-    Exhibit,
     draw_gallery,
     join_warnings,
 )
@@ -24,7 +24,7 @@ def exhibit(name, protocols, folder, stages=("control",)):
             for stage in stages:
                 write_history(path / stage / "metrics.csv", stage, 5 + run)
             runs[protocol].append(SimpleNamespace(folder=path, predictions=predictions))
-    return Exhibit(name, stages[-1], runs)
+    return StudyModel(name, stages[-1], runs)
 
 
 def names_of(sections):

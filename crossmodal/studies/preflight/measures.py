@@ -61,16 +61,13 @@ class Pairs:
 def measure(
     train: Pairs, val: Pairs, labels: tuple[str, ...], face_names: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Compute all measures of the pre-flight.
+    """Compute all measures of the pre-flight as nested dictionaries for JSON; see docs/preflight.md.
 
     Args:
         train: The training clips.
         val: The validation clips.
         labels: The K class names.
         face_names: The names of the D dimensions of the face input, if any.
-
-    Returns:
-        Nested dictionaries for JSON; see docs/preflight.md.
     """
     divergence = partial(similarity.non_target_divergence, targets=val.targets)
     embeddings, logits = (val.teacher_embedding, val.student_embedding), (val.teacher_logits, val.student_logits)

@@ -5,10 +5,10 @@ from statistics import mean, stdev
 from typing import Any, TypedDict
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.evaluation.metrics import Interval, describe, pool, uar, war
+from crossmodal.evaluation.metrics import Interval, describe, uar, war
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import load_model
-from crossmodal.studies.finished import Coverage, FinishedRun, coverage, notes_on_runs
+from crossmodal.studies.finished import Coverage, FinishedRun, StudyModel, coverage, notes_on_runs
 from crossmodal.studies.thesis.claims import Claim, answer
 
 
@@ -61,13 +61,9 @@ class Applications(TypedDict):
 
 
 def measure(runs: Sequence[FinishedRun]) -> Applications:
-    """Compute the numbers of a study.
-
-    Args:
-        runs: See `crossmodal.studies.finished.load_runs`.
-    """
-    by_protocol = group_by_protocol(runs)
-    applications = [_application(name, stage, those) for (name, stage), those in group_by_model(runs).items()]
+    """Compute the numbers of a study from its runs, see `crossmodal.studies.finished.load_runs`."""
+    by_protocol = _by_protocol(runs)
+    applications = [_application(model) for model in models_of(runs)]
     settings = {
         name: Setting(**coverage(those), speaker_dependent=those[0].summary.speaker_dependent)
         for name, those in by_protocol.items()
@@ -84,7 +80,17 @@ def measure(runs: Sequence[FinishedRun]) -> Applications:
     )
 
 
-def group_by_protocol(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+def models_of(runs: Sequence[FinishedRun]) -> list[StudyModel]:
+    """Return the model of each application by name, and the control of each student."""
+    groups: dict[tuple[str, str], list[FinishedRun]] = {}
+    for run in sorted(runs, key=lambda run: (run.name, run.place)):
+        groups.setdefault((run.name, run.last_stage), []).append(run)
+        if run.last_stage == "finetune":
+            groups.setdefault((f"{run.name} (control)", "control"), []).append(run)
+    return [StudyModel(name, stage, _by_protocol(those)) for (name, stage), those in groups.items()]
+
+
+def _by_protocol(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     """Group runs by protocol, with speaker-dependent ones last."""
     groups: dict[str, list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: (run.summary.speaker_dependent, run.summary.protocol)):
@@ -92,40 +98,26 @@ def group_by_protocol(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun
     return groups
 
 
-def group_by_model(runs: Sequence[FinishedRun]) -> dict[tuple[str, str], list[FinishedRun]]:
-    """Group runs by application and last stage; a student of transfer adds the group of its control."""
-    groups: dict[tuple[str, str], list[FinishedRun]] = {}
-    for run in sorted(runs, key=lambda run: (run.name, run.place)):
-        for stage in (run.last_stage, *(["control"] if run.last_stage == "finetune" else [])):
-            groups.setdefault((run.name, stage), []).append(run)
-    return groups
-
-
-def shown_name(name: str, stage: str, runs: Sequence[FinishedRun]) -> str:
-    """Return the name of an application; a control has the name of its student."""
-    return f"{name} (control)" if stage == "control" and runs[0].last_stage != "control" else name
-
-
-def _application(name: str, stage: str, runs: Sequence[FinishedRun]) -> Application:
-    summary, about = runs[0].summary, runs[0].about
-    voice = f"{about['front_end']} + {about['encoder']}"
+def _application(model: StudyModel) -> Application:
+    run = next(iter(model.runs.values()))[0]
+    voice = f"{run.about['front_end']} + {run.about['encoder']}"
     return Application(
-        name=shown_name(name, stage, runs),
-        stage=stage,
-        model={"teacher": "face", "finetune": f"{voice}, taught"}.get(stage, voice),
-        channel=summary.channel,
-        label_set=summary.label_set,
-        num_classes=len(summary.labels),
-        parameters=_parameters(runs[0], stage),
-        measured={protocol: _measured(those, stage) for protocol, those in group_by_protocol(runs).items()},
+        name=model.name,
+        stage=model.stage,
+        model={"teacher": "face", "finetune": f"{voice}, taught"}.get(model.stage, voice),
+        channel=run.summary.channel,
+        label_set=run.summary.label_set,
+        num_classes=len(run.summary.labels),
+        parameters=_parameters(run, model.stage),
+        measured={protocol: _measured(model, protocol) for protocol in model.runs},
     )
 
 
-def _measured(runs: Sequence[FinishedRun], stage: str) -> Measured:
-    predictions = [run.predictions[stage].of("test") for run in runs]
-    pooled = pool(predictions)
+def _measured(model: StudyModel, protocol: str) -> Measured:
+    pooled, runs = model.predictions[protocol], model.runs[protocol]
     described = describe(pooled)
-    uars, wars = ([float(metric(one.confusion())) for one in predictions] for metric in (uar, war))
+    confusions = [run.predictions[model.stage].of("test").confusion() for run in runs]
+    uars, wars = ([float(metric(confusion)) for confusion in confusions] for metric in (uar, war))
     return Measured(
         runs=len(runs),
         test_actors=sorted(set(pooled.actors)),
@@ -151,7 +143,7 @@ def _parameters(run: FinishedRun, stage: str) -> int | None:
 
 def _notes(runs: Sequence[FinishedRun], applications: Sequence[Application]) -> list[str]:
     notes = notes_on_runs(runs)
-    for protocol in group_by_protocol(runs):
+    for protocol in _by_protocol(runs):
         measured = {one["name"]: one["measured"].get(protocol) for one in applications}
         finished = {name: numbers["runs"] for name, numbers in measured.items() if numbers}
         most = max(finished.values())

@@ -37,21 +37,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Question:
-    """A claim, and how to test it.
-
-    Args:
-        text: The question.
-        find: Returns the possible comparisons of the runs of one protocol.
-        needs: The runs that are required for an answer.
-        verdicts: The answer by the decision of `decide`.
-        paired: True if both sides have the same actors.
-    """
+    """A claim, the runs that it needs, its answer for each decision, and a function that finds its comparisons."""
 
     text: str
-    find: Callable[[Sequence[FinishedRun]], list[Comparison]]
     needs: str
-    verdicts: dict[str, str]
-    paired: bool = True
+    more: str
+    less: str
+    undecided: str
+    find: Callable[[Sequence[FinishedRun]], list[Comparison]]
+    paired: bool = True  # both sides have the same actors
 
 
 def answer(runs: Sequence[FinishedRun]) -> list[Claim]:
@@ -77,9 +71,10 @@ def answer(runs: Sequence[FinishedRun]) -> list[Claim]:
 def _verdict(question: Question, difference: Gain | None) -> str:
     if difference is None:
         return f"Not answered: there are no finished runs of {question.needs}."
+    answers = {"more": question.more, "less": question.less, "open": question.undecided}
     actors = f"{difference['actors']} actor{'s' if difference['actors'] > 1 else ''}"
     text = (
-        f"{question.verdicts[decide(difference)]}: {with_interval(difference)} points of UAR, "
+        f"{answers[decide(difference)]}: {with_interval(difference)} points of UAR, "
         f"p {probability(difference['p'])}, {actors}."
     )
     few = question.paired and difference["actors"] < LEAST_ACTORS
@@ -103,15 +98,11 @@ def _front_ends(runs: Sequence[FinishedRun]) -> list[Comparison]:
     return _compare(first, second, lambda run: (run.about["encoder"], run.summary.channel))
 
 
-def _song_and(label_set: str, paired: bool) -> Callable[[Sequence[FinishedRun]], list[Comparison]]:
+def _song_and(label_set: str, runs: Sequence[FinishedRun], paired: bool) -> list[Comparison]:
     """Compare song with speech, with the same front end and encoder."""
-
-    def find(runs: Sequence[FinishedRun]) -> list[Comparison]:
-        voices = _voices(runs)
-        first, second = ([run for run in voices if run.summary.label_set == name] for name in ("song6", label_set))
-        return _compare(first, second, lambda run: (run.about["front_end"], run.about["encoder"]), paired)
-
-    return find
+    voices = _voices(runs)
+    first, second = ([run for run in voices if run.summary.label_set == name] for name in ("song6", label_set))
+    return _compare(first, second, lambda run: (run.about["front_end"], run.about["encoder"]), paired)
 
 
 def _compare(
@@ -173,39 +164,35 @@ def _voices(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
 QUESTIONS = (
     Question(
         "Does transfer help?",
-        _transfer,
-        "an application with transfer and its control",
-        {"more": "Transfer helps", "less": "Transfer harms", "open": "No significant effect of transfer"},
+        needs="an application with transfer and its control",
+        more="Transfer helps",
+        less="Transfer harms",
+        undecided="No significant effect of transfer",
+        find=_transfer,
     ),
     Question(
         "Is MFCC better than LMFB?",
-        _front_ends,
         needs="a voice alone with MFCC and with LMFB, the same encoder and channel, and the same actors",
-        verdicts={
-            "more": "MFCC is better than LMFB",
-            "less": "LMFB is better than MFCC",
-            "open": "No significant difference between MFCC and LMFB",
-        },
+        more="MFCC is better than LMFB",
+        less="LMFB is better than MFCC",
+        undecided="No significant difference between MFCC and LMFB",
+        find=_front_ends,
     ),
     Question(
         "Is song easier than speech (the same six emotions and actors)?",
-        _song_and("speech6", paired=True),
         needs="a voice alone on song6 and on speech6, the same front end, encoder, and actors in each split",
-        verdicts={
-            "more": "Song is easier than speech",
-            "less": "Speech is easier than song",
-            "open": "No significant difference between song and speech",
-        },
+        more="Song is easier than speech",
+        less="Speech is easier than song",
+        undecided="No significant difference between song and speech",
+        find=lambda runs: _song_and("speech6", runs, paired=True),
     ),
     Question(
         "Is song easier than speech (as in the thesis: six emotions against eight, chance 0.167 against 0.125)?",
-        _song_and("speech8", paired=False),
         needs="a voice alone on song6 and on speech8, the same front end and encoder",
-        verdicts={
-            "more": "Song's UAR is above that of speech, which has two more emotions",
-            "less": "Song's UAR is below that of speech",
-            "open": "No significant difference between the UAR of song and speech",
-        },
+        more="Song's UAR is above that of speech, which has two more emotions",
+        less="Song's UAR is below that of speech",
+        undecided="No significant difference between the UAR of song and speech",
+        find=lambda runs: _song_and("speech8", runs, paired=False),
         paired=False,
     ),
 )

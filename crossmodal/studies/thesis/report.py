@@ -8,18 +8,9 @@ from crossmodal.evaluation.labels_for_people import corpus_name, format_for
 from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, probability, warnings, with_interval
 from crossmodal.studies.compare_plot import plot_claims
 from crossmodal.studies.finished import FinishedRun
-from crossmodal.studies.gallery import Exhibit, draw_gallery, join_warnings
+from crossmodal.studies.gallery import draw_gallery, join_warnings
 from crossmodal.studies.study_report import StudyReport, describe_coverage
-from crossmodal.studies.thesis.applications import (
-    Application,
-    Applications,
-    Measured,
-    Setting,
-    group_by_model,
-    group_by_protocol,
-    measure,
-    shown_name,
-)
+from crossmodal.studies.thesis.applications import Application, Applications, Measured, Setting, measure, models_of
 from crossmodal.studies.thesis.claims import Claim
 
 _READING = (
@@ -40,12 +31,7 @@ _MODEL_COLUMNS: list[Column[Application]] = [
 
 
 def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
-    """Compute the numbers of a study and draw its plots.
-
-    Args:
-        folder: Folder of the study.
-        runs: Finished runs, see `crossmodal.studies.finished.load_runs`.
-    """
+    """Compute the numbers of a study, and draw its plots into its folder."""
     numbers = measure(runs)
     by_protocol = {
         protocol: warnings(numbers["corpus"], setting["speaker_dependent"])
@@ -65,7 +51,7 @@ def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> StudyRepor
         Section("Gain over the control and other differences", [claims]),
         *(Section(f"Applications, {protocol}", [_table_of(protocol, numbers)]) for protocol in numbers["protocols"]),
         Section("How to read this", [format_for(numbers["corpus"], _READING), *numbers["notes"]]),
-        *draw_gallery(_exhibits(runs), folder, by_protocol),
+        *draw_gallery(models_of(runs), folder, by_protocol),
     ]
     columns = sum((_protocol_columns(protocol) for protocol in numbers["protocols"]), _MODEL_COLUMNS)
     where = {protocol: _where(protocol, numbers, " ".join(by_protocol[protocol])) for protocol in by_protocol}
@@ -83,13 +69,6 @@ def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> StudyRepor
             "claims.csv": [_flat_claim(claim) | where[claim["protocol"]] for claim in numbers["claims"]],
         },
     )
-
-
-def _exhibits(runs: Sequence[FinishedRun]) -> list[Exhibit]:
-    return [
-        Exhibit(shown_name(name, stage, those), stage, group_by_protocol(those))
-        for (name, stage), those in group_by_model(runs).items()
-    ]
 
 
 def _table_of(protocol: str, numbers: Applications) -> Table[Application]:
