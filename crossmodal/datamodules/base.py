@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from crossmodal.datamodules.clip_dataset import SINGLE_PROCESS, ClipDataset, Shard, clip_loader
-from crossmodal.datamodules.resumable import ResumableDataModule
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
 from crossmodal.datasets.clip import Clip, ExcludedClip, Split, nothing_usable
 from crossmodal.datasets.clip_tensors import ClipTensors
@@ -31,7 +31,7 @@ from crossmodal.storage import cache_dir, content_key
 FaceNormalizationName = Literal["actor"]
 
 
-class CorpusDataModule(ResumableDataModule):
+class CorpusDataModule(LightningDataModule):
     """The clips of a corpus, split by a protocol; subclasses define the content of a batch.
 
     Args:
@@ -238,7 +238,7 @@ class CorpusDataModule(ResumableDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of this process's share of each training batch, in a new order each epoch."""
-        return self.resume(self.loader(self.split["train"], shuffle=True, shard=self._shard))
+        return self.loader(self.split["train"], shuffle=True, shard=self._shard)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return a loader of this process's share of the validation clips."""

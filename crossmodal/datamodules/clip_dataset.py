@@ -163,22 +163,15 @@ class EpochShuffle(DistributedSampler[int]):
         if self._batch_size == 0:
             raise ConfigError(f"{len(dataset)} training clips are too few for {shard.world_size} processes.")
         self._num_batches = len(dataset) // self._batch_size
-        self._resume_state = (0, 0)
 
     def __len__(self) -> int:
         return self._num_batches * self._batch_size // self.num_replicas
-
-    def resume_from(self, epoch: int, batches: int) -> None:
-        """Resume in `epoch`, skipping its first `batches` batches; `len` is still that of a whole epoch."""
-        self._resume_state = (epoch, batches)
-        self.set_epoch(epoch)  # workers read ahead before Lightning sets the epoch
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.dataset), generator=generator)  # type: ignore[arg-type]
         batches = order[: self._num_batches * self._batch_size].view(self._num_batches, self.num_replicas, -1)
-        epoch, start = self._resume_state
-        return iter(batches[start if self.epoch == epoch else 0 :, self.rank].flatten().tolist())
+        return iter(batches[:, self.rank].flatten().tolist())
 
 
 class UnpaddedDistributedSampler(DistributedSampler[int]):

@@ -10,8 +10,6 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
@@ -218,19 +216,6 @@ class BaseTask(LightningModule):
             self._log_epoch("train")
         return loss
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip gradients as configured in the Trainer; clip by norm with FSDP, which Lightning does not support."""
-        model = self.trainer.strategy.model
-        if isinstance(model, FullyShardedDataParallel) and gradient_clip_val and gradient_clip_algorithm != "value":
-            model.clip_grad_norm_(gradient_clip_val)
-        else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Run one validation step."""
         return self._shared_step(batch, "val")
@@ -272,20 +257,6 @@ class BaseTask(LightningModule):
 
     def _metrics(self, split: Split) -> MetricCollection:
         return cast(MetricCollection, self.metrics[f"{split}_metrics"])
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the losses and metrics of an unfinished epoch, which Lightning does not save."""
-        if losses := self._losses["train"].state_dict():
-            metrics = {name: metric.metric_state for name, metric in self._metrics("train").items()}
-            checkpoint["epoch_so_far"] = {"losses": losses, "metrics": metrics}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the losses and metrics of an unfinished epoch."""
-        if epoch := checkpoint.get("epoch_so_far"):
-            self._losses["train"].load_state_dict(epoch["losses"])
-            for name, metric in self._metrics("train").items():
-                for state, value in epoch["metrics"][name].items():
-                    setattr(metric, state, value.to(metric.device))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and a one-cycle learning rate schedule over all steps."""

@@ -125,7 +125,6 @@ class FinetuneTask(BaseTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save encoder arguments that need no weights files or downloads: the checkpoint has all weights."""
-        super().on_save_checkpoint(checkpoint)
         if self.model.encoder.rebuild_kwargs:
             checkpoint["hyper_parameters"]["encoder_kwargs"] = self.model.config["encoder_kwargs"]
 
