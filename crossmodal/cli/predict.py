@@ -21,6 +21,30 @@ _MANY = 20  # recordings; a progress bar is shown for more
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
+def predict_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `predict`."""
+    parser.description = (
+        "Predict the emotion of recordings: one label each, or a timeline. Unreadable recordings are skipped and "
+        "reported on stderr, and the exit status is then 1."
+    )
+    inputs = "audio or video files, folders or globs; - is standard input"
+    parser.add_argument("inputs", nargs="+", metavar="PATH", help=inputs)
+    model = "model folder, such as runs/fit/model, or name of a model on the Hub"
+    parser.add_argument("--model", required=True, metavar="MODEL", help=model)
+    formats = ("table", "json", "jsonl", "csv", "audacity")
+    format_help = "audacity is a label track of one recording; default: %(default)s"
+    parser.add_argument("--format", choices=formats, default="table", help=format_help)
+    over_time = "predict windows of recordings of any length; implied by --window, --hop, --plot and audacity"
+    parser.add_argument("--timeline", action="store_true", help=over_time)
+    parser.add_argument("--window", type=float, metavar="S", help="length of a window in seconds; default: 3")
+    parser.add_argument("--hop", type=float, metavar="S", help="seconds from one window to the next; default: 0.5")
+    plot = "plot waveform, spectrogram and emotions to a .png, .pdf or .svg file; for several recordings, a folder"
+    parser.add_argument("--plot", metavar="FILE", help=plot)
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of processes; default: %(default)s")
+    backends = ("auto", "torch", "onnx", "int8")
+    parser.add_argument("--backend", choices=backends, default="auto", help="default: %(default)s")
+
+
 def predict_command(args: argparse.Namespace) -> int:
     """Run `crossmodal predict`; the status is 1 if a recording could not be predicted."""
     try:
