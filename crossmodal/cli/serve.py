@@ -134,7 +134,7 @@ def load_model(name: str, backend: BackendChoice) -> EmotionRecognizer:
     """
     recognizer = EmotionRecognizer.from_pretrained(name, backend=backend)
     noise = np.random.default_rng(0).normal(0, 0.1, recognizer.sample_rate)
-    recognizer.hear([noise.astype(np.float32)])
+    recognizer.predict_batch([noise.astype(np.float32)])
     return recognizer
 
 

@@ -63,7 +63,7 @@ class Service:
             ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("label", "timeline", "live")
         )
         self._batchers = {
-            name: Batcher(model.hear, self._label_thread, size=work.batch_size, wait=work.batch_wait)
+            name: Batcher(model.predict_batch, self._label_thread, size=work.batch_size, wait=work.batch_wait)
             for name, model in models.items()
         }
         self._batching: list[asyncio.Task[None]] = []

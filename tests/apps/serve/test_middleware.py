@@ -118,7 +118,7 @@ class TestLog:
         def fail(waveforms):
             raise ValueError("my-diary")
 
-        recognizer.hear = fail
+        recognizer.predict_batch = fail
         with serving(create_app(recognizer, work=Work(decoders=1))) as port:
             answer = post(port, wav())
             assert (answer.status, answer.code) == (500, "internal_error")
