@@ -4,7 +4,7 @@ import hmac
 
 from fastapi.security import HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection
 
 from crossmodal.apps.serve.limits import RequestError
 
@@ -20,16 +20,12 @@ class Token(HTTPBearer):
         super().__init__(scheme_name="HTTPBearer", auto_error=False)
         self._value = value.encode()
 
-    async def __call__(self, request: Request) -> None:  # type: ignore[override]  # no route takes the credentials
-        """Raise RequestError unless the request has the right token."""
-        self.check_header(request)
-
-    def check_header(self, connection: HTTPConnection) -> None:
+    async def __call__(self, connection: HTTPConnection) -> None:  # type: ignore[override]
         """Raise RequestError unless the header of a request or a WebSocket has the right token."""
         scheme, token = get_authorization_scheme_param(connection.headers.get("authorization"))
-        self.check(token.strip() if scheme.lower() == "bearer" else "")
+        self.check(token if scheme.lower() == "bearer" else "")
 
     def check(self, token: str) -> None:
-        """Raise RequestError unless the token is right. The comparison takes constant time."""
+        """Raise RequestError unless a token is right. The comparison takes constant time."""
         if not hmac.compare_digest(token.encode(errors="backslashreplace"), self._value):
             raise RequestError(401, "unauthorized", "this server requires a token: send `Authorization: Bearer TOKEN`")
