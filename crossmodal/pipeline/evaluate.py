@@ -13,13 +13,13 @@ from torch import Tensor
 
 from crossmodal.datamodules import AudioDataModule
 from crossmodal.errors import ConfigError, LeakageError
-from crossmodal.evaluation.labels_for_people import corpus_and_channel, corpus_name, format_for, named, protocol_name
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.evaluation.report import print_warnings
 from crossmodal.inference.model_config import read_config
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
+from crossmodal.labels_for_people import corpus_and_channel, corpus_name, format_for, named, protocol_name
 from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.settings import parse_or_raise
 from crossmodal.pipeline.stored.speech_features import store_speech_features

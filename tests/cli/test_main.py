@@ -70,7 +70,7 @@ class TestHelp:
             "from crossmodal.cli.main import main\n"
             "try:\n    status = main(sys.argv[1:])\n"
             "except SystemExit as stop:\n    status = stop.code\n"
-            "heavy = {'torch', 'lightning', 'timm', 'numpy', 'rich', 'jsonargparse'} & set(sys.modules)\n"
+            "heavy = {'torch', 'lightning', 'timm', 'jsonargparse', 'matplotlib', 'wandb'} & set(sys.modules)\n"
             "print(status, heavy, file=sys.stderr)"
         )
         done = subprocess.run(

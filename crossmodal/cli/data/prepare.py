@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from crossmodal.cli.data.contact_sheet import draw_contact_sheet
 from crossmodal.cli.data.reasons import print_reasons
-from crossmodal.cli.data.stream import check_stream_arguments, divide_pairs, write_prepared
+from crossmodal.cli.data.stream import check_stream_arguments, divide_pairs, stream_arguments, write_prepared
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
 from crossmodal.datasets.quarantine import QUARANTINE_FILE
 from crossmodal.datasets.source import ManifestSource, RavdessSource
@@ -21,6 +21,36 @@ _SHOWN = 10
 _SHEET_ROWS = 8
 
 Item = TypeVar("Item")
+
+
+def prepare_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `data prepare`."""
+    parser.description = (
+        "Decode a corpus into the cache: waveforms at 16 kHz and face crops. fit does the same if needed. An "
+        "interrupted run is resumed when the command is rerun. Several runs, also on several machines, can share one "
+        "cache. Files that cannot be decoded are excluded and listed in quarantine.json in the cache."
+    )
+    parser.add_argument("root", metavar="DIR", nargs="?", help="folder of the extracted RAVDESS files")
+    parser.add_argument("--manifest", metavar="FILE", help="any other corpus, as a table of clips, in place of DIR")
+    outside = "allow files outside the folder of the manifest"
+    parser.add_argument("--allow_outside_paths", action="store_true", help=outside)
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="both", help="default: %(default)s")
+    parser.add_argument("--num_video_frames", type=int, default=8, help="face crops per clip; default: %(default)s")
+    parser.add_argument(
+        "--face_size", type=int, default=112, help="height and width of face crops in pixels; default: %(default)s"
+    )
+    box = "region of the face, as fractions of the picture; default: that of RAVDESS; for a manifest, the whole picture"
+    parser.add_argument("--face_box", type=float, nargs=4, metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"), help=box)
+    detector = "track the face: haar, or a YuNet ONNX file. Needs the extra [face]"
+    parser.add_argument("--face_detector", metavar="NAME", help=detector)
+    shard = "decode only the i-th of n parts, i from 1 to n; the parts need no merging"
+    parser.add_argument("--shard", metavar="i/n", help=shard)
+    parser.add_argument("--num_processes", type=int, help="number of processes; default: one per core")
+    parser.add_argument("--contact_sheet", metavar="PNG", help="also write a picture of the face crops of some clips")
+    parser.add_argument(
+        "--cache", metavar="DIR", help="cache folder; default: $CROSSMODAL_CACHE, else the user's cache"
+    )
+    stream_arguments(parser)
 
 
 def prepare_command(args: argparse.Namespace) -> int:
@@ -91,6 +121,20 @@ def _draw(corpus: PreparedCorpus, path: Path) -> None:
     rows = names[:: max(1, len(names) // _SHEET_ROWS)][:_SHEET_ROWS]
     draw_contact_sheet(corpus, rows, path)
     print(f"Face crops of {len(rows)} clips: {path}")
+
+
+def synthesize_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `data synthesize`."""
+    parser.add_argument("root", metavar="DIR", help="target folder; created if needed")
+    parser.add_argument("--actors", type=int, default=16, help="number of actors, 1 to 24; default: %(default)s")
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="speech", help="default: %(default)s")
+    parser.add_argument("--repetitions", type=int, default=1, help="1, or 2 as in RAVDESS; default: %(default)s")
+    parser.add_argument(
+        "--resolution", default="320x180", metavar="WxH", help="size of the video in pixels; default: %(default)s"
+    )
+    parser.add_argument("--video_only", action="store_true", help="also write video-only files (modality 02)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the actors; default: %(default)s")
+    parser.add_argument("--num_processes", type=int, help="number of processes; default: one per core")
 
 
 def synthesize_command(args: argparse.Namespace) -> int:
