@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from crossmodal.stopping import handle_stops, stop_now
 from crossmodal.storage import atomic_path
 
 Row = dict[str, float]
@@ -33,6 +34,17 @@ class SeedEachBatch(Callback):
             torch.default_generator.manual_seed(seed)  # 0.1 ms faster than torch.manual_seed, which seeds every backend
         else:
             torch.manual_seed(seed)
+
+
+class StopAtOnce(Callback):
+    """Let SIGTERM and Ctrl-C stop training at once.
+
+    Lightning's own handler of SIGTERM waits for the other processes, which may be waiting for this one.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Replace Lightning's signal handlers; Lightning restores the previous ones after training."""
+        handle_stops(stop_now)
 
 
 class History(Callback):

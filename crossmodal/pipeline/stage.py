@@ -22,7 +22,7 @@ from crossmodal.errors import ConfigError
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.models.serialization import save_model
-from crossmodal.pipeline.callbacks import History, SeedEachBatch
+from crossmodal.pipeline.callbacks import History, SeedEachBatch, StopAtOnce
 from crossmodal.pipeline.checkpoints import BEST, AtomicCheckpointIO, find_checkpoint
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config
@@ -143,7 +143,7 @@ class StageRun:
             replace_folder(stored, self.folder)
 
     def _build(self, stage: str, config: Config) -> LightningCLI:
-        callbacks: list[Callback] = [self._best, self.history, SeedEachBatch(config["seed_everything"])]
+        callbacks: list[Callback] = [self._best, self.history, StopAtOnce(), SeedEachBatch(config["seed_everything"])]
         if config["trainer"].get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar(leave=False))
         defaults: dict[str, Any] = {

@@ -7,7 +7,7 @@ import pytest
 
 from crossmodal.cli.main import main
 from crossmodal.pipeline import fit
-from crossmodal.stopping import Terminated, stopped_by_signals
+from crossmodal.stopping import Terminated
 from crossmodal.tasks import ControlTask
 from tests.pipeline.stops import at_each_batch
 
@@ -47,8 +47,7 @@ def fit_until(args, number, *where):
     error = Terminated if number == signal.SIGTERM else KeyboardInterrupt
     with pytest.MonkeyPatch.context() as patch, pytest.raises(error):
         at_each_batch(patch, do)
-        with stopped_by_signals():  # as every command does
-            fit(args)
+        fit(args)
     return started
 
 
@@ -102,8 +101,7 @@ def test_a_signal_interrupts_validation(decoded, tiny_args, handlers, monkeypatc
 
     with monkeypatch.context() as patch, pytest.raises(Terminated):
         patch.setattr(ControlTask, "validation_step", validation_step)
-        with stopped_by_signals():
-            fit(args)
+        fit(args)
     assert validated == [0, 1, 0]
     assert batches_of(args)[0] == ("control", 1, 0)
 
