@@ -49,25 +49,11 @@ def prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache", metavar="DIR", help="cache folder; default: $CROSSMODAL_CACHE, else the user's cache"
     )
-    _stream_arguments(parser)
-
-
-def _stream_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("streaming", "Write pairs of audio and faces in chunks; see docs/streaming.md.")
     to = (
-        "also write the pairs, split by a protocol, for StreamingPairedDataModule: litdata and a new folder, or a URL "
-        "such as s3://bucket/folder. Needs the extra [stream]"
+        "also write the clips with sound and faces as a stream for --data.stream of fit: litdata and a new folder or "
+        "a URL such as s3://bucket/folder; see docs/streaming.md. Needs the extra [stream]"
     )
-    group.add_argument("--to", nargs=2, metavar=("litdata", "DIR_OR_URL"), help=to)
-    group.add_argument("--protocol", metavar="NAME", help="as in fit; default: seq6, or that of the manifest")
-    group.add_argument("--fold", type=int, metavar="K", help="test fold, from 0; default: 0")
-    group.add_argument("--num_folds", type=int, metavar="N", help="number of folds of the protocol grouped; default: 5")
-    label_sets = ("speech8", "song6", "speech6", "both8")
-    group.add_argument(
-        "--label_set", choices=label_sets, help="labels of RAVDESS, as in fit; default: those of the channel"
-    )
-    leakage = "as in fit; results are then speaker-dependent"
-    group.add_argument("--allow_speaker_leakage", action="store_true", default=None, help=leakage)
+    parser.add_argument("--to", nargs=2, metavar=("litdata", "DIR_OR_URL"), help=to)
 
 
 def manifest_arguments(parser: argparse.ArgumentParser) -> None:
