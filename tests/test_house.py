@@ -27,6 +27,7 @@ CONFIGS = sorted(
 )
 
 SMALL_FILES = {
+    "batch",
     "errors",
     "installation",
     "labels_for_people",

@@ -257,7 +257,7 @@ class Run:
 
     @property
     def _store(self) -> Path:
-        return self.corpus.cache / "stages"
+        return self.corpus.cache_folder / "stages"
 
 
 def _describe(result: StageResult) -> str:

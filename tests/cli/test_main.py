@@ -98,10 +98,10 @@ class TestHelp:
     def test_all_keys_in_the_help_of_test_exist(self):
         from jsonargparse import ArgumentParser
 
-        from crossmodal.datamodules import RAVDESSAudioDataModule
+        from crossmodal.datamodules import AudioDataModule
 
         parser = ArgumentParser()
-        parser.add_class_arguments(RAVDESSAudioDataModule, "data")
+        parser.add_class_arguments(AudioDataModule, "data")
         known = {action.dest for action in parser._actions} | {"model", "backend", "format", "data.key"}
         assert set(re.findall(r"--([a-z_][a-z_.]*)", COMMANDS["test"].usage)) <= known
 
