@@ -42,8 +42,8 @@ def ink_on(colour: str) -> str:
         >>> ink_on("#f0e442"), ink_on("#0072b2")
         ('#111111', '#ffffff')
     """
-    light = luminance(colour) + 0.05
-    return DARK_INK if light / (luminance(DARK_INK) + 0.05) >= (luminance(LIGHT_INK) + 0.05) / light else LIGHT_INK
+    dark, light, background = (luminance(one) + 0.05 for one in (DARK_INK, LIGHT_INK, colour))
+    return DARK_INK if background / dark >= light / background else LIGHT_INK
 
 
 def luminance(colour: str) -> float:

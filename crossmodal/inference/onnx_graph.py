@@ -169,7 +169,5 @@ def _with_metadata(content: bytes, **metadata: str) -> bytes:
     import onnx
 
     file = onnx.load_from_string(content)
-    for key, value in metadata.items():
-        entry = file.metadata_props.add()
-        entry.key, entry.value = key, value
+    onnx.helper.set_model_props(file, metadata)
     return bytes(file.SerializeToString())
