@@ -121,11 +121,11 @@ class EmotionRecognizer:
             ConfigError: If the sample rate is invalid.
         """
         if not isinstance(recording, list | tuple):
-            return self.predict_batch([self._read(recording, sample_rate)])[0]  # type: ignore[arg-type]
+            return self([recording], sample_rate)[0]  # type: ignore[list-item]
         predictions: list[Prediction] = []
         for first in range(0, len(recording), BATCH_SIZE):
-            batch = [self._read(one, sample_rate) for one in recording[first : first + BATCH_SIZE]]
-            predictions += self.predict_batch(batch)
+            batch = recording[first : first + BATCH_SIZE]
+            predictions += self.predict_batch([read_recording(one, sample_rate, self.sample_rate) for one in batch])
         return predictions
 
     def timeline(
@@ -192,16 +192,14 @@ class EmotionRecognizer:
             (B, K) probabilities in the order of `labels`.
         """
         padding = max(self.model.min_samples - waveforms.shape[1], 0)
-        return self.model.probabilities(np.pad(waveforms, ((0, 0), (0, padding))) if padding else waveforms, lengths)
+        return self.model.probabilities(np.pad(waveforms, ((0, 0), (0, padding))), lengths)
 
-    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None, **options: Any) -> str:
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload the model folder to the Hugging Face Hub in one commit.
 
         Args:
             repo_id: Name of the model, such as ``owner/name``. The repository is created if it does not exist.
-            private: True to create a private repository.
-            token: Token with write access. Default: the token of ``hf auth login`` or of the variable ``HF_TOKEN``.
-            options: As in `crossmodal.inference.hub.push`.
+            options: As in `crossmodal.inference.hub.push`, such as ``private=True``.
 
         Returns:
             The URL of the commit.
@@ -214,10 +212,7 @@ class EmotionRecognizer:
 
         if self.folder is None:
             raise ModelFolderError("This model was not loaded from a folder, and only model folders can be uploaded.")
-        return push(self.folder, repo_id, private=private, token=token, **options)
-
-    def _read(self, recording: Recording, sample_rate: int | None) -> NDArray[np.float32]:
-        return read_recording(recording, sample_rate, self.sample_rate)
+        return push(self.folder, repo_id, **options)
 
 
 def _groups(indices: Sequence[int], sizes: Sequence[int], max_samples: int) -> Iterator[list[int]]:

@@ -110,9 +110,9 @@ def _as_float(array: NDArray[Any]) -> NDArray[np.float32]:
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # values beyond float32 become infinity and are rejected
             return np.ascontiguousarray(array, np.float32)
-    scale = np.iinfo(array.dtype)
-    middle = (int(scale.max) + int(scale.min) + 1) // 2  # zero level of unsigned samples
-    return ((array.astype(np.float64) - middle) / (int(scale.max) - middle + 1)).astype(np.float32)
+    lowest, highest = int(np.iinfo(array.dtype).min), int(np.iinfo(array.dtype).max)
+    middle = (highest + lowest + 1) // 2  # zero level of unsigned samples
+    return ((array.astype(np.float64) - middle) / (highest - middle + 1)).astype(np.float32)
 
 
 def check_rate(sample_rate: float | None, model_rate: int) -> int:

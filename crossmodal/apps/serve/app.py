@@ -16,7 +16,6 @@ from crossmodal.apps.serve.middleware import RequestMiddleware, error_response
 from crossmodal.apps.serve.model_info import check_control, describe_models
 from crossmodal.apps.serve.schemas import (
     ErrorResponse,
-    HealthResponse,
     ModelResponse,
     PredictionResponse,
     TimelineResponse,
@@ -111,7 +110,7 @@ def _public_routes(service: Service) -> APIRouter:
     def page() -> FileResponse:
         return FileResponse(_PAGE / "index.html")
 
-    @router.get("/healthz", summary="Check the server", responses=_responses(HealthResponse, {503: _UNHEALTHY}))
+    @router.get("/healthz", summary="Check the server", responses=_responses(dict[str, str], {503: _UNHEALTHY}))
     async def healthz() -> Response:
         if not service.is_healthy:
             raise RequestError(503, "unhealthy", _UNHEALTHY)

@@ -48,12 +48,6 @@ class TimelineResponse(_Response):
     windows: list[WindowResponse]
 
 
-class HealthResponse(_Response):
-    """The server is healthy."""
-
-    status: str
-
-
 class LimitsResponse(_Response):
     """Limits on requests."""
 
