@@ -60,12 +60,7 @@ def env_command(args: argparse.Namespace) -> int:
 
 
 def describe_environment() -> dict[str, dict[str, Any]]:
-    """Return sections of names and values.
-
-    Example:
-        >>> list(describe_environment())
-        ['system', 'libraries', 'torch', 'video', 'cache', 'locale']
-    """
+    """Return sections of names and values."""
     return {
         "system": _system(),
         "libraries": {name: installed_version(name) or "not installed" for name in _libraries()},

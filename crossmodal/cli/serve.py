@@ -121,11 +121,7 @@ def _load(name: str, backend: BackendChoice) -> EmotionRecognizer:
 
 
 def read_token(file: str | None) -> str | None:
-    """Read the token from a file, or from the environment; None if there is no token.
-
-    Raises:
-        ConfigError: The file cannot be read, or the token is invalid.
-    """
+    """Read the token from a file or the environment; None if there is none. Raise ConfigError if it is invalid."""
     token, source = os.environ.get(TOKEN_VARIABLE), f"${TOKEN_VARIABLE}"
     if file is not None:
         source = file

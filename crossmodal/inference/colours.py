@@ -1,8 +1,4 @@
-"""Colours of emotions, the same in every plot and on the page.
-
-They are the colour-blind safe palette of Okabe and Ito with a light grey. Plots also show the name of an emotion, never
-its colour alone.
-"""
+"""Colours of emotions in plots and on the page: the colour-blind safe palette of Okabe and Ito with a light grey."""
 
 from collections.abc import Sequence
 from itertools import cycle

@@ -28,11 +28,6 @@ def fetch(repo_id: str, revision: str | None = None) -> Path:
     Raises:
         HubError: If the model or revision does not exist, is private or gated, or is not a crossmodal model, or if the
             Hub cannot be reached and the model is not in the cache.
-
-    Example:
-        ```python
-        EmotionRecognizer.from_pretrained(fetch("owner/name", revision="v1"))
-        ```
     """
     from huggingface_hub import constants, snapshot_download
 

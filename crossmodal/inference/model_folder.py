@@ -38,12 +38,7 @@ _SHIPPED = ("kind", "name", "clips", "actors")  # keys of the corpus; its path i
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model and its configuration.
-
-    Args:
-        model: Model in evaluation mode.
-        config: Content of ``config.json``.
-    """
+    """A model in evaluation mode, and the content of ``config.json``."""
 
     model: AudioClassifier
     config: dict[str, Any]

@@ -31,15 +31,10 @@ _AXES = {INPUTS[0]: {0: "batch", 1: "time"}, INPUTS[1]: {0: "batch"}, OUTPUT: {0
 
 
 def to_onnx(model: AudioClassifier, labels: Sequence[str], temperature: float) -> bytes:
-    """Export a voice model to ONNX.
+    """Export a voice model in evaluation mode; `temperature` divides the logits.
 
     This uses torch's older exporter, which traces one call (``dynamo=False``). The newer one, as of torch 2.12, exports
     an LSTM for clips of the example's length only, without a warning.
-
-    Args:
-        model: Voice model in evaluation mode.
-        labels: Class names.
-        temperature: Divisor of the logits.
 
     Returns:
         Content of the file. The exported model maps waveforms and lengths, of any batch size and duration, to
@@ -129,9 +124,6 @@ def to_int8(content: bytes) -> bytes:
     The front end is not quantized: its decibels need the precision. Small layers, such as the first ones of a CNN, are
     not quantized either: they save little space and cause most of the loss. Weights are unsigned because products of
     unsigned and signed bytes overflow on processors without VNNI.
-
-    Args:
-        content: Content of an ONNX file from `to_onnx`.
 
     Raises:
         ExportError: If onnxruntime cannot quantize the model.

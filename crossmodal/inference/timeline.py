@@ -60,10 +60,6 @@ def means_over_time(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Compute the mean probabilities at each instant: the first step of `find_segments`.
 
-    Args:
-        windows: As in `find_segments`, at least one.
-        labels: The K emotions.
-
     Returns:
         N + 1 edges in seconds, one at each start and end of a window, and the mean probabilities between them,
         (N, K + 1), silence last. Rows sum to one.

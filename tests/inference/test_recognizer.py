@@ -52,10 +52,6 @@ class TestPredictions:
             numbers(EmotionRecognizer.from_pretrained(folder)(wav)), powers / powers.sum(), atol=1e-6
         )
 
-    def test_predictions_differ_between_files(self, recognizer, tiny_ravdess):
-        predictions = [numbers(recognizer(path)) for path in sorted(tiny_ravdess.rglob("*.wav"))[:16:2]]
-        assert np.ptp(predictions, axis=0).max() > 0.1
-
     def test_the_model_is_in_evaluation_mode(self, recognizer):
         assert isinstance(recognizer.model, TorchModel)
         recognizer(np.ones(2000, np.float32))
@@ -71,12 +67,6 @@ class TestPredictions:
         else:
             assert min(numbers(prediction)) >= 0
             assert sum(numbers(prediction)) == pytest.approx(1)
-
-    def test_a_model_that_predicts_nan_is_an_error(self):
-        recognizer = fake_recognizer()
-        recognizer.model.probabilities = lambda waveforms, lengths: np.full((len(waveforms), 3), np.nan)
-        with pytest.raises(ModelFolderError, match="damaged"):
-            recognizer(np.ones(2000) * np.linspace(-1, 1, 2000))
 
 
 class TestRecordings:

@@ -14,12 +14,7 @@ from crossmodal.apps.serve.authentication import Token
 from crossmodal.apps.serve.limits import Limits, RequestError, check_windows
 from crossmodal.apps.serve.middleware import RequestMiddleware, error_response
 from crossmodal.apps.serve.model_info import check_control, describe_models
-from crossmodal.apps.serve.schemas import (
-    ErrorResponse,
-    ModelResponse,
-    PredictionResponse,
-    TimelineResponse,
-)
+from crossmodal.apps.serve.schemas import ErrorResponse, ModelResponse, PredictionResponse, TimelineResponse
 from crossmodal.apps.serve.service import Service, Work
 from crossmodal.apps.serve.websocket import LiveStream
 from crossmodal.inference.recognizer import HOP, WINDOW, EmotionRecognizer
@@ -34,14 +29,10 @@ _DESCRIPTION = (
     "JSON message for each complete window."
 )
 _BINARY = {"type": "string", "format": "binary"}
+_FORM = {"type": "object", "required": ["file"], "properties": {"file": _BINARY}}
 _UPLOAD = {
     "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {"type": "object", "required": ["file"], "properties": {"file": _BINARY}},
-        },
-        "application/octet-stream": {"schema": _BINARY},
-    },
+    "content": {"multipart/form-data": {"schema": _FORM}, "application/octet-stream": {"schema": _BINARY}},
 }
 _ERRORS = {
     401: "The token is missing or wrong.",

@@ -25,13 +25,10 @@ def describe_models(service: Service) -> dict[str, Any]:
         "sample_rate": model.sample_rate,
         "control": control and {**_describe(control), "differences": _differences(model.config, control.config)},
         "limits": {
-            "upload_bytes": limits.upload_bytes,
+            **{name: getattr(limits, name) for name in ("upload_bytes", "channels", "requests", "streams")},
             "seconds": min(LONGEST, limits.seconds),
             "timeline_seconds": limits.seconds,
-            "channels": limits.channels,
             "sample_rates": SAMPLE_RATES,
-            "requests": limits.requests,
-            "streams": limits.streams,
         },
         "versions": {"crossmodal": __version__},
     }

@@ -39,13 +39,7 @@ class Hello(BaseModel):
 
 
 class LiveStream:
-    """The connection of one client that sends live sound.
-
-    Args:
-        websocket: The connection, not accepted yet.
-        service: Computes the windows.
-        token: The token that the client must send in a header or its first message, if there is one.
-    """
+    """The connection of one client that sends live sound, and the token in a header or its first message."""
 
     def __init__(self, websocket: WebSocket, service: Service, token: Token | None) -> None:
         self._websocket = websocket
@@ -54,11 +48,7 @@ class LiveStream:
         self._rest = b""  # the first bytes of an incomplete sample
 
     async def run(self) -> None:
-        """Serve the client until the stream ends.
-
-        Raises:
-            RequestError: The header has a wrong token; the connection is not accepted.
-        """
+        """Serve the client until the stream ends; raise RequestError before the connection if the header is wrong."""
         if self._token and "authorization" in self._websocket.headers:
             await self._token(self._websocket)
         await self._websocket.accept()

@@ -37,12 +37,7 @@ class Overview:
 
 
 def compute_overview(recording: Recording, duration: float, sample_rate: int | None = None) -> Overview:
-    """Compute the overview of a recording block by block, in constant memory.
-
-    Args:
-        recording: As in `EmotionRecognizer.timeline`.
-        duration: Its duration in seconds.
-        sample_rate: Sample rate of samples in Hz.
+    """Compute the overview of a recording of `duration` seconds block by block, in constant memory.
 
     Raises:
         MediaError: If the recording cannot be decoded.

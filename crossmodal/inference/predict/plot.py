@@ -27,14 +27,7 @@ _LETTER = 0.0068  # width of a letter as a fraction of the plot
 def plot_timeline(
     recording: Recording, timeline: Timeline, path: Path, *, sample_rate: int | None = None, title: str = ""
 ) -> None:
-    """Plot a recording and its timeline. The recording is read block by block.
-
-    Args:
-        recording: Recording of the timeline, as in `EmotionRecognizer.timeline`.
-        timeline: Predictions.
-        path: Output file: png, pdf or svg. Its folder is created if needed.
-        sample_rate: Sample rate of samples in Hz.
-        title: Title of the plot.
+    """Plot a recording and its timeline to a png, pdf or svg file. The recording is read block by block.
 
     Raises:
         ConfigError: If the suffix of the file is not supported.
