@@ -1,5 +1,4 @@
 import json
-import shutil
 import subprocess
 import sys
 
@@ -10,11 +9,6 @@ from crossmodal import EmotionRecognizer, __version__
 from crossmodal.errors import ModelFolderError, WeightsError
 from crossmodal.inference import load_model_folder, save_model_folder
 from crossmodal.models.serialization import save_model
-
-
-@pytest.fixture
-def copy(model_folder, tmp_path):
-    return shutil.copytree(model_folder, tmp_path / "copy")
 
 
 def change_config(folder, **changes) -> None:

@@ -10,17 +10,11 @@ from crossmodal.apps.serve.limits import RequestError
 from crossmodal.apps.serve.middleware import LOG
 from crossmodal.apps.serve.service import Work
 from tests.apps.serve.client import FORM, ask, form, post, serving, wav
+from tests.apps.serve.conftest import SECRET
 from tests.inference.fake_model import fake_recognizer
 
-SECRET = "s3cret-t0ken"
 BEARER = {"Authorization": f"Bearer {SECRET}"}
 LINE = re.compile(r"[0-9a-f]{12} (GET|POST|WEBSOCKET|\(unknown\)) (/[\w./]*|\(unknown\)) \d{3} \d+\.\d{3} s")
-
-
-@pytest.fixture(scope="module")
-def guarded():
-    with serving(create_app(fake_recognizer(), token=SECRET, work=Work(decoders=1))) as port:
-        yield port
 
 
 @pytest.fixture

@@ -14,10 +14,9 @@ from crossmodal.apps.serve import schemas
 from crossmodal.apps.serve.app import create_app
 from crossmodal.apps.serve.service import Work
 from tests.apps.serve.client import post, serving, voice, wav
-from tests.apps.serve.conftest import SMALL
+from tests.apps.serve.conftest import SECRET, SMALL
 from tests.inference.fake_model import LABELS, fake_recognizer
 
-SECRET = "s3cret-t0ken"
 HELLO = {"sample_rate": 16_000, "format": "float32", "window": 0.5, "hop": 0.25}
 
 
@@ -209,12 +208,6 @@ def test_an_internal_error_is_logged_without_content(caplog):
     number = messages[failed].split()[0]
     assert any(line.startswith(f"{number} WEBSOCKET /v1/stream 101 ") for line in messages[failed:])
     assert "my-diary" not in caplog.text
-
-
-@pytest.fixture(scope="module")
-def guarded():
-    with serving(create_app(fake_recognizer(), token=SECRET, work=Work(decoders=1))) as port:
-        yield port
 
 
 class TestToken:
