@@ -150,15 +150,9 @@ class EmotionRecognizer:
         return make_timeline(windows, stream.duration, self.labels)
 
     def stream(self, sample_rate: int | None = None, *, window: float = WINDOW, hop: float = HOP) -> EmotionStream:
-        """Open a stream for live audio. Its windows are those of `timeline`.
+        """Open a stream for live audio in chunks of this sample rate, by default that of the model.
 
-        Args:
-            sample_rate: Sample rate of the chunks in Hz. Default: that of the model.
-            window: As in `timeline`.
-            hop: As in `timeline`.
-
-        Raises:
-            ConfigError: If the sample rate, window or hop is invalid.
+        Its windows are those of `timeline`. Invalid arguments raise ConfigError.
         """
         return EmotionStream(
             self.predict_batch, self.sample_rate, check_rate(sample_rate, self.sample_rate), window, hop
@@ -182,14 +176,9 @@ class EmotionRecognizer:
         return predictions
 
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        """Compute calibrated probabilities with the model, without the energy gate.
+        """Compute calibrated probabilities, (B, K), with the model, without the energy gate.
 
-        Args:
-            waveforms: (B, T) at `sample_rate`. Samples beyond the lengths are ignored.
-            lengths: (B,) in samples.
-
-        Returns:
-            (B, K) probabilities in the order of `labels`.
+        Waveforms are (B, T) at `sample_rate`, with lengths, (B,), in samples. Samples beyond the lengths are ignored.
         """
         padding = max(self.model.min_samples - waveforms.shape[1], 0)
         return self.model.probabilities(np.pad(waveforms, ((0, 0), (0, padding))), lengths)

@@ -121,12 +121,6 @@ def test_limits_and_token_of_the_command_line(tmp_path):
         assert post(server.port, wav(channels=2), headers=shown).code == "too_many_channels"
 
 
-def test_the_token_may_be_in_the_environment():
-    with served(CROSSMODAL_TOKEN="s3cret") as server:
-        assert ask(server.port, "/v1/model").code == "unauthorized"
-        assert ask(server.port, "/v1/model", headers={"Authorization": "Bearer s3cret"}).status == 200
-
-
 class TestToken:
     def test_a_file_overrides_the_environment(self, tmp_path, monkeypatch):
         monkeypatch.setenv("CROSSMODAL_TOKEN", "other")

@@ -21,7 +21,6 @@ from crossmodal.inference.recording import LONGEST
 _SAMPLE_BYTES = 4
 _RETRY_WAIT = 1.0  # s that a request waits for a free place before it is rejected
 
-
 Result = TypeVar("Result")
 
 
