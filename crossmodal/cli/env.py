@@ -20,10 +20,11 @@ _IMPORT_SECONDS = 120  # a cold disk takes half a minute
 # Runs in another process, because a broken library may crash or hang the process that imports it.
 _TORCH_PROBE = """
 import json, torch, torchvision, torchaudio
-mps = torch.backends.mps.is_available()
+gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+gpus += ["Apple MPS"] * torch.backends.mps.is_available()
 print(json.dumps({
     "cuda": torch.version.cuda,
-    "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] + ["Apple MPS"] * mps,
+    "gpus": ", ".join(gpus) or "none",
     "threads": torch.get_num_threads(),
 }))
 """
@@ -59,12 +60,7 @@ def env_command(args: argparse.Namespace) -> int:
 
 
 def describe_environment() -> dict[str, dict[str, Any]]:
-    """Return sections of names and values.
-
-    Example:
-        >>> list(describe_environment())
-        ['system', 'libraries', 'torch', 'video', 'cache', 'locale']
-    """
+    """Return sections of names and values."""
     return {
         "system": _system(),
         "libraries": {name: installed_version(name) or "not installed" for name in _libraries()},
@@ -95,9 +91,7 @@ def _libraries() -> list[str]:
 
 def _torch() -> dict[str, Any]:
     report = _probe(_TORCH_PROBE)
-    if not isinstance(report, dict):
-        return {"error": explain_torch_set(report)}
-    return {"cuda": report["cuda"], "gpus": ", ".join(report["gpus"]) or "none", "threads": report["threads"]}
+    return report if isinstance(report, dict) else {"error": explain_torch_set(report)}
 
 
 def _probe(code: str) -> Any:
@@ -108,8 +102,7 @@ def _probe(code: str) -> Any:
     except subprocess.TimeoutExpired:
         return f"no answer within {_IMPORT_SECONDS} s"
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"the process ended with status {done.returncode}"]
-        return lines[-1]
+        return (done.stderr.strip().splitlines() or [f"the process ended with status {done.returncode}"])[-1]
     return json.loads(done.stdout.splitlines()[-1])
 
 

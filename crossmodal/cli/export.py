@@ -25,11 +25,7 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def export_command(args: argparse.Namespace) -> int:
-    """Run `crossmodal export`.
-
-    Raises:
-        ConfigError: If the model is from the Hub and --out is missing.
-    """
+    """Run `crossmodal export`."""
     folder = find_model(args.model)
     if args.out is None and folder != Path(args.model):
         raise ConfigError(f"{args.model} was downloaded from the Hub: give a folder for the export with --out DIR.")

@@ -103,16 +103,21 @@ def main(args: Sequence[str] | None = None) -> int:
         Ctrl-C and 143 after SIGTERM.
     """
     args = list(sys.argv[1:] if args is None else args)
-    if args in ([], ["-h"], ["--help"], ["help"]):
-        print(_overview())
-        return 0
     if args == ["--version"]:
         print(f"crossmodal {__version__}")
         return 0
     name = next((name for name in COMMANDS if args[: len(name.split())] == name.split()), None)
-    if name is None:
-        return _unknown(args)
-    return _run(name, args[len(name.split()) :])
+    if name:
+        return _run(name, args[len(name.split()) :])
+    is_group = args[:1] in [[name.split()[0]] for name in COMMANDS if " " in name]
+    if {*args[is_group:]} <= {"-h", "--help", "help"}:
+        print(_overview())
+        return 0
+    name = " ".join(args[: 1 + is_group])
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    print(f"crossmodal: unknown command {name!r}.{hint}\n\n{_overview()}", file=sys.stderr)
+    return 2
 
 
 def _run(name: str, args: list[str]) -> int:
@@ -142,15 +147,3 @@ def _overview() -> str:
         "Train voice emotion models with a face model as teacher. Start with: crossmodal fit\n\n"
         f"{commands}\n\nHelp on a command: crossmodal COMMAND --help. Version: crossmodal --version."
     )
-
-
-def _unknown(args: list[str]) -> int:
-    is_group = args[0] in {name.split()[0] for name in COMMANDS if " " in name}
-    if is_group and set(args[1:]) <= {"-h", "--help"}:
-        print(_overview())
-        return 0
-    name = " ".join(args[:2]) if is_group else args[0]
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    print(f"crossmodal: unknown command {name!r}.{hint}\n\n{_overview()}", file=sys.stderr)
-    return 2

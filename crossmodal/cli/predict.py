@@ -101,11 +101,7 @@ def _predictor(args: argparse.Namespace, model: Path, config: dict[str, Any], in
 
 
 def plot_paths(plot: str, inputs: Sequence[Input]) -> dict[str, Path]:
-    """Return the path of the plot of each input, by name.
-
-    Args:
-        plot: Path of a file for one input, or of a folder for several.
-        inputs: Recordings.
+    """Return the path of the plot of each input by name; `plot` is a file for one input, or a folder for several.
 
     Raises:
         ConfigError: If the suffix is not supported, or a file is given for several inputs.

@@ -121,11 +121,11 @@ class EmotionRecognizer:
             ConfigError: If the sample rate is invalid.
         """
         if not isinstance(recording, list | tuple):
-            return self.predict_batch([self._read(recording, sample_rate)])[0]  # type: ignore[arg-type]
+            return self([recording], sample_rate)[0]  # type: ignore[list-item]
         predictions: list[Prediction] = []
         for first in range(0, len(recording), BATCH_SIZE):
-            batch = [self._read(one, sample_rate) for one in recording[first : first + BATCH_SIZE]]
-            predictions += self.predict_batch(batch)
+            batch = recording[first : first + BATCH_SIZE]
+            predictions += self.predict_batch([read_recording(one, sample_rate, self.sample_rate) for one in batch])
         return predictions
 
     def timeline(
@@ -150,15 +150,9 @@ class EmotionRecognizer:
         return make_timeline(windows, stream.duration, self.labels)
 
     def stream(self, sample_rate: int | None = None, *, window: float = WINDOW, hop: float = HOP) -> EmotionStream:
-        """Open a stream for live audio. Its windows are those of `timeline`.
+        """Open a stream for live audio in chunks of this sample rate, by default that of the model.
 
-        Args:
-            sample_rate: Sample rate of the chunks in Hz. Default: that of the model.
-            window: As in `timeline`.
-            hop: As in `timeline`.
-
-        Raises:
-            ConfigError: If the sample rate, window or hop is invalid.
+        Its windows are those of `timeline`. Invalid arguments raise ConfigError.
         """
         return EmotionStream(
             self.predict_batch, self.sample_rate, check_rate(sample_rate, self.sample_rate), window, hop
@@ -182,26 +176,19 @@ class EmotionRecognizer:
         return predictions
 
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        """Compute calibrated probabilities with the model, without the energy gate.
+        """Compute calibrated probabilities, (B, K), with the model, without the energy gate.
 
-        Args:
-            waveforms: (B, T) at `sample_rate`. Samples beyond the lengths are ignored.
-            lengths: (B,) in samples.
-
-        Returns:
-            (B, K) probabilities in the order of `labels`.
+        Waveforms are (B, T) at `sample_rate`, with lengths, (B,), in samples. Samples beyond the lengths are ignored.
         """
         padding = max(self.model.min_samples - waveforms.shape[1], 0)
-        return self.model.probabilities(np.pad(waveforms, ((0, 0), (0, padding))) if padding else waveforms, lengths)
+        return self.model.probabilities(np.pad(waveforms, ((0, 0), (0, padding))), lengths)
 
-    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None, **options: Any) -> str:
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload the model folder to the Hugging Face Hub in one commit.
 
         Args:
             repo_id: Name of the model, such as ``owner/name``. The repository is created if it does not exist.
-            private: True to create a private repository.
-            token: Token with write access. Default: the token of ``hf auth login`` or of the variable ``HF_TOKEN``.
-            options: As in `crossmodal.inference.hub.push`.
+            options: As in `crossmodal.inference.hub.push`, such as ``private=True``.
 
         Returns:
             The URL of the commit.
@@ -214,10 +201,7 @@ class EmotionRecognizer:
 
         if self.folder is None:
             raise ModelFolderError("This model was not loaded from a folder, and only model folders can be uploaded.")
-        return push(self.folder, repo_id, private=private, token=token, **options)
-
-    def _read(self, recording: Recording, sample_rate: int | None) -> NDArray[np.float32]:
-        return read_recording(recording, sample_rate, self.sample_rate)
+        return push(self.folder, repo_id, **options)
 
 
 def _groups(indices: Sequence[int], sizes: Sequence[int], max_samples: int) -> Iterator[list[int]]:

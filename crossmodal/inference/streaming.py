@@ -56,10 +56,7 @@ class EmotionStream:
         return (self._held_from + len(self._held)) / self._rate
 
     def feed(self, samples: NDArray[Any]) -> list[Window]:
-        """Add a chunk.
-
-        Args:
-            samples: (n,) or (channels, n), any n: floats in [-1, 1], or integers of full scale.
+        """Add a chunk: (n,) or (channels, n), any n, floats in [-1, 1] or integers of full scale.
 
         Returns:
             The windows that the chunk completes, zero or more.

@@ -14,11 +14,7 @@ from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 
 
 class TorchModel:
-    """PyTorch voice model with NumPy inputs and outputs.
-
-    Args:
-        network: Voice model.
-        temperature: Divisor of the logits, fitted on validation clips.
+    """PyTorch voice model with NumPy inputs and outputs. `temperature` divides the logits.
 
     Attributes:
         min_samples: Shorter waveforms are padded with zeros to this length.

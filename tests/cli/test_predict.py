@@ -16,7 +16,6 @@ from rich.progress import Progress
 from crossmodal.cli import predict as command
 from crossmodal.cli.main import main
 from crossmodal.cli.predict import plot_paths
-from crossmodal.errors import ConfigError
 from crossmodal.inference.model_config import read_config
 from crossmodal.inference.predict import predictor
 from crossmodal.inference.predict.inputs import Input
@@ -52,16 +51,24 @@ def long_wav(tmp_path):
     return tmp_path / "long.wav"
 
 
+def rows_of(table):
+    return list(csv.DictReader(io.StringIO(table)))
+
+
 class TestFormats:
-    def test_json(self, folder, recognizer, predict):
+    def test_json_and_csv(self, folder, recognizer, predict):
         status, out, _ = predict("--format", "json", folder)
-        results = json.loads(out)
+        results, rows = json.loads(out), rows_of(predict("--format", "csv", folder)[1])
         assert status == 0
         assert [one["file"] for one in results] == [str(folder / "a.wav"), str(folder / "deeper" / "B.MP4")]
-        for one in results:
+        assert [row["file"] for row in rows] == [one["file"] for one in results]
+        assert list(rows[0]) == ["file", "label", "score", *LABELS, "error"]
+        for one, row in zip(results, rows, strict=True):
             expected = recognizer(one["file"])
             assert (one["label"], one["score"]) == (expected.label, pytest.approx(expected.score, abs=1e-6))
             assert one["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
+            assert (row["label"], row["error"]) == (expected.label, "")
+            assert {key: float(row[key]) for key in LABELS} == pytest.approx(expected.probabilities, abs=1e-6)
 
     def test_json_lines_are_written_immediately(self, folder, predict, monkeypatch):
         _, expected, _ = predict("--format", "json", folder)
@@ -79,17 +86,6 @@ class TestFormats:
         lines = [json.loads(line) for line in out.splitlines()]
         assert [line["label"] for line in lines] == [one["label"] for one in json.loads(expected)]
         assert written == [0, 1]
-
-    def test_csv(self, folder, recognizer, predict):
-        status, out, _ = predict(folder / "a.wav", "--format", "csv")
-        (row,) = csv.DictReader(io.StringIO(out))
-        expected = recognizer(folder / "a.wav")
-        assert status == 0
-        assert list(row) == ["file", "label", "score", *LABELS, "error"]
-        assert (row["file"], row["label"], row["error"]) == (str(folder / "a.wav"), expected.label, "")
-        assert float(row["score"]) == pytest.approx(expected.score, abs=1e-6)
-        for label in LABELS:
-            assert float(row[label]) == pytest.approx(expected.probabilities[label], abs=1e-6)
 
     def test_table(self, folder, recognizer, predict, monkeypatch):
         monkeypatch.chdir(folder)
@@ -112,9 +108,9 @@ class TestFormats:
         soundfile.write(path, np.zeros(16_000), 16_000)
         assert "silence" in predict(path)[1]
         assert json.loads(predict(path, "--format", "json")[1])[0]["label"] == "silence"
-        (row,) = csv.DictReader(io.StringIO(predict(path, "--format", "csv")[1]))
+        (row,) = rows_of(predict(path, "--format", "csv")[1])
         assert (row["label"], row["score"], row["calm"]) == ("silence", "1.000000", "")
-        (window,) = csv.DictReader(io.StringIO(predict(path, "--format", "csv", "--timeline")[1]))
+        (window,) = rows_of(predict(path, "--format", "csv", "--timeline")[1])
         assert (window["start"], window["end"], window["label"]) == ("0.000", "1.000", "silence")
         assert predict(path, "--format", "audacity")[1] == "0.000000\t1.000000\tsilence\n"
 
@@ -128,29 +124,23 @@ class TestTimeline:
         assert len(results["windows"]) == 9
         assert {segment["label"] for segment in results["segments"]} >= {"silence"}
 
-    def test_the_table_has_one_row_per_segment(self, long_wav, recognizer, predict):
-        _, out, _ = predict(long_wav, "--timeline")
-        header, *rows = out.splitlines()
-        assert header.split() == ["file", "from", "to", "emotion", "probability"]
+    def test_table_and_label_track_have_one_row_per_segment(self, long_wav, recognizer, predict):
+        header, *rows = predict(long_wav, "--timeline")[1].splitlines()
+        track = [line.split("\t") for line in predict(long_wav, "--format", "audacity")[1].splitlines()]
         segments = recognizer.timeline(long_wav).segments
+        assert header.split() == ["file", "from", "to", "emotion", "probability"]
         assert [row.split()[3] for row in rows] == [segment.label for segment in segments]
         assert rows[-1].split()[2] == "0:10.0"
+        assert [(float(start), float(end), label) for start, end, label in track] == [
+            (segment.start, segment.end, segment.label) for segment in segments
+        ]
 
     def test_csv_has_one_row_per_window(self, long_wav, recognizer, predict):
-        _, out, _ = predict(long_wav, "--timeline", "--format", "csv")
-        rows = list(csv.DictReader(io.StringIO(out)))
+        rows = rows_of(predict(long_wav, "--timeline", "--format", "csv")[1])
         windows = recognizer.timeline(long_wav).windows
         assert list(rows[0]) == ["file", "start", "end", "label", "score", *LABELS, "error"]
         assert [float(row["start"]) for row in rows] == [window.start for window in windows]
         assert float(rows[0]["calm"]) == pytest.approx(windows[0].prediction.probabilities["calm"], abs=1e-6)
-
-    def test_label_track(self, long_wav, recognizer, predict):
-        status, out, _ = predict(long_wav, "--format", "audacity")
-        rows = [line.split("\t") for line in out.splitlines()]
-        assert status == 0
-        assert [(float(start), float(end), label) for start, end, label in rows] == [
-            (segment.start, segment.end, segment.label) for segment in recognizer.timeline(long_wav).segments
-        ]
 
     def test_a_label_track_takes_one_recording(self, folder, predict):
         status, out, err = predict(folder, "--format", "audacity")
@@ -179,14 +169,11 @@ class TestPlot:
         assert status == 1
         assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["B.MP4.png", "a.wav.png"]
 
-    def test_equal_names_get_different_plots(self):
+    def test_plot_paths(self, tmp_path):
         inputs = [Input(name) for name in ("a/x.wav", "b/x.wav", "b/x.mp3", "-")]
-        assert [path.name for path in plot_paths("out", inputs).values()] == [
-            "x.wav.png",
-            "x.wav.2.png",
-            "x.mp3.png",
-            "standard_input.png",
-        ]
+        names = ["x.wav.png", "x.wav.2.png", "x.mp3.png", "standard_input.png"]
+        assert [path.name for path in plot_paths("out", inputs).values()] == names  # equal names differ
+        assert plot_paths(str(tmp_path), inputs[:1]) == {"a/x.wav": tmp_path / "x.wav.png"}
 
     def test_invalid_plot_paths_are_rejected_before_prediction(self, folder, predict, monkeypatch):
         monkeypatch.setattr(FilePredictor, "predict_batch", lambda *args: pytest.fail("it was predicted"))
@@ -225,22 +212,16 @@ class TestFailures:
         assert results["gone.wav"]["error"].startswith(f"{missing}: ")
         assert f"crossmodal predict: {results['gone.wav']['error']}\n" in err
 
-    @pytest.mark.parametrize("form", ["csv", "table", "jsonl"])
-    def test_a_bad_file_in_every_format(self, with_a_bad_file, predict, form):
-        status, out, err = predict("--format", form, with_a_bad_file)
+    @pytest.mark.parametrize("arguments", [["csv"], ["table"], ["jsonl"], ["csv", "--timeline"]], ids=str)
+    def test_a_bad_file_in_every_format(self, with_a_bad_file, predict, arguments):
+        status, out, err = predict("--format", *arguments, with_a_bad_file)
         assert status == 1
         assert re.search(r"bad\.wav: .*empty", err)
-        if form == "csv":
-            rows = {Path(row["file"]).name: row for row in csv.DictReader(io.StringIO(out))}
+        if arguments[0] == "csv":
+            rows = {Path(row["file"]).name: row for row in rows_of(out)}
             assert "empty" in rows["bad.wav"]["error"]
             assert rows["bad.wav"]["label"] == rows["bad.wav"]["calm"] == ""
             assert rows["a.wav"]["label"] in LABELS
-
-    def test_a_bad_file_in_a_csv_of_timelines(self, with_a_bad_file, predict):
-        _, out, _ = predict("--format", "csv", "--timeline", with_a_bad_file / "bad.wav", with_a_bad_file / "a.wav")
-        first, *rest = csv.DictReader(io.StringIO(out))
-        assert "empty" in first["error"]
-        assert [row["file"] for row in rest] == [str(with_a_bad_file / "a.wav")]
 
     def test_all_inputs_fail(self, tmp_path, predict):
         status, out, err = predict(tmp_path, tmp_path / "*.ogg")
@@ -343,9 +324,3 @@ def test_model_and_config_are_loaded_once(backend, folder, model_folder, onnx_fo
     arguments = ["--model", str(model), "--backend", backend, "--timeline"]
     assert main(["predict", *arguments, str(folder / "a.wav"), str(folder / "deeper" / "B.MP4")]) == 0
     assert opened.count("config.json") == 1
-
-
-def test_plot_paths(tmp_path):
-    assert plot_paths(str(tmp_path), [Input("x/a.wav")]) == {"x/a.wav": tmp_path / "a.wav.png"}
-    with pytest.raises(ConfigError, match=r"\.png"):
-        plot_paths("out.jpeg", [Input("a.wav")])

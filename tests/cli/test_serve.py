@@ -121,12 +121,6 @@ def test_limits_and_token_of_the_command_line(tmp_path):
         assert post(server.port, wav(channels=2), headers=shown).code == "too_many_channels"
 
 
-def test_the_token_may_be_in_the_environment():
-    with served(CROSSMODAL_TOKEN="s3cret") as server:
-        assert ask(server.port, "/v1/model").code == "unauthorized"
-        assert ask(server.port, "/v1/model", headers={"Authorization": "Bearer s3cret"}).status == 200
-
-
 class TestToken:
     def test_a_file_overrides_the_environment(self, tmp_path, monkeypatch):
         monkeypatch.setenv("CROSSMODAL_TOKEN", "other")
@@ -142,13 +136,11 @@ class TestToken:
         with pytest.raises(ConfigError, match="token"):
             read_token(str(tmp_path / "token"))
 
-    def test_a_missing_file(self, tmp_path):
-        with pytest.raises(ConfigError, match=r"cannot be read from .*gone"):
+    def test_a_missing_file_and_an_empty_variable(self, tmp_path, monkeypatch):
+        with pytest.raises(ConfigError, match="gone"):
             read_token(str(tmp_path / "gone"))
-
-    def test_an_empty_variable(self, monkeypatch):
         monkeypatch.setenv("CROSSMODAL_TOKEN", "")
-        with pytest.raises(ConfigError, match="CROSSMODAL_TOKEN must be one word"):
+        with pytest.raises(ConfigError, match="CROSSMODAL_TOKEN"):
             read_token(None)
 
 
@@ -158,9 +150,6 @@ class TestErrors:
         error = capsys.readouterr().err
         assert error.startswith("crossmodal serve: ")
         return error
-
-    def test_a_folder_without_a_model(self, tmp_path, capsys):
-        assert "is not a model folder" in self.fails(capsys, tmp_path, "--port", 0)
 
     def test_a_model_whose_weights_are_damaged(self, capsys, monkeypatch):
         recognizer = fake_recognizer()
@@ -178,20 +167,20 @@ class TestErrors:
     def test_an_address_of_another_machine(self, host, port, tmp_path, capsys):
         assert "cannot be used" in self.fails(capsys, tmp_path, "--host", host, "--port", port)
 
-    @pytest.mark.parametrize("option", ["--max_megabytes", "--max_seconds", "--max_requests", "--decoders"])
-    def test_a_limit_of_zero(self, option, tmp_path, capsys):
-        assert "must be above 0, not 0" in self.fails(capsys, tmp_path, "--port", 0, option, 0)
-
-    @pytest.mark.parametrize("number", ["nan", "inf", "-1"])
-    def test_an_invalid_limit(self, number, tmp_path, capsys):
-        assert "must be above 0, not" in self.fails(capsys, tmp_path, "--port", 0, f"--max_megabytes={number}")
-
     def test_a_public_address_without_a_token_prints_a_warning(self, tmp_path, capsys):
-        assert "anyone who can reach 0.0.0.0" in self.fails_with_warning(capsys, tmp_path)
+        assert main(["serve", str(tmp_path), "--host", "0.0.0.0", "--port", "0"]) == 1
+        error = capsys.readouterr().err
+        assert "anyone who can reach 0.0.0.0" in error and "is not a model folder" in error
 
-    def fails_with_warning(self, capsys, folder):
-        assert main(["serve", str(folder), "--host", "0.0.0.0", "--port", "0"]) == 1
-        return capsys.readouterr().err
+    @pytest.mark.parametrize(
+        "option",
+        [
+            *(f"--{name}=0" for name in ("max_megabytes", "max_seconds", "max_requests", "decoders")),
+            *(f"--max_megabytes={number}" for number in ("nan", "inf", "-1")),
+        ],
+    )
+    def test_an_invalid_limit(self, option, tmp_path, capsys):
+        assert "must be above 0, not" in self.fails(capsys, tmp_path, "--port", 0, option)
 
     @pytest.mark.parametrize("package", ["fastapi", "fastapi_offline", "uvicorn", "python_multipart", "websockets"])
     def test_without_the_extra_it_says_what_to_install(self, package, tmp_path):

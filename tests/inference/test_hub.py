@@ -1,10 +1,6 @@
 import json
-import os
 import re
-import shutil
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
@@ -38,11 +34,6 @@ def hub(tmp_path, monkeypatch):
         for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.delenv(proxy, raising=False)
         yield hub
-
-
-@pytest.fixture
-def copy(model_folder, tmp_path):
-    return shutil.copytree(model_folder, tmp_path / "copy")
 
 
 def content(folder) -> dict[str, bytes]:
@@ -171,20 +162,3 @@ def test_without_a_connection_the_cache_is_used_and_errors_are_fast(hub, copy, m
         assert time.monotonic() - start < 2
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert fetch(NAME) == fetched
-
-
-def test_download_in_another_process_without_torch(onnx_folder, tmp_path, tiny_ravdess):
-    code = (
-        "import sys\n"
-        "from crossmodal import EmotionRecognizer\n"
-        "print(EmotionRecognizer.from_pretrained('me/voice')(sys.argv[1]).label, 'torch' in sys.modules)"
-    )
-    wav = next(tiny_ravdess.rglob("*.wav"))
-    with fake_hub() as hub:
-        hub.repositories[NAME] = [content(onnx_folder)]
-        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        command = [sys.executable, "-c", code, str(wav)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ | environment
-        )
-    assert done.stdout.split() == [EmotionRecognizer.from_pretrained(onnx_folder)(wav).label, "False"]

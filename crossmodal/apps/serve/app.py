@@ -14,13 +14,7 @@ from crossmodal.apps.serve.authentication import Token
 from crossmodal.apps.serve.limits import Limits, RequestError, check_windows
 from crossmodal.apps.serve.middleware import RequestMiddleware, error_response
 from crossmodal.apps.serve.model_info import check_control, describe_models
-from crossmodal.apps.serve.schemas import (
-    ErrorResponse,
-    HealthResponse,
-    ModelResponse,
-    PredictionResponse,
-    TimelineResponse,
-)
+from crossmodal.apps.serve.schemas import ErrorResponse, ModelResponse, PredictionResponse, TimelineResponse
 from crossmodal.apps.serve.service import Service, Work
 from crossmodal.apps.serve.websocket import LiveStream
 from crossmodal.inference.recognizer import HOP, WINDOW, EmotionRecognizer
@@ -35,14 +29,10 @@ _DESCRIPTION = (
     "JSON message for each complete window."
 )
 _BINARY = {"type": "string", "format": "binary"}
+_FORM = {"type": "object", "required": ["file"], "properties": {"file": _BINARY}}
 _UPLOAD = {
     "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {"type": "object", "required": ["file"], "properties": {"file": _BINARY}},
-        },
-        "application/octet-stream": {"schema": _BINARY},
-    },
+    "content": {"multipart/form-data": {"schema": _FORM}, "application/octet-stream": {"schema": _BINARY}},
 }
 _ERRORS = {
     401: "The token is missing or wrong.",
@@ -90,7 +80,7 @@ def create_app(
         version=__version__,
         redoc_url=None,
         lifespan=lambda _: service.running(),
-        exception_handlers=_EXCEPTION_HANDLERS,
+        exception_handlers=dict.fromkeys((RequestError, RequestValidationError, HTTPException), _respond),
     )
     app.add_middleware(RequestMiddleware)
     app.include_router(_public_routes(service))
@@ -111,7 +101,7 @@ def _public_routes(service: Service) -> APIRouter:
     def page() -> FileResponse:
         return FileResponse(_PAGE / "index.html")
 
-    @router.get("/healthz", summary="Check the server", responses=_responses(HealthResponse, {503: _UNHEALTHY}))
+    @router.get("/healthz", summary="Check the server", responses=_responses(dict[str, str], {503: _UNHEALTHY}))
     async def healthz() -> Response:
         if not service.is_healthy:
             raise RequestError(503, "unhealthy", _UNHEALTHY)
@@ -162,24 +152,17 @@ def _responses(schema: Any, errors: dict[int, str]) -> dict[int | str, dict[str,
     return responses
 
 
-async def _request_error(_: Any, error: RequestError) -> Response:
-    return error_response(error)
-
-
-async def _bad_parameter(_: Any, error: RequestValidationError) -> Response:
-    first = error.errors()[0]
-    return error_response(RequestError(422, "bad_parameter", f"{first['loc'][-1]}: {first['msg']}"))
-
-
-async def _http_error(_: Any, error: HTTPException) -> Response:
-    code, reason = _HTTP_ERRORS.get(error.status_code, ("bad_request", str(error.detail)))
-    response = error_response(RequestError(error.status_code, code, reason))
-    response.headers.update(error.headers or {})  # with 405, the allowed methods
+async def _respond(_: Any, error: Exception) -> Response:
+    headers: Any = {}
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        error = RequestError(422, "bad_parameter", f"{first['loc'][-1]}: {first['msg']}")
+    elif isinstance(error, HTTPException):
+        headers = error.headers or {}  # with 405, the allowed methods
+        error = RequestError(
+            error.status_code, *_HTTP_ERRORS.get(error.status_code, ("bad_request", str(error.detail)))
+        )
+    assert isinstance(error, RequestError), "one of the three types"
+    response = error_response(error)
+    response.headers.update(headers)
     return response
-
-
-_EXCEPTION_HANDLERS: dict[Any, Any] = {
-    RequestError: _request_error,
-    RequestValidationError: _bad_parameter,
-    HTTPException: _http_error,
-}

@@ -10,11 +10,7 @@ from crossmodal.apps.serve.limits import RequestError
 
 
 class Token(HTTPBearer):
-    """FastAPI dependency that checks ``Authorization: Bearer ...``.
-
-    Args:
-        value: The right token.
-    """
+    """FastAPI dependency that checks ``Authorization: Bearer ...``."""
 
     def __init__(self, value: str) -> None:
         super().__init__(scheme_name="HTTPBearer", auto_error=False)

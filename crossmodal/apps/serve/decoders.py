@@ -25,13 +25,7 @@ _PAUSE = 1.0  # s between attempts to start a child
 
 
 class Decoders:
-    """Decoder processes, each of which decodes one upload at a time.
-
-    Args:
-        limits: Limits on requests.
-        sample_rate: Sample rate of the waveforms in Hz.
-        count: Number of processes.
-    """
+    """Decoder processes, each of which decodes one upload at a time."""
 
     def __init__(self, limits: Limits, sample_rate: int, count: int) -> None:
         self._limits = limits
@@ -45,11 +39,7 @@ class Decoders:
         return len(self._restarts) < len(self._all)
 
     async def start(self) -> None:
-        """Start the children and wait until they are ready.
-
-        Raises:
-            OSError: A child does not start.
-        """
+        """Start the children and wait until they are ready, or raise OSError."""
         await asyncio.gather(*(decoder.start() for decoder in self._all))
         for decoder in self._all:
             self._idle.put_nowait(decoder)
@@ -62,14 +52,7 @@ class Decoders:
         await asyncio.gather(*(decoder.kill() for decoder in self._all))
 
     async def decode(self, encoded: bytes, longest: float) -> NDArray[np.float32]:
-        """Decode one upload in the next free child.
-
-        Args:
-            encoded: The content of a file.
-            longest: Maximum duration in seconds.
-
-        Returns:
-            (T,), one channel at the sample rate.
+        """Decode one upload of at most `longest` seconds in the next free child: (T,), one channel at the sample rate.
 
         Raises:
             RequestError: The upload is not sound, is damaged, exceeds a limit, or takes too long to decode.

@@ -39,9 +39,6 @@ class RequestMiddleware:
 
     A log line has the request's ID, method, path, status and duration. It has nothing that a client sent, and no
     address; uvicorn's own access log has both the client's address and the query.
-
-    Args:
-        app: The application.
     """
 
     def __init__(self, app: ASGIApp) -> None:

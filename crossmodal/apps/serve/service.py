@@ -21,7 +21,6 @@ from crossmodal.inference.recording import LONGEST
 _SAMPLE_BYTES = 4
 _RETRY_WAIT = 1.0  # s that a request waits for a free place before it is rejected
 
-
 Result = TypeVar("Result")
 
 
@@ -47,12 +46,7 @@ class Service:
     """Recognition for many clients at the same time.
 
     Labels are computed in batches in one thread, timelines one at a time in a second, live sound in a third. A long
-    recording does not delay a short one.
-
-    Args:
-        models: The recognizers by name: ``model``, and ``control`` if there is one. Labels and rates are equal.
-        limits: Limits on requests.
-        work: Division of the work.
+    recording does not delay a short one. The recognizers are ``model``, and ``control`` if there is one.
     """
 
     def __init__(self, models: dict[str, EmotionRecognizer], limits: Limits, work: Work) -> None:
@@ -84,11 +78,7 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the decoders and the batching for the duration of the block. No request may be in progress at its end.
-
-        Raises:
-            OSError: A decoder does not start.
-        """
+        """Run the decoders and the batching for the duration of the block. No request may be in progress at its end."""
         await self._decoders.start()
         loop = asyncio.get_running_loop()
         self._batching = [loop.create_task(batcher.run()) for batcher in self._batchers.values()]
@@ -112,11 +102,7 @@ class Service:
             return await self._batchers[model].predict(await self._decoders.decode(encoded, longest))
 
     async def timeline(self, request: Request, model: str, window: float, hop: float) -> Timeline:
-        """Return the emotions in an upload over time; arguments as for `EmotionRecognizer.timeline`.
-
-        Raises:
-            RequestError: The upload is invalid or exceeds a limit, or the server is busy.
-        """
+        """Return the emotions in an upload over time. Errors are those of `predict`."""
         async with self._admit(), self._uploads.read(request) as encoded, self._timelines:
             waveform = await self._decoders.decode(encoded, self.limits.seconds)
             compute = partial(self.models[model].timeline, waveform, window=window, hop=hop)
@@ -135,11 +121,7 @@ class Service:
             yield
 
     def admit_stream(self) -> contextlib.AbstractContextManager[None]:
-        """Count a live stream for the duration of the block.
-
-        Raises:
-            RequestError: Too many streams are open.
-        """
+        """Count a live stream for the duration of the block, or raise RequestError if too many are open."""
         return self._count("streams", "live streams are open")
 
     @contextlib.contextmanager

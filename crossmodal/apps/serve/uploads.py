@@ -14,11 +14,7 @@ _MAX_FIELDS = 8  # of a form, beside its file
 
 
 class Uploads:
-    """The uploads in memory.
-
-    Args:
-        limits: Limits on requests.
-    """
+    """The uploads in memory."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

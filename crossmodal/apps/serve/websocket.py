@@ -26,35 +26,20 @@ _CLOSE_CODES = {401: 1008, 408: 1008, 422: 1007, 503: 1013}  # of RFC 6455, by s
 
 
 class Hello(BaseModel):
-    """The first message of a client.
-
-    Args:
-        sample_rate: In Hz.
-        format: 32-bit float in [-1, 1], or 16-bit integer; little-endian.
-        channels: Number of interleaved channels.
-        window: Seconds in each window.
-        hop: Seconds from one window to the next.
-        token: The token, for clients that cannot send a header, such as browsers.
-    """
+    """The first message of a client."""
 
     model_config = ConfigDict(extra="forbid")
 
-    sample_rate: int
-    format: Literal["float32", "int16"]
-    channels: int = 1
-    window: float = WINDOW
-    hop: float = HOP
-    token: str = ""
+    sample_rate: int  # Hz
+    format: Literal["float32", "int16"]  # in [-1, 1], or of full scale; little-endian
+    channels: int = 1  # interleaved
+    window: float = WINDOW  # s
+    hop: float = HOP  # s
+    token: str = ""  # for clients that cannot send a header, such as browsers
 
 
 class LiveStream:
-    """The connection of one client that sends live sound.
-
-    Args:
-        websocket: The connection, not accepted yet.
-        service: Computes the windows.
-        token: The token that the client must send in a header or its first message, if there is one.
-    """
+    """The connection of one client that sends live sound, and the token in a header or its first message."""
 
     def __init__(self, websocket: WebSocket, service: Service, token: Token | None) -> None:
         self._websocket = websocket
@@ -63,11 +48,7 @@ class LiveStream:
         self._rest = b""  # the first bytes of an incomplete sample
 
     async def run(self) -> None:
-        """Serve the client until the stream ends.
-
-        Raises:
-            RequestError: The header has a wrong token; the connection is not accepted.
-        """
+        """Serve the client until the stream ends; raise RequestError before the connection if the header is wrong."""
         if self._token and "authorization" in self._websocket.headers:
             await self._token(self._websocket)
         await self._websocket.accept()

@@ -2,8 +2,9 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TextIO
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -15,34 +16,32 @@ from crossmodal.inference.prediction import Prediction, Timeline
 # Arguments: results, labels of the model, True for timelines, and the output stream.
 Writer = Callable[[Iterable[AudioResult], Sequence[str], bool, TextIO], None]
 
+_WIDE = 10_000  # characters; lines in a file or a pipe are not wrapped
+
 
 def write_table(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
     """Write a table with one row per recording, or per segment of a timeline."""
-    rows = [row for result in results for row in _rows(result)]
-    if not rows:
-        return
-    table = Table(Column("file", overflow="fold"), *(_TIMELINE_COLUMNS if over_time else _COLUMNS)[1:], box=None)
-    for row in rows:
-        table.add_row(*map(Text, row))  # Text, because a file name may look like markup
-    Console(file=out, width=None if out.isatty() else _WIDE).print(table)
-
-
-_WIDE = 10_000  # characters; lines in a file or a pipe are not wrapped
-_COLUMNS = ("file", "emotion", "probability", "next")
-_TIMELINE_COLUMNS = ("file", "from", "to", "emotion", "probability")
+    columns = ("from", "to", "emotion", "probability") if over_time else ("emotion", "probability", "next")
+    table = Table(Column("file", overflow="fold"), *columns, box=None)
+    for result in results:
+        for row in _rows(result):
+            table.add_row(*map(Text, (result.name, *row)))  # Text, because a file name may look like markup
+    if table.row_count:
+        Console(file=out, width=None if out.isatty() else _WIDE).print(table)
 
 
 def _rows(result: AudioResult) -> list[tuple[str, ...]]:
-    if isinstance(result.prediction, Timeline):
-        return [
-            (result.name, clock(segment.start), clock(segment.end), segment.label, f"{segment.score:.2f}")
-            for segment in result.prediction.segments
-        ]
-    if result.prediction is None:
+    prediction = result.prediction
+    if prediction is None:
         return []
-    ranked = sorted(result.prediction.probabilities.items(), key=lambda item: -item[1])
+    if isinstance(prediction, Timeline):
+        return [
+            (clock(segment.start), clock(segment.end), segment.label, f"{segment.score:.2f}")
+            for segment in prediction.segments
+        ]
+    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
     others = ", ".join(f"{label} {probability:.2f}" for label, probability in ranked[1:3])
-    return [(result.name, result.prediction.label, f"{result.prediction.score:.2f}", others)]
+    return [(prediction.label, f"{prediction.score:.2f}", others)]
 
 
 def clock(seconds: float) -> str:
@@ -63,15 +62,11 @@ def write_json(results: Iterable[AudioResult], labels: Sequence[str], over_time:
     separator = "[\n"
     try:
         for result in results:
-            out.write(separator + _indented(result.as_dict()))
+            text = json.dumps(result.as_dict(), indent=2, ensure_ascii=False)
+            out.write(separator + textwrap.indent(text, "  "))
             separator = ",\n"
     finally:
         out.write("\n]\n" if separator == ",\n" else "[]\n")
-
-
-def _indented(result: Mapping[str, Any]) -> str:
-    text = json.dumps(result, indent=2, ensure_ascii=False)
-    return "\n".join(f"  {line}" for line in text.splitlines())
 
 
 def write_json_lines(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
@@ -82,27 +77,23 @@ def write_json_lines(results: Iterable[AudioResult], labels: Sequence[str], over
 
 def write_csv(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
     """Write one row per recording, or per window of a timeline. The last column has the error, if any."""
-    writer = csv.writer(out, lineterminator="\n")
     times = ["start", "end"] if over_time else []
-    writer.writerow(["file", *times, "label", "score", *labels, "error"])
+    writer = csv.DictWriter(out, ["file", *times, "label", "score", *labels, "error"], lineterminator="\n")
+    writer.writeheader()
     for result in results:
-        writer.writerows(_csv_rows(result, labels, len(times)))
+        if result.prediction is None:
+            writer.writerow({"file": result.name, "error": result.error})
+        elif isinstance(result.prediction, Timeline):
+            for window in result.prediction.windows:
+                span = {"start": f"{window.start:.3f}", "end": f"{window.end:.3f}"}
+                writer.writerow({"file": result.name} | span | _numbers(window.prediction))
+        else:
+            writer.writerow({"file": result.name} | _numbers(result.prediction))
 
 
-def _csv_rows(result: AudioResult, labels: Sequence[str], times: int) -> list[list[str]]:
-    if result.prediction is None:
-        return [[result.name, *[""] * (times + 2 + len(labels)), result.error or ""]]
-    if isinstance(result.prediction, Timeline):
-        return [
-            [result.name, f"{window.start:.3f}", f"{window.end:.3f}", *_numbers(window.prediction, labels), ""]
-            for window in result.prediction.windows
-        ]
-    return [[result.name, *_numbers(result.prediction, labels), ""]]
-
-
-def _numbers(prediction: Prediction, labels: Sequence[str]) -> list[str]:
-    each = [f"{prediction.probabilities[label]:.6f}" if not prediction.is_silence else "" for label in labels]
-    return [prediction.label, f"{prediction.score:.6f}", *each]
+def _numbers(prediction: Prediction) -> dict[str, str]:
+    each = {label: f"{probability:.6f}" for label, probability in prediction.probabilities.items()}
+    return {"label": prediction.label, "score": f"{prediction.score:.6f}"} | each
 
 
 def write_audacity(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:

@@ -35,15 +35,10 @@ class AudioResult:
 
 @dataclass(frozen=True)
 class FilePredictor:
-    """Predict recordings with one model.
+    """Predict recordings with the model of a folder whose configuration has been read.
 
-    Args:
-        folder: Path of the model folder.
-        config: Its configuration.
-        backend: As in `EmotionRecognizer.from_pretrained`.
-        window: Length of the windows of a timeline in seconds; None for one label per recording.
-        hop: Seconds from one window of a timeline to the next.
-        plots: Path of the plot for each input name.
+    A timeline has windows of `window` seconds; None means one label per recording. `plots` has the path of the plot for
+    each input name.
     """
 
     folder: Path
@@ -59,11 +54,7 @@ class FilePredictor:
         return load_recognizer(self.folder, self.config, self.backend)
 
     def predict(self, inputs: Sequence[Input], jobs: int = 1) -> Iterator[AudioResult]:
-        """Predict each input, in the given order.
-
-        Args:
-            inputs: Recordings.
-            jobs: Number of processes with one thread each. 1 is this process, with the backend's number of threads.
+        """Predict each input in order, in this process or in several with one thread each.
 
         Raises:
             ModelFolderError: If the model cannot be loaded.

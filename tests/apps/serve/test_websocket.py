@@ -14,10 +14,9 @@ from crossmodal.apps.serve import schemas
 from crossmodal.apps.serve.app import create_app
 from crossmodal.apps.serve.service import Work
 from tests.apps.serve.client import post, serving, voice, wav
-from tests.apps.serve.conftest import SMALL
+from tests.apps.serve.conftest import SECRET, SMALL
 from tests.inference.fake_model import LABELS, fake_recognizer
 
-SECRET = "s3cret-t0ken"
 HELLO = {"sample_rate": 16_000, "format": "float32", "window": 0.5, "hop": 0.25}
 
 
@@ -144,17 +143,13 @@ class TestErrors:
             connection.send(message)
             assert refusal(connection) == ("bad_message", 1007)
 
-    @pytest.mark.parametrize("sample", [np.nan, np.inf, 1e30])
-    def test_samples(self, sample, port):
+    @pytest.mark.parametrize(
+        "message", [*(np.full(100, sample, "f4").tobytes() for sample in (np.nan, np.inf, 1e30)), '{"end": true}']
+    )
+    def test_invalid_or_no_samples(self, message, port):
         with stream(port) as connection:
             connection.recv()
-            connection.send(np.full(100, sample, np.float32).tobytes())
-            assert refusal(connection) == ("bad_samples", 1007)
-
-    def test_an_end_without_samples(self, port):
-        with stream(port) as connection:
-            connection.recv()
-            connection.send('{"end": true}')
+            connection.send(message)
             assert refusal(connection) == ("bad_samples", 1007)
 
     @pytest.mark.parametrize("message", [bytes(1_100_000), [bytes(300_000)] * 4], ids=["whole", "in fragments"])
@@ -172,9 +167,7 @@ class TestErrors:
             start = time.perf_counter()
             assert refusal(connection) == ("idle", 1008)
             assert 0.5 < time.perf_counter() - start < 5
-
-    def test_a_missing_first_message(self, small_port):
-        with connect(f"ws://127.0.0.1:{small_port}/v1/stream", proxy=None) as connection:
+        with connect(f"ws://127.0.0.1:{small_port}/v1/stream", proxy=None) as connection:  # no first message
             assert refusal(connection) == ("idle", 1008)
 
     def test_an_unknown_websocket_path(self, port):
@@ -215,12 +208,6 @@ def test_an_internal_error_is_logged_without_content(caplog):
     number = messages[failed].split()[0]
     assert any(line.startswith(f"{number} WEBSOCKET /v1/stream 101 ") for line in messages[failed:])
     assert "my-diary" not in caplog.text
-
-
-@pytest.fixture(scope="module")
-def guarded():
-    with serving(create_app(fake_recognizer(), token=SECRET, work=Work(decoders=1))) as port:
-        yield port
 
 
 class TestToken:
