@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from crossmodal.datasets import cache, process_pool
 from crossmodal.datasets.audit import corpus as audit
 from crossmodal.datasets.ravdess import FACE_BOX, MP4_SOUND_DELAY
+from crossmodal.datasets.synthetic import corpus as synthetic
 from tests.in_this_process import in_this_process
 from tests.media.recordings import write_video
 
@@ -53,17 +54,17 @@ def interruptible():
 
 @pytest.fixture(scope="session", autouse=True)
 def no_child_processes():
-    """Decode and check recordings in this process, unless a test asks for `child_processes`."""
+    """Decode, check and synthesize recordings in this process, unless a test asks for `child_processes`."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (cache, audit):
+        for module in (cache, audit, synthetic):
             patch.setattr(module, "map_in_processes", in_this_process)
         yield
 
 
 @pytest.fixture
 def child_processes(monkeypatch):
-    """Decode and check recordings in child processes, as users do."""
-    for module in (cache, audit):
+    """Decode, check and synthesize recordings in child processes, as users do."""
+    for module in (cache, audit, synthetic):
         monkeypatch.setattr(module, "map_in_processes", process_pool.map_in_processes)
 
 

@@ -1,6 +1,5 @@
 """README and docs say what the code does: commands, keys, configs, links, examples."""
 
-import argparse
 import importlib.util
 import re
 import shlex
@@ -123,10 +122,8 @@ def test_every_example_command_line_is_accepted(page, monkeypatch):
         elif command == "study run":
             options, overrides = run_grid._parse(args)
             assert plan(run_grid._narrow(read_study(options.file), options), Path("out"), overrides)
-        elif COMMANDS[command].add_arguments:
-            parser = argparse.ArgumentParser(exit_on_error=False)
-            COMMANDS[command].add_arguments(parser)
-            parser.parse_args(args)
+        elif not COMMANDS[command].usage:
+            COMMANDS[command].make_parser(command).parse_args(args)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -26,7 +26,18 @@ CONFIGS = sorted(
     {*(REPOSITORY / "configs").rglob("*.yaml"), *(PACKAGE / "pipeline").glob("*.yaml")} - {*STUDIES, *SWEEPS}
 )
 
-SMALL_FILES = {"errors", "installation", "naming", "progress", "shipped_configs", "stopping", "storage", "version"}
+SMALL_FILES = {
+    "batch",
+    "errors",
+    "installation",
+    "labels_for_people",
+    "naming",
+    "progress",
+    "shipped_configs",
+    "stopping",
+    "storage",
+    "version",
+}
 MODELS = {"models", "losses", "transforms"}
 DATA = {"datasets", "media"}
 COMMANDS = {"cli"}

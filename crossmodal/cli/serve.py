@@ -19,6 +19,16 @@ _MAX_MEGABYTES = 100_000  # uploads are held in memory
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
+def serve_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `serve`."""
+    parser.description = (
+        "Serve a model over HTTP and WebSocket: a demo page at /, the interactive description of the interface at "
+        "/docs, POST /v1/predict (a file; ?timeline=true), GET /v1/model and /healthz, and live sound at /v1/stream. "
+        "SIGTERM or Ctrl-C stops the server after the requests in progress. Needs the extra [serve]."
+    )
+    _server_arguments(parser, port=8000)
+
+
 def serve_command(args: argparse.Namespace) -> int:
     """Run `crossmodal serve`; the status is 0 after SIGTERM or Ctrl-C.
 
@@ -30,9 +40,43 @@ def serve_command(args: argparse.Namespace) -> int:
     return _serve(args)
 
 
+def demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `demo`."""
+    parser.description = (
+        "Open the demo page in the browser: upload or record a voice, and see its emotions over time, live and next to "
+        "the control model. This is `crossmodal serve` with another port. Needs the extra [serve]."
+    )
+    _server_arguments(parser, port=7860)
+
+
 def demo_command(args: argparse.Namespace) -> int:
     """Run `crossmodal demo`: the same server, with its page opened in the browser."""
     return _serve(args, open_browser=True)
+
+
+def _server_arguments(parser: argparse.ArgumentParser, port: int) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a model folder, such as runs/fit/model, or its name on the Hub")
+    parser.add_argument("--control", metavar="MODEL", help="to compare with, such as runs/fit/control_model")
+    host = "default: %(default)s, this machine only; 0.0.0.0: every machine"
+    parser.add_argument("--host", default="127.0.0.1", help=host)
+    parser.add_argument("--port", type=int, default=port, help="0: any free port; default: %(default)s")
+    backends = ("auto", "torch", "onnx", "int8")
+    parser.add_argument("--backend", choices=backends, default="auto", help="default: %(default)s")
+    token = "a file with the token that clients must send; default: the variable CROSSMODAL_TOKEN, else no token"
+    parser.add_argument("--token_file", metavar="FILE", help=token)
+    numbers: dict[str, tuple[float, str]] = {
+        "max_megabytes": (32.0, "size of an upload"),
+        "max_seconds": (300.0, "duration of a recording"),
+        "max_channels": (8, "channels of a recording"),
+        "max_decode_seconds": (10.0, "time to decode a recording"),
+        "max_requests": (64, "uploads in progress"),
+        "max_streams": (16, "live streams open"),
+        "max_batch": (16, "recordings in a batch"),
+        "decoders": (2, "decoder processes"),
+    }
+    for name, (number, meaning) in numbers.items():
+        text = f"{meaning}; default: {number:g}"
+        parser.add_argument(f"--{name}", type=type(number), default=number, metavar="N", help=text)
 
 
 def _serve(args: argparse.Namespace, open_browser: bool = False) -> int:
@@ -90,7 +134,7 @@ def load_model(name: str, backend: BackendChoice) -> EmotionRecognizer:
     """
     recognizer = EmotionRecognizer.from_pretrained(name, backend=backend)
     noise = np.random.default_rng(0).normal(0, 0.1, recognizer.sample_rate)
-    recognizer.hear([noise.astype(np.float32)])
+    recognizer.predict_batch([noise.astype(np.float32)])
     return recognizer
 
 

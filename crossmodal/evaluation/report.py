@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from crossmodal.evaluation.labels_for_people import corpus_and_channel, format_for, named, protocol_name
 from crossmodal.evaluation.plots import plot_actors, plot_confusion, plot_curves
 from crossmodal.evaluation.predictions import Predictions
+from crossmodal.labels_for_people import corpus_and_channel, format_for, named, protocol_name
 from crossmodal.storage import atomic_path
 
 SYNTHETIC = "Synthetic corpus: this shows that the software works. It is no evidence about people."

@@ -65,7 +65,8 @@ def export_model(folder: str | Path, out: str | Path | None = None, *, int8: boo
     out = folder if out is None else Path(out)
     if out.resolve() != folder.resolve() and (out / WEIGHTS).is_file():
         raise ExportError(f"{out} holds another model: choose another output folder.")
-    config, original = read_config(folder), load_torch_model(folder)
+    config = read_config(folder)
+    original = load_torch_model(folder, config)
     content = to_onnx(original.network, config["labels"], config["temperature"])
     report = _compare(out / ONNX, content, original, "PyTorch", hard_batches(config["sample_rate"]))
     if not report.largest <= TOLERANCE:  # also true for nan

@@ -5,6 +5,7 @@ The weights of a frozen front end are in ``front_end.safetensors``. This module 
 """
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,15 +123,19 @@ def _temperature(calibration: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def load_model_folder(folder: str | Path) -> ModelFolder:
+def load_model_folder(folder: str | Path, config: Mapping[str, Any] | None = None) -> ModelFolder:
     """Load a model folder. No code in it is executed.
+
+    Args:
+        folder: Path of the model folder.
+        config: Its configuration. Default: read from the folder.
 
     Raises:
         ModelFolderError: If the folder or a file in it is missing, damaged or from a newer version.
     """
     folder = Path(folder)
     require_files(folder, CONFIG, WEIGHTS)
-    config = read_config(folder)
+    config = dict(config or read_config(folder))
     try:
         model = AudioClassifier(**_with_front_end(config["model"], folder))
         model.load_state_dict(load_file(folder / WEIGHTS))

@@ -2,8 +2,9 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,11 +70,14 @@ class OnnxModel:
         return result
 
 
-def load_onnx_model(folder: str | Path, *, int8: bool = False, threads: int | None = None) -> OnnxModel:
+def load_onnx_model(
+    folder: str | Path, config: Mapping[str, Any] | None = None, *, int8: bool = False, threads: int | None = None
+) -> OnnxModel:
     """Load ``model.onnx`` of a model folder. ``config.json`` is the only other file that is needed.
 
     Args:
         folder: Path of the model folder.
+        config: Its configuration. Default: read from the folder.
         int8: True to load ``model.int8.onnx`` instead.
         threads: As in `OnnxModel`.
 
@@ -87,7 +91,8 @@ def load_onnx_model(folder: str | Path, *, int8: bool = False, threads: int | No
         model.probabilities(waveform[None], np.array([waveform.size]))
         ```
     """
-    config, path = read_config(folder), Path(folder) / (ONNX_INT8 if int8 else ONNX)
+    config = config or read_config(folder)
+    path = Path(folder) / (ONNX_INT8 if int8 else ONNX)
     if not path.is_file():
         raise ModelFolderError(f"{folder} has no {path.name}: `crossmodal export MODEL{' --int8' if int8 else ''}`.")
     model = OnnxModel(path.read_bytes(), str(path), threads)

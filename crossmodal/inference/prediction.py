@@ -60,7 +60,7 @@ class Prediction:
         return {"label": self.label, "score": self.score, "probabilities": dict(self.probabilities)}
 
 
-NOTHING_HEARD = Prediction(SILENCE, {})
+SILENT = Prediction(SILENCE, {})
 
 
 @dataclass(frozen=True)

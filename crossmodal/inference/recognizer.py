@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crossmodal.errors import HubError, MissingExtraError, ModelFolderError
 from crossmodal.inference.model_config import ONNX, read_config
-from crossmodal.inference.prediction import NOTHING_HEARD, Prediction, Timeline
+from crossmodal.inference.prediction import SILENT, Prediction, Timeline
 from crossmodal.inference.recording import LONGEST, Recording, check_rate, open_recording, read_recording
 from crossmodal.inference.silence import is_silent
 from crossmodal.inference.streaming import EmotionStream
@@ -70,9 +70,8 @@ class EmotionRecognizer:
         self.labels: tuple[str, ...] = tuple(config["labels"])
         self.sample_rate: int = config["sample_rate"]
 
-    @classmethod
+    @staticmethod
     def from_pretrained(
-        cls,
         folder_or_hub_id: str | Path,
         *,
         backend: BackendChoice = "auto",
@@ -93,21 +92,7 @@ class EmotionRecognizer:
             MissingExtraError: If the library of the backend is not installed.
         """
         folder = find_model(folder_or_hub_id, revision)
-        config = read_config(folder)
-        if backend == "auto":
-            backend = "onnx" if (folder / ONNX).is_file() and find_spec("onnxruntime") else "torch"
-        if backend in ("onnx", "int8"):
-            from crossmodal.inference.onnx_model import load_onnx_model
-
-            return cls(load_onnx_model(folder, int8=backend == "int8"), config, backend, folder)
-        if not find_spec("torch"):
-            raise MissingExtraError(
-                f"The model in {folder} needs torch: pip install torch. To run it with onnxruntime only, export it "
-                "with `crossmodal export --format onnx` where torch is installed."
-            )
-        from crossmodal.inference.torch_model import load_torch_model
-
-        return cls(load_torch_model(folder), config, backend, folder)
+        return load_recognizer(folder, read_config(folder), backend)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one recording, not a sequence
@@ -136,11 +121,11 @@ class EmotionRecognizer:
             ConfigError: If the sample rate is invalid.
         """
         if not isinstance(recording, list | tuple):
-            return self.hear([self._read(recording, sample_rate)])[0]  # type: ignore[arg-type]
+            return self.predict_batch([self._read(recording, sample_rate)])[0]  # type: ignore[arg-type]
         predictions: list[Prediction] = []
         for first in range(0, len(recording), BATCH_SIZE):
             batch = [self._read(one, sample_rate) for one in recording[first : first + BATCH_SIZE]]
-            predictions += self.hear(batch)
+            predictions += self.predict_batch(batch)
         return predictions
 
     def timeline(
@@ -175,15 +160,17 @@ class EmotionRecognizer:
         Raises:
             ConfigError: If the sample rate, window or hop is invalid.
         """
-        return EmotionStream(self.hear, self.sample_rate, check_rate(sample_rate, self.sample_rate), window, hop)
+        return EmotionStream(
+            self.predict_batch, self.sample_rate, check_rate(sample_rate, self.sample_rate), window, hop
+        )
 
-    def hear(self, waveforms: Sequence[NDArray[np.float32]]) -> list[Prediction]:
+    def predict_batch(self, waveforms: Sequence[NDArray[np.float32]]) -> list[Prediction]:
         """Predict the emotions of decoded waveforms. Silent ones skip the model.
 
         Args:
             waveforms: (T,) each, one channel at `sample_rate` in [-1, 1].
         """
-        predictions = [NOTHING_HEARD] * len(waveforms)
+        predictions = [SILENT] * len(waveforms)
         loud = [index for index, waveform in enumerate(waveforms) if not is_silent(waveform, self.sample_rate)]
         for group in _groups(loud, [len(waveform) for waveform in waveforms], round(LONGEST * self.sample_rate)):
             lengths = np.array([len(waveforms[index]) for index in group], np.int64)
@@ -243,6 +230,24 @@ def _groups(indices: Sequence[int], sizes: Sequence[int], max_samples: int) -> I
         group.append(index)
     if group:
         yield group
+
+
+def load_recognizer(folder: Path, config: Mapping[str, Any], backend: BackendChoice = "auto") -> EmotionRecognizer:
+    """Load the model of a folder whose configuration has been read. Errors are those of `from_pretrained`."""
+    if backend == "auto":
+        backend = "onnx" if (folder / ONNX).is_file() and find_spec("onnxruntime") else "torch"
+    if backend in ("onnx", "int8"):
+        from crossmodal.inference.onnx_model import load_onnx_model
+
+        return EmotionRecognizer(load_onnx_model(folder, config, int8=backend == "int8"), config, backend, folder)
+    if not find_spec("torch"):
+        raise MissingExtraError(
+            f"The model in {folder} needs torch: pip install torch. To run it with onnxruntime only, export it "
+            "with `crossmodal export --format onnx` where torch is installed."
+        )
+    from crossmodal.inference.torch_model import load_torch_model
+
+    return EmotionRecognizer(load_torch_model(folder, config), config, backend, folder)
 
 
 def find_model(folder_or_hub_id: str | Path, revision: str | None = None) -> Path:

@@ -1,5 +1,6 @@
 """PyTorch backend of the recognizer. Other modules of inference work without torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,13 @@ class TorchModel:
         return (logits.double() / self.temperature).softmax(dim=-1).float().numpy()
 
 
-def load_torch_model(folder: str | Path) -> TorchModel:
-    """Load ``model.safetensors`` of a model folder.
+def load_torch_model(folder: str | Path, config: Mapping[str, Any] | None = None) -> TorchModel:
+    """Load ``model.safetensors`` of a model folder. Arguments are those of `load_model_folder`.
 
     Raises:
         ModelFolderError: If the folder is incomplete, damaged or not from crossmodal.
     """
-    loaded = load_model_folder(folder)
+    loaded = load_model_folder(folder, config)
     labels, num_classes = loaded.config["labels"], loaded.model.config["num_classes"]
     if len(labels) != num_classes:
         raise ModelFolderError(f"{folder} has {len(labels)} labels for {num_classes} classes.")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from crossmodal.evaluation.labels_for_people import corpus_and_channel, corpus_name, format_for, protocol_name
 from crossmodal.evaluation.report import print_warnings, warnings
+from crossmodal.labels_for_people import corpus_and_channel, corpus_name, format_for, protocol_name
 from crossmodal.studies.compare import LAST, Comparison, Effect, Row, compare, one_run_per_pair
 from crossmodal.studies.compare_plot import plot_gains
 from crossmodal.studies.finished import FinishedRun

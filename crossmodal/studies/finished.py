@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal.errors import ConfigError
-from crossmodal.evaluation.labels_for_people import corpus_name
 from crossmodal.evaluation.metrics import late_fusion
 from crossmodal.evaluation.predictions import Predictions
+from crossmodal.labels_for_people import corpus_name
 from crossmodal.storage import read_json
 from crossmodal.studies.grid import CELL, SUMMARY
 

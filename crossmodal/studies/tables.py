@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from crossmodal.evaluation.labels_for_people import named
+from crossmodal.labels_for_people import named
 from crossmodal.storage import atomic_path
 
 Row = TypeVar("Row")

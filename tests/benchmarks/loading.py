@@ -9,9 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
-from crossmodal import StreamingPairedDataModule
 from crossmodal.datamodules import AudioDataModule, CorpusDataModule, PairedDataModule, VideoDataModule
-from crossmodal.datasets.stream.reader import StreamAbout
 from crossmodal.datasets.stream.writer import write_stream
 from crossmodal.datasets.synthetic import synthesize
 from tests.benchmarks.measure import Row, seconds
@@ -45,17 +43,14 @@ def _rows(folder: Path, root: str, datamodule_class: type[CorpusDataModule]) -> 
 def _streaming(folder: Path, root: str) -> list[Row]:
     paired = PairedDataModule(root, protocol="loso24", cache=str(folder / "cache"))
     paired.setup()
-    split = {**paired.split, "train": paired.clips * TIMES}
-    actors = {name: sorted({clip.actor for clip in clips}) for name, clips in split.items()}
-    counts = {name: len(clips) for name, clips in split.items()}
-    about = StreamAbout(paired.labels, "synthetic", "repeated clips", "loso24", 0, False, actors, counts)
-    stream = str(folder / "stream")
-    write_stream(split, paired._corpus, about, stream)
-    plain = _plain_loop(paired, [clip.clip for clip in split["train"]])
+    write_stream(paired.source, paired._corpus, paired.crops, str(folder / "stream"))
+    clips = paired.clips * TIMES
+    plain = _plain_loop(paired, [clip.clip for clip in clips])
     rows = []
     for workers in (0, 1, 2):
-        loader = StreamingPairedDataModule(stream, batch_size=BATCH, num_workers=workers).train_dataloader()
-        rows.append(_compare("StreamingPairedDataModule", workers, loader, plain, has_goal=False))
+        streamed = PairedDataModule(stream=str(folder / "stream"), protocol="loso24", num_workers=workers)
+        streamed.setup()
+        rows.append(_compare("PairedDataModule of a stream", workers, streamed.loader(clips), plain, has_goal=False))
     return rows
 
 

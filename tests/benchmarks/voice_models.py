@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from crossmodal.datamodules import RAVDESSAudioDataModule
+from crossmodal.datamodules import AudioDataModule
 from crossmodal.evaluation.gain import measure_gain
 from crossmodal.evaluation.metrics import pool, uar, uar_interval, war
 from crossmodal.evaluation.predictions import Predictions
@@ -144,7 +144,7 @@ def reference_trials(name: str, args: argparse.Namespace) -> list[Trial]:
     """Return the predictions of a reference on the same folds; it is deterministic."""
     trials = []
     for fold in args.folds:
-        datamodule = RAVDESSAudioDataModule(root=str(args.root), fold=fold)
+        datamodule = AudioDataModule(root=str(args.root), fold=fold)
         datamodule.setup()
         start = time.perf_counter()
         predictions = refer(name, datamodule, args.out / "references")

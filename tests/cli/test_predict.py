@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import sys
@@ -9,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from rich.console import Console
+from rich.progress import Progress
 
-from crossmodal import EmotionRecognizer
 from crossmodal.cli import predict as command
 from crossmodal.cli.main import main
-from crossmodal.cli.predict import picture_paths
+from crossmodal.cli.predict import plot_paths
 from crossmodal.errors import ConfigError
-from crossmodal.inference.predict import listening
+from crossmodal.inference.model_config import read_config
+from crossmodal.inference.predict import predictor
 from crossmodal.inference.predict.inputs import Input
+from crossmodal.inference.predict.predictor import FilePredictor
 from tests.inference.conftest import LABELS
 
 
@@ -62,11 +66,14 @@ class TestFormats:
     def test_json_lines_are_written_immediately(self, folder, predict, monkeypatch):
         _, expected, _ = predict("--format", "json", folder)
         written = []
-        hear = listening.hear
-        monkeypatch.setattr(
-            listening, "hear", lambda *args: written.append(sys.stdout.getvalue().count("\n")) or hear(*args)
-        )
-        monkeypatch.setattr(listening, "_BATCH_SIZE", 1)
+        predict_batch = FilePredictor.predict_batch
+
+        def record(self, inputs):
+            written.append(sys.stdout.getvalue().count("\n"))
+            return predict_batch(self, inputs)
+
+        monkeypatch.setattr(FilePredictor, "predict_batch", record)
+        monkeypatch.setattr(predictor, "_BATCH_SIZE", 1)
         status, out, _ = predict("--format", "jsonl", folder)
         assert status == 0
         lines = [json.loads(line) for line in out.splitlines()]
@@ -174,7 +181,7 @@ class TestPlot:
 
     def test_equal_names_get_different_plots(self):
         inputs = [Input(name) for name in ("a/x.wav", "b/x.wav", "b/x.mp3", "-")]
-        assert [path.name for path in picture_paths("out", inputs).values()] == [
+        assert [path.name for path in plot_paths("out", inputs).values()] == [
             "x.wav.png",
             "x.wav.2.png",
             "x.mp3.png",
@@ -182,7 +189,7 @@ class TestPlot:
         ]
 
     def test_invalid_plot_paths_are_rejected_before_prediction(self, folder, predict, monkeypatch):
-        monkeypatch.setattr(listening, "hear", lambda *args: pytest.fail("it was predicted"))
+        monkeypatch.setattr(FilePredictor, "predict_batch", lambda *args: pytest.fail("it was predicted"))
         status, _, err = predict(folder, "--plot", "out.png")
         assert status == 1
         assert "--plot out.png" in err and "folder" in err
@@ -247,15 +254,15 @@ class TestFailures:
         assert capsys.readouterr().err.startswith("crossmodal predict: nowhere ")
 
     def test_ctrl_c(self, folder, predict, monkeypatch):
-        monkeypatch.setattr(listening, "_BATCH_SIZE", 1)
-        hear = listening.hear
+        monkeypatch.setattr(predictor, "_BATCH_SIZE", 1)
+        predict_batch = FilePredictor.predict_batch
 
-        def interrupt_at_the_second(order, inputs):
+        def interrupt_at_the_second(self, inputs):
             if inputs[0].name.endswith("B.MP4"):
                 raise KeyboardInterrupt
-            return hear(order, inputs)
+            return predict_batch(self, inputs)
 
-        monkeypatch.setattr(listening, "hear", interrupt_at_the_second)
+        monkeypatch.setattr(FilePredictor, "predict_batch", interrupt_at_the_second)
         status, out, err = predict(folder, "--format", "json")
         assert (status, err) == (130, "crossmodal predict: interrupted\n")
         assert [one["file"] for one in json.loads(out)] == [str(folder / "a.wav")]  # valid JSON with the first results
@@ -265,40 +272,38 @@ class TestFailures:
 
 
 class TestProgress:
-    @pytest.fixture
-    def terminal(self, monkeypatch):
-        """Make stderr a terminal and return the list of shown progress bars."""
-        monkeypatch.setattr(command, "_is_screen", lambda stream: stream is sys.stderr)
+    @pytest.mark.parametrize(
+        ("arguments", "screens", "bars"),
+        [
+            (["--format", "jsonl", "."], ["stderr"], 1),
+            (["a.wav"], ["stderr"], 0),
+            (["."], [], 0),
+            (["--format", "jsonl", "."], ["stderr", "stdout"], 0),
+        ],
+        ids=["many recordings", "one recording", "no terminal", "lines on the same terminal"],
+    )
+    def test_many_recordings_have_a_progress_bar_on_stderr(
+        self, folder, predict, monkeypatch, arguments, screens, bars
+    ):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(command, "_is_screen", lambda stream: stream in [getattr(sys, name) for name in screens])
         monkeypatch.setattr(command, "_MANY", 1)
-        bars = []
-        monkeypatch.setattr(command, "progress_bar", lambda: bars.append(True) or bar())
-        return bars
-
-    def test_many_recordings_have_a_progress_bar_on_stderr(self, folder, predict, terminal):
-        _, out, _ = predict(folder, "--format", "jsonl")
-        assert len(terminal) == 1
-        assert [Path(json.loads(line)["file"]).name for line in out.splitlines()] == ["a.wav", "B.MP4"]
-
-    def test_one_recording_has_no_progress_bar(self, folder, predict, terminal):
-        predict(folder / "a.wav")
-        assert terminal == []
-
-    def test_no_progress_bar_without_a_terminal(self, folder, predict, terminal, monkeypatch):
-        monkeypatch.setattr(command, "_is_screen", lambda stream: False)
-        predict(folder)
-        assert terminal == []
-
-    def test_no_progress_bar_with_lines_on_the_same_terminal(self, folder, predict, terminal, monkeypatch):
-        monkeypatch.setattr(command, "_is_screen", lambda stream: True)
-        predict(folder, "--format", "jsonl")
-        assert terminal == []
+        shown = []
+        console = Console(file=io.StringIO(), force_terminal=True)
+        monkeypatch.setattr(command, "progress_bar", lambda: shown.append(True) or Progress(console=console))
+        status, out, _ = predict(*arguments)
+        assert (status, len(shown)) == (0, bars)
+        if bars:
+            assert [json.loads(line)["file"] for line in out.splitlines()] == ["a.wav", str(Path("deeper", "B.MP4"))]
 
 
-def bar():
-    from rich.console import Console
-    from rich.progress import Progress
+class CrashingPredictor(FilePredictor):
+    """Predictor that crashes like a decoder with a malicious file."""
 
-    return Progress(console=Console(file=io.StringIO(), force_terminal=True))
+    def predict_batch(self, inputs):
+        if any("deadly" in one.name for one in inputs):
+            os._exit(11)
+        return super().predict_batch(inputs)
 
 
 @pytest.mark.slow
@@ -310,14 +315,12 @@ class TestProcesses:
         assert len(expected[1].splitlines()) == 1 + 3 + 16
         assert predict(with_a_bad_file, "--format", "csv", "--jobs", 2) == expected
 
-    def test_a_crash_is_reported_and_the_other_recordings_are_predicted(self, model_folder, folder, monkeypatch):
-        monkeypatch.setattr(listening, "hear", predict_or_crash)
+    def test_a_crash_is_reported_and_the_other_recordings_are_predicted(self, model_folder, folder):
         for name in ("deadly.wav", "c.wav", "d.wav", "e.wav", "f.wav"):
             shutil.copy(folder / "a.wav", folder / name)
         inputs = [Input(str(path), path) for path in sorted(folder.glob("*.wav"))]
-        order = listening.Order(str(model_folder))
-        results = list(listening.listen(inputs, order, jobs=2))
-        assert [Path(one.name).name for one in results] == [path.name for path in sorted(folder.glob("*.wav"))]
+        results = list(CrashingPredictor(model_folder, read_config(model_folder)).predict(inputs, jobs=2))
+        assert [one.name for one in results] == [one.name for one in inputs]
         assert [one.error is None for one in results] == ["deadly" not in one.name for one in results]
         (deadly,) = [one for one in results if one.error]
         assert "deadly.wav" in deadly.error and "exit code 11" in deadly.error
@@ -331,31 +334,18 @@ class TestProcesses:
         assert "damaged" in capsys.readouterr().err
 
 
-_PREDICT = listening.hear
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_model_and_config_are_loaded_once(backend, folder, model_folder, onnx_folder, capsys, monkeypatch):
+    opened = []
+    read_text = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, **kwargs: opened.append(path.name) or read_text(path, **kwargs))
+    model = onnx_folder if backend == "onnx" else model_folder
+    arguments = ["--model", str(model), "--backend", backend, "--timeline"]
+    assert main(["predict", *arguments, str(folder / "a.wav"), str(folder / "deeper" / "B.MP4")]) == 0
+    assert opened.count("config.json") == 1
 
 
-def predict_or_crash(order, inputs):
-    """Crash like a decoder with a malicious file."""
-    import os
-
-    if any("deadly" in one.name for one in inputs):
-        os._exit(11)
-    return _PREDICT(order, inputs)
-
-
-def test_the_model_is_loaded_once(folder, model_folder, monkeypatch):
-    loaded = []
-    load = EmotionRecognizer.from_pretrained
-    monkeypatch.setattr(
-        EmotionRecognizer, "from_pretrained", lambda *args, **kwargs: loaded.append(args) or load(*args, **kwargs)
-    )
-    listening._recognizer.cache_clear()
-    order = listening.Order(str(model_folder), window=2.0)
-    list(listening.listen([Input("a", folder / "a.wav"), Input("b", folder / "a.wav")], order))
-    assert len(loaded) == 1
-
-
-def test_picture_paths(tmp_path):
-    assert picture_paths(str(tmp_path), [Input("x/a.wav")]) == {"x/a.wav": tmp_path / "a.wav.png"}
+def test_plot_paths(tmp_path):
+    assert plot_paths(str(tmp_path), [Input("x/a.wav")]) == {"x/a.wav": tmp_path / "a.wav.png"}
     with pytest.raises(ConfigError, match=r"\.png"):
-        picture_paths("out.jpeg", [Input("a.wav")])
+        plot_paths("out.jpeg", [Input("a.wav")])

@@ -1,4 +1,3 @@
-import argparse
 import os
 import signal
 import socket
@@ -243,10 +242,7 @@ def test_demo_is_the_server_with_its_page_opened_in_the_browser(model_folder, tm
 
 
 def test_demo_and_serve_differ_in_their_port_only():
-    parsers = {name: argparse.ArgumentParser() for name in ("demo", "serve")}
-    for name, parser in parsers.items():
-        COMMANDS[name].add_arguments(parser)
-    demo, serve = (vars(parser.parse_args(["m"])) for parser in parsers.values())
+    demo, serve = (vars(COMMANDS[name].make_parser(name).parse_args(["m"])) for name in ("demo", "serve"))
     assert (demo.pop("port"), serve.pop("port")) == (7860, 8000)
     assert demo == serve
 

@@ -7,7 +7,7 @@ import pytest
 
 from crossmodal.cli.main import main
 from crossmodal.errors import ConfigError
-from crossmodal.evaluation.labels_for_people import corpus_name, format_for, named, protocol_name
+from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
 from crossmodal.storage import write_json
 from crossmodal.studies.finished import load_runs
 from tests.studies.test_compare import write_study

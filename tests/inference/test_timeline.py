@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmodal.inference import SILENCE, Prediction, Window
-from crossmodal.inference.prediction import NOTHING_HEARD
+from crossmodal.inference.prediction import SILENT
 from crossmodal.inference.timeline import find_segments, make_timeline
 
 LABELS = ("calm", "angry", "sad")
 
 
 def predicted(*numbers: float) -> Prediction:
-    return Prediction.of_probabilities(LABELS, np.array(numbers)) if numbers else NOTHING_HEARD
+    return Prediction.of_probabilities(LABELS, np.array(numbers)) if numbers else SILENT
 
 
 def windows_of(*predictions: Prediction, window: float = 3.0, hop: float = 1.0) -> list[Window]:

@@ -40,7 +40,6 @@ class Limits:
     idle_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        """Raise ConfigError unless every limit is positive."""
         require_positive(self)
 
 

@@ -21,20 +21,14 @@ _STOP_SECONDS = 60  # for requests in progress
 _FORCED_STATUS = 130  # after a second Ctrl-C, as in shells
 
 
-class AnnouncedServer(uvicorn.Server):
-    """A uvicorn server that calls a function when it accepts connections.
-
-    Args:
-        config: The configuration of uvicorn.
-        on_ready: The function.
-    """
+class _AnnouncedServer(uvicorn.Server):
+    """A uvicorn server that calls a function when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to accept connections."""
         await super().startup(sockets)
         self._on_ready()
 
@@ -50,7 +44,7 @@ def run_server(app: FastAPI, listening: socket.socket, on_ready: Callable[[], No
     Returns:
         The exit status: 0, or 130 after a second Ctrl-C, which drops requests in progress.
     """
-    server = AnnouncedServer(make_config(app), on_ready)
+    server = _AnnouncedServer(make_config(app), on_ready)
     _log_to_stderr()
     with _ignore_repeated_signals():
         server.run(sockets=[listening])

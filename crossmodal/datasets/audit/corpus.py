@@ -172,5 +172,6 @@ def _known_checksums(root: Path) -> dict[str, tuple[int, int]]:
                 known |= {PurePosixPath(info.filename).name: (info.file_size, info.CRC) for info in archive.infolist()}
         except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
             continue  # not a zip of recordings
-    members = LockFile(root / LOCK_FILE).all_members()
-    return known | {PurePosixPath(member.path).name: (member.size, member.crc32) for member in members}
+    for members in LockFile(root / LOCK_FILE).members.values():
+        known |= {PurePosixPath(member.path).name: (member.size, member.crc32) for member in members}
+    return known

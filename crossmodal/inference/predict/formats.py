@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from crossmodal.inference.predict.listening import Heard
+from crossmodal.inference.predict.predictor import AudioResult
 from crossmodal.inference.prediction import Prediction, Timeline
 
 # Arguments: results, labels of the model, True for timelines, and the output stream.
-Writer = Callable[[Iterable[Heard], Sequence[str], bool, TextIO], None]
+Writer = Callable[[Iterable[AudioResult], Sequence[str], bool, TextIO], None]
 
 
-def write_table(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+def write_table(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
     """Write a table with one row per recording, or per segment of a timeline."""
     rows = [row for result in results for row in _rows(result)]
     if not rows:
@@ -32,17 +32,17 @@ _COLUMNS = ("file", "emotion", "probability", "next")
 _TIMELINE_COLUMNS = ("file", "from", "to", "emotion", "probability")
 
 
-def _rows(result: Heard) -> list[tuple[str, ...]]:
-    if isinstance(result.answer, Timeline):
+def _rows(result: AudioResult) -> list[tuple[str, ...]]:
+    if isinstance(result.prediction, Timeline):
         return [
             (result.name, clock(segment.start), clock(segment.end), segment.label, f"{segment.score:.2f}")
-            for segment in result.answer.segments
+            for segment in result.prediction.segments
         ]
-    if result.answer is None:
+    if result.prediction is None:
         return []
-    ranked = sorted(result.answer.probabilities.items(), key=lambda item: -item[1])
+    ranked = sorted(result.prediction.probabilities.items(), key=lambda item: -item[1])
     others = ", ".join(f"{label} {probability:.2f}" for label, probability in ranked[1:3])
-    return [(result.name, result.answer.label, f"{result.answer.score:.2f}", others)]
+    return [(result.name, result.prediction.label, f"{result.prediction.score:.2f}", others)]
 
 
 def clock(seconds: float) -> str:
@@ -58,7 +58,7 @@ def clock(seconds: float) -> str:
     return (f"{hours}:{minutes:02d}" if hours else f"{minutes}") + f":{rest // 10:02d}.{rest % 10}"
 
 
-def write_json(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+def write_json(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
     """Write one JSON list, which is valid even if the command is interrupted."""
     separator = "[\n"
     try:
@@ -74,13 +74,13 @@ def _indented(result: Mapping[str, Any]) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 
-def write_json_lines(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+def write_json_lines(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
     """Write one line per recording as soon as it is predicted."""
     for result in results:
         print(json.dumps(result.as_dict(), ensure_ascii=False), file=out, flush=True)
 
 
-def write_csv(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+def write_csv(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
     """Write one row per recording, or per window of a timeline. The last column has the error, if any."""
     writer = csv.writer(out, lineterminator="\n")
     times = ["start", "end"] if over_time else []
@@ -89,15 +89,15 @@ def write_csv(results: Iterable[Heard], labels: Sequence[str], over_time: bool, 
         writer.writerows(_csv_rows(result, labels, len(times)))
 
 
-def _csv_rows(result: Heard, labels: Sequence[str], times: int) -> list[list[str]]:
-    if result.answer is None:
+def _csv_rows(result: AudioResult, labels: Sequence[str], times: int) -> list[list[str]]:
+    if result.prediction is None:
         return [[result.name, *[""] * (times + 2 + len(labels)), result.error or ""]]
-    if isinstance(result.answer, Timeline):
+    if isinstance(result.prediction, Timeline):
         return [
             [result.name, f"{window.start:.3f}", f"{window.end:.3f}", *_numbers(window.prediction, labels), ""]
-            for window in result.answer.windows
+            for window in result.prediction.windows
         ]
-    return [[result.name, *_numbers(result.answer, labels), ""]]
+    return [[result.name, *_numbers(result.prediction, labels), ""]]
 
 
 def _numbers(prediction: Prediction, labels: Sequence[str]) -> list[str]:
@@ -105,11 +105,11 @@ def _numbers(prediction: Prediction, labels: Sequence[str]) -> list[str]:
     return [prediction.label, f"{prediction.score:.6f}", *each]
 
 
-def write_audacity(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+def write_audacity(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
     """Write a label track: one line per segment with start, end and label, separated by tabs."""
     for result in results:
-        if isinstance(result.answer, Timeline):
-            for segment in result.answer.segments:
+        if isinstance(result.prediction, Timeline):
+            for segment in result.prediction.segments:
                 out.write(f"{segment.start:.6f}\t{segment.end:.6f}\t{segment.label}\n")
 
 

@@ -16,7 +16,7 @@ from crossmodal.storage import atomic_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PICTURES = (".png", ".pdf", ".svg")
+PLOT_FORMATS = (".png", ".pdf", ".svg")
 _INCHES, _DPI = (12.0, 7.0), 130
 _RANGE = 70.0  # dB, dynamic range of the spectrogram
 _IN_SECONDS = 90.0  # s, longest time axis in seconds
@@ -42,8 +42,8 @@ def plot_timeline(
     """
     from matplotlib.figure import Figure  # not pyplot, which opens windows and shares state
 
-    if path.suffix.lower() not in PICTURES:
-        raise ConfigError(f"A plot must end in {', '.join(PICTURES)}, not {path.name!r}.")
+    if path.suffix.lower() not in PLOT_FORMATS:
+        raise ConfigError(f"A plot must end in {', '.join(PLOT_FORMATS)}, not {path.name!r}.")
     overview = look_over(recording, sample_rate)
     figure = Figure(figsize=_INCHES, layout="constrained")
     wave, spectrum, bands, shares = figure.subplots(4, 1, sharex=True, height_ratios=(1.1, 2.0, 0.7, 2.2))

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from rich.console import Console
 from rich.table import Table
 
-from crossmodal.evaluation.labels_for_people import corpus_and_channel, format_for, named, protocol_name
 from crossmodal.evaluation.plots import STAGE_COLOURS, STYLE, save_figure
 from crossmodal.evaluation.report import print_warnings
+from crossmodal.labels_for_people import corpus_and_channel, format_for, named, protocol_name
 from crossmodal.studies.preflight.advice import CARRIED_R2
 
 _TEACHER, _STUDENT, _FUSION = STAGE_COLOURS["teacher"], STAGE_COLOURS["control"], STAGE_COLOURS["transfer"]

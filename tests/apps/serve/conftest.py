@@ -20,15 +20,15 @@ SMALL = Limits(
 
 
 @pytest.fixture(scope="session")
-def heard():
+def shared():
     """The recognizer of the server that all tests share."""
     return fake_recognizer()
 
 
 @pytest.fixture(scope="session")
-def port(heard):
+def port(shared):
     """The port of a server with the default limits."""
-    with serving(create_app(heard)) as port:
+    with serving(create_app(shared)) as port:
         yield port
 
 

@@ -40,8 +40,8 @@ class Served:
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal; return the exit status, and the output since the announcement."""
         self.process.send_signal(number)
-        said = self.process.communicate(timeout=30)[0]
-        return self.process.returncode, said
+        output = self.process.communicate(timeout=30)[0]
+        return self.process.returncode, output
 
     def log(self) -> str:
         self._log.seek(0)

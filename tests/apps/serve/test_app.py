@@ -33,9 +33,9 @@ RECORDINGS = {
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
-def test_a_recording_as_body_or_in_a_form_has_the_prediction_of_the_recognizer(name, port, heard):
+def test_a_recording_as_body_or_in_a_form_has_the_prediction_of_the_recognizer(name, port, shared):
     content = RECORDINGS[name]
-    expected = heard(content).as_dict()
+    expected = shared(content).as_dict()
     for answer in (post(port, content), post(port, form(content), headers=FORM)):
         assert answer.status == 200, answer.body
         assert answer.json == expected
@@ -45,11 +45,11 @@ def test_a_recording_as_body_or_in_a_form_has_the_prediction_of_the_recognizer(n
 @pytest.mark.parametrize(
     "query, arguments", [("timeline=true", {}), ("timeline=1&window=0.5&hop=0.25", {"window": 0.5, "hop": 0.25})]
 )
-def test_a_timeline_is_that_of_the_recognizer(query, arguments, port, heard):
+def test_a_timeline_is_that_of_the_recognizer(query, arguments, port, shared):
     content = encoded(np.concatenate([voice(4.0), np.zeros((32_000, 1)), voice(1.0, pitch=900)]))
     answer = post(port, content, f"/v1/predict?{query}")
     assert answer.status == 200, answer.body
-    assert answer.json == heard.timeline(content, **arguments).as_dict()
+    assert answer.json == shared.timeline(content, **arguments).as_dict()
     schemas.TimelineResponse.model_validate(answer.json)
 
 
@@ -89,18 +89,18 @@ def test_the_model_is_described_without_paths(summary, port):
     recognizer = fake_recognizer()
     recognizer.config |= {"corpus": summary["corpus"], "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
     with serving(create_app(recognizer, work=Work(decoders=1))) as described:
-        said = ask(described, "/v1/model").json
-    schemas.ModelResponse.model_validate(said)
-    assert said["labels"] == list(LABELS)
-    assert said["sample_rate"] == 16_000
-    assert said["backend"] == "onnx"
-    assert said["colours"] == colours_of(LABELS)
-    assert said["limits"]["upload_bytes"] == 32_000_000
-    assert said["limits"]["seconds"] == 120
-    assert said["limits"]["timeline_seconds"] == 300
-    assert said["trained_on"] == {"corpus": "ravdess", "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
-    assert said["licence"] == "cc-by-nc-sa-4.0"
-    assert said["versions"] == {"crossmodal": __version__}
+        answer = ask(described, "/v1/model").json
+    schemas.ModelResponse.model_validate(answer)
+    assert answer["labels"] == list(LABELS)
+    assert answer["sample_rate"] == 16_000
+    assert answer["backend"] == "onnx"
+    assert answer["colours"] == colours_of(LABELS)
+    assert answer["limits"]["upload_bytes"] == 32_000_000
+    assert answer["limits"]["seconds"] == 120
+    assert answer["limits"]["timeline_seconds"] == 300
+    assert answer["trained_on"] == {"corpus": "ravdess", "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
+    assert answer["licence"] == "cc-by-nc-sa-4.0"
+    assert answer["versions"] == {"crossmodal": __version__}
     unknown = ask(port, "/v1/model").json
     assert (unknown["trained_on"], unknown["licence"]) == ({"corpus": "unknown"}, "unknown")
 

@@ -169,8 +169,8 @@ class TestTime:
 class TestConcurrency:
     def test_requests_above_the_limit_get_503_and_the_others_are_answered(self):
         recognizer = fake_recognizer()
-        hear, go_on = recognizer.hear, threading.Event()
-        recognizer.hear = lambda waveforms: go_on.wait(20) and hear(waveforms)
+        predict, proceed = recognizer.predict_batch, threading.Event()
+        recognizer.predict_batch = lambda waveforms: proceed.wait(20) and predict(waveforms)
         with (
             serving(create_app(recognizer, limits=Limits(requests=4))) as port,
             ThreadPoolExecutor(12) as clients,
@@ -178,7 +178,7 @@ class TestConcurrency:
             waiting = [clients.submit(post, port, wav()) for _ in range(12)]
             while sum(one.done() for one in waiting) < 8:
                 time.sleep(0.01)
-            go_on.set()
+            proceed.set()
             found = [one.result() for one in waiting]
             again = post(port, wav())
         busy = [answer for answer in found if answer.status != 200]
@@ -190,15 +190,15 @@ class TestConcurrency:
 
     def test_a_timeline_does_not_delay_a_label(self):
         recognizer = fake_recognizer()
-        go_on = threading.Event()
+        proceed = threading.Event()
         timeline = recognizer.timeline
-        recognizer.timeline = lambda *args, **kwargs: go_on.wait(20) and timeline(*args, **kwargs)
+        recognizer.timeline = lambda *args, **kwargs: proceed.wait(20) and timeline(*args, **kwargs)
         with serving(create_app(recognizer)) as port, ThreadPoolExecutor(1) as client:
             long = client.submit(post, port, wav(), "/v1/predict?timeline=true")
             time.sleep(0.2)
             assert post(port, wav()).status == 200
             assert not long.done()
-            go_on.set()
+            proceed.set()
             assert long.result().status == 200
 
 
