@@ -25,7 +25,7 @@ from crossmodal.datasets.splits.protocols import (
 )
 from crossmodal.datasets.usable import prepare_usable, read_stored
 from crossmodal.errors import ConfigError, CorpusNotFoundError
-from crossmodal.media import Box
+from crossmodal.media import Box, VideoDecoder
 from crossmodal.storage import cache_dir, content_key
 
 FaceNormalizationName = Literal["actor"]
@@ -51,14 +51,13 @@ class CorpusDataModule(ResumableDataModule):
         batch_size: Number of clips per batch, over all devices.
         num_workers: Number of threads per device that read ahead; 0 reads on demand, which is enough on a CPU.
         seed: Seed of the order of the training clips.
-        num_unlabelled_actors: Number of training actors, the last in order, whose labels are removed, to measure the
-            benefit of unlabelled pairs.
-        num_video_frames: Number of evenly spaced video frames per clip; for face features with one row per video frame,
-            the number of means over time.
+        num_unlabelled_actors: Number of training actors, the last in order, whose labels are removed.
+        num_video_frames: Number of evenly spaced video frames per clip, or of segments of face features.
         face_size: Height and width of a face crop in pixels.
         face_box: Left, top, right and bottom of the face, as fractions of the width and height of the picture; the
             default is the position in RAVDESS, and for a manifest the whole picture.
         face_detector: Detector to track the face instead: ``haar``, or the path of a YuNet ONNX file (extra ``face``).
+        video_decoder: Library that decodes video frames: ``pyav``, ``decord``, or ``auto`` for decord where it can.
         face_features: Features from another program to use instead of pixels: CSV, Parquet or a folder of ``.npy``.
         face_embeddings: Embeddings of a frozen backbone by clip (safetensors) to use instead of pixels.
         face_normalization: ``actor`` subtracts each actor's mean from face features or embeddings (see
@@ -96,6 +95,7 @@ class CorpusDataModule(ResumableDataModule):
         face_size: int = 112,
         face_box: Box | None = None,
         face_detector: str | None = None,
+        video_decoder: VideoDecoder = "pyav",
         face_features: str | None = None,
         face_embeddings: str | None = None,
         face_normalization: FaceNormalizationName | None = None,
@@ -120,7 +120,8 @@ class CorpusDataModule(ResumableDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.num_unlabelled_actors = num_unlabelled_actors
-        self.crops = FaceCrops(num_video_frames, face_size, face_box or self.source.face_box, face_detector)
+        box = face_box or self.source.face_box
+        self.crops = FaceCrops(num_video_frames, face_size, box, face_detector, video_decoder)
         self.face_features = face_features
         self.face_embeddings = face_embeddings
         self.face_normalization = face_normalization

@@ -29,7 +29,7 @@ from crossmodal.progress import progress_bar
 from crossmodal.storage import FileHashes, cache_dir, content_key, locked, remove_leftovers
 
 # Increase when the same source and settings give different arrays; all files are then decoded again.
-VERSION = 1
+VERSION = 2
 
 _Kind = Literal["waveforms", "faces"]
 _State = Literal["made", "found", "busy"]

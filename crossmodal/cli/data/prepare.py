@@ -38,7 +38,7 @@ def prepare_command(args: argparse.Namespace) -> int:
         print(f"Shard {args.shard}: {len(clips)} of {total} clips.")
     box = tuple(args.face_box) if args.face_box else source.face_box
     folder = Path(args.cache) if args.cache else cache_dir()
-    crops = FaceCrops(args.num_video_frames, args.face_size, box, args.face_detector)
+    crops = FaceCrops(args.num_video_frames, args.face_size, box, args.face_detector, args.video_decoder)
     corpus = prepare_corpus(clips, crops=crops, folder=folder, num_processes=args.num_processes, retry=True)
     print(
         f"{len(corpus.waveforms)} waveforms and the faces of {len(corpus.faces)} clips are in {folder}: "
