@@ -26,7 +26,17 @@ CONFIGS = sorted(
     {*(REPOSITORY / "configs").rglob("*.yaml"), *(PACKAGE / "pipeline").glob("*.yaml")} - {*STUDIES, *SWEEPS}
 )
 
-SMALL_FILES = {"errors", "installation", "naming", "progress", "shipped_configs", "stopping", "storage", "version"}
+SMALL_FILES = {
+    "errors",
+    "installation",
+    "naming",
+    "process_pool",
+    "progress",
+    "shipped_configs",
+    "stopping",
+    "storage",
+    "version",
+}
 MODELS = {"models", "losses", "transforms"}
 DATA = {"datasets", "media"}
 COMMANDS = {"cli"}

@@ -21,10 +21,10 @@ from crossmodal import media
 from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.faces.detector import check_detector
-from crossmodal.datasets.process_pool import Failure, map_in_processes
 from crossmodal.datasets.quarantine import Quarantine, Quarantined
 from crossmodal.datasets.stored_array import read_array, write_array
 from crossmodal.datasets.window import read_clip_waveform
+from crossmodal.process_pool import Failure, map_in_processes
 from crossmodal.progress import progress_bar
 from crossmodal.storage import FileHashes, cache_dir, content_key, locked, remove_leftovers
 
