@@ -14,7 +14,7 @@ from crossmodal.datasets.splits.protocols import NUM_FOLDS, LabelSet, Protocol, 
 from crossmodal.datasets.stream.reader import open_stream
 from crossmodal.datasets.usable import MAX_DURATION
 from crossmodal.errors import ConfigError
-from crossmodal.media import Box
+from crossmodal.media import Box, VideoDecoder
 from crossmodal.storage import cache_dir
 
 
@@ -111,6 +111,7 @@ class FaceSettings:
         face_box: Left, top, right and bottom of the face, as fractions of the width and height of the picture; the
             default is the position in RAVDESS, and for a manifest the whole picture.
         face_detector: Detector to track the face instead: ``haar``, or the path of a YuNet ONNX file (extra ``face``).
+        video_decoder: Library that decodes video frames: ``pyav``, ``decord``, or ``auto`` for decord where it can.
         face_features: Features from another program to use instead of pixels: CSV, Parquet or a folder of ``.npy``.
         face_embeddings: Embeddings of a frozen backbone by clip (safetensors) to use instead of pixels.
         face_normalization: ``actor`` subtracts each actor's mean from face features or embeddings (see
@@ -121,6 +122,7 @@ class FaceSettings:
     face_size: int = 112
     face_box: Box | None = None
     face_detector: str | None = None
+    video_decoder: VideoDecoder = "pyav"
     face_features: str | None = None
     face_embeddings: str | None = None
     face_normalization: Literal["actor"] | None = None
@@ -128,4 +130,4 @@ class FaceSettings:
     def crops_of(self, source: CorpusSource) -> FaceCrops:
         """Return the settings of the face crops of a corpus."""
         box = self.face_box or source.face_box
-        return FaceCrops(self.num_video_frames, self.face_size, box, self.face_detector)
+        return FaceCrops(self.num_video_frames, self.face_size, box, self.face_detector, self.video_decoder)

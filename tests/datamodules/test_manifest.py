@@ -305,6 +305,7 @@ class TestSettings:
         assert (crops.face_size, crops.box, crops.detector) == (64, (0.1, 0.2, 0.3, 0.4), None)
         assert VideoDataModule(manifest=manifest).crops.box == (0.0, 0.0, 1.0, 1.0)
         assert VideoDataModule(manifest=manifest, face_detector="haar").crops.detector == "haar"
+        assert VideoDataModule(manifest=manifest, video_decoder="auto").crops.decoder == "auto"
 
     def test_equal_corpora_have_equal_fingerprints_in_any_folder(self, recordings, tmp_path):
         folder, rows = recordings
