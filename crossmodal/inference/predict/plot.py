@@ -57,7 +57,7 @@ def _draw_sound(wave: "Axes", spectrum: "Axes", overview: Overview) -> None:
     power = overview.power.T
     decibels = 10 * np.log10(power / max(float(power.max()), 1e-12) + 1e-12)
     extent = (0.0, overview.duration, 0.0, RATE / 2000)
-    scale = {"cmap": "magma", "vmin": -_RANGE, "vmax": 0, "interpolation": "nearest"}
+    scale: dict[str, Any] = {"cmap": "magma", "vmin": -_RANGE, "vmax": 0, "interpolation": "nearest"}
     spectrum.imshow(decibels, origin="lower", aspect="auto", extent=extent, **scale)
     spectrum.set_ylabel("kHz")
 
