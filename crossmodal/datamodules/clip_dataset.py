@@ -1,7 +1,6 @@
 """Dataset, samplers and loaders of clips as tensors."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,14 +11,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from crossmodal.batch import UNLABELLED
 from crossmodal.datamodules.thread_loader import ThreadLoader
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.stored_array import check_array
+from crossmodal.datasets.stored_array import open_array
 from crossmodal.errors import ConfigError
 from crossmodal.transforms import pad_features
-
-UNLABELLED = -1
 
 
 class ClipDataset(Dataset[dict[str, Any]]):
@@ -32,6 +30,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         faces: Array files of the face crops by clip, if requested.
         tensors: Tensors stored by clip: face embeddings or teacher outputs.
         features: Array files of the stored features by clip, if requested.
+        read: Function that opens a waveform or face crops.
     """
 
     def __init__(
@@ -42,10 +41,12 @@ class ClipDataset(Dataset[dict[str, Any]]):
         faces: Mapping[str, Path] | None = None,
         tensors: ClipTensors | None = None,
         features: Mapping[str, Path] | None = None,
+        read: Callable[[Path], NDArray[np.generic]] = open_array,
     ) -> None:
         self.clips = list(clips)
         self._label = {name: index for index, name in enumerate(labels)}
         self._arrays = {"waveform": waveforms, "faces": faces, "features": features}
+        self._read = read
         self._tensors = tensors
 
     def __len__(self) -> int:
@@ -64,7 +65,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
         }
         for name, paths in self._arrays.items():
             if paths is not None:
-                item[name] = _open(paths[clip.clip])
+                read = open_array if name == "features" else self._read
+                item[name] = read(paths[clip.clip])
         if self._tensors is not None:
             item |= self._tensors[clip.clip]
         return item
@@ -163,22 +165,15 @@ class EpochShuffle(DistributedSampler[int]):
         if self._batch_size == 0:
             raise ConfigError(f"{len(dataset)} training clips are too few for {shard.world_size} processes.")
         self._num_batches = len(dataset) // self._batch_size
-        self._resume_state = (0, 0)
 
     def __len__(self) -> int:
         return self._num_batches * self._batch_size // self.num_replicas
-
-    def resume_from(self, epoch: int, batches: int) -> None:
-        """Resume in `epoch`, skipping its first `batches` batches; `len` is still that of a whole epoch."""
-        self._resume_state = (epoch, batches)
-        self.set_epoch(epoch)  # workers read ahead before Lightning sets the epoch
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.dataset), generator=generator)  # type: ignore[arg-type]
         batches = order[: self._num_batches * self._batch_size].view(self._num_batches, self.num_replicas, -1)
-        epoch, start = self._resume_state
-        return iter(batches[start if self.epoch == epoch else 0 :, self.rank].flatten().tolist())
+        return iter(batches[:, self.rank].flatten().tolist())
 
 
 class UnpaddedDistributedSampler(DistributedSampler[int]):
@@ -236,12 +231,3 @@ def clip_loader(
         collate_fn=collate_clips,
         pin_memory=torch.cuda.is_available(),
     )
-
-
-@lru_cache(maxsize=8192)
-def _open(path: Path) -> NDArray[np.generic]:
-    """Open and check the memory map of an array, which takes longer than reading a clip.
-
-    A process can have 65,530 memory maps, so only the latest are cached.
-    """
-    return check_array(path)

@@ -18,12 +18,10 @@ from crossmodal.transforms import length_mask
 class TimmEncoder(AudioEncoder):
     """A timm network over images of the features, as in PSLA (Gong et al., TASLP 2021) and many others.
 
-    An arbitrary network cannot mask padding in its convolutions, attention and normalization. So each clip is cut into
-    images of ``image_width`` audio frames, the last one zero-padded. An image depends only on its clip, so results do
-    not depend on the batch, for any network; all images form one batch. The cost is up to one image of zeros per
-    clip and no context across images. The time scale is preserved, unlike when each clip is stretched to one image.
-
-    The network's feature maps are averaged over their height, and the columns of a clip's images are pooled over time.
+    An arbitrary network cannot mask padding in its layers. So each clip is cut into images of ``image_width`` audio
+    frames, the last one zero-padded, and results do not depend on the batch. The cost is up to one image of zeros per
+    clip and no context across images. The network's feature maps are averaged over their height, and the columns of a
+    clip's images are pooled over time.
 
     Args:
         in_features: Number of features per audio frame.
@@ -40,12 +38,6 @@ class TimmEncoder(AudioEncoder):
     Raises:
         ConfigError: If timm has no model of that name, or the model cannot be built with these arguments.
         WeightsError: If the weights are not available or do not fit.
-
-    Example:
-        >>> import torch
-        >>> encoder = TimmEncoder(in_features=40, name="test_resnet", pooling="mean")
-        >>> encoder(torch.randn(2, 40, 300), length=torch.tensor([300, 120])).shape
-        torch.Size([2, 96])
     """
 
     # The state dict holds the weights, so rebuilding the encoder needs no download or weights file.
@@ -73,7 +65,6 @@ class TimmEncoder(AudioEncoder):
         num_features: int = getattr(self.network, "head_hidden_size", None) or self.network.num_features
         self.dropout = nn.Dropout1d(dropout)
         self.pooling = create_pooling(pooling, num_features)
-        self.out_features = self.pooling.out_features
 
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Encode each step of a clip; shapes as for `AudioEncoder`."""

@@ -257,7 +257,7 @@ class Run:
 
     @property
     def _store(self) -> Path:
-        return self.corpus.cache / "stages"
+        return self.corpus.cache_folder / "stages"
 
 
 def _describe(result: StageResult) -> str:
@@ -276,7 +276,6 @@ def silence_lightning() -> None:
         ".*treespec, LeafSpec.*",  # Lightning's own use of torch
         ".*functional.all_gather is deprecated.*",  # the same
         ".*Checkpoint directory.*exists and is not empty.*",  # a resumed run
-        ".*resuming from a checkpoint that ended before the epoch ended.*",  # the datamodule handles it
     ):
         warnings.filterwarnings("ignore", message)
 

@@ -78,8 +78,7 @@ class PitchPerturbation(WaveformAugmentation):
 
     A phase vocoder stretches the clip (Flanagan and Golden, "Phase vocoder", Bell System Technical Journal 1966), and
     resampling restores its length. The energy is preserved. Formants are shifted with the pitch, as if the speaker were
-    smaller or larger. This is by far the most expensive augmentation: 32 clips of 3.7 s take about 0.2 s of one core,
-    four times as long as the front end.
+    smaller or larger. This is the most expensive augmentation: four times as long as the front end.
 
     Args:
         max_semitones: Largest shift in semitones, from 1 to 12; the shift is up or down and never zero.
@@ -92,8 +91,7 @@ class PitchPerturbation(WaveformAugmentation):
 
     def __init__(self, max_semitones: int = 2, sample_rate: int = 16000, p: float = 0.5) -> None:
         super().__init__(p)
-        check_number("max_semitones", max_semitones, 1, 12, whole=True)
-        self.max_semitones = max_semitones
+        self.max_semitones = check_number("max_semitones", max_semitones, 1, 12, whole=True)
         self.sample_rate = sample_rate
 
     def augment(self, waveform: Tensor, waveform_length: Tensor) -> tuple[Tensor, Tensor]:

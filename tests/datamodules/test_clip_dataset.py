@@ -166,27 +166,6 @@ def batched(order, size):
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def test_a_resumed_shuffle_skips_the_finished_batches_of_one_epoch():
-    class Clips:
-        def __len__(self):
-            return 11
-
-    def epochs(shuffle):
-        orders = []
-        for epoch in range(3):
-            shuffle.set_epoch(epoch)
-            orders.append(list(shuffle))
-        return orders
-
-    for shard in (Shard(), Shard(1, 3)):
-        whole = epochs(EpochShuffle(Clips(), seed=3, batch_size=3, shard=shard))
-        shuffle = EpochShuffle(Clips(), seed=3, batch_size=3, shard=shard)
-        shuffle.resume_from(epoch=1, batches=2)
-        assert list(shuffle) == whole[1][2 * 3 // shard.world_size :]  # before the epoch is set
-        assert epochs(shuffle) == [whole[0], whole[1][2 * 3 // shard.world_size :], whole[2]]
-        assert len(shuffle) == len(whole[0])
-
-
 def test_batches_are_aligned_in_memory_like_torch_tensors(stored):
     """Otherwise the alignment, and so the last bit of results, would differ between processes."""
     clips, waveforms, faces, tensors = stored

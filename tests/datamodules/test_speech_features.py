@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodal import RAVDESSAudioDataModule, RAVDESSVideoDataModule
+from crossmodal import AudioDataModule
 from crossmodal.datamodules import collate_clips
 from crossmodal.errors import ConfigError, DataError
 
@@ -10,7 +10,7 @@ HEIGHT = 6
 
 
 def ready(root, **settings):
-    datamodule = RAVDESSAudioDataModule(str(root), **{"protocol": "loso24", "batch_size": 8, **settings})
+    datamodule = AudioDataModule(str(root), **{"protocol": "loso24", "batch_size": 8, **settings})
     datamodule.prepare_data()
     datamodule.setup()
     return datamodule
@@ -68,16 +68,12 @@ def test_the_fingerprint_depends_on_the_stored_features(tiny_ravdess, waveforms,
 
 def test_a_missing_folder_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere.*speech_features"):
-        RAVDESSAudioDataModule("somewhere", speech_features=str(tmp_path / "nowhere"))
+        AudioDataModule("somewhere", speech_features=str(tmp_path / "nowhere"))
 
 
 def test_a_clip_missing_in_the_folder_is_a_data_error(tiny_ravdess, tmp_path):
     with pytest.raises(DataError, match=r"\.npy"):
         next(iter(ready(tiny_ravdess, speech_features=str(tmp_path)).val_dataloader()))
-
-
-def test_video_datamodules_ignore_speech_features(stored):
-    assert RAVDESSVideoDataModule("somewhere", speech_features=str(stored)).speech_features is None
 
 
 def test_half_precision_features_become_single_precision():

@@ -58,23 +58,12 @@ def test_a_clip_gives_the_same_result_alone_and_padded_in_a_batch(name, length, 
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_encoding_is_deterministic(name):
-    features, length = torch.randn(2, NUM_FEATURES, 90), torch.tensor([90, 33])
-    with torch.no_grad():
-        assert torch.equal(encoder_of(name)(features, length), encoder_of(name)(features, length))
-
-
-@pytest.mark.parametrize("name", ENCODERS)
 def test_the_order_of_clips_is_kept(name):
     features, length = torch.randn(4, NUM_FEATURES, 30), torch.tensor([5, 30, 1, 17])
     order = torch.tensor([2, 0, 3, 1])
     with torch.no_grad():
-        torch.testing.assert_close(
-            encoder_of(name)(features[order], length[order]),
-            encoder_of(name)(features, length)[order],
-            atol=1e-5,
-            rtol=1e-4,
-        )
+        whole, permuted = encoder_of(name)(features, length), encoder_of(name)(features[order], length[order])
+    torch.testing.assert_close(permuted, whole[order], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", list_audio_encoders())
@@ -118,16 +107,6 @@ def test_dropout_is_random_in_training_and_can_be_disabled(name):
     for dropout, same in ((0.5, False), (0.0, True)):
         encoder = create_audio_encoder(name, NUM_FEATURES, dropout=dropout)
         assert torch.equal(encoder(features, length), encoder(features, length)) is same
-
-
-@pytest.mark.parametrize("name", list_audio_encoders())
-def test_gradient_reaches_every_parameter(name):
-    torch.manual_seed(0)
-    encoder = create_audio_encoder(name, NUM_FEATURES)
-    out = encoder(torch.randn(4, NUM_FEATURES, 120), torch.tensor([120, 80, 33, 100]))
-    (out * torch.randn_like(out)).sum().backward()
-    without = [name for name, p in encoder.named_parameters() if p.grad is None or p.grad.abs().sum() == 0]
-    assert not without
 
 
 @pytest.mark.parametrize("name", list_audio_encoders())

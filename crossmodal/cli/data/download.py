@@ -3,7 +3,8 @@
 import argparse
 import re
 
-from crossmodal.datasets.download.folder import bytes_text
+from rich.filesize import decimal
+
 from crossmodal.datasets.download.ravdess import download_ravdess
 from crossmodal.datasets.download.zenodo import ACTORS
 from crossmodal.errors import ConfigError
@@ -41,7 +42,7 @@ def download_command(args: argparse.Namespace) -> int:
     )
     print(
         f"{result.files} recordings of {result.archives} archive(s) are verified in {args.root}: {result.extracted} "
-        f"extracted, {result.files - result.extracted} already present; {bytes_text(result.fetched)} downloaded."
+        f"extracted, {result.files - result.extracted} already present; {decimal(result.fetched)} downloaded."
     )
     if result.replaced:
         print(f"{result.replaced} of the extracted files replaced files that differed from the published ones.")

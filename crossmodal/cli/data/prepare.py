@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from crossmodal.cli.data.contact_sheet import draw_contact_sheet
 from crossmodal.cli.data.reasons import print_reasons
-from crossmodal.cli.data.stream import check_stream_arguments, divide_pairs, stream_arguments, write_prepared
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
 from crossmodal.datasets.quarantine import QUARANTINE_FILE
 from crossmodal.datasets.source import ManifestSource, RavdessSource
-from crossmodal.datasets.splits.protocols import label_set_for
+from crossmodal.datasets.splits.protocols import LABEL_SET_OF_CHANNEL
+from crossmodal.datasets.stream.writer import check_target, write_stream
 from crossmodal.datasets.synthetic import synthesize
 from crossmodal.errors import ConfigError
 from crossmodal.storage import cache_dir
@@ -50,7 +50,11 @@ def prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache", metavar="DIR", help="cache folder; default: $CROSSMODAL_CACHE, else the user's cache"
     )
-    stream_arguments(parser)
+    to = (
+        "also write the clips with sound and faces as a stream for --data.stream of fit: litdata and a new folder or "
+        "a URL such as s3://bucket/folder; see docs/streaming.md. Needs the extra [stream]"
+    )
+    parser.add_argument("--to", nargs=2, metavar=("litdata", "DIR_OR_URL"), help=to)
 
 
 def prepare_command(args: argparse.Namespace) -> int:
@@ -58,10 +62,10 @@ def prepare_command(args: argparse.Namespace) -> int:
     if args.num_video_frames < 1 or args.face_size < 8:
         raise ConfigError("--num_video_frames must be at least 1 and --face_size at least 8.")
     source = _source(args)
-    check_stream_arguments(args)
-    clips, excluded = source.index()
     if args.to:
-        divide_pairs(args, source, clips)  # report errors of the split before decoding
+        kind, target = args.to
+        _check_stream(kind, target, args.shard)
+    clips, excluded = source.index()
     if args.shard:
         total = len(clips)
         clips = take_shard(clips, args.shard)
@@ -81,7 +85,8 @@ def prepare_command(args: argparse.Namespace) -> int:
     if args.contact_sheet and corpus.faces:
         _draw(corpus, Path(args.contact_sheet))
     if args.to:
-        write_prepared(args, source, clips, crops, folder)
+        about = write_stream(source, corpus, crops, target, args.num_processes)
+        print(f"The stream of {len(about.clips)} clips is in {target}: crossmodal fit --data.stream {target}")
     return 0 if corpus.waveforms or corpus.faces or not clips else 1
 
 
@@ -110,10 +115,20 @@ def _source(args: argparse.Namespace) -> RavdessSource | ManifestSource:
     if bool(args.root) == bool(args.manifest):
         raise ConfigError("Give either the folder of the extracted RAVDESS files or --manifest FILE.")
     if args.manifest:
-        if args.label_set:
-            raise ConfigError("--label_set is for RAVDESS only: a manifest defines its own labels.")
         return ManifestSource(Path(args.manifest), args.allow_outside_paths)
-    return RavdessSource(Path(args.root), args.channel, label_set_for(args.channel, args.label_set))
+    return RavdessSource(Path(args.root), args.channel, LABEL_SET_OF_CHANNEL[args.channel])
+
+
+def _check_stream(kind: str, target: str, shard: str | None) -> None:
+    """Check the arguments of a stream before decoding."""
+    if kind != "litdata":
+        raise ConfigError(f"--to {kind}: the only supported format is litdata, as in --to litdata DIR.")
+    if shard:
+        raise ConfigError(
+            "A stream needs all clips, but --shard selects a part of them. Prepare the shards first; then run the same "
+            "command with --to and without --shard, which reuses the decoded clips."
+        )
+    check_target(target)
 
 
 def _draw(corpus: PreparedCorpus, path: Path) -> None:

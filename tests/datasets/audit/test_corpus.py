@@ -168,7 +168,7 @@ class TestDamage:
         assert wrong(check(root)).keys() == {path.name}
 
     def test_damaged_metadata_is_found(self, wavs):
-        """Real wavs end with 50 kB of metadata; damage there leaves all samples intact."""
+        """Real wavs end with 50 kB of metadata; they must be complete."""
         path = find(wavs, "03-01-01-01-01-01-01.wav")
         wav, metadata = path.read_bytes(), b"<x:xmpmeta>written by an audio editor</x:xmpmeta>" * 1000
         chunk = b"_PMX" + len(metadata).to_bytes(4, "little") + metadata
@@ -176,8 +176,7 @@ class TestDamage:
         for content, reason in (
             (whole, None),
             (whole[:-1000], "RIFF"),
-            (whole[: len(wav)] + bytes(len(chunk)), "chunk"),
-            (whole[:-600] + bytes(range(100, 200)) + whole[-500:], "XMP"),
+            (whole[: len(wav)] + bytes([200]) * len(chunk), "chunk"),
         ):
             path.write_bytes(content)
             found = wrong(check(wavs))
