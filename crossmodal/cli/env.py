@@ -61,24 +61,27 @@ def env_command(args: argparse.Namespace) -> int:
 
 def describe_environment() -> dict[str, dict[str, Any]]:
     """Return sections of names and values."""
-    return {
-        "system": _system(),
-        "libraries": {name: installed_version(name) or "not installed" for name in _libraries()},
-        "torch": _torch(),
-        "video": {"decord": _probe(_DECORD_PROBE), "PyAV": _probe(_PYAV_PROBE), "ffmpeg command": _ffmpeg()},
-        "cache": _cache(cache_dir()),
-        "locale": _locale(),
-    }
-
-
-def _system() -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else None
-    return {
+    system = {
         "crossmodal": f"{__version__} in {Path(__file__).parents[1]}",
         "python": f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}",
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "memory": f"{memory:.1f} GiB" if memory else "unknown",
+    }
+    encodings = {
+        "locale": ".".join(part or "none" for part in locale.getlocale()),
+        "encoding": f"{locale.getpreferredencoding(False)}; file names {sys.getfilesystemencoding()}",
+        "terminal": getattr(sys.stdout, "encoding", None),
+    }
+    torch = _probe(_TORCH_PROBE)
+    return {
+        "system": system,
+        "libraries": {name: installed_version(name) or "not installed" for name in _libraries()},
+        "torch": torch if isinstance(torch, dict) else {"error": explain_torch_set(torch)},
+        "video": {"decord": _probe(_DECORD_PROBE), "PyAV": _probe(_PYAV_PROBE), "ffmpeg command": _ffmpeg()},
+        "cache": _cache(cache_dir()),
+        "locale": encodings,
     }
 
 
@@ -87,11 +90,6 @@ def _libraries() -> list[str]:
     used = [one for one in requirements() if not re.search(r"extra == .(test|dev)\b", str(one.marker))]
     names = {one.name for one in used} - {"crossmodal", *TORCH_SET}
     return [*TORCH_SET, *sorted(names, key=str.lower)]
-
-
-def _torch() -> dict[str, Any]:
-    report = _probe(_TORCH_PROBE)
-    return report if isinstance(report, dict) else {"error": explain_torch_set(report)}
 
 
 def _probe(code: str) -> Any:
@@ -118,11 +116,3 @@ def _cache(folder: Path) -> dict[str, Any]:
     size = sum(path.stat().st_size for path in files) / 1e6
     room = next(shutil.disk_usage(parent).free for parent in (folder, *folder.parents) if parent.exists())
     return {"folder": str(folder), "size": f"{size:,.1f} MB in {len(files)} files", "free": f"{room / 1e9:,.1f} GB"}
-
-
-def _locale() -> dict[str, Any]:
-    return {
-        "locale": ".".join(part or "none" for part in locale.getlocale()),
-        "encoding": f"{locale.getpreferredencoding(False)}; file names {sys.getfilesystemencoding()}",
-        "terminal": getattr(sys.stdout, "encoding", None),
-    }

@@ -4,6 +4,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -85,7 +86,7 @@ def push(
         if revision:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         remote = {*api.list_repo_files(repo_id, revision=revision)} & {*FILES}
-        operations = [
+        operations: list[Any] = [
             *(CommitOperationAdd(name, folder / name) for name in local),
             *(CommitOperationDelete(name) for name in sorted(remote - {*local})),
         ]

@@ -168,20 +168,12 @@ class EmotionRecognizer:
         loud = [index for index, waveform in enumerate(waveforms) if not is_silent(waveform, self.sample_rate)]
         for group in _groups(loud, [len(waveform) for waveform in waveforms], round(LONGEST * self.sample_rate)):
             lengths = np.array([len(waveforms[index]) for index in group], np.int64)
-            batch = np.zeros((len(group), lengths.max()), np.float32)
+            batch = np.zeros((len(group), max(lengths.max(), self.model.min_samples)), np.float32)
             for row, index in enumerate(group):
                 batch[row, : lengths[row]] = waveforms[index]
-            for index, row in zip(group, self.probabilities(batch, lengths), strict=True):
+            for index, row in zip(group, self.model.probabilities(batch, lengths), strict=True):
                 predictions[index] = Prediction.of_probabilities(self.labels, row)
         return predictions
-
-    def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        """Compute calibrated probabilities, (B, K), with the model, without the energy gate.
-
-        Waveforms are (B, T) at `sample_rate`, with lengths, (B,), in samples. Samples beyond the lengths are ignored.
-        """
-        padding = max(self.model.min_samples - waveforms.shape[1], 0)
-        return self.model.probabilities(np.pad(waveforms, ((0, 0), (0, padding))), lengths)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload the model folder to the Hugging Face Hub in one commit.

@@ -43,13 +43,8 @@ def load_torch_model(folder: str | Path, config: Mapping[str, Any] | None = None
     if len(labels) != num_classes:
         raise ModelFolderError(f"{folder} has {len(labels)} labels for {num_classes} classes.")
     if isinstance(loaded.model.front_end, SelfSupervisedFrontEnd):
-        _load_front_end(loaded.model.front_end, folder)
+        try:
+            loaded.model.front_end.load()  # now, so that damaged weights are found before the first recording
+        except WeightsError as error:
+            raise ModelFolderError(f"The model in {folder} cannot be loaded: {error}") from error
     return TorchModel(loaded.model, loaded.config["temperature"])
-
-
-def _load_front_end(front_end: SelfSupervisedFrontEnd, folder: str | Path) -> None:
-    """Load the frozen network now, so that damaged weights are found before the first recording."""
-    try:
-        front_end.load()
-    except WeightsError as error:
-        raise ModelFolderError(f"The model in {folder} cannot be loaded: {error}") from error

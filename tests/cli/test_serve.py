@@ -17,7 +17,7 @@ from crossmodal.cli.serve import read_token
 from crossmodal.errors import ConfigError
 from crossmodal.inference import EmotionRecognizer
 from tests.apps.serve.client import FORM, ask, form, post, talk, wav
-from tests.apps.serve.process import ROOT, WATCHED, served
+from tests.apps.serve.process import ROOT, WATCHED, served, started
 from tests.inference.fake_model import fake_recognizer
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are read from Linux's /proc")
@@ -205,29 +205,13 @@ def test_demo_is_the_server_with_its_page_opened_in_the_browser(model_folder, tm
     browser, opened = tmp_path / "browser", tmp_path / "opened"
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.part && mv {opened}.part {opened}\n')
     browser.chmod(0o755)
-    arguments = ["demo", str(model_folder), "--control", str(model_folder), "--port", "0"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", WATCHED, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"BROWSER": str(browser), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        announcement = process.stdout.readline()
+    arguments = ["demo", model_folder, "--control", model_folder, "--port", "0"]
+    with started("-c", WATCHED, *arguments, BROWSER=str(browser)) as server:
         assert wait_until(opened.exists)
-        address = opened.read_text()
-        assert f" at {address} " in announcement
-        port = int(address.rpartition(":")[2])
-        assert b"page/app.js" in ask(port, "/").body
-        assert post(port, wav(), "/v1/predict?model=control").status == 200
-        process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=20)[0] == "", "nothing left the machine"
-        assert process.returncode == 0
-    finally:
-        process.kill()
-        process.communicate()
+        assert opened.read_text() == f"http://127.0.0.1:{server.port}"
+        assert b"page/app.js" in ask(server.port, "/").body
+        assert post(server.port, wav(), "/v1/predict?model=control").status == 200
+        assert server.stop() == (0, ""), "nothing left the machine"
 
 
 def test_demo_and_serve_differ_in_their_port_only():

@@ -17,7 +17,7 @@ from crossmodal.errors import ConfigError, HubError, MediaError, MissingExtraErr
 from crossmodal.inference import SILENCE, EmotionRecognizer, Prediction
 from crossmodal.inference import recognizer as module
 from tests.inference.conftest import LABELS
-from tests.inference.fake_model import FakeModel, fake_recognizer
+from tests.inference.fake_model import fake_recognizer
 
 
 @pytest.fixture(scope="session")
@@ -141,8 +141,11 @@ class TestLength:
         with pytest.raises(MediaError, match="too short"):
             fake_recognizer()(np.ones(samples, np.float32), sample_rate)
 
-    def test_the_minimum_is_a_tenth_of_a_second(self):
-        assert fake_recognizer()(np.linspace(-1, 1, 1600)).label != SILENCE
+    def test_the_minimum_is_a_tenth_of_a_second_and_padded_to_that_of_the_model(self):
+        recognizer = fake_recognizer()
+        recognizer.model.min_samples = 3000
+        assert recognizer(np.linspace(-1, 1, 1600)).label != SILENCE
+        assert recognizer.model.batches == [(1, 3000)]
 
     def test_too_long_for_one_label_but_not_for_a_timeline(self, tmp_path):
         recognizer = fake_recognizer()
@@ -198,22 +201,6 @@ class TestSeveral:
         samples = soundfile.read(wav, dtype="float32")[0]
         first, second = recognizer([samples, wav], 48_000)
         assert numbers(first) == pytest.approx(numbers(second), abs=1e-5)
-
-
-class TestProbabilities:
-    def test_samples_beyond_the_length_are_ignored(self, recognizer):
-        waveform = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 8000)).astype(np.float32)
-        longer = np.concatenate([waveform, np.ones((1, 4000), np.float32)], axis=1)
-        lengths = np.array([8000])
-        np.testing.assert_allclose(
-            recognizer.probabilities(longer, lengths), recognizer.probabilities(waveform, lengths), atol=1e-6
-        )
-
-    def test_short_waveforms_are_padded(self):
-        recognizer = fake_recognizer()
-        waveform = np.full((2, 100), 0.1, np.float32)
-        assert recognizer.probabilities(waveform, np.array([100, 50])).shape == (2, 3)
-        assert recognizer.model.batches == [(2, FakeModel.min_samples)]
 
 
 class TestFromPretrained:

@@ -16,7 +16,7 @@ class Token(HTTPBearer):
         super().__init__(scheme_name="HTTPBearer", auto_error=False)
         self._value = value.encode()
 
-    async def __call__(self, connection: HTTPConnection) -> None:  # type: ignore[override]
+    async def __call__(self, connection: HTTPConnection) -> None:
         """Raise RequestError unless the header of a request or a WebSocket has the right token."""
         scheme, token = get_authorization_scheme_param(connection.headers.get("authorization"))
         self.check(token if scheme.lower() == "bearer" else "")

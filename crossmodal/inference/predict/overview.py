@@ -36,7 +36,7 @@ class Overview:
         return (np.arange(len(self.low)) + 0.5) * self.duration / len(self.low)
 
 
-def compute_overview(recording: Recording, duration: float, sample_rate: int | None = None) -> Overview:
+def compute_overview(recording: Recording, duration: float) -> Overview:
     """Compute the overview of a recording of `duration` seconds block by block, in constant memory.
 
     Raises:
@@ -45,7 +45,7 @@ def compute_overview(recording: Recording, duration: float, sample_rate: int | N
     import soxr
 
     columns = _Columns(hops=math.ceil(duration * RATE / _HOP / MOST_COLUMNS))
-    with open_recording(recording, sample_rate, RATE) as (rate, blocks):
+    with open_recording(recording, None, RATE) as (rate, blocks):
         resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
         for block in blocks:
             columns.add(resampler.resample_chunk(block))

@@ -24,9 +24,7 @@ _STEPS, _TICKS = (15, 30, 60, 120, 300, 600, 1200, 3600, 7200, 14_400), 12  # s 
 _LETTER = 0.0068  # width of a letter as a fraction of the plot
 
 
-def plot_timeline(
-    recording: Recording, timeline: Timeline, path: Path, *, sample_rate: int | None = None, title: str = ""
-) -> None:
+def plot_timeline(recording: Recording, timeline: Timeline, path: Path, title: str = "") -> None:
     """Plot a recording and its timeline to a png, pdf or svg file. The recording is read block by block.
 
     Raises:
@@ -37,7 +35,7 @@ def plot_timeline(
 
     if path.suffix.lower() not in PLOT_FORMATS:
         raise ConfigError(f"A plot must end in {', '.join(PLOT_FORMATS)}, not {path.name!r}.")
-    overview = compute_overview(recording, timeline.duration, sample_rate)
+    overview = compute_overview(recording, timeline.duration)
     figure = Figure(figsize=_INCHES, layout="constrained")
     wave, spectrum, bands, shares = figure.subplots(4, 1, sharex=True, height_ratios=(1.1, 2.0, 0.7, 2.2))
     wave.set_title(title, loc="left", fontsize=11)
@@ -57,7 +55,7 @@ def _draw_sound(wave: "Axes", spectrum: "Axes", overview: Overview) -> None:
     power = overview.power.T
     decibels = 10 * np.log10(power / max(float(power.max()), 1e-12) + 1e-12)
     extent = (0.0, overview.duration, 0.0, RATE / 2000)
-    scale = {"cmap": "magma", "vmin": -_RANGE, "vmax": 0, "interpolation": "nearest"}
+    scale: dict[str, Any] = {"cmap": "magma", "vmin": -_RANGE, "vmax": 0, "interpolation": "nearest"}
     spectrum.imshow(decibels, origin="lower", aspect="auto", extent=extent, **scale)
     spectrum.set_ylabel("kHz")
 

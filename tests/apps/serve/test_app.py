@@ -167,20 +167,18 @@ class TestDescription:
             form = predict["responses"][status]["content"]["application/json"]["schema"]
             assert form == {"$ref": "#/components/schemas/ErrorResponse"}
 
-    @pytest.mark.parametrize("token", [None, "s3cret"])
-    def test_the_description_page_loads_files_of_this_server_only(self, token):
-        with serving(create_app(fake_recognizer(), token=token, work=Work(decoders=1))) as port:
-            answer = ask(port, "/docs")
+    def test_the_description_page_loads_files_of_this_server_only(self, port, guarded):
+        for number in (port, guarded):
+            answer = ask(number, "/docs")
             assert answer.headers["content-type"].startswith("text/html")
             paths = re.findall(r'(?:src|href)="([^"]+)"', answer.body.decode())
             assert len(paths) == 3
             assert all(path.startswith("/static-offline-docs/") for path in paths)
-            assert {ask(port, path).status for path in paths} == {200}
+            assert {ask(number, path).status for path in paths} == {200}
 
-    def test_the_description_asks_for_the_token_where_there_is_one(self, port):
+    def test_the_description_asks_for_the_token_where_there_is_one(self, port, guarded):
         assert "securitySchemes" not in ask(port, "/openapi.json").json["components"]
-        with serving(create_app(fake_recognizer(), token="s3cret", work=Work(decoders=1))) as guarded:
-            schema = ask(guarded, "/openapi.json").json
+        schema = ask(guarded, "/openapi.json").json
         assert schema["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
         assert schema["paths"]["/v1/predict"]["post"]["security"] == [{"HTTPBearer": []}]
 
@@ -200,13 +198,11 @@ class TestPage:
         text = answer.body.decode().replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|@import|url\(|(?:src|href)=.//", text)
 
-    def test_it_refers_to_files_that_exist(self):
+    def test_it_refers_to_files_that_exist_and_stays_small(self):
         text = "".join((PAGE / name).read_text() for name in self.FILES)
         referred = {Path(path).name for path in re.findall(r'"(?:page/|\./)([\w.]+)"', text)}
         assert referred == set(self.FILES) - {"index.html"}
-
-    def test_it_stays_small(self):
-        assert sum(len((PAGE / name).read_text().splitlines()) for name in self.FILES) <= 700
+        assert len(text.splitlines()) <= 700
 
     @pytest.mark.parametrize("path", ["/", "/page/app.js", "/gone"])
     def test_the_browser_may_load_from_this_server_only(self, path, port):

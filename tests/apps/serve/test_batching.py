@@ -75,23 +75,18 @@ def test_waveforms_that_arrive_during_a_batch_form_the_next_one():
     assert model.batches == [[1], [2, 3, 4]]
 
 
-def test_a_single_waveform_waits_no_longer_than_configured():
-    async def scenario(batcher):
-        start = time.perf_counter()
-        await batcher.predict(*waveforms(5))
-        return time.perf_counter() - start
+def test_a_batch_waits_no_longer_than_configured_and_a_full_one_not_at_all():
+    def seconds_for(*lengths, wait):
+        async def scenario(batcher):
+            start = time.perf_counter()
+            await predict_all(batcher, *lengths)
+            return time.perf_counter() - start
 
-    assert run(FakeModel(), scenario, wait=0.0) < 0.5
-    assert run(FakeModel(), scenario, wait=0.6) > 0.6
+        return run(FakeModel(), scenario, wait=wait)
 
-
-def test_a_full_batch_does_not_wait():
-    async def scenario(batcher):
-        start = time.perf_counter()
-        await predict_all(batcher, 1, 2, 3, 4)
-        return time.perf_counter() - start
-
-    assert run(FakeModel(), scenario, wait=5.0) < 2.0
+    assert seconds_for(5, wait=0.0) < 0.5
+    assert seconds_for(5, wait=0.6) > 0.6
+    assert seconds_for(1, 2, 3, 4, wait=5.0) < 2.0
 
 
 def test_an_error_reaches_the_whole_batch_and_the_next_batch_works():

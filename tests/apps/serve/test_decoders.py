@@ -4,6 +4,7 @@ import re
 import signal
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -159,21 +160,7 @@ def test_a_child_has_resource_limits_and_no_secrets(monkeypatch):
 
 
 def test_decoding_with_too_much_memory_is_an_error(monkeypatch):
-    class Hungry:
-        name, sample_rate, channels = "hungry", 16_000, 1
-
-        def blocks(self):
-            yield np.zeros(10, np.float32)
-            raise MemoryError
-
-    class Opened:
-        def __enter__(self):
-            return Hungry()
-
-        def __exit__(self, *error):
-            return False
-
-    monkeypatch.setattr(media, "open_sound", lambda content: Opened())
+    monkeypatch.setattr(media, "open_sound", Mock(side_effect=MemoryError))
     with pytest.raises(RequestError) as raised:
         decoder_process.decode(wav(), 10.0, 2, 16_000)
     assert (raised.value.status, raised.value.code) == (422, "decoding_too_large")
