@@ -41,12 +41,6 @@ class FaceBackbone(nn.Module):
     Raises:
         ConfigError: If timm has no model of that name.
         WeightsError: If the weights are not available or do not fit.
-
-    Example:
-        >>> backbone = FaceBackbone("test_resnet", pretrained=False)
-        >>> faces = torch.zeros(2, 4, 3, 64, 64, dtype=torch.uint8)
-        >>> backbone(faces).shape == (2, 4, backbone.num_features)
-        True
     """
 
     def __init__(
