@@ -9,8 +9,8 @@ from typing import Literal
 from crossmodal.datasets.cache import FaceCrops
 from crossmodal.datasets.clip import Clip, Split
 from crossmodal.datasets.ravdess import Channel
-from crossmodal.datasets.source import CorpusSource, create_source
-from crossmodal.datasets.splits.protocols import NUM_FOLDS, LabelSet, Protocol, split_clips
+from crossmodal.datasets.source import CorpusSource, ManifestSource, RavdessSource
+from crossmodal.datasets.splits.protocols import NUM_FOLDS, LabelSet, Protocol, label_set_for, split_clips
 from crossmodal.datasets.stream.reader import open_stream
 from crossmodal.datasets.usable import MAX_DURATION
 from crossmodal.errors import ConfigError
@@ -58,12 +58,22 @@ class CorpusSettings:
             ConfigError: If two corpora are given, or a channel or label set that the corpus does not have.
             DataError: If a stream is missing or corrupted.
         """
-        if not self.stream:
-            arguments = (self.root, self.manifest, self.allow_outside_paths, self.channel, self.label_set)
-            return create_source(*arguments, self.cache_folder)
-        if self.root or self.manifest:
-            raise ConfigError("Set one of data.root, data.manifest and data.stream: a run uses one corpus.")
-        return open_stream(self.stream, self.channel, self.label_set)
+        given = [f"data.{name}" for name in ("root", "manifest", "stream") if getattr(self, name)]
+        if len(given) > 1:
+            raise ConfigError(f"Set one of {' and '.join(given)}, not {len(given)}: a run uses one corpus.")
+        source = self._open()
+        if source.label_set is None and (self.channel != "speech" or self.label_set):
+            raise ConfigError("data.channel and data.label_set are for RAVDESS; a manifest defines its own labels.")
+        return source
+
+    def _open(self) -> CorpusSource:
+        if self.stream:
+            return open_stream(self.stream, self.channel, self.label_set)
+        if self.manifest:
+            return ManifestSource(Path(self.manifest), self.allow_outside_paths)
+        folder = Path(self.root) if self.root else self.cache_folder / "synthetic"
+        label_set = label_set_for(self.channel, self.label_set)
+        return RavdessSource(folder, self.channel, label_set, is_built_in=not self.root)
 
 
 @dataclass(eq=False, repr=False)
