@@ -8,41 +8,28 @@ _NAMES = {"synthetic": "Synthetic corpus", "ravdess": "RAVDESS"}  # for summarie
 _MAX_NAMES = 24  # people listed by name, as many as RAVDESS has
 
 
-def corpus_name(corpus: Mapping[str, Any]) -> str:
-    """Return the name of a corpus.
+def corpus_name(corpus: Mapping[str, Any], channel: str | None = None) -> str:
+    """Return the name of a corpus, with its channel if it has one.
 
     Args:
         corpus: Entry ``corpus`` of ``summary.json``.
+        channel: Entry ``channel`` of ``summary.json``.
 
     Example:
-        >>> corpus_name({"kind": "ravdess"}), corpus_name({"kind": "manifest", "name": "cremad"})
-        ('RAVDESS', 'cremad')
+        >>> corpus_name({"kind": "ravdess"}, "song"), corpus_name({"kind": "manifest", "name": "cremad"})
+        ('RAVDESS, song', 'cremad')
     """
-    return str(corpus.get("name") or _NAMES[corpus["kind"]])
+    return ", ".join(filter(None, (str(corpus.get("name") or _NAMES[corpus["kind"]]), channel)))
 
 
-def corpus_and_channel(summary: Mapping[str, Any]) -> str:
-    """Return the name of a corpus with its channel, if it has one.
-
-    Args:
-        summary: A summary, or another mapping with ``corpus`` and ``channel``.
-
-    Example:
-        >>> corpus_and_channel({"corpus": {"kind": "ravdess"}, "channel": "song"})
-        'RAVDESS, song'
-    """
-    return ", ".join(filter(None, (corpus_name(summary["corpus"]), summary["channel"])))
-
-
-def protocol_name(summary: Mapping[str, Any]) -> str:
+def protocol_name(protocol: str, num_folds: int | None = None) -> str:
     """Return the name of a protocol, with the number of folds if the name does not imply it.
 
     Example:
-        >>> protocol_name({"protocol": "grouped", "num_folds": 5}), protocol_name({"protocol": "seq6"})
+        >>> protocol_name("grouped", 5), protocol_name("seq6")
         ('grouped (5 folds)', 'seq6')
     """
-    folds = f" ({summary['num_folds']} folds)" if summary.get("num_folds") else ""
-    return f"{summary['protocol']}{folds}"
+    return f"{protocol} ({num_folds} folds)" if num_folds else protocol
 
 
 def format_for(corpus: Mapping[str, Any], text: str) -> str:
@@ -70,3 +57,30 @@ def named(people: Sequence[str]) -> str:
     """
     more = f", and {len(people) - _MAX_NAMES} more" if len(people) > _MAX_NAMES else ""
     return ", ".join(people[:_MAX_NAMES]) + more
+
+
+def in_ranges(people: Sequence[str]) -> str:
+    """List people by name, with consecutive numbers as ranges; a long list is cut.
+
+    Example:
+        >>> in_ranges(["01", "02", "03", "07", "08"]), in_ranges(["Joey", "Ross"])
+        ('01 to 03, 07, 08', 'Joey, Ross')
+    """
+    groups: list[list[str]] = []
+    for name in people:
+        previous = groups[-1][-1] if groups else ""
+        if name.isdecimal() and previous.isdecimal() and int(name) == int(previous) + 1:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return named([f"{group[0]} to {group[-1]}" if len(group) > 2 else ", ".join(group) for group in groups])
+
+
+def counted(name: str, numbers: Sequence[int]) -> str:
+    """Return the name of folds or seeds with their numbers.
+
+    Example:
+        >>> counted("folds", [0, 1]), counted("seeds", [3])
+        ('folds 0, 1', 'seed 3')
+    """
+    return f"{name.removesuffix('s') if len(numbers) == 1 else name} {', '.join(map(str, numbers))}"

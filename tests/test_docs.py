@@ -11,10 +11,8 @@ import pytest
 import yaml
 
 from crossmodal.cli.main import COMMANDS
+from crossmodal.cli.study import plan_runs
 from crossmodal.pipeline.settings import build_parser, parse_settings
-from crossmodal.studies import run_grid
-from crossmodal.studies.grid import plan
-from crossmodal.studies.study_file import read_study
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -120,10 +118,14 @@ def test_every_example_command_line_is_accepted(page, monkeypatch):
         if command in ("fit", "study preflight"):
             parse_settings(args)
         elif command == "study run":
-            options, overrides = run_grid._parse(args)
-            assert plan(run_grid._narrow(read_study(options.file), options), Path("out"), overrides)
+            assert plan_runs(args)[1]
         elif not COMMANDS[command].usage:
             COMMANDS[command].make_parser(command).parse_args(args)
+
+
+def test_example_command_lines_are_found():
+    assert ["fit"] in list(command_lines(README))
+    assert sum(len(list(command_lines(page))) for page in PAGES) > 15
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -63,12 +63,12 @@ COMMANDS: dict[str, Command] = {
     "serve": Command("serve a model over HTTP and WebSocket", "crossmodal.cli.serve:serve_command"),
     "study preflight": Command(
         "check whether this teacher can help this student, before fit",
-        "crossmodal.studies.preflight.run:preflight_command",
+        "crossmodal.cli.study:preflight_command",
         help_texts.PREFLIGHT,
     ),
     "study run": Command(
         "compare teaching methods or applications over folds and seeds",
-        "crossmodal.studies.run_grid:run_command",
+        "crossmodal.cli.study:run_command",
         help_texts.STUDY_RUN,
     ),
     "study report": Command("write the tables and the report of a study", "crossmodal.cli.study_report:report_command"),

@@ -1,6 +1,8 @@
-"""`crossmodal study report`. The report is imported when the command runs: it imports torch."""
+"""`crossmodal study report`. Reports are imported when the command runs: they import torch."""
 
 import argparse
+import json
+from pathlib import Path
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,6 +13,16 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
 
 def report_command(args: argparse.Namespace) -> int:
     """Run `crossmodal study report`."""
-    from crossmodal.studies import study_report
+    from crossmodal.studies.compare_report import report_methods
+    from crossmodal.studies.finished import load_runs
+    from crossmodal.studies.thesis.report import report_applications
 
-    return study_report.report_command(args)
+    folder = Path(args.folder)
+    runs = load_runs(folder)
+    report = (report_applications if runs[0].kind == "application" else report_methods)(folder, runs)
+    report.write(folder)
+    if args.format == "json":
+        print(json.dumps(report.numbers, indent=2, ensure_ascii=False))
+    else:
+        report.print(folder)
+    return 0

@@ -33,7 +33,8 @@ def model_card(summary: dict[str, Any], config: dict[str, Any], parameters: int)
     from jinja2 import Environment
 
     corpus, stages, stage = summary["corpus"], summary["stages"], config.get("stage", "finetune")
-    protocol, people = f"protocol {protocol_name(summary)}, fold {summary['fold']}", format_for(corpus, "actors")
+    protocol = f"protocol {protocol_name(summary['protocol'], summary.get('num_folds'))}, fold {summary['fold']}"
+    people = format_for(corpus, "actors")
     others = {name: stages[other] for other, name in _ROWS.items() if other in stages and other != stage}
     source = Path(__file__).with_name("model_card.md.jinja").read_text(encoding="utf-8")
     template = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string(source)

@@ -16,11 +16,11 @@ from crossmodal.datasets.stream.reader import read_about
 from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions
-from crossmodal.evaluation.report import print_warnings
+from crossmodal.evaluation.report import print_warnings, warnings
 from crossmodal.inference.model_config import read_config
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
-from crossmodal.labels_for_people import corpus_and_channel, corpus_name, format_for, named, protocol_name
+from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
 from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.settings import parse_or_raise
 from crossmodal.pipeline.stored.speech_features import store_speech_features
@@ -91,9 +91,10 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
     seen = sorted({*actors} & {*config["actors_seen"]})
     same_corpus = datamodule.is_synthetic == (config["corpus"]["kind"] == "synthetic")
     if seen and same_corpus and not datamodule.is_speaker_dependent:
+        protocol = protocol_name(config["protocol"], config.get("num_folds"))
         raise LeakageError(
             f"The model was trained or selected on actors {named(seen)}, so they cannot test it. Test it on "
-            f"{protocol_name(config)} fold {config['fold']}, which it was trained for. If these are different people "
+            f"{protocol} fold {config['fold']}, which it was trained for. If these are different people "
             "with the same names, rename them in the manifest."
         )
     predictions = _predict(folder, datamodule)
@@ -164,10 +165,12 @@ def _logits(model: AudioClassifier, batch: dict[str, Any]) -> Tensor:
 
 def _print(result: dict[str, Any]) -> None:
     low, high = result["uar_ci95"]
+    name = corpus_name(result["corpus"], result["channel"])
+    protocol = protocol_name(result["protocol"], result["num_folds"])
     console, people = Console(), format_for(result["corpus"], "actors")
     console.print(
-        f"{corpus_and_channel(result)}: {result['corpus']['clips']} clips of {people} {named(result['actors'])} "
-        f"({protocol_name(result)}, fold {result['fold']}); chance is {1 / len(result['labels']):.3f}"
+        f"{name}: {result['corpus']['clips']} clips of {people} {named(result['actors'])} "
+        f"({protocol}, fold {result['fold']}); chance is {1 / len(result['labels']):.3f}"
     )
     console.print(
         f"UAR {result['uar']:.3f} (95 % interval over {people} {low:.3f} to {high:.3f}), WAR {result['war']:.3f}, "
@@ -177,4 +180,4 @@ def _print(result: dict[str, Any]) -> None:
     for label, row in zip(result["labels"], result["confusion"], strict=True):
         table.add_row(label, *(str(count) if count else "·" for count in row))
     console.print(table)
-    print_warnings(console, result)
+    print_warnings(console, warnings(result["corpus"], result["speaker_dependent"]))

@@ -1,26 +1,20 @@
 """Reports on a manifest use its name, and speakers instead of actors."""
 
-import json
 import re
 
 import pytest
 
 from crossmodal.cli.main import main
 from crossmodal.errors import ConfigError
-from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
-from crossmodal.storage import write_json
+from crossmodal.labels_for_people import format_for, named
 from crossmodal.studies.finished import load_runs
-from tests.studies.test_compare import write_study
+from tests.studies.test_compare import change_summaries, write_study
 
 OF_A_MANIFEST = {"protocol": "grouped", "num_folds": 5, "channel": None, "label_set": None}
 
 
-def of_a_manifest(study, name="cremad", which="*", **corpus):
-    for path in study.glob(f"runs/{which}/summary.json"):
-        summary = json.loads(path.read_text())
-        write_json(
-            path, summary | OF_A_MANIFEST | {"corpus": summary["corpus"] | {"kind": "manifest", "name": name} | corpus}
-        )
+def of_a_manifest(study, **corpus):
+    change_summaries(study, corpus={"kind": "manifest", "name": "cremad"} | corpus, **OF_A_MANIFEST)
     return study
 
 
@@ -58,16 +52,9 @@ def test_unlabelled_clips_are_reported(tmp_path, capsys):
 )
 def test_runs_with_different_corpora_or_folds_are_rejected(tmp_path, change, message):
     study = of_a_manifest(write_study(tmp_path / "mine", methods=["good"], self_taught=[]))
-    path = next(iter(sorted(study.glob("runs/*fold1*/summary.json"))))
-    summary = json.loads(path.read_text())
-    write_json(path, summary | change | {"corpus": summary["corpus"] | change.get("corpus", {})})
+    change_summaries(study, "*fold1*", **change)
     with pytest.raises(ConfigError, match=message):
         load_runs(study)
-
-
-def test_corpus_name():
-    assert corpus_name({"kind": "synthetic"}) == "Synthetic corpus"
-    assert corpus_name({"kind": "synthetic", "name": "mine"}) == "mine"
 
 
 @pytest.mark.parametrize("text", ["The test actors, an actor, each actor's gain; Actors.", "Factors of an actor"])
@@ -81,7 +68,3 @@ def test_format_for_replaces_whole_words(text):
 def test_a_long_list_of_people_is_shortened():
     assert named([f"{number:02d}" for number in range(24)]).endswith("22, 23")
     assert named([f"{number:02d}" for number in range(25)]).endswith("23, and 1 more")
-
-
-def test_protocol_name_of_an_older_summary():
-    assert protocol_name({"protocol": "grouped", "num_folds": None}) == "grouped"

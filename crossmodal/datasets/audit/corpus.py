@@ -73,7 +73,7 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
         for name, path in sorted(files.items(), key=lambda item: item[1])
     }
     reports = {}
-    for job, outcome in map_in_processes(check_file, jobs, description="Checking", num_processes=num_processes):
+    for job, outcome in map_in_processes(check_file, list(jobs), description="Checking", num_processes=num_processes):
         if isinstance(outcome, Failure):
             reason, outcome = outcome.reason, FileReport(str(job.path))
             outcome.add_error("damaged", reason)

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from statistics import mean, stdev
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.metrics import Interval, describe, pool, uar, war
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import load_model
-from crossmodal.studies.compare import LEAST_SEEDS
-from crossmodal.studies.finished import FinishedRun
+from crossmodal.studies.finished import Coverage, FinishedRun, coverage, notes_on_runs
 from crossmodal.studies.thesis.claims import Claim, answer
 
 
@@ -43,20 +42,17 @@ class Application(TypedDict):
     measured: dict[str, Measured]
 
 
-class Setting(TypedDict):
+class Setting(Coverage):
     """Folds, seeds and test actors of the runs of a protocol."""
 
     speaker_dependent: bool
-    folds: list[int]
-    seeds: list[int]
-    test_actors: list[str]
 
 
 class Applications(TypedDict):
     """Result of a study; `protocols` by name, with speaker-dependent ones last."""
 
     study: str
-    corpus: dict[str, str]
+    corpus: dict[str, Any]
     speaker_dependent: bool
     protocols: dict[str, Setting]
     applications: list[Application]
@@ -72,11 +68,14 @@ def measure(runs: Sequence[FinishedRun]) -> Applications:
     """
     by_protocol = group_by_protocol(runs)
     applications = [_application(name, stage, those) for (name, stage), those in group_by_model(runs).items()]
-    settings = {name: _setting(those) for name, those in by_protocol.items()}
+    settings = {
+        name: Setting(**coverage(those), speaker_dependent=those[0].summary.speaker_dependent)
+        for name, those in by_protocol.items()
+    }
     answers = [answer(those) for those in by_protocol.values()]
     return Applications(
         study=runs[0].about["study"],
-        corpus={name: runs[0].summary["corpus"].get(name) for name in ("kind", "name", "faces")},
+        corpus={name: runs[0].summary.corpus.get(name) for name in ("kind", "name", "faces")},
         speaker_dependent=any(setting["speaker_dependent"] for setting in settings.values()),
         protocols=settings,
         applications=applications,
@@ -88,8 +87,8 @@ def measure(runs: Sequence[FinishedRun]) -> Applications:
 def group_by_protocol(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     """Group runs by protocol, with speaker-dependent ones last."""
     groups: dict[str, list[FinishedRun]] = {}
-    for run in sorted(runs, key=lambda run: (run.summary["speaker_dependent"], run.summary["protocol"])):
-        groups.setdefault(run.summary["protocol"], []).append(run)
+    for run in sorted(runs, key=lambda run: (run.summary.speaker_dependent, run.summary.protocol)):
+        groups.setdefault(run.summary.protocol, []).append(run)
     return groups
 
 
@@ -114,16 +113,16 @@ def _application(name: str, stage: str, runs: Sequence[FinishedRun]) -> Applicat
         name=shown_name(name, stage, runs),
         stage=stage,
         model={"teacher": "face", "finetune": f"{voice}, taught"}.get(stage, voice),
-        channel=summary["channel"],
-        label_set=summary["label_set"],
-        num_classes=len(summary["labels"]),
+        channel=summary.channel,
+        label_set=summary.label_set,
+        num_classes=len(summary.labels),
         parameters=_parameters(runs[0], stage),
         measured={protocol: _measured(those, stage) for protocol, those in group_by_protocol(runs).items()},
     )
 
 
 def _measured(runs: Sequence[FinishedRun], stage: str) -> Measured:
-    predictions = [run.predictions(stage).of("test") for run in runs]
+    predictions = [run.predictions[stage].of("test") for run in runs]
     pooled = pool(predictions)
     described = describe(pooled)
     uars, wars = ([float(metric(one.confusion())) for one in predictions] for metric in (uar, war))
@@ -140,15 +139,6 @@ def _measured(runs: Sequence[FinishedRun], stage: str) -> Measured:
     )
 
 
-def _setting(runs: Sequence[FinishedRun]) -> Setting:
-    return Setting(
-        speaker_dependent=runs[0].summary["speaker_dependent"],
-        folds=sorted({run.about["fold"] for run in runs}),
-        seeds=sorted({run.about["seed"] for run in runs}),
-        test_actors=sorted({actor for run in runs for actor in run.summary["corpus"]["actors"]["test"]}),
-    )
-
-
 def _parameters(run: FinishedRun, stage: str) -> int | None:
     weights = run.folder / stage / "model.safetensors"
     try:
@@ -160,10 +150,7 @@ def _parameters(run: FinishedRun, stage: str) -> int | None:
 
 
 def _notes(runs: Sequence[FinishedRun], applications: Sequence[Application]) -> list[str]:
-    """Return the notes that a reader of these numbers needs."""
-    notes = []
-    if (seeds := len({run.about["seed"] for run in runs})) < LEAST_SEEDS:
-        notes.append(f"Only {seeds} of at least {LEAST_SEEDS} seeds: differences between few seeds are often chance.")
+    notes = notes_on_runs(runs)
     for protocol in group_by_protocol(runs):
         measured = {one["name"]: one["measured"].get(protocol) for one in applications}
         finished = {name: numbers["runs"] for name, numbers in measured.items() if numbers}
@@ -172,6 +159,4 @@ def _notes(runs: Sequence[FinishedRun], applications: Sequence[Application]) -> 
             notes.append(f"Not finished under {protocol}: {', '.join(unfinished)}.")
         if missing := [one["name"] for one in applications if one["name"] not in finished]:
             notes.append(f"Not run under {protocol}: {', '.join(missing)}.")
-    if len(versions := {run.about["code"] for run in runs}) > 1:
-        notes.append(f"Trained with {len(versions)} versions of the package, which may explain differences.")
     return notes
