@@ -8,7 +8,8 @@ import soundfile
 import torch
 from hypothesis import HealthCheck, settings
 
-from crossmodal.datasets import cache, process_pool
+from crossmodal import process_pool
+from crossmodal.datasets import cache
 from crossmodal.datasets.audit import corpus as audit
 from crossmodal.datasets.ravdess import FACE_BOX, MP4_SOUND_DELAY
 from crossmodal.datasets.synthetic import corpus as synthetic

@@ -32,6 +32,7 @@ SMALL_FILES = {
     "installation",
     "labels_for_people",
     "naming",
+    "process_pool",
     "progress",
     "shipped_configs",
     "stopping",

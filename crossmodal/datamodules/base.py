@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
 
-from crossmodal.datamodules.clip_dataset import SINGLE_PROCESS, ClipDataset, Shard, clip_loader
+from crossmodal.datamodules.clip_dataset import ClipDataset, collate_clips
+from crossmodal.datamodules.sampler import SINGLE_PROCESS, EpochShuffle, Shard, UnpaddedDistributedSampler
 from crossmodal.datamodules.settings import CorpusSettings, FaceSettings, SplitSettings
+from crossmodal.datamodules.thread_loader import ThreadLoader
 from crossmodal.datasets.cache import PreparedCorpus
 from crossmodal.datasets.clip import Clip, ExcludedClip, Split, nothing_usable
 from crossmodal.datasets.clip_tensors import ClipTensors
@@ -58,7 +62,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
             )
         self.crops = self.crops_of(self.source)
         self.split: dict[Split, list[Clip]] = {}
-        self.set_aside: list[ExcludedClip] = []
+        self.excluded: list[ExcludedClip] = []
         self._indexed: list[Clip] = []
         self._keep: Callable[[Clip], bool] = lambda clip: True
         self._excluded_actors: frozenset[str] = frozenset()
@@ -131,7 +135,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         """Use only clips for which `keep` returns True; call this before `setup`."""
         self._keep = keep
 
-    def leave_out(self, actors: Collection[str]) -> None:
+    def exclude_actors(self, actors: Collection[str]) -> None:
         """Exclude actors from the training split only; call this before `setup`."""
         self._excluded_actors = frozenset(actors)
 
@@ -146,7 +150,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         """Split the clips, once for all stages."""
         if self.split:
             return
-        self._corpus, self._tensors, self.set_aside = self._prepare()
+        self._corpus, self._tensors, self.excluded = self._prepare()
         self.protocol = self.protocol or self.source.protocol
         self.split = self.divide(self._corpus.clips, self.source, self._indexed)
         training = hide_labels(self.split["train"], self.num_unlabelled_actors)
@@ -182,7 +186,18 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
             {clip: features / path.name for clip, path in self.waveforms.items()} if features else None,
             read=self.source.read,
         )
-        return clip_loader(dataset, self.batch_size, self.num_workers, self.seed if shuffle else None, shard)
+        if shuffle:
+            sampler: DistributedSampler[int] = EpochShuffle(dataset, self.seed, self.batch_size, shard)
+        else:
+            sampler = UnpaddedDistributedSampler(dataset, shard)
+        return ThreadLoader(
+            dataset,
+            batch_size=max(self.batch_size // shard.world_size, 1),
+            sampler=sampler,
+            num_threads=self.num_workers,
+            collate_fn=collate_clips,
+            pin_memory=torch.cuda.is_available(),
+        )
 
     @property
     def _shard(self) -> Shard:
@@ -198,8 +213,8 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
 
     def _prepare(self) -> tuple[PreparedCorpus, ClipTensors | None, list[ExcludedClip]]:
         """Index the corpus, keep clips with all data that a batch needs, and decode what is missing."""
-        clips, index_aside = self.source.index()
-        tensors, features_aside = self._read_stored({clip.clip: clip.actor for clip in clips})
+        clips, index_excluded = self.source.index()
+        tensors, features_excluded = self._read_stored({clip.clip: clip.actor for clip in clips})
         self._indexed = [clip for clip in clips if self.source.holds(clip)]
         corpus = prepare_usable(
             self.source,
@@ -210,10 +225,10 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
             max_duration=self.max_duration,
             folder=self.cache_folder,
         )
-        set_aside = [*index_aside, *features_aside, *corpus.set_aside]
+        excluded = [*index_excluded, *features_excluded, *corpus.set_aside]
         if not corpus.clips:
-            raise CorpusNotFoundError(nothing_usable(self.source.path, set_aside))
-        return corpus, tensors, set_aside
+            raise CorpusNotFoundError(nothing_usable(self.source.path, excluded))
+        return corpus, tensors, excluded
 
     def _read_stored(self, actors: dict[str, str]) -> tuple[ClipTensors | None, list[ExcludedClip]]:
         """Read the tensors that replace pixels in a batch; `actors` maps clips to actors."""

@@ -9,12 +9,12 @@ from typing import Literal
 from crossmodal.datasets.cache import FaceCrops
 from crossmodal.datasets.clip import Clip, Split
 from crossmodal.datasets.ravdess import Channel
-from crossmodal.datasets.source import CorpusSource, create_source
-from crossmodal.datasets.splits.protocols import NUM_FOLDS, LabelSet, Protocol, split_clips
+from crossmodal.datasets.source import CorpusSource, ManifestSource, RavdessSource
+from crossmodal.datasets.splits.protocols import NUM_FOLDS, LabelSet, Protocol, label_set_for, split_clips
 from crossmodal.datasets.stream.reader import open_stream
 from crossmodal.datasets.usable import MAX_DURATION
 from crossmodal.errors import ConfigError
-from crossmodal.media import Box
+from crossmodal.media import Box, VideoDecoder
 from crossmodal.storage import cache_dir
 
 
@@ -58,12 +58,22 @@ class CorpusSettings:
             ConfigError: If two corpora are given, or a channel or label set that the corpus does not have.
             DataError: If a stream is missing or corrupted.
         """
-        if not self.stream:
-            arguments = (self.root, self.manifest, self.allow_outside_paths, self.channel, self.label_set)
-            return create_source(*arguments, self.cache_folder)
-        if self.root or self.manifest:
-            raise ConfigError("Set one of data.root, data.manifest and data.stream: a run uses one corpus.")
-        return open_stream(self.stream, self.channel, self.label_set)
+        given = [f"data.{name}" for name in ("root", "manifest", "stream") if getattr(self, name)]
+        if len(given) > 1:
+            raise ConfigError(f"Set one of {' and '.join(given)}, not {len(given)}: a run uses one corpus.")
+        source = self._open()
+        if source.label_set is None and (self.channel != "speech" or self.label_set):
+            raise ConfigError("data.channel and data.label_set are for RAVDESS; a manifest defines its own labels.")
+        return source
+
+    def _open(self) -> CorpusSource:
+        if self.stream:
+            return open_stream(self.stream, self.channel, self.label_set)
+        if self.manifest:
+            return ManifestSource(Path(self.manifest), self.allow_outside_paths)
+        folder = Path(self.root) if self.root else self.cache_folder / "synthetic"
+        label_set = label_set_for(self.channel, self.label_set)
+        return RavdessSource(folder, self.channel, label_set, is_built_in=not self.root)
 
 
 @dataclass(eq=False, repr=False)
@@ -111,6 +121,7 @@ class FaceSettings:
         face_box: Left, top, right and bottom of the face, as fractions of the width and height of the picture; the
             default is the position in RAVDESS, and for a manifest the whole picture.
         face_detector: Detector to track the face instead: ``haar``, or the path of a YuNet ONNX file (extra ``face``).
+        video_decoder: Library that decodes video frames: ``pyav``, ``decord``, or ``auto`` for decord where it can.
         face_features: Features from another program to use instead of pixels: CSV, Parquet or a folder of ``.npy``.
         face_embeddings: Embeddings of a frozen backbone by clip (safetensors) to use instead of pixels.
         face_normalization: ``actor`` subtracts each actor's mean from face features or embeddings (see
@@ -121,6 +132,7 @@ class FaceSettings:
     face_size: int = 112
     face_box: Box | None = None
     face_detector: str | None = None
+    video_decoder: VideoDecoder = "pyav"
     face_features: str | None = None
     face_embeddings: str | None = None
     face_normalization: Literal["actor"] | None = None
@@ -128,4 +140,4 @@ class FaceSettings:
     def crops_of(self, source: CorpusSource) -> FaceCrops:
         """Return the settings of the face crops of a corpus."""
         box = self.face_box or source.face_box
-        return FaceCrops(self.num_video_frames, self.face_size, box, self.face_detector)
+        return FaceCrops(self.num_video_frames, self.face_size, box, self.face_detector, self.video_decoder)

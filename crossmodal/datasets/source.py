@@ -14,10 +14,9 @@ from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
 from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.manifest import ManifestIndex, index_manifest
 from crossmodal.datasets.ravdess import FACE_BOX, Channel, index_ravdess
-from crossmodal.datasets.splits.protocols import LABEL_SETS, LabelSet, Protocol, in_label_set, label_set_for
+from crossmodal.datasets.splits.protocols import LABEL_SETS, LabelSet, Protocol, in_label_set
 from crossmodal.datasets.stored_array import open_array
 from crossmodal.datasets.synthetic import SYNTHETIC_MARKER, synthesize
-from crossmodal.errors import ConfigError
 from crossmodal.media import Box
 
 CorpusKind = Literal["synthetic", "ravdess", "manifest"]
@@ -182,34 +181,3 @@ class ManifestSource(CorpusSource):
 def _index_cached(path: Path, allow_outside_paths: bool, version: tuple[int, int] | None) -> ManifestIndex:
     """Read a manifest once for all stages of a run; `version` is its size and modification time."""
     return index_manifest(path, allow_outside_paths)
-
-
-def create_source(
-    root: str | None,
-    manifest: str | None,
-    allow_outside_paths: bool,
-    channel: Channel,
-    label_set: LabelSet | None,
-    cache: Path,
-) -> CorpusSource:
-    """Return the corpus for the given settings: RAVDESS, a manifest, or by default the built-in corpus.
-
-    Args:
-        root: Folder of RAVDESS.
-        manifest: Path of a manifest.
-        allow_outside_paths: See `index_manifest`.
-        channel: Channel of RAVDESS.
-        label_set: Label set of RAVDESS; None for the default of the channel.
-        cache: Cache folder for the built-in corpus.
-
-    Raises:
-        ConfigError: If both `root` and `manifest` are given, or `channel` or `label_set` for a manifest.
-    """
-    if not manifest:
-        folder = Path(root) if root else cache / "synthetic"
-        return RavdessSource(folder, channel, label_set_for(channel, label_set), is_built_in=not root)
-    if root:
-        raise ConfigError(f"Set data.root ({root}) or data.manifest ({manifest}), not both: a run uses one corpus.")
-    if channel != "speech" or label_set:
-        raise ConfigError("data.channel and data.label_set are for RAVDESS; a manifest defines its own labels.")
-    return ManifestSource(Path(manifest), allow_outside_paths)

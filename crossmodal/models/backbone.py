@@ -41,12 +41,6 @@ class FaceBackbone(nn.Module):
     Raises:
         ConfigError: If timm has no model of that name.
         WeightsError: If the weights are not available or do not fit.
-
-    Example:
-        >>> backbone = FaceBackbone("test_resnet", pretrained=False)
-        >>> faces = torch.zeros(2, 4, 3, 64, 64, dtype=torch.uint8)
-        >>> backbone(faces).shape == (2, 4, backbone.num_features)
-        True
     """
 
     def __init__(
@@ -66,9 +60,7 @@ class FaceBackbone(nn.Module):
         self.name = name
         self.frozen = frozen
         self.model_kwargs = dict(model_kwargs or {})
-        self.network = create_network(name, pretrained and weights is None, self.model_kwargs)
-        if weights is not None:
-            load_backbone_weights(self.network, weights)
+        self.network, self.num_features = create_network(name, pretrained, weights, self.model_kwargs)
         pretrained_cfg = self.network.pretrained_cfg
         self.size = size
         if size is None and pretrained_cfg["fixed_input_size"]:
@@ -77,8 +69,6 @@ class FaceBackbone(nn.Module):
         self.std = list(pretrained_cfg["std"] if std is None else std)
         resize = [v2.Resize((self.size, self.size))] if self.size is not None else []
         self.prepare = v2.Compose([v2.ToDtype(torch.float, scale=True), *resize, v2.Normalize(self.mean, self.std)])
-        # Some networks have a layer between their features and their classifier; its width is the output width.
-        self.num_features: int = getattr(self.network, "head_hidden_size", None) or self.network.num_features
         self.network.requires_grad_(not frozen)
         self.train(self.training)
 
@@ -135,16 +125,28 @@ def check_network_name(name: str) -> None:
         raise ConfigError(f"timm has no model {name!r}.{suggestion(name, timm.list_models())}")
 
 
-def create_network(name: str, pretrained: bool, model_kwargs: Mapping[str, Any]) -> Any:
-    """Create a timm network without its classifier; `FaceBackbone` describes the arguments.
+def create_network(
+    name: str, pretrained: bool, weights: str | Path | None, model_kwargs: Mapping[str, Any]
+) -> tuple[Any, int]:
+    """Create a timm network without its classifier, and return it with the width of its output.
+
+    `FaceBackbone` describes the arguments.
 
     Raises:
         ConfigError: If timm has no model of that name.
-        WeightsError: If the weights are not available.
+        WeightsError: If the weights are not available or do not fit.
     """
+    check_network_name(name)
+    network = _create(name, pretrained and weights is None, model_kwargs)
+    if weights is not None:
+        load_backbone_weights(network, weights)
+    # Some networks have a layer between their features and their classifier; its width is the output width.
+    return network, getattr(network, "head_hidden_size", None) or network.num_features
+
+
+def _create(name: str, pretrained: bool, model_kwargs: Mapping[str, Any]) -> Any:
     import timm
 
-    check_network_name(name)
     if not name.startswith(_HUB_PREFIXES) and not pretrained:
         return timm.create_model(name, pretrained=False, num_classes=0, **model_kwargs)
     with _offline_if_hub_unreachable() as is_online:

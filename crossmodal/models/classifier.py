@@ -222,14 +222,9 @@ class AudioClassifier(nn.Module):
 
 
 def cut_into_windows(steps: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Cut the valid steps of each clip into windows whose lengths differ by at most one step.
+    """Cut the valid steps of each clip into `count` windows whose lengths differ by at most one step.
 
-    If a clip has fewer steps than windows, some steps are in several windows.
-
-    Args:
-        steps: Steps of shape (B, C, steps).
-        length: Number of valid steps of each clip, at least 1, of shape (B,).
-        count: Number of windows N.
+    If a clip has fewer steps than windows, some steps are in several windows. Steps have shape (B, C, steps).
 
     Returns:
         Windows of shape (B * N, C, steps of the longest), those of a clip in sequence, and the number of valid steps of

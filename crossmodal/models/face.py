@@ -37,12 +37,6 @@ class FaceEncoder(nn.Module):
     Raises:
         ConfigError: If both width and backbone are missing, if two widths differ, or if an argument does not exist.
         WeightsError: If the backbone's weights are not available or do not fit.
-
-    Example:
-        >>> import torch
-        >>> encoder = FaceEncoder(in_features=35, embedding_size=128)
-        >>> encoder(torch.randn(2, 16, 35)).shape
-        torch.Size([2, 128])
     """
 
     def __init__(

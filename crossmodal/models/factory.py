@@ -46,9 +46,6 @@ def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any
         sample_rate: Samples per second of the waveform.
         **kwargs: Additional arguments of its class; None means the default where None is not a valid value.
 
-    Returns:
-        The front end.
-
     Raises:
         ConfigError: If the name or an argument does not exist.
 
@@ -72,9 +69,6 @@ def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwarg
         in_features: Number of features per audio frame.
         **kwargs: Additional arguments of its class, which is `TimmEncoder` for ``timm:``; None means the default where
             None is not a valid value.
-
-    Returns:
-        The encoder.
 
     Raises:
         ConfigError: If the name or an argument does not exist.

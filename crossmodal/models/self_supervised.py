@@ -53,11 +53,6 @@ class SelfSupervisedFrontEnd(nn.Module):
 
     Raises:
         ConfigError: If the bundle or a layer does not exist, or the sample rate or the subsampling is invalid.
-
-    Example:
-        >>> front_end = SelfSupervisedFrontEnd(bundle="WAV2VEC2_BASE", layers=[6, 7, 8])
-        >>> front_end.num_features, front_end.num_audio_frames(torch.tensor([16000]))
-        (2304, tensor([10]))
     """
 
     def __init__(

@@ -32,21 +32,13 @@ _HEAD_PREFIX = "aux."  # head of a network that was fine-tuned for speech recogn
 
 
 class SpeechBundle(NamedTuple):
-    """Architecture of a network and its weights file on torchaudio's server.
+    """Architecture of a network and its weights file on torchaudio's server."""
 
-    Args:
-        make: Creates the ``torchaudio.models.Wav2Vec2Model``.
-        file: Name of the weights file.
-        num_layers: Number of transformer layers.
-        width: Width of a layer's output.
-        normalizes: Whether the network expects waveforms with mean 0 and variance 1.
-    """
-
-    make: Callable[[], nn.Module]
+    make: Callable[[], nn.Module]  # creates the ``torchaudio.models.Wav2Vec2Model``
     file: str
     num_layers: int
-    width: int
-    normalizes: bool
+    width: int  # of a layer's output
+    normalizes: bool  # True if the network expects waveforms with mean 0 and variance 1
 
 
 BUNDLES: dict[str, SpeechBundle] = {
@@ -69,11 +61,7 @@ BUNDLES: dict[str, SpeechBundle] = {
 
 
 def find_weights(name: str, weights: str | Path | None = None) -> Path:
-    """Return the path of a bundle's weights file, downloading it to torchaudio's own location if necessary.
-
-    Args:
-        name: One of `BUNDLES`.
-        weights: Path of a local file to use instead.
+    """Return the path of a bundle's weights file: the given one, or torchaudio's own, downloaded if necessary.
 
     Raises:
         WeightsError: If the file does not exist or cannot be downloaded; requests time out after ten seconds.
@@ -92,17 +80,10 @@ def find_weights(name: str, weights: str | Path | None = None) -> Path:
 
 
 def load_speech_network(name: str, weights: Path) -> nn.Module:
-    """Build a network and load its weights, in evaluation mode and without gradients.
+    """Return a network of `BUNDLES` with weights from a file, in float32, in evaluation mode and without gradients.
 
-    No random numbers are drawn, so loading it during training does not change other results.
-
-    Args:
-        name: One of `BUNDLES`.
-        weights: Path of a safetensors file, or of a state dict written by ``torch.save``, with torchaudio's tensor
-            names.
-
-    Returns:
-        The ``torchaudio.models.Wav2Vec2Model``, in float32.
+    The file is one of safetensors or a state dict written by ``torch.save``, with torchaudio's tensor names. No random
+    numbers are drawn, so loading it during training does not change other results.
 
     Raises:
         WeightsError: If the file cannot be read or holds another network.

@@ -11,7 +11,6 @@ from crossmodal.errors import ConfigError
 from crossmodal.models.backbone import create_network
 from crossmodal.models.encoder import AudioEncoder, mask_padding
 from crossmodal.models.pooling import PoolingName, create_pooling
-from crossmodal.models.weights import load_backbone_weights
 from crossmodal.transforms import length_mask
 
 
@@ -57,12 +56,15 @@ class TimmEncoder(AudioEncoder):
     ) -> None:
         super().__init__()
         self.image_width = image_width
-        self.network = _create_image_network(name, pretrained and weights is None, model_kwargs or {})
-        if weights is not None:
-            load_backbone_weights(self.network, weights)
-        self.image_size = image_size or _fixed_size(self.network, model_kwargs or {})
-        # Some networks have a layer between their features and their classifier; its width is the output width.
-        num_features: int = getattr(self.network, "head_hidden_size", None) or self.network.num_features
+        kwargs = {"in_chans": 1, "global_pool": "", **(model_kwargs or {})}
+        try:
+            self.network, num_features = create_network(name, pretrained, weights, kwargs)
+        except (AssertionError, TypeError) as error:
+            raise ConfigError(
+                f"timm's {name!r} cannot be built with one input channel, no global pooling and model_kwargs "
+                f"{dict(model_kwargs or {})}: {error}"
+            ) from error
+        self.image_size = image_size or _fixed_size(self.network, kwargs)
         self.dropout = nn.Dropout1d(dropout)
         self.pooling = create_pooling(pooling, num_features)
 
@@ -95,16 +97,6 @@ class TimmEncoder(AudioEncoder):
         elif getattr(self.network, "output_fmt", "NCHW") == "NHWC":
             maps = maps.permute(0, 3, 1, 2)
         return maps.mean(dim=2)
-
-
-def _create_image_network(name: str, pretrained: bool, model_kwargs: Mapping[str, Any]) -> Any:
-    try:
-        return create_network(name, pretrained, {"in_chans": 1, "global_pool": "", **model_kwargs})
-    except (AssertionError, TypeError) as error:
-        raise ConfigError(
-            f"timm's {name!r} cannot be built with one input channel, no global pooling and model_kwargs "
-            f"{dict(model_kwargs)}: {error}"
-        ) from error
 
 
 def _fixed_size(network: Any, model_kwargs: Mapping[str, Any]) -> tuple[int, int] | None:

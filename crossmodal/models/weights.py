@@ -42,14 +42,9 @@ def _match_channels(value: Tensor, expected: Tensor) -> Tensor:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file or a state dict written by ``torch.save``; no code in it is executed.
+    """Read a safetensors file or a state dict written by ``torch.save`` to the CPU; no code in it is executed.
 
-    Args:
-        path: Path of the file. The state dict may be under ``state_dict`` or ``model``, and its keys may begin with
-            ``module.``, which is removed.
-
-    Returns:
-        The tensors by name, on the CPU.
+    The state dict may be under ``state_dict`` or ``model``. The prefix ``module.`` of its keys is removed.
 
     Raises:
         WeightsError: If the file does not exist or is not a state dict.

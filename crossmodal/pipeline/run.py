@@ -246,7 +246,7 @@ class Run:
         return summary
 
     def _report_excluded(self) -> None:
-        excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.set_aside]
+        excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.excluded]
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "set_aside.json"
         write_json(path, excluded)

@@ -99,7 +99,7 @@ class StageRun:
         self._cli = self._build(stage, config)
         used = set(clips)
         self.datamodule.restrict(lambda clip: clip.clip in used)
-        self.datamodule.leave_out(left_out)
+        self.datamodule.exclude_actors(left_out)
         self.datamodule.setup()
         self.key = self._key(upstream)
 

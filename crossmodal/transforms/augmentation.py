@@ -64,14 +64,6 @@ class RandomGain(WaveformAugmentation):
         min_gain_db: Lowest gain in dB.
         max_gain_db: Highest gain in dB.
         p: Probability for each clip.
-
-    Raises:
-        ConfigError: If a gain is beyond 60 dB, or the highest is below the lowest.
-
-    Example:
-        >>> gain = RandomGain(min_gain_db=-20, max_gain_db=-20, p=1.0)
-        >>> gain(torch.full((1, 1, 2), 0.5), torch.tensor([2]))[0]
-        tensor([[[0.0500, 0.0500]]])
     """
 
     def __init__(self, min_gain_db: float = -6.0, max_gain_db: float = 6.0, p: float = 0.5) -> None:
@@ -99,9 +91,6 @@ class AdditiveNoise(WaveformAugmentation):
         max_exponent: Highest exponent.
         sample_rate: Samples per second of the waveforms.
         p: Probability for each clip.
-
-    Raises:
-        ConfigError: If a ratio is beyond 100 dB, an exponent is beyond 4, or a highest value is below its lowest.
     """
 
     def __init__(
@@ -146,9 +135,6 @@ class TimeShift(WaveformAugmentation):
         max_shift: Largest shift, as a fraction of the clip's length. The pauses before and after the sentences of
             RAVDESS are longer than the default.
         p: Probability for each clip.
-
-    Raises:
-        ConfigError: If ``max_shift`` is not from 0 to 1.
     """
 
     def __init__(self, max_shift: float = 0.1, p: float = 0.5) -> None:
@@ -173,9 +159,6 @@ class RandomCrop(WaveformAugmentation):
     Args:
         min_share: Smallest length of the crop, as a fraction of the clip's length.
         p: Probability for each clip.
-
-    Raises:
-        ConfigError: If ``min_share`` is not from 0 to 1.
     """
 
     def __init__(self, min_share: float = 0.7, p: float = 0.5) -> None:

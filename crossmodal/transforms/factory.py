@@ -92,18 +92,8 @@ def create_augmentation(
             defaults. Their order does not matter.
         sample_rate: Samples per second of the waveforms.
 
-    Returns:
-        The augmentation, which does nothing if there are no settings.
-
     Raises:
         ConfigError: If a name or an argument does not exist, or a value is invalid.
-
-    Example:
-        >>> import torch
-        >>> augmentation = create_augmentation({"speed": {"factors": [0.9, 1.1]}, "spec_augment": None})
-        >>> batch = {"waveform": torch.rand(2, 1, 9900), "waveform_length": torch.tensor([9900, 9900])}
-        >>> set(augmentation.batch(batch)["waveform_length"].tolist()) <= {9000, 11000}
-        True
     """
     modules: dict[str, Any] = {}
     for name, arguments in (settings or {}).items():

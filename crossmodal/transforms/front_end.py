@@ -176,11 +176,6 @@ class MFCC(LogMelFilterBank):
 
     Raises:
         ConfigError: If there are more coefficients than mel bands, or as for `LogMelFilterBank`.
-
-    Example:
-        >>> front_end = MFCC(n_mfcc=40, deltas=2)
-        >>> front_end(torch.randn(2, 1, 16000))[0].shape
-        torch.Size([2, 120, 101])
     """
 
     dct: Tensor

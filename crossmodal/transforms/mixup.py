@@ -26,9 +26,6 @@ class Mixup(RandomTransform):
     Args:
         alpha: Parameter of the Beta distribution, above 0; with larger values the two weights are more similar.
         p: Probability for each clip.
-
-    Raises:
-        ConfigError: If `alpha` is not from 0.001 to 1000.
     """
 
     def __init__(self, alpha: float = 0.2, p: float = 1.0) -> None:

@@ -21,13 +21,6 @@ class FeatureNormalization(nn.Module):
         mean: Mean of each feature, of shape (num_features,).
         std: Standard deviation of each feature, of shape (num_features,).
         fitted: Whether the statistics have been set, a boolean of shape ().
-
-    Example:
-        >>> normalization = FeatureNormalization(num_features=1)
-        >>> batches = torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[5.0, 7.0]]])
-        >>> normalization.fit_from_sums(*sum(normalization.accumulate(batch) for batch in batches))
-        >>> normalization(batches[0])
-        tensor([[[-1.3416, -0.4472]]])
     """
 
     mean: Tensor
@@ -93,10 +86,6 @@ class ClipNormalization(nn.Module):
 
     Args:
         scale: Whether to divide by the standard deviation; a feature that is constant over the clip is not scaled.
-
-    Example:
-        >>> ClipNormalization(scale=True)(torch.tensor([[[1.0, 3.0, 9.0]]]), length=torch.tensor([2]))
-        tensor([[[-1.,  1.,  7.]]])
     """
 
     def __init__(self, scale: bool = False) -> None:

@@ -15,12 +15,10 @@ class RandomTransform(nn.Module):
 
     Results are determined by `torch.manual_seed`. The clips and the strengths are drawn on the CPU, so that they do not
     differ between devices. There are no parameters or buffers: checkpoints are the same with and without augmentation.
+    A setting that is not a number in its range is a `ConfigError`, here and in all subclasses.
 
     Args:
         p: Probability for each clip, from 0 to 1.
-
-    Raises:
-        ConfigError: If `p` is not from 0 to 1.
     """
 
     def __init__(self, p: float) -> None:

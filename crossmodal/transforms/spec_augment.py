@@ -22,9 +22,6 @@ class SpecAugment(RandomTransform):
         num_time_masks: Number of masks over time, from 0 to 100.
         time_mask_share: Largest width of each, as a fraction of the clip's valid frames.
         p: Probability for each clip.
-
-    Raises:
-        ConfigError: If a number or fraction is out of range.
     """
 
     def __init__(

@@ -49,13 +49,6 @@ def test_features_replace_waveforms(tiny_ravdess, waveforms, stored):
             assert not batch["features"][row, :, length:].any()
 
 
-def test_workers_read_the_same_features(tiny_ravdess, stored):
-    alone = ready(tiny_ravdess, speech_features=str(stored)).val_dataloader()
-    helped = ready(tiny_ravdess, speech_features=str(stored), num_workers=1).val_dataloader()
-    for one, other in zip(alone, helped, strict=True):
-        assert torch.equal(one["features"], other["features"])
-
-
 def test_the_fingerprint_depends_on_the_stored_features(tiny_ravdess, waveforms, stored, tmp_path):
     def fingerprint(folder):
         folder.mkdir(parents=True, exist_ok=True)

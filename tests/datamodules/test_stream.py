@@ -41,7 +41,7 @@ def test_batches_equal_those_without_a_stream(tiny_videos, stream, datamodule_cl
     streamed = ready(datamodule_class, stream=stream, **settings)
     assert streamed.split.keys() == plain.split.keys()
     assert streamed.fingerprint == plain.fingerprint
-    for name in ("labels", "protocol", "held_out_actors", "is_speaker_dependent", "is_synthetic", "set_aside"):
+    for name in ("labels", "protocol", "held_out_actors", "is_speaker_dependent", "is_synthetic", "excluded"):
         assert getattr(streamed, name) == getattr(plain, name), name
     for name in ("train", "val", "test", "predict"):
         loaders = [getattr(one, f"{name}_dataloader")() for one in (streamed, plain)]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from crossmodal.datasets.process_pool import Failure, map_in_processes
+from crossmodal.process_pool import Failure, map_in_processes
 from tests.faults.attempts import READ, Attempt, Job, attempt
 
 KINDS = ("media", "configs", "manifests")

@@ -1,8 +1,7 @@
+import io
 import socket
-import threading
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.error import HTTPError
 
 import pytest
 import torch
@@ -134,13 +133,6 @@ def test_a_missing_file_error_names_the_download(tmp_path, hub):
     assert str(hub / FILE) in str(caught.value)
 
 
-def test_weights_downloaded_by_torchaudio_are_used(hub, monkeypatch):
-    monkeypatch.setattr(speech_network, "urlopen", None)
-    hub.mkdir(parents=True)
-    (hub / FILE).write_bytes(b"there")
-    assert find_weights(BUNDLE) == hub / FILE
-
-
 def test_the_digest_depends_on_the_content_but_not_the_format(tiny, tmp_path):
     write_weights(tmp_path / "a.pth")
     write_weights(tmp_path / "b.safetensors", seed=1)
@@ -151,54 +143,31 @@ def test_the_digest_depends_on_the_content_but_not_the_format(tiny, tmp_path):
     assert weights_digest(tmp_path / "b.safetensors") != digest
 
 
-@contextmanager
-def served(handle):
-    """Run a local server in place of torchaudio's."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            handle(self)
-
-        def log_message(self, *args):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+class Response(io.BytesIO):
+    def __init__(self, content, size=None):
+        super().__init__(content)
+        self.headers = {"Content-Length": str(size or len(content))}
 
 
-def answer(content, size=None):
-    def handle(request):
-        request.send_response(200)
-        request.send_header("Content-Length", str(size or len(content)))
-        request.end_headers()
-        request.wfile.write(content)
-
-    return handle
+def refuse(url, timeout):
+    raise HTTPError(url, 403, "Forbidden", {}, None)
 
 
 def test_weights_are_downloaded_once_to_torchaudios_location(hub, monkeypatch):
-    with served(answer(b"weights" * 1000)) as address:
-        monkeypatch.setattr(speech_network, "_SOURCE", address)
-        assert find_weights(BUNDLE) == hub / FILE
+    monkeypatch.setattr(speech_network, "urlopen", lambda url, timeout: Response(b"weights" * 1000))
+    assert find_weights(BUNDLE) == hub / FILE
     assert (hub / FILE).read_bytes() == b"weights" * 1000
-    assert find_weights(BUNDLE) == hub / FILE  # the server is gone
+    monkeypatch.setattr(speech_network, "urlopen", None)
+    assert find_weights(BUNDLE) == hub / FILE
 
 
 @pytest.mark.parametrize(
-    ("handle", "cause"),
-    [(answer(b"weights", size=5000), "of 5000 bytes"), (lambda request: request.send_error(403), "403")],
-    ids=["incomplete", "refused"],
+    ("urlopen", "cause"), [(lambda url, timeout: Response(b"weights", 5000), "of 5000 bytes"), (refuse, "403")]
 )
-def test_a_failed_download_is_a_weights_error_and_leaves_no_file(hub, monkeypatch, handle, cause):
-    with served(handle) as address:
-        monkeypatch.setattr(speech_network, "_SOURCE", address)
-        with pytest.raises(WeightsError, match=cause) as caught:
-            find_weights(BUNDLE)
+def test_a_failed_download_is_a_weights_error_and_leaves_no_file(hub, monkeypatch, urlopen, cause):
+    monkeypatch.setattr(speech_network, "urlopen", urlopen)
+    with pytest.raises(WeightsError, match=cause) as caught:
+        find_weights(BUNDLE)
     assert str(hub / FILE) in str(caught.value)
     assert not hub.exists() or list(hub.iterdir()) == []
 

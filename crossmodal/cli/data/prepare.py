@@ -43,6 +43,8 @@ def prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--face_box", type=float, nargs=4, metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"), help=box)
     detector = "track the face: haar, or a YuNet ONNX file. Needs the extra [face]"
     parser.add_argument("--face_detector", metavar="NAME", help=detector)
+    decoder = "library that decodes video frames; auto: decord where it can; default: %(default)s"
+    parser.add_argument("--video_decoder", choices=("pyav", "decord", "auto"), default="pyav", help=decoder)
     shard = "decode only the i-th of n parts, i from 1 to n; the parts need no merging"
     parser.add_argument("--shard", metavar="i/n", help=shard)
     parser.add_argument("--num_processes", type=int, help="number of processes; default: one per core")
@@ -72,7 +74,7 @@ def prepare_command(args: argparse.Namespace) -> int:
         print(f"Shard {args.shard}: {len(clips)} of {total} clips.")
     box = tuple(args.face_box) if args.face_box else source.face_box
     folder = Path(args.cache) if args.cache else cache_dir()
-    crops = FaceCrops(args.num_video_frames, args.face_size, box, args.face_detector)
+    crops = FaceCrops(args.num_video_frames, args.face_size, box, args.face_detector, args.video_decoder)
     corpus = prepare_corpus(clips, crops=crops, folder=folder, num_processes=args.num_processes, retry=True)
     print(
         f"{len(corpus.waveforms)} waveforms and the faces of {len(corpus.faces)} clips are in {folder}: "

@@ -205,29 +205,21 @@ def _mouth(sketch: Sketch, look: Look) -> None:
     sketch.add(stroke(below, 0.010), look.shades(0.14 + 0.35 * units["chin_raise"]))
 
 
-# Height of the hairline above the eyes, from the left ear over the forehead to the right ear.
-HAIRLINES: dict[HairStyle, tuple[float, ...]] = {
-    "short": (0.00, 0.14, 0.19, 0.20, 0.205, 0.20, 0.19, 0.14, 0.00),
-    "parted": (0.00, 0.13, 0.17, 0.18, 0.20, 0.235, 0.25, 0.16, 0.00),
-    "shaved": (0.04, 0.17, 0.22, 0.235, 0.23, 0.235, 0.22, 0.17, 0.04),
-    "long": (-0.06, 0.06, 0.14, 0.20, 0.265, 0.20, 0.14, 0.06, -0.06),
-    "bob": (-0.06, 0.08, 0.13, 0.15, 0.18, 0.23, 0.23, 0.14, -0.06),
-    "fringe": (-0.06, 0.08, 0.150, 0.152, 0.150, 0.152, 0.150, 0.08, -0.06),
-}
-# Extent of the hair: beyond the side of the face, and above the eyes at the crown.
-HAIR_VOLUMES: dict[HairStyle, tuple[float, float]] = {
-    "short": (0.012, 0.362),
-    "parted": (0.016, 0.372),
-    "shaved": (0.003, 0.342),
-    "long": (0.028, 0.375),
-    "bob": (0.030, 0.375),
-    "fringe": (0.030, 0.375),
+# Extent of the hair beyond the side of the face, and above the eyes at the crown. Height of the hairline above the eyes
+# from the left ear over the forehead to the right ear.
+HAIR: dict[HairStyle, tuple[float, float, tuple[float, ...]]] = {
+    "short": (0.012, 0.362, (0.00, 0.14, 0.19, 0.20, 0.205, 0.20, 0.19, 0.14, 0.00)),
+    "parted": (0.016, 0.372, (0.00, 0.13, 0.17, 0.18, 0.20, 0.235, 0.25, 0.16, 0.00)),
+    "shaved": (0.003, 0.342, (0.04, 0.17, 0.22, 0.235, 0.23, 0.235, 0.22, 0.17, 0.04)),
+    "long": (0.028, 0.375, (-0.06, 0.06, 0.14, 0.20, 0.265, 0.20, 0.14, 0.06, -0.06)),
+    "bob": (0.030, 0.375, (-0.06, 0.08, 0.13, 0.15, 0.18, 0.23, 0.23, 0.14, -0.06)),
+    "fringe": (0.030, 0.375, (-0.06, 0.08, 0.150, 0.152, 0.150, 0.152, 0.150, 0.08, -0.06)),
 }
 
 
 def _crown(look: Look) -> Floats:
     """Return the upper outline of the hair, from the left ear over the head to the right ear."""
-    side, height = HAIR_VOLUMES[look.hair_style]
+    side, height, _ = HAIR[look.hair_style]
     angles = np.linspace(np.pi, 2 * np.pi, 25)
     x = (0.222 * look.face_width + side) * np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** 0.85
     return curve(x, -height * np.abs(np.sin(angles)) ** 0.85)
@@ -235,6 +227,6 @@ def _crown(look: Look) -> Floats:
 
 def _hair(sketch: Sketch, look: Look) -> None:
     across = 0.222 * look.face_width * np.array([-0.99, -0.93, -0.80, -0.45, 0.0, 0.45, 0.80, 0.93, 0.99])
-    hairline = curve(across, -np.array(HAIRLINES[look.hair_style]))
+    hairline = curve(across, -np.array(HAIR[look.hair_style][2]))
     crown = np.concatenate([hairline[:1], _crown(look), hairline[-1:]])
     sketch.add(between(crown, rounded(hairline)), look.hair_on_skin, depth=0.35)

@@ -105,26 +105,6 @@ class TestResume:
         assert target.read_bytes() == content
         assert sum(counts) == SIZE - 60_000  # the progress bar began with the partial file
 
-    def test_restarted_server(self, server, file, content, target, monkeypatch):
-        server.faults[NAME] = [Fault(cut_after=30_000)]
-        again = []
-
-        def stop_or_start(self, seconds):
-            if seconds and server.socket.fileno() >= 0:
-                server.shutdown()
-                server.server_close()
-            elif seconds:
-                context = serving(server.folder, port=server.server_address[1])
-                again.append((context, context.__enter__()))
-
-        monkeypatch.setattr(Downloader, "pause", stop_or_start)
-        _, messages = fetch(file, target)
-        assert target.read_bytes() == content
-        ((context, restarted),) = again
-        assert ranges(restarted) == ["bytes=30000-"]
-        assert "Connection refused" in messages[1]
-        context.__exit__(None, None, None)
-
 
 class TestChecksum:
     def test_wrong_checksum_is_downloaded_once_more(self, server, file, content, target):
@@ -244,12 +224,6 @@ def test_interrupted_small_response_is_retried(server, pauses):
 
 
 class TestStop:
-    def test_pause_ends_immediately(self):
-        downloader = Downloader(print)
-        threading.Timer(0.05, downloader.stop).start()
-        with pytest.raises(StoppedError):
-            downloader.pause(600)
-
     def test_nothing_is_written_after_a_stop(self, server, file, content, target, part):
         downloader, release = Downloader(print), threading.Event()
         server.faults[NAME] = [Fault(wait=release)]
