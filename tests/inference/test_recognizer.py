@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -121,10 +122,12 @@ class TestRecordings:
             with pytest.raises(MediaError, match=word):
                 predict(samples)
 
-    @pytest.mark.parametrize("sample_rate", [0, -16_000, 0.5, float("nan"), 10**9])
+    @pytest.mark.parametrize("sample_rate", [0, -16_000, 10, 16_000.5, float("nan"), 10**9, True])
     def test_an_invalid_sample_rate(self, recognizer, sample_rate):
         with pytest.raises(ConfigError, match="sample_rate"):
             recognizer(np.zeros(3000), sample_rate)
+        with pytest.raises(ConfigError, match="sample_rate"):
+            recognizer.stream(sample_rate)
 
     def test_unreadable_files_are_named(self, recognizer, tmp_path):
         path = tmp_path / "text.wav"
@@ -210,16 +213,10 @@ class TestFromPretrained:
         assert EmotionRecognizer.from_pretrained("owner/name").labels == tuple(LABELS)
 
     def test_a_name_is_downloaded_from_the_hub(self, model_folder, monkeypatch):
-        requests = []
-        monkeypatch.setattr("crossmodal.inference.hub.fetch", lambda *request: requests.append(request) or model_folder)
+        fetch = Mock(side_effect=[model_folder, HubError("no such model.")])
+        monkeypatch.setattr("crossmodal.inference.hub.fetch", fetch)
         assert EmotionRecognizer.from_pretrained("owner/name", revision="v1").labels == tuple(LABELS)
-        assert requests == [("owner/name", "v1")]
-
-    def test_a_missing_model_names_folder_and_hub(self, monkeypatch):
-        def fail(*request):
-            raise HubError("no such model.")
-
-        monkeypatch.setattr("crossmodal.inference.hub.fetch", fail)
+        fetch.assert_called_once_with("owner/name", "v1")
         with pytest.raises(HubError, match=r"runs/model.*Hub: no such model"):
             EmotionRecognizer.from_pretrained("runs/model")
 
