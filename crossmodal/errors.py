@@ -16,6 +16,7 @@ CrossmodalError
 ├── NotFiniteError           NaN or infinite loss
 ├── StorageError             a file or folder that cannot be read or written
 ├── ProcessLostError         a process of a distributed run ended
+├── ProcessStartError        child processes cannot start
 ├── ExportError              failed model export
 ├── HubError                 failed request to the Hugging Face Hub
 ├── InstallationError        missing, broken or incompatible library
@@ -101,6 +102,10 @@ class StorageError(CrossmodalError):
 
 class ProcessLostError(CrossmodalError):
     """A process of a distributed run ended, so the others cannot continue."""
+
+
+class ProcessStartError(CrossmodalError):
+    """Child processes cannot start, for example because the script has no ``__main__`` guard."""
 
 
 class ExportError(CrossmodalError):

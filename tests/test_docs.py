@@ -1,13 +1,11 @@
 """README and docs say what the code does: commands, keys, configs, links, examples."""
 
-import argparse
 import importlib.util
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
@@ -28,16 +26,12 @@ _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
 _KEY = re.compile(r"(?<![\w-])--([a-z][\w.]*)")
 
 
-def load_generator() -> ModuleType:
+@pytest.fixture(scope="module")
+def generator():
     spec = importlib.util.spec_from_file_location("generate_reference", ROOT / "docs" / "generate_reference.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(scope="module")
-def generator():
-    return load_generator()
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +71,8 @@ def squeezed(text):
 
 
 def test_readme_opens_with_the_two_commands():
+    assert ["fit"] in list(command_lines(README))
+    assert sum(len(list(command_lines(page))) for page in PAGES) > 15
     first, second = blocks(README, "bash")[:2]
     assert (first.strip(), second.strip()) == (RUN, TEST)
     assert RUN in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
@@ -123,10 +119,8 @@ def test_every_example_command_line_is_accepted(page, monkeypatch):
             parse_settings(args)
         elif command == "study run":
             assert plan_runs(args)[1]
-        elif COMMANDS[command].add_arguments:
-            parser = argparse.ArgumentParser(exit_on_error=False)
-            COMMANDS[command].add_arguments(parser)
-            parser.parse_args(args)
+        elif not COMMANDS[command].usage:
+            COMMANDS[command].make_parser(command).parse_args(args)
 
 
 def test_example_command_lines_are_found():

@@ -1,5 +1,5 @@
-from crossmodal.datasets.process_pool import Failure
 from crossmodal.errors import MediaError
+from crossmodal.process_pool import Failure
 from tests.in_this_process import in_this_process
 
 

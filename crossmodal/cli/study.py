@@ -1,7 +1,6 @@
-"""`crossmodal study`: preflight, run and report."""
+"""`crossmodal study`: preflight and run."""
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -11,13 +10,10 @@ from pathlib import Path
 from crossmodal.naming import lookup
 from crossmodal.pipeline.run import silence_lightning
 from crossmodal.shipped_configs import find_config
-from crossmodal.studies.compare_report import report_methods
-from crossmodal.studies.finished import load_runs
 from crossmodal.studies.grid import Cell, plan
 from crossmodal.studies.preflight.run import preflight
 from crossmodal.studies.run_grid import LOG, run_cells
 from crossmodal.studies.study_file import read_study
-from crossmodal.studies.thesis.report import report_applications
 
 
 def preflight_command(args: Sequence[str]) -> int:
@@ -42,19 +38,6 @@ def run_command(args: Sequence[str]) -> int:
     print(f"{len(cells) - len(failed)} of {len(cells)} runs are finished{advice}.")
     print(f"To print the table: python -m crossmodal study report {out}")
     return 1 if failed else 0
-
-
-def report_command(options: argparse.Namespace) -> int:
-    """Run `crossmodal study report`."""
-    folder = Path(options.folder)
-    runs = load_runs(folder)
-    report = (report_applications if runs[0].kind == "application" else report_methods)(folder, runs)
-    report.write(folder)
-    if options.format == "json":
-        print(json.dumps(report.numbers, indent=2, ensure_ascii=False))
-    else:
-        report.print(folder)
-    return 0
 
 
 def plan_runs(args: Sequence[str]) -> tuple[Path, list[Cell], argparse.Namespace]:

@@ -12,7 +12,7 @@ import rich.table
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from rich.console import Console
 
-from crossmodal.evaluation.labels_for_people import format_for
+from crossmodal.labels_for_people import format_for
 from crossmodal.storage import atomic_path
 
 Row = TypeVar("Row")

@@ -12,14 +12,15 @@ from rich.table import Table
 from torch import Tensor
 
 from crossmodal.datamodules import AudioDataModule
+from crossmodal.datasets.stream.reader import read_about
 from crossmodal.errors import ConfigError, LeakageError
-from crossmodal.evaluation.labels_for_people import corpus_name, format_for, named, protocol_name
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.evaluation.report import print_warnings, warnings
 from crossmodal.inference.model_config import read_config
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
+from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
 from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.settings import parse_or_raise
 from crossmodal.pipeline.stored.speech_features import store_speech_features
@@ -106,8 +107,8 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
         "protocol": datamodule.protocol,
         "num_folds": datamodule.num_folds if datamodule.protocol == "grouped" else None,
         "fold": datamodule.fold,
-        "channel": datamodule.channel,
-        "label_set": datamodule.label_set,
+        "channel": datamodule.source.channel,
+        "label_set": datamodule.source.label_set,
         "actors": actors,
         "speaker_dependent": datamodule.is_speaker_dependent,
         "labels": list(predictions.labels),
@@ -119,20 +120,20 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
 def _data_defaults(config: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return the data arguments of the model's training, or none if the given corpus is of another kind."""
     is_manifest = config["corpus"]["kind"] == "manifest" or config["channel"] is None
-    if is_manifest and not (data.get("manifest") or data.get("root")):
+    if is_manifest and not (data.get("manifest") or data.get("root") or data.get("stream")):
         raise ConfigError(
             f"The model was trained on the manifest {corpus_name(config['corpus'])}. Pass --data.manifest FILE."
         )
-    if is_manifest != bool(data.get("manifest")):
+    if is_manifest != bool(data.get("manifest") or (data.get("stream") and read_about(data["stream"]).labels)):
         return {}
     return {name: config[name] for name in _DATA_DEFAULTS if config.get(name) is not None}
 
 
 def _check_labels(datamodule: AudioDataModule, known: list[str]) -> None:
     """Raise ConfigError if the corpus has labels that the model does not; a manifest may have fewer."""
-    labels = list(datamodule.labels)
-    if labels != known and not (datamodule.label_set is None and {*labels} <= {*known}):
-        source = f"label_set {datamodule.label_set}" if datamodule.label_set else datamodule.source.name
+    labels, label_set = list(datamodule.labels), datamodule.source.label_set
+    if labels != known and not (label_set is None and {*labels} <= {*known}):
+        source = f"label_set {label_set}" if label_set else datamodule.source.name
         raise ConfigError(f"The model predicts {', '.join(known)}, but {source} has the labels {', '.join(labels)}.")
 
 

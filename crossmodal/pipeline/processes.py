@@ -6,7 +6,6 @@ from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
 from lightning.fabric import Fabric
-from lightning.fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from crossmodal.errors import ConfigError, ProcessLostError
@@ -69,10 +68,9 @@ class Processes:
 
     def _end_others(self) -> None:
         """Kill the processes that this one has launched; they write no files, so nothing is lost."""
-        launcher = self._fabric.strategy.launcher
-        others = list(launcher.procs) if isinstance(launcher, _SubprocessScriptLauncher) else []
-        if isinstance(launcher, _SubprocessScriptLauncher):
-            launcher.procs.clear()  # else Lightning, which watches them, kills this process too
+        processes = getattr(self._fabric.strategy.launcher, "procs", [])
+        others = list(processes)
+        processes.clear()  # else Lightning, which watches them, kills this process too
         for other in others:
             other.kill()
             other.wait()

@@ -5,10 +5,10 @@ from typing import Any
 
 from rich.console import Console
 
-from crossmodal.evaluation.labels_for_people import corpus_name, format_for, named, protocol_name
 from crossmodal.evaluation.plots import plot_actors, plot_confusion, plot_curves
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, print_warnings, screen_table, warnings
+from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
 from crossmodal.pipeline.summary import RunSummary
 
 _ROLE = {

@@ -249,7 +249,7 @@ class Run:
         return summary
 
     def _report_excluded(self) -> None:
-        excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.set_aside]
+        excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.excluded]
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "set_aside.json"
         write_json(path, excluded)
@@ -260,7 +260,7 @@ class Run:
 
     @property
     def _store(self) -> Path:
-        return self.corpus.cache / "stages"
+        return self.corpus.cache_folder / "stages"
 
 
 def _describe(result: StageResult) -> str:
@@ -279,7 +279,6 @@ def silence_lightning() -> None:
         ".*treespec, LeafSpec.*",  # Lightning's own use of torch
         ".*functional.all_gather is deprecated.*",  # the same
         ".*Checkpoint directory.*exists and is not empty.*",  # a resumed run
-        ".*resuming from a checkpoint that ended before the epoch ended.*",  # the datamodule handles it
     ):
         warnings.filterwarnings("ignore", message)
 

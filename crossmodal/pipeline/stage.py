@@ -15,7 +15,6 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.strategies import FSDPStrategy
 
 from crossmodal import datamodules, losses, models, tasks, transforms
 from crossmodal.datamodules import CorpusDataModule
@@ -23,8 +22,8 @@ from crossmodal.errors import ConfigError
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.models.serialization import save_model
-from crossmodal.pipeline.callbacks import History, LastCheckpoint, SeedEachBatch
-from crossmodal.pipeline.checkpoints import BEST, LAST, AtomicCheckpointIO, find_checkpoint
+from crossmodal.pipeline.callbacks import History, SeedEachBatch, StopAtOnce
+from crossmodal.pipeline.checkpoints import BEST, AtomicCheckpointIO, find_checkpoint
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config
 from crossmodal.pipeline.stage_result import (
@@ -93,13 +92,14 @@ class StageRun:
             filename=Path(BEST).stem,
             monitor=f"{stage}/val_uar" if by_uar else None,
             mode="max",
+            save_last=True,
             save_on_train_epoch_end=True,  # after History has collected the epoch
             enable_version_counter=False,
         )
         self._cli = self._build(stage, config)
         used = set(clips)
         self.datamodule.restrict(lambda clip: clip.clip in used)
-        self.datamodule.leave_out(left_out)
+        self.datamodule.exclude_actors(left_out)
         self.datamodule.setup()
         self.key = self._key(upstream)
 
@@ -143,8 +143,7 @@ class StageRun:
             replace_folder(stored, self.folder)
 
     def _build(self, stage: str, config: Config) -> LightningCLI:
-        last = LastCheckpoint(self.folder / "checkpoints" / LAST)
-        callbacks: list[Callback] = [self._best, last, self.history, SeedEachBatch(config["seed_everything"])]
+        callbacks: list[Callback] = [self._best, self.history, StopAtOnce(), SeedEachBatch(config["seed_everything"])]
         if config["trainer"].get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar(leave=False))
         defaults: dict[str, Any] = {
@@ -203,7 +202,7 @@ class StageRun:
             shutil.rmtree(self.folder, ignore_errors=True)  # of another configuration, or none
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "key.json", self.key)
-        # Lightning writes these within a batch on SLURM's signal. They are not needed: SIGTERM follows and saves.
+        # Lightning writes these within an epoch on SLURM's signal, and would train on its first clips again.
         for checkpoint in self.folder.glob("hpc_ckpt_*.ckpt"):
             checkpoint.unlink()
         self._cli.parser.save(
@@ -216,15 +215,12 @@ class StageRun:
         trainer: Trainer = self._cli.trainer
         trainer.loggers = loggers
         checkpoint = self._processes.run_on_rank_zero(self._begin)
-        # FSDP shards the weights in place: the best weights are loaded into a copy.
-        unsharded = deepcopy(self.task) if isinstance(trainer.strategy, FSDPStrategy) else self.task
         try:
             trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
         except Terminated:
             raise
         except SystemExit as error:  # Lightning's reaction to Ctrl-C
             raise KeyboardInterrupt from error
-        self._cli.model = unsharded
         if isinstance(self.task, FinetuneTask):
             _FEATURE_MEMORIES.append(self.task.memory)
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from crossmodal.evaluation.labels_for_people import corpus_name, format_for, protocol_name
 from crossmodal.evaluation.report import (
     Column,
     Picture,
@@ -16,6 +15,7 @@ from crossmodal.evaluation.report import (
     warnings,
     with_interval,
 )
+from crossmodal.labels_for_people import corpus_name, format_for, protocol_name
 from crossmodal.studies.compare import LAST, Comparison, Effect, Row, compare, one_run_per_pair
 from crossmodal.studies.compare_plot import plot_gains
 from crossmodal.studies.finished import FinishedRun, StudyModel

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from crossmodal.errors import ConfigError
-from crossmodal.evaluation.labels_for_people import corpus_name
 from crossmodal.evaluation.metrics import late_fusion, pool
 from crossmodal.evaluation.predictions import Predictions
+from crossmodal.labels_for_people import corpus_name
 from crossmodal.pipeline.summary import RunSummary
 from crossmodal.storage import read_json
 from crossmodal.studies.grid import CELL, SUMMARY

@@ -9,7 +9,6 @@ from typing import Any
 from rich import box
 from rich.console import Console
 
-from crossmodal.evaluation.labels_for_people import counted, format_for, in_ranges
 from crossmodal.evaluation.report import (
     Report,
     Table,
@@ -18,6 +17,7 @@ from crossmodal.evaluation.report import (
     write_csv,
     write_template,
 )
+from crossmodal.labels_for_people import counted, format_for, in_ranges
 from crossmodal.studies.finished import Coverage
 
 _WIDTH = 132  # for a pipe or file, which has no terminal width

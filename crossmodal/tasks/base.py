@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
+from typing import ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -10,29 +10,26 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from crossmodal.batch import UNLABELLED, Batch
 from crossmodal.errors import NotFiniteError
 from crossmodal.tasks.loss_accumulator import LossAccumulator
 from crossmodal.tasks.not_finite import explain_clips, explain_loss, non_finite_clips
 from crossmodal.tasks.recall import UnweightedAverageRecall
 from crossmodal.transforms import FeatureNormalization
 
-Batch = dict[str, Any]
 Losses = dict[str, Tensor]
 Split = Literal["train", "val", "test"]
-UNLABELLED = -1
 # Label keys of a batch; the last two are added by mixup.
 LABELS = ("label", "mixed_label", "label_weight")
 
 
 @runtime_checkable
-class StreamLoader(Protocol):
-    """Loader of a stream, of which each process reads a part."""
+class DividedLoader(Protocol):
+    """Loader of which each process reads a part."""
 
     def single_pass(self) -> Iterable[Batch]:
         """Return batches of all clips, each clip once in one of the processes."""
@@ -177,11 +174,12 @@ class BaseTask(LightningModule):
         self.eval()
         with torch.no_grad():
             sums = [normalization.accumulate(*self.features(batch)) for batch in self._training_clips()]
-            if not all(bool(torch.isfinite(one).all()) for one in sums):
+            total = self._sum_over_processes(torch.stack(sums).sum(dim=0))
+            if not bool(torch.isfinite(total).all()):  # in every process, so that none waits for another
                 batches = self._training_clips()
                 clips = [clip for batch in batches for clip in non_finite_clips(batch, self.features(batch)[0])]
-                raise NotFiniteError(f"{self.stage}, before training: {explain_clips(clips)}")
-        normalization.fit_from_sums(*self._sum_over_processes(torch.stack(sums).sum(dim=0)))
+                raise NotFiniteError(f"{self.stage}, before training: {explain_clips(clips or ['other processes'])}")
+        normalization.fit_from_sums(*total)
         self.train(was_training)
 
     def configure_callbacks(self) -> list[Callback]:
@@ -194,12 +192,12 @@ class BaseTask(LightningModule):
         return callbacks
 
     def _training_clips(self) -> Iterable[Batch]:
-        """Iterate over every training clip once: in every process, or for streams, which are long, in one of them.
+        """Iterate over every training clip once: in one of the processes, or with another loader in each of them.
 
         Ratios of sums over all processes are the same either way.
         """
         loader: Iterable[Batch] = self.trainer.train_dataloader or ()
-        if isinstance(loader, StreamLoader):
+        if isinstance(loader, DividedLoader):
             loader = loader.single_pass()
         elif isinstance(loader, DataLoader):
             loader = DataLoader(loader.dataset, batch_size=loader.batch_size or 1, collate_fn=loader.collate_fn)
@@ -217,19 +215,6 @@ class BaseTask(LightningModule):
         if self._trainer and self.trainer.is_last_batch:  # callbacks read the metrics before on_train_epoch_end
             self._log_epoch("train")
         return loss
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip gradients as configured in the Trainer; clip by norm with FSDP, which Lightning does not support."""
-        model = self.trainer.strategy.model
-        if isinstance(model, FullyShardedDataParallel) and gradient_clip_val and gradient_clip_algorithm != "value":
-            model.clip_grad_norm_(gradient_clip_val)
-        else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Run one validation step."""
@@ -272,20 +257,6 @@ class BaseTask(LightningModule):
 
     def _metrics(self, split: Split) -> MetricCollection:
         return cast(MetricCollection, self.metrics[f"{split}_metrics"])
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the losses and metrics of an unfinished epoch, which Lightning does not save."""
-        if losses := self._losses["train"].state_dict():
-            metrics = {name: metric.metric_state for name, metric in self._metrics("train").items()}
-            checkpoint["epoch_so_far"] = {"losses": losses, "metrics": metrics}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the losses and metrics of an unfinished epoch."""
-        if epoch := checkpoint.get("epoch_so_far"):
-            self._losses["train"].load_state_dict(epoch["losses"])
-            for name, metric in self._metrics("train").items():
-                for state, value in epoch["metrics"][name].items():
-                    setattr(metric, state, value.to(metric.device))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and a one-cycle learning rate schedule over all steps."""

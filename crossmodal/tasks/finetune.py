@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from crossmodal.batch import Batch
 from crossmodal.errors import ConfigError
 from crossmodal.models import (
     AudioClassifier,
@@ -15,7 +16,7 @@ from crossmodal.models import (
 )
 from crossmodal.models.serialization import load_weights
 from crossmodal.storage import content_key
-from crossmodal.tasks.base import BaseTask, Batch, Losses
+from crossmodal.tasks.base import BaseTask, Losses
 from crossmodal.tasks.encoder_name import TimmName
 from crossmodal.tasks.feature_memory import FeatureMemory
 from crossmodal.transforms import AugmentationName, FeatureNormalization, create_augmentation
@@ -125,7 +126,6 @@ class FinetuneTask(BaseTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save encoder arguments that need no weights files or downloads: the checkpoint has all weights."""
-        super().on_save_checkpoint(checkpoint)
         if self.model.encoder.rebuild_kwargs:
             checkpoint["hyper_parameters"]["encoder_kwargs"] = self.model.config["encoder_kwargs"]
 

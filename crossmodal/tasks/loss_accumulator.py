@@ -31,14 +31,6 @@ class LossAccumulator:
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + clips * value.detach()
         self._clips += clips
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state of the current epoch; empty if no batch was added since the last `take`."""
-        return {"sums": dict(self._sums), "clips": self._clips} if self._clips else {}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore the state returned by `state_dict`."""
-        self._sums, self._clips = dict(state_dict["sums"]), state_dict["clips"]
-
     def take(self, reduce: Callable[..., Any] | None = None) -> tuple[dict[str, Tensor], int]:
         """Return the means and the number of clips, and reset.
 

@@ -4,9 +4,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from crossmodal.batch import Batch
 from crossmodal.models import FaceClassifier
 from crossmodal.models.pooling import PoolingName
-from crossmodal.tasks.base import BaseTask, Batch, Losses
+from crossmodal.tasks.base import BaseTask, Losses
 from crossmodal.transforms import FeatureNormalization, random_horizontal_flip
 
 
@@ -93,7 +94,6 @@ class TeacherTask(BaseTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save arguments that need no download: the checkpoint has all weights."""
-        super().on_save_checkpoint(checkpoint)
         checkpoint["hyper_parameters"]["pretrained"] = False
 
     def _faces(self, batch: Batch) -> Tensor:

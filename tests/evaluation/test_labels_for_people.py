@@ -6,7 +6,7 @@ import pytest
 
 from crossmodal.cli.main import main
 from crossmodal.errors import ConfigError
-from crossmodal.evaluation.labels_for_people import format_for, named
+from crossmodal.labels_for_people import format_for, named
 from crossmodal.studies.finished import load_runs
 from tests.studies.test_compare import change_summaries, write_study
 

@@ -12,21 +12,19 @@ def printed(table):
     return [line.split() for line in capture.get().splitlines()]
 
 
-def test_every_environment_is_tried_by_default():
-    assert parse_args([]).names == ["lock", "newest", "lowest"]
-
-
 def test_environments_and_python_are_chosen(tmp_path):
+    assert parse_args([]).names == ["lock", "newest", "lowest"]
     options = parse_args(["lowest", "--python", "3.10", "--keep", str(tmp_path)])
     assert (options.names, options.python, options.keep) == (["lowest"], "3.10", tmp_path)
 
 
-def test_an_unknown_environment_is_refused_with_the_names(capsys):
-    with pytest.raises(SystemExit) as caught:
-        parse_args(["oldest"])
-    assert caught.value.code == 2
-    message = capsys.readouterr().err
-    assert all(name in message for name in ("oldest", "lock", "newest", "lowest"))
+def test_an_unknown_environment_or_a_folder_with_other_files_is_refused(tmp_path, capsys):
+    (tmp_path / "notes.txt").touch()
+    for args, words in ((["oldest"], ("oldest", "lowest")), (["--keep", str(tmp_path)], ("not empty",))):
+        with pytest.raises(SystemExit) as caught:
+            parse_args(args)
+        message = capsys.readouterr().err
+        assert caught.value.code == 2 and all(word in message for word in words)
 
 
 def test_the_dependencies_are_those_without_an_extra_and_of_the_chosen_one():
@@ -77,10 +75,3 @@ def test_the_status_is_1_if_one_environment_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(install, "try_environment", fail_lowest)
     assert install.main(["newest", "--keep", str(tmp_path / "one")]) == 0
     assert install.main(["newest", "lowest", "--keep", str(tmp_path / "two")]) == 1
-
-
-def test_environments_are_not_mixed_with_other_files(tmp_path, capsys):
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(SystemExit):
-        parse_args(["--keep", str(tmp_path)])
-    assert "not empty" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import yaml
 from sklearn.metrics import balanced_accuracy_score
 
 import crossmodal
-from crossmodal.datamodules import RAVDESSAudioDataModule, RAVDESSPairedDataModule
+from crossmodal.datamodules import AudioDataModule, PairedDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline.settings import parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun, _model_in_key, code_version, predict
@@ -26,7 +26,7 @@ def make(finished, tmp_path):
     def make(*change, stage="control", clips=None, upstream=()):
         settings = parse_settings([*finished.args, *change])
         if clips is None:
-            corpus = RAVDESSPairedDataModule(**settings["data"], seed=settings["seed_everything"])
+            corpus = PairedDataModule(**settings["data"], seed=settings["seed_everything"])
             corpus.setup()
             clips = [clip.clip for clip in corpus.clips]
         config = stage_config(settings, stage, model={"num_classes": 8})
@@ -158,9 +158,7 @@ def test_load_result(finished):
 
 
 def test_predictions_are_the_models_probabilities(finished, tiny_ravdess):
-    datamodule = RAVDESSAudioDataModule(
-        str(tiny_ravdess), protocol="loso24", fold=2, batch_size=5, cache=str(finished.cache)
-    )
+    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", fold=2, batch_size=5, cache=str(finished.cache))
     datamodule.setup()
     task = FinetuneTask(encoder="dense", encoder_kwargs={"hidden_size": 8}).train()
     predictions = predict(task, datamodule, torch.device("cpu"))

@@ -18,15 +18,15 @@ def corpus(protocol="seq6", **kwargs):
     settings = {
         "protocol": protocol,
         "fold": 1,
-        "channel": "speech",
-        "label_set": "speech8",
         "labels": LABELS,
         "num_folds": 5,
         "is_speaker_dependent": protocol == "random",
-        "source": SimpleNamespace(kind="ravdess", name="RAVDESS", path="ravdess"),
+        "source": SimpleNamespace(
+            kind="ravdess", name="RAVDESS", path="ravdess", channel="speech", label_set="speech8"
+        ),
         "face_features": None,
         "face_embeddings": None,
-        "set_aside": ["one"],
+        "excluded": ["one"],
         "num_unlabelled_actors": 2,
         "split": {name: [SimpleNamespace(actor=one, label="sad") for one in actors] for name, actors in CLIPS.items()},
     }
@@ -108,7 +108,9 @@ def test_the_summary_describes_corpus_and_stages(tmp_path):
 def test_the_summary_marks_synthetic_and_speaker_dependent_runs(tmp_path):
     results = {"teacher": result(tmp_path, "teacher", {})}
     plain = summarize(SETTINGS, corpus(), results)
-    synthetic = SimpleNamespace(kind="synthetic", name="Synthetic corpus", path="synthetic")
+    synthetic = SimpleNamespace(
+        kind="synthetic", name="Synthetic corpus", path="synthetic", channel="speech", label_set="speech8"
+    )
     marked = summarize(SETTINGS, corpus("random", source=synthetic, face_features="au.csv"), results)
     assert (plain.corpus["kind"], plain.speaker_dependent) == ("ravdess", False)
     assert (marked.corpus["kind"], marked.speaker_dependent) == ("synthetic", True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodal.studies.pool import Job, run_jobs, startable
+from crossmodal.studies.pool import Job, run_jobs
 
 
 def work(outcome: str) -> str | None:
@@ -51,22 +51,6 @@ def wait_for(condition, seconds=60.0):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-@pytest.mark.parametrize(
-    ("waiting", "running", "made", "free", "expected"),
-    [
-        (["a:x", "b:y", "c:z"], [], "", 2, "ab"),  # independent jobs
-        (["a:x", "b:x", "c:xy", "d:z"], [], "", 4, "ad"),  # only the first of jobs that share a missing result
-        (["a:x", "b:x", "c:xy", "d:y"], [], "x", 4, "abc"),  # the shared result exists
-        (["b:x"], ["a:x"], "", 1, ""),  # a running job computes it
-        (["b:x"], ["a:x"], "x", 1, "b"),
-        (["a:xy", "b:x"], [], "", 1, "a"),
-    ],
-)
-def test_jobs_with_a_shared_missing_result_do_not_run_together(waiting, running, made, free, expected):
-    waiting, running = ([Job(text[0], text[0], frozenset(text[2:])) for text in jobs] for jobs in (waiting, running))
-    assert [job.name for job in startable(waiting, running, set(made), free)] == list(expected)
 
 
 def test_each_job_returns_its_failure_and_the_others_continue():

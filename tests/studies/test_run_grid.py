@@ -16,7 +16,6 @@ from crossmodal.cli.main import main
 from crossmodal.pipeline.stage import code_version
 from crossmodal.storage import read_json
 from crossmodal.studies import run_grid
-from crossmodal.studies.pool import startable
 
 METHODS = {
     "mse": {"transfer": {"model": {"kd_loss": None}}},
@@ -55,10 +54,7 @@ def run_here(monkeypatch):
     names = []
 
     def run_jobs(function, jobs, processes, made):
-        waiting, made = list(jobs), set(made)
-        while waiting:
-            job = startable(waiting, [], made, 1)[0]
-            waiting.remove(job)
+        for job in jobs:
             names.append(job.name)
             yield job, function(job.argument)
 

@@ -1,5 +1,7 @@
 """Response schemas, for ``/openapi.json``. The tests validate every response against them."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -7,17 +9,10 @@ class _Response(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class ErrorDetail(_Response):
-    """The reason for an error."""
-
-    code: str
-    reason: str
-
-
 class ErrorResponse(_Response):
     """The body of every response with a status of 400 or more."""
 
-    error: ErrorDetail
+    error: dict[Literal["code", "reason"], str]
 
 
 class PredictionResponse(_Response):
@@ -51,12 +46,6 @@ class TimelineResponse(_Response):
     labels: list[str]
     segments: list[SegmentResponse]
     windows: list[WindowResponse]
-
-
-class HealthResponse(_Response):
-    """The server is healthy."""
-
-    status: str
 
 
 class LimitsResponse(_Response):

@@ -3,11 +3,13 @@
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
-from crossmodal.datasets.stored_array import check_array, read_array, write_array
+from crossmodal.datasets.stored_array import read_array, write_array
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.pipeline.settings import STAGES, Config, stage_config
 from crossmodal.progress import progress_bar
@@ -72,20 +74,19 @@ def store_speech_features(
     front_end = model.front_end
     if not isinstance(front_end, SelfSupervisedFrontEnd):
         return None
-    folder = datamodule.cache / "speech_features" / front_end.content_key()
+    folder = datamodule.cache_folder / "speech_features" / front_end.content_key()
     waveforms = {datamodule.waveforms[clip.clip] for clip in clips}  # clips with the same content share one
     folder.mkdir(parents=True, exist_ok=True)
     message = "speech features: another run computes the same features; waiting for its result"
-    with locked(datamodule.cache / "locks" / f"{folder.name}.lock", told=message):
+    with locked(datamodule.cache_folder / "locks" / f"{folder.name}.lock", told=message):
         missing = sorted(path for path in waveforms if read_array(folder / path.name) is None)
         if missing:
             with progress_bar() as progress:
                 for path in progress.track(missing, description=f"Speech features, {front_end.bundle}"):
-                    _store(model, path, folder / path.name, device)
+                    _store(model, datamodule.source.read(path), folder / path.name, device)
     return folder
 
 
-def _store(model: AudioClassifier, source: Path, target: Path, device: torch.device | str) -> None:
-    waveform = check_array(source)
+def _store(model: AudioClassifier, waveform: NDArray[np.generic], target: Path, device: torch.device | str) -> None:
     features, _ = model.run_front_end(torch.tensor(waveform, device=device).view(1, 1, -1))
     write_array(target, features[0].half().cpu().numpy())

@@ -8,9 +8,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from rich.console import Console
 
-from crossmodal.evaluation.labels_for_people import corpus_name, format_for, named, protocol_name
 from crossmodal.evaluation.plots import STAGE_COLOURS, STYLE, save_figure
 from crossmodal.evaluation.report import Column, Table, print_warnings, screen_table, warnings
+from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
 from crossmodal.studies.preflight.advice import CARRIED_R2
 
 _TEACHER, _STUDENT, _FUSION = STAGE_COLOURS["teacher"], STAGE_COLOURS["control"], STAGE_COLOURS["transfer"]

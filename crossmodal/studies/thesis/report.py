@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crossmodal.evaluation.labels_for_people import corpus_name, format_for
 from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, probability, warnings, with_interval
+from crossmodal.labels_for_people import corpus_name, format_for
 from crossmodal.studies.compare_plot import plot_claims
 from crossmodal.studies.finished import FinishedRun
 from crossmodal.studies.gallery import draw_gallery, join_warnings
