@@ -158,7 +158,7 @@ def ridge_r2(
         y: (n, D) targets.
         groups: (n,) the actor of each clip; two or more actors.
         new_x: (m, P) features of other actors.
-        new_y: (m, D) targets of other actors.
+        new_y: (m, D) their targets.
         strengths: Candidate strengths.
 
     Returns:

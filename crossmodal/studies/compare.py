@@ -5,7 +5,7 @@ from statistics import median
 from typing import Any, TypedDict
 
 from crossmodal.evaluation.gain import holm, measure_gain
-from crossmodal.evaluation.metrics import Interval, pool, uar
+from crossmodal.evaluation.metrics import Interval, late_fusion, pool, uar
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.studies.finished import Coverage, FinishedRun, coverage, notes_on_runs
 
@@ -98,7 +98,8 @@ def one_run_per_pair(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
 
 def _method_row(name: str, runs: Sequence[FinishedRun], by_self: Sequence[FinishedRun]) -> Row:
     row = _row(name, runs, _of(runs, "finetune"))
-    row["seconds"] = median(run.seconds for run in runs)
+    stages = [run.summary.stages for run in runs]
+    row["seconds"] = median(float(one["transfer"]["seconds"] + one["finetune"]["seconds"]) for one in stages)
     self_taught = {run.place: run for run in by_self}
     if both := [run for run in runs if run.place in self_taught]:
         others = [self_taught[run.place] for run in both]
@@ -133,8 +134,8 @@ def _references(runs: Sequence[FinishedRun]) -> tuple[list[Row], list[FinishedRu
     distinct = one_run_per_pair(runs)
     control, teacher = (_row(name, distinct, _of(distinct, stage)) for stage, name in LAST.items())
     control |= {"val_gain_pp": None, "over_control": None, "fold_gains_pp": {}}
-    fusion = _row("late fusion of both", distinct, [run.fusion for run in distinct])
-    return [control, teacher, fusion], distinct
+    fusion = [late_fusion(run.predictions["teacher"], run.predictions["control"]) for run in distinct]
+    return [control, teacher, _row("late fusion of both", distinct, fusion)], distinct
 
 
 def _notes(runs: Sequence[FinishedRun], rows: Sequence[Row], pairs: Sequence[FinishedRun]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from crossmodal.errors import ConfigError
-from crossmodal.evaluation.metrics import late_fusion, pool
+from crossmodal.evaluation.metrics import pool
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.labels_for_people import corpus_name
 from crossmodal.pipeline.summary import RunSummary
@@ -63,16 +63,6 @@ class FinishedRun:
     def predictions(self) -> dict[str, Predictions]:
         """The predictions of each stage's model for the validation and test clips."""
         return {stage: Predictions.read_csv(self.folder / stage / "predictions.csv") for stage in self.summary.stages}
-
-    @property
-    def fusion(self) -> Predictions:
-        """The late fusion of face model and control."""
-        return late_fusion(self.predictions["teacher"], self.predictions["control"])
-
-    @property
-    def seconds(self) -> float:
-        """The training time of transfer and finetune."""
-        return float(sum(self.summary.stages[stage]["seconds"] for stage in ("transfer", "finetune")))
 
     def key(self, stage: str) -> str:
         """Return the key of a stage's result."""
