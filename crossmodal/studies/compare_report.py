@@ -20,7 +20,7 @@ from crossmodal.studies.compare import LAST, Comparison, Effect, Row, compare, o
 from crossmodal.studies.compare_plot import plot_gains
 from crossmodal.studies.finished import FinishedRun, StudyModel
 from crossmodal.studies.gallery import draw_gallery
-from crossmodal.studies.study_report import StudyReport, describe_coverage
+from crossmodal.studies.report import StudyReport, describe_coverage
 
 
 def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
