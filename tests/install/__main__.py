@@ -125,7 +125,7 @@ def try_environment(outcome: Outcome, uv: str, wheel: Path, python: str, folder:
     venv, empty = folder / "venv", folder / "empty"
     empty.mkdir(parents=True)
     inside = str(venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
-    # The requirements are named beside the wheel: `lowest-direct` counts only what is named as direct.
+    # The requirements stand beside the wheel, because `lowest-direct` applies only to direct ones.
     requirements = ["-r", str(ROOT / "pyproject.toml"), "--extra", EXTRA, str(wheel)]
     install = [uv, "pip", "install", "--python", inside, *RESOLUTIONS[outcome.name], *requirements]
     steps = {"venv": [uv, "venv", "--python", python, str(venv)], "install": install, **smoke_commands(inside)}
