@@ -135,11 +135,11 @@ def _study_report_arguments(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS: dict[str, Command] = {
     "fit": Command(
-        "train a teacher and a student, measure the gain", "crossmodal.pipeline.run:fit_command", usage=help_texts.FIT
+        "train a teacher and a student, measure the gain", "crossmodal.cli.fit:fit_command", usage=help_texts.FIT
     ),
     "test": Command(
         "evaluate a model on actors it was not trained on",
-        "crossmodal.pipeline.evaluate:test_command",
+        "crossmodal.cli.test:test_command",
         usage=help_texts.TEST,
     ),
     "predict": Command(

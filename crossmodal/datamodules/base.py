@@ -125,7 +125,9 @@ class CorpusDataModule(LightningDataModule):
         self.face_embeddings = face_embeddings
         self.face_normalization = face_normalization
         self.teacher_outputs = teacher_outputs
-        self.speech_features = Path(speech_features) if speech_features and self.needs_audio else None
+        # The first folder has every clip; the others, if any, have more versions of the training clips.
+        self.speech_features = [Path(speech_features)] if speech_features and self.needs_audio else []
+        self.summaries: Path | None = None
         self.max_duration = max_duration
         self.split: dict[Split, list[Clip]] = {}
         self.set_aside: list[ExcludedClip] = []
@@ -199,7 +201,7 @@ class CorpusDataModule(LightningDataModule):
             "batch_size": self.batch_size,
             "tensors": tensors,
             # The folder's name is the key of the front end; the keys of the waveforms are in the rows.
-            "speech_features": self.speech_features and self.speech_features.name,
+            "speech_features": self.speech_features[0].name if self.speech_features else None,
         }
 
     def restrict(self, keep: Callable[[Clip], bool]) -> None:
@@ -254,14 +256,17 @@ class CorpusDataModule(LightningDataModule):
 
     def loader(self, clips: Sequence[Clip], shuffle: bool = False, shard: Shard = SINGLE_PROCESS) -> DataLoader[Any]:
         """Return a loader of some clips; with shuffle it drops the last, smaller batch."""
-        stored = self.speech_features
+        folders = self.speech_features if shuffle else self.speech_features[:1]
         dataset = ClipDataset(
             clips,
             self.labels,
-            self.waveforms if self.needs_audio and not stored else None,
+            self.waveforms if self.needs_audio and not (folders or self.summaries) else None,
             self._corpus.faces if self._reads_pixels else None,
             self._tensors,
-            {clip: stored / path.name for clip, path in self.waveforms.items()} if stored else None,
+            {clip: [folder / path.name for folder in folders] for clip, path in self.waveforms.items()}
+            if folders
+            else None,
+            ClipTensors(self.summaries) if self.summaries else None,
         )
         return clip_loader(dataset, self.batch_size, self.num_workers, self.seed if shuffle else None, shard)
 

@@ -21,7 +21,7 @@ from crossmodal.evaluation.report import print_summary, write_report
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
 from crossmodal.models.serialization import load_model
-from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, run_name
+from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun
@@ -57,14 +57,6 @@ def fit(args: Sequence[str] = ()) -> dict[str, Any]:
         WeightsError: If pretrained weights are not available.
     """
     return Run(parse_settings(args)).fit()
-
-
-def fit_command(args: Sequence[str]) -> int:
-    """Run `crossmodal fit`."""
-    silence_lightning()
-    settings = parse_settings(args)
-    Run({**settings, "name": run_name(settings["name"])}).fit()
-    return 0
 
 
 class Run:
@@ -270,7 +262,6 @@ def silence_lightning() -> None:
     for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
     for message in (
-        "LightningCLI's args parameter",  # a stage's settings are passed, not the command line
         ".*does not have many workers.*",  # reading from the cache is cheaper than a worker
         ".*The number of training batches.*",  # nothing is logged per step
         ".*treespec, LeafSpec.*",  # Lightning's own use of torch

@@ -24,7 +24,7 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class StageClasses:
-    """Classes that LightningCLI gets for a stage."""
+    """The classes of a stage."""
 
     task: type[BaseTask]
     datamodule: type[LightningDataModule]
@@ -150,7 +150,7 @@ def parse_settings(args: Sequence[str]) -> Config:
 
 
 def stage_config(settings: Config, stage: str, **filled_in: Any) -> Config:
-    """Return the LightningCLI configuration of one stage.
+    """Return the configuration of one stage, as for LightningCLI.
 
     Args:
         settings: Settings of the whole run.

@@ -30,10 +30,8 @@ def sound_statistics(
     pooling, rows = StatsPooling(model.front_end.num_features), []
     model.to(device)
     for batch in datamodule.loader(clips):
-        if "features" in batch:
-            features, length = batch["features"].to(device), batch["feature_length"].to(device)
-        else:
-            features, length = model.run_front_end(batch["waveform"].to(device), batch["waveform_length"].to(device))
+        tensors = {name: value.to(device) for name, value in batch.items() if isinstance(value, torch.Tensor)}
+        features, length = model.batch_features(tensors)
         rows.append(pooling(features, length).cpu())
     return torch.cat(rows).double().numpy()
 

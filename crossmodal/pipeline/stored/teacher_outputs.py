@@ -1,6 +1,6 @@
 """Outputs of one or more trained teachers, computed once for each clip and stored."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
-from torch import Tensor
 
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.calibration import fit_temperature
+from crossmodal.evaluation.predictions import predict
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.serialization import load_model
@@ -179,52 +179,31 @@ def _keep_general(
     return {name: tensor[..., keep] if name in masked else tensor for name, tensor in tensors.items()}
 
 
-Predict = Callable[[dict[str, Any]], Outputs]
-
-
-def _load(member: Member, mirror: bool, num_windows: int, device: torch.device) -> tuple[Predict, set[str]]:
-    """Return a function from a batch to the outputs of a teacher, and the actors it was trained on."""
-    if member.stage == "teacher":
-        face, metadata = load_model(FaceClassifier, member.result.model)
-        face.to(device)
-        return lambda batch: _predict_faces(face, batch, mirror), set(metadata["train_actors"])
-    voice, metadata = load_model(AudioClassifier, member.result.model)
-    voice.to(device)
-    return lambda batch: _predict_voice(voice, batch, num_windows), set(metadata["train_actors"])
-
-
-def _predict_faces(model: FaceClassifier, batch: dict[str, Any], mirror: bool) -> Outputs:
-    if mirror and "faces" not in batch:
-        raise ConfigError("teaching.mirror needs a teacher on pixels: stored features cannot be mirrored.")
-    outputs = model.outputs(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
-    if not mirror:
-        return outputs
-    mirrored = model.outputs(batch["faces"].flip(-1))
-    pairs = zip(outputs, mirrored, strict=True)
-    mean = Outputs._make((one + other) / 2 if one is not None and other is not None else None for one, other in pairs)
-    return mean._replace(logits=model.classify(mean.embedding))
-
-
-def _predict_voice(model: AudioClassifier, batch: dict[str, Any], num_windows: int) -> Outputs:
-    if "features" in batch:
-        features = model.normalize_clips(batch["features"], batch["feature_length"])
-    else:
-        features = model.extract_features(batch["waveform"], batch["waveform_length"])
-    return model.outputs(*features, num_windows)
-
-
-@torch.no_grad()
 def _predict(
     member: Member, datamodule: CorpusDataModule, mirror: bool, device: torch.device
 ) -> tuple[Outputs, set[str]]:
     """Return the outputs of a teacher for every clip of a datamodule, and the actors it was trained on."""
-    predict, train_actors = _load(member, mirror, datamodule.crops.num_video_frames, device)
-    outputs = []
-    for batch in datamodule.loader(datamodule.clips):
-        on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
-        outputs.append(predict(on_device).map(lambda value: value.float().cpu()))
-    tensors = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
-    return Outputs._make(tensors), train_actors
+    loader = datamodule.loader(datamodule.clips)
+    if member.stage == "teacher":
+        face, metadata = load_model(FaceClassifier, member.result.model)
+        outputs = predict(face.to(device), loader)
+        if mirror:
+            outputs = _mean_with_mirrored(outputs, face, loader)
+    else:
+        voice, metadata = load_model(AudioClassifier, member.result.model)
+        outputs = predict(voice.to(device), loader, num_windows=datamodule.crops.num_video_frames)
+    return outputs, set(metadata["train_actors"])
+
+
+def _mean_with_mirrored(outputs: Outputs, model: FaceClassifier, loader: Iterable[dict[str, Any]]) -> Outputs:
+    """Average the outputs of a teacher on pixels with those for mirrored faces."""
+    if model.encoder.backbone is None:
+        raise ConfigError("teaching.mirror needs a teacher on pixels: stored features cannot be mirrored.")
+    mirrored = predict(model, ({"faces": batch["faces"].flip(-1)} for batch in loader))
+    pairs = zip(outputs, mirrored, strict=True)
+    mean = Outputs._make((one + other) / 2 if one is not None and other is not None else None for one, other in pairs)
+    with torch.no_grad():
+        return mean._replace(logits=model.cpu().classify(mean.embedding))
 
 
 def _average(outputs: StageOutputs, clips: Sequence[tuple[Clip, str]]) -> Array:
