@@ -61,13 +61,9 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
             f"{protocol_name(config)} fold {config['fold']}, which it was trained for. If these are different people "
             "with the same names, rename them in the manifest."
         )
-    predictions = _predict(folder, datamodule)
+    predictions, source = _predict(folder, datamodule), datamodule.source
     return {
-        "corpus": {
-            "kind": datamodule.source.kind,
-            "name": datamodule.source.name,
-            "clips": len(predictions.clips),
-        },
+        "corpus": {"kind": source.kind, "name": source.name, "clips": len(predictions.clips)},
         "protocol": datamodule.protocol,
         "num_folds": datamodule.num_folds if datamodule.protocol == "grouped" else None,
         "fold": datamodule.fold,

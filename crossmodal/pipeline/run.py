@@ -83,22 +83,20 @@ class Run:
     def fit(self) -> dict[str, Any]:
         """Run the requested stages, then write and print the report."""
         with disk_errors(), self.processes.launch():
-            return self._fit()
-
-    def _fit(self) -> dict[str, Any]:
-        if self.corpus.source.is_built_in:
-            print_on_rank_zero("No --data.root given: using the built-in synthetic corpus (not evidence about people).")
-        self.processes.run_on_rank_zero(self.corpus.prepare_data)
-        self.corpus.setup()
-        needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
-        self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
-        for stage in STAGES:
-            if stage in needed:
-                self._run_stage(stage)
-        return self.processes.run_on_rank_zero(self.finalize)
+            if self.corpus.source.is_built_in:
+                print_on_rank_zero(
+                    "No --data.root given: using the built-in synthetic corpus (not evidence about people)."
+                )
+            self.processes.run_on_rank_zero(self.corpus.prepare_data)
+            self.corpus.setup()
+            needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
+            self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
+            for stage in STAGES:
+                if stage in needed:
+                    self._run_stage(stage)
+            return self.processes.run_on_rank_zero(self.finalize)
 
     def _prepare(self, stages: Collection[str]) -> Path | None:
-        """List excluded files, create the loggers, and store the speech features of a frozen network, if any."""
         self._report_excluded()
         logger = self.settings["trainer"].get("logger")
         self._loggers = create_loggers(logger, self.folder, self.settings, self.stages[-1])
@@ -140,7 +138,6 @@ class Run:
         return self.processes.run_on_rank_zero(store)
 
     def _sound_statistics(self) -> NDArray[np.float64]:
-        """Return the statistics of the student's front-end features for the training clips."""
         control = self.prepare_stage("control", self.folder / "teachers" / "sound")
         assert isinstance(control.task, FinetuneTask), "the control is a student"
         return sound_statistics(control.task.model, control.datamodule, self.corpus.split["train"], self.device)

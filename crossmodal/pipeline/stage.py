@@ -23,7 +23,7 @@ from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import save_model
 from crossmodal.pipeline.callbacks import History, SeedEachBatch, StopAtOnce
-from crossmodal.pipeline.checkpoints import BEST, AtomicCheckpointIO, find_checkpoint
+from crossmodal.pipeline.checkpoints import BEST, LAST, AtomicCheckpointIO, find_checkpoint
 from crossmodal.pipeline.loggers import SELECTED_BY
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config
@@ -96,8 +96,15 @@ class StageRun:
             filename=Path(BEST).stem,
             monitor=f"{stage}/{SELECTED_BY}" if by_uar else None,
             mode="max",
-            save_last=True,
             save_on_train_epoch_end=True,  # after History has collected the epoch
+            enable_version_counter=False,
+        )
+        # Its mode has no effect, but distinguishes it from a best checkpoint without a monitor.
+        self._last = ModelCheckpoint(
+            folder / "checkpoints",
+            Path(LAST).stem,
+            mode="min",
+            save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
         try:
@@ -146,7 +153,8 @@ class StageRun:
         built = parser.instantiate_classes(self._config)
         self.task: BaseTask = built.model
         self.datamodule: CorpusDataModule = built.data
-        callbacks: list[Callback] = [self._best, self._history, StopAtOnce(), SeedEachBatch(config["seed_everything"])]
+        callbacks: list[Callback] = [self._best, self._last, self._history, StopAtOnce()]
+        callbacks.append(SeedEachBatch(config["seed_everything"]))
         if trainer.get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar(leave=False))
         arguments = built.trainer.as_dict()

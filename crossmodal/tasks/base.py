@@ -96,11 +96,7 @@ class BaseTask(LightningModule):
                 "f1": MulticlassF1Score(num_classes, average="macro", ignore_index=UNLABELLED),
             }
         )
-        self._losses: dict[Split, LossAccumulator] = {
-            "train": LossAccumulator(),
-            "val": LossAccumulator(),
-            "test": LossAccumulator(),
-        }
+        self._losses = {split: LossAccumulator() for split in ("train", "val", "test")}
         self.metrics = nn.ModuleDict(
             {f"{split}_metrics": metrics.clone(prefix=f"{self.stage}/{split}_") for split in ("train", "val", "test")}
         )
@@ -201,10 +197,7 @@ class BaseTask(LightningModule):
         return callbacks
 
     def _training_clips(self) -> Iterable[Batch]:
-        """Iterate over every training clip once: in every process, or for streams, which are long, in one of them.
-
-        Ratios of sums over all processes are the same either way.
-        """
+        """Iterate over every training clip once: in every process, or for streams, which are long, in one of them."""
         loader: Iterable[Batch] = self.trainer.train_dataloader or ()
         if isinstance(loader, StreamLoader):
             loader = loader.single_pass()

@@ -135,10 +135,7 @@ class FinetuneTask(BaseTask):
 
     @property
     def stored_speeds(self) -> tuple[float, ...]:
-        """The speeds at which training uses a clip, 1 first; empty if another augmentation changes waveforms.
-
-        Without learned parameters and with few speeds, features of a clip can be stored for each of them.
-        """
+        """The speeds at which training uses a clip, 1 first; empty if another augmentation changes waveforms."""
         speeds = [one for one in self.augmentation.waveform if isinstance(one, SpeedPerturbation)]
         if len(speeds) < len(self.augmentation.waveform):
             return ()

@@ -143,6 +143,13 @@ def test_a_stages_best_checkpoint_loads_alone(finished, stage, task):
     assert any("History" in name for name in checkpoint["callbacks"])
 
 
+def test_the_last_checkpoint_is_that_of_the_last_epoch(finished):
+    for stage, numbers in finished.summary["stages"].items():
+        last = torch.load(finished.folder / stage / "checkpoints" / "last.ckpt", weights_only=True)
+        assert last["epoch"] == numbers["epochs"] - 1
+    assert any(one["best_epoch"] < one["epochs"] - 1 for one in finished.summary["stages"].values())
+
+
 def test_load_result(finished):
     result = load_result("transfer", finished.folder / "transfer", reused=True)
     numbers = finished.summary["stages"]["transfer"]

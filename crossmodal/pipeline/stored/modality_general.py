@@ -19,14 +19,7 @@ NUM_GROUPS = 4  # groups of actors; each is predicted from the others
 def sound_statistics(
     model: AudioClassifier, datamodule: CorpusDataModule, clips: Sequence[Clip], device: torch.device
 ) -> NDArray[np.float64]:
-    """Compute mean and standard deviation over time of the front end's features of clips, (n, 2F).
-
-    Args:
-        model: The model with the front end; its other parts are not used.
-        datamodule: A datamodule with sound, set up.
-        clips: The clips, in the order of the result.
-        device: The device of the front end.
-    """
+    """Compute mean and standard deviation over time of the front end's features of clips, (n, 2F)."""
     pooling, rows = StatsPooling(model.front_end.num_features), []
     model.to(device)
     for batch in datamodule.loader(clips):

@@ -29,20 +29,8 @@ def store_for_stages(
 ) -> Path | None:
     """Store the speech features of the corpus for the students of a run, if their front end is a frozen network.
 
-    The students are built first, so that invalid settings fail at once and not after a long computation.
-
-    Args:
-        settings: The settings of the whole run.
-        stages: The stages of the run.
-        corpus: The clips, set up.
-        device: Where to run the front end.
-
-    Returns:
-        The folder for the ``speech_features`` of the datamodules; None if the stages need waveforms.
-
-    Raises:
-        ConfigError: If a setting is invalid.
-        WeightsError: If the weights of the front end are not available.
+    The students are built first, so that invalid settings fail at once and not after a long computation. For the
+    result and errors see `store_speech_features`.
     """
     students = [stage for stage in _STUDENT_STAGES if stage in stages]
     if not students or settings.get("transfer", {}).get("model", {}).get("front_end") != "ssl":

@@ -45,23 +45,6 @@ class Member:
     left_out: frozenset[str] = frozenset()
 
 
-@dataclass
-class StageOutputs:
-    """Outputs of the teachers of one stage.
-
-    Args:
-        first: Outputs of the teacher that was trained on all training actors, for all clips.
-        logits: (clips, K) logits of each teacher in the average.
-        left_out: For each teacher in the average, the actors that it was not trained on.
-        train_actors: The actors that any of the teachers was trained on.
-    """
-
-    first: Outputs
-    logits: list[Array]
-    left_out: list[frozenset[str]]
-    train_actors: set[str]
-
-
 def groups_of_actors(actors: Iterable[str], count: int) -> list[frozenset[str]]:
     """Divide actors into groups of similar size: every `count`-th actor is in the same group.
 
@@ -122,16 +105,24 @@ def _store(
     device: torch.device,
     sound: NDArray[np.float64] | None,
 ) -> None:
-    """Compute, combine and write the outputs of all teachers. For arguments see `store_teacher_outputs`."""
     datamodule = datamodules[settings.stages[0]]
-    outputs_by_stage = [
-        _predict_stage([member for member in members if member.stage == stage], datamodules[stage], settings, device)
-        for stage in settings.stages
-    ]
     clips = [(clip, split) for split, clips in datamodule.split.items() for clip in clips]
     targets = _targets(clips, datamodule.labels)
-    logits = sum(_correct(_average(one, clips), targets, settings) for one in outputs_by_stage)
-    tensors = _side_by_side([one.first for one in outputs_by_stage])
+    logits: Any = 0
+    first, train_actors = [], set[str]()
+    for stage in settings.stages:
+        of_stage = [member for member in members if member.stage == stage]
+        with progress_bar() as progress:
+            tracked = progress.track(of_stage, description=f"Outputs of {len(of_stage)} teacher(s)")
+            predicted = [_predict(member, datamodules[stage], settings.mirror, device) for member in tracked]
+        outputs, actors = zip(*predicted, strict=True)
+        # With cross-fitting the first teacher, which was trained on all actors, only provides the embedding.
+        fair = slice(1 if settings.cross_fit else 0, None)
+        average = _average(of_stage[fair], [one.logits.numpy() for one in outputs[fair]], clips)
+        logits = logits + _correct(average, targets, settings)
+        first.append(outputs[0])
+        train_actors.update(*actors)
+    tensors = _side_by_side(first)
     tensors["teacher_logits"] = np.asarray(logits, np.float32)
     if sound is not None:
         training = datamodule.split["train"]
@@ -139,25 +130,8 @@ def _store(
     if settings.shuffle:
         order = shuffled_order([(clip.actor, clip.label) for clip, _ in clips])
         tensors = {name: tensor[order] for name, tensor in tensors.items()}
-    actors = sorted(set[str]().union(*(one.train_actors for one in outputs_by_stage)))
     names = [clip.clip for clip, _ in clips]
-    ClipTensors.save(path, names, tensors, source="the teacher", train_actors=actors)
-
-
-def _predict_stage(
-    members: Sequence[Member], datamodule: CorpusDataModule, settings: TeachingSettings, device: torch.device
-) -> StageOutputs:
-    """Compute the outputs of the teachers of one stage for every clip."""
-    tracked = _with_progress(members, f"Outputs of {len(members)} teacher(s)")
-    outputs, actors = zip(*(_predict(member, datamodule, settings.mirror, device) for member in tracked), strict=True)
-    # With cross-fitting the first teacher, which was trained on all actors, only provides the embedding.
-    fair = slice(1 if settings.cross_fit else 0, None)
-    return StageOutputs(
-        outputs[0],
-        [one.logits.numpy() for one in outputs[fair]],
-        [member.left_out for member in members[fair]],
-        set[str]().union(*actors),
-    )
+    ClipTensors.save(path, names, tensors, source="the teacher", train_actors=sorted(train_actors))
 
 
 def _side_by_side(outputs: Sequence[Outputs]) -> dict[str, Array]:
@@ -206,12 +180,11 @@ def _mean_with_mirrored(outputs: Outputs, model: FaceClassifier, loader: Iterabl
         return mean._replace(logits=model.cpu().classify(mean.embedding))
 
 
-def _average(outputs: StageOutputs, clips: Sequence[tuple[Clip, str]]) -> Array:
+def _average(members: Sequence[Member], logits: list[Array], clips: Sequence[tuple[Clip, str]]) -> Array:
     """Average the logits of each clip, (clips, K), over teachers not trained on its actor, or else over all."""
-    fair = np.array([[clip.actor in left_out for clip, _ in clips] for left_out in outputs.left_out])
-    weight = np.where(fair.any(axis=0), fair, 1.0)
-    logits = np.stack(outputs.logits)
-    return np.asarray((logits * weight[..., None]).sum(axis=0) / weight.sum(axis=0)[:, None], np.float32)
+    fair = np.array([[clip.actor in member.left_out for clip, _ in clips] for member in members])
+    weight = np.where(fair.any(axis=0), fair, 1.0)[..., None]
+    return np.asarray((np.stack(logits) * weight).sum(axis=0) / weight.sum(axis=0), np.float32)
 
 
 def _targets(clips: Sequence[tuple[Clip, str]], labels: Sequence[str]) -> dict[str, NDArray[np.int64]]:
@@ -250,8 +223,3 @@ def shuffled_order(groups: Sequence[object], seed: int = 0) -> NDArray[np.int64]
         members = np.array([number for number, other in enumerate(groups) if other == group])
         order[members] = generator.permutation(members)
     return order
-
-
-def _with_progress(members: Sequence[Member], description: str) -> Iterable[Member]:
-    with progress_bar() as progress:
-        yield from progress.track(members, description=description)
