@@ -213,7 +213,7 @@ def at_the_same_time():
 
 
 def make(path, made):
-    with locked(path, told="another run makes the same"):
+    with locked(path, message="another run makes the same"):
         made.append(path.stem)
 
 

@@ -12,6 +12,7 @@ from crossmodal.datamodules.resumable import ResumableDataModule
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
 from crossmodal.datasets.clip import Clip, ExcludedClip, Split, nothing_usable
 from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.datasets.complete_clips import prepare_complete, read_stored
 from crossmodal.datasets.ravdess import Channel
 from crossmodal.datasets.source import create_source
 from crossmodal.datasets.splits.given_split import shared_speakers
@@ -23,7 +24,6 @@ from crossmodal.datasets.splits.protocols import (
     hide_labels,
     split_clips,
 )
-from crossmodal.datasets.usable import prepare_usable, read_stored
 from crossmodal.errors import ConfigError, CorpusNotFoundError
 from crossmodal.media import Box, VideoDecoder
 from crossmodal.storage import cache_dir, content_key
@@ -129,7 +129,7 @@ class CorpusDataModule(ResumableDataModule):
         self.speech_features = Path(speech_features) if speech_features and self.needs_audio else None
         self.max_duration = max_duration
         self.split: dict[Split, list[Clip]] = {}
-        self.set_aside: list[ExcludedClip] = []
+        self.excluded: list[ExcludedClip] = []
         self._indexed: list[Clip] = []
         self._keep: Callable[[Clip], bool] = lambda clip: True
         self._excluded_actors: frozenset[str] = frozenset()
@@ -207,7 +207,7 @@ class CorpusDataModule(ResumableDataModule):
         """Use only clips for which `keep` returns True; call this before `setup`."""
         self._keep = keep
 
-    def leave_out(self, actors: Collection[str]) -> None:
+    def exclude_actors(self, actors: Collection[str]) -> None:
         """Exclude actors from the training split only; call this before `setup`."""
         self._excluded_actors = frozenset(actors)
 
@@ -222,7 +222,7 @@ class CorpusDataModule(ResumableDataModule):
         """Split the clips, once for all stages."""
         if self.split:
             return
-        self._corpus, self._tensors, self.set_aside = self._prepare()
+        self._corpus, self._tensors, self.excluded = self._prepare()
         self.split = split_clips(
             self._corpus.clips,
             self.protocol,
@@ -279,7 +279,7 @@ class CorpusDataModule(ResumableDataModule):
         clips, index_aside = self.source.index()
         tensors, features_aside = self._read_stored({clip.clip: clip.actor for clip in clips})
         self._indexed = [clip for clip in clips if self.source.holds(clip)]
-        corpus = prepare_usable(
+        corpus = prepare_complete(
             [clip for clip in self._indexed if self._keep(clip)],
             audio=self.needs_audio,
             crops=self.crops if self._reads_pixels else None,
@@ -287,10 +287,10 @@ class CorpusDataModule(ResumableDataModule):
             max_duration=self.max_duration,
             folder=self.cache,
         )
-        set_aside = [*index_aside, *features_aside, *corpus.set_aside]
+        excluded = [*index_aside, *features_aside, *corpus.excluded]
         if not corpus.clips:
-            raise CorpusNotFoundError(nothing_usable(self.source.path, set_aside))
-        return corpus, tensors, set_aside
+            raise CorpusNotFoundError(nothing_usable(self.source.path, excluded))
+        return corpus, tensors, excluded
 
     def _read_stored(self, actors: dict[str, str]) -> tuple[ClipTensors | None, list[ExcludedClip]]:
         """Read the tensors that replace pixels in a batch; `actors` maps clips to actors."""

@@ -48,12 +48,12 @@ class Listing:
 
     Args:
         rows: Rows of a manifest, with paths that can be opened.
-        set_aside: Unusable files and rows, with reasons.
+        excluded: Unusable files and rows, with reasons.
         notes: Notes for users of the corpus.
     """
 
     rows: list[Row] = field(default_factory=list)
-    set_aside: list[ExcludedClip] = field(default_factory=list)
+    excluded: list[ExcludedClip] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -68,7 +68,7 @@ def list_cremad(root: Path) -> Listing:
     for stem in sorted(sounds.keys() | videos.keys()):
         name = _CREMAD_NAME.fullmatch(stem)
         if name is None:
-            listing.set_aside.append(ExcludedClip(stem, "not a CREMA-D name, such as 1001_DFA_ANG_XX"))
+            listing.excluded.append(ExcludedClip(stem, "not a CREMA-D name, such as 1001_DFA_ANG_XX"))
             continue
         label = _CREMAD_LABELS[name["emotion"]]
         files = {"audio": sounds.get(stem, ""), "video": videos.get(stem, "")}
@@ -117,7 +117,7 @@ def list_ravdess(root: Path) -> Listing:
         }
         for clip in index.clips
     ]
-    return Listing(rows, index.set_aside)
+    return Listing(rows, index.excluded)
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,9 @@ def list_corpus(corpus: str, root: Path) -> Listing:
     recipe = RECIPES[corpus]
     listing = recipe.list_clips(root)
     if not listing.rows:
-        first = "".join(f" {clip.what}: {clip.reason}." for clip in listing.set_aside[:1])
+        first = "".join(f" {clip.what}: {clip.reason}." for clip in listing.excluded[:1])
         raise CorpusNotFoundError(
-            f"{root} has no clip of {corpus}. Expected {recipe.layout}, in any sub-folder. {len(listing.set_aside)} "
+            f"{root} has no clip of {corpus}. Expected {recipe.layout}, in any sub-folder. {len(listing.excluded)} "
             f"file(s) or row(s) were excluded.{first}"
         )
     return listing
@@ -170,9 +170,9 @@ def _by_stem(root: Path, suffixes: tuple[str, ...], listing: Listing) -> dict[st
         if path.name.startswith("._"):  # metadata of macOS
             continue
         if _is_lfs_pointer(path):
-            listing.set_aside.append(ExcludedClip(str(path), "a Git LFS pointer instead of the file: run git lfs pull"))
+            listing.excluded.append(ExcludedClip(str(path), "a Git LFS pointer instead of the file: run git lfs pull"))
         elif found.setdefault(path.stem, path) != path:
-            listing.set_aside.append(ExcludedClip(str(path), f"a second copy of {found[path.stem]}"))
+            listing.excluded.append(ExcludedClip(str(path), f"a second copy of {found[path.stem]}"))
     return found
 
 
@@ -199,9 +199,9 @@ def _add_meld_row(listing: Listing, part: str, row: dict[str, str], videos: Path
     name = f"dia{dialogue}_utt{utterance}"
     video = videos / f"{name}.mp4"
     if not video.is_file():
-        listing.set_aside.append(ExcludedClip(f"{part} {name}", f"there is no {video}"))
+        listing.excluded.append(ExcludedClip(f"{part} {name}", f"there is no {video}"))
     elif emotion.lower() not in _MELD_LABELS:
-        listing.set_aside.append(ExcludedClip(f"{part} {name}", f"its emotion is {emotion!r}"))
+        listing.excluded.append(ExcludedClip(f"{part} {name}", f"its emotion is {emotion!r}"))
     else:
         known = {"label": _MELD_LABELS[emotion.lower()], "speaker": " ".join(speaker.split()), "split": part}
         listing.rows.append({"clip": f"{part}_{name}", "audio": "", "video": video, **known})

@@ -100,7 +100,7 @@ def _report_lines(summary: dict[str, Any]) -> list[str]:
         "|---|---:|---|",
         *(f"| {split} | {corpus['clips'][split]} | {named(corpus['actors'][split])} |" for split in corpus["clips"]),
         "",
-        f"Face input: {corpus['faces']}. Excluded files and clips: {corpus['set_aside']} (see set_aside.json).",
+        f"Face input: {corpus['faces']}. Excluded files and clips: {corpus['excluded']} (see excluded.json).",
         "",
         "## Results",
         "",

@@ -99,7 +99,7 @@ class StageRun:
         self._cli = self._build(stage, config)
         used = set(clips)
         self.datamodule.restrict(lambda clip: clip.clip in used)
-        self.datamodule.leave_out(left_out)
+        self.datamodule.exclude_actors(left_out)
         self.datamodule.setup()
         self.key = self._key(upstream)
 
@@ -125,7 +125,7 @@ class StageRun:
 
             def is_stored() -> bool:
                 message = f"{self.stage}: another run trains the same stage; waiting for its result"
-                lock.enter_context(locked(store / ".locks" / f"{self.key}.lock", told=message))
+                lock.enter_context(locked(store / ".locks" / f"{self.key}.lock", message=message))
                 return self.is_stored(store)
 
             reused = self._processes.run_on_rank_zero(is_stored)

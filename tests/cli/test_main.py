@@ -219,7 +219,7 @@ class TestBadInput:
         assert re.search(r"01-03-01-01-01-03: .*paired", out)
         summary = json.loads((tmp_path / "runs" / "fit" / "summary.json").read_text())
         assert summary["corpus"]["clips"] == {"train": 5, "val": 8, "test": 8}
-        assert summary["corpus"]["set_aside"] == 3
+        assert summary["corpus"]["excluded"] == 3
 
     def test_a_typo_in_a_key(self, trained, tiny_ravdess, capsys):
         error = fails(capsys, ["fit", f"--data.root={tiny_ravdess}", *trained[0], "--transfer.model.kd_loss_wieght=1"])

@@ -115,7 +115,7 @@ class TestBatches:
         ]
         cut = ready(ManifestAudioDataModule, write(tmp_path / "pieces.csv", pieces))
         apart = ready(ManifestAudioDataModule, write(folder / "apart.csv", rows))
-        assert cut.set_aside == []
+        assert cut.excluded == []
         for ours, theirs in zip(cut.test_dataloader(), apart.test_dataloader(), strict=True):
             assert ours["clip"] == theirs["clip"]
             torch.testing.assert_close(ours["waveform_length"], theirs["waveform_length"])
@@ -140,7 +140,7 @@ class TestFaceFeatures:
         path = write(folder / "audio.csv", [row | {"video": ""} for row in rows])
         datamodule = ready(ManifestPairedDataModule, path, face_features=features)
         assert datamodule.face_embedding_size == 2
-        (aside,) = datamodule.set_aside
+        (aside,) = datamodule.excluded
         assert aside.what == rows[-1]["clip"]
         assert "faces.csv" in aside.reason
         batch = next(iter(datamodule.test_dataloader()))
@@ -253,9 +253,9 @@ class TestUsableClips:
         folder, rows = recordings
         soundfile.write(folder / "long.wav", np.zeros(16_000 * 3, np.int16), 16_000)
         path = write(folder / "long.csv", [*rows, rows[0] | {"clip": "long", "audio": "long.wav", "video": ""}])
-        (aside,) = ready(ManifestAudioDataModule, path, max_duration=2.5).set_aside
+        (aside,) = ready(ManifestAudioDataModule, path, max_duration=2.5).excluded
         assert aside.what == "long" and all(part in aside.reason for part in ("3.0 s", "max_duration", "2.5"))
-        assert ready(ManifestAudioDataModule, path).set_aside == []
+        assert ready(ManifestAudioDataModule, path).excluded == []
 
     def test_undecodable_files_and_bad_rows_are_excluded(self, recordings):
         folder, rows = recordings
@@ -263,7 +263,7 @@ class TestUsableClips:
         bad = [rows[0] | {"clip": "broken", "audio": "broken.wav"}, rows[0] | {"clip": "gone", "audio": "gone.wav"}]
         datamodule = ready(ManifestAudioDataModule, write(folder / "bad.csv", [*rows, *bad]))
         assert len(datamodule.clips) == 24
-        assert [aside.what.split("/")[-1] for aside in datamodule.set_aside] == [
+        assert [aside.what.split("/")[-1] for aside in datamodule.excluded] == [
             "bad.csv row 27 (clip gone)",
             "broken.wav",
         ]

@@ -223,7 +223,7 @@ def test_a_clip_without_partner_is_excluded(tiny_videos, tmp_path):
     (root / "Actor_02" / "01-01-04-01-01-01-02.mp4").rename(silent.with_name("02-01-04-01-01-01-02.mp4"))
     datamodule = ready(RAVDESSPairedDataModule, root, **SIZE)
     assert len(datamodule.clips) == 22
-    assert {aside.what: aside.reason for aside in datamodule.set_aside} == {
+    assert {aside.what: aside.reason for aside in datamodule.excluded} == {
         "01-03-01-01-01-01": "not paired: this sound has no video",
         "01-04-01-01-01-02": "not paired: this face has no sound",
     }
@@ -236,7 +236,7 @@ def test_a_clip_missing_in_the_table_is_excluded(tiny_ravdess, tiny_face_feature
     table = tmp_path / "short.csv"
     table.write_text("\n".join([header, *rest]))
     datamodule = ready(RAVDESSPairedDataModule, tiny_ravdess, face_features=str(table))
-    (aside,) = datamodule.set_aside
+    (aside,) = datamodule.excluded
     assert aside.what == first.split(",")[0][3:]
     assert "short.csv" in aside.reason
     assert len(datamodule.clips) == 63
@@ -249,7 +249,7 @@ def test_corrupted_files_are_excluded(tiny_ravdess, tmp_path):
     (root / "recording.wav").write_bytes(b"")
     datamodule = ready(RAVDESSAudioDataModule, root)
     assert len(datamodule.clips) == 63
-    named, damaged = datamodule.set_aside
+    named, damaged = datamodule.excluded
     assert named.what.endswith("recording.wav")
     assert damaged.what == str(cut)
     assert "truncated" in damaged.reason
@@ -346,7 +346,7 @@ def test_an_excluded_actor_is_removed_from_training_only(tiny_ravdess):
     whole = ready(RAVDESSAudioDataModule, tiny_ravdess, num_unlabelled_actors=1)
     first = min(clip.actor for clip in whole.split["train"])
     part = RAVDESSAudioDataModule(str(tiny_ravdess), protocol="loso24", num_unlabelled_actors=1, cache=str(whole.cache))
-    part.leave_out({first})
+    part.exclude_actors({first})
     part.setup()
     assert part.split["train"] == [clip for clip in whole.split["train"] if clip.actor != first]
     assert (part.split["val"], part.split["test"]) == (whole.split["val"], whole.split["test"])

@@ -15,8 +15,8 @@ from crossmodal import FinetuneTask, StreamingPairedDataModule, TeacherTask, Tra
 from crossmodal.cli.main import main
 from crossmodal.datamodules import CorpusDataModule, PairedDataModule
 from crossmodal.datamodules.clip_dataset import Shard
+from crossmodal.datasets.complete_clips import MAX_DURATION
 from crossmodal.datasets.stream.reader import read_about
-from crossmodal.datasets.usable import MAX_DURATION
 from crossmodal.errors import ConfigError, CorpusNotFoundError, DataError, LeakageError, MissingExtraError
 from crossmodal.models.serialization import save_model
 from tests.datamodules import train_on_a_stream

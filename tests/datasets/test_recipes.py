@@ -88,7 +88,7 @@ class TestCremad:
     def test_names_give_speaker_and_emotion(self, cremad, capsys):
         assert run("cremad", cremad) == 0
         index = index_manifest(cremad / "cremad.csv")
-        assert index.set_aside == []
+        assert index.excluded == []
         assert len(index.clips) == 21
         assert {clip.actor for clip in index.clips} == {"1001", "1002", "1040", "1091"}
         for clip in index.clips:
@@ -103,7 +103,7 @@ class TestCremad:
     def test_manifest_can_be_moved_with_its_folder(self, cremad, tmp_path):
         run("cremad", cremad)
         moved = cremad.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
-        assert index_manifest(moved / "cremad.csv").set_aside == []
+        assert index_manifest(moved / "cremad.csv").excluded == []
 
     def test_manifest_in_another_folder_has_absolute_paths(self, cremad, tmp_path_factory, capsys):
         path = tmp_path_factory.mktemp("elsewhere") / "mine.parquet"
@@ -135,9 +135,9 @@ class TestCremad:
         touch(cremad, "AudioWAV/notes.wav", "AudioWAV/1001_DFA_ANG.wav", "copy/1001_DFA_ANG_XX.wav", "AudioWAV/._x.wav")
         listing = list_corpus("cremad", cremad)
         assert len(listing.rows) == 21
-        assert sum("copy" in aside.reason for aside in listing.set_aside) == 1
-        assert sum("CREMA-D" in aside.reason for aside in listing.set_aside) == 2
-        assert len(listing.set_aside) == 3
+        assert sum("copy" in aside.reason for aside in listing.excluded) == 1
+        assert sum("CREMA-D" in aside.reason for aside in listing.excluded) == 2
+        assert len(listing.excluded) == 3
 
 
 class TestMeld:
@@ -160,7 +160,7 @@ class TestMeld:
     def test_missing_video_is_excluded(self, meld, capsys):
         run("meld", meld)
         assert "val dia110_utt7: " in capsys.readouterr().out
-        assert [aside.what for aside in list_corpus("meld", meld).set_aside] == ["val dia110_utt7"]
+        assert [aside.what for aside in list_corpus("meld", meld).excluded] == ["val dia110_utt7"]
 
     def test_split_that_shares_speakers(self, meld, capsys):
         run("meld", meld)
@@ -186,7 +186,7 @@ class TestMeld:
     def test_unknown_emotion(self, meld):
         path = meld / "train" / "train_sent_emo.csv"
         path.write_bytes(path.read_bytes().replace(b"fear", b"boredom"))
-        assert "boredom" in list_corpus("meld", meld).set_aside[0].reason
+        assert "boredom" in list_corpus("meld", meld).excluded[0].reason
 
 
 def test_ravdess_listing_equals_its_index(tiny_videos, tmp_path):
@@ -254,7 +254,7 @@ def test_formats_of_cremad_are_decoded(tmp_path):
     corpus = prepare_corpus(
         clips, crops=FaceCrops(2, 32, (0.0, 0.0, 1.0, 1.0)), folder=tmp_path / "cache", num_processes=1
     )
-    assert corpus.set_aside == []
+    assert corpus.excluded == []
     assert {len(np.load(path)) for path in corpus.waveforms.values()} == {8000}
     for name, path in corpus.faces.items():
         faces = np.load(path)

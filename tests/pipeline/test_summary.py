@@ -25,7 +25,7 @@ def corpus(protocol="seq6", **kwargs):
         "source": SimpleNamespace(kind="ravdess", name="RAVDESS", path="ravdess"),
         "face_features": None,
         "face_embeddings": None,
-        "set_aside": ["one"],
+        "excluded": ["one"],
         "num_unlabelled_actors": 2,
         "split": {name: [SimpleNamespace(actor=one, label="sad") for one in actors] for name, actors in CLIPS.items()},
     }
@@ -94,7 +94,7 @@ def test_the_summary_describes_corpus_and_stages(tmp_path):
         "unlabelled_actors": 2,
         "unlabelled_clips": 0,
         "faces": "pixels",
-        "set_aside": 1,
+        "excluded": 1,
     }
     assert (summary["seed"], summary["fold"], summary["labels"], summary["name"]) == (3, 1, ["calm", "sad"], "tiny")
     stage = summary["stages"]["teacher"]

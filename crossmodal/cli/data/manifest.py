@@ -21,7 +21,7 @@ def manifest_command(args: argparse.Namespace) -> int:
     print(f"{len(listing.rows)} clips of {len(speakers)} speakers with {len(labelled)} labels are in {path}.")
     for note in listing.notes:
         print(note)
-    print_reasons("excluded", [(excluded.what, excluded.reason) for excluded in listing.set_aside], _SHOWN)
+    print_reasons("excluded", [(excluded.what, excluded.reason) for excluded in listing.excluded], _SHOWN)
     allow = "" if is_inside else " --data.allow_outside_paths true"
     print(f"Train on it: crossmodal fit --data.manifest {path}{allow}")
     return 0

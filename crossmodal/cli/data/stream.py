@@ -6,12 +6,12 @@ from pathlib import Path
 
 from crossmodal.datasets.cache import FaceCrops
 from crossmodal.datasets.clip import Clip, Split
+from crossmodal.datasets.complete_clips import MAX_DURATION, prepare_complete
 from crossmodal.datasets.source import CorpusSource
 from crossmodal.datasets.splits.given_split import shared_speakers
 from crossmodal.datasets.splits.protocols import NUM_FOLDS, split_clips
 from crossmodal.datasets.stream.reader import StreamAbout
 from crossmodal.datasets.stream.writer import check_target, write_stream
-from crossmodal.datasets.usable import MAX_DURATION, prepare_usable
 from crossmodal.errors import ConfigError, LeakageError, ProtocolError
 
 _SPLIT_ARGUMENTS = ("protocol", "fold", "num_folds", "label_set", "allow_speaker_leakage")
@@ -73,7 +73,7 @@ def write_prepared(
 ) -> None:
     """Write the paired clips as a stream, split as in `PairedDataModule`."""
     held = [clip for clip in listed if source.holds(clip)]
-    corpus = prepare_usable(held, audio=True, crops=crops, tensors=None, max_duration=MAX_DURATION, folder=folder)
+    corpus = prepare_complete(held, audio=True, crops=crops, tensors=None, max_duration=MAX_DURATION, folder=folder)
     split = divide_pairs(args, source, listed, corpus.clips)
     about = StreamAbout(
         labels=source.labels,

@@ -89,7 +89,7 @@ def download_ravdess(
     try:
         root.mkdir(parents=True, exist_ok=True)
         message = f"Waiting for another download to {root}."
-        with locked(root / ".download.lock", told=message), transfer_bar() as progress:
+        with locked(root / ".download.lock", message=message), transfer_bar() as progress:
             folder = DownloadFolder(root, actors, keep_archives, Downloader(), progress)
             try:
                 jobs = _fill(folder, archives, url, num_connections, progress)

@@ -76,7 +76,7 @@ def store_speech_features(
     waveforms = {datamodule.waveforms[clip.clip] for clip in clips}  # clips with the same content share one
     folder.mkdir(parents=True, exist_ok=True)
     message = "speech features: another run computes the same features; waiting for its result"
-    with locked(datamodule.cache / "locks" / f"{folder.name}.lock", told=message):
+    with locked(datamodule.cache / "locks" / f"{folder.name}.lock", message=message):
         missing = sorted(path for path in waveforms if read_array(folder / path.name) is None)
         if missing:
             with progress_bar() as progress:

@@ -117,7 +117,7 @@ class TestComplete:
         assert done.fetched == sum(path.stat().st_size for path in server.folder.iterdir())
         index = index_ravdess(root)
         assert len(index.clips) == 4
-        assert index.set_aside == []
+        assert index.excluded == []
 
     def test_lock_file_pins_every_checksum_of_the_record(self, get, root, server):
         get(modality="audio")
