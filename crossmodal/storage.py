@@ -62,13 +62,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, wait: bool = True, told: str = "") -> Iterator[Literal["held", "taken", "none"]]:
+def locked(path: Path, *, wait: bool = True, message: str = "") -> Iterator[Literal["held", "taken", "none"]]:
     """Hold a lock file while the block runs. The operating system releases it when the process ends, even by a crash.
 
     Args:
         path: Path of the lock file, which is not removed.
         wait: Wait for another process that holds the lock; otherwise the block runs without it.
-        told: Message that is printed before waiting.
+        message: Message that is printed before waiting.
 
     Yields:
         ``held``, ``taken`` if another process holds the lock, or ``none`` if the file system does not support locks.
@@ -83,8 +83,8 @@ def locked(path: Path, *, wait: bool = True, told: str = "") -> Iterator[Literal
     except (OSError, NotImplementedError):
         state = "none"
     if state == "taken" and wait:
-        if told:
-            print(told, flush=True)
+        if message:
+            print(message, flush=True)
         lock.acquire()
         state = "held"
     try:

@@ -186,7 +186,7 @@ def test_same_lock_waits_and_prints_a_message(tmp_path, monkeypatch):
     made, printed, has_printed = [], [], threading.Event()
 
     def make(path):
-        with locked(path, told="another run makes the same"):
+        with locked(path, message="another run makes the same"):
             made.append(path.stem)
 
     monkeypatch.setattr(storage, "print", lambda line, **_: (printed.append(line), has_printed.set()), raising=False)

@@ -18,9 +18,9 @@ from crossmodal.datamodules.thread_loader import ThreadLoader
 from crossmodal.datasets.cache import PreparedCorpus
 from crossmodal.datasets.clip import Clip, ExcludedClip, Split, nothing_usable
 from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.datasets.complete_clips import prepare_complete, read_face_tensors
 from crossmodal.datasets.splits.given_split import shared_speakers
 from crossmodal.datasets.splits.protocols import check_teacher, hide_labels
-from crossmodal.datasets.usable import prepare_usable, read_stored
 from crossmodal.errors import ConfigError, CorpusNotFoundError
 from crossmodal.storage import content_key
 
@@ -218,7 +218,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         clips, index_excluded = self.source.index()
         tensors, features_excluded = self._read_stored({clip.clip: clip.actor for clip in clips})
         self._indexed = [clip for clip in clips if self.source.holds(clip)]
-        corpus = prepare_usable(
+        corpus = prepare_complete(
             self.source,
             [clip for clip in self._indexed if self._keep(clip)],
             audio=self.needs_audio,
@@ -227,7 +227,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
             max_duration=self.max_duration,
             folder=self.cache_folder,
         )
-        excluded = [*index_excluded, *features_excluded, *corpus.set_aside]
+        excluded = [*index_excluded, *features_excluded, *corpus.excluded]
         if not corpus.clips:
             raise CorpusNotFoundError(nothing_usable(self.source.path, excluded))
         return corpus, tensors, excluded
@@ -238,7 +238,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
             return None, []
         path, num_rows = self.teacher_outputs or self.face_embeddings, self.crops.num_video_frames
         centered = actors if self.face_normalization else None
-        return read_stored(path, self.face_features, num_rows, centered, self.cache_folder)
+        return read_face_tensors(path, self.face_features, num_rows, centered, self.cache_folder)
 
 
 class AudioDataModule(CorpusDataModule):

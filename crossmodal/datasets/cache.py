@@ -19,20 +19,19 @@ from numpy.typing import NDArray
 
 from crossmodal import media
 from crossmodal.datasets.clip import Clip, ExcludedClip
+from crossmodal.datasets.clip_waveform import read_clip_waveform
 from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.faces.detector import check_detector
 from crossmodal.datasets.quarantine import Quarantine, Quarantined
-from crossmodal.datasets.stored_array import read_array, write_array
-from crossmodal.datasets.window import read_clip_waveform
+from crossmodal.datasets.stored_array import cached, read_array
 from crossmodal.process_pool import Failure, map_in_processes
 from crossmodal.progress import progress_bar
-from crossmodal.storage import FileHashes, cache_dir, content_key, locked, remove_leftovers
+from crossmodal.storage import FileHashes, cache_dir, content_key
 
 # Increase when the same source and settings give different arrays; all files are then decoded again.
 VERSION = 2
 
 _Kind = Literal["waveforms", "faces"]
-_State = Literal["made", "found", "busy"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class PreparedCorpus:
         clips: Clips with all arrays.
         waveforms: Paths of waveforms by clip: (T,) float32 at 16 kHz.
         faces: Paths of face crops by clip: (N, 3, H, W) uint8.
-        set_aside: Files that could not be decoded.
+        excluded: Files that could not be decoded.
         made: Number of arrays that this call created.
         reused: Number of arrays that existed.
     """
@@ -51,7 +50,7 @@ class PreparedCorpus:
     clips: list[Clip]
     waveforms: dict[str, Path]
     faces: dict[str, Path]
-    set_aside: list[ExcludedClip]
+    excluded: list[ExcludedClip]
     made: int
     reused: int
 
@@ -73,6 +72,12 @@ class _Job:
         path = self.clip.video if self.crops else self.clip.audio
         assert path is not None, "a job is created only if the clip has the file"
         return path
+
+    def decode(self) -> NDArray[np.generic]:
+        """Decode the source in a child process."""
+        if self.crops:
+            return read_face_crops(self.clip, self.source, self.crops)
+        return read_clip_waveform(self.clip, self.source)
 
 
 def prepare_corpus(
@@ -125,7 +130,7 @@ def prepare_corpus(
         clips=[clip for clip in clips if clip.clip not in excluded],
         waveforms={job.clip.clip: job.target for job in stored if not job.crops},
         faces={job.clip.clip: job.target for job in stored if job.crops},
-        set_aside=[
+        excluded=[
             *unreadable.values(),
             *(ExcludedClip(str(job.source), damaged[job.target].reason) for job in failed),
         ],
@@ -193,22 +198,8 @@ def _make_all(jobs: Sequence[_Job], num_processes: int) -> tuple[int, dict[Path,
     return made, damaged
 
 
-def _make(job: _Job) -> _State:
-    """Create one array in a child process, unless another process is creating it."""
-    lock = job.target.parents[2] / "locks" / f"{job.target.stem[:3]}.lock"
-    with locked(lock, wait=False) as state:
-        if state == "taken":
-            return "busy"
-        if read_array(job.target) is not None:
-            return "found"
-        if state == "held":  # without lock support, another process may be writing the same array
-            remove_leftovers(job.target)
-        if job.crops:
-            array: NDArray[np.generic] = read_face_crops(job.clip, job.source, job.crops)
-        else:
-            array = read_clip_waveform(job.clip, job.source)
-        write_array(job.target, array)
-    return "made"
+def _make(job: _Job) -> Literal["made", "found", "busy"]:
+    return cached(job.target, job.decode)
 
 
 def _update_quarantine(

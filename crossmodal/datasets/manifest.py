@@ -27,12 +27,12 @@ class ManifestIndex:
     Args:
         path: Path of the table.
         clips: Clips, sorted by name.
-        set_aside: Unusable rows with reasons.
+        excluded: Unusable rows with reasons.
     """
 
     path: Path
     clips: list[Clip]
-    set_aside: list[ExcludedClip]
+    excluded: list[ExcludedClip]
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
     """
     path = Path(path)
     files = _Files(path.parent, allow_outside_paths)
-    rows, set_aside = list(read_rows(path)), []
+    rows, excluded = list(read_rows(path)), []
     clips: dict[str, Clip] = {}
     has_split = any(row["split"] for _, row in rows if not isinstance(row, str))
     for number, row in rows:
@@ -74,12 +74,12 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
                 raise ValueError("an earlier row has the same clip")
         except ValueError as error:
             name = "" if isinstance(row, str) else f" (clip {row['clip']})"
-            set_aside.append(ExcludedClip(f"{path.name} row {number}{name}", str(error)))
+            excluded.append(ExcludedClip(f"{path.name} row {number}{name}", str(error)))
         else:
             clips[clip.clip] = clip
     if not clips:
-        raise CorpusNotFoundError(nothing_usable(path, set_aside))
-    index = ManifestIndex(path, [clips[name] for name in sorted(clips)], set_aside)
+        raise CorpusNotFoundError(nothing_usable(path, excluded))
+    index = ManifestIndex(path, [clips[name] for name in sorted(clips)], excluded)
     if len(index.labels) < 2:
         raise DataError(f"{path} needs at least two different labels, but has {index.labels or 'none'}.")
     return index

@@ -92,7 +92,7 @@ class RavdessIndex:
     """Content of a folder: clips sorted by name, and excluded files."""
 
     clips: list[Clip]
-    set_aside: list[ExcludedClip]
+    excluded: list[ExcludedClip]
 
 
 def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex:
@@ -114,10 +114,10 @@ def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex
             f"Folder {root} does not exist. Set --data.root to the folder with the extracted RAVDESS files, or omit it "
             "to use the built-in synthetic corpus. To download RAVDESS: crossmodal data download DIR"
         )
-    files, set_aside = _files_by_clip(root, channel)
+    files, excluded = _files_by_clip(root, channel)
     if not files:
-        raise CorpusNotFoundError(_nothing_found(root, channel, set_aside))
-    return RavdessIndex([_pair(by_modality) for _, by_modality in sorted(files.items())], set_aside)
+        raise CorpusNotFoundError(_nothing_found(root, channel, excluded))
+    return RavdessIndex([_pair(by_modality) for _, by_modality in sorted(files.items())], excluded)
 
 
 def media_files(root: Path) -> list[Path]:
@@ -152,19 +152,19 @@ def _exists(name: RavdessName) -> bool:
 def _files_by_clip(root: Path, channel: Channel) -> tuple[dict[str, dict[str, Path]], list[ExcludedClip]]:
     """Group the media files below `root` by clip, then by modality."""
     files: dict[str, dict[str, Path]] = defaultdict(dict)
-    set_aside = []
+    excluded = []
     for path in media_files(root):
         try:
             name = parse_name(path.name)
         except ValueError as error:
-            set_aside.append(ExcludedClip(str(path), str(error)))
+            excluded.append(ExcludedClip(str(path), str(error)))
             continue
         if channel not in ("both", CHANNELS[name.channel]):
             continue
         first = files[name.clip].setdefault(name.modality, path)
         if first != path:
-            set_aside.append(ExcludedClip(str(path), f"a second copy of {first}"))
-    return files, set_aside
+            excluded.append(ExcludedClip(str(path), f"a second copy of {first}"))
+    return files, excluded
 
 
 def _pair(files: dict[str, Path]) -> Clip:
@@ -181,7 +181,7 @@ def _pair(files: dict[str, Path]) -> Clip:
     )
 
 
-def _nothing_found(root: Path, channel: Channel, set_aside: list[ExcludedClip]) -> str:
+def _nothing_found(root: Path, channel: Channel, excluded: list[ExcludedClip]) -> str:
     zips = sorted(path.name for path in root.glob("*.zip"))
     which = "RAVDESS" if channel == "both" else f"RAVDESS {channel}"
     message = (
@@ -189,6 +189,6 @@ def _nothing_found(root: Path, channel: Channel, set_aside: list[ExcludedClip]) 
     )
     if zips:
         message += f" It has {len(zips)} zip file(s), such as {zips[0]}: extract them there."
-    elif set_aside:
-        message += f" {len(set_aside)} file(s) were excluded, such as {set_aside[0].what}: {set_aside[0].reason}."
+    elif excluded:
+        message += f" {len(excluded)} file(s) were excluded, such as {excluded[0].what}: {excluded[0].reason}."
     return f"{message} To download RAVDESS from https://zenodo.org/records/1188976: crossmodal data download {root}"

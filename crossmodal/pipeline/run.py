@@ -241,7 +241,7 @@ class Run:
     def _report_excluded(self) -> None:
         excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.excluded]
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "set_aside.json"
+        path = self.folder / "excluded.json"
         write_json(path, excluded)
         if excluded:
             print_on_rank_zero(f"{len(excluded)} file(s) or clip(s) excluded, listed in {path}:")

@@ -127,7 +127,7 @@ class StageRun:
 
             def is_stored() -> bool:
                 message = f"{self.stage}: another run trains the same stage; waiting for its result"
-                lock.enter_context(locked(store / ".locks" / f"{self.key}.lock", told=message))
+                lock.enter_context(locked(store / ".locks" / f"{self.key}.lock", message=message))
                 return self.is_stored(store)
 
             reused = self._processes.run_on_rank_zero(is_stored)

@@ -232,7 +232,7 @@ class TestBadInput:
         assert re.search(r"01-03-01-01-01-03: .*paired", out)
         summary = json.loads((tmp_path / "runs" / "fit" / "summary.json").read_text())
         assert summary["corpus"]["clips"] == {"train": 5, "val": 8, "test": 8}
-        assert summary["corpus"]["set_aside"] == 3
+        assert summary["corpus"]["excluded"] == 3
 
     def test_pretrained_weights_that_cannot_be_downloaded(self, tiny_videos, tmp_path, monkeypatch, capsys):
         import huggingface_hub.utils

@@ -40,7 +40,7 @@ def reason(folder, row, header=HEADER):
     """Return the reason why a row below two valid ones is excluded."""
     index = index_manifest(write(folder, *GOOD, row, header=header))
     assert [clip.clip for clip in index.clips] == ["one", "two"]
-    (aside,) = index.set_aside
+    (aside,) = index.excluded
     assert aside.what.startswith("mine.csv row 4")
     return aside.reason
 
@@ -50,7 +50,7 @@ class TestRows:
         index = index_manifest(write(folder, *GOOD))
         one = Clip("one", "Ada", "sad", audio=folder / "a.wav", video=folder / "faces/a.mp4")
         two = Clip("two", "Bo", "happy", audio=folder / "b.wav")
-        assert (index.clips, index.set_aside, index.name) == ([one, two], [], "mine")
+        assert (index.clips, index.excluded, index.name) == ([one, two], [], "mine")
         assert not index.has_split
 
     def test_empty_audio_uses_the_sound_of_the_video(self, folder):
@@ -93,7 +93,7 @@ class TestRows:
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\r\n")
         index = index_manifest(path)
         assert len(index.clips) == 2
-        assert index.set_aside == []
+        assert index.excluded == []
 
     def test_clip_can_be_a_ravdess_file_name(self, folder):
         rows = [["03-01-06-01-02-01-12.wav", *GOOD[0][1:]], ["take 2.1", *GOOD[1][1:]]]
@@ -152,15 +152,15 @@ class TestExcludedRows:
         )
         index = index_manifest(path)
         assert len(index.clips) == 2
-        assert [aside.what for aside in index.set_aside] == ["mine.csv row 4", "mine.csv row 5"]
-        encoding, size = (aside.reason for aside in index.set_aside)
+        assert [aside.what for aside in index.excluded] == ["mine.csv row 4", "mine.csv row 5"]
+        encoding, size = (aside.reason for aside in index.excluded)
         assert "UTF-8" in encoding
         assert "131072" in size
 
     def test_sound_that_starts_before_its_file(self, folder):
         header, row = [*HEADER, "audio_delay"], ["three", "a.wav", "", "sad", "Ada", "", "0.5", "", "-0.75"]
         index = index_manifest(write(folder, *([*good, ""] for good in GOOD), row, header=header))
-        (aside,) = index.set_aside
+        (aside,) = index.excluded
         assert "-0.25 s" in aside.reason
 
 
@@ -176,13 +176,13 @@ class TestSplits:
     def test_unknown_split(self, folder):
         rows = [[*good[:5], "train", "", ""] for good in GOOD]
         index = index_manifest(write(folder, *rows, ["three", "a.wav", "", "sad", "Ada", "holdout", "", ""]))
-        (aside,) = index.set_aside
+        (aside,) = index.excluded
         assert "holdout" in aside.reason
 
     def test_missing_split_in_one_row(self, folder):
         rows = [[*good[:5], "train", "", ""] for good in GOOD]
         index = index_manifest(write(folder, *rows, ["three", "a.wav", "", "sad", "Ada", "", "", ""]))
-        (aside,) = index.set_aside
+        (aside,) = index.excluded
         assert aside.what == "mine.csv row 4 (clip three)"
         assert "split is empty" in aside.reason
 
@@ -205,10 +205,10 @@ class TestPaths:
         )
         index = index_manifest(path)
         assert [clip.clip for clip in index.clips] == ["in", "two"]
-        (aside,) = index.set_aside
+        (aside,) = index.excluded
         assert "--data.allow_outside_paths true" in aside.reason
         allowed = index_manifest(path, allow_outside_paths=True)
-        assert allowed.set_aside == []
+        assert allowed.excluded == []
         assert next(clip for clip in allowed.clips if clip.clip == "out").audio.resolve() == folder / "a.wav"
 
     def test_existence_of_outside_files_is_not_revealed(self, inner):
@@ -286,7 +286,7 @@ class TestParquet:
             ["two", "b.wav", "", "happy", "1002", "", "", ""],
         )
         assert index.clips == index_manifest(csv_path).clips
-        assert [aside.what for aside in index.set_aside] == ["mine.parquet row 3 (clip three)"]
+        assert [aside.what for aside in index.excluded] == ["mine.parquet row 3 (clip three)"]
 
     @pytest.mark.parametrize("name", ["written.csv", "written.parquet"])
     def test_round_trip(self, tmp_path, name):

@@ -90,7 +90,7 @@ def test_every_layout_gives_the_same_clips(tmp_path, layout):
         ("01-08-02-02-02-24", "24", "surprised", "speech"),
         ("02-06-01-02-01-02", "02", "fearful", "song"),
     ]
-    assert index.set_aside == []
+    assert index.excluded == []
 
 
 @pytest.mark.parametrize(("channel", "clips"), [("speech", 2), ("song", 1), ("both", 3)])
@@ -134,7 +134,7 @@ def test_second_copy_is_excluded(tmp_path):
     touch(tmp_path, "a/03-01-05-01-01-01-07.wav", "b/03-01-05-01-01-01-07.wav")
     index = index_ravdess(tmp_path)
     assert [clip.audio for clip in index.clips] == [tmp_path / "a/03-01-05-01-01-01-07.wav"]
-    (aside,) = index.set_aside
+    (aside,) = index.excluded
     assert aside.what == str(tmp_path / "b/03-01-05-01-01-01-07.wav")
     assert str(tmp_path / "a/03-01-05-01-01-01-07.wav") in aside.reason
 
@@ -143,13 +143,13 @@ def test_metadata_of_macos_is_ignored(tmp_path):
     touch(tmp_path, NAMES[2], f"._{NAMES[2]}", f"__MACOSX/Actor_01/{NAMES[2]}", ".DS_Store")
     index = index_ravdess(tmp_path)
     assert len(index.clips) == 1
-    assert index.set_aside == []
+    assert index.excluded == []
 
 
 def test_files_with_other_names_are_excluded(tmp_path):
     index = index_ravdess(touch(tmp_path, NAMES[2], "hello.wav", "03-01-09-01-01-01-01.wav", "notes.txt"))
     assert [clip.clip for clip in index.clips] == ["01-01-01-01-01-01"]
-    reasons = {Path(aside.what).name: aside.reason for aside in index.set_aside}
+    reasons = {Path(aside.what).name: aside.reason for aside in index.excluded}
     assert reasons.keys() == {"hello.wav", "03-01-09-01-01-01-01.wav"}
     assert "emotion '09'" in reasons["03-01-09-01-01-01-01.wav"]
 

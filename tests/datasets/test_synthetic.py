@@ -78,7 +78,7 @@ def test_layout_is_that_of_the_extracted_zips(root):
     index = index_ravdess(root, "both")
     assert {clip.clip for clip in index.clips} == {str(performance) for performance in FEW}
     assert all(clip.audio and clip.video for clip in index.clips)
-    assert not index.set_aside
+    assert not index.excluded
 
 
 def test_marker(root):

@@ -87,7 +87,7 @@ class TestFit:
         assert sorted(name for names in corpus["actors"].values() for name in names) == [*NAMES.values()]
         assert corpus["unlabelled_clips"] == len(corpus["actors"]["train"])
         assert sum(corpus["clips"].values()) == 32
-        assert corpus["set_aside"] >= 1
+        assert corpus["excluded"] >= 1
         assert [summary[key] for key in ("protocol", "num_folds", "fold", "channel", "label_set")] == [
             "grouped", 3, 0, None, None,
         ]  # fmt: skip

@@ -50,7 +50,7 @@ class TestOutputs:
             "unlabelled_actors": 0,
             "unlabelled_clips": 0,
             "faces": str(tiny_face_features),
-            "set_aside": 0,
+            "excluded": 0,
         }
         assert [summary[key] for key in ("protocol", "fold", "channel", "seed")] == ["loso24", 0, "speech", 0]
         assert summary["labels"] == ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
@@ -282,12 +282,12 @@ class TestBadInput:
         faceless = root / "Actor_04" / "03-01-05-01-01-02-04.wav"  # a repetition without face features
         shutil.copy(root / "Actor_04" / "03-01-05-01-01-01-04.wav", faceless)
         summary = fit(tiny_args(tmp_path, "--stages=teacher", root=root))
-        listed = {one["what"]: one["reason"] for one in read_json(tmp_path / "runs" / "fit" / "set_aside.json")}
+        listed = {one["what"]: one["reason"] for one in read_json(tmp_path / "runs" / "fit" / "excluded.json")}
         assert listed.keys() == {str(cut), str(root / "Actor_03" / "my voice.wav"), "01-05-01-01-02-04"}
         assert "truncated" in listed[str(cut)]
         assert "not a RAVDESS name" in listed[str(root / "Actor_03" / "my voice.wav")]
         assert "not paired" in listed["01-05-01-01-02-04"]
-        assert summary["corpus"]["set_aside"] == 3
+        assert summary["corpus"]["excluded"] == 3
         assert summary["corpus"]["clips"] == {"train": 31, "val": 16, "test": 16}
         output = capsys.readouterr().out
         assert "3 file(s)" in output

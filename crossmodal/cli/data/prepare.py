@@ -80,9 +80,9 @@ def prepare_command(args: argparse.Namespace) -> int:
         f"{len(corpus.waveforms)} waveforms and the faces of {len(corpus.faces)} clips are in {folder}: "
         f"{corpus.made} decoded, {corpus.reused} reused."
     )
-    reasons = [(one.what, one.reason) for one in (*excluded, *corpus.set_aside)]
+    reasons = [(one.what, one.reason) for one in (*excluded, *corpus.excluded)]
     print_reasons("file(s) excluded", reasons, _SHOWN)
-    if corpus.set_aside:
+    if corpus.excluded:
         print(f"Files that could not be decoded are listed in {folder / QUARANTINE_FILE}.")
     if args.contact_sheet and corpus.faces:
         _draw(corpus, Path(args.contact_sheet))

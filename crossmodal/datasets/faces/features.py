@@ -22,7 +22,7 @@ from crossmodal.errors import DataError
 from crossmodal.storage import FileHashes, cache_dir, content_key
 
 # Increase when the same table or folder gives different features.
-VERSION = 1
+VERSION = 2
 # Columns of OpenFace and py-feat that are not features.
 BOOKKEEPING = {"frame", "face_id", "timestamp", "approx_time", "confidence", "success"}
 _MOST_COLUMNS = 10_000  # of a CSV: Arrow needs some 10 kB for each, even for few rows
@@ -69,7 +69,7 @@ def store_face_features(
             rows = _read_folder(source) if source.is_dir() else _read_table(source)
             _store(rows, source, num_rows, path)
     tensors = ClipTensors(path)
-    return tensors, [ExcludedClip(what, reason) for what, reason in tensors.about["set_aside"]]
+    return tensors, [ExcludedClip(what, reason) for what, reason in tensors.about["excluded"]]
 
 
 def feature_names(source: str | Path) -> list[str] | None:
@@ -186,13 +186,13 @@ def _is_feature(field: pa.Field) -> bool:
 
 def _store(rows: Iterator[tuple[str, NDArray[np.float32]]], source: Path, num_rows: int, path: Path) -> None:
     usable: dict[str, NDArray[np.float32]] = {}
-    set_aside = []
+    excluded = []
     for name, array in rows:
         whole = array[np.isfinite(array).all(axis=1)] if array.size else array
         if not len(whole):
-            set_aside.append((f"{source}: {name}", "every row of face features has missing values"))
+            excluded.append((f"{source}: {name}", "every row of face features has missing values"))
         elif clip_name(name) in usable:  # modalities 01 and 02 of RAVDESS are the same performance
-            set_aside.append((f"{source}: {name}", "a second source of the same clip"))
+            excluded.append((f"{source}: {name}", "a second source of the same clip"))
         else:
             usable[clip_name(name)] = whole
     if not usable:
@@ -203,4 +203,4 @@ def _store(rows: Iterator[tuple[str, NDArray[np.float32]]], source: Path, num_ro
     if max(map(len, usable.values())) == 1:
         num_rows = 1
     stacked = np.stack([segment_means(array, num_rows) for array in usable.values()])
-    ClipTensors.save(path, list(usable), {"face_embeddings": stacked}, set_aside=set_aside, source=source.name)
+    ClipTensors.save(path, list(usable), {"face_embeddings": stacked}, excluded=excluded, source=source.name)

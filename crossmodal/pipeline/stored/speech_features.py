@@ -140,7 +140,7 @@ def _store_missing(
     waveforms = {datamodule.waveforms[clip.clip] for clip in clips}  # clips with the same content share one
     folder.mkdir(parents=True, exist_ok=True)
     message = "speech features: another run computes the same features; waiting for its result"
-    with locked(datamodule.cache_folder / "locks" / f"{folder.name}.lock", told=message), torch.no_grad():
+    with locked(datamodule.cache_folder / "locks" / f"{folder.name}.lock", message=message), torch.no_grad():
         missing = sorted(path for path in waveforms if read_array(folder / path.name) is None)
         if missing:
             with progress_bar() as progress:

@@ -107,7 +107,7 @@ class TestHaar:
             read_face_crops(clip, path, HAAR)
         corpus = prepare_corpus([clip], crops=HAAR, folder=tmp_path / "cache")
         assert corpus.clips == []
-        assert "no face" in corpus.set_aside[0].reason
+        assert "no face" in corpus.excluded[0].reason
 
     def test_segment_of_a_long_video(self, moving):
         half = NUM_PICTURES / 2 * 1001 / 30_000
@@ -227,7 +227,7 @@ class TestWindow:
         corpus = self.prepare(tmp_path, 6.0)
         assert corpus.clips == []
         assert corpus.waveforms.keys() == {"a"}
-        assert re.search(r"4\.00 s.*6\.00 s", corpus.set_aside[0].reason)
+        assert re.search(r"4\.00 s.*6\.00 s", corpus.excluded[0].reason)
 
     def test_face_array_depends_on_the_sound(self, tmp_path):
         first = self.prepare(tmp_path, 2.0).faces["a"]

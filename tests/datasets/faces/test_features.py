@@ -42,10 +42,10 @@ def test_one_row_per_clip(table):
 
 
 def test_rows_are_float32_and_stored_by_clip(table):
-    tensors, set_aside = store_face_features(table, 8, table.parent / "cache")
+    tensors, excluded = store_face_features(table, 8, table.parent / "cache")
     assert tensors[CLIP]["face_embeddings"].dtype == np.float32
     assert tensors.shapes == {"face_embeddings": (1, 2)}
-    assert set_aside == []
+    assert excluded == []
     assert tensors.about["source"] == "features.csv"
 
 
@@ -109,10 +109,10 @@ def test_incomplete_rows_are_dropped(tmp_path):
         {lost},2,inf
         """,
     )
-    tensors, set_aside = store_face_features(table, 1, tmp_path / "cache")
+    tensors, excluded = store_face_features(table, 1, tmp_path / "cache")
     assert tensors.clips == [CLIP]
     np.testing.assert_array_equal(tensors[CLIP]["face_embeddings"], [[3, 4]])
-    (aside,) = set_aside
+    (aside,) = excluded
     assert aside.what == f"{table}: {lost}"
     assert "missing" in aside.reason
 
@@ -134,10 +134,10 @@ def test_folder_of_npy(tmp_path):
     np.save(source / f"{OTHER}.npy", np.array([9.0, 8]))
     (source / "broken.npy").write_bytes(b"\x93NUMPY not really")
     (source / "notes.txt").write_text("not an array")
-    tensors, set_aside = store_face_features(source, 2, tmp_path / "cache")
+    tensors, excluded = store_face_features(source, 2, tmp_path / "cache")
     stored = {clip: tensors[clip]["face_embeddings"].tolist() for clip in tensors.clips}
     assert stored == {CLIP: [[1, 2], [5, 6]], OTHER: [[9, 8], [9, 8]]}
-    assert [aside.what for aside in set_aside] == [f"{source}: broken.npy"]
+    assert [aside.what for aside in excluded] == [f"{source}: broken.npy"]
 
 
 @pytest.mark.parametrize(
@@ -243,9 +243,9 @@ def test_clips_with_different_numbers_of_features(tmp_path):
 def test_two_videos_of_one_performance_count_once(tmp_path):
     table = tmp_path / "both.csv"
     table.write_text("clip,AU01_r\n02-01-03-01-02-01-12,7.0\n01-01-03-01-02-01-12,5.0\n")
-    tensors, set_aside = store_face_features(table, num_rows=4, folder=tmp_path / "cache")
+    tensors, excluded = store_face_features(table, num_rows=4, folder=tmp_path / "cache")
     assert tensors["01-03-01-02-01-12"]["face_embeddings"].tolist() == [[5.0]]
-    (aside,) = set_aside
+    (aside,) = excluded
     assert "same clip" in aside.reason
 
 
@@ -279,6 +279,6 @@ def test_npy_with_a_damaged_header_is_excluded(tmp_path):
     np.save(tmp_path / "made" / f"{CLIP}.npy", np.ones((2, 3)))
     content = bytearray((tmp_path / "made" / f"{CLIP}.npy").read_bytes())
     (tmp_path / "made" / f"{OTHER}.npy").write_bytes(content.replace(b"'descr'", b"('descr"))
-    tensors, set_aside = store_face_features(tmp_path / "made", 1, tmp_path)
+    tensors, excluded = store_face_features(tmp_path / "made", 1, tmp_path)
     assert tensors.clips == [CLIP]
-    assert len(set_aside) == 1
+    assert len(excluded) == 1
