@@ -11,7 +11,7 @@ from crossmodal.datasets.synthetic import SYNTHETIC_MARKER, corpus, synthesize
 from crossmodal.datasets.synthetic.action_units import UNITS, action_units
 from crossmodal.datasets.synthetic.corpus import list_performances
 from crossmodal.datasets.synthetic.face import draw_face
-from crossmodal.datasets.synthetic.look import create_look
+from crossmodal.datasets.synthetic.look import Look
 from crossmodal.datasets.synthetic.performance import EMOTIONS, Performance, shown_emotions
 from crossmodal.datasets.synthetic.voice import synthesize_voice
 from crossmodal.errors import ConfigError
@@ -130,7 +130,7 @@ def test_corpus_does_not_depend_on_the_number_of_processes(root, tmp_path, child
 
 def test_seed_changes_actors_and_clips():
     performance = FEW[0]
-    assert create_look(1, seed=0) != create_look(1, seed=1)
+    assert vars(Look(1, seed=0)) != vars(Look(1, seed=1))
     assert not np.array_equal(synthesize_voice(performance, 0)[:48_000], synthesize_voice(performance, 1)[:48_000])
     assert not np.array_equal(shown_emotions(performance, 0), shown_emotions(performance, 1))
 
@@ -247,7 +247,7 @@ def test_expression_rises_and_falls_and_the_jaw_follows_the_voice():
 def test_position_of_the_head_matches_ravdess(resolution):
     tracks = np.zeros((1, len(UNITS)))
     for actor in range(1, 7):
-        picture = next(draw_face(create_look(actor, seed=0), tracks, resolution))
+        picture = next(draw_face(Look(actor, seed=0), tracks, resolution))
         assert picture.shape == (resolution[1], resolution[0], 3)
         drawn = np.argwhere((picture < 240).any(axis=-1)) / (resolution[1], resolution[0])
         head = drawn[drawn[:, 0] < 0.6]
