@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from crossmodal.cli.data.manifest import manifest_command
-from crossmodal.cli.data_arguments import manifest_arguments
+from crossmodal.cli.data.manifest import manifest_arguments, manifest_command
 from crossmodal.cli.main import main
 from crossmodal.datasets import FaceCrops, index_manifest, index_ravdess, prepare_corpus
 from crossmodal.datasets.recipes import RECIPES, list_corpus

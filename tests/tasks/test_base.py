@@ -5,7 +5,6 @@ import pytest
 import torch
 from lightning.pytorch import Callback, seed_everything
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
-from torch.utils.data import DataLoader
 
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
 from crossmodal.tasks.recall import UnweightedAverageRecall
@@ -311,26 +310,3 @@ def test_moving_average_does_not_change_constants():
     fit(task, loader(voices(LABELS)), max_epochs=20)
     for name, value in task.model.front_end.named_buffers():
         assert torch.equal(value, before[name]), name
-
-
-def test_epoch_losses_resume_within_an_epoch(tmp_path):
-    stopped = tmp_path / "stopped.ckpt"
-    items = list(loader(voices(LABELS * 3)))
-
-    class Stop(Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            if batch_idx == 1:
-                trainer.save_checkpoint(stopped)
-
-    def train(items, checkpoint=None):
-        torch.manual_seed(0)
-        task = finetune(corpus_normalization=False)[0]
-        run = trainer(callbacks=[] if checkpoint else [Stop()])
-        run.fit(task, DataLoader(items, batch_size=None), ckpt_path=checkpoint, weights_only=True)
-        return {name: value for name, value in run.callback_metrics.items() if "train" in name}
-
-    whole = train(items)
-    # Without our datamodule, Lightning resumes with the first batch, so the remaining clips are first here.
-    rest = train([*items[2:], *items[:2]], stopped)
-    assert whole == rest
-    assert whole.keys() == {f"finetune/train_{name}" for name in ("loss", "uar", "war", "f1")}

@@ -20,6 +20,21 @@ _SHOWN = 20
 _HEADS = {"03": "wav", "01": "mp4", "02": "silent mp4"}
 
 
+def check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `data check`."""
+    parser.description = (
+        "List the files of a RAVDESS folder and the missing ones, and read every file completely. The exit status is 1 "
+        "if there are problems: damaged files, invalid lengths or names, unexpected duplicates, or mp4 audio that "
+        "differs from the wav. Stereo files, missing files and the duplicates that RAVDESS published are only listed."
+    )
+    parser.add_argument("root", metavar="DIR", help="folder of the extracted RAVDESS files")
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="both", help="default: %(default)s")
+    complete = "treat missing files as problems: each kind of file, such as speech wavs, must be complete or absent"
+    parser.add_argument("--complete", action="store_true", help=complete)
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+    parser.add_argument("--num_processes", type=int, help="number of processes; default: one per core")
+
+
 def check_command(args: argparse.Namespace) -> int:
     """Run `crossmodal data check`; the status is 1 if there are problems or, with ``--complete``, gaps."""
     report = check_corpus(args.root, args.channel, args.num_processes)

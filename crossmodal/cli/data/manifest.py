@@ -10,6 +10,18 @@ from crossmodal.datasets.recipes import list_corpus
 _SHOWN = 5
 
 
+def manifest_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `data manifest`."""
+    parser.description = (
+        "Write the manifest of a corpus in its published layout: a table with one row per clip, for --data.manifest of "
+        "fit, test and studies. For any other corpus, write a manifest yourself; see docs/manifests.md."
+    )
+    parser.add_argument("corpus", choices=("cremad", "meld", "ravdess"))
+    parser.add_argument("root", metavar="DIR", help="folder of the corpus; searched recursively")
+    out = ".csv or .parquet file; default: CORPUS.csv in DIR, with relative paths, so that the folder can be moved"
+    parser.add_argument("--out", metavar="FILE", help=out)
+
+
 def manifest_command(args: argparse.Namespace) -> int:
     """Run `crossmodal data manifest`."""
     root = Path(args.root)

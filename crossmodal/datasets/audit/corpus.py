@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 from crossmodal.datasets.audit.file import FileJob, FileReport, Finding, check_file
 from crossmodal.datasets.audit.sync import Sync
 from crossmodal.datasets.download.lock_file import LOCK_FILE, LockFile
-from crossmodal.datasets.process_pool import Failure, map_in_processes
 from crossmodal.datasets.ravdess import (
     CHANNELS,
     MODALITIES,
@@ -18,6 +17,7 @@ from crossmodal.datasets.ravdess import (
     parse_name,
     published_names,
 )
+from crossmodal.process_pool import Failure, map_in_processes
 from crossmodal.storage import hash_file
 
 Column = tuple[str, str]  # codes of channel and modality
@@ -73,7 +73,7 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
         for name, path in sorted(files.items(), key=lambda item: item[1])
     }
     reports = {}
-    for job, outcome in map_in_processes(check_file, jobs, description="Checking", num_processes=num_processes):
+    for job, outcome in map_in_processes(check_file, list(jobs), description="Checking", num_processes=num_processes):
         if isinstance(outcome, Failure):
             reason, outcome = outcome.reason, FileReport(str(job.path))
             outcome.add_error("damaged", reason)

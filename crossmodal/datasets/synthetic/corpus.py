@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from crossmodal.datasets.process_pool import Failure, map_in_processes
 from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, NOT_SUNG, Channel
 from crossmodal.datasets.synthetic.action_units import action_units
 from crossmodal.datasets.synthetic.face import draw_face
@@ -20,6 +19,7 @@ from crossmodal.datasets.synthetic.look import Look
 from crossmodal.datasets.synthetic.performance import SAMPLE_RATE, VIDEO_FRAME, Floats, Performance
 from crossmodal.datasets.synthetic.voice import synthesize_voice
 from crossmodal.errors import ConfigError, DataError
+from crossmodal.process_pool import Failure, map_in_processes
 from crossmodal.storage import atomic_path, write_json
 
 SYNTHETIC_MARKER = "synthetic.json"

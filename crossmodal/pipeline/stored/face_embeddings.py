@@ -36,7 +36,7 @@ def embed_faces(model: Config, datamodule: VideoDataModule, seed: int, device: t
         clips=datamodule.fingerprint["clips"],
         version=VERSION,
     )
-    path = datamodule.cache / "face_embeddings" / f"{key}.safetensors"
+    path = datamodule.cache_folder / "face_embeddings" / f"{key}.safetensors"
     with ClipTensors.missing(path, "face embeddings") as missing:
         if missing:
             seed_everything(seed, verbose=False)
@@ -50,7 +50,6 @@ def embed_faces(model: Config, datamodule: VideoDataModule, seed: int, device: t
 
 @torch.no_grad()
 def _embed(backbone: FaceBackbone, datamodule: VideoDataModule, path: Path, source: str) -> None:
-    """Run the backbone over every clip and write its embeddings by clip."""
     clips: list[str] = []
     embeddings: list[Tensor] = []
     device = next(backbone.parameters()).device
