@@ -50,7 +50,7 @@ def prepare_complete(
     )
 
 
-def read_face_tensors(
+def read_stored(
     path: str | None, face_features: str | None, num_rows: int, actors: Mapping[str, str] | None, folder: Path
 ) -> tuple[ClipTensors, list[ExcludedClip]]:
     """Read tensors that replace pixels in a batch; returns them and the excluded entries.
