@@ -5,6 +5,7 @@ CrossmodalError
 ├── DataError                invalid or missing data
 │   ├── CorpusNotFoundError  missing corpus folder, or no usable clip in it
 │   ├── MediaError           a file that cannot be decoded
+│   │   └── TooLongError     a recording that exceeds the longest duration
 │   ├── DownloadError        failed download
 │   │   └── ChecksumError    wrong checksum
 │   ├── ArchiveError         damaged or unsafe archive
@@ -58,6 +59,10 @@ class MediaError(DataError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+class TooLongError(MediaError):
+    """A recording that exceeds the longest duration."""
 
 
 class DownloadError(DataError):

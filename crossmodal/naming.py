@@ -76,7 +76,7 @@ def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Ite
     Args:
         make: The callable.
         kwargs: Given arguments; None stands for the default, unless the parameter is annotated to accept None.
-        ours: Names of arguments to leave out.
+        ours: Names of arguments that are not part of the result.
 
     Returns:
         All optional arguments and their values, with tuples as lists for JSON.
@@ -94,8 +94,9 @@ def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Ite
 def _parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the parameters; for ``**kwargs`` of a class, those of its base class."""
     parameters = dict(inspect.signature(make).parameters)
-    if isinstance(make, type) and parameters.pop("kwargs", None):
-        parameters = {**parameters, **_parameters(make.__base__), **parameters}  # keeps the order of the class
+    if isinstance(make, type) and "kwargs" in parameters:
+        del parameters["kwargs"]
+        parameters = {**parameters, **_parameters(make.__mro__[1]), **parameters}  # in the order of the class
     return parameters
 
 

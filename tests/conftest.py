@@ -98,7 +98,7 @@ def write_tiny_videos(root: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_face_features(tiny_ravdess, tmp_path_factory) -> Path:
-    """A table with one row for each clip of `tiny_ravdess`, named as an 01 video is."""
+    """A table with one row for each clip of `tiny_ravdess`, under the name of its 01 video."""
     path = tmp_path_factory.mktemp("tiny") / "face_features.csv"
     rng = np.random.default_rng(0)
     with path.open("w", newline="") as file:

@@ -95,8 +95,8 @@ def test_configuration_page_is_current(generator):
 @pytest.mark.parametrize("config", CONFIGS, ids=name)
 def test_every_config_is_named_in_the_docs(config):
     texts = [page.read_text(encoding="utf-8") for page in DOCS]
-    names = (name(config), f"--config {config.stem}\n", f"--config {config.stem} ", f"study run {config.stem} ")
-    assert any(named in text for text in texts for named in names)
+    mentions = (name(config), f"--config {config.stem}\n", f"--config {config.stem} ", f"study run {config.stem} ")
+    assert any(mention in text for text in texts for mention in mentions)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
@@ -59,7 +60,10 @@ def _predict(args: argparse.Namespace, folder: Path, out: TextIO) -> int:
     model = find_model(args.model)
     config = read_config(model)
     inputs = find_inputs(args.inputs, folder)
-    predictor = _predictor(args, model, config, inputs)
+    predictor = _predictor(args, model, config, len(inputs))
+    if args.plot is not None:
+        plots = plot_paths(args.plot, inputs)
+        inputs = [replace(one, plot=plots[one.name]) for one in inputs]
     is_timeline = predictor.window is not None
     # A progress bar would mix with results that are printed line by line.
     has_bar = _is_screen(sys.stderr) and not (_is_screen(out) and args.format != "table")
@@ -85,18 +89,17 @@ def _print_errors(results: Iterable[AudioResult], failures: list[str]) -> Iterat
         yield result
 
 
-def _predictor(args: argparse.Namespace, model: Path, config: dict[str, Any], inputs: Sequence[Input]) -> FilePredictor:
+def _predictor(args: argparse.Namespace, model: Path, config: dict[str, Any], count: int) -> FilePredictor:
     options = (args.plot, args.window, args.hop)
     is_timeline = args.timeline or args.format == "audacity" or any(option is not None for option in options)
-    if args.format == "audacity" and len(inputs) > 1:
-        raise ConfigError(f"A label track takes one recording, not {len(inputs)}: use --format csv or json.")
+    if args.format == "audacity" and count > 1:
+        raise ConfigError(f"A label track takes one recording, not {count}: use --format csv or json.")
     return FilePredictor(
         model,
         config,
         args.backend,
         window=(WINDOW if args.window is None else args.window) if is_timeline else None,
         hop=HOP if args.hop is None else args.hop,
-        plots={} if args.plot is None else plot_paths(args.plot, inputs),
     )
 
 

@@ -61,6 +61,9 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
                 f"Folder {self.speech_features} of speech_features is missing; `crossmodal fit` creates it."
             )
         self.crops = self.crops_of(self.source)
+        # The first folder has every clip; the others, if any, have more versions of the training clips.
+        self.feature_folders = [Path(self.speech_features)] if self.speech_features and self.needs_audio else []
+        self.summaries: Path | None = None
         self.split: dict[Split, list[Clip]] = {}
         self.excluded: list[ExcludedClip] = []
         self._indexed: list[Clip] = []
@@ -128,7 +131,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
             "batch_size": self.batch_size,
             "tensors": tensors,
             # The folder's name is the key of the front end; the keys of the waveforms are in the rows.
-            "speech_features": self._feature_folder and self._feature_folder.name,
+            "speech_features": self.feature_folders[0].name if self.feature_folders else None,
         }
 
     def restrict(self, keep: Callable[[Clip], bool]) -> None:
@@ -176,14 +179,17 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
 
     def loader(self, clips: Sequence[Clip], shuffle: bool = False, shard: Shard = SINGLE_PROCESS) -> DataLoader[Any]:
         """Return a loader of some clips; with shuffle it drops the last, smaller batch."""
-        features = self._feature_folder
+        folders = self.feature_folders if shuffle else self.feature_folders[:1]
         dataset = ClipDataset(
             clips,
             self.labels,
-            self.waveforms if self.needs_audio and not features else None,
+            self.waveforms if self.needs_audio and not (folders or self.summaries) else None,
             self._corpus.faces if self._reads_pixels else None,
             self._tensors,
-            {clip: features / path.name for clip, path in self.waveforms.items()} if features else None,
+            {clip: [folder / path.name for folder in folders] for clip, path in self.waveforms.items()}
+            if folders
+            else None,
+            ClipTensors(self.summaries) if self.summaries else None,
             read=self.source.read,
         )
         if shuffle:
@@ -202,10 +208,6 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
     @property
     def _shard(self) -> Shard:
         return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else SINGLE_PROCESS
-
-    @property
-    def _feature_folder(self) -> Path | None:
-        return Path(self.speech_features) if self.speech_features and self.needs_audio else None
 
     @property
     def _reads_pixels(self) -> bool:

@@ -49,7 +49,6 @@ def push(
     private: bool = False,
     token: str | None = None,
     revision: str | None = None,
-    message: str | None = None,
 ) -> str:
     """Upload a model folder to the Hub in one commit. The repository is created if it does not exist.
 
@@ -62,7 +61,6 @@ def push(
         private: True to create a private repository. An existing repository is not changed.
         token: Token with write access. Default: the token of ``hf auth login`` or of the variable ``HF_TOKEN``.
         revision: Branch. Default: ``main``.
-        message: Commit message.
 
     Returns:
         The URL of the commit.
@@ -90,7 +88,7 @@ def push(
             *(CommitOperationAdd(name, folder / name) for name in local),
             *(CommitOperationDelete(name) for name in sorted(remote - {*local})),
         ]
-        message = message or f"{config['model']['front_end']} + {config['model']['encoder']}, by crossmodal"
+        message = f"{config['model']['front_end']} + {config['model']['encoder']}, by crossmodal"
         commit = api.create_commit(repo_id, operations, commit_message=message, revision=revision)
     return str(commit.commit_url)
 

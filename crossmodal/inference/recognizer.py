@@ -26,13 +26,9 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class VoiceModel(Protocol):
-    """Protocol of a backend, such as `TorchModel` or `OnnxModel`.
+    """Protocol of a backend, such as `TorchModel` or `OnnxModel`."""
 
-    Attributes:
-        min_samples: Length of the shortest waveform that the model takes.
-    """
-
-    min_samples: int
+    min_samples: int  # length of the shortest waveform that the model takes
 
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
         """Compute calibrated probabilities, (B, K), of waveforms, (B, T), with lengths in samples, (B,)."""

@@ -37,8 +37,7 @@ def read_recording(recording: Recording, sample_rate: int | None, model_rate: in
         samples = check_samples(recording)
         waveform = media.resample(samples, check_rate(sample_rate, model_rate), model_rate)
     check_long_enough(len(waveform) / model_rate, name_of(recording))
-    if len(waveform) > LONGEST * model_rate:
-        raise MediaError(name_of(recording), media.too_long(LONGEST))
+    media.check_duration(len(waveform) / model_rate, LONGEST, name_of(recording))
     return waveform
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmodal import media
 from crossmodal.errors import ConfigError
 from crossmodal.inference.prediction import Prediction, Window
 from crossmodal.inference.recording import LONGEST, SHORTEST, check_long_enough, check_samples
@@ -31,8 +32,6 @@ class EmotionStream:
     """
 
     def __init__(self, predict: Predict, model_rate: int, sample_rate: int, window: float, hop: float) -> None:
-        import soxr
-
         if not SHORTEST <= window <= LONGEST:
             raise ConfigError(f"window must be {SHORTEST} to {LONGEST:g} seconds, not {window}")
         if not 1 / model_rate <= hop <= window:
@@ -40,11 +39,7 @@ class EmotionStream:
         self.sample_rate = sample_rate
         self._predict_batch, self._rate = predict, model_rate
         self._window, self._hop = round(window * model_rate), round(hop * model_rate)
-        self._resampler = (
-            soxr.ResampleStream(sample_rate, model_rate, 1, dtype="float32", quality="HQ")
-            if sample_rate != model_rate
-            else None
-        )
+        self._resample = media.resampler(sample_rate, model_rate)
         self._held = np.zeros(0, np.float32)  # samples from the start of the last complete window
         self._held_from = 0  # index of its first sample in the recording
         self._next = 0  # start of the next window
@@ -96,9 +91,7 @@ class EmotionStream:
         return windows
 
     def _take(self, samples: NDArray[np.float32], last: bool) -> None:
-        if self._resampler is not None:
-            samples = self._resampler.resample_chunk(samples, last=last)
-        self._held = np.concatenate([self._held, np.clip(samples, -1.0, 1.0)])
+        self._held = np.concatenate([self._held, np.clip(self._resample(samples, last=last), -1.0, 1.0)])
 
     def _complete_windows(self) -> list[Window]:
         end = self._held_from + len(self._held)

@@ -14,12 +14,14 @@ from crossmodal.media.sound import (
     SAMPLE_RATE,
     SAMPLE_RATES,
     Sound,
+    check_duration,
     check_level,
     is_rate,
     open_sound,
     read_waveform,
     resample,
-    too_long,
+    resample_blocks,
+    resampler,
 )
 from crossmodal.media.source import Source, name_of
 from crossmodal.media.video import (
@@ -40,6 +42,7 @@ __all__ = (
     "Source",
     "VideoDecoder",
     "VideoInfo",
+    "check_duration",
     "check_level",
     "crop_picture",
     "is_rate",
@@ -50,5 +53,6 @@ __all__ = (
     "read_video_frames",
     "read_waveform",
     "resample",
-    "too_long",
+    "resample_blocks",
+    "resampler",
 )

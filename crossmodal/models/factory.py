@@ -3,6 +3,7 @@
 To add one, write a class in its own file, and add its name to the Literal and to the dict below it.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from crossmodal.models.backbone import check_network_name
@@ -19,7 +20,7 @@ from crossmodal.transforms import MFCC, LogMelFilterBank, MFCCAndLogMel
 
 FrontEnd = LogMelFilterBank | SelfSupervisedFrontEnd
 FrontEndName = Literal["both", "lmfb", "mfcc", "ssl"]
-_FRONT_ENDS: dict[FrontEndName, type[FrontEnd]] = {
+_FRONT_ENDS: dict[FrontEndName, Callable[..., FrontEnd]] = {
     "both": MFCCAndLogMel,
     "lmfb": LogMelFilterBank,
     "mfcc": MFCC,

@@ -95,11 +95,7 @@ class BaseTask(LightningModule):
                 "f1": MulticlassF1Score(num_classes, average="macro", ignore_index=UNLABELLED),
             }
         )
-        self._losses: dict[Split, LossAccumulator] = {
-            "train": LossAccumulator(),
-            "val": LossAccumulator(),
-            "test": LossAccumulator(),
-        }
+        self._losses = {split: LossAccumulator() for split in ("train", "val", "test")}
         self.metrics = nn.ModuleDict(
             {f"{split}_metrics": metrics.clone(prefix=f"{self.stage}/{split}_") for split in ("train", "val", "test")}
         )
@@ -158,9 +154,7 @@ class BaseTask(LightningModule):
         """Fit class weights, and the normalization unless it was loaded, to the training clips."""
         if self.class_weighting:
             self._fit_class_weight()
-        normalization = self.normalization()
-        if normalization is not None and not bool(normalization.fitted):
-            self._fit_normalization(normalization)
+        self.fit_normalization(self._training_clips())
 
     def _fit_class_weight(self) -> None:
         labels = torch.cat([batch["label"] for batch in self._training_clips()])
@@ -169,17 +163,27 @@ class BaseTask(LightningModule):
         present = (count > 0).sum()
         self.class_weight.copy_(torch.where(count > 0, count.sum() / (present * count.clamp(min=1)), 1.0))
 
-    def _fit_normalization(self, normalization: FeatureNormalization) -> None:
+    @torch.no_grad()
+    def fit_normalization(self, batches: Iterable[Batch]) -> None:
+        """Fit the normalization, if any and unless it was loaded, to batches of all training clips.
+
+        Raises:
+            NotFiniteError: If the data or features of a clip are not finite.
+        """
+        normalization = self.normalization()
+        if normalization is None or bool(normalization.fitted):
+            return
         was_training = self.training
         self.eval()
-        with torch.no_grad():
-            sums = [normalization.accumulate(*self.features(batch)) for batch in self._training_clips()]
-            total = self._sum_over_processes(torch.stack(sums).sum(dim=0))
-            if not bool(torch.isfinite(total).all()):  # in every process, so that none waits for another
-                batches = self._training_clips()
-                clips = [clip for batch in batches for clip in non_finite_clips(batch, self.features(batch)[0])]
-                raise NotFiniteError(f"{self.stage}, before training: {explain_clips(clips or ['other processes'])}")
-        normalization.fit_from_sums(*total)
+        sums, not_finite = [], []
+        for batch in batches:
+            features, length = self.features(batch)
+            sums.append(normalization.accumulate(features, length))
+            if not bool(torch.isfinite(sums[-1]).all()):
+                not_finite += non_finite_clips(batch, features)
+        if not_finite:
+            raise NotFiniteError(f"{self.stage}, before training: {explain_clips(not_finite)}")
+        normalization.fit_from_sums(*self._sum_over_processes(torch.stack(sums).sum(dim=0)))
         self.train(was_training)
 
     def configure_callbacks(self) -> list[Callback]:
@@ -204,7 +208,7 @@ class BaseTask(LightningModule):
         return (self.transfer_batch_to_device(batch, self.device, 0) for batch in loader)
 
     def _sum_over_processes(self, total: Tensor) -> Tensor:
-        if self.trainer.world_size == 1:
+        if self._trainer is None or self.trainer.world_size == 1:
             return total
         summed = self.trainer.strategy.reduce(total.to(self.device), reduce_op="sum")
         return cast(Tensor, summed).to(total.device)

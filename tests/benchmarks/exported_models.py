@@ -46,7 +46,6 @@ def predict(model: VoiceModel, voices: Voices, actors: list[str]) -> NDArray[np.
 
 
 def measure(folder: Path, voices: Voices) -> list[str]:
-    """Return one row of the table."""
     config = read_config(folder)
     with tempfile.TemporaryDirectory() as exported:
         files = export_model(folder, exported, int8=True)
@@ -66,7 +65,6 @@ def measure(folder: Path, voices: Voices) -> list[str]:
 
 
 def main(args: list[str]) -> int:
-    """Print a row for each model."""
     parser = argparse.ArgumentParser("python -m tests.benchmarks.exported_models", description=__doc__)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="model folders")
     parser.add_argument("--root", required=True, type=Path, help="folder of the extracted RAVDESS files")

@@ -20,4 +20,4 @@ def _row(encoder: str, loader: DataLoader[Any]) -> Row:
     alone, taught = FinetuneTask(encoder=encoder), TransferTask(encoder=encoder)
     finetune, transfer = lambda: train_epoch(alone, loader), lambda: train_epoch(taught, loader)
     finetune()  # warm-up
-    return compare(f"epoch of {encoder}: fine-tuning, and transfer", finetune, transfer, at_least=1 / 1.15, runs=5)
+    return compare(f"epoch of {encoder}: fine-tuning, and transfer", finetune, transfer, at_least=1 / 1.15)

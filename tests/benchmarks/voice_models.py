@@ -109,7 +109,6 @@ class Trial:
 
 
 def row(name: str, trials: Sequence[Trial], parameters: str, milliseconds: str) -> dict[str, str]:
-    """Return one row: means over folds and seeds; the interval is over actors with pooled seeds."""
     tests = [trial.of(uar, "test") for trial in trials]
     wars = [trial.of(war, "test") for trial in trials]
     low, high = uar_interval(pool([trial.predictions.of("test") for trial in trials]))
@@ -134,7 +133,6 @@ def model_trials(jobs: Sequence[Job], runs: Path) -> dict[str, dict[Path, Trial]
 
 
 def model_row(name: str, trials: dict[Path, Trial]) -> dict[str, str]:
-    """Return the row of a model."""
     trained, _ = load_model(AudioClassifier, next(iter(trials)) / "model.safetensors")
     count = sum(parameter.numel() for parameter in trained.parameters())
     return row(name, list(trials.values()), f"{count:,}", f"{_milliseconds(trained):.1f}")
@@ -187,7 +185,6 @@ def _milliseconds(model: AudioClassifier) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train the models, run the references, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.voice_models", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder of RAVDESS's speech wavs")
     parser.add_argument("--out", type=Path, default=Path("runs/voice_models"))

@@ -286,7 +286,7 @@ def test_an_interrupted_command_can_be_resumed(monkeypatch, capsys):
     def stop(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("crossmodal.pipeline.run.fit_command", stop)
+    monkeypatch.setattr("crossmodal.cli.fit.fit_command", stop)
     assert main(["fit"]) == 130
     assert "resume" in capsys.readouterr().err
 

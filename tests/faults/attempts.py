@@ -48,7 +48,6 @@ class Job:
 
     @property
     def module(self) -> Any:
-        """The module of the kind."""
         return importlib.import_module(f"tests.faults.fuzz_{self.kind}")
 
     def make(self) -> Damaged:
@@ -69,13 +68,11 @@ class Attempt:
 
 
 def attempt(job: Job) -> list[Attempt]:
-    """Read an input in all ways, in a dedicated process."""
     _warm_up(job.kind, job.folder)
     return read(job)
 
 
 def read(job: Job) -> list[Attempt]:
-    """Read an input in all ways."""
     damaged = job.make()
     path = job.folder / damaged.name
     path.write_bytes(damaged.content)

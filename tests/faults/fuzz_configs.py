@@ -82,13 +82,11 @@ def prepare(folder: Path) -> None:
 
 
 def good(folder: Path) -> list[Path]:
-    """Return one undamaged file of each kind."""
     configs = _REPOSITORY / "configs"
     return [configs / "dense.yaml", configs / "studies" / "unlabelled.yaml"]
 
 
 def damage(rng: Random, folder: Path) -> Damaged:
-    """Return a damaged configuration file or command line."""
     source = rng.choice(_sources())
     is_study, text = source.parent.name == "studies", source.read_text()
     if is_study:
@@ -113,7 +111,6 @@ def damage(rng: Random, folder: Path) -> Damaged:
 
 
 def ways(folder: Path, path: Path) -> dict[str, Way]:
-    """Return the commands that read a file."""
     _stop_before_training(folder)
     data = [
         f"--data.root={folder / 'corpus'}",

@@ -85,7 +85,6 @@ _TEXTS: dict[str, bytes] = {
 
 
 def prepare(folder: Path) -> None:
-    """Write an undamaged file of every kind."""
     place, rng = folder / _GOOD, np.random.default_rng(0)
     place.mkdir()
     for where in (folder, place):
@@ -138,12 +137,10 @@ def _write_model(place: Path, labels: list[str]) -> None:
 
 
 def good(folder: Path) -> list[Path]:
-    """Return one undamaged file of each kind."""
     return [path for path in _files(folder / _GOOD) if path.is_file() and path.name not in ("a.wav", "link.wav")]
 
 
 def damage(rng: Random, folder: Path) -> Damaged:
-    """Return a damaged file."""
     tables = [path for path in good(folder) if path.suffix in (".csv", ".parquet")]
     source = rng.choice([*tables, *tables, *good(folder)])
     content = source.read_bytes()

@@ -82,12 +82,10 @@ class Victim:
 
     @property
     def output(self) -> str:
-        """The output so far."""
         return self._output.read_text()
 
     @property
     def is_alive(self) -> bool:
-        """True while the command runs."""
         return self.process.poll() is None
 
     @property
@@ -132,7 +130,6 @@ class Bench:
         self._durations: dict[str, float] = {}
 
     def start(self, name: str, *more: str, **how: Any) -> Victim:
-        """Start the command with further arguments."""
         return Victim(self.folder / name, [*self._arguments, *more], **how)
 
     def finish(self, name: str) -> Victim:
@@ -189,7 +186,6 @@ class Bench:
         return None if status == 0 else hit
 
     def _batches(self, name: str) -> list[str]:
-        """Return the started batches of all starts."""
         path = self.folder / name / BATCHES
         return path.read_text().splitlines() if path.exists() else []
 

@@ -68,7 +68,7 @@ def test_files_of_an_older_model_are_deleted_and_its_revision_can_be_downloaded(
     old = content(copy)
     hub.files(NAME)["notes.txt"] = b"notes"
     (copy / "model.onnx").unlink()
-    push(copy, NAME, message="The second")
+    push(copy, NAME)
     assert hub.files(NAME).keys() == {"README.md", "config.json", "model.safetensors", "notes.txt"}
     assert content(fetch(NAME)) == content(copy)
     assert content(fetch(NAME, revision=commit_id(1))) == old

@@ -1,15 +1,7 @@
 import pytest
-from rich.console import Console
 
 from tests.install import __main__ as install
-from tests.install.__main__ import Outcome, build_table, direct_dependencies, find_uv, parse_args
-
-
-def printed(table):
-    console = Console(width=120)
-    with console.capture() as capture:
-        console.print(table)
-    return [line.split() for line in capture.get().splitlines()]
+from tests.install.__main__ import direct_dependencies, parse_args
 
 
 def test_environments_and_python_are_chosen(tmp_path):
@@ -38,28 +30,6 @@ def test_the_dependencies_are_those_without_an_extra_and_of_the_chosen_one():
     ]
     names = direct_dependencies(requirements, "export")
     assert names == ["decord", "huggingface-hub", "jsonargparse", "onnx", "torch"]
-
-
-def test_the_table_has_a_column_for_each_environment():
-    outcomes = [
-        Outcome("newest", "3.13.0", {"torch": "2.15.0", "av": "19.0"}, {"fit": 61.2, "test": 9.6}),
-        Outcome("lowest", "3.13.0", {"torch": "2.14.1"}, {"fit": 3.0}, failed="fit"),
-    ]
-    assert printed(build_table(outcomes, ["av", "torch"])) == [
-        ["newest", "lowest"],
-        ["Python", "3.13.0", "3.13.0"],
-        ["av", "19.0", "-"],
-        ["torch", "2.15.0", "2.14.1"],
-        ["fit,", "s", "61", "3"],
-        ["test,", "s", "10", "-"],
-        ["result", "passed", "failed:", "fit"],
-    ]
-
-
-def test_a_missing_uv_is_named_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setattr(install.shutil, "which", lambda *args, **kwargs: None)
-    with pytest.raises(SystemExit, match=r"uv .*pip install"):
-        find_uv()
 
 
 def test_the_status_is_1_if_one_environment_fails(tmp_path, monkeypatch):

@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
+from crossmodal.cli.test import test_command as run_command
 from crossmodal.datasets import index_ravdess
 from crossmodal.errors import ConfigError, CorpusNotFoundError, LeakageError
 from crossmodal.inference.model_folder import load_model_folder
-from crossmodal.pipeline import evaluate as test
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.evaluate import evaluate
 from crossmodal.pipeline.settings import parse_settings
@@ -146,7 +146,7 @@ class TestEvaluate:
             f"--model={summary['model']}",
             *(f"--data.{key}={value}" for key, value in self.data(args, manifest).items()),
         ]
-        assert test.test_command(args) == 0
+        assert run_command(args) == 0
         output = " ".join(capsys.readouterr().out.split())
         people = ", ".join(summary["corpus"]["actors"]["test"])
         assert f"speakers {people} (grouped (3 folds), fold 0)" in output

@@ -7,6 +7,7 @@ from lightning.pytorch import Trainer
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from crossmodal import EmotionRecognizer
+from crossmodal.cli.fit import fit_command
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError, CorpusNotFoundError, ProtocolError
 from crossmodal.evaluation.calibration import calibrate
@@ -14,7 +15,6 @@ from crossmodal.evaluation.predictions import Predictions
 from crossmodal.models import AudioClassifier
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import fit
-from crossmodal.pipeline.run import fit_command
 from crossmodal.storage import read_json
 from tests.pipeline.stops import at_each_batch, stop_at
 

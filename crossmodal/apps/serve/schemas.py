@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from crossmodal.inference.prediction import Segment
+
 
 class _Response(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -23,15 +25,6 @@ class PredictionResponse(_Response):
     probabilities: dict[str, float]
 
 
-class SegmentResponse(_Response):
-    """A segment with one dominant emotion; times in seconds."""
-
-    start: float
-    end: float
-    label: str
-    score: float
-
-
 class WindowResponse(PredictionResponse):
     """The emotion in one window; times in seconds."""
 
@@ -44,7 +37,7 @@ class TimelineResponse(_Response):
 
     duration: float
     labels: list[str]
-    segments: list[SegmentResponse]
+    segments: list[Segment]
     windows: list[WindowResponse]
 
 

@@ -18,11 +18,15 @@ SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Input:
-    """One recording of the command line: its name in the output, and its path or the reason why it was not found."""
+    """One recording of the command line.
+
+    It has a name in the output, a path or the reason why it was not found, and the path of its plot, if any.
+    """
 
     name: str
     path: Path | None = None
     error: str | None = None
+    plot: Path | None = None
 
     @property
     def title(self) -> str:

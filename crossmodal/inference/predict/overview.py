@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmodal import media
 from crossmodal.inference.recording import Recording, open_recording
 
 RATE = 16_000  # Hz; frequencies up to half of it are shown
@@ -42,14 +43,10 @@ def compute_overview(recording: Recording, duration: float) -> Overview:
     Raises:
         MediaError: If the recording cannot be decoded.
     """
-    import soxr
-
     columns = _Columns(hops=math.ceil(duration * RATE / _HOP / MOST_COLUMNS))
     with open_recording(recording, None, RATE) as (rate, blocks):
-        resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
-        for block in blocks:
-            columns.add(resampler.resample_chunk(block))
-        columns.add(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+        for block in media.resample_blocks(blocks, rate, RATE):
+            columns.add(block)
     return columns.finish()
 
 

@@ -1,21 +1,18 @@
 """Predict many recordings in this process or in several. An unreadable recording is reported and skipped."""
 
 import os
-import signal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
-
-from pebble import ProcessExpired, ProcessPool
 
 from crossmodal.errors import MediaError
 from crossmodal.inference.predict.inputs import Input
 from crossmodal.inference.prediction import Prediction, Timeline
 from crossmodal.inference.recognizer import BackendChoice, EmotionRecognizer, load_recognizer
 from crossmodal.inference.recording import read_recording
+from crossmodal.process_pool import Failure, run_in_processes
 
 _BATCH_SIZE = 4  # recordings; larger batches are hardly faster and would leave some jobs without work
 
@@ -37,8 +34,7 @@ class AudioResult:
 class FilePredictor:
     """Predict recordings with the model of a folder whose configuration has been read.
 
-    A timeline has windows of `window` seconds; None means one label per recording. `plots` has the path of the plot for
-    each input name.
+    A timeline has windows of `window` seconds; None means one label per recording.
     """
 
     folder: Path
@@ -46,7 +42,6 @@ class FilePredictor:
     backend: BackendChoice = "auto"
     window: float | None = None
     hop: float = 0.5
-    plots: Mapping[str, Path] = field(default_factory=dict)
 
     @cached_property
     def recognizer(self) -> EmotionRecognizer:
@@ -83,31 +78,38 @@ class FilePredictor:
     def _predict_timeline(self, item: Input, window: float) -> AudioResult:
         try:
             timeline = self.recognizer.timeline(_path_of(item), window=window, hop=self.hop)
-            if plot := self.plots.get(item.name):
+            if item.plot:
                 from crossmodal.inference.predict.plot import plot_timeline
 
-                plot_timeline(_path_of(item), timeline, plot, title=item.title)
+                plot_timeline(_path_of(item), timeline, item.plot, title=item.title)
         except MediaError as error:
             return _failed(item, error.reason)
         return AudioResult(item.name, timeline)
 
     def _predict_in_processes(self, batches: Sequence[Sequence[Input]], processes: int) -> Iterator[AudioResult]:
-        # spawn, not fork: the parent's threads would leave locks held in a forked child.
-        pool = ProcessPool(processes, initializer=_start_process, initargs=[self], context=get_context("spawn"))
-        try:
-            futures = [pool.schedule(_predict_batch, args=[batch]) for batch in batches]
-            for future, batch in zip(futures, batches, strict=True):
-                try:
-                    yield from future.result()
-                except ProcessExpired:  # one recording of the batch crashed its decoder: run them one by one to find it
-                    for item in batch:
-                        try:
-                            yield from pool.schedule(_predict_batch, args=[[item]]).result()
-                        except ProcessExpired as error:
-                            yield _failed(item, f"its decoder crashed (exit code {error.exitcode})")
-        finally:
-            pool.stop()
-            pool.join()
+        os.environ["OMP_NUM_THREADS"] = "1"  # of each process
+        jobs = [(self, index, batch) for index, batch in enumerate(batches)]
+        outcomes = run_in_processes(_predict_in_child, jobs, processes, queued=2, catch=MediaError)
+        finished: dict[int, list[AudioResult] | Failure] = {}
+        for index, batch in enumerate(batches):
+            while index not in finished:
+                (_, other, _), outcome = next(outcomes)
+                finished[other] = outcome
+            results = finished.pop(index)
+            if not isinstance(results, Failure):
+                yield from results
+            elif len(batch) > 1:  # one recording crashed its decoder: run them one by one to find it
+                yield from self._predict_in_processes([[item] for item in batch], 1)
+            else:
+                yield _failed(batch[0], results.reason)
+
+
+_predictors: dict[Path, FilePredictor] = {}  # in a child process: its models stay loaded
+
+
+def _predict_in_child(job: tuple[FilePredictor, int, Sequence[Input]]) -> list[AudioResult]:
+    predictor, _, batch = job
+    return _predictors.setdefault(predictor.folder, predictor).predict_batch(batch)
 
 
 def _path_of(item: Input) -> Path:
@@ -118,17 +120,3 @@ def _path_of(item: Input) -> Path:
 
 def _failed(item: Input, reason: str) -> AudioResult:
     return AudioResult(item.name, None, f"{item.title}: {reason}")
-
-
-_predictors: list[FilePredictor] = []  # of a child process
-
-
-def _start_process(predictor: FilePredictor) -> None:
-    """Set one thread for this process and leave Ctrl-C to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
-    _predictors[:] = [predictor]
-
-
-def _predict_batch(inputs: Sequence[Input]) -> list[AudioResult]:
-    return _predictors[0].predict_batch(inputs)

@@ -50,7 +50,6 @@ def embed_faces(model: Config, datamodule: VideoDataModule, seed: int, device: t
 
 @torch.no_grad()
 def _embed(backbone: FaceBackbone, datamodule: VideoDataModule, path: Path, source: str) -> None:
-    """Run the backbone over every clip and write its embeddings by clip."""
     clips: list[str] = []
     embeddings: list[Tensor] = []
     device = next(backbone.parameters()).device
