@@ -5,6 +5,7 @@ CrossmodalError
 ├── DataError                invalid or missing data
 │   ├── CorpusNotFoundError  missing corpus folder, or no usable clip in it
 │   ├── MediaError           a file that cannot be decoded
+│   │   └── TooLongError     a recording that exceeds the longest duration
 │   ├── DownloadError        failed download
 │   │   └── ChecksumError    wrong checksum
 │   ├── ArchiveError         damaged or unsafe archive
@@ -16,6 +17,7 @@ CrossmodalError
 ├── NotFiniteError           NaN or infinite loss
 ├── StorageError             a file or folder that cannot be read or written
 ├── ProcessLostError         a process of a distributed run ended
+├── ProcessStartError        child processes cannot start
 ├── ExportError              failed model export
 ├── HubError                 failed request to the Hugging Face Hub
 ├── InstallationError        missing, broken or incompatible library
@@ -57,6 +59,10 @@ class MediaError(DataError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+class TooLongError(MediaError):
+    """A recording that exceeds the longest duration."""
 
 
 class DownloadError(DataError):
@@ -101,6 +107,10 @@ class StorageError(CrossmodalError):
 
 class ProcessLostError(CrossmodalError):
     """A process of a distributed run ended, so the others cannot continue."""
+
+
+class ProcessStartError(CrossmodalError):
+    """Child processes cannot start, for example because the script has no ``__main__`` guard."""
 
 
 class ExportError(CrossmodalError):

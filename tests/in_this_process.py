@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from crossmodal.datasets.process_pool import Failure
 from crossmodal.errors import MediaError
+from crossmodal.process_pool import Failure
 
 
 def in_this_process(
@@ -16,7 +16,7 @@ def in_this_process(
     again: Callable[[Any], bool] = lambda result: False,
     **how: Any,
 ) -> Iterator[tuple[Any, Any]]:
-    """Do the jobs of `crossmodal.datasets.process_pool.map_in_processes` in this process."""
+    """Do the jobs of `crossmodal.process_pool.map_in_processes` in this process."""
     queue = deque(jobs)
     while queue:
         job = queue.popleft()

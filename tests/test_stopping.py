@@ -55,14 +55,9 @@ def ignored():
         signal.signal(number, handler)
 
 
-def test_sigint_stays_ignored_in_a_background_job(ignored):
-    with stopped_by_signals():
-        signal.raise_signal(signal.SIGINT)
-    assert handlers() == [signal.SIG_IGN] * 2
-
-
-def test_sigterm_stops_a_background_job(ignored):
+def test_sigterm_stops_a_background_job_and_sigint_stays_ignored(ignored):
     with pytest.raises(Terminated), stopped_by_signals():
+        signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
     assert handlers() == [signal.SIG_IGN] * 2
 

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from crossmodal.datamodules import AudioDataModule
 from crossmodal.errors import ConfigError
-from crossmodal.evaluation.labels_for_people import corpus_and_channel, format_for, named, protocol_name
-from crossmodal.evaluation.report import print_warnings
+from crossmodal.evaluation.report import print_warnings, warnings
+from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
 from crossmodal.pipeline.evaluate import evaluate, load_for_test
 from crossmodal.pipeline.settings import parse_or_raise
 
@@ -39,10 +39,12 @@ def test_command(args: Sequence[str]) -> int:
 
 def _print(result: dict[str, Any]) -> None:
     low, high = result["uar_ci95"]
+    name = corpus_name(result["corpus"], result["channel"])
+    protocol = protocol_name(result["protocol"], result["num_folds"])
     console, people = Console(), format_for(result["corpus"], "actors")
     console.print(
-        f"{corpus_and_channel(result)}: {result['corpus']['clips']} clips of {people} {named(result['actors'])} "
-        f"({protocol_name(result)}, fold {result['fold']}); chance is {1 / len(result['labels']):.3f}"
+        f"{name}: {result['corpus']['clips']} clips of {people} {named(result['actors'])} "
+        f"({protocol}, fold {result['fold']}); chance is {1 / len(result['labels']):.3f}"
     )
     console.print(
         f"UAR {result['uar']:.3f} (95 % interval over {people} {low:.3f} to {high:.3f}), WAR {result['war']:.3f}, "
@@ -52,4 +54,4 @@ def _print(result: dict[str, Any]) -> None:
     for label, row in zip(result["labels"], result["confusion"], strict=True):
         table.add_row(label, *(str(count) if count else "·" for count in row))
     console.print(table)
-    print_warnings(console, result)
+    print_warnings(console, warnings(result["corpus"], result["speaker_dependent"]))

@@ -21,15 +21,15 @@ from crossmodal import media
 from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.faces.detector import check_detector
-from crossmodal.datasets.process_pool import Failure, map_in_processes
 from crossmodal.datasets.quarantine import Quarantine, Quarantined
 from crossmodal.datasets.stored_array import read_array, write_array
 from crossmodal.datasets.window import read_clip_waveform
+from crossmodal.process_pool import Failure, map_in_processes
 from crossmodal.progress import progress_bar
 from crossmodal.storage import FileHashes, cache_dir, content_key, locked, remove_leftovers
 
 # Increase when the same source and settings give different arrays; all files are then decoded again.
-VERSION = 1
+VERSION = 2
 
 _Kind = Literal["waveforms", "faces"]
 _State = Literal["made", "found", "busy"]

@@ -1,17 +1,22 @@
 """Corpora for a run: a RAVDESS folder, the built-in synthetic corpus, or a manifest."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
 from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.manifest import ManifestIndex, index_manifest
 from crossmodal.datasets.ravdess import FACE_BOX, Channel, index_ravdess
-from crossmodal.datasets.splits.protocols import LABEL_SETS, LabelSet, Protocol, in_label_set, label_set_for
+from crossmodal.datasets.splits.protocols import LABEL_SETS, LabelSet, Protocol, in_label_set
+from crossmodal.datasets.stored_array import open_array
 from crossmodal.datasets.synthetic import SYNTHETIC_MARKER, synthesize
-from crossmodal.errors import ConfigError
 from crossmodal.media import Box
 
 CorpusKind = Literal["synthetic", "ravdess", "manifest"]
@@ -22,8 +27,8 @@ SYNTHETIC_ACTORS = 16
 class CorpusSource(ABC):
     """Base class of corpora."""
 
-    path: Path
-    """Path of the folder or the manifest."""
+    path: Path | str
+    """Path of the folder or the manifest, or the folder or URL of a stream."""
     face_box: Box
     """Default box of the face."""
     channel: Channel | None = None
@@ -60,6 +65,14 @@ class CorpusSource(ABC):
     def holds(self, clip: Clip) -> bool:
         """Return True if a clip is part of the selection."""
         return True
+
+    def prepare(self, clips: Sequence[Clip], *, audio: bool, crops: FaceCrops | None, folder: Path) -> PreparedCorpus:
+        """Prepare the arrays of clips; see `crossmodal.datasets.cache.prepare_corpus`."""
+        return prepare_corpus(clips, audio=audio, crops=crops, folder=folder)
+
+    def read(self, path: Path) -> NDArray[np.generic]:
+        """Return an array of the prepared corpus, which may be a memory map; threads may share a source."""
+        return open_array(path)
 
     def make(self) -> None:  # noqa: B027 - most corpora exist
         """Create the corpus if it is the built-in one."""
@@ -168,34 +181,3 @@ class ManifestSource(CorpusSource):
 def _index_cached(path: Path, allow_outside_paths: bool, version: tuple[int, int] | None) -> ManifestIndex:
     """Read a manifest once for all stages of a run; `version` is its size and modification time."""
     return index_manifest(path, allow_outside_paths)
-
-
-def create_source(
-    root: str | None,
-    manifest: str | None,
-    allow_outside_paths: bool,
-    channel: Channel,
-    label_set: LabelSet | None,
-    cache: Path,
-) -> CorpusSource:
-    """Return the corpus for the given settings: RAVDESS, a manifest, or by default the built-in corpus.
-
-    Args:
-        root: Folder of RAVDESS.
-        manifest: Path of a manifest.
-        allow_outside_paths: See `index_manifest`.
-        channel: Channel of RAVDESS.
-        label_set: Label set of RAVDESS; None for the default of the channel.
-        cache: Cache folder for the built-in corpus.
-
-    Raises:
-        ConfigError: If both `root` and `manifest` are given, or `channel` or `label_set` for a manifest.
-    """
-    if not manifest:
-        folder = Path(root) if root else cache / "synthetic"
-        return RavdessSource(folder, channel, label_set_for(channel, label_set), is_built_in=not root)
-    if root:
-        raise ConfigError(f"Set data.root ({root}) or data.manifest ({manifest}), not both: a run uses one corpus.")
-    if channel != "speech" or label_set:
-        raise ConfigError("data.channel and data.label_set are for RAVDESS; a manifest defines its own labels.")
-    return ManifestSource(Path(manifest), allow_outside_paths)

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
+from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
 from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.datasets.faces.actor_normalization import center_by_actor
 from crossmodal.datasets.faces.features import store_face_features
+from crossmodal.datasets.source import CorpusSource
 from crossmodal.datasets.stored_array import read_array
 from crossmodal.media import SAMPLE_RATE
 
@@ -16,6 +17,7 @@ MAX_DURATION = 60.0  # seconds, the default
 
 
 def prepare_usable(
+    source: CorpusSource,
     clips: Sequence[Clip],
     *,
     audio: bool,
@@ -27,6 +29,7 @@ def prepare_usable(
     """Decode the clips that have all required inputs; other clips are excluded.
 
     Args:
+        source: Corpus of the clips.
         clips: Clips to prepare.
         audio: True if clips need sound.
         crops: Settings of the face crops that clips need, if any.
@@ -36,8 +39,12 @@ def prepare_usable(
     """
     incomplete = {clip.clip: reason for clip in clips if (reason := _missing_input(clip, audio, crops, tensors))}
     complete = [clip for clip in clips if clip.clip not in incomplete]
-    corpus = prepare_corpus(complete, audio=audio, crops=crops, folder=folder)
-    too_long = {name: reason for name, path in corpus.waveforms.items() if (reason := _too_long(path, max_duration))}
+    corpus = source.prepare(complete, audio=audio, crops=crops, folder=folder)
+    too_long = {
+        clip.clip: reason
+        for clip in corpus.clips
+        if clip.clip in corpus.waveforms and (reason := _too_long(clip, corpus.waveforms[clip.clip], max_duration))
+    }
     excluded = [ExcludedClip(name, reason) for name, reason in (incomplete | too_long).items()]
     return replace(
         corpus,
@@ -82,12 +89,11 @@ def _missing_input(clip: Clip, audio: bool, crops: FaceCrops | None, tensors: Cl
     return None
 
 
-def _too_long(path: Path, max_duration: float) -> str | None:
+def _too_long(clip: Clip, path: Path, max_duration: float) -> str | None:
+    """Return a reason if a waveform is too long; in a stream, which has no such files, the clip has its duration."""
     # Check the file size first: opening all files takes as long as reading them for an epoch.
-    max_samples = round(max_duration * SAMPLE_RATE)
-    if not path.exists() or path.stat().st_size < 4 * max_samples:
+    if path.exists() and path.stat().st_size < 4 * round(max_duration * SAMPLE_RATE):
         return None
     array = read_array(path)
-    if array is None or len(array) <= max_samples:
-        return None
-    return f"it lasts {len(array) / SAMPLE_RATE:.1f} s, longer than max_duration {max_duration:g}"
+    duration = (clip.duration or 0) if array is None else len(array) / SAMPLE_RATE
+    return f"it lasts {duration:.1f} s, longer than max_duration {max_duration:g}" if duration > max_duration else None

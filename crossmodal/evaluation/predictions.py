@@ -88,14 +88,8 @@ class Predictions:
     def of(self, split: str) -> "Predictions":
         """Return the predictions of one split."""
         rows = [row for row, name in enumerate(self.splits) if name == split]
-        return Predictions(
-            self.labels,
-            [self.clips[row] for row in rows],
-            [self.actors[row] for row in rows],
-            [split] * len(rows),
-            self.targets[rows],
-            self.probabilities[rows],
-        )
+        clips, actors, splits = ([column[row] for row in rows] for column in (self.clips, self.actors, self.splits))
+        return Predictions(self.labels, clips, actors, splits, self.targets[rows], self.probabilities[rows])
 
     def confusion_by_actor(self) -> dict[str, NDArray[np.int64]]:
         """Return a (K, K) confusion matrix for each actor: rows are true classes, columns are predicted classes."""

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmodal import media
 from crossmodal.errors import ConfigError
 from crossmodal.inference.prediction import Prediction, Window
 from crossmodal.inference.recording import LONGEST, SHORTEST, check_long_enough, check_samples
 
-Hear = Callable[[list[NDArray[np.float32]]], list[Prediction]]
+Predict = Callable[[list[NDArray[np.float32]]], list[Prediction]]
 
 
 class EmotionStream:
@@ -20,7 +21,7 @@ class EmotionStream:
     holds one or two windows of audio, regardless of the duration.
 
     Args:
-        hear: Function from waveforms at `model_rate` to predictions.
+        predict: Function from waveforms at `model_rate` to predictions.
         model_rate: Sample rate of the model in Hz.
         sample_rate: Sample rate of the chunks in Hz.
         window: Length of each window in seconds, 0.1 to 120.
@@ -30,21 +31,15 @@ class EmotionStream:
         ConfigError: If the window or hop is invalid.
     """
 
-    def __init__(self, hear: Hear, model_rate: int, sample_rate: int, window: float, hop: float) -> None:
-        import soxr
-
+    def __init__(self, predict: Predict, model_rate: int, sample_rate: int, window: float, hop: float) -> None:
         if not SHORTEST <= window <= LONGEST:
             raise ConfigError(f"window must be {SHORTEST} to {LONGEST:g} seconds, not {window}")
         if not 1 / model_rate <= hop <= window:
             raise ConfigError(f"hop must be above 0 and at most the window's {window} seconds, not {hop}")
         self.sample_rate = sample_rate
-        self._hear, self._rate = hear, model_rate
+        self._predict_batch, self._rate = predict, model_rate
         self._window, self._hop = round(window * model_rate), round(hop * model_rate)
-        self._resampler = (
-            soxr.ResampleStream(sample_rate, model_rate, 1, dtype="float32", quality="HQ")
-            if sample_rate != model_rate
-            else None
-        )
+        self._resample = media.resampler(sample_rate, model_rate)
         self._held = np.zeros(0, np.float32)  # samples from the start of the last complete window
         self._held_from = 0  # index of its first sample in the recording
         self._next = 0  # start of the next window
@@ -56,10 +51,7 @@ class EmotionStream:
         return (self._held_from + len(self._held)) / self._rate
 
     def feed(self, samples: NDArray[Any]) -> list[Window]:
-        """Add a chunk.
-
-        Args:
-            samples: (n,) or (channels, n), any n: floats in [-1, 1], or integers of full scale.
+        """Add a chunk: (n,) or (channels, n), any n, floats in [-1, 1] or integers of full scale.
 
         Returns:
             The windows that the chunk completes, zero or more.
@@ -99,9 +91,7 @@ class EmotionStream:
         return windows
 
     def _take(self, samples: NDArray[np.float32], last: bool) -> None:
-        if self._resampler is not None:
-            samples = self._resampler.resample_chunk(samples, last=last)
-        self._held = np.concatenate([self._held, np.clip(samples, -1.0, 1.0)])
+        self._held = np.concatenate([self._held, np.clip(self._resample(samples, last=last), -1.0, 1.0)])
 
     def _complete_windows(self) -> list[Window]:
         end = self._held_from + len(self._held)
@@ -116,7 +106,7 @@ class EmotionStream:
 
     def _predict(self, starts: "range | list[int]", end: int) -> list[Window]:
         spans = [(start, min(start + self._window, end)) for start in starts]
-        predictions = self._hear(
+        predictions = self._predict_batch(
             [self._held[start - self._held_from : stop - self._held_from] for start, stop in spans]
         )
         return [

@@ -24,12 +24,9 @@ from crossmodal.losses.factory import (
     KDLossName,
     LossEntry,
     LossName,
-    create_align_loss,
-    create_kd_loss,
     create_loss,
     list_align_losses,
     list_kd_losses,
-    list_losses,
 )
 from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
 
@@ -55,10 +52,7 @@ __all__ = [
     "RKDLoss",
     "SharedClassifierLoss",
     "StandardizedMSELoss",
-    "create_align_loss",
-    "create_kd_loss",
     "create_loss",
     "list_align_losses",
     "list_kd_losses",
-    "list_losses",
 ]

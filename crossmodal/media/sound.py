@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodal.errors import ConfigError, MediaError
+from crossmodal.errors import ConfigError, MediaError, TooLongError
 from crossmodal.media.container import ffmpeg_errors, open_stream
 from crossmodal.media.source import Source, name_of, opened
 
@@ -43,18 +43,37 @@ class Sound:
     duration: float | None
     decode: Callable[[], Blocks]
 
-    def blocks(self) -> Blocks:
+    def blocks(self, start: float = 0.0, longest: float | None = None) -> Blocks:
         """Decode block by block; can be called once.
+
+        Args:
+            start: Seconds to skip at the beginning.
+            longest: Maximum duration from there in seconds; decoding stops there.
 
         Yields:
             Mean over channels, (n,), with n up to some ten thousand. Not clipped.
 
         Raises:
             MediaError: If the file is truncated or damaged, or its samples are not finite or far above 1.
+            TooLongError: If the sound is longer than `longest`.
         """
+        samples, to_skip = 0, round(start * self.sample_rate)
         for block in self.decode():
             check_level(block, self.name)
-            yield block
+            samples += len(block)
+            if longest is not None:
+                check_duration(samples / self.sample_rate - start, longest, self.name)
+            yield block[max(len(block) - max(samples - to_skip, 0), 0) :]
+
+    def read(self, sample_rate: int, start: float = 0.0, longest: float | None = None) -> NDArray[np.float32]:
+        """Decode the whole sound, resampled: (T,) in [-1, 1]; see `blocks`."""
+        blocks = self.blocks(start, longest)
+        waveform = np.concatenate([*resample_blocks(blocks, self.sample_rate, sample_rate)])
+        if not waveform.size:
+            raise MediaError(
+                self.name, f"it has no sound after {start} s" if start else "it has no sound (zero samples)"
+            )
+        return np.clip(waveform, -1.0, 1.0, out=waveform)
 
 
 @contextmanager
@@ -102,35 +121,36 @@ def read_waveform(
         `(T,)` float32 in [-1, 1].
 
     Raises:
-        MediaError: If the file is missing, empty, truncated or not audio, its samples are not finite or far above 1, or
-            it is longer than `longest`.
+        MediaError: If the file is missing, empty, truncated or not audio, or its samples are not finite or far above 1.
+        TooLongError: If the sound is longer than `longest`.
         ConfigError: If `start` is negative.
     """
     if start < 0:
         raise ConfigError(f"start must be 0 or more seconds, not {start}")
     with open_sound(source) as sound:
-        waveform = np.concatenate([*_resampled(sound, sample_rate, start, longest), np.zeros(0, np.float32)])
-    if not waveform.size:
-        reason = f"it has no sound after {start} s" if start else "it has no sound (zero samples)"
-        raise MediaError(sound.name, reason)
-    return np.clip(waveform, -1.0, 1.0, out=waveform)
+        return sound.read(sample_rate, start, longest)
 
 
-def _resampled(sound: Sound, sample_rate: int, start: float, longest: float | None) -> Blocks:
-    """Yield resampled blocks from `start` on; concatenated, they equal `resample` of the whole bit for bit."""
+def resampler(native_rate: int, sample_rate: int) -> Callable[..., NDArray[np.float32]]:
+    """Return a function that resamples a sound in chunks with soxr's HQ quality.
+
+    It takes a chunk, (n,), and ``last=True`` with the last one. Concatenated, its results equal `resample` of the whole
+    bit for bit. Rates are in Hz.
+    """
     import soxr
 
-    rate, samples = sound.sample_rate, 0
-    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-    to_skip = round(start * rate)
-    for block in sound.blocks():
-        samples += len(block)
-        if longest is not None and samples > (start + longest) * rate:
-            raise MediaError(sound.name, too_long(longest))
-        kept = block[max(len(block) - max(samples - to_skip, 0), 0) :]
-        yield kept if rate == sample_rate else resampler.resample_chunk(kept)
-    if rate != sample_rate:
-        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+    if native_rate == sample_rate:
+        return lambda chunk, last=False: chunk
+    stream = soxr.ResampleStream(native_rate, sample_rate, 1, dtype="float32", quality="HQ")
+    return stream.resample_chunk
+
+
+def resample_blocks(blocks: Blocks, native_rate: int, sample_rate: int) -> Blocks:
+    """Resample the blocks of a sound; see `resampler`."""
+    resample_chunk = resampler(native_rate, sample_rate)
+    for block in blocks:
+        yield resample_chunk(block)
+    yield resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 def resample(waveform: NDArray[np.float32], native_rate: int, sample_rate: int) -> NDArray[np.float32]:
@@ -147,9 +167,10 @@ def is_rate(sample_rate: int) -> bool:
     return SAMPLE_RATES[0] <= sample_rate <= SAMPLE_RATES[1]
 
 
-def too_long(longest: float) -> str:
-    """Return the error message for a recording that is longer than `longest` seconds."""
-    return f"it lasts more than {longest:g} s; predict a timeline instead, or split it"
+def check_duration(seconds: float, longest: float, name: str) -> None:
+    """Raise TooLongError if a recording is longer than `longest` seconds."""
+    if seconds > longest:
+        raise TooLongError(name, f"it lasts more than {longest:g} s; predict a timeline instead, or split it")
 
 
 def check_level(samples: NDArray[np.float32], name: str) -> None:

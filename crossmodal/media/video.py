@@ -1,14 +1,16 @@
 """Video properties, and video frames at given times."""
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossmodal.errors import ConfigError, MediaError
 from crossmodal.media.container import ffmpeg_errors, open_stream
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of the picture's width and height
+VideoDecoder = Literal["pyav", "decord", "auto"]
+Floats = NDArray[np.float64]
 
-_Transform = Callable[["Image"], np.ndarray]  # applied to each video frame when it is decoded, to save memory
 _SEEK_AFTER = 5.0  # s; later video frames are decoded from a keyframe instead of from the beginning
 _TIME_TOLERANCE = 6e-4  # s; Matroska rounds times to milliseconds, decord to float32
 
@@ -31,39 +34,46 @@ class VideoInfo:
     duration: float  # s, to the end of the last video frame
     frame_rate: float  # Hz, mean
     num_video_frames: int  # without those that an edit list hides
-    width: int  # pixels
-    height: int  # pixels
+    width: int  # pixels, as displayed
+    height: int  # pixels, as displayed
     has_sound: bool  # True if there is a sound stream, which may be silent
 
 
+@dataclass(frozen=True)
+class _Index:
+    info: VideoInfo
+    times: Floats  # s, of the video frames, increasing
+    length: float  # s, of the container
+    decord_seeks: bool  # True if decord finds video frames after seeking
+
+
 def probe_video(path: str | Path) -> VideoInfo:
-    """Return the properties of a video without decoding it.
+    """Return the properties of a video; only its first video frame is decoded.
 
     Raises:
         MediaError: If the file is missing, empty, truncated or not a video.
     """
-    return _probe(Path(path))[0]
+    return _index(Path(path)).info
 
 
 def read_video_frames(
     path: str | Path,
-    seconds: Sequence[float] | np.ndarray,
+    seconds: Sequence[float] | Floats,
     *,
     box: Box | None = None,
     size: int | None = None,
-    decoder: Literal["auto", "decord", "pyav"] = "auto",
-) -> np.ndarray:
-    """Read the video frame that is shown at each given time.
+    decoder: VideoDecoder = "pyav",
+) -> NDArray[np.uint8]:
+    """Read the video frame that is shown at each given time, upright.
 
     Times outside the video give its first or last frame. A frame that starts within half a millisecond counts as shown.
-    Both decoders give the same result: PyAV determines the times of video frames, and decord must agree with them.
 
     Args:
         path: Path of the video.
         seconds: `N` times in seconds, in any order.
         box: Part of the picture to keep; by default all of it.
         size: Width and height of the result in pixels; by default those of `box`, without resizing.
-        decoder: `auto` uses decord, or PyAV if decord is not installed or fails.
+        decoder: See `iterate_video_frames`.
 
     Returns:
         `(N, 3, size, size)` uint8, RGB.
@@ -72,27 +82,67 @@ def read_video_frames(
         MediaError: If the file is missing, empty, truncated, damaged or not a video.
         ConfigError: If there are no times, or the box is not inside the picture.
     """
+    if box is not None and not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+        raise ConfigError(f"box must have left < right and top < bottom, as fractions from 0 to 1, not {box}")
+    distinct, positions = np.unique(_check_instants(seconds), return_inverse=True)
+    crops = [crop_picture(picture, box, size) for picture in iterate_video_frames(path, distinct, decoder)]
+    return np.ascontiguousarray(np.stack(crops)[positions])
+
+
+def iterate_video_frames(
+    path: str | Path, seconds: Sequence[float] | Floats, decoder: VideoDecoder = "pyav"
+) -> Iterator["Image"]:
+    """Yield the picture that is shown at each of some increasing times, upright, with one picture in memory.
+
+    Args:
+        path: Path of the video.
+        seconds: Times in seconds, increasing.
+        decoder: ``pyav``; ``decord``, which must agree with the times that PyAV finds in the container; or ``auto``:
+            decord, and PyAV if decord is not installed, fails or disagrees.
+
+    Raises:
+        MediaError: As `read_video_frames`.
+        ConfigError: If there are no times.
+    """
+    instants, path = _check_instants(seconds), Path(path)
+    index = _index(path)
+    # The sound may be slightly longer than the video, but not by more than a second.
+    if min(instants.max(), index.length) > index.times[-1] + 1.0:
+        reason = f"its video ends at {index.times[-1]:.2f} s of {index.length:.2f} s; the file may be truncated"
+        raise MediaError(path, reason)
+    shown = np.searchsorted(index.times, instants + _TIME_TOLERANCE, side="right").clip(min=1) - 1
+    numbers, repeats = np.unique(shown, return_counts=True)
+    for picture, repeat in zip(_decode(path, index, numbers, decoder), repeats, strict=True):
+        yield from [picture] * repeat
+
+
+def crop_picture(picture: "Image", box: Sequence[float] | Floats | None, size: int | None) -> NDArray[np.uint8]:
+    """Crop a picture and resize it with antialiasing.
+
+    Args:
+        picture: A picture.
+        box: Left, top, right and bottom as fractions of its width and height; None for all of it.
+        size: Height and width of the result in pixels; None for those of the box, rounded.
+
+    Returns:
+        `(3, size, size)` uint8, RGB.
+    """
+    from PIL.Image import Resampling
+
+    left, top, right, bottom = np.multiply((0, 0, 1, 1) if box is None else box, picture.size * 2).tolist()
+    if size is None:
+        crop = np.asarray(picture)[round(top) : round(bottom), round(left) : round(right)]
+    else:
+        area = (left, top, right, bottom)
+        crop = np.asarray(picture.resize((size, size), Resampling.BILINEAR, box=area, reducing_gap=2.0))
+    return crop.transpose(2, 0, 1)
+
+
+def _check_instants(seconds: Sequence[float] | Floats) -> Floats:
     instants = np.asarray(seconds, dtype=np.float64)
     if instants.ndim != 1 or not instants.size or not np.isfinite(instants).all():
         raise ConfigError(f"seconds must be a list of one or more finite numbers, not {seconds!r}")
-    if box is not None and not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
-        raise ConfigError(f"box must have left < right and top < bottom, as fractions from 0 to 1, not {box}")
-    path = Path(path)
-    _, times, length = _probe(path)
-    # The sound may be slightly longer than the video, but not by more than a second.
-    if min(instants.max(), length) > times[-1] + 1.0:
-        raise MediaError(path, f"its video ends at {times[-1]:.2f} s of {length:.2f} s; the file may be truncated")
-    shown = np.searchsorted(times, instants + _TIME_TOLERANCE, side="right") - 1
-    indices, positions = np.unique(shown.clip(min=0), return_inverse=True)
-    transform = partial(_crop_and_resize, box=box, size=size)
-    try:
-        decode = _decode_with_pyav if decoder == "pyav" else _decode_with_decord
-        video_frames = decode(path, indices, times[indices], transform)
-    except MediaError:
-        if decoder != "auto":
-            raise
-        video_frames = _decode_with_pyav(path, indices, times[indices], transform)
-    return np.ascontiguousarray(np.stack(video_frames)[positions].transpose(0, 3, 1, 2))
+    return instants
 
 
 @contextlib.contextmanager
@@ -102,71 +152,94 @@ def _open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         yield streams
 
 
-def _probe(path: Path) -> tuple[VideoInfo, np.ndarray, float]:
-    """Return the properties of a video, the times of its video frames, and its length, both in seconds."""
+def _index(path: Path) -> _Index:
     try:
         status = path.stat()
     except OSError:
-        return _probe_cached(path, 0, 0)  # raises MediaError with the reason
-    return _probe_cached(path, status.st_size, status.st_mtime_ns)
+        return _index_cached(path, 0, 0)  # raises MediaError with the reason
+    return _index_cached(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _probe_cached(path: Path, size: int, mtime: int) -> tuple[VideoInfo, np.ndarray, float]:
-    """Probe a file; the result is cached while its size and modification time stay the same."""
+def _index_cached(path: Path, size: int, mtime: int) -> _Index:
+    """Read the times of all video frames; cached while the file's size and modification time stay the same."""
     with _open_video(path) as (container, stream):
-        times = _video_frame_times(path, container, stream)
+        ticks, quarter_turns, keyframe, has_leading = [], None, -math.inf, False
+        for packet in container.demux(stream):
+            if quarter_turns is None and (decoded := packet.decode()):
+                quarter_turns = _quarter_turns(decoded[0])
+            if packet.pts is None:
+                continue
+            keyframe = packet.pts if packet.is_keyframe else keyframe
+            has_leading |= packet.pts < keyframe  # an open group of pictures
+            if not packet.is_discard:
+                ticks.append(packet.pts)
+        if not ticks:
+            raise MediaError(path, "its video stream has no video frames, or no times for them")
+        base = stream.time_base
+        times = np.unique(ticks).astype(np.float64) * base.numerator / base.denominator
         frame_rate = float(stream.average_rate or stream.guessed_rate or 1)
-        info = VideoInfo(
-            duration=float(times[-1]) + 1 / frame_rate,
-            frame_rate=frame_rate,
-            num_video_frames=len(times),
-            width=stream.width,
-            height=stream.height,
-            has_sound=bool(container.streams.audio),
+        width, height = (stream.width, stream.height)[:: -1 if (quarter_turns or 0) % 2 else 1]
+        duration, has_sound = float(times[-1]) + 1 / frame_rate, bool(container.streams.audio)
+        return _Index(
+            VideoInfo(duration, frame_rate, len(times), width, height, has_sound),
+            times,
+            (container.duration or 0) / 1e6,  # microseconds to seconds
+            stream.codec_context.name == "h264" and not has_leading,
         )
-        return info, times, (container.duration or 0) / 1e6  # microseconds to seconds
 
 
-def _video_frame_times(path: Path, container: Any, stream: Any) -> np.ndarray:
-    """Return the times of video frames in increasing seconds, without decoding them."""
-    packets = (packet for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard)
-    ticks, base = np.unique([packet.pts for packet in packets]), stream.time_base
-    if not ticks.size:
-        raise MediaError(path, "its video stream has no video frames, or no times for them")
-    return ticks.astype(np.float64) * base.numerator / base.denominator
+def _quarter_turns(video_frame: Any) -> int:
+    """Return the number of anticlockwise quarter turns that make a video frame upright, as phones record it."""
+    return round(video_frame.rotation / 90)
 
 
-def _decode_with_decord(path: Path, indices: np.ndarray, times: np.ndarray, transform: _Transform) -> list[np.ndarray]:
-    # decord may retry at the end of a truncated file; PyAV takes over when it gives up.
+def _decode(path: Path, index: _Index, numbers: NDArray[np.intp], decoder: VideoDecoder) -> Iterator["Image"]:
+    """Yield the video frames with the given numbers; where one way of decoding fails, the next one continues."""
+    times, done = index.times[numbers], 0
+    attempts: list[Callable[[], Iterator[Image]]] = []
+    if decoder != "pyav":
+        attempts.append(lambda: _decode_with_decord(path, index, numbers[done:]))
+    if decoder != "decord":
+        if times[0] > _SEEK_AFTER:  # a keyframe well before; if the file's index is wrong, decode from the beginning
+            attempts.append(lambda: _decode_with_pyav(path, float(times[done]) - 1.0, times[done:]))
+        attempts.append(lambda: _decode_with_pyav(path, None, times[done:]))
+    for attempt in attempts:
+        try:
+            for picture in attempt():
+                done += 1
+                yield picture
+            return
+        except MediaError:
+            if attempt is attempts[-1]:
+                raise
+
+
+def _decode_with_decord(path: Path, index: _Index, numbers: NDArray[np.intp]) -> Iterator["Image"]:
+    # decord may retry at the end of a truncated file.
     os.environ.setdefault("DECORD_EOF_RETRY_MAX", "2048")
     try:
         import decord
     except (ImportError, OSError) as error:
-        raise MediaError(path, f"decord is not installed ({error}); use decoder='pyav'") from error
+        raise MediaError(path, f"decord is not installed ({error}); use the decoder pyav") from error
     from PIL import Image
 
     decord.logging.set_level(decord.logging.QUIET)
     try:
+        if not index.decord_seeks:
+            raise RuntimeError("it finds video frames in H.264 with closed groups of pictures only")
         # The reader decodes the whole clip in the background while it exists, so it must not outlive this block.
         reader = decord.VideoReader(str(path), num_threads=1)
-        shown = reader.get_frame_timestamp(indices)[:, 0] if indices[-1] < len(reader) else np.inf
-        if not np.allclose(shown, times, rtol=0, atol=_TIME_TOLERANCE):
-            raise RuntimeError("its times differ from FFmpeg's")
-        return [transform(Image.fromarray(reader[int(index)].asnumpy())) for index in indices]
+        shown = reader.get_frame_timestamp(numbers)[:, 0] if numbers[-1] < len(reader) else np.inf
+        if not np.allclose(shown, index.times[numbers], rtol=0, atol=_TIME_TOLERANCE):
+            raise RuntimeError("its times differ from those in the container")
+        for number in numbers:
+            yield Image.fromarray(reader[int(number)].asnumpy())
     except (RuntimeError, decord.DECORDError) as error:  # DECORDError is not a RuntimeError
         raise MediaError(path, f"decord cannot decode it ({str(error).partition(chr(10))[0]})") from error
 
 
-def _decode_with_pyav(path: Path, indices: np.ndarray, times: np.ndarray, transform: _Transform) -> list[np.ndarray]:
-    if times[0] > _SEEK_AFTER:
-        # Seek to a keyframe well before; if the file's index is wrong, decode from the beginning.
-        with contextlib.suppress(MediaError):
-            return _decode_from(path, float(times[0]) - 1.0, times, transform)
-    return _decode_from(path, None, times, transform)
-
-
-def _decode_from(path: Path, start: float | None, times: np.ndarray, transform: _Transform) -> list[np.ndarray]:
+def _decode_with_pyav(path: Path, start: float | None, times: Floats) -> Iterator["Image"]:
     import av
     from av.video.reformatter import VideoReformatter
     from PIL import Image
@@ -174,13 +247,12 @@ def _decode_from(path: Path, start: float | None, times: np.ndarray, transform: 
     # A shared reformatter is ten times as fast as to_image() of each frame. PyAV 17 and later start threads for it.
     to_rgb = VideoReformatter()
     single_thread = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
-    found: list[np.ndarray] = []
     with _open_video(path) as (container, stream):
         wanted = {round(time / float(stream.time_base)) for time in times.tolist()}
         if start is not None:
             container.seek(int(start / stream.time_base), stream=stream)
         stream.thread_type = "NONE"  # with frame threads FFmpeg misses some damage
-        first: int | None = None
+        found, first = 0, None
         for packet in container.demux(stream):
             first = packet.pts if first is None else first
             # Skip unwanted frames that no other frame depends on.
@@ -192,18 +264,8 @@ def _decode_from(path: Path, start: float | None, times: np.ndarray, transform: 
                     raise MediaError(path, f"it is damaged: its video frame at {when:.2f} s does not decode")
                 if video_frame.pts in wanted:
                     picture = to_rgb.reformat(video_frame, format="rgb24", **single_thread).to_ndarray()
-                    found.append(transform(Image.fromarray(picture)))
-                if len(found) == len(times):
-                    return found
-    raise MediaError(path, f"only {len(found)} of {len(times)} video frames decode; the file is truncated or damaged")
-
-
-def _crop_and_resize(image: "Image", box: Box | None, size: int | None) -> np.ndarray:
-    """Crop and resize with antialiasing; returns `(H, W, 3)` uint8."""
-    from PIL.Image import Resampling
-
-    left, top, right, bottom = np.multiply(box or (0, 0, 1, 1), image.size * 2).tolist()
-    if size is None:
-        return np.asarray(image)[round(top) : round(bottom), round(left) : round(right)]
-    area = (left, top, right, bottom)
-    return np.asarray(image.resize((size, size), Resampling.BILINEAR, box=area, reducing_gap=2.0))
+                    found += 1
+                    yield Image.fromarray(np.ascontiguousarray(np.rot90(picture, _quarter_turns(video_frame))))
+                if found == len(times):
+                    return
+    raise MediaError(path, f"only {found} of {len(times)} video frames decode; the file is truncated or damaged")

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossmodal.datamodules import AudioDataModule
+from crossmodal.datasets.stream.reader import read_about
 from crossmodal.errors import ConfigError, LeakageError
-from crossmodal.evaluation.labels_for_people import corpus_name, named, protocol_name
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.inference.model_config import read_config
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
+from crossmodal.labels_for_people import corpus_name, named, protocol_name
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 
 # Data arguments whose defaults are taken from the model's config.
@@ -56,9 +57,10 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
     seen = sorted({*actors} & {*config["actors_seen"]})
     same_corpus = datamodule.is_synthetic == (config["corpus"]["kind"] == "synthetic")
     if seen and same_corpus and not datamodule.is_speaker_dependent:
+        protocol = protocol_name(config["protocol"], config.get("num_folds"))
         raise LeakageError(
             f"The model was trained or selected on actors {named(seen)}, so they cannot test it. Test it on "
-            f"{protocol_name(config)} fold {config['fold']}, which it was trained for. If these are different people "
+            f"{protocol} fold {config['fold']}, which it was trained for. If these are different people "
             "with the same names, rename them in the manifest."
         )
     predictions, source = _predict(folder, datamodule), datamodule.source
@@ -67,8 +69,8 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
         "protocol": datamodule.protocol,
         "num_folds": datamodule.num_folds if datamodule.protocol == "grouped" else None,
         "fold": datamodule.fold,
-        "channel": datamodule.channel,
-        "label_set": datamodule.label_set,
+        "channel": datamodule.source.channel,
+        "label_set": datamodule.source.label_set,
         "actors": actors,
         "speaker_dependent": datamodule.is_speaker_dependent,
         "labels": list(predictions.labels),
@@ -80,20 +82,20 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
 def _data_defaults(config: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return the data arguments of the model's training, or none if the given corpus is of another kind."""
     is_manifest = config["corpus"]["kind"] == "manifest" or config["channel"] is None
-    if is_manifest and not (data.get("manifest") or data.get("root")):
+    if is_manifest and not (data.get("manifest") or data.get("root") or data.get("stream")):
         raise ConfigError(
             f"The model was trained on the manifest {corpus_name(config['corpus'])}. Pass --data.manifest FILE."
         )
-    if is_manifest != bool(data.get("manifest")):
+    if is_manifest != bool(data.get("manifest") or (data.get("stream") and read_about(data["stream"]).labels)):
         return {}
     return {name: config[name] for name in _DATA_DEFAULTS if config.get(name) is not None}
 
 
 def _check_labels(datamodule: AudioDataModule, known: list[str]) -> None:
     """Raise ConfigError if the corpus has labels that the model does not; a manifest may have fewer."""
-    labels = list(datamodule.labels)
-    if labels != known and not (datamodule.label_set is None and {*labels} <= {*known}):
-        source = f"label_set {datamodule.label_set}" if datamodule.label_set else datamodule.source.name
+    labels, label_set = list(datamodule.labels), datamodule.source.label_set
+    if labels != known and not (label_set is None and {*labels} <= {*known}):
+        source = f"label_set {label_set}" if label_set else datamodule.source.name
         raise ConfigError(f"The model predicts {', '.join(known)}, but {source} has the labels {', '.join(labels)}.")
 
 
@@ -106,8 +108,7 @@ def _predict(folder: ModelFolder | ExportedFolder, datamodule: AudioDataModule) 
         ]
     else:
         # Speech features of a frozen network may be stored from training; batches then hold them.
-        if stored := store_speech_features(folder.model, datamodule, clips):
-            datamodule.speech_features = [stored]
+        datamodule.speech_features = store_speech_features(folder.model, datamodule, clips)
         temperature = folder.config["temperature"]  # as `predict` has it
         logits = predict(folder.model, datamodule.loader(clips)).logits
         probabilities = [(logits.double() / temperature).softmax(dim=-1).numpy()]

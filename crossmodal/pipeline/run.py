@@ -4,6 +4,7 @@ import inspect
 import logging
 import warnings
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ from crossmodal.datamodules import AudioDataModule, CorpusDataModule, PairedData
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.calibration import calibrate
-from crossmodal.evaluation.report import print_summary, write_report
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary
 from crossmodal.pipeline.processes import Processes
+from crossmodal.pipeline.report import print_summary, write_report
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun
 from crossmodal.pipeline.stage_result import StageResult
@@ -30,7 +31,7 @@ from crossmodal.pipeline.stored.face_embeddings import embed_faces
 from crossmodal.pipeline.stored.modality_general import sound_statistics
 from crossmodal.pipeline.stored.speech_features import store_for_stages
 from crossmodal.pipeline.stored.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
-from crossmodal.pipeline.summary import summarize
+from crossmodal.pipeline.summary import RunSummary, summarize
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import disk_errors, write_json
 from crossmodal.tasks import FinetuneTask, TeacherTask
@@ -56,7 +57,7 @@ def fit(args: Sequence[str] = ()) -> dict[str, Any]:
         DataError: If the recordings are missing or cannot fill the fold.
         WeightsError: If pretrained weights are not available.
     """
-    return Run(parse_settings(args)).fit()
+    return Run(parse_settings(args)).fit().to_dict()
 
 
 class Run:
@@ -80,7 +81,7 @@ class Run:
         self._loggers: list[Logger] = []
         self._speech_features: Path | None = None
 
-    def fit(self) -> dict[str, Any]:
+    def fit(self) -> RunSummary:
         """Run the requested stages, then write and print the report."""
         with disk_errors(), self.processes.launch():
             if self.corpus.source.is_built_in:
@@ -218,24 +219,26 @@ class Run:
         pixels.setup()
         return embed_faces(model, pixels, self.settings["seed_everything"], self.device)
 
-    def finalize(self) -> dict[str, Any]:
+    def finalize(self) -> RunSummary:
         """Write the model folders, summary.json and report.md, and print the summary."""
         summary = summarize(self.settings, self.corpus, self.results)
         weights = (self.settings["transfer"].get("model", {}).get("front_end_kwargs") or {}).get("weights")
         for stage, name in {"control": "control_model", "finetune": "model"}.items():
             if stage in self.results:
                 result = self.results[stage]
-                summary["calibration"] = calibrate(result.predictions.of("val"))
-                summary[name] = str(save_model_folder(result.model, self.folder / name, summary, weights, stage))
-        write_json(self.folder / "summary.json", summary)
+                summary = replace(summary, calibration=calibrate(result.predictions.of("val")))
+                folder = save_model_folder(result.model, self.folder / name, summary.to_dict(), weights, stage)
+                changes: Config = {name: str(folder)}
+                summary = replace(summary, **changes)
+        write_json(self.folder / "summary.json", summary.to_dict())
         write_report(self.folder, summary)
-        log_summary(self._loggers, summary, self.folder)
+        log_summary(self._loggers, summary.to_dict(), self.folder)
         end_loggers(self._loggers)
         print_summary(self.folder, summary)
         return summary
 
     def _report_excluded(self) -> None:
-        excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.set_aside]
+        excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.excluded]
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "set_aside.json"
         write_json(path, excluded)
@@ -246,7 +249,7 @@ class Run:
 
     @property
     def _store(self) -> Path:
-        return self.corpus.cache / "stages"
+        return self.corpus.cache_folder / "stages"
 
 
 def _describe(result: StageResult) -> str:

@@ -102,7 +102,7 @@ def parse_settings(args: Sequence[str]) -> Config:
     without_print = [argument for argument in args if not argument.startswith("--print_config")]
     requested = parse_or_raise(parser, without_print)
     overlays = ["--config", str(_DEFAULTS)]
-    if not any(requested.get("data", {}).get(name) for name in ("root", "manifest")):
+    if not any(requested.get("data", {}).get(name) for name in ("root", "manifest", "stream")):
         overlays += ["--config", str(_SYNTHETIC)]
     # To print every key, jsonargparse must fill in the classes' own defaults.
     settings = parse_or_raise(parser, [*overlays, *args], defaults=args != without_print)

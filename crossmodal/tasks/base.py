@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
+from typing import ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -14,23 +14,22 @@ from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from crossmodal.batch import UNLABELLED, Batch
 from crossmodal.errors import NotFiniteError
 from crossmodal.tasks.loss_accumulator import LossAccumulator
 from crossmodal.tasks.not_finite import explain_clips, explain_loss, non_finite_clips
 from crossmodal.tasks.recall import UnweightedAverageRecall
 from crossmodal.transforms import FeatureNormalization
 
-Batch = dict[str, Any]
 Losses = dict[str, Tensor]
 Split = Literal["train", "val", "test"]
-UNLABELLED = -1
 # Label keys of a batch; the last two are added by mixup.
 LABELS = ("label", "mixed_label", "label_weight")
 
 
 @runtime_checkable
-class StreamLoader(Protocol):
-    """Loader of a stream, of which each process reads a part."""
+class DividedLoader(Protocol):
+    """Loader of which each process reads a part."""
 
     def single_pass(self) -> Iterable[Batch]:
         """Return batches of all clips, each clip once in one of the processes."""
@@ -182,9 +181,11 @@ class BaseTask(LightningModule):
             sums.append(normalization.accumulate(features, length))
             if not bool(torch.isfinite(sums[-1]).all()):
                 not_finite += non_finite_clips(batch, features)
-        if not_finite:
-            raise NotFiniteError(f"{self.stage}, before training: {explain_clips(not_finite)}")
-        normalization.fit_from_sums(*self._sum_over_processes(torch.stack(sums).sum(dim=0)))
+        total = self._sum_over_processes(torch.stack(sums).sum(dim=0))
+        if not bool(torch.isfinite(total).all()):  # in every process, so that none waits for another
+            clips = explain_clips(not_finite or ["other processes"])
+            raise NotFiniteError(f"{self.stage}, before training: {clips}")
+        normalization.fit_from_sums(*total)
         self.train(was_training)
 
     def configure_callbacks(self) -> list[Callback]:
@@ -197,9 +198,9 @@ class BaseTask(LightningModule):
         return callbacks
 
     def _training_clips(self) -> Iterable[Batch]:
-        """Iterate over every training clip once: in every process, or for streams, which are long, in one of them."""
+        """Iterate over every training clip once: in one of the processes, or with another loader in each of them."""
         loader: Iterable[Batch] = self.trainer.train_dataloader or ()
-        if isinstance(loader, StreamLoader):
+        if isinstance(loader, DividedLoader):
             loader = loader.single_pass()
         elif isinstance(loader, DataLoader):
             loader = DataLoader(loader.dataset, batch_size=loader.batch_size or 1, collate_fn=loader.collate_fn)

@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from crossmodal.batch import UNLABELLED
 from crossmodal.errors import ConfigError
 from crossmodal.losses import LOSSES, LossName, create_loss
 from crossmodal.models.outputs import Outputs
 from crossmodal.naming import lookup
 
 GateName = Literal["agreement", "teacher_correct"]
-UNLABELLED = -1
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from crossmodal.batch import Batch
 from crossmodal.errors import ConfigError
 from crossmodal.models import (
     AudioClassifier,
@@ -14,7 +15,7 @@ from crossmodal.models import (
     SelfSupervisedFrontEnd,
 )
 from crossmodal.models.serialization import load_weights
-from crossmodal.tasks.base import BaseTask, Batch, Losses
+from crossmodal.tasks.base import BaseTask, Losses
 from crossmodal.tasks.encoder_name import TimmName
 from crossmodal.transforms import AugmentationName, FeatureNormalization, SpeedPerturbation, create_augmentation
 

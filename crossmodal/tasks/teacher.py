@@ -4,9 +4,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from crossmodal.batch import Batch
 from crossmodal.models import FaceClassifier
 from crossmodal.models.pooling import PoolingName
-from crossmodal.tasks.base import BaseTask, Batch, Losses
+from crossmodal.tasks.base import BaseTask, Losses
 from crossmodal.transforms import FeatureNormalization, random_horizontal_flip
 
 

@@ -5,13 +5,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from crossmodal.batch import Batch
 from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.losses import AlignLossName, KDLossName, LossName, list_align_losses, list_kd_losses
 from crossmodal.models import FaceClassifier
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.serialization import load_model
 from crossmodal.naming import lookup
-from crossmodal.tasks.base import Batch, Losses
+from crossmodal.tasks.base import Losses
 from crossmodal.tasks.distillation_objective import DistillationObjective, GateName, LossTerm
 from crossmodal.tasks.finetune import FinetuneTask
 from crossmodal.transforms import Mixup, RandomCrop, TimeShift, random_horizontal_flip

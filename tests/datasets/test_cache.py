@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from crossmodal import media, storage
-from crossmodal.datasets import cache, process_pool
+from crossmodal import media, process_pool, storage
+from crossmodal.datasets import cache
 from crossmodal.datasets.cache import FaceCrops, prepare_corpus
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.ravdess import FACE_BOX, index_ravdess

@@ -18,7 +18,7 @@ from crossmodal.evaluation.metrics import (
     war,
 )
 from crossmodal.evaluation.predictions import Predictions
-from tests.evaluation import LABELS, make_predictions
+from tests.evaluation import LABELS, make_predictions, shuffle
 
 
 def predicted(predictions: Predictions) -> np.ndarray:
@@ -159,16 +159,7 @@ class TestLateFusion:
 
     def test_clips_are_matched_by_name(self):
         one, other = make_predictions(clips=20, seed=1), make_predictions(clips=20, seed=1, skill=3.0)
-        order = np.random.default_rng(0).permutation(20)
-        shuffled = Predictions(
-            LABELS,
-            [other.clips[row] for row in order],
-            [other.actors[row] for row in order],
-            [other.splits[row] for row in order],
-            other.targets[order],
-            other.probabilities[order],
-        )
-        expected, found = late_fusion(one, other), late_fusion(one, shuffled)
+        expected, found = late_fusion(one, other), late_fusion(one, shuffle(other))
         assert found.probabilities == pytest.approx(expected.probabilities)
 
     def test_a_uniform_model_changes_nothing(self):

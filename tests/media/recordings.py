@@ -15,11 +15,13 @@ def sine(frequency: float, seconds: float, sample_rate: int) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * frequency * np.arange(round(seconds * sample_rate)) / sample_rate)).astype("f4")
 
 
-def write_video(path: Path, pictures, *, sound=None, delay=0, channels=1, codec="libx264", faststart=False) -> Path:
+def write_video(
+    path: Path, pictures, *, sound=None, delay=0, channels=1, codec="libx264", faststart=False, options=None
+) -> Path:
     """Write pictures at 30000/1001 Hz, and 48 kHz sound as AAC that starts `delay` samples late."""
     with av.open(str(path), "w", options={"movflags": "faststart"} if faststart else {}) as container:
         if len(pictures):
-            video = container.add_stream(codec, rate=FRAME_RATE, options={"crf": "10", "g": "12", "bf": "2"})
+            video = container.add_stream(codec, rate=FRAME_RATE, options=options or {"crf": "10", "g": "12", "bf": "2"})
             video.height, video.width = pictures[0].shape[:2]
             video.pix_fmt, video.bit_rate = "yuv420p", 4_000_000
         if sound is not None:

@@ -1,3 +1,5 @@
+import struct
+
 import av
 import numpy as np
 import pytest
@@ -54,12 +56,13 @@ class TestVideo:
 
     @pytest.mark.parametrize("name", ["a.mkv", "a.avi", "a.flv", "a.mov"])
     def test_other_containers(self, tmp_path, name):
-        # decord numbers the video frames of some of these differently; `auto` must then use PyAV.
+        # decord numbers the video frames of some of these differently.
         path = write_video(tmp_path / name, numbered_pictures(), codec="mpeg4" if name == "a.avi" else "libx264")
         with av.open(str(path)) as container:
             first = next(container.decode(video=0)).time
         instants = first + np.array([0, 7, 23, 39]) * 1001 / 30000
-        assert indices_of(read_video_frames(path, instants)) == [0, 7, 23, 39]
+        for decoder in ("pyav", "auto"):
+            assert indices_of(read_video_frames(path, instants, decoder=decoder)) == [0, 7, 23, 39]
 
     @pytest.mark.parametrize(
         ("box", "colour"),
@@ -89,23 +92,58 @@ class TestVideo:
         (crop,) = read_video_frames(write_video(tmp_path / "a.mp4", [stripes] * 2), [0], size=8)
         assert crop.std() < 3
 
-    def test_pyav_without_decord(self, numbered, without_decord):
-        assert indices_of(read_video_frames(numbered, [0.49])) == [14]
-
     def test_decord_that_is_not_installed(self, numbered, without_decord):
+        assert indices_of(read_video_frames(numbered, [0.49], decoder="auto")) == [14]
         with pytest.raises(MediaError, match="not installed"):
             read_video_frames(numbered, [0.5], decoder="decord")
 
-    def test_pyav_if_decord_fails(self, numbered, monkeypatch):
+    def test_decord_that_fails(self, numbered, monkeypatch):
         decord = pytest.importorskip("decord")
+        read = decord.VideoReader.__getitem__
 
-        def fail(*args, **kwargs):
-            raise decord.DECORDError("no")
+        def fail(reader, number):
+            if number > 10:
+                raise decord.DECORDError("no")
+            return read(reader, number)
 
-        monkeypatch.setattr(decord, "VideoReader", fail)
-        assert indices_of(read_video_frames(numbered, [0.49])) == [14]
+        monkeypatch.setattr(decord.VideoReader, "__getitem__", fail)
+        assert indices_of(read_video_frames(numbered, [0.1, 0.49, 0.1], decoder="auto")) == [3, 14, 3]
         with pytest.raises(MediaError, match="decord"):
-            read_video_frames(numbered, [0.5], decoder="decord")
+            read_video_frames(numbered, [0.1, 0.49], decoder="decord")
+
+    @pytest.mark.parametrize(
+        ("name", "codec", "options"),
+        [("a.mp4", "libx264", {"x264-params": "open-gop=1:keyint=10"}), ("a.asf", "wmv2", {"g": "12"})],
+    )
+    def test_videos_in_which_decord_does_not_find_video_frames(self, tmp_path, name, codec, options):
+        path = write_video(tmp_path / name, numbered_pictures(), codec=codec, options=options)
+        chosen = np.arange(1, NUM_VIDEO_FRAMES, 3)
+        with av.open(str(path)) as container:
+            instants = next(container.decode(video=0)).time + 0.001 + chosen * 1001 / 30000
+        assert indices_of(read_video_frames(path, instants, decoder="auto")) == chosen.tolist()
+        with pytest.raises(MediaError, match="decord"):
+            read_video_frames(path, instants, decoder="decord")
+
+    @pytest.mark.parametrize(
+        ("matrix", "corner", "shape"),
+        [((0, 1, -1, 0), (1, 0), (128, 96)), ((-1, 0, 0, -1), (1, 1), (96, 128)), ((0, -1, 1, 0), (0, 1), (128, 96))],
+    )
+    def test_recordings_of_a_turned_phone_are_upright(self, quadrants, tmp_path, decoder, matrix, corner, shape):
+        content = bytearray(quadrants.read_bytes())
+        place = content.index(b"tkhd") + 44  # of the display matrix, in 16.16 fixed point
+        a, b, c, d = (number << 16 for number in matrix)
+        content[place : place + 20] = struct.pack(">5i", a, b, 0, c, d)
+        path = tmp_path / "turned.mp4"
+        path.write_bytes(content)
+        info = probe_video(path)
+        assert (info.height, info.width) == shape
+        (picture,) = read_video_frames(path, [0], decoder=decoder)
+        assert picture.shape == (3, *shape)
+        right, down = corner  # of the red quadrant, which is stored at the top left
+        red = picture[:, down * shape[0] // 2 :, right * shape[1] // 2 :][
+            :, 4 : shape[0] // 2 - 4, 4 : shape[1] // 2 - 4
+        ]
+        assert np.abs(red.astype(int) - np.array([200, 40, 40])[:, None, None]).max() <= 6
 
     @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mov"])
     def test_late_video_frames_are_decoded_from_a_keyframe(self, tmp_path, suffix, monkeypatch):
@@ -113,13 +151,13 @@ class TestVideo:
         pictures = np.broadcast_to(shades[:, None, None, None], (360, 48, 64, 3))
         codec = "mpeg4" if suffix == ".avi" else "libx264"
         path = write_video(tmp_path / f"a{suffix}", pictures, codec=codec)
-        decode, starts = video._decode_from, []
+        decode, starts = video._decode_with_pyav, []
 
         def watch(path, start, *args):
             starts.append(start)
             return decode(path, start, *args)
 
-        monkeypatch.setattr(video, "_decode_from", watch)
+        monkeypatch.setattr(video, "_decode_with_pyav", watch)
         late = np.arange(250, 360, 7)
         with av.open(str(path)) as container:
             instants = next(container.decode(video=0)).time + late * 1001 / 30000
@@ -130,8 +168,8 @@ class TestVideo:
         shades = 5 * (np.arange(240) % 50).astype(np.uint8)
         path = write_video(tmp_path / "a.mp4", np.broadcast_to(shades[:, None, None, None], (240, 48, 64, 3)))
         monkeypatch.setattr(video, "_SEEK_AFTER", 1.0)
-        decode = video._decode_from
-        monkeypatch.setattr(video, "_decode_from", lambda path, start, *args: decode(path, start and 7.9, *args))
+        decode = video._decode_with_pyav
+        monkeypatch.setattr(video, "_decode_with_pyav", lambda path, start, *args: decode(path, start and 7.9, *args))
         assert indices_of(read_video_frames(path, [2.0, 3.0], decoder="pyav")) == [9, 39]
 
     def test_damaged_video_frames_are_reported(self, tmp_path):

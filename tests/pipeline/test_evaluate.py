@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from crossmodal import EmotionRecognizer, RAVDESSAudioDataModule
+from crossmodal import AudioDataModule, EmotionRecognizer
 from crossmodal.cli.test import test_command as run_command
 from crossmodal.errors import ConfigError, LeakageError, ModelFolderError
 from crossmodal.evaluation.predictions import Predictions, predict
@@ -86,7 +86,7 @@ def test_every_caller_gets_the_same_answer_for_the_same_clips(finished, tiny_rav
         prediction = recognizer(next(tiny_ravdess.rglob(f"03-{clip}.wav")))
         assert list(prediction.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-4)
 
-    datamodule = RAVDESSAudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(finished.cache), batch_size=5)
+    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(finished.cache), batch_size=5)
     datamodule.setup()
     loader = datamodule.loader(datamodule.split["test"])
     windows = predict(folder.model, loader, num_windows=4)  # as for stored teacher outputs

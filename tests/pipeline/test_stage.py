@@ -10,7 +10,7 @@ import yaml
 from sklearn.metrics import balanced_accuracy_score
 
 import crossmodal
-from crossmodal.datamodules import RAVDESSPairedDataModule
+from crossmodal.datamodules import PairedDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline.settings import parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun, _model_in_key, code_version
@@ -25,7 +25,7 @@ def make(finished, tmp_path):
     def make(*change, stage="control", clips=None, upstream=()):
         settings = parse_settings([*finished.args, *change])
         if clips is None:
-            corpus = RAVDESSPairedDataModule(**settings["data"], seed=settings["seed_everything"])
+            corpus = PairedDataModule(**settings["data"], seed=settings["seed_everything"])
             corpus.setup()
             clips = [clip.clip for clip in corpus.clips]
         config = stage_config(settings, stage, model={"num_classes": 8})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodal.studies.pool import Job, run_jobs, startable
+from crossmodal.studies.pool import Job, run_jobs
 
 
 def work(outcome: str) -> str | None:
@@ -51,31 +51,6 @@ def wait_for(condition, seconds=60.0):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def job(name, *makes):
-    return Job(name, name, frozenset(makes))
-
-
-class TestStartable:
-    def test_independent_jobs_start_together(self):
-        jobs = [job("a", "x"), job("b", "y"), job("c", "z")]
-        assert startable(jobs, [], set(), 2) == jobs[:2]
-
-    def test_only_the_first_of_jobs_with_a_shared_result_starts(self):
-        jobs = [job("a", "x"), job("b", "x"), job("c", "x", "y"), job("d", "z")]
-        assert [one.name for one in startable(jobs, [], set(), 4)] == ["a", "d"]
-
-    def test_jobs_start_together_if_the_shared_result_exists(self):
-        jobs = [job("a", "x"), job("b", "x"), job("c", "x", "y"), job("d", "y")]
-        assert [one.name for one in startable(jobs, [], {"x"}, 4)] == ["a", "b", "c"]
-
-    def test_jobs_wait_for_a_running_job_with_a_shared_result(self):
-        assert startable([job("b", "x")], [job("a", "x")], set(), 1) == []
-        assert startable([job("b", "x")], [job("a", "x")], {"x"}, 1) == [job("b", "x")]
-
-    def test_a_job_starts_if_nothing_runs(self):
-        assert startable([job("a", "x", "y"), job("b", "x")], [], set(), 1) == [job("a", "x", "y")]
 
 
 def test_each_job_returns_its_failure_and_the_others_continue():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from crossmodal import media
 from crossmodal.apps.serve.limits import SAMPLE_RATES, RequestError
 from crossmodal.apps.serve.sniff import sniff_audio
-from crossmodal.errors import CrossmodalError, MediaError
+from crossmodal.errors import CrossmodalError, MediaError, TooLongError
 from crossmodal.inference.recording import check_long_enough
 
 MEMORY = 512 << 20  # bytes; a recording takes about 100 MB at most
@@ -47,16 +47,9 @@ def main() -> None:
 
 
 def decode(encoded: bytes, longest: float, max_channels: int, sample_rate: int) -> NDArray[np.float32]:
-    """Decode the content of a file.
+    """Decode the content of a sound file, or of a video with sound: (T,), one channel at `sample_rate` in [-1, 1].
 
-    Args:
-        encoded: A sound file, or a video with sound.
-        longest: Maximum duration in seconds; decoding stops there.
-        max_channels: Maximum number of channels.
-        sample_rate: Sample rate of the result in Hz.
-
-    Returns:
-        (T,), one channel in [-1, 1].
+    Decoding stops after `longest` seconds.
 
     Raises:
         RequestError: The file is not sound, is damaged, or exceeds a limit.
@@ -66,8 +59,11 @@ def decode(encoded: bytes, longest: float, max_channels: int, sample_rate: int) 
     try:
         with media.open_sound(encoded) as sound:
             _check_header(sound, max_channels)
-            waveform = _read(sound, longest, sample_rate)
+            waveform = sound.read(sample_rate, longest=longest)
         check_long_enough(len(waveform) / sample_rate, sound.name)
+    except TooLongError as error:
+        reason = f"it lasts more than the {longest:g} seconds that are accepted"
+        raise RequestError(413, "too_long", reason) from error
     except MediaError as error:
         raise RequestError(422, "cannot_be_decoded", _OBJECT.sub("", error.reason)) from error
     except CrossmodalError as error:
@@ -87,21 +83,6 @@ def _check_header(sound: media.Sound, max_channels: int) -> None:
         raise RequestError(
             422, "bad_sample_rate", f"its rate is {sound.sample_rate} Hz; {low} to {high} Hz are accepted"
         )
-
-
-def _read(sound: media.Sound, longest: float, sample_rate: int) -> NDArray[np.float32]:
-    """Read and resample block by block; the result does not depend on the blocks."""
-    import soxr
-
-    resampler = soxr.ResampleStream(sound.sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
-    parts, samples = [], 0
-    for block in sound.blocks():
-        samples += len(block)
-        if samples > longest * sound.sample_rate:
-            raise RequestError(413, "too_long", f"it lasts more than the {longest:g} seconds that are accepted")
-        parts.append(resampler.resample_chunk(block))
-    parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    return np.clip(np.concatenate(parts), -1.0, 1.0)
 
 
 def _warm_up() -> None:

@@ -13,7 +13,7 @@ from crossmodal.errors import ConfigError, MissingExtraError
 HAAR = "haar"
 """Name of the cascade for frontal faces whose weights are part of the OpenCV wheel."""
 
-Detect = Callable[[NDArray[np.uint8]], NDArray[np.float64]]  # (3, H, W) RGB to (K, 4) left, top, right, bottom, pixels
+Detect = Callable[[NDArray[np.uint8]], NDArray[np.float64]]  # (H, W, 3) RGB to (K, 4) left, top, right, bottom, pixels
 
 _CASCADE = "haarcascade_frontalface_alt2.xml"  # by Lienhart, under Intel's BSD-style licence
 _SHORT_SIDE = 288  # pixels to which a picture is scaled down for detection
@@ -93,10 +93,11 @@ def _load_yunet(cv2: Any, path: str) -> Detect:
 
 
 def _scaled_down(cv2: Any, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """Return the picture as (H, W, 3), scaled down for detection, and its scale."""
-    image = np.ascontiguousarray(picture.transpose(1, 2, 0))
-    scale = min(1.0, _SHORT_SIDE / min(image.shape[:2]))
-    return (cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image), scale
+    """Return the picture, scaled down for detection, and its scale."""
+    scale = min(1.0, _SHORT_SIDE / min(picture.shape[:2]))
+    if scale < 1:
+        return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), scale
+    return picture, scale
 
 
 def _corners(found: Any, scale: float) -> NDArray[np.float64]:

@@ -6,35 +6,21 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from crossmodal.datasets.synthetic.performance import random_stream
+from crossmodal.datasets.synthetic.performance import Floats, random_stream
 
 Colour = tuple[int, int, int]
 Choice = TypeVar("Choice")
 
-SKINS: tuple[Colour, ...] = (
-    (246, 214, 190),
-    (235, 194, 162),
-    (222, 174, 138),
-    (198, 146, 108),
-    (158, 108, 76),
-    (118, 78, 56),
-)
-HAIRS: tuple[Colour, ...] = (
-    (38, 30, 28),
-    (66, 44, 32),
-    (104, 70, 44),
-    (150, 108, 62),
-    (206, 168, 104),
-    (140, 62, 36),
-    (128, 124, 122),
-)
-IRISES: tuple[Colour, ...] = ((82, 52, 34), (70, 96, 128), (84, 112, 84), (110, 84, 50))
-SHIRTS: tuple[Colour, ...] = ((28, 28, 32), (48, 60, 92), (94, 40, 46), (58, 80, 66), (104, 104, 112), (196, 190, 180))
-
+LIGHT_SKINS: list[Colour] = [(246, 214, 190), (235, 194, 162), (222, 174, 138)]
+DARK_SKINS: list[Colour] = [(198, 146, 108), (158, 108, 76), (118, 78, 56)]
+DARK_HAIRS: list[Colour] = [(38, 30, 28), (66, 44, 32)]
+LIGHT_HAIRS: list[Colour] = [(104, 70, 44), (150, 108, 62), (206, 168, 104), (140, 62, 36), (128, 124, 122)]
+IRISES: list[Colour] = [(82, 52, 34), (70, 96, 128), (84, 112, 84), (110, 84, 50)]
+SHIRTS: list[Colour] = [(28, 28, 32), (48, 60, 92), (94, 40, 46), (58, 80, 66), (104, 104, 112), (196, 190, 180)]
 
 HairStyle = Literal["short", "parted", "shaved", "long", "bob", "fringe"]
-MALE_STYLES: tuple[HairStyle, ...] = ("short", "parted", "shaved")
-FEMALE_STYLES: tuple[HairStyle, ...] = ("long", "bob", "fringe")
+MALE_STYLES: list[HairStyle] = ["short", "parted", "shaved"]
+FEMALE_STYLES: list[HairStyle] = ["long", "bob", "fringe"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +50,14 @@ class Look:
         """Colour of a fold in shadow."""
         return mix(self.skin, (30, 0, 0), 0.65)
 
+    def shaded(self, share: float) -> Colour:
+        """Return the colour of skin with a share of shadow."""
+        return mix(self.skin, self.shadow, share)
+
+    def shades(self, shares: Floats) -> list[Colour]:
+        """Return the colour of skin for each video frame, with shares of shadow that are limited to 0 to 1."""
+        return [self.shaded(share) for share in np.clip(shares, 0, 1).ravel().tolist()]
+
     @property
     def hair_on_skin(self) -> Colour:
         """Colour of the hair on the head; the skin is visible through shaved hair."""
@@ -79,14 +73,15 @@ def create_look(actor: int, seed: int) -> Look:
     def around_one(spread: float) -> float:
         return float(np.clip(random.normal(1, spread), 1 - 2 * spread, 1 + 2 * spread))
 
-    def one_of(choices: tuple[Choice, ...]) -> Choice:
+    def one_of(choices: list[Choice]) -> Choice:
         return choices[random.integers(len(choices))]
 
-    skin = one_of(SKINS)
+    skin = one_of(LIGHT_SKINS + DARK_SKINS)
+    light = skin in LIGHT_SKINS
     return Look(
         skin=skin,
-        hair=one_of(HAIRS if skin in SKINS[:3] else HAIRS[:2]),
-        iris=one_of(IRISES if skin in SKINS[:3] else IRISES[:1]),
+        hair=one_of(DARK_HAIRS + LIGHT_HAIRS if light else DARK_HAIRS),
+        iris=one_of(IRISES if light else IRISES[:1]),
         shirt=one_of(SHIRTS),
         lips=mix(skin, (172, 62, 68) if male else (188, 40, 62), 0.35 if male else 0.6),
         hair_style=one_of(MALE_STYLES if male else FEMALE_STYLES),

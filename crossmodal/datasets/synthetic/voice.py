@@ -121,7 +121,7 @@ def create_speaker(actor: int, seed: int) -> Speaker:
 
 
 def voice_cues(performance: Performance, seed: int) -> dict[str, float]:
-    """Return the `CUES` of a clip, as differences from a neutral voice in the units of `CUES_BY_EMOTION`."""
+    """Return the `CUES` of a clip."""
     speaker = create_speaker(performance.actor, seed)
     table = np.array([CUES_BY_EMOTION[emotion] for emotion in EMOTIONS])
     chance = random_stream(seed, performance, "voice cues").normal(0, 1, len(CUES)) * CUE_SPREAD
@@ -131,10 +131,6 @@ def voice_cues(performance: Performance, seed: int) -> dict[str, float]:
 
 def synthesize_voice(performance: Performance, seed: int) -> Floats:
     """Synthesize a spoken or sung clip: silence, the sentence, silence.
-
-    Args:
-        performance: Performance of the clip.
-        seed: Seed of the corpus.
 
     Returns:
         Waveform, `(samples,)` float32 in [-1, 1] at 48 kHz. It lasts 2.94 to 5.27 s, a whole number of video frames.
@@ -166,19 +162,17 @@ def _articulate(
     # Formants are constant in the middle half of each sound and interpolated between sounds.
     anchors = np.stack([ends - 0.75 * durations, ends - 0.25 * durations], axis=1).ravel()
 
-    def track(values: list[float] | list[int]) -> Floats:
-        return np.interp(times, anchors, np.repeat(values, 2), left=0.0, right=0.0)
+    def track(values: list[float] | list[int], outside: float | None = None) -> Floats:
+        return np.interp(times, anchors, np.repeat(values, 2), left=outside, right=outside)
 
-    formants = [
-        np.interp(times, anchors, np.repeat([sound.formants[index] for sound in sounds], 2)) for index in range(3)
-    ]
+    formants = [track([sound.formants[index] for sound in sounds]) for index in range(3)]
     formants += [np.full(len(times), 3500.0), np.full(len(times), 4500.0)]
     notes = np.searchsorted(ends[[sound.held for sound in sounds]], times)
     return Articulation(
         formants=np.stack(formants, axis=1) * speaker.tract,
-        voicing=track([sound.voicing for sound in sounds]),
-        noise=track([sound.noise for sound in sounds]),
-        noise_centre=np.interp(times, anchors, np.repeat([sound.noise_centre for sound in sounds], 2)),
+        voicing=track([sound.voicing for sound in sounds], outside=0.0),
+        noise=track([sound.noise for sound in sounds], outside=0.0),
+        noise_centre=track([sound.noise_centre for sound in sounds]),
         pitch=speaker.pitch * 2 ** (_melody(times, notes if performance.sung else None, cues, random) / 12),
     )
 

@@ -36,7 +36,7 @@ def embed_faces(model: Config, datamodule: VideoDataModule, seed: int, device: t
         clips=datamodule.fingerprint["clips"],
         version=VERSION,
     )
-    path = datamodule.cache / "face_embeddings" / f"{key}.safetensors"
+    path = datamodule.cache_folder / "face_embeddings" / f"{key}.safetensors"
     with ClipTensors.missing(path, "face embeddings") as missing:
         if missing:
             seed_everything(seed, verbose=False)

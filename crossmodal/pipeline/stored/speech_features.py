@@ -10,7 +10,7 @@ from torch import Tensor
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.stored_array import check_array, read_array, write_array
+from crossmodal.datasets.stored_array import read_array, write_array
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.pipeline.settings import STAGES, Config, stage_config
 from crossmodal.progress import progress_bar
@@ -66,8 +66,12 @@ def store_speech_features(
     front_end = model.front_end
     if not isinstance(front_end, SelfSupervisedFrontEnd):
         return None
-    folder = datamodule.cache / "speech_features" / front_end.content_key()
-    _store_missing(folder, datamodule, clips, front_end.bundle, lambda path: _features(model, path, device)[0].half())
+    folder = datamodule.cache_folder / "speech_features" / front_end.content_key()
+
+    def extract(waveform: Tensor) -> Tensor:
+        return model.run_front_end(waveform.to(device))[0][0].half()
+
+    _store_missing(folder, datamodule, clips, front_end.bundle, extract)
     return folder
 
 
@@ -83,14 +87,13 @@ def store_for_training(task: FinetuneTask, datamodule: CorpusDataModule) -> tupl
         datamodule: A datamodule with sound, set up.
 
     Returns:
-        Values for ``speech_features`` and ``summaries`` of the datamodule.
+        Folders of features, one for each speed, and a file of summaries.
 
     Raises:
         DataError: If a waveform is missing in the cache.
     """
-    model, speeds = task.model, task.stored_speeds
-    folders = list(datamodule.speech_features)
-    if not speeds or folders:
+    model, speeds, folders = task.model, task.stored_speeds, list[Path]()
+    if not speeds or datamodule.speech_features:
         return folders, None
     names = ("front_end", "front_end_kwargs", "sample_rate")
     key = {"version": VERSION} | {name: model.config[name] for name in names}
@@ -98,9 +101,9 @@ def store_for_training(task: FinetuneTask, datamodule: CorpusDataModule) -> tupl
         return folders, _store_summaries(task, datamodule, key)
     if _num_bytes(model, datamodule) * len(speeds) <= MAX_BYTES:
         for speed in speeds:
-            folder = datamodule.cache / "speech_features" / content_key(**key, speed=speed)
+            folder = datamodule.cache_folder / "speech_features" / content_key(**key, speed=speed)
             clips = datamodule.clips if speed == 1 else datamodule.split["train"]
-            _store_missing(folder, datamodule, clips, key["front_end"], partial(_at_speed, task, speed=speed))
+            _store_missing(folder, datamodule, clips, key["front_end"], partial(_at_speed, task=task, speed=speed))
             folders.append(folder)
     return folders, None
 
@@ -115,41 +118,42 @@ def _store_summaries(task: FinetuneTask, datamodule: CorpusDataModule, key: Conf
     key |= {name: model.config[name] for name in ("encoder", "encoder_kwargs", "clip_normalization")}
     key |= {"normalization": statistics, "speeds": speeds, "training": sorted(training)}
     name = content_key(**key, clips=[(name, path.name) for name, path in clips])
-    target = datamodule.cache / "speech_features" / f"{name}.safetensors"
+    target = datamodule.cache_folder / "speech_features" / f"{name}.safetensors"
     with ClipTensors.missing(target, "speech features") as missing:
         if missing:
             with progress_bar() as progress, torch.no_grad():
                 rows = []
                 for name, path in progress.track(clips, description=f"Speech features, {key['front_end']}"):
                     used = speeds if name in training else speeds[:1]
-                    summaries = torch.stack([_at_speed(task, path, speed, summarize=True) for speed in used])
+                    waveform = _read(datamodule, path)
+                    summaries = torch.stack([_at_speed(waveform, task, speed, summarize=True) for speed in used])
                     rows.append(summaries.expand(len(speeds), -1))
             ClipTensors.save(target, [name for name, _ in clips], {"summary": torch.stack(rows).numpy()})
     return target
 
 
 def _store_missing(
-    folder: Path, datamodule: CorpusDataModule, clips: Iterable[Clip], name: str, extract: Callable[[Path], Tensor]
+    folder: Path, datamodule: CorpusDataModule, clips: Iterable[Clip], name: str, extract: Callable[[Tensor], Tensor]
 ) -> None:
     """Store one array for the waveform of each clip."""
     waveforms = {datamodule.waveforms[clip.clip] for clip in clips}  # clips with the same content share one
     folder.mkdir(parents=True, exist_ok=True)
     message = "speech features: another run computes the same features; waiting for its result"
-    with locked(datamodule.cache / "locks" / f"{folder.name}.lock", told=message), torch.no_grad():
+    with locked(datamodule.cache_folder / "locks" / f"{folder.name}.lock", told=message), torch.no_grad():
         missing = sorted(path for path in waveforms if read_array(folder / path.name) is None)
         if missing:
             with progress_bar() as progress:
                 for path in progress.track(missing, description=f"Speech features, {name}"):
-                    write_array(folder / path.name, extract(path).cpu().numpy())
+                    write_array(folder / path.name, extract(_read(datamodule, path)).cpu().numpy())
 
 
-def _features(model: AudioClassifier, path: Path, device: torch.device | str = "cpu") -> Tensor:
-    return model.run_front_end(torch.tensor(check_array(path), device=device).view(1, 1, -1))[0]
+def _read(datamodule: CorpusDataModule, path: Path) -> Tensor:
+    """Return the waveform of a clip, (1, 1, T)."""
+    return torch.tensor(datamodule.source.read(path)).view(1, 1, -1)
 
 
-def _at_speed(task: FinetuneTask, path: Path, speed: float, summarize: bool = False) -> Tensor:
+def _at_speed(waveform: Tensor, task: FinetuneTask, speed: float, summarize: bool = False) -> Tensor:
     """Return features, (F, frames), or the summary, (P,), of a clip at a speed."""
-    waveform = torch.tensor(check_array(path)).view(1, 1, -1)
     length = torch.tensor([waveform.shape[-1]])
     for augmentation in task.augmentation.waveform:
         assert isinstance(augmentation, SpeedPerturbation), "nothing is stored for other augmentation"
@@ -162,6 +166,6 @@ def _at_speed(task: FinetuneTask, path: Path, speed: float, summarize: bool = Fa
 
 def _num_bytes(model: AudioClassifier, datamodule: CorpusDataModule) -> int:
     """Return the size of the features of all clips."""
-    arrays = [read_array(datamodule.waveforms[clip.clip]) for clip in datamodule.clips]
-    frames = model.front_end.num_audio_frames(torch.tensor([0 if array is None else len(array) for array in arrays]))
+    samples = [len(datamodule.source.read(datamodule.waveforms[clip.clip])) for clip in datamodule.clips]
+    frames = model.front_end.num_audio_frames(torch.tensor(samples))
     return 4 * model.front_end.num_features * int(frames.sum())

@@ -90,7 +90,7 @@ def store_teacher_outputs(
         sound=None if sound is None else sound.tolist(),
         version=VERSION,
     )
-    path = datamodule.cache / "teacher_outputs" / f"{key}.safetensors"
+    path = datamodule.cache_folder / "teacher_outputs" / f"{key}.safetensors"
     with ClipTensors.missing(path, "teacher outputs") as missing:
         if missing:
             _store(path, settings, members, datamodules, device, sound)

@@ -22,7 +22,7 @@ from crossmodal.pipeline import run as pipeline
 from crossmodal.pipeline.loggers import end_loggers
 from crossmodal.pipeline.settings import Config, parse_settings
 from crossmodal.pipeline.stored.modality_general import sound_statistics
-from crossmodal.pipeline.summary import summarize
+from crossmodal.pipeline.summary import RunSummary, summarize
 from crossmodal.storage import write_json
 from crossmodal.studies.preflight.advice import advise
 from crossmodal.studies.preflight.measures import Array, Pairs, measure
@@ -37,16 +37,9 @@ _DESCRIBED = ("corpus", "protocol", "num_folds", "speaker_dependent", "fold", "c
 class _StagesOnly(pipeline.Run):
     """A run without the final report, which is about test actors."""
 
-    def finalize(self) -> dict[str, Any]:
+    def finalize(self) -> RunSummary:
         end_loggers(self._loggers)
         return summarize(self.settings, self.corpus, self.results)
-
-
-def preflight_command(args: Sequence[str]) -> int:
-    """Run `crossmodal study preflight`."""
-    pipeline.silence_lightning()
-    preflight(args)
-    return 0
 
 
 def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
@@ -78,21 +71,16 @@ def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
     numbers = _describe(settings, summary) | measure(train, val, run.corpus.labels, _face_names(settings))
     numbers["advice"] = advise(numbers)
     write_json(folder / "preflight.json", numbers)
-    plot_preflight(numbers, folder / "preflight.png", " ".join(warnings(summary)))
+    plot_preflight(numbers, folder / "preflight.png", " ".join(warnings(summary.corpus, summary.speaker_dependent)))
     print_preflight(folder, numbers)
     return numbers
 
 
-def _describe(settings: Config, summary: dict[str, Any]) -> dict[str, Any]:
+def _describe(settings: Config, summary: RunSummary) -> dict[str, Any]:
     """Return the settings and the corpus, without test actors."""
-    described = {key: summary[key] for key in _DESCRIBED}
-    by_split = {key: {split: described["corpus"][key][split] for split in _SPLITS} for key in ("clips", "actors")}
-    return {
-        "crossmodal": summary["crossmodal"],
-        "name": settings["name"],
-        **described,
-        "corpus": described["corpus"] | by_split,
-    }
+    by_split = {key: {split: summary.corpus[key][split] for split in _SPLITS} for key in ("clips", "actors")}
+    described = {key: getattr(summary, key) for key in _DESCRIBED} | {"corpus": summary.corpus | by_split}
+    return {"crossmodal": summary.crossmodal, "name": settings["name"], **described}
 
 
 def _face_names(settings: Config) -> list[str] | None:

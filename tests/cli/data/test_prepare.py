@@ -139,6 +139,16 @@ def test_prepare_takes_one_corpus(corpus, capsys):
     assert "--manifest" in capsys.readouterr().err
 
 
+def test_prepare_with_another_video_decoder(root, tmp_path, capsys):
+    found = {}
+    for decoder in ("pyav", "auto"):
+        command = ["data", "prepare", str(root), "--cache", str(tmp_path / decoder), "--face_size", "16"]
+        assert main([*command, "--video_decoder", decoder]) == 0
+        found[decoder] = arrays(tmp_path / decoder / "faces")
+    assert sorted(found["auto"].values()) == sorted(found["pyav"].values())
+    assert not found["auto"].keys() & found["pyav"].keys()
+
+
 def test_prepare_with_an_unknown_detector(root, capsys):
     assert main(["data", "prepare", str(root), "--face_detector", "harr"]) == 1
     assert "harr" in capsys.readouterr().err

@@ -95,6 +95,10 @@ class TestHaar:
         assert keys[str(yunet)]["detector"] == hash_file(yunet)
         assert "box" not in keys["haar"]
 
+    def test_decoders_have_different_keys(self):
+        keys = [FaceCrops(6, 64, (0, 0, 1, 1), decoder=name).settings(hash_file) for name in ("pyav", "decord", "auto")]
+        assert [settings.get("decoder") for settings in keys] == [None, "decord", "auto"]
+
     def test_video_without_a_face_is_excluded(self, tmp_path):
         pictures = np.random.default_rng(0).integers(0, 255, (24, 45, 80, 3), np.uint8).repeat(4, 1).repeat(4, 2)
         path = write_video(tmp_path / "none.mp4", pictures)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodal import EmotionRecognizer, RAVDESSAudioDataModule
+from crossmodal import AudioDataModule, EmotionRecognizer
 from crossmodal.cli.test import test_command as run_command
 from crossmodal.errors import ConfigError, ModelFolderError, WeightsError
 from crossmodal.inference import save_model_folder
@@ -97,7 +97,7 @@ def test_every_clip_is_processed_once_for_all_students(ssl_args, finished, passe
 def test_stored_features_are_those_of_the_models_front_end(finished_ssl, tiny_ravdess):
     folder, _ = finished_ssl
     model, _ = load_model(AudioClassifier, folder / "runs" / "fit" / "finetune" / "model.safetensors")
-    datamodule = RAVDESSAudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(folder / "cache"))
+    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(folder / "cache"))
     datamodule.setup()
     (key_folder,) = (folder / "cache" / "speech_features").iterdir()
     assert key_folder.name == model.front_end.content_key()
@@ -114,9 +114,7 @@ def test_stored_features_give_the_same_predictions_as_waveforms(finished_ssl, ti
     folder, _ = finished_ssl
     stage = folder / "runs" / "fit" / "finetune"
     model, _ = load_model(AudioClassifier, stage / "model.safetensors")
-    datamodule = RAVDESSAudioDataModule(
-        str(tiny_ravdess), protocol="loso24", cache=str(folder / "cache"), batch_size=16
-    )
+    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(folder / "cache"), batch_size=16)
     datamodule.setup()
     (batch,) = datamodule.test_dataloader()
     with torch.no_grad():
@@ -155,7 +153,7 @@ def test_clips_with_the_same_content_are_processed_once(tiny_ravdess, tmp_path, 
     root = shutil.copytree(tiny_ravdess, tmp_path / "corpus")
     first, second = sorted((root / "Actor_01").glob("*.wav"))[:2]
     shutil.copy(first, second)
-    datamodule = RAVDESSAudioDataModule(str(root), protocol="loso24", cache=str(tmp_path / "cache"))
+    datamodule = AudioDataModule(str(root), protocol="loso24", cache=str(tmp_path / "cache"))
     datamodule.prepare_data()
     datamodule.setup()
     model = AudioClassifier("ssl", "dense", front_end_kwargs={"weights": write_weights(tmp_path / "weights.pth")})
@@ -164,7 +162,7 @@ def test_clips_with_the_same_content_are_processed_once(tiny_ravdess, tmp_path, 
 
 
 def test_other_front_ends_store_nothing(tiny_ravdess, tmp_path):
-    datamodule = RAVDESSAudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(tmp_path))
+    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(tmp_path))
     assert store_speech_features(AudioClassifier("mfcc", "dense"), datamodule, []) is None
     assert not list(tmp_path.iterdir())
 

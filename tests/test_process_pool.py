@@ -1,12 +1,14 @@
+import subprocess
+import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 from pebble.pool.process import PoolManager
 
-from crossmodal.datasets import process_pool
-from crossmodal.datasets.process_pool import Failure, map_in_processes
-from tests.datasets.child_work import work
+from crossmodal import process_pool
+from crossmodal.process_pool import Failure, map_in_processes
+from tests.child_work import work
 
 
 def run(folder, *whats, **kwargs):
@@ -69,3 +71,22 @@ def test_no_process_is_started_without_jobs(monkeypatch):
 def test_more_jobs_than_the_queue_holds(tmp_path):
     names = [f"job {number}" for number in range(40)]
     assert run(tmp_path, *names, num_processes=1) == {name: f"{name} 1" for name in names}
+
+
+@pytest.mark.parametrize("how", ["script", "standard input"])
+def test_script_without_a_guard_ends_with_one_error(tmp_path, how):
+    code = (
+        "import os\n"
+        "from crossmodal.process_pool import run_in_processes\n"
+        "print(len(list(run_in_processes(os.path.basename, ['a', 'b'], 2))))\n"
+    )
+    (tmp_path / "script.py").write_text(code)
+    command, text = (["script.py"], None) if how == "script" else (["-"], code)
+    run = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, input=text, capture_output=True, text=True, timeout=60
+    )
+    if how == "standard input" and run.returncode == 0:  # some versions of Python do not import it in the child
+        assert run.stdout == "2\n"
+    else:
+        assert run.returncode == 1
+        assert 'if __name__ == "__main__":' in run.stderr
