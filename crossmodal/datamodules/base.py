@@ -61,9 +61,8 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
                 f"Folder {self.speech_features} of speech_features is missing; `crossmodal fit` creates it."
             )
         self.crops = self.crops_of(self.source)
-        # The first folder has every clip; the others, if any, have more versions of the training clips.
-        self.feature_folders = [Path(self.speech_features)] if self.speech_features and self.needs_audio else []
-        self.summaries: Path | None = None
+        self.feature_versions: list[Path] = []  # folders of more versions of the training clips' features
+        self.summaries: Path | None = None  # of an audio encoder, by clip
         self.split: dict[Split, list[Clip]] = {}
         self.excluded: list[ExcludedClip] = []
         self._indexed: list[Clip] = []
@@ -131,7 +130,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
             "batch_size": self.batch_size,
             "tensors": tensors,
             # The folder's name is the key of the front end; the keys of the waveforms are in the rows.
-            "speech_features": self.feature_folders[0].name if self.feature_folders else None,
+            "speech_features": self._feature_folder and self._feature_folder.name,
         }
 
     def restrict(self, keep: Callable[[Clip], bool]) -> None:
@@ -179,17 +178,15 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
 
     def loader(self, clips: Sequence[Clip], shuffle: bool = False, shard: Shard = SINGLE_PROCESS) -> DataLoader[Any]:
         """Return a loader of some clips; with shuffle it drops the last, smaller batch."""
-        folders = self.feature_folders if shuffle else self.feature_folders[:1]
+        folders = [self._feature_folder, *(self.feature_versions if shuffle else [])] if self._feature_folder else []
+        features = {clip: [folder / path.name for folder in folders] for clip, path in self.waveforms.items()}
         dataset = ClipDataset(
             clips,
             self.labels,
             self.waveforms if self.needs_audio and not (folders or self.summaries) else None,
             self._corpus.faces if self._reads_pixels else None,
-            self._tensors,
-            {clip: [folder / path.name for folder in folders] for clip, path in self.waveforms.items()}
-            if folders
-            else None,
-            ClipTensors(self.summaries) if self.summaries else None,
+            [*([self._tensors] if self._tensors else []), *([ClipTensors(self.summaries)] if self.summaries else [])],
+            features if folders else None,
             read=self.source.read,
         )
         if shuffle:
@@ -208,6 +205,10 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
     @property
     def _shard(self) -> Shard:
         return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else SINGLE_PROCESS
+
+    @property
+    def _feature_folder(self) -> Path | None:
+        return Path(self.speech_features) if self.speech_features and self.needs_audio else None
 
     @property
     def _reads_pixels(self) -> bool:

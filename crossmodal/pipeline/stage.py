@@ -214,8 +214,9 @@ class StageRun:
         if isinstance(task, FinetuneTask) and self._trainer.strategy.root_device.type == "cpu":
             if task.stored_speeds and task.uses_summaries:
                 task.fit_normalization(data.loader(data.split["train"]))
-            stored = self._processes.run_on_rank_zero(lambda: store_for_training(task, data))
-            data.feature_folders, data.summaries = stored
+            folders, data.summaries = self._processes.run_on_rank_zero(lambda: store_for_training(task, data))
+            if folders:
+                data.speech_features, *data.feature_versions = folders
 
     def _evaluate(self) -> None:
         """Write the best weights, and their predictions and metrics for the validation and test clips."""

@@ -181,9 +181,11 @@ class BaseTask(LightningModule):
             sums.append(normalization.accumulate(features, length))
             if not bool(torch.isfinite(sums[-1]).all()):
                 not_finite += non_finite_clips(batch, features)
-        if not_finite:
-            raise NotFiniteError(f"{self.stage}, before training: {explain_clips(not_finite)}")
-        normalization.fit_from_sums(*self._sum_over_processes(torch.stack(sums).sum(dim=0)))
+        total = self._sum_over_processes(torch.stack(sums).sum(dim=0))
+        if not bool(torch.isfinite(total).all()):  # in every process, so that none waits for another
+            clips = explain_clips(not_finite or ["other processes"])
+            raise NotFiniteError(f"{self.stage}, before training: {clips}")
+        normalization.fit_from_sums(*total)
         self.train(was_training)
 
     def configure_callbacks(self) -> list[Callback]:
@@ -196,10 +198,7 @@ class BaseTask(LightningModule):
         return callbacks
 
     def _training_clips(self) -> Iterable[Batch]:
-        """Iterate over every training clip once: in one of the processes, or with another loader in each of them.
-
-        Ratios of sums over all processes are the same either way.
-        """
+        """Iterate over every training clip once: in one of the processes, or with another loader in each of them."""
         loader: Iterable[Batch] = self.trainer.train_dataloader or ()
         if isinstance(loader, DividedLoader):
             loader = loader.single_pass()
