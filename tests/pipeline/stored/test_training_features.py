@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from crossmodal.datamodules import AudioDataModule
+from crossmodal.errors import NotFiniteError
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.stored import speech_features
 from crossmodal.pipeline.stored.speech_features import store_for_training
@@ -89,6 +90,15 @@ def test_another_normalization_gives_other_summaries(datamodule):
     task.model.normalization.mean += 3
     _, second = store_for_training(task, datamodule)
     assert first != second
+
+
+def test_a_non_finite_summary_is_reported_with_its_clip(datamodule):
+    task = student()
+    use_stored(task, datamodule)
+    batch = next(iter(datamodule.loader(datamodule.split["train"], shuffle=True)))
+    batch["summary"][2] = torch.nan
+    with pytest.raises(NotFiniteError, match=batch["clip"][2]):
+        task.training_step(batch, 0)
 
 
 def test_mixup_mixes_stored_features(datamodule):
