@@ -239,7 +239,7 @@ class BaseTask(LightningModule):
     def _explain(self, loss: Tensor, batch: Batch, logits: Tensor, split: Split) -> str:
         trainer = self._trainer
         where = f"epoch {trainer.current_epoch}, step {trainer.global_step}" if trainer else "without a trainer"
-        features, _ = self.features(batch)
+        features = batch["summary"] if "summary" in batch else self.features(batch)[0]
         return explain_loss(f"{self.stage}, {split}, {where}", float(loss), batch, features, logits)
 
     def on_validation_epoch_end(self) -> None:
