@@ -18,7 +18,9 @@ from crossmodal.datamodules.thread_loader import ThreadLoader
 from crossmodal.datasets.cache import PreparedCorpus
 from crossmodal.datasets.clip import Clip, ExcludedClip, Split, nothing_usable
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.complete_clips import prepare_complete, read_face_tensors
+from crossmodal.datasets.complete_clips import prepare_complete
+from crossmodal.datasets.faces.actor_normalization import center_by_actor
+from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.splits.given_split import shared_speakers
 from crossmodal.datasets.splits.protocols import check_teacher, hide_labels
 from crossmodal.errors import ConfigError, CorpusNotFoundError
@@ -237,9 +239,14 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         """Read the tensors that replace pixels in a batch; `actors` maps clips to actors."""
         if not self.needs_faces or self._reads_pixels:
             return None, []
-        path, num_rows = self.teacher_outputs or self.face_embeddings, self.crops.num_video_frames
-        centered = actors if self.face_normalization else None
-        return read_face_tensors(path, self.face_features, num_rows, centered, self.cache_folder)
+        path, excluded = self.teacher_outputs or self.face_embeddings, []
+        if path:
+            tensors = ClipTensors(path)
+        else:
+            tensors, excluded = store_face_features(str(self.face_features), self.num_video_frames, self.cache_folder)
+        if self.face_normalization and "face_embeddings" in tensors.shapes:
+            tensors = center_by_actor(tensors, actors, self.cache_folder)
+        return tensors, excluded
 
 
 class AudioDataModule(CorpusDataModule):

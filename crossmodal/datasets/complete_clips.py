@@ -1,14 +1,12 @@
 """Clips with all inputs that a batch needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
 from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.faces.actor_normalization import center_by_actor
-from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.source import CorpusSource
 from crossmodal.datasets.stored_array import read_array
 from crossmodal.media import SAMPLE_RATE
@@ -48,28 +46,6 @@ def prepare_complete(
         clips=[clip for clip in corpus.clips if clip.clip not in reasons],
         excluded=[*(ExcludedClip(name, reason) for name, reason in reasons.items()), *corpus.excluded],
     )
-
-
-def read_stored(
-    path: str | None, face_features: str | None, num_rows: int, actors: Mapping[str, str] | None, folder: Path
-) -> tuple[ClipTensors, list[ExcludedClip]]:
-    """Read tensors that replace pixels in a batch; returns them and the excluded entries.
-
-    Args:
-        path: Path of a file of tensors by clip, or None to use `face_features`.
-        face_features: See `store_face_features`.
-        num_rows: Number of feature rows per clip, for clips with many rows.
-        actors: Actor of each clip, to subtract each actor's mean from the faces; None or empty to keep them.
-        folder: Cache folder.
-    """
-    excluded: list[ExcludedClip] = []
-    if path:
-        tensors = ClipTensors(path)
-    else:
-        tensors, excluded = store_face_features(str(face_features), num_rows, folder)
-    if actors and "face_embeddings" in tensors.shapes:
-        tensors = center_by_actor(tensors, actors, folder)
-    return tensors, excluded
 
 
 def _missing_input(clip: Clip, audio: bool, crops: FaceCrops | None, tensors: ClipTensors | None) -> str | None:

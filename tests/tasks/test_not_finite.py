@@ -5,7 +5,7 @@ import torch
 
 from crossmodal.datamodules import collate_clips
 from crossmodal.errors import NotFiniteError
-from crossmodal.losses import list_align_losses, list_kd_losses
+from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES
 from crossmodal.tasks import FinetuneTask, TeacherTask, TransferTask
 from tests.tasks.tiny import NUM_CLASSES, STUDENT, TEACHER, face_embeddings, fit, loader, voices, with_teacher_outputs
 
@@ -92,8 +92,8 @@ def test_silent_constant_and_clipped_clips_can_be_trained_on(front_end, encoder,
     assert all(bool(torch.isfinite(parameter).all()) for parameter in task.parameters())
 
 
-@pytest.mark.parametrize("kd_loss", [None, *list_kd_losses()])
-@pytest.mark.parametrize("align_loss", [None, *list_align_losses()])
+@pytest.mark.parametrize("kd_loss", [None, *KD_LOSSES])
+@pytest.mark.parametrize("align_loss", [None, *ALIGN_LOSSES])
 def test_silent_clips_can_be_trained_on_with_every_loss(kd_loss, align_loss):
     items = with_teacher_outputs(unusual_voices())
     for item in items:
