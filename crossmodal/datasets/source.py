@@ -1,10 +1,9 @@
 """Corpora for a run: a RAVDESS folder, the built-in synthetic corpus, or a manifest."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.manifest import ManifestIndex, index_manifest
@@ -15,58 +14,11 @@ from crossmodal.errors import ConfigError
 from crossmodal.media import Box
 
 CorpusKind = Literal["synthetic", "ravdess", "manifest"]
-# Actors of the built-in corpus: it is created in half a minute, and fills four folds of seq6.
-SYNTHETIC_ACTORS = 16
-
-
-class CorpusSource(ABC):
-    """Base class of corpora."""
-
-    path: Path
-    """Path of the folder or the manifest."""
-    face_box: Box
-    """Default box of the face."""
-    channel: Channel | None = None
-    """Channel of RAVDESS, None for other corpora."""
-    label_set: LabelSet | None = None
-    """Label set of RAVDESS, None for other corpora."""
-    is_built_in: bool = False
-    """True for the built-in corpus, which is created if it is missing."""
-
-    @property
-    @abstractmethod
-    def kind(self) -> CorpusKind:
-        """Kind of the corpus; ``synthetic`` for all recordings of `synthesize`, also those listed in a manifest."""
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Name of the corpus in reports."""
-
-    @property
-    @abstractmethod
-    def labels(self) -> tuple[str, ...]:
-        """Class names, in the order of class indices."""
-
-    @property
-    @abstractmethod
-    def protocol(self) -> Protocol:
-        """Default protocol."""
-
-    @abstractmethod
-    def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
-        """Return all clips, sorted by name, and the excluded files or rows."""
-
-    def holds(self, clip: Clip) -> bool:
-        """Return True if a clip is part of the selection."""
-        return True
-
-    def make(self) -> None:  # noqa: B027 - most corpora exist
-        """Create the corpus if it is the built-in one."""
+SYNTHETIC_ACTORS = 16  # of the built-in corpus: it is created in half a minute, and fills four folds of seq6
 
 
 @dataclass(frozen=True)
-class RavdessSource(CorpusSource):
+class RavdessSource:
     """RAVDESS, or a synthetic corpus, in a folder.
 
     Args:
@@ -80,11 +32,12 @@ class RavdessSource(CorpusSource):
     channel: Channel
     label_set: LabelSet
     is_built_in: bool = False
-    face_box = FACE_BOX
+    face_box: Box = FACE_BOX
+    protocol: Protocol = "seq6"
 
     @property
     def kind(self) -> CorpusKind:
-        """``synthetic`` or ``ravdess``."""
+        """Kind of the corpus: ``synthetic`` for recordings of `synthesize`, or ``ravdess``."""
         return "synthetic" if self.is_built_in or (self.path / SYNTHETIC_MARKER).exists() else "ravdess"
 
     @property
@@ -94,16 +47,11 @@ class RavdessSource(CorpusSource):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels of the label set."""
+        """Class names, in the order of class indices."""
         return LABEL_SETS[self.label_set]
 
-    @property
-    def protocol(self) -> Protocol:
-        """``seq6``."""
-        return "seq6"
-
     def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
-        """Return the clips of the channel, and the files with other names."""
+        """Return the clips of the channel, sorted by name, and the excluded files."""
         index = index_ravdess(self.path, self.channel)
         return index.clips, index.excluded
 
@@ -118,8 +66,8 @@ class RavdessSource(CorpusSource):
 
 
 @dataclass(frozen=True)
-class ManifestSource(CorpusSource):
-    """Corpus of a manifest, which is read lazily.
+class ManifestSource:
+    """Corpus of a manifest, which is read lazily; the attributes are those of `RavdessSource`.
 
     Args:
         path: Path of the table.
@@ -128,7 +76,10 @@ class ManifestSource(CorpusSource):
 
     path: Path
     allow_outside_paths: bool = False
-    face_box = (0.0, 0.0, 1.0, 1.0)
+    face_box: Box = (0.0, 0.0, 1.0, 1.0)
+    channel: None = None
+    label_set: None = None
+    is_built_in: Literal[False] = False
 
     @cached_property
     def manifest(self) -> ManifestIndex:
@@ -160,8 +111,18 @@ class ManifestSource(CorpusSource):
         return "given" if self.manifest.has_split else "grouped"
 
     def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
-        """Return the clips, and the unusable rows."""
+        """Return the clips, sorted by name, and the unusable rows."""
         return self.manifest.clips, self.manifest.excluded
+
+    def holds(self, clip: Clip) -> bool:
+        """Return True."""
+        return True
+
+    def make(self) -> None:
+        """Do nothing: a manifest lists recordings that exist."""
+
+
+CorpusSource: TypeAlias = RavdessSource | ManifestSource
 
 
 @lru_cache(maxsize=1)
@@ -178,15 +139,7 @@ def create_source(
     label_set: LabelSet | None,
     cache: Path,
 ) -> CorpusSource:
-    """Return the corpus for the given settings: RAVDESS, a manifest, or by default the built-in corpus.
-
-    Args:
-        root: Folder of RAVDESS.
-        manifest: Path of a manifest.
-        allow_outside_paths: See `index_manifest`.
-        channel: Channel of RAVDESS.
-        label_set: Label set of RAVDESS; None for the default of the channel.
-        cache: Cache folder for the built-in corpus.
+    """Return the corpus for the settings of a datamodule, by default the built-in one, which is in the cache folder.
 
     Raises:
         ConfigError: If both `root` and `manifest` are given, or `channel` or `label_set` for a manifest.
