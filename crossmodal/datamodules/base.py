@@ -239,7 +239,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         """Read the tensors that replace pixels in a batch; `actors` maps clips to actors."""
         if not self.needs_faces or self._reads_pixels:
             return None, []
-        path, excluded = self.teacher_outputs or self.face_embeddings, []
+        path, excluded = self.teacher_outputs or self.face_embeddings, list[ExcludedClip]()
         if path:
             tensors = ClipTensors(path)
         else:

@@ -1,9 +1,7 @@
-"""Corpus cache: every file is decoded once, into arrays that are memory-mapped when read.
+"""Corpus cache: every file is decoded once, in a child process, into an array that is memory-mapped when read.
 
-Each array is a file, named by a key of the source's hash, the settings and the version of this code. A killed run can
-therefore resume, several processes and machines can prepare the same corpus, and a changed file or setting never uses
-an old array. Files are decoded in child processes with a time limit. Files that cannot be decoded are excluded and
-listed in `quarantine.json`.
+An array is named by a key of the source's hash, the settings and the version of this code. A killed run can therefore
+resume, several processes and machines can prepare the same corpus, and a changed file or setting uses no old array.
 """
 
 import contextlib
@@ -30,8 +28,6 @@ from crossmodal.storage import FileHashes, cache_dir, content_key
 
 # Increase when the same source and settings give different arrays; all files are then decoded again.
 VERSION = 2
-
-_Kind = Literal["waveforms", "faces"]
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,6 @@ class _Job:
     crops: FaceCrops | None = None
 
     @property
-    def kind(self) -> _Kind:
-        return "faces" if self.crops else "waveforms"
-
-    @property
     def source(self) -> Path:
         path = self.clip.video if self.crops else self.clip.audio
         assert path is not None, "a job is created only if the clip has the file"
@@ -91,8 +83,8 @@ def prepare_corpus(
 ) -> PreparedCorpus:
     """Decode clips that are not in the cache yet.
 
-    Concurrent calls share the work. Child processes are started with the spawn method: a script that calls this needs
-    ``if __name__ == "__main__":``.
+    Concurrent calls share the work. It is done in child processes: a script that calls this needs
+    ``if __name__ == "__main__":``. Files that cannot be decoded are excluded and listed in ``quarantine.json``.
 
     Args:
         clips: Clips to decode. Clips without sound get no waveform, clips without video no face crops.
@@ -101,9 +93,6 @@ def prepare_corpus(
         folder: Cache folder; default `crossmodal.storage.cache_dir`.
         num_processes: Number of child processes; default one per core.
         retry: Retry files that are known to be damaged.
-
-    Returns:
-        Paths of the arrays, and the excluded files.
 
     Raises:
         ConfigError: If the face detector does not exist.
@@ -142,7 +131,7 @@ def prepare_corpus(
 def _hash_all(
     clips: Sequence[Clip], audio: bool, crops: FaceCrops | None, hashes: FileHashes, num_threads: int
 ) -> None:
-    """Hash files that have no cached hash; `_plan` reports files that cannot be read."""
+    """Hash files that have no cached hash; files that cannot be read are reported later."""
     files = {file: None for clip in clips for file in (clip.audio, clip.video if crops else None) if file}
     unknown = [file for file in files if (audio or crops) and not hashes.knows(file)]
     if not unknown:
@@ -186,16 +175,12 @@ def _key(hashes: FileHashes, path: Path, **settings: object) -> str:
 
 def _make_all(jobs: Sequence[_Job], num_processes: int) -> tuple[int, dict[Path, Failure]]:
     """Create the arrays; returns the number of arrays created by this call, and the failures by target."""
-    made, damaged = 0, {}
-    outcomes = map_in_processes(
+    work = map_in_processes(
         _make, jobs, description="Decoding", num_processes=num_processes, again=lambda state: state == "busy"
     )
-    for job, outcome in outcomes:
-        if isinstance(outcome, Failure):
-            damaged[job.target] = outcome
-        else:
-            made += outcome == "made"
-    return made, damaged
+    outcomes = {job.target: outcome for job, outcome in work}
+    damaged = {target: outcome for target, outcome in outcomes.items() if isinstance(outcome, Failure)}
+    return sum(outcome == "made" for outcome in outcomes.values()), damaged
 
 
 def _make(job: _Job) -> Literal["made", "found", "busy"]:
@@ -205,20 +190,12 @@ def _make(job: _Job) -> Literal["made", "found", "busy"]:
 def _update_quarantine(
     quarantine: Quarantine, jobs: Sequence[_Job], damaged: dict[Path, Failure], hashes: FileHashes
 ) -> None:
-    content = {str(job.source): hashes[job.source] for job in jobs}
-    quarantine.update(
-        damaged=[
-            Quarantined(
-                file=str(job.source),
-                wanted=job.kind,
-                reason=damaged[job.target].reason,
-                lasting=damaged[job.target].lasting,
-                sha256=content[str(job.source)],
-                key=job.target.stem,
-            )
-            for job in jobs
-            if job.target in damaged
-        ],
-        whole={job.target.stem for job in jobs if job.target not in damaged},
-        hashes=content,
-    )
+    content, entries, whole = {str(job.source): hashes[job.source] for job in jobs}, [], set()
+    for job in jobs:
+        file, key = str(job.source), job.target.stem
+        if job.target in damaged:
+            failure, kind = damaged[job.target], "faces" if job.crops else "waveforms"
+            entries.append(Quarantined(file, kind, failure.reason, failure.lasting, content[file], key))
+        else:
+            whole.add(key)
+    quarantine.update(entries, whole, content)

@@ -18,16 +18,8 @@ Channel = Literal["speech", "song", "both"]
 
 MODALITIES = {"01": "audio-video", "02": "video", "03": "audio"}
 CHANNELS = {"01": "speech", "02": "song"}
-EMOTIONS = {
-    "01": "neutral",
-    "02": "calm",
-    "03": "happy",
-    "04": "sad",
-    "05": "angry",
-    "06": "fearful",
-    "07": "disgust",
-    "08": "surprised",
-}
+_NAMES = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+EMOTIONS = {f"{number:02d}": name for number, name in enumerate(_NAMES, 1)}
 MEDIA_SUFFIXES = {".wav", ".mp4"}
 NOT_SUNG = 18  # the actor without song recordings
 
@@ -141,16 +133,14 @@ def published_names(channel: Channel = "both") -> list[RavdessName]:
 
 
 def _exists(name: RavdessName) -> bool:
+    emotion = EMOTIONS[name.emotion]
     is_sung = CHANNELS[name.channel] == "song"
-    return not (
-        (EMOTIONS[name.emotion] == "neutral" and name.intensity == "02")
-        or (is_sung and EMOTIONS[name.emotion] in ("disgust", "surprised"))
-        or (is_sung and int(name.actor) == NOT_SUNG)
-    )
+    is_missing = is_sung and (emotion in ("disgust", "surprised") or int(name.actor) == NOT_SUNG)
+    return not is_missing and (emotion, name.intensity) != ("neutral", "02")
 
 
 def _files_by_clip(root: Path, channel: Channel) -> tuple[dict[str, dict[str, Path]], list[ExcludedClip]]:
-    """Group the media files below `root` by clip, then by modality."""
+    """Group the media files below `root` by clip, then by modality; also return the excluded files."""
     files: dict[str, dict[str, Path]] = defaultdict(dict)
     excluded = []
     for path in media_files(root):
@@ -168,7 +158,6 @@ def _files_by_clip(root: Path, channel: Channel) -> tuple[dict[str, dict[str, Pa
 
 
 def _pair(files: dict[str, Path]) -> Clip:
-    """Create a clip from its files."""
     name = parse_name(next(iter(files.values())).name)
     return Clip(
         clip=name.clip,
@@ -184,9 +173,7 @@ def _pair(files: dict[str, Path]) -> Clip:
 def _nothing_found(root: Path, channel: Channel, excluded: list[ExcludedClip]) -> str:
     zips = sorted(path.name for path in root.glob("*.zip"))
     which = "RAVDESS" if channel == "both" else f"RAVDESS {channel}"
-    message = (
-        f"No {which} clip in {root.resolve()}: there is no .wav or .mp4 with a name like 03-01-06-01-02-01-12.wav."
-    )
+    message = f"No {which} clip in {root.resolve()}: no .wav or .mp4 has a name like 03-01-06-01-02-01-12.wav."
     if zips:
         message += f" It has {len(zips)} zip file(s), such as {zips[0]}: extract them there."
     elif excluded:

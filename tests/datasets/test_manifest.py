@@ -50,7 +50,7 @@ class TestRows:
         index = index_manifest(write(folder, *GOOD))
         one = Clip("one", "Ada", "sad", audio=folder / "a.wav", video=folder / "faces/a.mp4")
         two = Clip("two", "Bo", "happy", audio=folder / "b.wav")
-        assert (index.clips, index.excluded, index.name) == ([one, two], [], "mine")
+        assert (index.clips, index.excluded) == ([one, two], [])
         assert not index.has_split
 
     def test_empty_audio_uses_the_sound_of_the_video(self, folder):
