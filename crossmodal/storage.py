@@ -99,12 +99,7 @@ _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 @contextlib.contextmanager
 def disk_errors() -> Iterator[None]:
-    """Convert system errors about full disks and missing permissions inside the block.
-
-    Raises:
-        DiskSpaceError: The disk is full.
-        StorageError: A file must not be read or written.
-    """
+    """Convert system errors inside the block to DiskSpaceError (full disk) or StorageError (missing permission)."""
     try:
         yield
     except Exception as error:
@@ -208,13 +203,8 @@ def _mark(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _read_umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
-
-
-_UMASK = _read_umask()  # at import: os.umask can only be read by setting it, which is not thread-safe
+_UMASK = os.umask(0)  # at import: os.umask can only be read by setting it, which is not thread-safe
+os.umask(_UMASK)
 
 
 def replace_folder(source: Path, target: Path, **copy: Any) -> None:

@@ -27,21 +27,13 @@ Blocks = Iterator[NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Sound:
-    """An open sound with the properties from its header.
+    """An open sound with the properties from its header."""
 
-    Args:
-        name: Name for error messages.
-        sample_rate: Sample rate in Hz.
-        channels: Number of channels.
-        duration: Duration in seconds according to the header, or None. It may be wrong; only the blocks are reliable.
-        decode: Function that starts decoding, see `blocks`.
-    """
-
-    name: str
-    sample_rate: int
+    name: str  # for error messages
+    sample_rate: int  # Hz
     channels: int
-    duration: float | None
-    decode: Callable[[], Blocks]
+    duration: float | None  # s, according to the header; it may be wrong
+    decode: Callable[[], Blocks]  # starts decoding, see `blocks`
 
     def blocks(self, start: float = 0.0, longest: float | None = None) -> Blocks:
         """Decode block by block; can be called once.

@@ -97,14 +97,7 @@ def prepare_command(args: argparse.Namespace) -> int:
 
 
 def take_shard(items: Sequence[Item], shard: str) -> list[Item]:
-    """Take one of n parts of equal size.
-
-    Args:
-        items: Items in an order that is the same on every machine.
-        shard: ``i/n``, i from 1 to n.
-
-    Raises:
-        ConfigError: If the shard is not of that form.
+    """Take the part ``i/n`` of items, i from 1 to n; raise ConfigError for another form.
 
     Example:
         >>> take_shard("abcdefg", "2/3")
