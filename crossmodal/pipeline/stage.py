@@ -150,7 +150,7 @@ class StageRun:
         trainer = {**_TRAINER, "default_root_dir": str(self.folder), **config["trainer"], "logger": False}
         self._config = parser.parse_object({**config, "trainer": trainer})
         seed_everything(config["seed_everything"], workers=True, verbose=False)
-        built = parser.instantiate_classes(self._config)
+        built = parser.instantiate(self._config)
         self.task: BaseTask = built.model
         self.datamodule: CorpusDataModule = built.data
         callbacks: list[Callback] = [self._best, self._last, self._history, StopAtOnce()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import ClassVar, Literal, Protocol, cast, runtime_checkable
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,14 +25,6 @@ Losses = dict[str, Tensor]
 Split = Literal["train", "val", "test"]
 # Label keys of a batch; the last two are added by mixup.
 LABELS = ("label", "mixed_label", "label_weight")
-
-
-@runtime_checkable
-class DividedLoader(Protocol):
-    """Loader of which each process reads a part."""
-
-    def single_pass(self) -> Iterable[Batch]:
-        """Return batches of all clips, each clip once in one of the processes."""
 
 
 def _moving_average(average: Tensor, current: Tensor, num_averaged: Tensor, decay: float) -> Tensor:
@@ -200,7 +192,7 @@ class BaseTask(LightningModule):
     def _training_clips(self) -> Iterable[Batch]:
         """Iterate over every training clip once: in one of the processes, or with another loader in each of them."""
         loader: Iterable[Batch] = self.trainer.train_dataloader or ()
-        if isinstance(loader, DividedLoader):
+        if hasattr(loader, "single_pass"):  # a loader of which each process reads a part
             loader = loader.single_pass()
         elif isinstance(loader, DataLoader):
             loader = DataLoader(loader.dataset, batch_size=loader.batch_size or 1, collate_fn=loader.collate_fn)

@@ -51,9 +51,12 @@ def test_only_the_synthetic_corpus_has_its_own_defaults():
     assert synthetic["data"]["face_size"] == 64
 
 
-def test_a_root_in_a_file_equals_a_root_argument(tmp_path):
-    config = write(tmp_path, "mine.yaml", data={"root": "ravdess"})
-    assert parse_settings([config]) == parse_settings([REAL])
+@pytest.mark.parametrize("source", ["root", "manifest"])
+def test_a_corpus_in_a_file_equals_an_argument(tmp_path, source):
+    config = write(tmp_path, "mine.yaml", data={source: "ravdess"})
+    settings = parse_settings([config])
+    assert settings == parse_settings([f"--data.{source}=ravdess"])
+    assert "backbone" not in settings["teacher"].get("model", {})
 
 
 def test_settings_override_the_synthetic_defaults(tmp_path):
