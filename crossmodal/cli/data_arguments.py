@@ -2,6 +2,8 @@
 
 import argparse
 
+_CACHE = "cache folder; default: $CROSSMODAL_CACHE, else the user's cache"
+
 
 def download_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `data download`."""
@@ -48,9 +50,7 @@ def prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard", metavar="i/n", help=shard)
     parser.add_argument("--num_processes", type=int, help="number of processes; default: one per core")
     parser.add_argument("--contact_sheet", metavar="PNG", help="also write a picture of the face crops of some clips")
-    parser.add_argument(
-        "--cache", metavar="DIR", help="cache folder; default: $CROSSMODAL_CACHE, else the user's cache"
-    )
+    parser.add_argument("--cache", metavar="DIR", help=_CACHE)
     _stream_arguments(parser)
 
 
@@ -124,6 +124,4 @@ def cache_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prune", action="store_true", help="remove the results")
     parser.add_argument("--older_than", type=float, metavar="DAYS", help="with --prune: remove only older results")
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
-    parser.add_argument(
-        "--cache", metavar="DIR", help="cache folder; default: $CROSSMODAL_CACHE, else the user's cache"
-    )
+    parser.add_argument("--cache", metavar="DIR", help=_CACHE)

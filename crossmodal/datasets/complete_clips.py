@@ -24,15 +24,9 @@ def prepare_complete(
     max_duration: float,
     folder: Path,
 ) -> PreparedCorpus:
-    """Decode the clips that have all required inputs; other clips are excluded.
+    """Decode the clips that have sound, a video for `crops` and `tensors`, as required; other clips are excluded.
 
-    Args:
-        clips: Clips to prepare.
-        audio: True if clips need sound.
-        crops: Settings of the face crops that clips need, if any.
-        tensors: Stored tensors that must contain the clips, if any.
-        max_duration: Maximum duration of the sound in seconds; longer clips are excluded.
-        folder: Cache folder.
+    Clips with more than `max_duration` seconds of sound are excluded, too.
     """
     reasons = {clip.clip: reason for clip in clips if (reason := _missing_input(clip, audio, crops, tensors))}
     corpus = prepare_corpus(
@@ -54,8 +48,8 @@ def read_stored(
     """Read tensors that replace pixels in a batch; returns them and the excluded entries.
 
     Args:
-        path: Path of a file of tensors by clip, or None to use `face_features`.
-        face_features: See `store_face_features`.
+        path: Path of a file of tensors by clip, or None to use `face_features`, see `store_face_features`.
+        face_features: Table or folder of features.
         num_rows: Number of feature rows per clip, for clips with many rows.
         actors: Actor of each clip, to subtract each actor's mean from the faces; None or empty to keep them.
         folder: Cache folder.
