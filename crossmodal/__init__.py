@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crossmodal.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from crossmodal.datamodules import (
-        ManifestAudioDataModule,
-        ManifestPairedDataModule,
-        ManifestVideoDataModule,
-        RAVDESSAudioDataModule,
-        RAVDESSPairedDataModule,
-        RAVDESSVideoDataModule,
-        StreamingPairedDataModule,
-    )
+    from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
     from crossmodal.inference import EmotionRecognizer
     from crossmodal.models import AudioClassifier, FaceClassifier, FaceEncoder
     from crossmodal.pipeline import fit
@@ -25,39 +17,31 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AudioClassifier": "models",
+    "AudioDataModule": "datamodules",
     "ControlTask": "tasks",
     "EmotionRecognizer": "inference",
     "FaceClassifier": "models",
     "FaceEncoder": "models",
     "FinetuneTask": "tasks",
-    "ManifestAudioDataModule": "datamodules",
-    "ManifestPairedDataModule": "datamodules",
-    "ManifestVideoDataModule": "datamodules",
-    "RAVDESSAudioDataModule": "datamodules",
-    "RAVDESSPairedDataModule": "datamodules",
-    "RAVDESSVideoDataModule": "datamodules",
-    "StreamingPairedDataModule": "datamodules",
+    "PairedDataModule": "datamodules",
     "TeacherTask": "tasks",
     "TransferTask": "tasks",
+    "VideoDataModule": "datamodules",
     "fit": "pipeline",
 }
 
 __all__ = (
     "AudioClassifier",
+    "AudioDataModule",
     "ControlTask",
     "EmotionRecognizer",
     "FaceClassifier",
     "FaceEncoder",
     "FinetuneTask",
-    "ManifestAudioDataModule",
-    "ManifestPairedDataModule",
-    "ManifestVideoDataModule",
-    "RAVDESSAudioDataModule",
-    "RAVDESSPairedDataModule",
-    "RAVDESSVideoDataModule",
-    "StreamingPairedDataModule",
+    "PairedDataModule",
     "TeacherTask",
     "TransferTask",
+    "VideoDataModule",
     "fit",
 )
 

@@ -40,13 +40,22 @@ def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, An
     Raises:
         ConfigError: If the user gives an unknown argument.
     """
-    accepted = [name for name in inspect.signature(make).parameters if name not in given]
+    parameters = _parameters(make)
+    accepted = [name for name in parameters if name not in given]
     for name in kwargs:
         if name not in accepted:
             raise ConfigError(
                 f"The {kind} takes no argument {name!r}. Accepted: {', '.join(accepted)}.{suggestion(name, accepted)}"
             )
-    return make(**given, **_set(make, kwargs))
+    ours = {name: value for name, value in given.items() if name in parameters}
+    return make(**ours, **_without_none(parameters, kwargs))
+
+
+def create(
+    kind: str, table: Mapping[Any, Callable[..., Made]], name: str, given: Mapping[str, Any], kwargs: Mapping[str, Any]
+) -> Made:
+    """Create an object by its name in a table; `lookup` and `call_with_known` describe arguments and errors."""
+    return call_with_known(f"{kind} {name!r}", lookup(kind, table, name), given, kwargs)
 
 
 def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:
@@ -58,15 +67,23 @@ def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Ite
         >>> with_defaults(lambda size, depth=2, width=8: None, {"width": 16}, ours=["size"])
         {'depth': 2, 'width': 16}
     """
-    parameters = inspect.signature(make).parameters.values()
-    defaults = {parameter.name: parameter.default for parameter in parameters if parameter.name not in ours}
-    spelled_out = defaults | _set(make, kwargs)
+    parameters = _parameters(make)
+    defaults = {name: parameter.default for name, parameter in parameters.items() if name not in ours}
+    spelled_out = defaults | _without_none(parameters, kwargs)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in spelled_out.items()}
 
 
-def _set(make: Callable[..., Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters; for ``**kwargs`` of a class, those of its base class."""
+    parameters = dict(inspect.signature(make).parameters)
+    if isinstance(make, type) and "kwargs" in parameters:
+        del parameters["kwargs"]
+        parameters = {**parameters, **_parameters(make.__mro__[1]), **parameters}  # in the order of the class
+    return parameters
+
+
+def _without_none(parameters: Mapping[str, inspect.Parameter], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Remove arguments that are None, unless the parameter is annotated to accept None."""
-    parameters = inspect.signature(make).parameters
     return {
         name: value
         for name, value in kwargs.items()

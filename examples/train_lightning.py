@@ -4,11 +4,11 @@ import argparse
 
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 
-from crossmodal import ControlTask, RAVDESSAudioDataModule, RAVDESSPairedDataModule, TeacherTask, TransferTask
+from crossmodal import AudioDataModule, ControlTask, PairedDataModule, TeacherTask, TransferTask
 from crossmodal.models.serialization import save_model
 
 
-def train(task: LightningModule, data: RAVDESSAudioDataModule | RAVDESSPairedDataModule, epochs: int) -> float:
+def train(task: LightningModule, data: AudioDataModule | PairedDataModule, epochs: int) -> float:
     """Train a task and return its UAR on the test actors."""
     seed_everything(0)
     trainer = Trainer(max_epochs=epochs, logger=False, enable_checkpointing=False, enable_model_summary=False)
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--teacher", default="teacher.safetensors", help="file to write; default: %(default)s")
     args = parser.parse_args()
 
-    pairs = RAVDESSPairedDataModule(root=args.root, protocol=args.protocol)
+    pairs = PairedDataModule(root=args.root, protocol=args.protocol)
     teacher = TeacherTask(
         backbone=args.backbone, pretrained=not args.random_weights, freeze_backbone=not args.random_weights
     )

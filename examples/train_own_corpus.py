@@ -4,7 +4,7 @@ import argparse
 
 from lightning.pytorch import Trainer, seed_everything
 
-from crossmodal import ControlTask, ManifestAudioDataModule
+from crossmodal import AudioDataModule, ControlTask
 from crossmodal.datasets import index_manifest
 
 
@@ -22,7 +22,7 @@ def main() -> None:
         print(f"excluded: {excluded.what}: {excluded.reason}")
 
     seed_everything(0)
-    data = ManifestAudioDataModule(args.manifest, num_folds=args.folds)
+    data = AudioDataModule(manifest=args.manifest, num_folds=args.folds)
     task = ControlTask(encoder="dense", front_end="lmfb", num_classes=len(index.labels))
     trainer = Trainer(max_epochs=args.epochs, logger=False, enable_checkpointing=False, enable_model_summary=False)
     trainer.fit(task, datamodule=data)

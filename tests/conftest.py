@@ -1,9 +1,7 @@
 import csv
 import signal
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import soundfile
@@ -14,10 +12,11 @@ from crossmodal import process_pool
 from crossmodal.datasets import cache
 from crossmodal.datasets.audit import corpus as audit
 from crossmodal.datasets.ravdess import FACE_BOX, MP4_SOUND_DELAY
+from crossmodal.datasets.synthetic import corpus as synthetic
 from tests.in_this_process import in_this_process
+from tests.media.recordings import write_video
 
 SAMPLE_RATE = 48_000
-FRAME_RATE = Fraction(30_000, 1001)
 NUM_FEATURES = 6
 
 torch.set_num_threads(1)  # pytest-xdist starts a worker for each core
@@ -56,17 +55,17 @@ def interruptible():
 
 @pytest.fixture(scope="session", autouse=True)
 def no_child_processes():
-    """Decode and check recordings in this process, unless a test asks for `child_processes`."""
+    """Decode, check and synthesize recordings in this process, unless a test asks for `child_processes`."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (cache, audit):
+        for module in (cache, audit, synthetic):
             patch.setattr(module, "map_in_processes", in_this_process)
         yield
 
 
 @pytest.fixture
 def child_processes(monkeypatch):
-    """Decode and check recordings in child processes, as users do."""
-    for module in (cache, audit):
+    """Decode, check and synthesize recordings in child processes, as users do."""
+    for module in (cache, audit, synthetic):
         monkeypatch.setattr(module, "map_in_processes", process_pool.map_in_processes)
 
 
@@ -88,17 +87,18 @@ def tiny_videos(tmp_path_factory) -> Path:
 
 
 def write_tiny_videos(root: Path) -> Path:
-    """Write what `tiny_videos` says."""
+    """Write the corpus of `tiny_videos`, with the sound as late as in RAVDESS."""
     for actor in range(1, 4):
         for emotion in range(1, 9):
             wav = _write_voice(root, emotion, 1, actor, seconds=0.4)
-            _write_video(wav.with_name(f"01{wav.stem[2:]}.mp4"), _pictures(emotion, actor), soundfile.read(wav)[0])
+            sound, late = soundfile.read(wav, dtype="float32")[0], round(MP4_SOUND_DELAY * SAMPLE_RATE)
+            write_video(wav.with_name(f"01{wav.stem[2:]}.mp4"), _pictures(emotion, actor), sound=sound, delay=late)
     return root
 
 
 @pytest.fixture(scope="session")
 def tiny_face_features(tiny_ravdess, tmp_path_factory) -> Path:
-    """A table with one row for each clip of `tiny_ravdess`, named as an 01 video is."""
+    """A table with one row for each clip of `tiny_ravdess`, under the name of its 01 video."""
     path = tmp_path_factory.mktemp("tiny") / "face_features.csv"
     rng = np.random.default_rng(0)
     with path.open("w", newline="") as file:
@@ -123,34 +123,11 @@ def _write_voice(root: Path, emotion: int, statement: int, actor: int, seconds: 
     return path
 
 
-def _pictures(emotion: int, actor: int) -> list[np.ndarray]:
-    pictures = []
-    for index in range(12):
-        picture = np.full((90, 160, 3), 40 + 10 * actor, np.uint8)
-        left, top, right, bottom = (round(side * size) for side, size in zip(FACE_BOX, (160, 90) * 2, strict=True))
-        picture[top:bottom, left:right] = (180, 140, 120)
-        height = round((bottom - top) * emotion / 8)
+def _pictures(emotion: int, actor: int) -> np.ndarray:
+    pictures = np.full((12, 90, 160, 3), 40 + 10 * actor, np.uint8)
+    left, top, right, bottom = (round(side * size) for side, size in zip(FACE_BOX, (160, 90) * 2, strict=True))
+    pictures[:, top:bottom, left:right] = (180, 140, 120)
+    height = round((bottom - top) * emotion / 8)
+    for index, picture in enumerate(pictures):
         picture[bottom - height : bottom, left + 8 + index : right - 16] = (30, 20 * emotion, 200)
-        pictures.append(picture)
     return pictures
-
-
-def _write_video(path: Path, pictures: list[np.ndarray], sound: np.ndarray) -> None:
-    """Write H.264 and AAC, the sound as late as in RAVDESS."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=FRAME_RATE, options={"crf": "20", "preset": "ultrafast"})
-        video.height, video.width = pictures[0].shape[:2]
-        video.pix_fmt = "yuv420p"
-        audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
-        for index, picture in enumerate(pictures):
-            video_frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            video_frame.pts = index
-            container.mux(video.encode(video_frame))
-        container.mux(video.encode(None))
-        for first in range(0, len(sound), 1024):
-            part = np.ascontiguousarray(sound[None, first : first + 1024], np.float32)
-            audio_frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
-            audio_frame.sample_rate = SAMPLE_RATE
-            audio_frame.pts = first + round(MP4_SOUND_DELAY * SAMPLE_RATE)
-            container.mux(audio.encode(audio_frame))
-        container.mux(audio.encode(None))

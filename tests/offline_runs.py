@@ -1,4 +1,4 @@
-"""What W&B wrote in offline mode, read back."""
+"""Reader of the files that W&B writes in offline mode."""
 
 import json
 from collections.abc import Iterator

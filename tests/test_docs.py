@@ -1,22 +1,18 @@
 """README and docs say what the code does: commands, keys, configs, links, examples."""
 
-import argparse
 import importlib.util
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
 
 from crossmodal.cli.main import COMMANDS
+from crossmodal.cli.study import plan_runs
 from crossmodal.pipeline.settings import build_parser, parse_settings
-from crossmodal.studies import run_grid
-from crossmodal.studies.grid import plan
-from crossmodal.studies.study_file import read_study
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -30,16 +26,12 @@ _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
 _KEY = re.compile(r"(?<![\w-])--([a-z][\w.]*)")
 
 
-def load_generator() -> ModuleType:
+@pytest.fixture(scope="module")
+def generator():
     spec = importlib.util.spec_from_file_location("generate_reference", ROOT / "docs" / "generate_reference.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(scope="module")
-def generator():
-    return load_generator()
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +71,8 @@ def squeezed(text):
 
 
 def test_readme_opens_with_the_two_commands():
+    assert ["fit"] in list(command_lines(README))
+    assert sum(len(list(command_lines(page))) for page in PAGES) > 15
     first, second = blocks(README, "bash")[:2]
     assert (first.strip(), second.strip()) == (RUN, TEST)
     assert RUN in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
@@ -101,8 +95,8 @@ def test_configuration_page_is_current(generator):
 @pytest.mark.parametrize("config", CONFIGS, ids=name)
 def test_every_config_is_named_in_the_docs(config):
     texts = [page.read_text(encoding="utf-8") for page in DOCS]
-    names = (name(config), f"--config {config.stem}\n", f"--config {config.stem} ", f"study run {config.stem} ")
-    assert any(named in text for text in texts for named in names)
+    mentions = (name(config), f"--config {config.stem}\n", f"--config {config.stem} ", f"study run {config.stem} ")
+    assert any(mention in text for text in texts for mention in mentions)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -124,12 +118,9 @@ def test_every_example_command_line_is_accepted(page, monkeypatch):
         if command in ("fit", "study preflight"):
             parse_settings(args)
         elif command == "study run":
-            options, overrides = run_grid._parse(args)
-            assert plan(run_grid._narrow(read_study(options.file), options), Path("out"), overrides)
-        elif COMMANDS[command].add_arguments:
-            parser = argparse.ArgumentParser(exit_on_error=False)
-            COMMANDS[command].add_arguments(parser)
-            parser.parse_args(args)
+            assert plan_runs(args)[1]
+        elif not COMMANDS[command].usage:
+            COMMANDS[command].make_parser(command).parse_args(args)
 
 
 def test_example_command_lines_are_found():

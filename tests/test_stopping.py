@@ -55,14 +55,9 @@ def ignored():
         signal.signal(number, handler)
 
 
-def test_sigint_stays_ignored_in_a_background_job(ignored):
-    with stopped_by_signals():
-        signal.raise_signal(signal.SIGINT)
-    assert handlers() == [signal.SIG_IGN] * 2
-
-
-def test_sigterm_stops_a_background_job(ignored):
+def test_sigterm_stops_a_background_job_and_sigint_stays_ignored(ignored):
     with pytest.raises(Terminated), stopped_by_signals():
+        signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
     assert handlers() == [signal.SIG_IGN] * 2
 
@@ -77,7 +72,7 @@ def test_threads_install_no_handlers():
 
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_interrupted_command_explains_how_to_resume(monkeypatch, capsys, number, status):
-    monkeypatch.setattr("crossmodal.pipeline.run.fit_command", lambda args: signal.raise_signal(number))
+    monkeypatch.setattr("crossmodal.cli.fit.fit_command", lambda args: signal.raise_signal(number))
     before = handlers()
     assert main(["fit"]) == status
     assert capsys.readouterr().err == "crossmodal fit: interrupted; rerun the same command to resume\n"
@@ -91,7 +86,7 @@ def test_full_disk_error_names_the_file(tmp_path, monkeypatch, capsys):
         with atomic_path(path):
             raise OSError(28, "No space left on device")  # like `write`, without the name of the file
 
-    monkeypatch.setattr("crossmodal.pipeline.run.fit_command", fill)
+    monkeypatch.setattr("crossmodal.cli.fit.fit_command", fill)
     assert main(["fit"]) == 1
     message = capsys.readouterr().err
     assert str(path) in message

@@ -43,6 +43,7 @@ def test_keys_are_equal_if_and_only_if_the_json_is_equal(one, other):
 def test_key_does_not_depend_on_order_or_process():
     assert content_key(a=1, b={"x": 1, "y": 2}) == content_key(b={"y": 2, "x": 1}, a=1)
     assert content_key(a=1) != content_key(b=1)
+    assert content_key(path=Path("a")) == content_key(path="a") != content_key(path=Path("b"))
     assert content_key() == hashlib.sha256(b"{}").hexdigest()[:32]
 
 
@@ -174,33 +175,23 @@ def test_lock_is_exclusive_and_released_after_the_block(tmp_path):
         assert fourth == "held"
 
 
-@pytest.fixture
-def at_the_same_time():
-    """Return a function that starts a thread, in place of another run."""
-    threads = []
-
-    def start(function):
-        threads.append(threading.Thread(target=function))
-        threads[-1].start()
-
-    yield start
-    for thread in threads:
-        thread.join(timeout=60)
-        assert not thread.is_alive()
-
-
-def test_same_lock_waits_and_prints_a_message(tmp_path, monkeypatch, at_the_same_time):
+def test_same_lock_waits_and_prints_a_message(tmp_path, monkeypatch):
     made, printed, has_printed = [], [], threading.Event()
 
-    def make():
-        with locked(tmp_path / "locks" / "key.lock", message="another run makes the same"):
-            made.append(True)
+    def make(path):
+        with locked(path, message="another run makes the same"):
+            made.append(path.stem)
 
     monkeypatch.setattr(storage, "print", lambda line, **_: (printed.append(line), has_printed.set()), raising=False)
     with locked(tmp_path / "locks" / "key.lock"):
-        at_the_same_time(make)
+        make(tmp_path / "locks" / "other.lock")  # does not wait
+        assert made == ["other"]
+        another_run = threading.Thread(target=make, args=[tmp_path / "locks" / "key.lock"])
+        another_run.start()
         assert has_printed.wait(60)
-        assert made == []
+        assert made == ["other"]
+    another_run.join(60)
+    assert made == ["other", "key"]
     assert printed == ["another run makes the same"]
 
 

@@ -63,9 +63,9 @@ def test_the_wheel_holds_every_config(wheel):
     assert configs and configs <= names
 
 
-def test_the_wheel_holds_every_file_of_the_demo_page(wheel):
-    page = ROOT / "crossmodal" / "apps" / "serve" / "page"
-    files = {path.relative_to(ROOT).as_posix() for path in page.iterdir()}
+@pytest.mark.parametrize("folder", ["apps/serve/page", "evaluation/templates"])
+def test_the_wheel_holds_every_file_of_the_pages(wheel, folder):
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "crossmodal" / folder).iterdir()}
     assert files and files <= set(zipfile.ZipFile(wheel).namelist())
 
 

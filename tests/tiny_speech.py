@@ -1,4 +1,4 @@
-"""Self-supervised networks a thousandth of their size, under the names of torchaudio's bundles."""
+"""Self-supervised networks a thousandth of their size, under the names of the real ones."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import torch
 import torchaudio
 from safetensors.torch import save_file
 from torchaudio.models import wav2vec2_model, wavlm_model
+
+from crossmodal.models.speech_network import BUNDLES
 
 BUNDLE = "WAV2VEC2_BASE"
 LAYERS, WIDTH = 3, 16
@@ -20,26 +22,31 @@ _SMALL = {
 }
 
 
-def shrink(patch: pytest.MonkeyPatch, name: str = BUNDLE) -> None:
-    """Put a tiny architecture in the place of a bundle's: the same convolutions in time, fewer channels and layers."""
+def torchaudio_network(name: str, **params: object) -> torch.nn.Module:
+    """Create the network of torchaudio's bundle, with some parameters replaced."""
     bundle = getattr(torchaudio.pipelines, name)
-    convolutions = [(8, kernel, stride) for _, kernel, stride in bundle._params["extractor_conv_layer_config"]]
-    params = {**bundle._params, **_SMALL, "extractor_conv_layer_config": convolutions}
-    tiny = type(bundle)(bundle._path, params, bundle._sample_rate, bundle._normalize_waveform, bundle._model_type)
-    patch.setattr(torchaudio.pipelines, name, tiny)
+    make = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}[bundle._model_type]
+    return make(**bundle._params | params)
+
+
+def shrink(patch: pytest.MonkeyPatch, name: str = BUNDLE) -> None:
+    """Replace a network by a tiny one: the same convolutions in time, fewer channels and layers."""
+    convolutions = getattr(torchaudio.pipelines, name)._params["extractor_conv_layer_config"]
+    params = {**_SMALL, "extractor_conv_layer_config": [(8, kernel, stride) for _, kernel, stride in convolutions]}
+    tiny = BUNDLES[name]._replace(make=lambda: torchaudio_network(name, **params), num_layers=LAYERS, width=WIDTH)
+    patch.setitem(BUNDLES, name, tiny)
 
 
 def random_network(name: str = BUNDLE, seed: int = 0) -> torch.nn.Module:
-    """The bundle's network, without what `crossmodal` makes of it, with weights large enough to tell clips apart."""
-    bundle = getattr(torchaudio.pipelines, name)
+    """Create a network with random weights, large enough to tell clips apart."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}[bundle._model_type](**bundle._params)
+        network = BUNDLES[name].make()
     return network.eval()
 
 
 def write_weights(path: Path, name: str = BUNDLE, seed: int = 0) -> str:
-    """A file of random weights of a bundle, safetensors or torch by the suffix."""
+    """Write random weights, safetensors or torch by the suffix."""
     state = random_network(name, seed).state_dict()
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".safetensors":

@@ -20,11 +20,7 @@ def configs_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def configs_command(args: argparse.Namespace) -> int:
-    """Run `crossmodal configs`.
-
-    Raises:
-        ConfigError: If the config does not exist.
-    """
+    """Run `crossmodal configs`."""
     if args.name is None:
         _list(args)
         return 0

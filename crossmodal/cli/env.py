@@ -20,10 +20,11 @@ _IMPORT_SECONDS = 120  # a cold disk takes half a minute
 # Runs in another process, because a broken library may crash or hang the process that imports it.
 _TORCH_PROBE = """
 import json, torch, torchvision, torchaudio
-mps = torch.backends.mps.is_available()
+gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+gpus += ["Apple MPS"] * torch.backends.mps.is_available()
 print(json.dumps({
     "cuda": torch.version.cuda,
-    "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] + ["Apple MPS"] * mps,
+    "gpus": ", ".join(gpus) or "none",
     "threads": torch.get_num_threads(),
 }))
 """
@@ -59,30 +60,28 @@ def env_command(args: argparse.Namespace) -> int:
 
 
 def describe_environment() -> dict[str, dict[str, Any]]:
-    """Return sections of names and values.
-
-    Example:
-        >>> list(describe_environment())
-        ['system', 'libraries', 'torch', 'video', 'cache', 'locale']
-    """
-    return {
-        "system": _system(),
-        "libraries": {name: installed_version(name) or "not installed" for name in _libraries()},
-        "torch": _torch(),
-        "video": {"decord": _probe(_DECORD_PROBE), "PyAV": _probe(_PYAV_PROBE), "ffmpeg command": _ffmpeg()},
-        "cache": _cache(cache_dir()),
-        "locale": _locale(),
-    }
-
-
-def _system() -> dict[str, Any]:
+    """Return sections of names and values."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else None
-    return {
+    system = {
         "crossmodal": f"{__version__} in {Path(__file__).parents[1]}",
         "python": f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}",
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "memory": f"{memory:.1f} GiB" if memory else "unknown",
+    }
+    encodings = {
+        "locale": ".".join(part or "none" for part in locale.getlocale()),
+        "encoding": f"{locale.getpreferredencoding(False)}; file names {sys.getfilesystemencoding()}",
+        "terminal": getattr(sys.stdout, "encoding", None),
+    }
+    torch = _probe(_TORCH_PROBE)
+    return {
+        "system": system,
+        "libraries": {name: installed_version(name) or "not installed" for name in _libraries()},
+        "torch": torch if isinstance(torch, dict) else {"error": explain_torch_set(torch)},
+        "video": {"decord": _probe(_DECORD_PROBE), "PyAV": _probe(_PYAV_PROBE), "ffmpeg command": _ffmpeg()},
+        "cache": _cache(cache_dir()),
+        "locale": encodings,
     }
 
 
@@ -93,13 +92,6 @@ def _libraries() -> list[str]:
     return [*TORCH_SET, *sorted(names, key=str.lower)]
 
 
-def _torch() -> dict[str, Any]:
-    report = _probe(_TORCH_PROBE)
-    if not isinstance(report, dict):
-        return {"error": explain_torch_set(report)}
-    return {"cuda": report["cuda"], "gpus": ", ".join(report["gpus"]) or "none", "threads": report["threads"]}
-
-
 def _probe(code: str) -> Any:
     """Return what a Python program prints as JSON, or the last line of its error."""
     command = [sys.executable, "-c", code]
@@ -108,8 +100,7 @@ def _probe(code: str) -> Any:
     except subprocess.TimeoutExpired:
         return f"no answer within {_IMPORT_SECONDS} s"
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"the process ended with status {done.returncode}"]
-        return lines[-1]
+        return (done.stderr.strip().splitlines() or [f"the process ended with status {done.returncode}"])[-1]
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -125,11 +116,3 @@ def _cache(folder: Path) -> dict[str, Any]:
     size = sum(path.stat().st_size for path in files) / 1e6
     room = next(shutil.disk_usage(parent).free for parent in (folder, *folder.parents) if parent.exists())
     return {"folder": str(folder), "size": f"{size:,.1f} MB in {len(files)} files", "free": f"{room / 1e9:,.1f} GB"}
-
-
-def _locale() -> dict[str, Any]:
-    return {
-        "locale": ".".join(part or "none" for part in locale.getlocale()),
-        "encoding": f"{locale.getpreferredencoding(False)}; file names {sys.getfilesystemencoding()}",
-        "terminal": getattr(sys.stdout, "encoding", None),
-    }

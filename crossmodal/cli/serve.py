@@ -7,6 +7,7 @@ import sys
 import threading
 import webbrowser
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -19,14 +20,51 @@ _MAX_MEGABYTES = 100_000  # uploads are held in memory
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
-def serve_command(args: argparse.Namespace) -> int:
-    """Run `crossmodal serve`; the status is 0 after SIGTERM or Ctrl-C.
+def serve_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `serve`."""
+    parser.description = (
+        "Serve a model over HTTP and WebSocket: a demo page at /, the interactive description of the interface at "
+        "/docs, POST /v1/predict (a file; ?timeline=true), GET /v1/model and /healthz, and live sound at /v1/stream. "
+        "SIGTERM or Ctrl-C stops the server after the requests in progress. Needs the extra [serve]."
+    )
+    _server_arguments(parser, port=8000)
 
-    Raises:
-        MissingExtraError: The extra `serve` is not installed.
-        ConfigError: The token, the address or a limit is invalid, or the control does not match the model.
-        ModelFolderError: There is no such model.
-    """
+
+def demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `demo`."""
+    parser.description = (
+        "Open the demo page in the browser: upload or record a voice, and see its emotions over time, live and next to "
+        "the control model. This is `crossmodal serve` with another port. Needs the extra [serve]."
+    )
+    _server_arguments(parser, port=7860)
+
+
+def _server_arguments(parser: argparse.ArgumentParser, port: int) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a model folder, such as runs/fit/model, or its name on the Hub")
+    parser.add_argument("--control", metavar="MODEL", help="to compare with, such as runs/fit/control_model")
+    host = "default: %(default)s, this machine only; 0.0.0.0: every machine"
+    parser.add_argument("--host", default="127.0.0.1", help=host)
+    parser.add_argument("--port", type=int, default=port, help="0: any free port; default: %(default)s")
+    parser.add_argument("--backend", choices=get_args(BackendChoice), default="auto", help="default: %(default)s")
+    token = "a file with the token that clients must send; default: the variable CROSSMODAL_TOKEN, else no token"
+    parser.add_argument("--token_file", metavar="FILE", help=token)
+    numbers: dict[str, tuple[float, str]] = {
+        "max_megabytes": (Limits.upload_bytes / MEGABYTE, "size of an upload"),
+        "max_seconds": (Limits.seconds, "duration of a recording"),
+        "max_channels": (Limits.channels, "channels of a recording"),
+        "max_decode_seconds": (Limits.decode_seconds, "time to decode a recording"),
+        "max_requests": (Limits.requests, "uploads in progress"),
+        "max_streams": (Limits.streams, "live streams open"),
+        "max_batch": (16, "recordings in a batch"),
+        "decoders": (2, "decoder processes"),
+    }
+    for name, (number, meaning) in numbers.items():
+        text = f"{meaning}; default: {number:g}"
+        parser.add_argument(f"--{name}", type=type(number), default=number, metavar="N", help=text)
+
+
+def serve_command(args: argparse.Namespace) -> int:
+    """Run `crossmodal serve`; the status is 0 after SIGTERM or Ctrl-C."""
     return _serve(args)
 
 
@@ -45,12 +83,12 @@ def _serve(args: argparse.Namespace, open_browser: bool = False) -> int:
         from crossmodal.apps.serve.service import Work
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"The server needs {error.name}: pip install 'crossmodal[serve]'") from error
-    token, work, limits = read_token(args.token_file), Work(args.decoders, args.max_batch), make_limits(args)
+    token, work, limits = read_token(args.token_file), Work(args.decoders, args.max_batch), _make_limits(args)
     with bind(args.host, args.port) as listening:
         if token is None and not args.host.startswith(_LOOPBACK):
             print(f"crossmodal: anyone who can reach {args.host} can use the server; see --token_file", file=sys.stderr)
-        model = load_model(args.model, args.backend)
-        control = load_model(args.control, args.backend) if args.control else None
+        model = _load(args.model, args.backend)
+        control = _load(args.control, args.backend) if args.control else None
         app = create_app(model, control=control, token=token, limits=limits, work=work)
         address = address_of(listening)
 
@@ -62,55 +100,35 @@ def _serve(args: argparse.Namespace, open_browser: bool = False) -> int:
         return run_server(app, listening, announce)
 
 
-def make_limits(args: argparse.Namespace) -> Limits:
-    """Return the limits given on the command line.
-
-    Raises:
-        ConfigError: A limit is not positive, or too large.
-    """
+def _make_limits(args: argparse.Namespace) -> Limits:
     if not 0 < args.max_megabytes < _MAX_MEGABYTES:
         raise ConfigError(f"max_megabytes must be above 0, not {args.max_megabytes}, and below {_MAX_MEGABYTES:,}.")
     upload_bytes = round(args.max_megabytes * MEGABYTE)
+    others = ("seconds", "channels", "decode_seconds", "requests", "streams")
     return Limits(
         upload_bytes=upload_bytes,
         held_bytes=max(Limits.held_bytes, 2 * upload_bytes),
-        seconds=args.max_seconds,
-        channels=args.max_channels,
-        decode_seconds=args.max_decode_seconds,
-        requests=args.max_requests,
-        streams=args.max_streams,
+        **{name: getattr(args, f"max_{name}") for name in others},
     )
 
 
-def load_model(name: str, backend: BackendChoice) -> EmotionRecognizer:
-    """Load a model and run it once on a second of noise, so that the first request is fast.
-
-    Raises:
-        ModelFolderError: There is no such model, or its outputs are not finite.
-    """
+def _load(name: str, backend: BackendChoice) -> EmotionRecognizer:
+    """Load a model and run it once on a second of noise, so that the first request is fast."""
     recognizer = EmotionRecognizer.from_pretrained(name, backend=backend)
     noise = np.random.default_rng(0).normal(0, 0.1, recognizer.sample_rate)
-    recognizer.hear([noise.astype(np.float32)])
+    recognizer.predict_batch([noise.astype(np.float32)])
     return recognizer
 
 
 def read_token(file: str | None) -> str | None:
-    """Read the token from a file, or from the environment; None if there is no token.
-
-    Raises:
-        ConfigError: The file cannot be read, or the token is invalid.
-    """
-    if file is None:
-        token, source = os.environ.get(TOKEN_VARIABLE), f"${TOKEN_VARIABLE}"
-    else:
+    """Read the token from a file or the environment; None if there is none. Raise ConfigError if it is invalid."""
+    token, source = os.environ.get(TOKEN_VARIABLE), f"${TOKEN_VARIABLE}"
+    if file is not None:
         source = file
         try:
             token = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"The token cannot be read from {file}: {error}") from error
-    if token is None:
-        return None
-    token = token.strip()
-    if not re.fullmatch("[!-~]+", token):
+    if token is not None and not re.fullmatch("[!-~]+", token := token.strip()):
         raise ConfigError(f"The token in {source} must be one word of ASCII; unset it to serve without a token.")
     return token

@@ -1,133 +1,70 @@
-"""Base class of the datamodules: index, cache, protocol, leakage check and loaders."""
+"""LightningDataModules of any corpus: index, cache, protocol, leakage check and loaders."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
+import torch
+from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
 
-from crossmodal.datamodules.clip_dataset import SINGLE_PROCESS, ClipDataset, Shard, clip_loader
-from crossmodal.datamodules.resumable import ResumableDataModule
-from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
+from crossmodal.datamodules.clip_dataset import ClipDataset, collate_clips
+from crossmodal.datamodules.sampler import SINGLE_PROCESS, EpochShuffle, Shard, UnpaddedDistributedSampler
+from crossmodal.datamodules.settings import CorpusSettings, FaceSettings, SplitSettings
+from crossmodal.datamodules.thread_loader import ThreadLoader
+from crossmodal.datasets.cache import PreparedCorpus
 from crossmodal.datasets.clip import Clip, ExcludedClip, Split, nothing_usable
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.complete_clips import prepare_complete, read_stored
-from crossmodal.datasets.ravdess import Channel
-from crossmodal.datasets.source import create_source
+from crossmodal.datasets.complete_clips import prepare_complete
+from crossmodal.datasets.faces.actor_normalization import center_by_actor
+from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.splits.given_split import shared_speakers
-from crossmodal.datasets.splits.protocols import (
-    NUM_FOLDS,
-    LabelSet,
-    Protocol,
-    check_teacher,
-    hide_labels,
-    split_clips,
-)
+from crossmodal.datasets.splits.protocols import check_teacher, hide_labels
 from crossmodal.errors import ConfigError, CorpusNotFoundError
-from crossmodal.media import Box, VideoDecoder
-from crossmodal.storage import cache_dir, content_key
-
-FaceNormalizationName = Literal["actor"]
+from crossmodal.storage import content_key
 
 
-class CorpusDataModule(ResumableDataModule):
-    """The clips of a corpus, split by a protocol; subclasses define the content of a batch.
+@dataclass(eq=False, repr=False)
+class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDataModule):
+    """Base class: the clips of a corpus, split by a protocol. Subclasses define the content of a batch.
 
     Args:
-        root: Folder of the extracted RAVDESS files; without a root or manifest the built-in synthetic corpus is used.
-        manifest: Table of another corpus of paired recordings: CSV or Parquet with one row per clip; see
-            `crossmodal.datasets.index_manifest`.
-        allow_outside_paths: Whether the files of a manifest may be outside of its folder.
-        channel: Channel of RAVDESS: ``speech``, ``song`` or ``both``.
-        label_set: Label set of RAVDESS: ``speech8``, ``song6``, ``speech6`` (the song classes, clips matched to song)
-            or ``both8``; the default depends on the channel. The labels of a manifest are those that occur in it.
-        protocol: Partition of the speakers into folds; the default is ``seq6``, and for a manifest ``given`` if it has
-            splits, otherwise ``grouped``.
-        fold: Test fold, counted from 0; the speakers of the next fold validate, and the others train.
-        num_folds: Number of folds of ``grouped``, at least 3.
-        allow_speaker_leakage: Whether to allow the protocol ``random`` and given splits that share speakers, whose
-            results are speaker-dependent.
         batch_size: Number of clips per batch, over all devices.
-        num_workers: Number of threads per device that read ahead; 0 reads on demand, which is enough on a CPU.
+        num_workers: Number of threads per device that read ahead; 0 reads on demand, which is enough for the cache on a
+            CPU.
         seed: Seed of the order of the training clips.
-        num_unlabelled_actors: Number of training actors, the last in order, whose labels are removed.
-        num_video_frames: Number of evenly spaced video frames per clip, or of segments of face features.
-        face_size: Height and width of a face crop in pixels.
-        face_box: Left, top, right and bottom of the face, as fractions of the width and height of the picture; the
-            default is the position in RAVDESS, and for a manifest the whole picture.
-        face_detector: Detector to track the face instead: ``haar``, or the path of a YuNet ONNX file (extra ``face``).
-        video_decoder: Library that decodes video frames: ``pyav``, ``decord``, or ``auto`` for decord where it can.
-        face_features: Features from another program to use instead of pixels: CSV, Parquet or a folder of ``.npy``.
-        face_embeddings: Embeddings of a frozen backbone by clip (safetensors) to use instead of pixels.
-        face_normalization: ``actor`` subtracts each actor's mean from face features or embeddings (see
-            `crossmodal.datasets.faces.actor_normalization.center_by_actor`); pixels are not changed.
         teacher_outputs: Embeddings and logits of a trained teacher by clip (safetensors).
         speech_features: Folder of features of a frozen front end, written by
             `crossmodal.pipeline.stored.speech_features.store_speech_features`, to use instead of waveforms.
-        max_duration: Longest duration in seconds; longer clips are excluded, because they determine the batch length.
-        cache: Folder of decoded data; the default is ``$CROSSMODAL_CACHE`` or the user's cache folder.
 
     Raises:
         ConfigError: If the label set does not match the channel, two kinds of faces or two corpora are given, the
             folder of speech features does not exist, or (at `setup`) no training actor would keep its labels.
     """
 
-    needs_audio = False
-    needs_faces = False
+    needs_audio: ClassVar[bool] = False
+    needs_faces: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        root: str | None = None,
-        manifest: str | None = None,
-        allow_outside_paths: bool = False,
-        channel: Channel = "speech",
-        label_set: LabelSet | None = None,
-        protocol: Protocol | None = None,
-        fold: int = 0,
-        num_folds: int = NUM_FOLDS,
-        allow_speaker_leakage: bool = False,
-        batch_size: int = 32,
-        num_workers: int = 0,
-        seed: int = 0,
-        num_unlabelled_actors: int = 0,
-        num_video_frames: int = 8,
-        face_size: int = 112,
-        face_box: Box | None = None,
-        face_detector: str | None = None,
-        video_decoder: VideoDecoder = "pyav",
-        face_features: str | None = None,
-        face_embeddings: str | None = None,
-        face_normalization: FaceNormalizationName | None = None,
-        teacher_outputs: str | None = None,
-        speech_features: str | None = None,
-        max_duration: float = 60.0,
-        cache: str | None = None,
-    ) -> None:
-        super().__init__()
-        if face_features and face_embeddings:
+    batch_size: int = 32
+    num_workers: int = 0
+    seed: int = 0
+    teacher_outputs: str | None = None
+    speech_features: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        LightningDataModule.__init__(self)
+        if self.face_features and self.face_embeddings:
             raise ConfigError("Pass face_features or face_embeddings, not both: they are alternative inputs.")
-        if speech_features and not Path(speech_features).is_dir():
-            raise ConfigError(f"Folder {speech_features} of speech_features is missing; `crossmodal fit` creates it.")
-        self.cache = Path(cache) if cache else cache_dir()
-        self.source = create_source(root, manifest, allow_outside_paths, channel, label_set, self.cache)
-        self.channel, self.label_set = self.source.channel, self.source.label_set
-        self._protocol = protocol
-        self.fold = fold
-        self.num_folds = num_folds
-        self.allow_speaker_leakage = allow_speaker_leakage
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.seed = seed
-        self.num_unlabelled_actors = num_unlabelled_actors
-        box = face_box or self.source.face_box
-        self.crops = FaceCrops(num_video_frames, face_size, box, face_detector, video_decoder)
-        self.face_features = face_features
-        self.face_embeddings = face_embeddings
-        self.face_normalization = face_normalization
-        self.teacher_outputs = teacher_outputs
-        self.speech_features = Path(speech_features) if speech_features and self.needs_audio else None
-        self.max_duration = max_duration
+        if self.speech_features and not Path(self.speech_features).is_dir():
+            raise ConfigError(
+                f"Folder {self.speech_features} of speech_features is missing; `crossmodal fit` creates it."
+            )
+        self.crops = self.crops_of(self.source)
+        self.feature_versions: list[Path] = []  # folders of more versions of the training clips' features
+        self.summaries: Path | None = None  # of an audio encoder, by clip
         self.split: dict[Split, list[Clip]] = {}
         self.excluded: list[ExcludedClip] = []
         self._indexed: list[Clip] = []
@@ -157,11 +94,6 @@ class CorpusDataModule(ResumableDataModule):
         if self.is_speaker_dependent:
             return set()
         return {clip.actor for name in ("val", "test") for clip in self.split[name]}
-
-    @property
-    def protocol(self) -> Protocol:
-        """Partition of the speakers into folds."""
-        return self._protocol or self.source.protocol
 
     @property
     def is_speaker_dependent(self) -> bool:
@@ -200,7 +132,7 @@ class CorpusDataModule(ResumableDataModule):
             "batch_size": self.batch_size,
             "tensors": tensors,
             # The folder's name is the key of the front end; the keys of the waveforms are in the rows.
-            "speech_features": self.speech_features and self.speech_features.name,
+            "speech_features": self._feature_folder and self._feature_folder.name,
         }
 
     def restrict(self, keep: Callable[[Clip], bool]) -> None:
@@ -223,15 +155,8 @@ class CorpusDataModule(ResumableDataModule):
         if self.split:
             return
         self._corpus, self._tensors, self.excluded = self._prepare()
-        self.split = split_clips(
-            self._corpus.clips,
-            self.protocol,
-            self.fold,
-            self.label_set,
-            self.allow_speaker_leakage,
-            self.num_folds,
-            corpus=self._indexed,
-        )
+        self.protocol = self.protocol or self.source.protocol
+        self.split = self.divide(self._corpus.clips, self.source, self._indexed)
         training = hide_labels(self.split["train"], self.num_unlabelled_actors)
         self.split["train"] = [clip for clip in training if clip.actor not in self._excluded_actors]
         if self.teacher_outputs and self._tensors and not self.is_speaker_dependent:
@@ -239,7 +164,7 @@ class CorpusDataModule(ResumableDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of this process's share of each training batch, in a new order each epoch."""
-        return self.resume(self.loader(self.split["train"], shuffle=True, shard=self._shard))
+        return self.loader(self.split["train"], shuffle=True, shard=self._shard)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return a loader of this process's share of the validation clips."""
@@ -255,20 +180,37 @@ class CorpusDataModule(ResumableDataModule):
 
     def loader(self, clips: Sequence[Clip], shuffle: bool = False, shard: Shard = SINGLE_PROCESS) -> DataLoader[Any]:
         """Return a loader of some clips; with shuffle it drops the last, smaller batch."""
-        stored = self.speech_features
+        folders = [self._feature_folder, *(self.feature_versions if shuffle else [])] if self._feature_folder else []
+        features = {clip: [folder / path.name for folder in folders] for clip, path in self.waveforms.items()}
         dataset = ClipDataset(
             clips,
             self.labels,
-            self.waveforms if self.needs_audio and not stored else None,
+            self.waveforms if self.needs_audio and not (folders or self.summaries) else None,
             self._corpus.faces if self._reads_pixels else None,
-            self._tensors,
-            {clip: stored / path.name for clip, path in self.waveforms.items()} if stored else None,
+            [*([self._tensors] if self._tensors else []), *([ClipTensors(self.summaries)] if self.summaries else [])],
+            features if folders else None,
+            read=self.source.read,
         )
-        return clip_loader(dataset, self.batch_size, self.num_workers, self.seed if shuffle else None, shard)
+        if shuffle:
+            sampler: DistributedSampler[int] = EpochShuffle(dataset, self.seed, self.batch_size, shard)
+        else:
+            sampler = UnpaddedDistributedSampler(dataset, shard)
+        return ThreadLoader(
+            dataset,
+            batch_size=max(self.batch_size // shard.world_size, 1),
+            sampler=sampler,
+            num_threads=self.num_workers,
+            collate_fn=collate_clips,
+            pin_memory=torch.cuda.is_available(),
+        )
 
     @property
     def _shard(self) -> Shard:
         return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else SINGLE_PROCESS
+
+    @property
+    def _feature_folder(self) -> Path | None:
+        return Path(self.speech_features) if self.speech_features and self.needs_audio else None
 
     @property
     def _reads_pixels(self) -> bool:
@@ -276,18 +218,19 @@ class CorpusDataModule(ResumableDataModule):
 
     def _prepare(self) -> tuple[PreparedCorpus, ClipTensors | None, list[ExcludedClip]]:
         """Index the corpus, keep clips with all data that a batch needs, and decode what is missing."""
-        clips, index_aside = self.source.index()
-        tensors, features_aside = self._read_stored({clip.clip: clip.actor for clip in clips})
+        clips, index_excluded = self.source.index()
+        tensors, features_excluded = self._read_stored({clip.clip: clip.actor for clip in clips})
         self._indexed = [clip for clip in clips if self.source.holds(clip)]
         corpus = prepare_complete(
+            self.source,
             [clip for clip in self._indexed if self._keep(clip)],
             audio=self.needs_audio,
             crops=self.crops if self._reads_pixels else None,
             tensors=tensors,
             max_duration=self.max_duration,
-            folder=self.cache,
+            folder=self.cache_folder,
         )
-        excluded = [*index_aside, *features_aside, *corpus.excluded]
+        excluded = [*index_excluded, *features_excluded, *corpus.excluded]
         if not corpus.clips:
             raise CorpusNotFoundError(nothing_usable(self.source.path, excluded))
         return corpus, tensors, excluded
@@ -296,5 +239,41 @@ class CorpusDataModule(ResumableDataModule):
         """Read the tensors that replace pixels in a batch; `actors` maps clips to actors."""
         if not self.needs_faces or self._reads_pixels:
             return None, []
-        path, num_rows = self.teacher_outputs or self.face_embeddings, self.crops.num_video_frames
-        return read_stored(path, self.face_features, num_rows, actors if self.face_normalization else None, self.cache)
+        path, excluded = self.teacher_outputs or self.face_embeddings, list[ExcludedClip]()
+        if path:
+            tensors = ClipTensors(path)
+        else:
+            tensors, excluded = store_face_features(str(self.face_features), self.num_video_frames, self.cache_folder)
+        if self.face_normalization and "face_embeddings" in tensors.shapes:
+            tensors = center_by_actor(tensors, actors, self.cache_folder)
+        return tensors, excluded
+
+
+class AudioDataModule(CorpusDataModule):
+    """Audio clips with batches of ``waveform`` and ``waveform_length``, for a student alone.
+
+    See `CorpusDataModule` for the arguments.
+    """
+
+    needs_audio = True
+
+
+class VideoDataModule(CorpusDataModule):
+    """Faces with batches of ``faces``, or of ``face_embeddings`` if embeddings or face features are given.
+
+    See `CorpusDataModule` for the arguments.
+    """
+
+    needs_faces = True
+
+
+class PairedDataModule(CorpusDataModule):
+    """Clips with audio and face, for transfer: waveforms with teacher outputs, embeddings or faces.
+
+    With `teacher_outputs`, a batch has ``teacher_embedding`` and ``teacher_logits`` and no faces, and a teacher that
+    was trained on a validation or test actor raises an error. Unlabelled clips have label -1: they are used for
+    distillation but not in the task loss. See `CorpusDataModule` for the arguments.
+    """
+
+    needs_audio = True
+    needs_faces = True

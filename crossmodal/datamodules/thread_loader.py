@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-Batch = dict[str, Any]
+from crossmodal.batch import Batch
+
 _PREFETCH_FACTOR = 2  # batches per thread, torch's default for workers
 
 
@@ -47,6 +48,14 @@ class ThreadLoader(DataLoader[Any]):
             finally:  # if iteration stops early
                 for batch in pending:
                     batch.cancel()
+
+    def single_pass(self) -> "ThreadLoader":
+        """Return a loader that yields each clip once, in order, in one of the processes that share the sampler."""
+        first, step = getattr(self.sampler, "rank", 0), getattr(self.sampler, "num_replicas", 1)
+        part = range(first, len(self.dataset), step)  # type: ignore[arg-type]
+        return ThreadLoader(
+            self.dataset, self.batch_size or 1, sampler=part, collate_fn=self.collate_fn, num_threads=self.num_threads
+        )
 
     def _read(self, indices: list[int]) -> Batch:
         batch: Batch = self.collate_fn([self.dataset.view(index) for index in indices])  # type: ignore[attr-defined]

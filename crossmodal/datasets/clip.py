@@ -49,7 +49,7 @@ class ExcludedClip:
     reason: str
 
 
-def nothing_usable(source: Path, excluded: Sequence[ExcludedClip]) -> str:
+def nothing_usable(source: Path | str, excluded: Sequence[ExcludedClip]) -> str:
     """Return the error message for a corpus without usable clips, with the first reasons."""
     reasons = "".join(f"\n  {clip.what}: {clip.reason}" for clip in excluded[:5])
     examples = f", for example:{reasons}" if reasons else "."

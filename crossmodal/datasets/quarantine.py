@@ -11,31 +11,18 @@ QUARANTINE_FILE = "quarantine.json"
 
 @dataclass(frozen=True, order=True)
 class Quarantined:
-    """A file that could not be decoded.
-
-    Args:
-        file: Path of the file.
-        wanted: Kind of array: ``waveforms`` or ``faces``.
-        reason: The message for the user.
-        lasting: True if a retry would fail as well.
-        sha256: SHA-256 of the content, to recognise a replaced file.
-        key: Cache key of the array.
-    """
+    """A file that could not be decoded."""
 
     file: str
-    wanted: str
+    wanted: str  # ``waveforms`` or ``faces``
     reason: str
-    lasting: bool
-    sha256: str
-    key: str
+    lasting: bool  # True if a retry would fail as well
+    sha256: str  # of the content, to recognise a replaced file
+    key: str  # of the array in the cache
 
 
 class Quarantine:
-    """List of damaged files in a cache folder, for use by several processes.
-
-    Args:
-        folder: Cache folder.
-    """
+    """List of damaged files in a cache folder, for use by several processes."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / QUARANTINE_FILE
@@ -61,16 +48,14 @@ class Quarantine:
             if state == "held":
                 remove_leftovers(self.path)
             now = self._read()
-            replaced = {(entry.file, entry.key) for entry in damaged}
-            kept = [
-                entry
+            kept = {
+                (entry.file, entry.key): entry
                 for entry in now
                 if entry.key not in whole
-                and (entry.file, entry.key) not in replaced
                 and hashes.get(entry.file, entry.sha256) == entry.sha256
                 and Path(entry.file).exists()
-            ]
-            self._known = sorted([*kept, *damaged])
+            }
+            self._known = sorted({**kept, **{(entry.file, entry.key): entry for entry in damaged}}.values())
             if self._known != now:
                 write_json(self.path, [asdict(entry) for entry in self._known])
 

@@ -15,14 +15,7 @@ _VIDEO_SUFFIXES = (".flv", ".mp4", ".avi", ".mkv", ".mov", ".webm")
 
 _CREMAD_NAME = re.compile(r"(?P<speaker>\d{4})_[A-Z]{3}_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_[A-Z]{1,2}")
 # Labels are named as in RAVDESS, so that models and corpora can be compared.
-_CREMAD_LABELS = {
-    "ANG": "angry",
-    "DIS": "disgust",
-    "FEA": "fearful",
-    "HAP": "happy",
-    "NEU": "neutral",
-    "SAD": "sad",
-}
+_CREMAD_LABELS = {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
 _MELD_LABELS = {
     "anger": "angry",
     "disgust": "disgust",
@@ -39,22 +32,19 @@ _MELD_PARTS = {
     "test": ("test_sent_emo.csv", "output_repeated_splits_test"),
 }
 _MELD_COLUMNS = ("Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass
 class Listing:
-    """Result of a recipe.
+    """Result of a recipe."""
 
-    Args:
-        rows: Rows of a manifest, with paths that can be opened.
-        excluded: Unusable files and rows, with reasons.
-        notes: Notes for users of the corpus.
-    """
+    rows: list[Row] = field(default_factory=list)  # of a manifest, with paths that can be opened
+    excluded: list[ExcludedClip] = field(default_factory=list)  # unusable files and rows
+    notes: list[str] = field(default_factory=list)  # for users of the corpus
 
-    rows: list[Row] = field(default_factory=list)
-    excluded: list[ExcludedClip] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    def exclude(self, what: object, reason: str) -> None:
+        """Add an unusable file or row."""
+        self.excluded.append(ExcludedClip(str(what), reason))
 
 
 def list_cremad(root: Path) -> Listing:
@@ -68,7 +58,7 @@ def list_cremad(root: Path) -> Listing:
     for stem in sorted(sounds.keys() | videos.keys()):
         name = _CREMAD_NAME.fullmatch(stem)
         if name is None:
-            listing.excluded.append(ExcludedClip(stem, "not a CREMA-D name, such as 1001_DFA_ANG_XX"))
+            listing.exclude(stem, "not a CREMA-D name, such as 1001_DFA_ANG_XX")
             continue
         label = _CREMAD_LABELS[name["emotion"]]
         files = {"audio": sounds.get(stem, ""), "video": videos.get(stem, "")}
@@ -93,8 +83,10 @@ def list_meld(root: Path) -> Listing:
         videos = next(iter(sorted(root.rglob(folder))), root / folder)
         for row in _read_meld_table(found[0]):
             _add_meld_row(listing, part, row, videos)
-    shared = _count_shared_speakers(listing.rows)
-    if shared:
+    parts: dict[object, set[object]] = {}
+    for known in listing.rows:
+        parts.setdefault(known["speaker"], set()).add(known["split"])
+    if shared := sum(len(names) > 1 for names in parts.values()):
         listing.notes.append(
             f"{shared} speaker(s) are in more than one part of the published split. fit rejects it by default. "
             "--data.allow_speaker_leakage true accepts it and marks every result. --data.protocol grouped makes folds "
@@ -120,23 +112,11 @@ def list_ravdess(root: Path) -> Listing:
     return Listing(rows, index.excluded)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Recipe for the manifest of a published corpus.
-
-    Args:
-        list_clips: Function that finds the clips in a folder.
-        layout: Description of the expected files, for messages.
-    """
-
-    list_clips: Callable[[Path], Listing]
-    layout: str
-
-
-RECIPES = {
-    "cremad": Recipe(list_cremad, "AudioWAV/1001_DFA_ANG_XX.wav and VideoFlash/1001_DFA_ANG_XX.flv"),
-    "meld": Recipe(list_meld, "train_sent_emo.csv with train_splits/dia0_utt0.mp4, and similar files for dev and test"),
-    "ravdess": Recipe(list_ravdess, "03-01-06-01-02-01-12.wav and 01-01-06-01-02-01-12.mp4"),
+# For each corpus the function that lists its clips, and the expected files for messages.
+RECIPES: dict[str, tuple[Callable[[Path], Listing], str]] = {
+    "cremad": (list_cremad, "AudioWAV/1001_DFA_ANG_XX.wav and VideoFlash/1001_DFA_ANG_XX.flv"),
+    "meld": (list_meld, "train_sent_emo.csv with train_splits/dia0_utt0.mp4, and similar files for dev and test"),
+    "ravdess": (list_ravdess, "03-01-06-01-02-01-12.wav and 01-01-06-01-02-01-12.mp4"),
 }
 
 
@@ -152,13 +132,13 @@ def list_corpus(corpus: str, root: Path) -> Listing:
     """
     if not root.is_dir():
         raise CorpusNotFoundError(f"Folder {root} does not exist.")
-    recipe = RECIPES[corpus]
-    listing = recipe.list_clips(root)
+    list_clips, layout = RECIPES[corpus]
+    listing = list_clips(root)
     if not listing.rows:
         first = "".join(f" {clip.what}: {clip.reason}." for clip in listing.excluded[:1])
         raise CorpusNotFoundError(
-            f"{root} has no clip of {corpus}. Expected {recipe.layout}, in any sub-folder. {len(listing.excluded)} "
-            f"file(s) or row(s) were excluded.{first}"
+            f"{root} has no clip of {corpus}. Expected {layout}, in any sub-folder. {len(listing.excluded)} file(s) or "
+            f"row(s) were excluded.{first}"
         )
     return listing
 
@@ -169,18 +149,11 @@ def _by_stem(root: Path, suffixes: tuple[str, ...], listing: Listing) -> dict[st
     for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in suffixes):
         if path.name.startswith("._"):  # metadata of macOS
             continue
-        if _is_lfs_pointer(path):
-            listing.excluded.append(ExcludedClip(str(path), "a Git LFS pointer instead of the file: run git lfs pull"))
+        if path.stat().st_size <= 1024 and path.read_bytes().startswith(b"version https://git-lfs.github.com/spec/"):
+            listing.exclude(path, "a Git LFS pointer instead of the file: run git lfs pull")
         elif found.setdefault(path.stem, path) != path:
-            listing.excluded.append(ExcludedClip(str(path), f"a second copy of {found[path.stem]}"))
+            listing.exclude(path, f"a second copy of {found[path.stem]}")
     return found
-
-
-def _is_lfs_pointer(path: Path) -> bool:
-    if path.stat().st_size > 1024:
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_LFS_POINTER)) == _LFS_POINTER
 
 
 def _read_meld_table(path: Path) -> Iterator[dict[str, str]]:
@@ -199,16 +172,9 @@ def _add_meld_row(listing: Listing, part: str, row: dict[str, str], videos: Path
     name = f"dia{dialogue}_utt{utterance}"
     video = videos / f"{name}.mp4"
     if not video.is_file():
-        listing.excluded.append(ExcludedClip(f"{part} {name}", f"there is no {video}"))
+        listing.exclude(f"{part} {name}", f"there is no {video}")
     elif emotion.lower() not in _MELD_LABELS:
-        listing.excluded.append(ExcludedClip(f"{part} {name}", f"its emotion is {emotion!r}"))
+        listing.exclude(f"{part} {name}", f"its emotion is {emotion!r}")
     else:
         known = {"label": _MELD_LABELS[emotion.lower()], "speaker": " ".join(speaker.split()), "split": part}
         listing.rows.append({"clip": f"{part}_{name}", "audio": "", "video": video, **known})
-
-
-def _count_shared_speakers(rows: list[Row]) -> int:
-    parts: dict[object, set[object]] = {}
-    for row in rows:
-        parts.setdefault(row["speaker"], set()).add(row["split"])
-    return sum(len(names) > 1 for names in parts.values())

@@ -1,24 +1,85 @@
 """Corpora for a run: a RAVDESS folder, the built-in synthetic corpus, or a manifest."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
 from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.manifest import ManifestIndex, index_manifest
 from crossmodal.datasets.ravdess import FACE_BOX, Channel, index_ravdess
-from crossmodal.datasets.splits.protocols import LABEL_SETS, LabelSet, Protocol, in_label_set, label_set_for
+from crossmodal.datasets.splits.protocols import LABEL_SETS, LabelSet, Protocol, in_label_set
+from crossmodal.datasets.stored_array import open_array
 from crossmodal.datasets.synthetic import SYNTHETIC_MARKER, synthesize
-from crossmodal.errors import ConfigError
 from crossmodal.media import Box
 
 CorpusKind = Literal["synthetic", "ravdess", "manifest"]
-SYNTHETIC_ACTORS = 16  # of the built-in corpus: it is created in half a minute, and fills four folds of seq6
+# Actors of the built-in corpus: it is created in half a minute, and fills four folds of seq6.
+SYNTHETIC_ACTORS = 16
+
+
+class CorpusSource(ABC):
+    """Base class of corpora."""
+
+    path: Path | str
+    """Path of the folder or the manifest, or the folder or URL of a stream."""
+    face_box: Box
+    """Default box of the face."""
+    channel: Channel | None = None
+    """Channel of RAVDESS, None for other corpora."""
+    label_set: LabelSet | None = None
+    """Label set of RAVDESS, None for other corpora."""
+    is_built_in: bool = False
+    """True for the built-in corpus, which is created if it is missing."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> CorpusKind:
+        """Kind of the corpus; ``synthetic`` for all recordings of `synthesize`, also those listed in a manifest."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name of the corpus in reports."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> tuple[str, ...]:
+        """Class names, in the order of class indices."""
+
+    @property
+    @abstractmethod
+    def protocol(self) -> Protocol:
+        """Default protocol."""
+
+    @abstractmethod
+    def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
+        """Return all clips, sorted by name, and the excluded files or rows."""
+
+    def holds(self, clip: Clip) -> bool:
+        """Return True if a clip is part of the selection."""
+        return True
+
+    def prepare(self, clips: Sequence[Clip], *, audio: bool, crops: FaceCrops | None, folder: Path) -> PreparedCorpus:
+        """Prepare the arrays of clips; see `crossmodal.datasets.cache.prepare_corpus`."""
+        return prepare_corpus(clips, audio=audio, crops=crops, folder=folder)
+
+    def read(self, path: Path) -> NDArray[np.generic]:
+        """Return an array of the prepared corpus, which may be a memory map; threads may share a source."""
+        return open_array(path)
+
+    def make(self) -> None:  # noqa: B027 - most corpora exist
+        """Create the corpus if it is the built-in one."""
 
 
 @dataclass(frozen=True)
-class RavdessSource:
+class RavdessSource(CorpusSource):
     """RAVDESS, or a synthetic corpus, in a folder.
 
     Args:
@@ -32,12 +93,11 @@ class RavdessSource:
     channel: Channel
     label_set: LabelSet
     is_built_in: bool = False
-    face_box: Box = FACE_BOX
-    protocol: Protocol = "seq6"
+    face_box = FACE_BOX
 
     @property
     def kind(self) -> CorpusKind:
-        """Kind of the corpus: ``synthetic`` for recordings of `synthesize`, or ``ravdess``."""
+        """``synthetic`` or ``ravdess``."""
         return "synthetic" if self.is_built_in or (self.path / SYNTHETIC_MARKER).exists() else "ravdess"
 
     @property
@@ -47,11 +107,16 @@ class RavdessSource:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names, in the order of class indices."""
+        """Labels of the label set."""
         return LABEL_SETS[self.label_set]
 
+    @property
+    def protocol(self) -> Protocol:
+        """``seq6``."""
+        return "seq6"
+
     def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
-        """Return the clips of the channel, sorted by name, and the excluded files."""
+        """Return the clips of the channel, and the files with other names."""
         index = index_ravdess(self.path, self.channel)
         return index.clips, index.excluded
 
@@ -66,8 +131,8 @@ class RavdessSource:
 
 
 @dataclass(frozen=True)
-class ManifestSource:
-    """Corpus of a manifest, which is read lazily; the attributes are those of `RavdessSource`.
+class ManifestSource(CorpusSource):
+    """Corpus of a manifest, which is read lazily.
 
     Args:
         path: Path of the table.
@@ -76,10 +141,7 @@ class ManifestSource:
 
     path: Path
     allow_outside_paths: bool = False
-    face_box: Box = (0.0, 0.0, 1.0, 1.0)
-    channel: None = None
-    label_set: None = None
-    is_built_in: Literal[False] = False
+    face_box = (0.0, 0.0, 1.0, 1.0)
 
     @cached_property
     def manifest(self) -> ManifestIndex:
@@ -111,44 +173,11 @@ class ManifestSource:
         return "given" if self.manifest.has_split else "grouped"
 
     def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
-        """Return the clips, sorted by name, and the unusable rows."""
+        """Return the clips, and the unusable rows."""
         return self.manifest.clips, self.manifest.excluded
-
-    def holds(self, clip: Clip) -> bool:
-        """Return True."""
-        return True
-
-    def make(self) -> None:
-        """Do nothing: a manifest lists recordings that exist."""
-
-
-CorpusSource: TypeAlias = RavdessSource | ManifestSource
 
 
 @lru_cache(maxsize=1)
 def _index_cached(path: Path, allow_outside_paths: bool, version: tuple[int, int] | None) -> ManifestIndex:
     """Read a manifest once for all stages of a run; `version` is its size and modification time."""
     return index_manifest(path, allow_outside_paths)
-
-
-def create_source(
-    root: str | None,
-    manifest: str | None,
-    allow_outside_paths: bool,
-    channel: Channel,
-    label_set: LabelSet | None,
-    cache: Path,
-) -> CorpusSource:
-    """Return the corpus for the settings of a datamodule, by default the built-in one, which is in the cache folder.
-
-    Raises:
-        ConfigError: If both `root` and `manifest` are given, or `channel` or `label_set` for a manifest.
-    """
-    if not manifest:
-        folder = Path(root) if root else cache / "synthetic"
-        return RavdessSource(folder, channel, label_set_for(channel, label_set), is_built_in=not root)
-    if root:
-        raise ConfigError(f"Set data.root ({root}) or data.manifest ({manifest}), not both: a run uses one corpus.")
-    if channel != "speech" or label_set:
-        raise ConfigError("data.channel and data.label_set are for RAVDESS; a manifest defines its own labels.")
-    return ManifestSource(Path(manifest), allow_outside_paths)

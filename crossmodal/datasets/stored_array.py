@@ -6,6 +6,7 @@
 import struct
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -70,6 +71,15 @@ def check_array(path: Path) -> NDArray[np.generic]:
         path.unlink(missing_ok=True)
         raise DataError(f"Cached array {path} is missing or corrupted; rerun the command to rebuild it.")
     return array
+
+
+@lru_cache(maxsize=8192)
+def open_array(path: Path) -> NDArray[np.generic]:
+    """Return `check_array` of a path, and keep the memory map open.
+
+    Opening takes longer than reading a clip. A process can have 65,530 memory maps, so only the latest are kept.
+    """
+    return check_array(path)
 
 
 def _is_unchanged(path: Path) -> bool:

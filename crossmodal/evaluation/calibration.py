@@ -51,8 +51,8 @@ def fit_temperature(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
     See Guo et al., "On calibration of modern neural networks", ICML 2017.
 
     Args:
-        logits: (clips, K).
-        targets: (clips,) class indices.
+        logits: (n, K).
+        targets: (n,) class indices.
 
     Returns:
         A number from 0.05 to 20; 1 if there are no clips.
@@ -75,7 +75,7 @@ def fit_temperature(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
 
 
 def cross_entropy(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
-    """Compute the mean negative log-likelihood in nats. For arguments see `fit_temperature`."""
+    """Compute the mean negative log-likelihood in nats of (n, K) logits."""
     log_probabilities = log_softmax(np.asarray(logits, np.float64), axis=1)
     return float(-log_probabilities[np.arange(len(targets)), targets].mean())
 

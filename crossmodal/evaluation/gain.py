@@ -87,18 +87,17 @@ def mean_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
         {'01': 50.0, '02': 0.0}
     """
     actors = sorted({actor for ours, theirs in comparisons for actor in (*ours, *theirs)})
-    counts = draw_actors(len(actors))
-    gains, drawn = [], []
-    for pair in comparisons:
-        sides = [_stack(side, actors) for side in pair]
-        gains.append(float(np.subtract(*(uar(side.sum(axis=0)) for side in sides))))
-        drawn.append(np.subtract(*(uar(resample(side, counts)) for side in sides)))
-    gains_of = {actor: _gains_of_actor(comparisons, actor) for actor in actors}
-    by_actor = {actor: 100 * float(np.mean(values)) for actor, values in gains_of.items() if values}
+    by_actor = {}
+    for actor in actors:
+        both = [(ours[actor], theirs[actor]) for ours, theirs in comparisons if actor in ours and actor in theirs]
+        if both:
+            by_actor[actor] = 100 * float(np.mean([float(uar(one) - uar(other)) for one, other in both]))
     # Rounded, so that gains which are equal by arithmetic are equal in ranks.
     ranked = np.round(list(by_actor.values()), 7)
     p_value = float(wilcoxon(ranked, zero_method="pratt").pvalue) if ranked.any() else 1.0
-    return _gain(gains, drawn, p_value, by_actor, len(by_actor))
+    counts = draw_actors(len(actors))
+    mean, interval = _mean_and_interval(comparisons, (actors, actors), (counts, counts))
+    return Gain(gain_pp=mean, ci95_pp=interval, p=p_value, actors=len(by_actor), by_actor_pp=by_actor)
 
 
 def mean_unpaired_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
@@ -110,22 +109,15 @@ def mean_unpaired_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
     Args:
         comparisons: As in `mean_gain`, one or more.
     """
-    gains, drawn = [], []
-    actors_of = [sorted({actor for pair in comparisons for actor in pair[side]}) for side in (0, 1)]
-    counts = [draw_actors(len(actors), seed) for seed, actors in enumerate(actors_of)]
-    for pair in comparisons:
-        sides = [_stack(side, actors) for side, actors in zip(pair, actors_of, strict=True)]
-        gains.append(float(np.subtract(*(uar(side.sum(axis=0)) for side in sides))))
-        drawn.append(np.subtract(*(uar(resample(side, drawn_)) for side, drawn_ in zip(sides, counts, strict=True))))
-    by_actor = [
-        [
-            float(np.mean([uar(pair[side][actor]) for pair in comparisons if actor in pair[side]]))
-            for actor in actors_of[side]
-        ]
-        for side in (0, 1)
+    ours, theirs = (sorted({actor for pair in comparisons for actor in pair[side]}) for side in (0, 1))
+    uars = [
+        [np.mean([uar(pair[side][actor]) for pair in comparisons if actor in pair[side]]) for actor in actors]
+        for side, actors in enumerate((ours, theirs))
     ]
-    p_value = float(mannwhitneyu(*(np.round(values, 9) for values in by_actor)).pvalue)
-    return _gain(gains, drawn, p_value, {}, len({*actors_of[0], *actors_of[1]}))
+    p_value = float(mannwhitneyu(*(np.round(values, 9) for values in uars)).pvalue)
+    counts = draw_actors(len(ours)), draw_actors(len(theirs), seed=1)
+    mean, interval = _mean_and_interval(comparisons, (ours, theirs), counts)
+    return Gain(gain_pp=mean, ci95_pp=interval, p=p_value, actors=len({*ours, *theirs}), by_actor_pp={})
 
 
 def decide(gain: Gain) -> Literal["more", "less", "open"]:
@@ -157,32 +149,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
         >>> holm([0.01, 0.04, 0.03])
         [0.03, 0.06, 0.06]
     """
-    corrected = [0.0] * len(p_values)
-    level = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
-        level = max(level, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = level
-    return corrected
+    order = np.argsort(p_values, kind="stable")
+    steps = np.minimum(1, np.arange(len(p_values), 0, -1) * np.asarray(p_values, np.float64)[order])
+    return [float(value) for value in np.maximum.accumulate(steps)[np.argsort(order)]]
 
 
-def _gain(
-    gains: Sequence[float],
-    drawn: Sequence[NDArray[np.float64]],
-    p_value: float,
-    by_actor: dict[str, float],
-    actors: int,
-) -> Gain:
+def _mean_and_interval(
+    comparisons: Sequence[tuple[ByActor, ByActor]],
+    actors: tuple[Sequence[str], Sequence[str]],
+    counts: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> tuple[float, Interval]:
+    """Compute the mean gain and its interval in points, from the counts of the drawn actors of each side."""
+    gains, drawn = [], []
+    for pair in comparisons:
+        sides = [_stack(side, names) for side, names in zip(pair, actors, strict=True)]
+        gains.append(float(np.subtract(*(uar(side.sum(axis=0)) for side in sides))))
+        drawn.append(np.subtract(*(uar(resample(side, count)) for side, count in zip(sides, counts, strict=True))))
     with warnings.catch_warnings():  # a draw without any actor of a comparison ignores the comparison
         warnings.filterwarnings("ignore", "Mean of empty slice")
         low, high = percentiles(np.nanmean(np.stack(drawn), axis=0))
-    interval = (100 * low, 100 * high)
-    mean = 100 * float(np.mean(gains))
-    return Gain(gain_pp=mean, ci95_pp=interval, p=p_value, actors=actors, by_actor_pp=by_actor)
-
-
-def _gains_of_actor(comparisons: Sequence[tuple[ByActor, ByActor]], actor: str) -> list[float]:
-    both = [(ours[actor], theirs[actor]) for ours, theirs in comparisons if actor in ours and actor in theirs]
-    return [float(uar(one) - uar(other)) for one, other in both]
+    return 100 * float(np.mean(gains)), (100 * low, 100 * high)
 
 
 def _stack(side: ByActor, actors: Sequence[str]) -> NDArray[np.int64]:

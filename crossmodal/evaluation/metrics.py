@@ -119,14 +119,7 @@ def uar_interval(predictions: Predictions) -> Interval:
 
 
 def late_fusion(first: Predictions, second: Predictions) -> Predictions:
-    """Fuse two models: the product of their probabilities, renormalised (Hinton 2002).
-
-    Args:
-        first: Predictions of one model; their order is kept.
-        second: Predictions of the other model, on the same clips.
-
-    Returns:
-        Predictions with rows that sum to one.
+    """Fuse two models: the product of their probabilities, renormalised (Hinton 2002), in the order of the first.
 
     Raises:
         ValueError: If they were not evaluated on the same clips.
@@ -140,19 +133,12 @@ def late_fusion(first: Predictions, second: Predictions) -> Predictions:
 
 
 def pool(parts: Sequence[Predictions]) -> Predictions:
-    """Join the predictions of several runs. A clip counts once for each run that predicted it.
-
-    Args:
-        parts: One or more, with the same labels.
-    """
-    return Predictions(
-        parts[0].labels,
-        [clip for part in parts for clip in part.clips],
-        [actor for part in parts for actor in part.actors],
-        [split for part in parts for split in part.splits],
-        np.concatenate([part.targets for part in parts]),
-        np.concatenate([part.probabilities for part in parts]),
+    """Join the predictions of one or more runs with the same labels. A clip counts once for each of its runs."""
+    clips, actors, splits = (
+        [one for part in parts for one in getattr(part, name)] for name in ("clips", "actors", "splits")
     )
+    targets, probabilities = np.concatenate([part.targets for part in parts]), [part.probabilities for part in parts]
+    return Predictions(parts[0].labels, clips, actors, splits, targets, np.concatenate(probabilities))
 
 
 def check_same_clips(message: str, one: Predictions, other: Predictions) -> None:

@@ -101,15 +101,8 @@ def draw_confusion(axis: Axes, matrix: NDArray[np.int64], labels: Sequence[str],
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(matrix > 0):
         value = share[row, column]
-        axis.text(
-            column,
-            row,
-            f"{100 * value:.0f}",
-            ha="center",
-            va="center",
-            fontsize=7,
-            color="white" if value > 0.5 else "black",
-        )
+        colour = "white" if value > 0.5 else "black"
+        axis.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=7, color=colour)
     positions = range(len(labels))
     axis.set_xticks(positions, labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     axis.set_yticks(positions, labels if first else [], fontsize=8)

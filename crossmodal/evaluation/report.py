@@ -1,151 +1,161 @@
-"""Report of a run: ``report.md`` with plots, and the table that the command prints."""
+"""Reports of all kinds: one model, written as Markdown, HTML or LaTeX, and its tables on the screen."""
 
+import csv
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import rich.table
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from rich.console import Console
-from rich.table import Table
 
-from crossmodal.evaluation.labels_for_people import corpus_and_channel, format_for, named, protocol_name
-from crossmodal.evaluation.plots import plot_actors, plot_confusion, plot_curves
-from crossmodal.evaluation.predictions import Predictions
+from crossmodal.labels_for_people import format_for
 from crossmodal.storage import atomic_path
 
+Row = TypeVar("Row")
 SYNTHETIC = "Synthetic corpus: this shows that the software works. It is no evidence about people."
 SPEAKER_DEPENDENT = "Speaker-dependent: the same actors are in training and test."
-_ROLE = {
-    "teacher": "face model",
-    "control": "voice model without a teacher",
-    "transfer": "voice model with a teacher",
-    "finetune": "student, fine-tuned on labels",
-}
 
 
-def warnings(summary: dict[str, Any]) -> list[str]:
-    """Return the warnings that every table and plot of a run must show."""
-    sentences = [SYNTHETIC] if summary["corpus"]["kind"] == "synthetic" else []
-    if hidden := summary["corpus"].get("unlabelled_actors"):
+@dataclass(frozen=True)
+class Column(Generic[Row]):
+    """A column of a table.
+
+    Args:
+        heading: Heading in Markdown and HTML.
+        cell: Returns the text of the cell of a row.
+        short: Heading on the screen and in LaTeX, which have less space; empty to omit the column there.
+        is_text: True to align the cells left, as in the first column.
+    """
+
+    heading: str
+    cell: Callable[[Row], str]
+    short: str = ""
+    is_text: bool = False
+
+
+@dataclass(frozen=True)
+class Table(Generic[Row]):
+    """Columns and groups of rows; LaTeX and the screen have a line between groups."""
+
+    columns: Sequence[Column[Row]]
+    groups: Sequence[Sequence[Row]]
+
+    @property
+    def short_columns(self) -> list[Column[Row]]:
+        """The columns on the screen and in LaTeX."""
+        return [column for column in self.columns if column.short]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG in the folder of the report, with its explanation."""
+
+    path: Path
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report: paragraphs, tables and pictures under a heading."""
+
+    heading: str
+    parts: Sequence[str | Table[Any] | Picture]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report; `lines` are paragraphs below the title and the warnings about all numbers."""
+
+    title: str
+    warnings: Sequence[str]
+    lines: Sequence[str]
+    sections: Sequence[Section]
+
+    def write(self, path: Path) -> None:
+        """Write Markdown or one self-contained HTML file without scripts, by the suffix of the path."""
+        write_template(path, f"report{path.suffix}", report=self)
+
+
+def write_template(path: Path, template: str, **values: Any) -> None:
+    """Render a template of this package and write the text atomically."""
+    text = _ENVIRONMENT.get_template(f"{template}.jinja").render(values)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows atomically; the keys of the first row are the columns."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def screen_table(title: str, table: Table[Any], **style: Any) -> rich.table.Table:
+    """Return a table for the screen, with a line after each group of rows; `style` are arguments of rich's table."""
+    shown = rich.table.Table(title=title, title_justify="left", **style)
+    for index, column in enumerate(table.short_columns):
+        shown.add_column(column.short, justify="left" if column.is_text or index == 0 else "right")
+    for rows in table.groups:
+        for row in rows:
+            shown.add_row(*(column.cell(row) for column in table.short_columns))
+        shown.add_section()
+    return shown
+
+
+def warnings(corpus: Mapping[str, Any], speaker_dependent: bool) -> list[str]:
+    """Return the warnings that every table and plot of a run must show, from entries of its ``summary.json``."""
+    sentences = [SYNTHETIC] if corpus["kind"] == "synthetic" else []
+    if hidden := corpus.get("unlabelled_actors"):
         sentences.append(
             f"{hidden} training actors are treated as unlabelled: their clips are used for distillation only, not in "
             "the task loss."
         )
-    elif unlabelled := summary["corpus"].get("unlabelled_clips"):
+    elif unlabelled := corpus.get("unlabelled_clips"):
         sentences.append(
             f"{unlabelled} training clips have no label: they are used for distillation only, not in the task loss."
         )
-    sentences += [SPEAKER_DEPENDENT] if summary["speaker_dependent"] else []
-    return [format_for(summary["corpus"], sentence) for sentence in sentences]
+    sentences += [SPEAKER_DEPENDENT] if speaker_dependent else []
+    return [format_for(corpus, sentence) for sentence in sentences]
 
 
-def print_warnings(console: Console, summary: dict[str, Any]) -> None:
-    """Print the warnings of a summary."""
-    for warning in warnings(summary):
-        console.print(f"[yellow]{warning}[/yellow]")
+def print_warnings(console: Console, sentences: Iterable[str]) -> None:
+    """Print warnings in their colour."""
+    for sentence in sentences:
+        console.print(f"[yellow]{sentence}[/yellow]")
 
 
-def write_report(folder: Path, summary: dict[str, Any]) -> Path:
-    """Write ``report.md`` and its plots into the folder of a run, from the files of its stages.
-
-    Args:
-        folder: Path of the run, ``runs/<name>``.
-        summary: Content of ``summary.json``.
-
-    Returns:
-        The path of the report.
-    """
-    stages = list(summary["stages"])
-    test = {stage: Predictions.read_csv(folder / stage / "predictions.csv").of("test") for stage in stages}
-    note = " ".join(warnings(summary))
-    plot_confusion(test, folder / "confusion.png", note)
-    plot_curves({stage: folder / stage / "metrics.csv" for stage in stages}, folder / "curves.png", note)
-    if "gain" in summary:
-        plot_actors(test["finetune"], test["control"], folder / "actors.png", note)
-    path = folder / "report.md"
-    with atomic_path(path) as temporary:
-        temporary.write_text("\n".join(_report_lines(summary)), encoding="utf-8")
-    return path
+def points(value: float | None) -> str:
+    """Format points of UAR with their sign; empty for None."""
+    return "" if value is None else f"{value:+.1f}"
 
 
-def print_summary(folder: Path, summary: dict[str, Any]) -> None:
-    """Print the results, the path of the model, and a command to try next."""
-    console = Console()
-    table = Table(title=_setting(summary), title_justify="left")
-    table.add_column("stage")
-    for heading in ("UAR val", "UAR test", "95 % interval", "WAR test", "seconds"):
-        table.add_column(heading, justify="right")
-    for stage, _, *numbers in _rows(summary):
-        table.add_row(stage, *numbers)
-    console.print(table)
-    if "gain" in summary:
-        console.print(_gain_sentence(summary))
-    print_warnings(console, summary)
-    console.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
-    if "model" in summary:
-        console.print(f"Model:  {summary['model']}", soft_wrap=True)
-        console.print(f"Try it: python -m crossmodal predict --model {summary['model']} FILE.wav", soft_wrap=True)
+def with_interval(gain: Mapping[str, Any] | None) -> str:
+    """Format the ``gain_pp`` of a gain with its ``ci95_pp``; empty for None."""
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(gain["gain_pp"], *gain["ci95_pp"]) if gain else ""
 
 
-def _report_lines(summary: dict[str, Any]) -> list[str]:
-    corpus = summary["corpus"]
-    lines = [
-        f"# {summary['name']}",
-        "",
-        *(f"> **{warning}**\n" for warning in warnings(summary)),
-        _setting(summary),
-        "",
-    ]
-    people = format_for(corpus, "actors")
-    lines += [
-        f"| split | clips | {people} |",
-        "|---|---:|---|",
-        *(f"| {split} | {corpus['clips'][split]} | {named(corpus['actors'][split])} |" for split in corpus["clips"]),
-        "",
-        f"Face input: {corpus['faces']}. Excluded files and clips: {corpus['excluded']} (see excluded.json).",
-        "",
-        "## Results",
-        "",
-        "UAR (unweighted average recall) is the mean recall of the emotions; WAR is accuracy. The interval is a "
-        f"bootstrap over the test {people}.",
-        "",
-        "| stage | model | UAR val | UAR test | 95 % interval | WAR test | seconds |",
-        "|---|---|---:|---:|---:|---:|---:|",
-        *(f"| {' | '.join(row)} |" for row in _rows(summary)),
-        "",
-    ]
-    if "gain" in summary:
-        lines += [_gain_sentence(summary), "", f"![UAR of each test {people.removesuffix('s')}](actors.png)", ""]
-    if "model" in summary:
-        lines += [f"Model folder: `{summary['model']}`.", ""]
-    lines += [f"## Confusion matrices on the test {people}", "", "![Confusion matrices](confusion.png)", ""]
-    return [*lines, "## Training", "", "![Training curves](curves.png)", ""]
+def probability(value: float | None) -> str:
+    """Format a p-value; empty for None."""
+    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _setting(summary: dict[str, Any]) -> str:
-    return (
-        f"{corpus_and_channel(summary)}, {len(summary['labels'])} emotions; protocol {protocol_name(summary)}, "
-        f"fold {summary['fold']}, seed {summary['seed']}; chance is {1 / len(summary['labels']):.3f}"
-    )
+def _escape_latex(text: str) -> str:
+    """Escape text for LaTeX, with signs in math mode."""
+    text = re.sub(r"([&%#_])", r"\\\1", text)
+    return re.sub(r"([+-])(?=\d)|(<)", r"$\1\2$", text)
 
 
-def _rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    return [
-        (
-            stage,
-            _ROLE[stage],
-            f"{numbers['val_uar']:.3f}",
-            f"{numbers['test_uar']:.3f}",
-            "{:.3f} to {:.3f}".format(*numbers["test_uar_ci95"]),
-            f"{numbers['test_war']:.3f}",
-            f"{numbers['seconds']:.0f}{' (reused)' if numbers['reused'] else ''}",
-        )
-        for stage, numbers in summary["stages"].items()
-    ]
-
-
-def _gain_sentence(summary: dict[str, Any]) -> str:
-    low, high = summary["gain"]["ci95_pp"]
-    return (
-        f"Gain of the student over its control: {summary['gain']['uar_pp']:+.1f} points of test UAR, "
-        f"95 % interval {low:+.1f} to {high:+.1f} over {len(summary['corpus']['actors']['test'])} "
-        f"{format_for(summary['corpus'], 'actors')}, for one fold and one seed."
-    )
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("crossmodal.evaluation"),
+    autoescape=select_autoescape(["html.jinja"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_ENVIRONMENT.filters |= {"latex": _escape_latex, "base64": lambda path: b64encode(path.read_bytes()).decode()}

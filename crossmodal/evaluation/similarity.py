@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 
 Array = NDArray[np.float64]
 Measure = Callable[[Array, Array], float]
@@ -20,12 +20,8 @@ _TINY = 1e-12
 def linear_cka(first: Array, second: Array) -> float:
     """Compute linear centred kernel alignment (Kornblith et al. 2019).
 
-    It is invariant to rotation, shift and isotropic scaling of either side. With few clips and many dimensions it is
-    far above zero even for unrelated embeddings: compare it with `shuffled`.
-
-    Args:
-        first: (n, D1).
-        second: (n, D2).
+    It is invariant to rotation, shift and isotropic scaling of either side, (n, D1) and (n, D2). With few clips and
+    many dimensions it is far above zero even for unrelated embeddings: compare it with `shuffled`.
 
     Returns:
         A fraction from 0 to 1; 0 where one side is constant.
@@ -57,19 +53,16 @@ def mutual_knn(first: Array, second: Array, k: int = 10) -> float:
     k = min(k, n - 1)
     if k < 1:
         return 0.0
-    return float((_is_neighbour(first, k) & _is_neighbour(second, k)).sum() / (n * k))
-
-
-def _is_neighbour(embedding: Array, k: int) -> NDArray[np.bool_]:
-    """Return (n, n) booleans, True where the column's clip is among the k nearest neighbours of the row's clip."""
-    centred = embedding - embedding.mean(axis=0)
-    direction = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), _TINY)
-    similarity = direction @ direction.T
-    np.fill_diagonal(similarity, -np.inf)
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-    neighbour = np.zeros(similarity.shape, np.bool_)
-    np.put_along_axis(neighbour, nearest, True, axis=1)
-    return neighbour
+    is_neighbour = []
+    for embedding in (first, second):
+        centred = embedding - embedding.mean(axis=0)
+        direction = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), _TINY)
+        similarity = direction @ direction.T
+        np.fill_diagonal(similarity, -np.inf)
+        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        is_neighbour.append(np.zeros((n, n), np.bool_))
+        np.put_along_axis(is_neighbour[-1], nearest, True, axis=1)
+    return float((is_neighbour[0] & is_neighbour[1]).sum() / (n * k))
 
 
 def shuffled(
@@ -90,7 +83,7 @@ def shuffled(
         second: (n, ...).
         within: (n,) classes; clips are then shuffled within their class, which leaves what the class explains.
         draws: Number of shuffles.
-        seed: Seed of the shuffles.
+        seed: Seed.
     """
     rng = np.random.default_rng(seed)
     classes = np.zeros(len(first), np.int64) if within is None else within
@@ -117,7 +110,7 @@ def non_target_divergence(teacher_logits: Array, student_logits: Array, targets:
         targets: (n,) the true classes.
 
     Returns:
-        KL(teacher || student) in nats, 0 or more.
+        KL(teacher || student) in nats.
     """
     n, num_classes = teacher_logits.shape
     others = np.arange(num_classes)[None, :] != targets[:, None]
@@ -127,20 +120,6 @@ def non_target_divergence(teacher_logits: Array, student_logits: Array, targets:
     return float((np.exp(teacher) * (teacher - student)).sum(axis=1).mean())
 
 
-def late_fusion(first_logits: Array, second_logits: Array) -> Array:
-    """Compute a product of experts (Hinton 2002): the mean of the log-probabilities of two models, renormalised.
-
-    Returns:
-        Probabilities, (n, K).
-
-    Example:
-        >>> late_fusion(np.log([[0.8, 0.2]]), np.log([[0.2, 0.8]]))
-        array([[0.5, 0.5]])
-    """
-    mean = (log_softmax(first_logits, axis=1) + log_softmax(second_logits, axis=1)) / 2
-    return np.asarray(softmax(mean, axis=1))
-
-
 def mean_entropy(logits: Array) -> float:
     """Compute the mean entropy of the softmax of (n, K) logits in nats, from 0 to ln K."""
     log_probabilities = log_softmax(logits, axis=1)
@@ -148,14 +127,9 @@ def mean_entropy(logits: Array) -> float:
 
 
 def cohen_kappa(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
-    """Compute the agreement of two raters beyond chance (Cohen 1960).
+    """Compute the agreement of two raters beyond chance from their (n,) classes (Cohen 1960).
 
-    Args:
-        first: (n,) classes of one rater.
-        second: (n,) classes of the other rater.
-
-    Returns:
-        1 for full agreement, 0 for chance, below 0 for less than chance; 0 where both use only one and the same class.
+    It is 1 for full agreement, 0 for chance, and 0 where both use only one and the same class.
 
     Example:
         >>> cohen_kappa(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
@@ -184,7 +158,7 @@ def ridge_r2(
         y: (n, D) targets.
         groups: (n,) the actor of each clip; two or more actors.
         new_x: (m, P) features of other actors.
-        new_y: (m, D) targets of other actors.
+        new_y: (m, D) their targets.
         strengths: Candidate strengths.
 
     Returns:
@@ -226,11 +200,8 @@ def center_by_group(values: Array, groups: Sequence[str]) -> Array:
         >>> center_by_group(np.array([[1.0], [3.0], [9.0]]), ["01", "01", "02"]).ravel()
         array([-1.,  1.,  0.])
     """
-    names = np.asarray(groups)
-    centred = values.copy()
-    for name in np.unique(names):
-        centred[names == name] -= values[names == name].mean(axis=0)
-    return centred
+    index = np.unique(groups, return_inverse=True)[1]
+    return residualize(values, index, values, index)[0]
 
 
 def residualize(

@@ -1,8 +1,4 @@
-"""Colours of emotions, the same in every plot and on the page.
-
-They are the colour-blind safe palette of Okabe and Ito with a light grey. Plots also show the name of an emotion, never
-its colour alone.
-"""
+"""Colours of emotions in plots and on the page: the colour-blind safe palette of Okabe and Ito with a light grey."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -42,8 +38,8 @@ def ink_on(colour: str) -> str:
         >>> ink_on("#f0e442"), ink_on("#0072b2")
         ('#111111', '#ffffff')
     """
-    light = luminance(colour) + 0.05
-    return DARK_INK if light / (luminance(DARK_INK) + 0.05) >= (luminance(LIGHT_INK) + 0.05) / light else LIGHT_INK
+    dark, light, background = (luminance(one) + 0.05 for one in (DARK_INK, LIGHT_INK, colour))
+    return DARK_INK if background / dark >= light / background else LIGHT_INK
 
 
 def luminance(colour: str) -> float:

@@ -65,7 +65,8 @@ def export_model(folder: str | Path, out: str | Path | None = None, *, int8: boo
     out = folder if out is None else Path(out)
     if out.resolve() != folder.resolve() and (out / WEIGHTS).is_file():
         raise ExportError(f"{out} holds another model: choose another output folder.")
-    config, original = read_config(folder), load_torch_model(folder)
+    config = read_config(folder)
+    original = load_torch_model(folder, config)
     content = to_onnx(original.network, config["labels"], config["temperature"])
     report = _compare(out / ONNX, content, original, "PyTorch", hard_batches(config["sample_rate"]))
     if not report.largest <= TOLERANCE:  # also true for nan
@@ -107,10 +108,9 @@ def _compare(path: Path, content: bytes, original: VoiceModel, name: str, batche
 
 def _write(contents: dict[str, bytes], folder: Path, out: Path) -> None:
     (out / ONNX_INT8).unlink(missing_ok=True)
+    if out.resolve() != folder.resolve():  # the configuration last: a folder with a configuration is complete
+        copied = (name for name in (CARD, CONFIG) if (folder / name).is_file())
+        contents = contents | {name: (folder / name).read_bytes() for name in copied}
     for name, content in contents.items():
         with atomic_path(out / name) as temporary:
             temporary.write_bytes(content)
-    for name in (CARD, CONFIG):  # the configuration last: a folder with a configuration is complete
-        if out.resolve() != folder.resolve() and (folder / name).is_file():
-            with atomic_path(out / name) as temporary:
-                temporary.write_bytes((folder / name).read_bytes())

@@ -4,6 +4,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -28,15 +29,10 @@ def fetch(repo_id: str, revision: str | None = None) -> Path:
     Raises:
         HubError: If the model or revision does not exist, is private or gated, or is not a crossmodal model, or if the
             Hub cannot be reached and the model is not in the cache.
-
-    Example:
-        ```python
-        EmotionRecognizer.from_pretrained(fetch("owner/name", revision="v1"))
-        ```
     """
     from huggingface_hub import constants, snapshot_download
 
-    offline = constants.HF_HUB_OFFLINE or not _is_reachable(constants.ENDPOINT)
+    offline = constants.HF_HUB_OFFLINE or not _is_reachable()
     with _hub_errors(repo_id, revision):
         folder = Path(
             snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES), local_files_only=offline)
@@ -53,7 +49,6 @@ def push(
     private: bool = False,
     token: str | None = None,
     revision: str | None = None,
-    message: str | None = None,
 ) -> str:
     """Upload a model folder to the Hub in one commit. The repository is created if it does not exist.
 
@@ -66,7 +61,6 @@ def push(
         private: True to create a private repository. An existing repository is not changed.
         token: Token with write access. Default: the token of ``hf auth login`` or of the variable ``HF_TOKEN``.
         revision: Branch. Default: ``main``.
-        message: Commit message.
 
     Returns:
         The URL of the commit.
@@ -75,36 +69,35 @@ def push(
         ModelFolderError: If the folder is not a model folder, or has no weights.
         HubError: If the Hub cannot be reached or denies access.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     folder = Path(folder)
     config = read_config(folder)
     local = [name for name in FILES if (folder / name).is_file()]
     if not {WEIGHTS, ONNX, ONNX_INT8} & {*local}:
         raise ModelFolderError(f"{folder} has no model to upload: neither {WEIGHTS} nor {ONNX}.")
-    if not _is_reachable(constants.ENDPOINT):
-        raise HubError(_unreachable(f"{folder} was not uploaded."))
+    if not _is_reachable():
+        raise _unreachable(f"{folder} was not uploaded.")
     api = HfApi(token=token)
     with _hub_errors(repo_id, revision):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if revision:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         remote = {*api.list_repo_files(repo_id, revision=revision)} & {*FILES}
-        commit = api.create_commit(
-            repo_id,
-            [
-                *(CommitOperationAdd(name, folder / name) for name in local),
-                *(CommitOperationDelete(name) for name in sorted(remote - {*local})),
-            ],
-            commit_message=message or f"{config['model']['front_end']} + {config['model']['encoder']}, by crossmodal",
-            revision=revision,
-        )
+        operations: list[Any] = [
+            *(CommitOperationAdd(name, folder / name) for name in local),
+            *(CommitOperationDelete(name) for name in sorted(remote - {*local})),
+        ]
+        message = f"{config['model']['front_end']} + {config['model']['encoder']}, by crossmodal"
+        commit = api.create_commit(repo_id, operations, commit_message=message, revision=revision)
     return str(commit.commit_url)
 
 
-def _is_reachable(endpoint: str) -> bool:
-    """Return True if the server accepts a connection. huggingface_hub itself may wait for minutes."""
-    parts = urlsplit(endpoint)
+def _is_reachable() -> bool:
+    """Return True if the Hub accepts a connection. huggingface_hub itself may wait for minutes."""
+    from huggingface_hub import constants
+
+    parts = urlsplit(constants.ENDPOINT)
     if parts.scheme in getproxies():  # a direct connection says nothing about one through a proxy
         return True
     try:
@@ -115,10 +108,10 @@ def _is_reachable(endpoint: str) -> bool:
     return True
 
 
-def _unreachable(consequence: str) -> str:
+def _unreachable(consequence: str) -> HubError:
     from huggingface_hub import constants
 
-    return f"The Hub cannot be reached at {constants.ENDPOINT}, or HF_HUB_OFFLINE is set. {consequence}"
+    return HubError(f"The Hub cannot be reached at {constants.ENDPOINT}, or HF_HUB_OFFLINE is set. {consequence}")
 
 
 @contextlib.contextmanager
@@ -137,9 +130,7 @@ def _hub_errors(repo_id: str, revision: str | None) -> Iterator[None]:
     except errors.HFValidationError as error:
         raise HubError(f"{repo_id!r} is not a valid model name: give owner/name.") from error
     except errors.LocalEntryNotFoundError as error:
-        raise HubError(
-            _unreachable(f"{repo_id}{f' at {revision}' if revision else ''} is not in the cache.")
-        ) from error
+        raise _unreachable(f"{repo_id}{f' at {revision}' if revision else ''} is not in the cache.") from error
     except errors.HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         advice = f" This needs a token with access: {_LOG_IN}." if status in (401, 403) else ""

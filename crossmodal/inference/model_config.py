@@ -33,7 +33,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if missing:
         raise ModelFolderError(f"{path} has no {', '.join(missing)}: it is not the config of a crossmodal model.")
     labels, rate = config["labels"], config["sample_rate"]
-    if not isinstance(config["format"], int) or not isinstance(labels, list) or not all(map(_is_text, labels)):
+    if not isinstance(config["format"], int) or not isinstance(labels, list) or {*map(type, labels)} - {str}:
         raise ModelFolderError(f"{path} is damaged: format must be a number and labels a list of strings.")
     if type(rate) is not int or not media.is_rate(rate):
         raise ModelFolderError(f"{path} is damaged: sample_rate must be a whole number of Hz, not {rate!r:.100}.")
@@ -43,10 +43,6 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
         raise ModelFolderError(f"{path} is damaged: temperature must be a number above 0, not {temperature!r}.")
     return config
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def require_files(folder: str | Path, *names: str) -> None:

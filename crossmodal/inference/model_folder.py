@@ -5,6 +5,7 @@ The weights of a frozen front end are in ``front_end.safetensors``. This module 
 """
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,7 @@ _SHIPPED = ("kind", "name", "clips", "actors")  # keys of the corpus; its path i
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model and its configuration.
-
-    Args:
-        model: Model in evaluation mode.
-        config: Content of ``config.json``.
-    """
+    """A model in evaluation mode, and the content of ``config.json``."""
 
     model: AudioClassifier
     config: dict[str, Any]
@@ -78,15 +74,18 @@ def save_model_folder(
         model_config["front_end_kwargs"]["weights"] = FRONT_END
     else:
         (folder / FRONT_END).unlink(missing_ok=True)  # may belong to an older model
-    for exported in (ONNX, ONNX_INT8):
-        (folder / exported).unlink(missing_ok=True)
+    for name in (ONNX, ONNX_INT8):
+        (folder / name).unlink(missing_ok=True)
+    calibration = dict(summary.get("calibration") or {})
     config = {
         "format": FORMAT,
         "stage": stage,
         "model": model_config,
         "labels": summary["labels"],
         "sample_rate": model.config["sample_rate"],
-        **_temperature(summary.get("calibration")),
+        # The temperature is 1 if there were no clips to fit it to.
+        "temperature": calibration.pop("temperature", 1.0),
+        **({"calibration": calibration} if calibration else {}),
         # Used for training or for model selection, so no valid test includes any of them.
         "actors_seen": sorted({*summary["corpus"]["actors"]["train"], *summary["corpus"]["actors"]["val"]}),
         "corpus": {name: value for name, value in summary["corpus"].items() if name in _SHIPPED},
@@ -112,25 +111,19 @@ def save_model_folder(
     return folder
 
 
-def _temperature(calibration: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the temperature and its calibration; the temperature is 1 if there were no clips to fit it to."""
-    if calibration is None:
-        return {"temperature": 1.0}
-    return {
-        "temperature": calibration["temperature"],
-        "calibration": {name: value for name, value in calibration.items() if name != "temperature"},
-    }
-
-
-def load_model_folder(folder: str | Path) -> ModelFolder:
+def load_model_folder(folder: str | Path, config: Mapping[str, Any] | None = None) -> ModelFolder:
     """Load a model folder. No code in it is executed.
+
+    Args:
+        folder: Path of the model folder.
+        config: Its configuration. Default: read from the folder.
 
     Raises:
         ModelFolderError: If the folder or a file in it is missing, damaged or from a newer version.
     """
     folder = Path(folder)
     require_files(folder, CONFIG, WEIGHTS)
-    config = read_config(folder)
+    config = dict(config or read_config(folder))
     try:
         model = AudioClassifier(**_with_front_end(config["model"], folder))
         model.load_state_dict(load_file(folder / WEIGHTS))
@@ -145,5 +138,5 @@ def _with_front_end(model_config: dict[str, Any], folder: Path) -> dict[str, Any
         return model_config
     if not (folder / FRONT_END).is_file():
         raise ModelFolderError(f"{FRONT_END}, the weights of the frozen front end, is missing")
-    weights = {"weights": str(folder / FRONT_END)}
-    return {**model_config, "front_end_kwargs": {**model_config["front_end_kwargs"], **weights}}
+    kwargs = model_config["front_end_kwargs"] | {"weights": str(folder / FRONT_END)}
+    return model_config | {"front_end_kwargs": kwargs}

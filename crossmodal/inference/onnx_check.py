@@ -13,11 +13,7 @@ _SECONDS = (0.05, 1.1, 3.7)  # longest clip of a batch; the first is below min_s
 def hard_batches(sample_rate: int) -> Iterator[Batch]:
     """Generate sounds of three lengths in batches of two sizes: voices, one cut short, one very quiet, and silence.
 
-    Args:
-        sample_rate: Sample rate in Hz.
-
-    Yields:
-        Waveforms and their lengths. Samples beyond a length are not zero and must be ignored by the model.
+    Samples beyond a length are not zero and must be ignored by the model.
     """
     for seconds in _SECONDS:
         size = round(seconds * sample_rate)
@@ -35,16 +31,7 @@ def generated_voices(sample_rate: int) -> Iterator[Batch]:
 
 
 def voice(sample_rate: int, size: int, seed: int) -> NDArray[np.float32]:
-    """Generate a sound with pitch, pauses, a changing spectrum and noise.
-
-    Args:
-        sample_rate: Sample rate in Hz.
-        size: Length in samples.
-        seed: Seed of the voice.
-
-    Returns:
-        Samples in [-1, 1], of shape (size,).
-    """
+    """Generate a sound with pitch, pauses, a changing spectrum and noise: (size,) in [-1, 1]."""
     rng = np.random.default_rng(seed)
     time = np.arange(size) / sample_rate
     pitch = rng.uniform(90, 250) * (1 + 0.1 * np.sin(2 * np.pi * rng.uniform(0.3, 2) * time))

@@ -31,15 +31,10 @@ _AXES = {INPUTS[0]: {0: "batch", 1: "time"}, INPUTS[1]: {0: "batch"}, OUTPUT: {0
 
 
 def to_onnx(model: AudioClassifier, labels: Sequence[str], temperature: float) -> bytes:
-    """Export a voice model to ONNX.
+    """Export a voice model in evaluation mode; `temperature` divides the logits.
 
     This uses torch's older exporter, which traces one call (``dynamo=False``). The newer one, as of torch 2.12, exports
     an LSTM for clips of the example's length only, without a warning.
-
-    Args:
-        model: Voice model in evaluation mode.
-        labels: Class names.
-        temperature: Divisor of the logits.
 
     Returns:
         Content of the file. The exported model maps waveforms and lengths, of any batch size and duration, to
@@ -130,9 +125,6 @@ def to_int8(content: bytes) -> bytes:
     not quantized either: they save little space and cause most of the loss. Weights are unsigned because products of
     unsigned and signed bytes overflow on processors without VNNI.
 
-    Args:
-        content: Content of an ONNX file from `to_onnx`.
-
     Raises:
         ExportError: If onnxruntime cannot quantize the model.
         MissingExtraError: If onnx or onnxruntime is not installed.
@@ -169,7 +161,5 @@ def _with_metadata(content: bytes, **metadata: str) -> bytes:
     import onnx
 
     file = onnx.load_from_string(content)
-    for key, value in metadata.items():
-        entry = file.metadata_props.add()
-        entry.key, entry.value = key, value
+    onnx.helper.set_model_props(file, metadata)
     return bytes(file.SerializeToString())

@@ -2,8 +2,9 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,35 +25,41 @@ _ADVICE = "Export the model again with `crossmodal export MODEL`."
 class OnnxModel:
     """Exported voice model with NumPy inputs and outputs.
 
+    A call uses ``OMP_NUM_THREADS`` threads, by default 1: a clip of 3 s takes about a millisecond on one thread, and
+    more threads are rarely faster.
+
     Args:
         content: Content of the file. Files that refer to other files are rejected and no operator library is loaded, so
             a file can only do arithmetic.
         name: Name of the file in errors.
-        threads: Number of threads of one call. Default: ``OMP_NUM_THREADS``, else 1. A clip of 3 s takes about a
-            millisecond on one thread, and more threads are rarely faster.
 
     Attributes:
         labels: The K emotions.
         sample_rate: Sample rate of the waveforms in Hz.
         min_samples: Shorter waveforms are padded with zeros to this length.
-        version: Version of crossmodal that exported the model.
 
     Raises:
         MissingExtraError: If onnxruntime is not installed.
         ModelFolderError: If the file is damaged or was not written by `crossmodal export`.
     """
 
-    def __init__(self, content: bytes, name: str = ONNX, threads: int | None = None) -> None:
+    def __init__(self, content: bytes, name: str = ONNX) -> None:
         if _EXTERNAL in content:
             raise ModelFolderError(f"{name} refers to other files, which are not read. {_ADVICE}")
-        self._session = _open(content, name, threads or _threads_of_environment())
-        metadata = _read_metadata(self._session, name)
+        self._session = _open(content, name)
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        inputs = tuple(one.name for one in self._session.get_inputs())
+        if inputs != INPUTS or not {*METADATA} <= metadata.keys():
+            missing = ", ".join(key for key in METADATA if key not in metadata) or "none"
+            raise ModelFolderError(
+                f"{name} was not exported by crossmodal (inputs: {', '.join(inputs)}; missing metadata: {missing}). "
+                f"{_ADVICE}"
+            )
         try:
             self.labels = tuple(map(str, json.loads(metadata["labels"])))
             self.sample_rate, self.min_samples = int(metadata["sample_rate"]), int(metadata["min_samples"])
         except (TypeError, ValueError) as error:
             raise ModelFolderError(f"{name} is damaged: its metadata cannot be read ({error}). {_ADVICE}") from error
-        self.version = metadata["crossmodal_version"]
 
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
         """Compute calibrated probabilities.
@@ -69,13 +76,13 @@ class OnnxModel:
         return result
 
 
-def load_onnx_model(folder: str | Path, *, int8: bool = False, threads: int | None = None) -> OnnxModel:
+def load_onnx_model(folder: str | Path, config: Mapping[str, Any] | None = None, *, int8: bool = False) -> OnnxModel:
     """Load ``model.onnx`` of a model folder. ``config.json`` is the only other file that is needed.
 
     Args:
         folder: Path of the model folder.
+        config: Its configuration. Default: read from the folder.
         int8: True to load ``model.int8.onnx`` instead.
-        threads: As in `OnnxModel`.
 
     Raises:
         ModelFolderError: If a file is missing or damaged, or the model does not match ``config.json``.
@@ -87,10 +94,11 @@ def load_onnx_model(folder: str | Path, *, int8: bool = False, threads: int | No
         model.probabilities(waveform[None], np.array([waveform.size]))
         ```
     """
-    config, path = read_config(folder), Path(folder) / (ONNX_INT8 if int8 else ONNX)
+    config = config or read_config(folder)
+    path = Path(folder) / (ONNX_INT8 if int8 else ONNX)
     if not path.is_file():
         raise ModelFolderError(f"{folder} has no {path.name}: `crossmodal export MODEL{' --int8' if int8 else ''}`.")
-    model = OnnxModel(path.read_bytes(), str(path), threads)
+    model = OnnxModel(path.read_bytes(), str(path))
     if [*model.labels] != config["labels"] or model.sample_rate != config["sample_rate"]:
         raise ModelFolderError(
             f"{path} does not match the config.json in {folder}: its labels are {', '.join(model.labels)} and its "
@@ -99,35 +107,18 @@ def load_onnx_model(folder: str | Path, *, int8: bool = False, threads: int | No
     return model
 
 
-def _threads_of_environment() -> int:
-    value = os.environ.get("OMP_NUM_THREADS", "")
-    return int(value) if value.isdecimal() and int(value) > 0 else 1
-
-
-def _open(content: bytes, name: str, threads: int) -> "InferenceSession":
+def _open(content: bytes, name: str) -> "InferenceSession":
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{name} needs onnxruntime: pip install 'crossmodal[export]'") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = max(int(threads), 1) if threads.isdecimal() else 1
+    options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised, not printed
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime, numpy and protobuf raise many types
         cause = " ".join(str(error).split())[:200]
         raise ModelFolderError(f"{name} is damaged or needs a newer onnxruntime: {cause} {_ADVICE}") from error
-
-
-def _read_metadata(session: "InferenceSession", name: str) -> dict[str, str]:
-    """Return the metadata of the file, if crossmodal exported it."""
-    metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
-    inputs = tuple(one.name for one in session.get_inputs())
-    outputs = tuple(one.name for one in session.get_outputs())
-    missing = [key for key in METADATA if key not in metadata]
-    if inputs != INPUTS or outputs != (OUTPUT,) or missing:
-        raise ModelFolderError(
-            f"{name} was not exported by crossmodal: its inputs are {', '.join(inputs)}, its outputs are "
-            f"{', '.join(outputs)}{' and it has no ' if missing else ''}{', '.join(missing)}. {_ADVICE}"
-        )
-    return metadata

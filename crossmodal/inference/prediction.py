@@ -1,7 +1,7 @@
 """Results of a recognizer: plain numbers that convert to JSON."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ class Prediction:
         return {"label": self.label, "score": self.score, "probabilities": dict(self.probabilities)}
 
 
-NOTHING_HEARD = Prediction(SILENCE, {})
+SILENT = Prediction(SILENCE, {})
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Segment:
 
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"start": ..., "end": ..., "label": ..., "score": ...}``."""
-        return {"start": self.start, "end": self.end, "label": self.label, "score": self.score}
+        return asdict(self)
 
 
 @dataclass(frozen=True)

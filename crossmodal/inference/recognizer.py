@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crossmodal.errors import HubError, MissingExtraError, ModelFolderError
 from crossmodal.inference.model_config import ONNX, read_config
-from crossmodal.inference.prediction import NOTHING_HEARD, Prediction, Timeline
+from crossmodal.inference.prediction import SILENT, Prediction, Timeline
 from crossmodal.inference.recording import LONGEST, Recording, check_rate, open_recording, read_recording
 from crossmodal.inference.silence import is_silent
 from crossmodal.inference.streaming import EmotionStream
@@ -26,13 +26,9 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class VoiceModel(Protocol):
-    """Protocol of a backend, such as `TorchModel` or `OnnxModel`.
+    """Protocol of a backend, such as `TorchModel` or `OnnxModel`."""
 
-    Attributes:
-        min_samples: Length of the shortest waveform that the model takes.
-    """
-
-    min_samples: int
+    min_samples: int  # length of the shortest waveform that the model takes
 
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
         """Compute calibrated probabilities, (B, K), of waveforms, (B, T), with lengths in samples, (B,)."""
@@ -70,9 +66,8 @@ class EmotionRecognizer:
         self.labels: tuple[str, ...] = tuple(config["labels"])
         self.sample_rate: int = config["sample_rate"]
 
-    @classmethod
+    @staticmethod
     def from_pretrained(
-        cls,
         folder_or_hub_id: str | Path,
         *,
         backend: BackendChoice = "auto",
@@ -93,21 +88,7 @@ class EmotionRecognizer:
             MissingExtraError: If the library of the backend is not installed.
         """
         folder = find_model(folder_or_hub_id, revision)
-        config = read_config(folder)
-        if backend == "auto":
-            backend = "onnx" if (folder / ONNX).is_file() and find_spec("onnxruntime") else "torch"
-        if backend in ("onnx", "int8"):
-            from crossmodal.inference.onnx_model import load_onnx_model
-
-            return cls(load_onnx_model(folder, int8=backend == "int8"), config, backend, folder)
-        if not find_spec("torch"):
-            raise MissingExtraError(
-                f"The model in {folder} needs torch: pip install torch. To run it with onnxruntime only, export it "
-                "with `crossmodal export --format onnx` where torch is installed."
-            )
-        from crossmodal.inference.torch_model import load_torch_model
-
-        return cls(load_torch_model(folder), config, backend, folder)
+        return load_recognizer(folder, read_config(folder), backend)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one recording, not a sequence
@@ -136,11 +117,11 @@ class EmotionRecognizer:
             ConfigError: If the sample rate is invalid.
         """
         if not isinstance(recording, list | tuple):
-            return self.hear([self._read(recording, sample_rate)])[0]  # type: ignore[arg-type]
+            return self([recording], sample_rate)[0]  # type: ignore[list-item]
         predictions: list[Prediction] = []
         for first in range(0, len(recording), BATCH_SIZE):
-            batch = [self._read(one, sample_rate) for one in recording[first : first + BATCH_SIZE]]
-            predictions += self.hear(batch)
+            batch = recording[first : first + BATCH_SIZE]
+            predictions += self.predict_batch([read_recording(one, sample_rate, self.sample_rate) for one in batch])
         return predictions
 
     def timeline(
@@ -165,56 +146,37 @@ class EmotionRecognizer:
         return make_timeline(windows, stream.duration, self.labels)
 
     def stream(self, sample_rate: int | None = None, *, window: float = WINDOW, hop: float = HOP) -> EmotionStream:
-        """Open a stream for live audio. Its windows are those of `timeline`.
+        """Open a stream for live audio in chunks of this sample rate, by default that of the model.
 
-        Args:
-            sample_rate: Sample rate of the chunks in Hz. Default: that of the model.
-            window: As in `timeline`.
-            hop: As in `timeline`.
-
-        Raises:
-            ConfigError: If the sample rate, window or hop is invalid.
+        Its windows are those of `timeline`. Invalid arguments raise ConfigError.
         """
-        return EmotionStream(self.hear, self.sample_rate, check_rate(sample_rate, self.sample_rate), window, hop)
+        return EmotionStream(
+            self.predict_batch, self.sample_rate, check_rate(sample_rate, self.sample_rate), window, hop
+        )
 
-    def hear(self, waveforms: Sequence[NDArray[np.float32]]) -> list[Prediction]:
+    def predict_batch(self, waveforms: Sequence[NDArray[np.float32]]) -> list[Prediction]:
         """Predict the emotions of decoded waveforms. Silent ones skip the model.
 
         Args:
             waveforms: (T,) each, one channel at `sample_rate` in [-1, 1].
         """
-        predictions = [NOTHING_HEARD] * len(waveforms)
+        predictions = [SILENT] * len(waveforms)
         loud = [index for index, waveform in enumerate(waveforms) if not is_silent(waveform, self.sample_rate)]
         for group in _groups(loud, [len(waveform) for waveform in waveforms], round(LONGEST * self.sample_rate)):
             lengths = np.array([len(waveforms[index]) for index in group], np.int64)
-            batch = np.zeros((len(group), lengths.max()), np.float32)
+            batch = np.zeros((len(group), max(lengths.max(), self.model.min_samples)), np.float32)
             for row, index in enumerate(group):
                 batch[row, : lengths[row]] = waveforms[index]
-            for index, row in zip(group, self.probabilities(batch, lengths), strict=True):
+            for index, row in zip(group, self.model.probabilities(batch, lengths), strict=True):
                 predictions[index] = Prediction.of_probabilities(self.labels, row)
         return predictions
 
-    def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        """Compute calibrated probabilities with the model, without the energy gate.
-
-        Args:
-            waveforms: (B, T) at `sample_rate`. Samples beyond the lengths are ignored.
-            lengths: (B,) in samples.
-
-        Returns:
-            (B, K) probabilities in the order of `labels`.
-        """
-        padding = max(self.model.min_samples - waveforms.shape[1], 0)
-        return self.model.probabilities(np.pad(waveforms, ((0, 0), (0, padding))) if padding else waveforms, lengths)
-
-    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None, **options: Any) -> str:
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload the model folder to the Hugging Face Hub in one commit.
 
         Args:
             repo_id: Name of the model, such as ``owner/name``. The repository is created if it does not exist.
-            private: True to create a private repository.
-            token: Token with write access. Default: the token of ``hf auth login`` or of the variable ``HF_TOKEN``.
-            options: As in `crossmodal.inference.hub.push`.
+            options: As in `crossmodal.inference.hub.push`, such as ``private=True``.
 
         Returns:
             The URL of the commit.
@@ -227,10 +189,7 @@ class EmotionRecognizer:
 
         if self.folder is None:
             raise ModelFolderError("This model was not loaded from a folder, and only model folders can be uploaded.")
-        return push(self.folder, repo_id, private=private, token=token, **options)
-
-    def _read(self, recording: Recording, sample_rate: int | None) -> NDArray[np.float32]:
-        return read_recording(recording, sample_rate, self.sample_rate)
+        return push(self.folder, repo_id, **options)
 
 
 def _groups(indices: Sequence[int], sizes: Sequence[int], max_samples: int) -> Iterator[list[int]]:
@@ -243,6 +202,24 @@ def _groups(indices: Sequence[int], sizes: Sequence[int], max_samples: int) -> I
         group.append(index)
     if group:
         yield group
+
+
+def load_recognizer(folder: Path, config: Mapping[str, Any], backend: BackendChoice = "auto") -> EmotionRecognizer:
+    """Load the model of a folder whose configuration has been read. Errors are those of `from_pretrained`."""
+    if backend == "auto":
+        backend = "onnx" if (folder / ONNX).is_file() and find_spec("onnxruntime") else "torch"
+    if backend in ("onnx", "int8"):
+        from crossmodal.inference.onnx_model import load_onnx_model
+
+        return EmotionRecognizer(load_onnx_model(folder, config, int8=backend == "int8"), config, backend, folder)
+    if not find_spec("torch"):
+        raise MissingExtraError(
+            f"The model in {folder} needs torch: pip install torch. To run it with onnxruntime only, export it "
+            "with `crossmodal export --format onnx` where torch is installed."
+        )
+    from crossmodal.inference.torch_model import load_torch_model
+
+    return EmotionRecognizer(load_torch_model(folder, config), config, backend, folder)
 
 
 def find_model(folder_or_hub_id: str | Path, revision: str | None = None) -> Path:

@@ -23,15 +23,9 @@ _MAX_CHANNELS = 64
 
 
 def read_recording(recording: Recording, sample_rate: int | None, model_rate: int) -> NDArray[np.float32]:
-    """Read a recording as one channel at the sample rate of the model.
+    """Read `SHORTEST` to `LONGEST` seconds as one channel, (T,) in [-1, 1], at the sample rate of the model.
 
-    Args:
-        recording: Audio file or video with audio, as a path, its bytes or an open binary file; or samples.
-        sample_rate: Sample rate of samples in Hz. Default: `model_rate`. Ignored for files.
-        model_rate: Sample rate of the result in Hz.
-
-    Returns:
-        (T,) in [-1, 1], `SHORTEST` to `LONGEST` seconds.
+    Arguments are those of `EmotionRecognizer.__call__`; rates are in Hz.
 
     Raises:
         MediaError: If the recording cannot be decoded, is too short or too long, or has samples that are not finite.
@@ -75,13 +69,7 @@ def name_of(recording: Recording) -> str:
 
 
 def check_samples(samples: Any) -> NDArray[np.float32]:
-    """Check samples and average their channels.
-
-    Args:
-        samples: Array or tensor of shape (T,) or (channels, T): floats in [-1, 1], or integers of full scale.
-
-    Returns:
-        (T,) mean of the channels.
+    """Return the mean of the channels, (T,), of an array or tensor as in `EmotionRecognizer.__call__`.
 
     Raises:
         MediaError: If the samples have another shape, are empty, not finite, or far beyond full scale.
@@ -109,17 +97,13 @@ def _as_float(array: NDArray[Any]) -> NDArray[np.float32]:
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # values beyond float32 become infinity and are rejected
             return np.ascontiguousarray(array, np.float32)
-    scale = np.iinfo(array.dtype)
-    middle = (int(scale.max) + int(scale.min) + 1) // 2  # zero level of unsigned samples
-    return ((array.astype(np.float64) - middle) / (int(scale.max) - middle + 1)).astype(np.float32)
+    lowest, highest = int(np.iinfo(array.dtype).min), int(np.iinfo(array.dtype).max)
+    middle = (highest + lowest + 1) // 2  # zero level of unsigned samples
+    return ((array.astype(np.float64) - middle) / (highest - middle + 1)).astype(np.float32)
 
 
 def check_rate(sample_rate: float | None, model_rate: int) -> int:
-    """Return a valid sample rate in Hz; that of the model if none is given.
-
-    Raises:
-        ConfigError: If the sample rate is invalid.
-    """
+    """Return a valid sample rate in Hz, by default that of the model, or raise ConfigError."""
     if sample_rate is None:
         return model_rate
     if isinstance(sample_rate, bool) or not float(sample_rate).is_integer() or not media.is_rate(int(sample_rate)):

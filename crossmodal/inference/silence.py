@@ -8,16 +8,9 @@ _FRAME = 0.025  # s
 
 
 def loudness(waveform: NDArray[np.float32], sample_rate: int) -> float:
-    """Compute the level of the loudest 25 ms in dB of full scale.
+    """Compute the level of the loudest 25 ms in dB of full scale; minus infinity if all samples are equal.
 
     The level is the RMS about the mean of these 25 ms, so that the constant offset of a cheap microphone is silent.
-
-    Args:
-        waveform: (T,) in [-1, 1], T at least 1.
-        sample_rate: Sample rate in Hz.
-
-    Returns:
-        Level in dB: 0 for a square wave at full scale, minus infinity if all samples are equal.
 
     Example:
         >>> round(loudness(np.tile(np.float32([0.1, -0.1]), 8000), 16000))

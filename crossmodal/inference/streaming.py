@@ -11,7 +11,7 @@ from crossmodal.errors import ConfigError
 from crossmodal.inference.prediction import Prediction, Window
 from crossmodal.inference.recording import LONGEST, SHORTEST, check_long_enough, check_samples
 
-Hear = Callable[[list[NDArray[np.float32]]], list[Prediction]]
+Predict = Callable[[list[NDArray[np.float32]]], list[Prediction]]
 
 
 class EmotionStream:
@@ -21,7 +21,7 @@ class EmotionStream:
     holds one or two windows of audio, regardless of the duration.
 
     Args:
-        hear: Function from waveforms at `model_rate` to predictions.
+        predict: Function from waveforms at `model_rate` to predictions.
         model_rate: Sample rate of the model in Hz.
         sample_rate: Sample rate of the chunks in Hz.
         window: Length of each window in seconds, 0.1 to 120.
@@ -31,13 +31,13 @@ class EmotionStream:
         ConfigError: If the window or hop is invalid.
     """
 
-    def __init__(self, hear: Hear, model_rate: int, sample_rate: int, window: float, hop: float) -> None:
+    def __init__(self, predict: Predict, model_rate: int, sample_rate: int, window: float, hop: float) -> None:
         if not SHORTEST <= window <= LONGEST:
             raise ConfigError(f"window must be {SHORTEST} to {LONGEST:g} seconds, not {window}")
         if not 1 / model_rate <= hop <= window:
             raise ConfigError(f"hop must be above 0 and at most the window's {window} seconds, not {hop}")
         self.sample_rate = sample_rate
-        self._hear, self._rate = hear, model_rate
+        self._predict_batch, self._rate = predict, model_rate
         self._window, self._hop = round(window * model_rate), round(hop * model_rate)
         self._resample = media.resampler(sample_rate, model_rate)
         self._held = np.zeros(0, np.float32)  # samples from the start of the last complete window
@@ -51,10 +51,7 @@ class EmotionStream:
         return (self._held_from + len(self._held)) / self._rate
 
     def feed(self, samples: NDArray[Any]) -> list[Window]:
-        """Add a chunk.
-
-        Args:
-            samples: (n,) or (channels, n), any n: floats in [-1, 1], or integers of full scale.
+        """Add a chunk: (n,) or (channels, n), any n, floats in [-1, 1] or integers of full scale.
 
         Returns:
             The windows that the chunk completes, zero or more.
@@ -109,7 +106,7 @@ class EmotionStream:
 
     def _predict(self, starts: "range | list[int]", end: int) -> list[Window]:
         spans = [(start, min(start + self._window, end)) for start in starts]
-        predictions = self._hear(
+        predictions = self._predict_batch(
             [self._held[start - self._held_from : stop - self._held_from] for start, stop in spans]
         )
         return [

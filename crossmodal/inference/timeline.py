@@ -1,7 +1,7 @@
 """Merge overlapping windows into segments without gaps."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,10 +60,6 @@ def means_over_time(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Compute the mean probabilities at each instant: the first step of `find_segments`.
 
-    Args:
-        windows: As in `find_segments`, at least one.
-        labels: The K emotions.
-
     Returns:
         N + 1 edges in seconds, one at each start and end of a window, and the mean probabilities between them,
         (N, K + 1), silence last. Rows sum to one.
@@ -95,31 +91,21 @@ def _merge_short(
     runs: list[_Run], edges: NDArray[np.float64], totals: NDArray[np.float64], shortest: float, silence: int
 ) -> list[_Run]:
     """Merge short runs into a neighbour, as far as they have one that is not silence."""
+
+    def neighbours(index: int) -> list[int]:
+        return [near for near in (index - 1, index + 1) if 0 <= near < len(runs) and runs[near][0] != silence]
+
     while True:
         movable = [
             (edges[end] - edges[first], index)
             for index, (label, first, end) in enumerate(runs)
-            if label != silence and edges[end] - edges[first] < shortest - 1e-9 and _neighbours(runs, index, silence)
+            if label != silence and edges[end] - edges[first] < shortest - 1e-9 and neighbours(index)
         ]
         if not movable:
             return runs
         _, index = min(movable)
         _, first, end = runs[index]
         share = totals[end] - totals[first]
-        into = max(_neighbours(runs, index, silence), key=lambda neighbour: share[runs[neighbour][0]])
-        runs[index] = (runs[into][0], first, end)
-        runs = _join_equal(runs)
-
-
-def _neighbours(runs: list[_Run], index: int, silence: int) -> list[int]:
-    return [near for near in (index - 1, index + 1) if 0 <= near < len(runs) and runs[near][0] != silence]
-
-
-def _join_equal(runs: list[_Run]) -> list[_Run]:
-    joined = runs[:1]
-    for label, first, end in runs[1:]:
-        if joined[-1][0] == label:
-            joined[-1] = (label, joined[-1][1], end)
-        else:
-            joined.append((label, first, end))
-    return joined
+        runs[index] = (max((runs[near][0] for near in neighbours(index)), key=share.__getitem__), first, end)
+        joined = [list(group) for _, group in groupby(runs, key=lambda run: run[0])]
+        runs = [(group[0][0], group[0][1], group[-1][2]) for group in joined]

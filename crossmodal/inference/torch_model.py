@@ -1,5 +1,6 @@
 """PyTorch backend of the recognizer. Other modules of inference work without torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,7 @@ from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 
 
 class TorchModel:
-    """PyTorch voice model with NumPy inputs and outputs.
-
-    Args:
-        network: Voice model.
-        temperature: Divisor of the logits, fitted on validation clips.
+    """PyTorch voice model with NumPy inputs and outputs. `temperature` divides the logits.
 
     Attributes:
         min_samples: Shorter waveforms are padded with zeros to this length.
@@ -31,28 +28,24 @@ class TorchModel:
     @torch.inference_mode()
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
         """Compute calibrated probabilities, (B, K), of waveforms, (B, T), with lengths in samples, (B,)."""
-        logits = self.network(torch.from_numpy(waveforms)[:, None], torch.from_numpy(lengths))
+        batch = {"waveform": torch.from_numpy(waveforms)[:, None], "waveform_length": torch.from_numpy(lengths)}
+        logits = self.network.predict_batch(batch).logits
         return (logits.double() / self.temperature).softmax(dim=-1).float().numpy()
 
 
-def load_torch_model(folder: str | Path) -> TorchModel:
-    """Load ``model.safetensors`` of a model folder.
+def load_torch_model(folder: str | Path, config: Mapping[str, Any] | None = None) -> TorchModel:
+    """Load ``model.safetensors`` of a model folder. Arguments are those of `load_model_folder`.
 
     Raises:
         ModelFolderError: If the folder is incomplete, damaged or not from crossmodal.
     """
-    loaded = load_model_folder(folder)
+    loaded = load_model_folder(folder, config)
     labels, num_classes = loaded.config["labels"], loaded.model.config["num_classes"]
     if len(labels) != num_classes:
         raise ModelFolderError(f"{folder} has {len(labels)} labels for {num_classes} classes.")
     if isinstance(loaded.model.front_end, SelfSupervisedFrontEnd):
-        _load_front_end(loaded.model.front_end, folder)
+        try:
+            loaded.model.front_end.load()  # now, so that damaged weights are found before the first recording
+        except WeightsError as error:
+            raise ModelFolderError(f"The model in {folder} cannot be loaded: {error}") from error
     return TorchModel(loaded.model, loaded.config["temperature"])
-
-
-def _load_front_end(front_end: SelfSupervisedFrontEnd, folder: str | Path) -> None:
-    """Load the frozen network now, so that damaged weights are found before the first recording."""
-    try:
-        front_end.load()
-    except WeightsError as error:
-        raise ModelFolderError(f"The model in {folder} cannot be loaded: {error}") from error

@@ -19,17 +19,14 @@ from crossmodal.losses.distillation import (
     LogitStandardizedKDLoss,
 )
 from crossmodal.losses.factory import (
+    ALIGN_LOSSES,
+    KD_LOSSES,
     LOSSES,
     AlignLossName,
     KDLossName,
     LossEntry,
     LossName,
-    create_align_loss,
-    create_kd_loss,
     create_loss,
-    list_align_losses,
-    list_kd_losses,
-    list_losses,
 )
 from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
 
@@ -37,6 +34,8 @@ from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
 VERSION = 1
 
 __all__ = [
+    "ALIGN_LOSSES",
+    "KD_LOSSES",
     "LOSSES",
     "AlignLossName",
     "CKALoss",
@@ -55,10 +54,5 @@ __all__ = [
     "RKDLoss",
     "SharedClassifierLoss",
     "StandardizedMSELoss",
-    "create_align_loss",
-    "create_kd_loss",
     "create_loss",
-    "list_align_losses",
-    "list_kd_losses",
-    "list_losses",
 ]

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossmodal.batch import UNLABELLED
+
 
 class StandardizedMSELoss(nn.Module):
     """Mean squared error between embeddings with standardized dimensions.
@@ -146,8 +148,8 @@ class SharedClassifierLoss(nn.Module):
     def forward(self, student_embedding: Tensor, teacher_embedding: Tensor, label: Tensor) -> Tensor:
         """Compute the loss, a scalar, from embeddings (B, num_features), B at least 1, and labels of shape (B,)."""
         logits = self.classifier(torch.cat([student_embedding, teacher_embedding.detach()]))
-        total = F.cross_entropy(logits, label.repeat(2), ignore_index=-1, reduction="sum")
-        return total / (label >= 0).sum().clamp(min=1)
+        total = F.cross_entropy(logits, label.repeat(2), ignore_index=UNLABELLED, reduction="sum")
+        return total / (label != UNLABELLED).sum().clamp(min=1)
 
 
 def _standardize(norm: nn.BatchNorm1d, embedding: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossmodal.batch import UNLABELLED
+
 
 class CrossModalSupConLoss(nn.Module):
     """Supervised contrastive loss between each voice and all faces of the batch.
@@ -48,5 +50,5 @@ class CrossModalSupConLoss(nn.Module):
 
 def _positives(label: Tensor) -> Tensor:
     """Return a (B, B) mask of the positive faces (columns) of each clip (row)."""
-    same_class = (label.unsqueeze(1) == label) & (label >= 0)
+    same_class = (label.unsqueeze(1) == label) & (label != UNLABELLED)
     return same_class | torch.eye(len(label), dtype=torch.bool, device=label.device)

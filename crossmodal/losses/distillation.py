@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from crossmodal.batch import UNLABELLED
+
 
 class KnowledgeDistillationLoss(nn.Module):
     """Kullback-Leibler divergence of the softened probabilities of teacher and student.
@@ -141,7 +143,7 @@ class DecoupledKDLoss(nn.Module):
         teacher_target, teacher_others = _decouple(teacher_logits.detach() / self.temperature, label)
         target = _divergence(student_target, teacher_target)
         non_target = _divergence(student_others, teacher_others)
-        labelled = label >= 0
+        labelled = label != UNLABELLED
         loss = labelled * (self.target_weight * target + self.non_target_weight * non_target)
         return self.temperature**2 * loss.sum() / labelled.sum().clamp(min=1)
 

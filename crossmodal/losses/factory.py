@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from torch import nn
 
-from crossmodal.errors import ConfigError
 from crossmodal.losses.alignment import (
     CosineAlignmentLoss,
     FeatureRegressionLoss,
@@ -65,21 +64,18 @@ LOSSES: dict[LossName, LossEntry] = {
     "shared_classifier": LossEntry(SharedClassifierLoss, "embeddings", needs_label=True, needs_projection=True),
     "supcon": LossEntry(CrossModalSupConLoss, "embeddings", needs_label=True, needs_projection=True),
 }
-_KD_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares == "logits"}
-_ALIGN_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares != "logits"}
+KD_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares == "logits"}
+ALIGN_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares != "logits"}
 
 
 def create_loss(name: LossName, num_features: int, num_classes: int, **kwargs: Any) -> nn.Module:
     """Create a loss by name; its entry in `LOSSES` describes the inputs of its ``forward``.
 
     Args:
-        name: One of `list_losses`.
+        name: One of `LOSSES`.
         num_features: Width of the teacher's embeddings, for the losses that need it.
         num_classes: Number of emotions, for the losses that need it.
         **kwargs: Additional arguments of its class; None means the default where None is not a valid value.
-
-    Returns:
-        The loss.
 
     Raises:
         ConfigError: If the loss or an argument does not exist.
@@ -91,75 +87,7 @@ def create_loss(name: LossName, num_features: int, num_classes: int, **kwargs: A
         >>> LOSSES["mse"].compares, LOSSES["mse"].needs_projection, LOSSES["mse"].needs_label
         ('embeddings', True, False)
     """
-    entry = lookup("loss", LOSSES, name)
-    return _create(name, entry, {"num_features": num_features, "num_classes": num_classes}, kwargs)
-
-
-def list_losses() -> list[str]:
-    """List the names of all losses."""
-    return sorted(LOSSES)
-
-
-def create_kd_loss(name: KDLossName, **kwargs: Any) -> nn.Module:
-    """Create a loss between student and teacher logits by name.
-
-    Args:
-        name: One of `list_kd_losses`.
-        **kwargs: Arguments of its class; all of them take a ``temperature``.
-
-    Returns:
-        The loss.
-
-    Raises:
-        ConfigError: If the loss or an argument does not exist.
-        ValueError: If an argument has an invalid value.
-
-    Example:
-        >>> create_kd_loss("kd", temperature=4.0)
-        KnowledgeDistillationLoss()
-    """
-    return _create(name, lookup("KD loss", _KD_LOSSES, name), {}, kwargs)
-
-
-def list_kd_losses() -> list[str]:
-    """List the names of the losses between logits."""
-    return sorted(_KD_LOSSES)
-
-
-def create_align_loss(
-    name: AlignLossName, num_features: int, num_classes: int | None = None, **kwargs: Any
-) -> nn.Module:
-    """Create a loss between student and teacher embeddings by name.
-
-    Args:
-        name: One of `list_align_losses`.
-        num_features: Width of the teacher's embeddings.
-        num_classes: Number of emotions; may be None for the losses that do not need it.
-        **kwargs: Additional arguments of its class; None means the default where None is not a valid value.
-
-    Returns:
-        The loss.
-
-    Raises:
-        ConfigError: If the loss or an argument does not exist, or if the loss needs ``num_classes``.
-        ValueError: If an argument has an invalid value.
-
-    Example:
-        >>> create_align_loss("cosine", num_features=128)
-        CosineAlignmentLoss()
-    """
-    entry = lookup("alignment loss", _ALIGN_LOSSES, name)
-    return _create(name, entry, {"num_features": num_features, "num_classes": num_classes}, kwargs)
-
-
-def list_align_losses() -> list[str]:
-    """List the names of the losses between embeddings."""
-    return sorted(_ALIGN_LOSSES)
-
-
-def _create(name: str, entry: LossEntry, sizes: dict[str, int | None], kwargs: dict[str, Any]) -> nn.Module:
-    required = {size: value for size, value in sizes.items() if size in inspect.signature(entry.make).parameters}
-    for size, value in required.items():
-        if value is None:
-            raise ConfigError(f"The loss {name!r} needs {size}.")
-    return call_with_known(f"loss {name!r}", entry.make, required, kwargs)
+    make = lookup("loss", LOSSES, name).make
+    sizes = {"num_features": num_features, "num_classes": num_classes}
+    required = {size: sizes[size] for size in sizes.keys() & inspect.signature(make).parameters.keys()}
+    return call_with_known(f"loss {name!r}", make, required, kwargs)

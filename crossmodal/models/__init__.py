@@ -2,8 +2,7 @@
 
 from crossmodal.models.backbone import FaceBackbone
 from crossmodal.models.classifier import AudioClassifier, ClipNormalizationName
-from crossmodal.models.cnn import CNNEncoder
-from crossmodal.models.crnn import CRNNEncoder
+from crossmodal.models.cnn import CNNEncoder, CRNNEncoder
 from crossmodal.models.dense import DenseEncoder
 from crossmodal.models.encoder import AudioEncoder
 from crossmodal.models.face import FaceClassifier, FaceEncoder
@@ -18,31 +17,24 @@ from crossmodal.models.factory import (
 from crossmodal.models.lstm import LSTMEncoder
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.pooling import (
-    AttentionPooling,
-    FunctionalsPooling,
-    LastPooling,
-    MeanPooling,
     Pooling,
     PoolingName,
     StatsPooling,
+    WeightedLayerSum,
     create_pooling,
 )
 from crossmodal.models.self_supervised import SelfSupervisedFrontEnd
-from crossmodal.models.speech_network import BundleName
 from crossmodal.models.tdnn import TDNNEncoder
 from crossmodal.models.timm_encoder import TimmEncoder
 from crossmodal.models.transformer import TransformerEncoder
-from crossmodal.models.weighted_layer_sum import WeightedLayerSum
 
 # Increment if the same input, seed and settings would give different outputs: every stage is then retrained.
 VERSION = 1
 
 __all__ = [
-    "AttentionPooling",
     "AudioClassifier",
     "AudioEncoder",
     "AudioEncoderName",
-    "BundleName",
     "CNNEncoder",
     "CRNNEncoder",
     "ClipNormalizationName",
@@ -51,10 +43,7 @@ __all__ = [
     "FaceClassifier",
     "FaceEncoder",
     "FrontEndName",
-    "FunctionalsPooling",
     "LSTMEncoder",
-    "LastPooling",
-    "MeanPooling",
     "Outputs",
     "Pooling",
     "PoolingName",

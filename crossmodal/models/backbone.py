@@ -1,6 +1,6 @@
 """Face backbone: any timm network applied to one face at a time.
 
-timm is imported lazily: it is slow to import and audio-only inference does not need it.
+timm and torchvision are imported lazily: they are slow to import and audio-only inference does not need them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError, WeightsError
@@ -23,6 +22,8 @@ _HUB_SECONDS = 5.0
 class FaceBackbone(nn.Module):
     """A timm network without its classifier that maps faces to face embeddings.
 
+    Faces are scaled, resized and normalized by ``torchvision.transforms.v2``.
+
     Args:
         name: Name of a timm model, or ``hf_hub:user/repository``.
         pretrained: Whether to download the pretrained weights of this model. Ignored if ``weights`` is given.
@@ -30,8 +31,8 @@ class FaceBackbone(nn.Module):
         frozen: Whether to freeze the network: no gradients, always in evaluation mode.
         size: Side of the square that faces are resized to. By default faces are not resized, unless the network
             accepts only one size.
-        mean: Mean of each colour channel, in [0, 1]; by default the mean that the model was trained with.
-        std: Standard deviation of each colour channel; by default the one that the model was trained with.
+        mean: Mean of each colour channel, in [0, 1]; by default that of the model's training data.
+        std: Standard deviation of each colour channel; by default that of the model's training data.
         model_kwargs: Additional arguments of ``timm.create_model``.
 
     Attributes:
@@ -40,16 +41,7 @@ class FaceBackbone(nn.Module):
     Raises:
         ConfigError: If timm has no model of that name.
         WeightsError: If the weights are not available or do not fit.
-
-    Example:
-        >>> backbone = FaceBackbone("test_resnet", pretrained=False)
-        >>> faces = torch.zeros(2, 4, 3, 64, 64, dtype=torch.uint8)
-        >>> backbone(faces).shape == (2, 4, backbone.num_features)
-        True
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -62,23 +54,21 @@ class FaceBackbone(nn.Module):
         std: Sequence[float] | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
+        from torchvision.transforms import v2
+
         super().__init__()
         self.name = name
         self.frozen = frozen
         self.model_kwargs = dict(model_kwargs or {})
-        self.network = create_network(name, pretrained and weights is None, self.model_kwargs)
-        if weights is not None:
-            load_backbone_weights(self.network, weights)
+        self.network, self.num_features = create_network(name, pretrained, weights, self.model_kwargs)
         pretrained_cfg = self.network.pretrained_cfg
         self.size = size
         if size is None and pretrained_cfg["fixed_input_size"]:
             self.size = self.model_kwargs.get("img_size", pretrained_cfg["input_size"][-1])
-        # Not in the state dict: they are settings, stored in `config`.
-        for key, value in (("mean", mean), ("std", std)):
-            colours = torch.tensor(pretrained_cfg[key] if value is None else value).view(3, 1, 1)
-            self.register_buffer(key, colours, persistent=False)
-        # Some networks have a layer between their features and their classifier; its width is the output width.
-        self.num_features: int = getattr(self.network, "head_hidden_size", None) or self.network.num_features
+        self.mean = list(pretrained_cfg["mean"] if mean is None else mean)
+        self.std = list(pretrained_cfg["std"] if std is None else std)
+        resize = [v2.Resize((self.size, self.size))] if self.size is not None else []
+        self.prepare = v2.Compose([v2.ToDtype(torch.float, scale=True), *resize, v2.Normalize(self.mean, self.std)])
         self.network.requires_grad_(not frozen)
         self.train(self.training)
 
@@ -90,8 +80,8 @@ class FaceBackbone(nn.Module):
             "pretrained": False,
             "frozen": self.frozen,
             "size": self.size,
-            "mean": [round(value, 6) for value in self.mean.flatten().tolist()],
-            "std": [round(value, 6) for value in self.std.flatten().tolist()],
+            "mean": self.mean,
+            "std": self.std,
             "model_kwargs": dict(self.model_kwargs),
         }
 
@@ -119,21 +109,12 @@ class FaceBackbone(nn.Module):
                 f"Faces must be uint8 of shape (B, N, 3, H, W), got {faces.dtype} of shape {tuple(faces.shape)}."
             )
         with torch.no_grad() if self.frozen else nullcontext():
-            embeddings = self.network(self._prepare(faces.flatten(0, 1)))
+            embeddings = self.network(self.prepare(faces.flatten(0, 1)))
         return embeddings.unflatten(0, faces.shape[:2])
-
-    def _prepare(self, faces: Tensor) -> Tensor:
-        pixels = faces / 255
-        if self.size is not None and faces.shape[-2:] != (self.size, self.size):
-            pixels = F.interpolate(pixels, (self.size, self.size), mode="bilinear", antialias=True)
-        return (pixels - self.mean) / self.std
 
 
 def check_network_name(name: str) -> None:
-    """Check that timm has a model of this name.
-
-    Args:
-        name: Name of a timm model, or ``hf_hub:user/repository``, which is not checked.
+    """Check that timm has a model of this name; ``hf_hub:user/repository`` is not checked.
 
     Raises:
         ConfigError: If timm has no model of that name.
@@ -144,24 +125,28 @@ def check_network_name(name: str) -> None:
         raise ConfigError(f"timm has no model {name!r}.{suggestion(name, timm.list_models())}")
 
 
-def create_network(name: str, pretrained: bool, model_kwargs: Mapping[str, Any]) -> Any:
-    """Create a timm network without its classifier.
+def create_network(
+    name: str, pretrained: bool, weights: str | Path | None, model_kwargs: Mapping[str, Any]
+) -> tuple[Any, int]:
+    """Create a timm network without its classifier, and return it with the width of its output.
 
-    Args:
-        name: Name of a timm model, or ``hf_hub:user/repository``.
-        pretrained: Whether to download the pretrained weights of this model.
-        model_kwargs: Additional arguments of ``timm.create_model``.
-
-    Returns:
-        The network.
+    `FaceBackbone` describes the arguments.
 
     Raises:
         ConfigError: If timm has no model of that name.
-        WeightsError: If the weights are not available.
+        WeightsError: If the weights are not available or do not fit.
     """
+    check_network_name(name)
+    network = _create(name, pretrained and weights is None, model_kwargs)
+    if weights is not None:
+        load_backbone_weights(network, weights)
+    # Some networks have a layer between their features and their classifier; its width is the output width.
+    return network, getattr(network, "head_hidden_size", None) or network.num_features
+
+
+def _create(name: str, pretrained: bool, model_kwargs: Mapping[str, Any]) -> Any:
     import timm
 
-    check_network_name(name)
     if not name.startswith(_HUB_PREFIXES) and not pretrained:
         return timm.create_model(name, pretrained=False, num_classes=0, **model_kwargs)
     with _offline_if_hub_unreachable() as is_online:

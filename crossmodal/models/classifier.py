@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from crossmodal.errors import ConfigError
 from crossmodal.models.factory import AudioEncoderName, FrontEndName, create_audio_encoder, create_front_end
 from crossmodal.models.outputs import Outputs
-from crossmodal.models.pooling import MeanPooling
-from crossmodal.models.weighted_layer_sum import WeightedLayerSum
-from crossmodal.models.windows import cut_into_windows
+from crossmodal.models.pooling import MeanPooling, WeightedLayerSum
 from crossmodal.naming import with_defaults
 from crossmodal.transforms import ClipNormalization, FeatureNormalization, length_mask
 
@@ -25,8 +23,8 @@ _MIN_SECONDS = 0.1
 class AudioClassifier(nn.Module):
     """Front end, normalization, encoder, embedding and head in one module.
 
-    The front end is part of the model, so training and inference cannot differ and an exported model takes audio. The
-    result for a clip depends neither on the other clips of the batch nor on the content of its padding.
+    The front end is part of the model, so training and inference cannot differ. The result for a clip depends neither
+    on the other clips of the batch nor on the content of its padding.
 
     Args:
         front_end: Name of the front end.
@@ -133,10 +131,7 @@ class AudioClassifier(nn.Module):
         return features, length
 
     def normalize_clips(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply the clip normalization, if any, to new or stored results of `run_front_end`.
-
-        Returns:
-            Features of shape (B, num_features, audio frames), and their unchanged lengths, of shape (B,).
+        """Apply the clip normalization, if any, to new or stored results of `run_front_end`; lengths do not change.
 
         Raises:
             ConfigError: If the shape of the features is not that of the front end.
@@ -154,26 +149,37 @@ class AudioClassifier(nn.Module):
         """Compute the features that the corpus normalization is fitted to; see `run_front_end` for the arguments."""
         return self.normalize_clips(*self.run_front_end(waveform, waveform_length))
 
+    def batch_features(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return the results of `run_front_end` for a batch: its stored ``features``, or those of its ``waveform``."""
+        if "features" in batch:
+            return batch["features"], batch["feature_length"]
+        return self.run_front_end(batch["waveform"], batch["waveform_length"])
+
+    def predict_batch(self, batch: Mapping[str, Any], num_windows: int = 0) -> Outputs:
+        """Compute embeddings and logits of a batch.
+
+        Args:
+            batch: A batch of a datamodule with ``waveform`` and ``waveform_length``, or with ``features`` and
+                ``feature_length`` stored from the front end.
+            num_windows: Number of windows of each clip; 0 for outputs of whole clips without ``features``.
+        """
+        features, length = self.normalize_clips(*self.batch_features(batch))
+        if num_windows:
+            return self.outputs(features, length, num_windows)
+        embedding = self.encode(features, length)
+        return Outputs(embedding, self.classify(embedding))
+
     def encode(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None = None) -> Tensor:
         """Compute embeddings of shape (B, embedding_size) from the results of `extract_features`.
 
-        Args:
-            features: Features of shape (B, num_features, audio frames), including those of all layers.
-            length: Number of valid audio frames of each clip, of shape (B,).
-            augment: Augmentation of the normalized features, whose mean is zero.
+        The augmentation is applied to normalized features, whose mean is zero.
         """
         return self.projection(self.encoder(self._prepare(features, length, augment), length))
 
     def encode_windows(
         self, features: Tensor, length: Tensor, count: int, augment: FeatureAugmentation | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Compute embeddings of whole clips and of `count` equal windows of each clip.
-
-        Args:
-            features: As for `encode`.
-            length: As for `encode`.
-            count: Number of windows N.
-            augment: As for `encode`.
+        """Compute embeddings of whole clips and of `count` equal windows of each clip; other arguments as in `encode`.
 
         Returns:
             Embeddings of shapes (B, embedding_size) and (B, N, embedding_size).
@@ -233,6 +239,24 @@ class AudioClassifier(nn.Module):
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
         """Compute logits of shape (B, num_classes); arguments as in `run_front_end`."""
         return self.classify(self.embed(waveform, waveform_length))
+
+
+def cut_into_windows(steps: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Cut the valid steps of each clip into `count` windows whose lengths differ by at most one step.
+
+    If a clip has fewer steps than windows, some steps are in several windows. Steps have shape (B, C, steps).
+
+    Returns:
+        Windows of shape (B * N, C, steps of the longest), those of a clip in sequence, and the number of valid steps of
+        each window, of shape (B * N,).
+    """
+    edges = torch.arange(count + 1, device=length.device) * length[:, None] // count
+    start = edges[:, :-1]
+    size = (edges[:, 1:] - start).clamp(min=1)
+    index = start[..., None] + torch.arange(int(size.max()), device=length.device)  # (B, N, steps of a window)
+    index = index.clamp(max=length[:, None, None] - 1).flatten(1)
+    windows = steps.gather(2, index[:, None].expand(-1, steps.shape[1], -1))
+    return windows.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1), size.flatten()
 
 
 def _check_shapes(waveform: Tensor, waveform_length: Tensor | None) -> None:

@@ -1,19 +1,21 @@
-"""Convolutional audio encoder."""
+"""Convolutional and convolutional recurrent audio encoders, over the plane of features and audio frames."""
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.models.batch_norm import BatchNorm2d
 from crossmodal.models.encoder import AudioEncoder, mask_padding
+from crossmodal.models.lstm import BiLSTM
 from crossmodal.models.pooling import PoolingName, create_pooling
 from crossmodal.transforms import length_mask
 
 
 class CNNEncoder(AudioEncoder):
-    """A small residual network (He et al., CVPR 2016) over the plane of features and audio frames.
+    """A small residual network (He et al., CVPR 2016).
 
     Each block halves both sides of the plane. The last block's output at each time is projected to one column; columns
     are pooled over time.
@@ -24,12 +26,6 @@ class CNNEncoder(AudioEncoder):
         hidden_size: Width of the columns.
         pooling: Name of the pooling over time.
         dropout: Fraction of activations dropped from the columns.
-
-    Example:
-        >>> import torch
-        >>> encoder = CNNEncoder(in_features=40, hidden_size=128, pooling="stats")
-        >>> encoder(torch.randn(2, 40, 300), length=torch.tensor([300, 120])).shape
-        torch.Size([2, 256])
     """
 
     def __init__(
@@ -41,15 +37,9 @@ class CNNEncoder(AudioEncoder):
         dropout: float = 0.4,
     ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            ResidualBlock(inputs, outputs) for inputs, outputs in zip([1, *channels], channels, strict=False)
-        )
-        height = math.ceil(in_features / 2 ** len(channels))
-        self.column = nn.Sequential(
-            nn.Linear(channels[-1] * height, hidden_size), nn.LayerNorm(hidden_size), nn.ReLU(), nn.Dropout(dropout)
-        )
+        self.blocks = nn.ModuleList(ResidualBlock(inputs, outputs) for inputs, outputs in pairwise([1, *channels]))
+        self.column = nn.Sequential(*_column_layers(in_features, channels, hidden_size), nn.Dropout(dropout))
         self.pooling = create_pooling(pooling, hidden_size)
-        self.out_features = self.pooling.out_features
 
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Encode each step of a clip; shapes as for `AudioEncoder`."""
@@ -58,6 +48,59 @@ class CNNEncoder(AudioEncoder):
             plane, length = block(plane, length)
         columns = self.column(plane.permute(0, 3, 1, 2).flatten(2))
         return columns.transpose(1, 2), length
+
+
+class CRNNEncoder(AudioEncoder):
+    """Residual blocks, then a bidirectional LSTM over the columns of the plane.
+
+    Keren & Schuller (IJCNN 2016) combine convolutions and a recurrent network in this way for speech emotion.
+
+    Args:
+        in_features: Number of features per audio frame.
+        channels: Number of channels of the strided convolution and of each block after it; each halves the height.
+        hidden_size: Width of the columns and of each direction of the LSTM.
+        num_layers: Number of LSTM layers.
+        subsampling: Number of audio frames per column, the stride of the first convolution.
+        pooling: Name of the pooling over time.
+        dropout: Fraction of activations dropped before each LSTM layer.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        channels: Sequence[int] = (16, 16, 32),
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        subsampling: int = 4,
+        pooling: PoolingName = "mean",
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.subsampling = subsampling
+        kernel_size, padding = (3, 2 * subsampling - 1), (1, subsampling - 1)
+        self.conv = nn.Conv2d(1, channels[0], kernel_size, (2, subsampling), padding, bias=False)
+        self.norm = BatchNorm2d(channels[0])
+        self.blocks = nn.ModuleList(
+            ResidualBlock(inputs, outputs, time_stride=1) for inputs, outputs in pairwise(channels)
+        )
+        self.column = nn.Sequential(*_column_layers(in_features, channels, hidden_size))
+        self.lstm = BiLSTM(hidden_size, hidden_size, num_layers, dropout)
+        self.pooling = create_pooling(pooling, 2 * hidden_size)
+
+    def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode each step of a clip; shapes as for `AudioEncoder`."""
+        plane = F.relu(self.norm(self.conv(mask_padding(features, length)[:, None])))
+        length = (length + self.subsampling - 1) // self.subsampling
+        plane = plane * length_mask(length, plane.shape[-1])[:, None, None]
+        for block in self.blocks:
+            plane, length = block(plane, length)
+        columns = self.column(plane.permute(0, 3, 1, 2).flatten(2))
+        return self.lstm(columns, length).transpose(1, 2), length
+
+
+def _column_layers(in_features: int, channels: Sequence[int], hidden_size: int) -> list[nn.Module]:
+    height = math.ceil(in_features / 2 ** len(channels))
+    return [nn.Linear(channels[-1] * height, hidden_size), nn.LayerNorm(hidden_size), nn.ReLU()]
 
 
 class ResidualBlock(nn.Module):

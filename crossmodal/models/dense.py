@@ -20,12 +20,6 @@ class DenseEncoder(AudioEncoder):
         num_layers: Number of layers.
         pooling: Name of the pooling over time.
         dropout: Fraction of activations dropped after each layer.
-
-    Example:
-        >>> import torch
-        >>> encoder = DenseEncoder(in_features=40, hidden_size=256)
-        >>> encoder(torch.randn(2, 40, 300), length=torch.tensor([300, 120])).shape
-        torch.Size([2, 256])
     """
 
     has_steps = False
@@ -42,15 +36,19 @@ class DenseEncoder(AudioEncoder):
         self.pooling = create_pooling(pooling, in_features)
         # The mean of a feature varies a hundred times as much as the deviation of a delta; normalize their scales.
         self.norm = BatchNorm1d(self.pooling.out_features, affine=False)
-        sizes = [self.pooling.out_features] + [hidden_size] * num_layers
+        self._sizes = [self.pooling.out_features] + [hidden_size] * num_layers
         self.layers = nn.Sequential(
             *(
                 nn.Sequential(nn.Linear(size, hidden_size), nn.LayerNorm(hidden_size), nn.GELU(), nn.Dropout(dropout))
-                for size in sizes[:-1]
+                for size in self._sizes[:-1]
             )
         )
-        self.out_features = sizes[-1]
         self.summarizes = pooling != "attention"  # attention has learned weights
+
+    @property
+    def out_features(self) -> int:
+        """Width of the vector."""
+        return self._sizes[-1]
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Encode a batch; shapes as for `AudioEncoder`."""

@@ -1,4 +1,4 @@
-"""Base class and shared functions of the audio encoders."""
+"""Base class and shared parts of the audio encoders."""
 
 from typing import Any, ClassVar
 
@@ -17,18 +17,28 @@ class AudioEncoder(nn.Module):
 
     Attributes:
         pooling: Pooling of the steps to one vector.
-        out_features: Width of the vector.
         has_steps: Whether the encoder produces steps, one vector for each part of a clip, before pooling.
         rebuild_kwargs: Constructor arguments to override when the encoder is rebuilt for a state dict.
         summarizes: Whether the encoder reduces a clip to one vector before any learned layer, so that a training loop
             can cache it. Such an encoder implements ``summarize`` and ``encode_summary``.
+
+    Example:
+        >>> import torch
+        >>> from crossmodal.models import LSTMEncoder
+        >>> encoder = LSTMEncoder(in_features=40, hidden_size=128, pooling="mean")
+        >>> encoder(torch.randn(2, 40, 300), length=torch.tensor([300, 120])).shape
+        torch.Size([2, 256])
     """
 
     pooling: Pooling
-    out_features: int
     has_steps: ClassVar[bool] = True
     summarizes: bool = False
     rebuild_kwargs: ClassVar[dict[str, Any]] = {}
+
+    @property
+    def out_features(self) -> int:
+        """Width of the vector."""
+        return self.pooling.out_features
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Encode a batch.
@@ -60,8 +70,8 @@ class AudioEncoder(nn.Module):
         raise NotImplementedError
 
 
-def strided_convolution(in_features: int, hidden_size: int, subsampling: int) -> nn.Conv1d:
-    """Create a convolution that reduces every `subsampling` audio frames to one step.
+class StridedConv1d(nn.Conv1d):
+    """Convolution that reduces every `subsampling` audio frames to one step, without padding's effect on a clip.
 
     Fewer steps make a model faster, and emotion changes more slowly than the 10 ms of an audio frame.
 
@@ -69,24 +79,19 @@ def strided_convolution(in_features: int, hidden_size: int, subsampling: int) ->
         in_features: Number of features per audio frame.
         hidden_size: Number of features per step.
         subsampling: Audio frames per step, at least 1.
-
-    Returns:
-        The convolution, for zero-padded features of shape (B, in_features, audio frames). A clip has
-        ceil(length / subsampling) steps, alone or in a batch.
     """
-    taps = 2 * subsampling - 1
-    return nn.Conv1d(in_features, hidden_size, kernel_size=taps, stride=subsampling, padding=subsampling - 1)
+
+    def __init__(self, in_features: int, hidden_size: int, subsampling: int) -> None:
+        taps = 2 * subsampling - 1
+        super().__init__(in_features, hidden_size, kernel_size=taps, stride=subsampling, padding=subsampling - 1)
+
+    def forward(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Compute steps of shape (B, hidden_size, steps), and their lengths, ceil(length / subsampling)."""
+        steps = super().forward(mask_padding(features, length))
+        return steps, (length + self.stride[0] - 1) // self.stride[0]
 
 
 def mask_padding(features: Tensor, length: Tensor) -> Tensor:
-    """Set features beyond each clip's length to zero, including NaN.
-
-    Args:
-        features: Features of shape (B, in_features, audio frames).
-        length: Number of valid audio frames of each clip, of shape (B,).
-
-    Returns:
-        The features with zeros in the padding.
-    """
+    """Set features of shape (B, F, audio frames) beyond each clip's length, (B,), to zero, including NaN."""
     mask = length_mask(length, features.shape[-1])
     return features.masked_fill(~mask[:, None], 0.0)

@@ -37,12 +37,6 @@ class FaceEncoder(nn.Module):
     Raises:
         ConfigError: If both width and backbone are missing, if two widths differ, or if an argument does not exist.
         WeightsError: If the backbone's weights are not available or do not fit.
-
-    Example:
-        >>> import torch
-        >>> encoder = FaceEncoder(in_features=35, embedding_size=128)
-        >>> encoder(torch.randn(2, 16, 35)).shape
-        torch.Size([2, 128])
     """
 
     def __init__(
@@ -71,6 +65,23 @@ class FaceEncoder(nn.Module):
             nn.Linear(self.pooling.out_features, embedding_size), nn.LayerNorm(embedding_size), nn.GELU()
         )
         self.out_features = embedding_size
+        self._config = {
+            "in_features": self.in_features,
+            "backbone": backbone,
+            "embedding_size": embedding_size,
+            "hidden_size": hidden_size,
+            "pooling": pooling,
+            "dropout": dropout,
+            "freeze_backbone": freeze_backbone,
+        }
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Constructor arguments as JSON values, for which no weights are downloaded or read from another file."""
+        kwargs = {} if self.backbone is None else self.backbone.config
+        return self._config | {
+            "backbone_kwargs": {key: value for key, value in kwargs.items() if key not in ("name", "frozen")}
+        }
 
     def extract_features(self, faces: Tensor) -> Tensor:
         """Compute the features that the normalization is fitted to.
@@ -109,20 +120,11 @@ class FaceClassifier(nn.Module):
     Args:
         in_features: Width of the face embeddings or face features; defaults to the backbone's width.
         num_classes: Number of emotions.
-        backbone: Name of a timm model for faces; None if the input is always face embeddings or face features.
-        embedding_size: Width of the embedding.
-        hidden_size: Width of the layer applied to each video frame.
-        pooling: Name of the pooling over video frames.
         dropout: Fraction of activations dropped in the encoder and before the head.
-        freeze_backbone: Whether to freeze the backbone instead of training it.
-        backbone_kwargs: Additional arguments of `FaceBackbone`.
+        **kwargs: Further arguments of `FaceEncoder`, which also describes the errors.
 
     Attributes:
         encoder: The encoder.
-
-    Raises:
-        ConfigError: As for `FaceEncoder`.
-        WeightsError: If the backbone's weights are not available or do not fit.
 
     Example:
         >>> import torch
@@ -132,44 +134,16 @@ class FaceClassifier(nn.Module):
     """
 
     def __init__(
-        self,
-        in_features: int | None = None,
-        num_classes: int = 8,
-        backbone: str | None = None,
-        embedding_size: int = 128,
-        hidden_size: int = 256,
-        pooling: PoolingName = "mean",
-        dropout: float = 0.3,
-        freeze_backbone: bool = True,
-        backbone_kwargs: Mapping[str, Any] | None = None,
+        self, in_features: int | None = None, num_classes: int = 8, dropout: float = 0.3, **kwargs: Any
     ) -> None:
         super().__init__()
-        self.encoder = FaceEncoder(
-            in_features, backbone, embedding_size, hidden_size, pooling, dropout, freeze_backbone, backbone_kwargs
-        )
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(embedding_size, num_classes))
-        self._config = {
-            "in_features": self.encoder.in_features,
-            "num_classes": num_classes,
-            "backbone": backbone,
-            "embedding_size": embedding_size,
-            "hidden_size": hidden_size,
-            "pooling": pooling,
-            "dropout": dropout,
-            "freeze_backbone": freeze_backbone,
-        }
+        self.encoder = FaceEncoder(in_features, dropout=dropout, **kwargs)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.encoder.out_features, num_classes))
 
     @property
     def config(self) -> dict[str, Any]:
-        """Constructor arguments as JSON values: ``FaceClassifier(**config)`` accepts this model's state dict.
-
-        The state dict holds the backbone's weights, so rebuilding does not download them or read their file.
-        """
-        backbone = self.encoder.backbone
-        kwargs = {} if backbone is None else backbone.config
-        return self._config | {
-            "backbone_kwargs": {key: value for key, value in kwargs.items() if key not in ("name", "frozen")}
-        }
+        """Constructor arguments as JSON values: ``FaceClassifier(**config)`` accepts this model's state dict."""
+        return {"num_classes": self.head[1].out_features, **self.encoder.config}
 
     @property
     def normalization(self) -> FeatureNormalization:
@@ -197,6 +171,10 @@ class FaceClassifier(nn.Module):
             frames = features.transpose(1, 2).flatten(0, 1)[..., None]
             windows = self.encoder.encode(frames).unflatten(0, (len(faces), -1))
         return Outputs(embedding, self.classify(embedding), features.mean(dim=2), windows)
+
+    def predict_batch(self, batch: Mapping[str, Any]) -> Outputs:
+        """Compute the outputs for a batch of a datamodule with ``face_embeddings`` or ``faces``."""
+        return self.outputs(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Compute logits of shape (B, num_classes) from embeddings of shape (B, embedding_size)."""

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from crossmodal.models.backbone import check_network_name
-from crossmodal.models.cnn import CNNEncoder
-from crossmodal.models.crnn import CRNNEncoder
+from crossmodal.models.cnn import CNNEncoder, CRNNEncoder
 from crossmodal.models.dense import DenseEncoder
 from crossmodal.models.encoder import AudioEncoder
 from crossmodal.models.lstm import LSTMEncoder
@@ -16,12 +15,12 @@ from crossmodal.models.self_supervised import SelfSupervisedFrontEnd
 from crossmodal.models.tdnn import TDNNEncoder
 from crossmodal.models.timm_encoder import TimmEncoder
 from crossmodal.models.transformer import TransformerEncoder
-from crossmodal.naming import call_with_known, lookup
+from crossmodal.naming import call_with_known, create, lookup
 from crossmodal.transforms import MFCC, LogMelFilterBank, MFCCAndLogMel
 
 FrontEnd = LogMelFilterBank | SelfSupervisedFrontEnd
 FrontEndName = Literal["both", "lmfb", "mfcc", "ssl"]
-_FRONT_ENDS: dict[FrontEndName, type[FrontEnd]] = {
+_FRONT_ENDS: dict[FrontEndName, Callable[..., FrontEnd]] = {
     "both": MFCCAndLogMel,
     "lmfb": LogMelFilterBank,
     "mfcc": MFCC,
@@ -48,9 +47,6 @@ def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any
         sample_rate: Samples per second of the waveform.
         **kwargs: Additional arguments of its class; None means the default where None is not a valid value.
 
-    Returns:
-        The front end.
-
     Raises:
         ConfigError: If the name or an argument does not exist.
 
@@ -58,8 +54,7 @@ def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any
         >>> create_front_end("mfcc", sample_rate=16000, n_mfcc=20).num_features
         20
     """
-    make: Callable[..., FrontEnd] = lookup("front end", _FRONT_ENDS, name)
-    return call_with_known(f"front end {name!r}", make, {"sample_rate": sample_rate}, kwargs)
+    return create("front end", _FRONT_ENDS, name, {"sample_rate": sample_rate}, kwargs)
 
 
 def list_front_ends() -> list[str]:
@@ -76,9 +71,6 @@ def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwarg
         **kwargs: Additional arguments of its class, which is `TimmEncoder` for ``timm:``; None means the default where
             None is not a valid value.
 
-    Returns:
-        The encoder.
-
     Raises:
         ConfigError: If the name or an argument does not exist.
 
@@ -88,27 +80,17 @@ def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwarg
         >>> create_audio_encoder("timm:resnet18", in_features=40, pooling="mean").out_features
         512
     """
-    kind, given = f"audio encoder {name!r}", {"in_features": in_features}
     if name.startswith(_TIMM):
-        return call_with_known(kind, TimmEncoder, {**given, "name": name.removeprefix(_TIMM)}, kwargs)
-    return call_with_known(kind, lookup("audio encoder", _AUDIO_ENCODERS, name), given, kwargs)
+        given = {"in_features": in_features, "name": name.removeprefix(_TIMM)}
+        return call_with_known(f"audio encoder {name!r}", TimmEncoder, given, kwargs)
+    return create("audio encoder", _AUDIO_ENCODERS, name, {"in_features": in_features}, kwargs)
 
 
 def check_audio_encoder_name(name: str) -> str:
-    """Check that `create_audio_encoder` knows a name, without building the encoder.
-
-    Args:
-        name: The name.
-
-    Returns:
-        The name.
+    """Return a name if `create_audio_encoder` knows it, without building the encoder.
 
     Raises:
         ConfigError: If there is no such audio encoder or timm model.
-
-    Example:
-        >>> check_audio_encoder_name("timm:resnet18")
-        'timm:resnet18'
     """
     if name.startswith(_TIMM):
         check_network_name(name.removeprefix(_TIMM))
@@ -118,10 +100,5 @@ def check_audio_encoder_name(name: str) -> str:
 
 
 def list_audio_encoders() -> list[str]:
-    """List the names of the audio encoders, without those that begin with ``timm:``.
-
-    Example:
-        >>> list_audio_encoders()
-        ['cnn', 'crnn', 'dense', 'lstm', 'tdnn', 'transformer']
-    """
+    """List the names of the audio encoders, without those that begin with ``timm:``."""
     return sorted(_AUDIO_ENCODERS)

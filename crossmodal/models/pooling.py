@@ -1,10 +1,11 @@
-"""Pooling of features over time to one vector per clip, excluding padding."""
+"""Pooling of features over time to one vector per clip, excluding padding, and over the layers of a network."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from crossmodal.errors import ConfigError
 from crossmodal.naming import lookup
 from crossmodal.transforms import length_mask
 
@@ -14,7 +15,7 @@ _EPS = 1e-5  # keeps the deviation of a single frame, and its gradient, finite
 
 
 class Pooling(nn.Module):
-    """Base class of the poolings. To add one, write a subclass with ``forward`` and add it to the table below.
+    """Base class of the poolings. To add one, write a subclass with ``pool`` and add it to the table below.
 
     Args:
         num_features: Number of features.
@@ -24,10 +25,12 @@ class Pooling(nn.Module):
         out_features: Width of the result.
     """
 
+    values_per_feature: ClassVar[int] = 1
+
     def __init__(self, num_features: int) -> None:
         super().__init__()
         self.in_features = num_features
-        self.out_features = num_features
+        self.out_features = self.values_per_feature * num_features
 
     def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
         """Pool over time.
@@ -39,34 +42,36 @@ class Pooling(nn.Module):
         Returns:
             One vector per clip, of shape (B, out_features).
         """
+        if length is None:
+            length = torch.full((len(features),), features.shape[-1], device=features.device)
+        return self.pool(features, length, length_mask(length, features.shape[-1])[:, None])
+
+    def pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
+        """Pool over time; `mask` of shape (B, 1, frames) is False in the padding."""
         raise NotImplementedError
 
 
 class MeanPooling(Pooling):
     """Mean over time."""
 
-    def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
+    def pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
         """Pool over time; shapes as for `Pooling`."""
-        mask = _mask(features, length)
         return _masked_mean(features, mask)
 
 
 class StatsPooling(Pooling):
     """Mean and standard deviation over time, as in x-vectors (Snyder et al., ICASSP 2018)."""
 
-    def __init__(self, num_features: int) -> None:
-        super().__init__(num_features)
-        self.out_features = 2 * num_features
+    values_per_feature = 2
 
-    def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
+    def pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
         """Pool over time; shapes as for `Pooling`."""
-        mask = _mask(features, length)
         mean = _masked_mean(features, mask)
         variance = _masked_mean((features - mean[..., None]).square(), mask)
         return torch.cat([mean, (variance + _EPS).sqrt()], dim=1)
 
 
-class FunctionalsPooling(Pooling):
+class FunctionalsPooling(StatsPooling):
     """Mean, standard deviation and five quantiles over time: 0.05, 0.25, 0.5, 0.75 and 0.95.
 
     The quantiles describe the distribution of a feature and are robust to outliers. openSMILE's ComParE set consists of
@@ -74,22 +79,15 @@ class FunctionalsPooling(Pooling):
     """
 
     quantiles = (0.05, 0.25, 0.5, 0.75, 0.95)
+    values_per_feature = 2 + len(quantiles)
 
-    def __init__(self, num_features: int) -> None:
-        super().__init__(num_features)
-        self.stats = StatsPooling(num_features)
-        self.out_features = self.stats.out_features + len(self.quantiles) * num_features
-
-    def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
+    def pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
         """Pool over time; shapes as for `Pooling`."""
-        if length is None:
-            length = torch.full((len(features),), features.shape[-1], device=features.device)
-        mask = _mask(features, length)
         ordered = features.masked_fill(~mask, torch.inf).sort(dim=-1).values
         shares = torch.tensor(self.quantiles, device=features.device)
         rank = (shares * (length[:, None] - 1)).round().long()  # (B, quantiles)
         quantiles = ordered.gather(2, rank[:, None].expand(-1, features.shape[1], -1))
-        return torch.cat([self.stats(features, length), quantiles.flatten(1)], dim=1)
+        return torch.cat([super().pool(features, length, mask), quantiles.flatten(1)], dim=1)
 
 
 class AttentionPooling(Pooling):
@@ -106,9 +104,8 @@ class AttentionPooling(Pooling):
             nn.Conv1d(num_features, hidden_size, kernel_size=1), nn.Tanh(), nn.Conv1d(hidden_size, 1, 1, bias=False)
         )
 
-    def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
+    def pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
         """Pool over time; shapes as for `Pooling`."""
-        mask = _mask(features, length)
         weight = self.score(features).masked_fill(~mask, -torch.inf).softmax(dim=-1)
         return (features.masked_fill(~mask, 0.0) * weight).sum(dim=-1)
 
@@ -116,10 +113,8 @@ class AttentionPooling(Pooling):
 class LastPooling(Pooling):
     """Last valid frame of each clip."""
 
-    def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
+    def pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
         """Pool over time; shapes as for `Pooling`."""
-        if length is None:
-            return features[..., -1]
         last = (length - 1)[:, None, None].expand(-1, features.shape[1], 1)
         return features.gather(2, last).squeeze(2)
 
@@ -136,13 +131,6 @@ _POOLINGS: dict[PoolingName, type[Pooling]] = {
 def create_pooling(name: PoolingName, num_features: int) -> Pooling:
     """Create a pooling by name.
 
-    Args:
-        name: Name of the pooling.
-        num_features: Number of features.
-
-    Returns:
-        The pooling.
-
     Raises:
         ConfigError: If there is no pooling of that name.
 
@@ -153,12 +141,35 @@ def create_pooling(name: PoolingName, num_features: int) -> Pooling:
     return lookup("pooling", _POOLINGS, name)(num_features)
 
 
-def _mask(features: Tensor, length: Tensor | None) -> Tensor:
-    """Return a mask of shape (B, 1, frames), False in the padding."""
-    batch_size, _, size = features.shape
-    if length is None:
-        length = torch.full((batch_size,), size, device=features.device)
-    return length_mask(length, size)[:, None]
+class WeightedLayerSum(nn.Module):
+    """Sum of layers with learned softmax weights, initially equal.
+
+    As in ELMo (Peters et al., "Deep contextualized word representations", NAACL 2018), without its global scale, which
+    a later layer can learn. SUPERB (Yang et al., Interspeech 2021) uses the same sum for frozen speech networks.
+
+    Args:
+        num_layers: Number of layers.
+
+    Raises:
+        ConfigError: If ``num_layers`` is less than 1.
+    """
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__()
+        if num_layers < 1:
+            raise ConfigError(f"num_layers must be at least 1, got {num_layers}.")
+        self.scores = nn.Parameter(torch.zeros(num_layers))
+
+    @property
+    def weights(self) -> Tensor:
+        """Weight of each layer, of shape (num_layers,); they sum to one."""
+        return self.scores.softmax(dim=0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Sum the layers of features of shape (B, num_layers * D, frames), concatenated, to (B, D, frames)."""
+        layers = features.unflatten(1, (len(self.scores), -1))
+        # A matrix product avoids a weighted copy of all layers.
+        return (self.weights @ layers.flatten(2)).unflatten(1, layers.shape[2:])
 
 
 def _masked_mean(features: Tensor, mask: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.models.speech_network import (
-    BundleName,
+    CONVOLUTIONS,
+    SAMPLE_RATE,
     find_bundle,
     find_weights,
     load_speech_network,
@@ -21,30 +22,28 @@ from crossmodal.transforms import pad_features
 # Increment if the same audio, weights and settings would give different stored speech features.
 VERSION = 1
 
+_MIN_SAMPLES = 400  # of one frame of the network
+
 
 class SelfSupervisedFrontEnd(nn.Module):
     """Hidden states of a frozen network that was pretrained on unlabelled speech.
 
-    The networks are torchaudio's wav2vec 2.0 (Baevski et al., NeurIPS 2020), HuBERT (Hsu et al., TASLP 2021), XLS-R
-    (Babu et al., Interspeech 2022) and WavLM (Chen et al., JSTSP 2022). Several layers predict emotion better than the
-    last one alone (Pepino et al., Interspeech 2021), so all layers are kept by default and `WeightedLayerSum` learns
-    their weights.
+    The networks are wav2vec 2.0 (Baevski et al., NeurIPS 2020), HuBERT (Hsu et al., TASLP 2021), XLS-R (Babu et al.,
+    Interspeech 2022) and WavLM (Chen et al., JSTSP 2022). Several layers predict emotion better than the last one
+    (Pepino et al., Interspeech 2021), so all are kept by default and `WeightedLayerSum` learns their weights.
 
     The network has no gradients and stays in evaluation mode, even after ``train()``. It is not in the state dict or
-    the optimizer. It is loaded at first use and moved to the device of the waveform.
+    the optimizer. It is loaded at first use and moved to the device of the waveform. Features are rounded to half
+    precision, the precision of stored features.
 
-    Clips are processed one at a time, cut to their lengths. A batch would be faster on a GPU, but the base networks
-    normalize over time in their first convolution, so padding would change a clip's features (pytorch/audio issue
-    2242). The cost is paid once because the features of a corpus are stored.
-
-    Features are rounded to half precision, the precision of stored features, so that training on stored features and
-    inference use the same numbers.
+    Clips are processed one at a time, because the base networks normalize over time in their first convolution, so
+    padding would change a clip's features (pytorch/audio issue 2242).
 
     Args:
         sample_rate: Samples per second of the waveform; these networks support only 16000.
-        bundle: Name of the network's bundle in ``torchaudio.pipelines``.
-        weights: Path of a local weights file (safetensors or a state dict, with torchaudio's names); downloaded if not
-            given.
+        bundle: Name of the network in ``torchaudio.pipelines``, such as HUBERT_LARGE or WAVLM_BASE_PLUS.
+        weights: Path of a local weights file (safetensors or a state dict, with torchaudio's names) instead of a
+            download.
         layers: Transformer layers to return, counted from 1; all by default. Layers above the highest are not computed.
         subsampling: Number of the network's frames, of 20 ms each, averaged to one audio frame.
 
@@ -54,41 +53,29 @@ class SelfSupervisedFrontEnd(nn.Module):
 
     Raises:
         ConfigError: If the bundle or a layer does not exist, or the sample rate or the subsampling is invalid.
-
-    Example:
-        >>> front_end = SelfSupervisedFrontEnd(bundle="WAV2VEC2_BASE", layers=[6, 7, 8])
-        >>> front_end.num_features, front_end.num_audio_frames(torch.tensor([16000]))
-        (2304, tensor([10]))
     """
 
     def __init__(
         self,
         sample_rate: int = 16000,
-        bundle: BundleName = "WAV2VEC2_BASE",
+        bundle: str = "WAV2VEC2_BASE",
         weights: str | None = None,
         layers: list[int] | None = None,
         subsampling: int = 5,
     ) -> None:
         super().__init__()
         source = find_bundle(bundle)
-        if sample_rate != source.sample_rate:
-            raise ConfigError(
-                f"{bundle} needs a sample_rate of {source.sample_rate}, got {sample_rate}. Resample the audio."
-            )
+        if sample_rate != SAMPLE_RATE:
+            raise ConfigError(f"{bundle} needs a sample_rate of {SAMPLE_RATE}, got {sample_rate}. Resample the audio.")
         if subsampling < 1:
             raise ConfigError(f"subsampling must be at least 1, got {subsampling}.")
-        depth: int = source._params["encoder_num_layers"]
         self.bundle, self.subsampling = bundle, subsampling
         # Absolute, because a stored model may be loaded from another working directory.
         self.weights = None if weights is None else str(Path(weights).expanduser().absolute())
-        self.layers = _checked_layers(layers, bundle, depth)
+        self.layers = _checked_layers(layers, bundle, source.num_layers)
         self.num_layers = len(self.layers)
-        self.num_features: int = self.num_layers * source._params["encoder_embed_dim"]
-        self._normalize_waveform: bool = source._normalize_waveform
-        self._convolutions = [(kernel, stride) for _, kernel, stride in source._params["extractor_conv_layer_config"]]
-        self._min_samples = 1
-        for kernel, stride in reversed(self._convolutions):
-            self._min_samples = (self._min_samples - 1) * stride + kernel
+        self.num_features = self.num_layers * source.width
+        self._normalizes = source.normalizes
         # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().
         self._network: tuple[Any, ...] = ()
 
@@ -121,8 +108,8 @@ class SelfSupervisedFrontEnd(nn.Module):
 
     def num_audio_frames(self, waveform_length: Tensor) -> Tensor:
         """Return the number of audio frames for waveform lengths in samples, both of shape (B,)."""
-        length = waveform_length.clamp(min=self._min_samples)
-        for kernel, stride in self._convolutions:
+        length = waveform_length.clamp(min=_MIN_SAMPLES)
+        for kernel, stride in CONVOLUTIONS:
             length = (length - kernel) // stride + 1
         return (length + self.subsampling - 1) // self.subsampling
 
@@ -151,8 +138,8 @@ class SelfSupervisedFrontEnd(nn.Module):
 
     def _extract(self, network: Any, waveform: Tensor) -> Tensor:
         """Compute the features of one clip of shape (1, T), of shape (num_features, audio frames)."""
-        waveform = F.pad(waveform, (0, max(self._min_samples - waveform.shape[-1], 0)))
-        if self._normalize_waveform:  # as in torchaudio's bundle
+        waveform = F.pad(waveform, (0, max(_MIN_SAMPLES - waveform.shape[-1], 0)))
+        if self._normalizes:  # as in torchaudio's bundle
             waveform = F.layer_norm(waveform, waveform.shape)
         states, _ = network.extract_features(waveform, num_layers=max(self.layers))
         hidden = torch.cat([states[layer - 1] for layer in self.layers], dim=-1).transpose(1, 2)
@@ -162,10 +149,7 @@ class SelfSupervisedFrontEnd(nn.Module):
         return features.clamp(-largest, largest).half().float()
 
     def load(self, device: torch.device | str = "cpu") -> Any:
-        """Load the network unless it is already loaded, and move it to a device; `forward` calls this.
-
-        Returns:
-            The ``torchaudio.models.Wav2Vec2Model``.
+        """Return the network on a device; it is loaded at the first call. `forward` calls this.
 
         Raises:
             WeightsError: If its weights are not available.

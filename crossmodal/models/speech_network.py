@@ -1,117 +1,96 @@
 """Self-supervised speech networks: architectures and weights.
 
-The architectures, bundle names and weight format are torchaudio's. The weights of all bundles listed here were trained
-without labels; torchaudio's bundles with a speech recognition head are excluded.
+The architectures, names and weight files are those of torchaudio's bundles. All weights were trained without labels;
+torchaudio's bundles with a speech recognition head are excluded.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import NamedTuple
 from urllib.request import urlopen
 
 import torch
-import torchaudio
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from torchaudio.models import wav2vec2_model, wavlm_model
+from torch import nn
+from torchaudio import models
 
-from crossmodal.errors import ConfigError, WeightsError
+from crossmodal.errors import WeightsError
 from crossmodal.models.weights import read_state_dict
-from crossmodal.naming import suggestion
+from crossmodal.naming import lookup
 from crossmodal.progress import progress_bar
 from crossmodal.storage import atomic_path
 
-BundleName = Literal[
-    "HUBERT_BASE",
-    "HUBERT_LARGE",
-    "HUBERT_XLARGE",
-    "WAV2VEC2_BASE",
-    "WAV2VEC2_LARGE",
-    "WAV2VEC2_LARGE_LV60K",
-    "WAV2VEC2_XLSR53",
-    "WAV2VEC2_XLSR_1B",
-    "WAV2VEC2_XLSR_2B",
-    "WAV2VEC2_XLSR_300M",
-    "WAVLM_BASE",
-    "WAVLM_BASE_PLUS",
-    "WAVLM_LARGE",
-]
-_FACTORIES = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}
+SAMPLE_RATE = 16000
+# Kernel size and stride of each convolution over the waveform: a frame of 25 ms every 20 ms.
+CONVOLUTIONS = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))
+
 _SOURCE = "https://download.pytorch.org/torchaudio/models"
 _TIMEOUT_SECONDS = 10.0
 _HEAD_PREFIX = "aux."  # head of a network that was fine-tuned for speech recognition
 
 
-def find_bundle(name: str) -> Any:
-    """Return a torchaudio bundle by name.
+class SpeechBundle(NamedTuple):
+    """Architecture of a network and its weights file on torchaudio's server."""
 
-    Args:
-        name: One of `BundleName`.
+    make: Callable[[], nn.Module]  # creates the ``torchaudio.models.Wav2Vec2Model``
+    file: str
+    num_layers: int
+    width: int  # of a layer's output
+    normalizes: bool  # True if the network expects waveforms with mean 0 and variance 1
 
-    Returns:
-        The ``torchaudio.pipelines.Wav2Vec2Bundle``.
 
-    Raises:
-        ConfigError: If there is no bundle of that name, or if it has a head.
-    """
-    names = get_args(BundleName)
-    if name not in names:
-        raise ConfigError(f"Unknown speech bundle {name!r}. Known: {', '.join(names)}.{suggestion(name, names)}")
-    return getattr(torchaudio.pipelines, name)
+BUNDLES: dict[str, SpeechBundle] = {
+    "HUBERT_BASE": SpeechBundle(models.hubert_base, "hubert_fairseq_base_ls960.pth", 12, 768, False),
+    "HUBERT_LARGE": SpeechBundle(models.hubert_large, "hubert_fairseq_large_ll60k.pth", 24, 1024, True),
+    "HUBERT_XLARGE": SpeechBundle(models.hubert_xlarge, "hubert_fairseq_xlarge_ll60k.pth", 48, 1280, True),
+    "WAV2VEC2_BASE": SpeechBundle(models.wav2vec2_base, "wav2vec2_fairseq_base_ls960.pth", 12, 768, False),
+    "WAV2VEC2_LARGE": SpeechBundle(models.wav2vec2_large, "wav2vec2_fairseq_large_ls960.pth", 24, 1024, False),
+    "WAV2VEC2_LARGE_LV60K": SpeechBundle(
+        models.wav2vec2_large_lv60k, "wav2vec2_fairseq_large_lv60k.pth", 24, 1024, True
+    ),
+    "WAV2VEC2_XLSR53": SpeechBundle(models.wav2vec2_large_lv60k, "wav2vec2_fairseq_large_xlsr53.pth", 24, 1024, True),
+    "WAV2VEC2_XLSR_1B": SpeechBundle(models.wav2vec2_xlsr_1b, "wav2vec2_xlsr_1b.pth", 48, 1280, True),
+    "WAV2VEC2_XLSR_2B": SpeechBundle(models.wav2vec2_xlsr_2b, "wav2vec2_xlsr_2b.pth", 48, 1920, True),
+    "WAV2VEC2_XLSR_300M": SpeechBundle(models.wav2vec2_xlsr_300m, "wav2vec2_xlsr_300m.pth", 24, 1024, True),
+    "WAVLM_BASE": SpeechBundle(models.wavlm_base, "wavlm_base.pth", 12, 768, False),
+    "WAVLM_BASE_PLUS": SpeechBundle(models.wavlm_base, "wavlm_base_plus.pth", 12, 768, False),
+    "WAVLM_LARGE": SpeechBundle(models.wavlm_large, "wavlm_large.pth", 24, 1024, True),
+}
 
 
 def find_weights(name: str, weights: str | Path | None = None) -> Path:
-    """Return the path of a bundle's weights file, downloading it to torchaudio's own location if necessary.
-
-    Args:
-        name: One of `BundleName`.
-        weights: Path of a local file to use instead.
-
-    Returns:
-        Path of the file.
+    """Return the path of a bundle's weights file: the given one, or torchaudio's own, downloaded if necessary.
 
     Raises:
         WeightsError: If the file does not exist or cannot be downloaded; requests time out after ten seconds.
     """
-    if weights is not None:
-        path = Path(weights).expanduser()
-        if not path.is_file():
-            raise WeightsError(f"Weights file {path} does not exist. {_download_hint(name)}")
+    path = _download_path(name) if weights is None else Path(weights).expanduser()
+    if path.is_file():
         return path
-    path = _download_path(name)
-    if not path.is_file():
-        try:
-            _download(_url(name), path)
-        except (OSError, HTTPException) as error:  # URLError and timeouts are subclasses of OSError
-            cause = str(error) or type(error).__name__
-            raise WeightsError(
-                f"The weights of {name} cannot be downloaded ({cause}). {_download_hint(name)}"
-            ) from error
+    if weights is not None:
+        raise WeightsError(f"Weights file {path} does not exist. {_download_hint(name)}")
+    try:
+        _download(_url(name), path)
+    except (OSError, HTTPException) as error:  # URLError and timeouts are subclasses of OSError
+        cause = str(error) or type(error).__name__
+        raise WeightsError(f"The weights of {name} cannot be downloaded ({cause}). {_download_hint(name)}") from error
     return path
 
 
 def load_speech_network(name: str, weights: Path) -> nn.Module:
-    """Build a network and load its weights, in evaluation mode and without gradients.
+    """Return a network of `BUNDLES` with weights from a file, in float32, in evaluation mode and without gradients.
 
-    No random numbers are drawn, so loading it during training does not change other results.
-
-    Args:
-        name: One of `BundleName`.
-        weights: Path of a safetensors file, or of a state dict written by ``torch.save``, with torchaudio's tensor
-            names.
-
-    Returns:
-        The ``torchaudio.models.Wav2Vec2Model``, in float32.
+    The file is one of safetensors or a state dict written by ``torch.save``, with torchaudio's tensor names. No random
+    numbers are drawn, so loading it during training does not change other results.
 
     Raises:
         WeightsError: If the file cannot be read or holds another network.
     """
-    bundle = find_bundle(name)
     state = {key: value for key, value in read_state_dict(weights).items() if not key.startswith(_HEAD_PREFIX)}
     with torch.device("meta"):  # skips allocating and initializing random weights
-        network: nn.Module = _FACTORIES[bundle._model_type](**bundle._params)
+        network = find_bundle(name).make()
     try:
         # Strict works: torch renames the keys of older versions of weight normalization.
         network.load_state_dict(state, assign=True)
@@ -122,6 +101,11 @@ def load_speech_network(name: str, weights: Path) -> nn.Module:
             f"transformers. {_download_hint(name)} ({_first_difference(error)})"
         ) from error
     return network.float().eval().requires_grad_(False)
+
+
+def find_bundle(name: str) -> SpeechBundle:
+    """Return a bundle by name; an unknown name is a `ConfigError`."""
+    return lookup("speech bundle", BUNDLES, name)
 
 
 def weights_digest(path: Path) -> str:
@@ -143,17 +127,17 @@ def copy_weights(source: Path, target: Path) -> None:
     Raises:
         WeightsError: If the source cannot be read.
     """
-    state: Mapping[str, Tensor] = read_state_dict(source)
+    state = read_state_dict(source)
     with atomic_path(target) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
 
 
 def _url(name: str) -> str:
-    return f"{_SOURCE}/{find_bundle(name)._path}"
+    return f"{_SOURCE}/{find_bundle(name).file}"
 
 
 def _download_path(name: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / find_bundle(name)._path
+    return Path(torch.hub.get_dir()) / "checkpoints" / find_bundle(name).file
 
 
 def _download_hint(name: str) -> str:

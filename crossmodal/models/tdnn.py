@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.models.batch_norm import MaskedBatchNorm1d
-from crossmodal.models.encoder import AudioEncoder, mask_padding, strided_convolution
+from crossmodal.models.encoder import AudioEncoder, StridedConv1d
 from crossmodal.models.pooling import PoolingName, create_pooling
 from crossmodal.transforms import length_mask
 
@@ -28,12 +28,6 @@ class TDNNEncoder(AudioEncoder):
 
     Raises:
         ConfigError: If ``kernel_size`` is even.
-
-    Example:
-        >>> import torch
-        >>> encoder = TDNNEncoder(in_features=40, hidden_size=128, pooling="stats")
-        >>> encoder(torch.randn(2, 40, 300), length=torch.tensor([300, 120])).shape
-        torch.Size([2, 256])
     """
 
     def __init__(
@@ -49,20 +43,17 @@ class TDNNEncoder(AudioEncoder):
         super().__init__()
         if kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size must be odd, so that the kernel is centred on its step; got {kernel_size}.")
-        self.subsampling = subsampling
-        self.conv = strided_convolution(in_features, hidden_size, subsampling)
+        self.conv = StridedConv1d(in_features, hidden_size, subsampling)
         self.norm = MaskedBatchNorm1d(hidden_size)
         self.dropout = nn.Dropout1d(dropout)
         self.blocks = nn.ModuleList(
             _DilatedBlock(hidden_size, kernel_size, dilation=2**layer, dropout=dropout) for layer in range(num_layers)
         )
         self.pooling = create_pooling(pooling, hidden_size)
-        self.out_features = self.pooling.out_features
 
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Encode each step of a clip; shapes as for `AudioEncoder`."""
-        steps = self.conv(mask_padding(features, length))
-        length = (length + self.subsampling - 1) // self.subsampling
+        steps, length = self.conv(features, length)
         mask = length_mask(length, steps.shape[-1])
         steps = self.dropout(F.relu(self.norm(steps, mask)))
         for block in self.blocks:

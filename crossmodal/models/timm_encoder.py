@@ -11,19 +11,16 @@ from crossmodal.errors import ConfigError
 from crossmodal.models.backbone import create_network
 from crossmodal.models.encoder import AudioEncoder, mask_padding
 from crossmodal.models.pooling import PoolingName, create_pooling
-from crossmodal.models.weights import load_backbone_weights
 from crossmodal.transforms import length_mask
 
 
 class TimmEncoder(AudioEncoder):
     """A timm network over images of the features, as in PSLA (Gong et al., TASLP 2021) and many others.
 
-    An arbitrary network cannot mask padding in its convolutions, attention and normalization. So each clip is cut into
-    images of ``image_width`` audio frames, the last one zero-padded. An image depends only on its clip, so results do
-    not depend on the batch, for any network; all images form one batch. The cost is up to one image of zeros per
-    clip and no context across images. The time scale is preserved, unlike when each clip is stretched to one image.
-
-    The network's feature maps are averaged over their height, and the columns of a clip's images are pooled over time.
+    An arbitrary network cannot mask padding in its layers. So each clip is cut into images of ``image_width`` audio
+    frames, the last one zero-padded, and results do not depend on the batch. The cost is up to one image of zeros per
+    clip and no context across images. The network's feature maps are averaged over their height, and the columns of a
+    clip's images are pooled over time.
 
     Args:
         in_features: Number of features per audio frame.
@@ -40,12 +37,6 @@ class TimmEncoder(AudioEncoder):
     Raises:
         ConfigError: If timm has no model of that name, or the model cannot be built with these arguments.
         WeightsError: If the weights are not available or do not fit.
-
-    Example:
-        >>> import torch
-        >>> encoder = TimmEncoder(in_features=40, name="test_resnet", pooling="mean")
-        >>> encoder(torch.randn(2, 40, 300), length=torch.tensor([300, 120])).shape
-        torch.Size([2, 96])
     """
 
     # The state dict holds the weights, so rebuilding the encoder needs no download or weights file.
@@ -65,15 +56,17 @@ class TimmEncoder(AudioEncoder):
     ) -> None:
         super().__init__()
         self.image_width = image_width
-        self.network = _create_image_network(name, pretrained and weights is None, model_kwargs or {})
-        if weights is not None:
-            load_backbone_weights(self.network, weights)
-        self.image_size = image_size or _fixed_size(self.network, model_kwargs or {})
-        # Some networks have a layer between their features and their classifier; its width is the output width.
-        num_features: int = getattr(self.network, "head_hidden_size", None) or self.network.num_features
+        kwargs = {"in_chans": 1, "global_pool": "", **(model_kwargs or {})}
+        try:
+            self.network, num_features = create_network(name, pretrained, weights, kwargs)
+        except (AssertionError, TypeError) as error:
+            raise ConfigError(
+                f"timm's {name!r} cannot be built with one input channel, no global pooling and model_kwargs "
+                f"{dict(model_kwargs or {})}: {error}"
+            ) from error
+        self.image_size = image_size or _fixed_size(self.network, kwargs)
         self.dropout = nn.Dropout1d(dropout)
         self.pooling = create_pooling(pooling, num_features)
-        self.out_features = self.pooling.out_features
 
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Encode each step of a clip; shapes as for `AudioEncoder`."""
@@ -104,16 +97,6 @@ class TimmEncoder(AudioEncoder):
         elif getattr(self.network, "output_fmt", "NCHW") == "NHWC":
             maps = maps.permute(0, 3, 1, 2)
         return maps.mean(dim=2)
-
-
-def _create_image_network(name: str, pretrained: bool, model_kwargs: Mapping[str, Any]) -> Any:
-    try:
-        return create_network(name, pretrained, {"in_chans": 1, "global_pool": "", **model_kwargs})
-    except (AssertionError, TypeError) as error:
-        raise ConfigError(
-            f"timm's {name!r} cannot be built with one input channel, no global pooling and model_kwargs "
-            f"{dict(model_kwargs)}: {error}"
-        ) from error
 
 
 def _fixed_size(network: Any, model_kwargs: Mapping[str, Any]) -> tuple[int, int] | None:

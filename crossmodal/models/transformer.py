@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
-from crossmodal.models.encoder import AudioEncoder, mask_padding, strided_convolution
+from crossmodal.models.encoder import AudioEncoder, StridedConv1d
 from crossmodal.models.pooling import PoolingName, create_pooling
 from crossmodal.transforms import length_mask
 
@@ -16,27 +16,19 @@ class TransformerEncoder(AudioEncoder):
     """A transformer (Vaswani et al., NeurIPS 2017) over features downsampled by a strided convolution.
 
     Pre-normalization (Xiong et al., ICML 2020) makes a long warmup unnecessary. Sinusoidal positions do not limit the
-    clip length. `torchaudio.models.Conformer` is not used: its convolutions and batch normalization include padding, so
-    a clip would depend on its batch, and it has no positions.
+    clip length. In `torchaudio.models.Conformer` a clip would depend on its batch, and it has no positions.
 
     Args:
         in_features: Number of features per audio frame.
         hidden_size: Width of a step, even, and a multiple of ``num_heads``.
         num_layers: Number of transformer layers.
         num_heads: Number of attention heads.
-        subsampling: Number of audio frames per step, the stride of the convolution. The time of attention grows with
-            the square of the number of steps.
+        subsampling: Number of audio frames per step, the stride of the convolution.
         pooling: Name of the pooling over time.
         dropout: Fraction of channels dropped from each residual branch.
 
     Raises:
         ConfigError: If ``hidden_size`` is odd or not a multiple of ``num_heads``.
-
-    Example:
-        >>> import torch
-        >>> encoder = TransformerEncoder(in_features=40, hidden_size=128, pooling="stats")
-        >>> encoder(torch.randn(2, 40, 300), length=torch.tensor([300, 120])).shape
-        torch.Size([2, 256])
     """
 
     def __init__(
@@ -52,19 +44,17 @@ class TransformerEncoder(AudioEncoder):
         super().__init__()
         if hidden_size % 2 or hidden_size % num_heads:
             raise ConfigError(f"hidden_size {hidden_size} must be even and a multiple of num_heads {num_heads}.")
-        self.subsampling = subsampling
-        self.conv = strided_convolution(in_features, hidden_size, subsampling)
+        self.conv = StridedConv1d(in_features, hidden_size, subsampling)
         self.norm = nn.LayerNorm(hidden_size)
         self.layers = nn.ModuleList(_Layer(hidden_size, num_heads, dropout) for _ in range(num_layers))
         self.last_norm = nn.LayerNorm(hidden_size)
         self.pooling = create_pooling(pooling, hidden_size)
-        self.out_features = self.pooling.out_features
 
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Encode each step of a clip; shapes as for `AudioEncoder`."""
-        steps = F.gelu(self.norm(self.conv(mask_padding(features, length)).transpose(1, 2)))
+        steps, length = self.conv(features, length)
+        steps = F.gelu(self.norm(steps.transpose(1, 2)))
         steps = steps + _positions(steps)
-        length = (length + self.subsampling - 1) // self.subsampling
         mask = length_mask(length, steps.shape[1])
         for layer in self.layers:
             steps = layer(steps, mask)

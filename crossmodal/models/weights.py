@@ -11,15 +11,10 @@ from crossmodal.errors import WeightsError
 
 
 def load_backbone_weights(network: nn.Module, path: str | Path) -> None:
-    """Load weights into a network from a safetensors file or a state dict written by ``torch.save``.
+    """Load weights into a network from a file; see `read_state_dict`.
 
     Extra tensors in the file, such as a classifier, are ignored. If the network has one input channel, the three colour
     channels of the file are summed, as in timm: a grey image then gives the same result.
-
-    Args:
-        network: The network.
-        path: Path of the file. The state dict may be under ``state_dict`` or ``model``, and its keys may begin with
-            ``module.``.
 
     Raises:
         WeightsError: If the file cannot be read or does not have all tensors of the network.
@@ -47,14 +42,9 @@ def _match_channels(value: Tensor, expected: Tensor) -> Tensor:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file or a state dict written by ``torch.save``; no code in it is executed.
+    """Read a safetensors file or a state dict written by ``torch.save`` to the CPU; no code in it is executed.
 
-    Args:
-        path: Path of the file. The state dict may be under ``state_dict`` or ``model``, and its keys may begin with
-            ``module.``, which is removed.
-
-    Returns:
-        The tensors by name, on the CPU.
+    The state dict may be under ``state_dict`` or ``model``. The prefix ``module.`` of its keys is removed.
 
     Raises:
         WeightsError: If the file does not exist or is not a state dict.

@@ -1,17 +1,13 @@
-"""Callbacks that make a resumed run identical to an uninterrupted one: history, checkpoints and random numbers."""
+"""Callbacks that make a resumed run identical to an uninterrupted one: history and random numbers."""
 
 import csv
-import signal
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
 
-from crossmodal.datamodules.clip_dataset import EpochShuffle
 from crossmodal.stopping import handle_stops, stop_now
 from crossmodal.storage import atomic_path
 
@@ -21,11 +17,7 @@ Row = dict[str, float]
 class SeedEachBatch(Callback):
     """Seed the random numbers of each batch (dropout, flips) by run seed, epoch, batch index and process.
 
-    A run that resumes within an epoch draws the same numbers as an uninterrupted run, and a student draws the same
-    numbers as its control.
-
-    Args:
-        seed: Seed of the run.
+    A resumed run draws the same numbers as an uninterrupted one, and a student draws the same as its control.
     """
 
     def __init__(self, seed: int) -> None:
@@ -41,64 +33,15 @@ class SeedEachBatch(Callback):
             torch.manual_seed(seed)
 
 
-class LastCheckpoint(Checkpoint):
-    """Save the training state so that an interruption loses one batch at most.
+class StopAtOnce(Callback):
+    """Let SIGTERM and Ctrl-C stop training at once.
 
-    A checkpoint is written after each epoch, before the last batch of each epoch (so that an interrupted validation
-    loses one batch only), and on SIGTERM or Ctrl-C. A signal waits for the end of the batch; a second Ctrl-C does not.
-
-    Checkpoints are written at the end of epochs only if there are several processes, validation within an epoch,
-    ``max_steps`` or a foreign sampler.
-
-    Args:
-        path: Path of the checkpoint.
+    Lightning's own handler of SIGTERM waits for the other processes, which may be waiting for this one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._has_unsaved_batches = False  # more than the current batch
-        self._signal: int | None = None
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Replace Lightning's signal handlers, which save nothing; Lightning restores the old ones after training."""
-        handle_stops(self._handle_signal)
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Let signals wait for the end of the batch, except in the last batch of the epoch."""
-        self._has_unsaved_batches = batch_idx < _last_saved_batch(trainer)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Save the checkpoint if it is due, and stop if a signal has arrived."""
-        done = batch_idx + 1
-        if not self._has_unsaved_batches or done % trainer.accumulate_grad_batches:
-            return
-        if self._signal is not None or done == _last_saved_batch(trainer):
-            trainer.save_checkpoint(self._path, weights_only=False)
-            self._has_unsaved_batches = False
-        if self._signal is not None:
-            stop_now(self._signal)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the checkpoint."""
-        trainer.save_checkpoint(self._path, weights_only=False)
-
-    def _handle_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self._has_unsaved_batches or (number == self._signal == signal.SIGINT):
-            stop_now(number, frame)
-        else:
-            self._signal = self._signal or number
-
-
-def _last_saved_batch(trainer: Trainer) -> int:
-    """Return the number of batches after which the last checkpoint within an epoch is saved; 0 for none."""
-    loader = trainer.train_dataloader
-    batches = trainer.num_training_batches
-    is_resumable = trainer.world_size == 1 and trainer.max_steps == -1 and trainer.val_check_batch == batches
-    if not is_resumable or not isinstance(getattr(loader, "sampler", None), EpochShuffle):
-        return 0
-    return (int(batches) - 1) // trainer.accumulate_grad_batches * trainer.accumulate_grad_batches
+        """Replace Lightning's signal handlers; Lightning restores the previous ones after training."""
+        handle_stops(stop_now)
 
 
 class History(Callback):

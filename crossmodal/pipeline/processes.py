@@ -6,7 +6,6 @@ from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
 from lightning.fabric import Fabric
-from lightning.fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from crossmodal.errors import ConfigError, ProcessLostError
@@ -41,9 +40,7 @@ class Processes:
 
     @contextlib.contextmanager
     def launch(self) -> Iterator[None]:
-        """Launch the processes and run the block in all of them; if one fails, the others stop.
-
-        Nothing is launched if the processes exist already: in a launched process, under ``torchrun`` or on a cluster.
+        """Launch the processes, unless ``torchrun`` or a cluster did, and run the block in all of them.
 
         Raises:
             ProcessLostError: If another process has ended.
@@ -69,10 +66,9 @@ class Processes:
 
     def _end_others(self) -> None:
         """Kill the processes that this one has launched; they write no files, so nothing is lost."""
-        launcher = self._fabric.strategy.launcher
-        others = list(launcher.procs) if isinstance(launcher, _SubprocessScriptLauncher) else []
-        if isinstance(launcher, _SubprocessScriptLauncher):
-            launcher.procs.clear()  # else Lightning, which watches them, kills this process too
+        processes = getattr(self._fabric.strategy.launcher, "procs", [])
+        others = list(processes)
+        processes.clear()  # else Lightning, which watches them, kills this process too
         for other in others:
             other.kill()
             other.wait()

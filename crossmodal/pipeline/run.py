@@ -4,6 +4,7 @@ import inspect
 import logging
 import warnings
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ from crossmodal.datamodules import AudioDataModule, CorpusDataModule, PairedData
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.calibration import calibrate
-from crossmodal.evaluation.report import print_summary, write_report
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
 from crossmodal.models.serialization import load_model
-from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, run_name
+from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary
 from crossmodal.pipeline.processes import Processes
+from crossmodal.pipeline.report import print_summary, write_report
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun
 from crossmodal.pipeline.stage_result import StageResult
@@ -30,7 +31,7 @@ from crossmodal.pipeline.stored.face_embeddings import embed_faces
 from crossmodal.pipeline.stored.modality_general import sound_statistics
 from crossmodal.pipeline.stored.speech_features import store_for_stages
 from crossmodal.pipeline.stored.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
-from crossmodal.pipeline.summary import summarize
+from crossmodal.pipeline.summary import RunSummary, summarize
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import disk_errors, write_json
 from crossmodal.tasks import FinetuneTask, TeacherTask
@@ -56,15 +57,7 @@ def fit(args: Sequence[str] = ()) -> dict[str, Any]:
         DataError: If the recordings are missing or cannot fill the fold.
         WeightsError: If pretrained weights are not available.
     """
-    return Run(parse_settings(args)).fit()
-
-
-def fit_command(args: Sequence[str]) -> int:
-    """Run `crossmodal fit`."""
-    silence_lightning()
-    settings = parse_settings(args)
-    Run({**settings, "name": run_name(settings["name"])}).fit()
-    return 0
+    return Run(parse_settings(args)).fit().to_dict()
 
 
 class Run:
@@ -88,25 +81,23 @@ class Run:
         self._loggers: list[Logger] = []
         self._speech_features: Path | None = None
 
-    def fit(self) -> dict[str, Any]:
+    def fit(self) -> RunSummary:
         """Run the requested stages, then write and print the report."""
         with disk_errors(), self.processes.launch():
-            return self._fit()
-
-    def _fit(self) -> dict[str, Any]:
-        if self.corpus.source.is_built_in:
-            print_on_rank_zero("No --data.root given: using the built-in synthetic corpus (not evidence about people).")
-        self.processes.run_on_rank_zero(self.corpus.prepare_data)
-        self.corpus.setup()
-        needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
-        self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
-        for stage in STAGES:
-            if stage in needed:
-                self._run_stage(stage)
-        return self.processes.run_on_rank_zero(self.finalize)
+            if self.corpus.source.is_built_in:
+                print_on_rank_zero(
+                    "No --data.root given: using the built-in synthetic corpus (not evidence about people)."
+                )
+            self.processes.run_on_rank_zero(self.corpus.prepare_data)
+            self.corpus.setup()
+            needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
+            self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
+            for stage in STAGES:
+                if stage in needed:
+                    self._run_stage(stage)
+            return self.processes.run_on_rank_zero(self.finalize)
 
     def _prepare(self, stages: Collection[str]) -> Path | None:
-        """List excluded files, create the loggers, and store the speech features of a frozen network, if any."""
         self._report_excluded()
         logger = self.settings["trainer"].get("logger")
         self._loggers = create_loggers(logger, self.folder, self.settings, self.stages[-1])
@@ -148,7 +139,6 @@ class Run:
         return self.processes.run_on_rank_zero(store)
 
     def _sound_statistics(self) -> NDArray[np.float64]:
-        """Return the statistics of the student's front-end features for the training clips."""
         control = self.prepare_stage("control", self.folder / "teachers" / "sound")
         assert isinstance(control.task, FinetuneTask), "the control is a student"
         return sound_statistics(control.task.model, control.datamodule, self.corpus.split["train"], self.device)
@@ -229,18 +219,20 @@ class Run:
         pixels.setup()
         return embed_faces(model, pixels, self.settings["seed_everything"], self.device)
 
-    def finalize(self) -> dict[str, Any]:
+    def finalize(self) -> RunSummary:
         """Write the model folders, summary.json and report.md, and print the summary."""
         summary = summarize(self.settings, self.corpus, self.results)
         weights = (self.settings["transfer"].get("model", {}).get("front_end_kwargs") or {}).get("weights")
         for stage, name in {"control": "control_model", "finetune": "model"}.items():
             if stage in self.results:
                 result = self.results[stage]
-                summary["calibration"] = calibrate(result.predictions.of("val"))
-                summary[name] = str(save_model_folder(result.model, self.folder / name, summary, weights, stage))
-        write_json(self.folder / "summary.json", summary)
+                summary = replace(summary, calibration=calibrate(result.predictions.of("val")))
+                folder = save_model_folder(result.model, self.folder / name, summary.to_dict(), weights, stage)
+                changes: Config = {name: str(folder)}
+                summary = replace(summary, **changes)
+        write_json(self.folder / "summary.json", summary.to_dict())
         write_report(self.folder, summary)
-        log_summary(self._loggers, summary, self.folder)
+        log_summary(self._loggers, summary.to_dict(), self.folder)
         end_loggers(self._loggers)
         print_summary(self.folder, summary)
         return summary
@@ -257,7 +249,7 @@ class Run:
 
     @property
     def _store(self) -> Path:
-        return self.corpus.cache / "stages"
+        return self.corpus.cache_folder / "stages"
 
 
 def _describe(result: StageResult) -> str:
@@ -270,13 +262,11 @@ def silence_lightning() -> None:
     for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
     for message in (
-        "LightningCLI's args parameter",  # a stage's settings are passed, not the command line
         ".*does not have many workers.*",  # reading from the cache is cheaper than a worker
         ".*The number of training batches.*",  # nothing is logged per step
         ".*treespec, LeafSpec.*",  # Lightning's own use of torch
         ".*functional.all_gather is deprecated.*",  # the same
         ".*Checkpoint directory.*exists and is not empty.*",  # a resumed run
-        ".*resuming from a checkpoint that ended before the epoch ended.*",  # the datamodule handles it
     ):
         warnings.filterwarnings("ignore", message)
 

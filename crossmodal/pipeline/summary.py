@@ -1,6 +1,7 @@
 """The summary of a run: its metrics, and the data that they were measured on."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from crossmodal.datamodules import CorpusDataModule
@@ -9,37 +10,85 @@ from crossmodal.pipeline.settings import Config
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.version import __version__
 
+_OPTIONAL = ("gain", "calibration", "control_model", "model")  # keys of summary.json that some runs do not have
 
-def summarize(settings: Config, corpus: CorpusDataModule, results: Mapping[str, StageResult]) -> dict[str, Any]:
-    """Return the content of ``summary.json``.
 
-    Returns:
-        ``corpus``, ``protocol``, ``fold``, ``channel``, ``labels``, ``seed`` and ``stages`` with metrics as fractions;
-        with a student and its control also ``gain``, in points of UAR on the test actors.
+@dataclass(frozen=True)
+class RunSummary:
+    """Content of ``summary.json``.
+
+    Args:
+        crossmodal: Version of the package.
+        name: Name of the run.
+        corpus: Kind, name and root of the corpus, its clips and actors by split, and its face input.
+        protocol: Protocol of the split.
+        speaker_dependent: True if training and test share actors.
+        fold: Fold of the protocol.
+        channel: Channel of RAVDESS, or None.
+        label_set: Name of the labels, or None for those of a manifest.
+        labels: Class names.
+        seed: Seed of the run.
+        stages: Metrics of each stage as fractions, such as ``test_uar``, its seconds and epochs.
+        num_folds: Number of folds of the protocol ``grouped``, or None.
+        gain: Gain of the student over its control in points of UAR on the test actors, with its interval; or None.
+        calibration: See `crossmodal.evaluation.calibration.calibrate`.
+        control_model: Path of the control's model folder.
+        model: Path of the student's model folder.
     """
-    summary: dict[str, Any] = {
-        "crossmodal": __version__,
-        "name": settings["name"],
-        "corpus": _describe_corpus(corpus),
-        "protocol": corpus.protocol,
-        "num_folds": corpus.num_folds if corpus.protocol == "grouped" else None,
-        "speaker_dependent": corpus.is_speaker_dependent,
-        "fold": corpus.fold,
-        "channel": corpus.channel,
-        "label_set": corpus.label_set,
-        "labels": list(corpus.labels),
-        "seed": settings["seed_everything"],
-        "stages": {stage: _describe_stage(result) for stage, result in results.items()},
-    }
+
+    crossmodal: str
+    name: str
+    corpus: dict[str, Any]
+    protocol: str
+    num_folds: int | None
+    speaker_dependent: bool
+    fold: int
+    channel: str | None
+    label_set: str | None
+    labels: list[str]
+    seed: int
+    stages: dict[str, dict[str, Any]]
+    gain: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+    control_model: str | None = None
+    model: str | None = None
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "RunSummary":
+        """Create a summary from the content of ``summary.json``; a missing key is None."""
+        known: dict[str, Any] = {field.name: content.get(field.name) for field in fields(cls)}
+        return cls(**known)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``summary.json``."""
+        return {name: value for name, value in vars(self).items() if value is not None or name not in _OPTIONAL}
+
+
+def summarize(settings: Config, corpus: CorpusDataModule, results: Mapping[str, StageResult]) -> RunSummary:
+    """Summarize the finished stages of a run; the gain needs a student and its control."""
+    gain = None
     if {"finetune", "control"} <= results.keys():
-        student, control = (results[stage].predictions.of("test") for stage in ("finetune", "control"))
-        gain = measure_gain([student], [control])
-        summary["gain"] = {
-            "uar_pp": round(gain["gain_pp"], 2),
-            "ci95_pp": [round(bound, 2) for bound in gain["ci95_pp"]],
+        measured = measure_gain(*([results[stage].predictions.of("test")] for stage in ("finetune", "control")))
+        gain = {
+            "uar_pp": round(measured["gain_pp"], 2),
+            "ci95_pp": [round(bound, 2) for bound in measured["ci95_pp"]],
             "of": "finetune minus control, test UAR in points; the interval is a bootstrap over the test actors",
         }
-    return summary
+    return RunSummary(
+        crossmodal=__version__,
+        name=settings["name"],
+        corpus=_describe_corpus(corpus),
+        protocol=str(corpus.protocol),
+        num_folds=corpus.num_folds if corpus.protocol == "grouped" else None,
+        speaker_dependent=corpus.is_speaker_dependent,
+        fold=corpus.fold,
+        channel=corpus.source.channel,
+        label_set=corpus.source.label_set,
+        labels=list(corpus.labels),
+        seed=settings["seed_everything"],
+        stages={stage: _describe_stage(result) for stage, result in results.items()},
+        gain=gain,
+    )
 
 
 def _describe_corpus(corpus: CorpusDataModule) -> dict[str, Any]:
@@ -60,9 +109,4 @@ def _describe_stage(result: StageResult) -> dict[str, Any]:
     numbers: dict[str, Any] = {
         f"{split}_{name}": value for split, metrics in result.metrics.items() for name, value in metrics.items()
     }
-    return numbers | {
-        "seconds": result.seconds,
-        "epochs": result.epochs,
-        "best_epoch": result.best_epoch,
-        "reused": result.reused,
-    }
+    return numbers | {name: getattr(result, name) for name in ("seconds", "epochs", "best_epoch", "reused")}

@@ -1,15 +1,14 @@
 """The numbers of a study of methods, from its run folders: each method against its controls."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any, TypedDict
 
 from crossmodal.evaluation.gain import holm, measure_gain
-from crossmodal.evaluation.metrics import Interval, pool, uar
+from crossmodal.evaluation.metrics import Interval, late_fusion, pool, uar
 from crossmodal.evaluation.predictions import Predictions
-from crossmodal.studies.finished import FinishedRun
+from crossmodal.studies.finished import Coverage, FinishedRun, coverage, notes_on_runs
 
-LEAST_SEEDS = 3
 # Names of the reference rows.
 LAST = {"control": "voice alone (control)", "teacher": "face alone (teacher)"}
 
@@ -44,7 +43,7 @@ class Row(TypedDict):
     seconds: float | None
 
 
-class Comparison(TypedDict):
+class Comparison(Coverage):
     """Result of a study; `methods` are sorted by gain on validation, best first."""
 
     study: str
@@ -55,24 +54,14 @@ class Comparison(TypedDict):
     channel: str | None
     label_set: str | None
     labels: list[str]
-    test_actors: list[str]
-    folds: list[int]
-    seeds: list[int]
     methods: list[Row]
     references: list[Row]
     best: str
     notes: list[str]
 
 
-Select = Callable[[FinishedRun], Predictions]
-
-
 def compare(runs: Sequence[FinishedRun]) -> Comparison:
-    """Compute the numbers of the table.
-
-    Args:
-        runs: Finished runs, see `crossmodal.studies.finished.load_runs`.
-    """
+    """Compute the numbers of the table from finished runs, see `crossmodal.studies.finished.load_runs`."""
     by_own = _by_method(run for run in runs if not run.self_taught)
     by_self = _by_method(run for run in runs if run.self_taught)
     rows = [_method_row(name, those, by_self.get(name, [])) for name, those in by_own.items()]
@@ -83,20 +72,18 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
     references, pairs = _references(runs)
     summary = runs[0].summary
     return Comparison(
+        **coverage(runs),
         study=runs[0].about["study"],
         corpus={
-            **{name: summary["corpus"].get(name) for name in ("kind", "name", "faces")},
+            **{name: summary.corpus.get(name) for name in ("kind", "name", "faces")},
             "unlabelled_actors": min(_num_unlabelled(runs)),
         },
-        protocol=summary["protocol"],
-        num_folds=summary.get("num_folds"),
-        speaker_dependent=summary["speaker_dependent"],
-        channel=summary["channel"],
-        label_set=summary["label_set"],
-        labels=summary["labels"],
-        test_actors=sorted({actor for run in runs for actor in run.summary["corpus"]["actors"]["test"]}),
-        folds=sorted({run.about["fold"] for run in runs}),
-        seeds=sorted({run.about["seed"] for run in runs}),
+        protocol=summary.protocol,
+        num_folds=summary.num_folds,
+        speaker_dependent=summary.speaker_dependent,
+        channel=summary.channel,
+        label_set=summary.label_set,
+        labels=summary.labels,
         methods=rows,
         references=references,
         best=next(row["name"] for row in rows if row["runs"] == most),
@@ -104,45 +91,39 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
     )
 
 
-def effect(runs: Sequence[FinishedRun], ours: Select, others: Sequence[FinishedRun], theirs: Select) -> Effect:
-    """Compute the gain of one side over the other on the test actors, run by run.
-
-    Args:
-        runs: Runs of the first side, at least one.
-        ours: Selects the predictions of the first side from a run.
-        others: Runs of the other side, with the same folds and seeds in the same order.
-        theirs: Selects the predictions of the other side from a run.
-    """
-    first = [ours(run).of("test") for run in runs]
-    second = [theirs(run).of("test") for run in others]
-    gain = measure_gain(first, second)
-    return Effect(gain_pp=gain["gain_pp"], ci95_pp=gain["ci95_pp"], p=gain["p"], p_holm=None)
+def one_run_per_pair(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """Return one run for each pair of teacher and control, which methods share."""
+    return list({(*run.place, run.key("teacher"), run.key("control")): run for run in runs}.values())
 
 
 def _method_row(name: str, runs: Sequence[FinishedRun], by_self: Sequence[FinishedRun]) -> Row:
-    row = _row(name, runs, lambda run: run.student)
-    row["seconds"] = median(run.seconds for run in runs)
+    row = _row(name, runs, _of(runs, "finetune"))
+    stages = [run.summary.stages for run in runs]
+    row["seconds"] = median(float(one["transfer"]["seconds"] + one["finetune"]["seconds"]) for one in stages)
     self_taught = {run.place: run for run in by_self}
-    both = [run for run in runs if run.place in self_taught]
-    if both:
+    if both := [run for run in runs if run.place in self_taught]:
         others = [self_taught[run.place] for run in both]
-        row["over_self"] = effect(both, lambda run: run.student, others, lambda run: run.student)
+        row["over_self"] = _effect(_of(both, "finetune"), _of(others, "finetune"))
     return row
 
 
-def _row(name: str, runs: Sequence[FinishedRun], select: Select) -> Row:
-    """Return the row of one model of the runs, compared with the control."""
-    folds: dict[str, list[FinishedRun]] = {}
-    for run in runs:
-        folds.setdefault(str(run.about["fold"]), []).append(run)
+def _row(name: str, runs: Sequence[FinishedRun], predictions: Sequence[Predictions]) -> Row:
+    """Return the row of a model, with its predictions in each run, compared with the control."""
+    controls = _of(runs, "control")
+    folds: dict[str, list[int]] = {}
+    for index, run in enumerate(runs):
+        folds.setdefault(str(run.about["fold"]), []).append(index)
     return Row(
         name=name,
         runs=len(runs),
-        val_gain_pp=_gain_pp(runs, select, "val"),
-        test_uar=_uar(map(select, runs), "test"),
-        control_uar=_uar([run.control for run in runs], "test"),
-        over_control=effect(runs, select, runs, lambda run: run.control),
-        fold_gains_pp={fold: _gain_pp(those, select, "test") for fold, those in folds.items()},
+        val_gain_pp=_effect(predictions, controls, "val")["gain_pp"],
+        test_uar=_uar(predictions),
+        control_uar=_uar(controls),
+        over_control=_effect(predictions, controls),
+        fold_gains_pp={
+            fold: _effect([predictions[index] for index in those], [controls[index] for index in those])["gain_pp"]
+            for fold, those in folds.items()
+        },
         over_self=None,
         seconds=None,
     )
@@ -151,31 +132,20 @@ def _row(name: str, runs: Sequence[FinishedRun], select: Select) -> Row:
 def _references(runs: Sequence[FinishedRun]) -> tuple[list[Row], list[FinishedRun]]:
     """Return the rows of control, teacher and their late fusion, with one run per pair of teacher and control."""
     distinct = one_run_per_pair(runs)
-    control = _row(LAST["control"], distinct, lambda run: run.control)
+    control, teacher = (_row(name, distinct, _of(distinct, stage)) for stage, name in LAST.items())
     control |= {"val_gain_pp": None, "over_control": None, "fold_gains_pp": {}}
-    teacher = _row(LAST["teacher"], distinct, lambda run: run.teacher)
-    fusion = _row("late fusion of both", distinct, lambda run: run.fusion)
-    return [control, teacher, fusion], distinct
-
-
-def one_run_per_pair(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
-    """Return one run for each pair of teacher and control, which methods share."""
-    return list({(*run.place, run.key("teacher"), run.key("control")): run for run in runs}.values())
+    fusion = [late_fusion(run.predictions["teacher"], run.predictions["control"]) for run in distinct]
+    return [control, teacher, _row("late fusion of both", distinct, fusion)], distinct
 
 
 def _notes(runs: Sequence[FinishedRun], rows: Sequence[Row], pairs: Sequence[FinishedRun]) -> list[str]:
-    """Return the notes that a reader of these numbers needs."""
-    notes = []
-    if (seeds := len({run.about["seed"] for run in runs})) < LEAST_SEEDS:
-        notes.append(f"Only {seeds} of at least {LEAST_SEEDS} seeds: differences between few seeds are often chance.")
+    notes = notes_on_runs(runs)
     most = max(row["runs"] for row in rows)
     if unfinished := [f"{row['name']} ({row['runs']} of {most} runs)" for row in rows if row["runs"] < most]:
         notes.append(f"Not finished, so excluded from the choice of the best method: {', '.join(unfinished)}.")
-    if len(versions := {run.about["code"] for run in runs}) > 1:
-        notes.append(f"Trained with {len(versions)} versions of the package, which may explain differences.")
     if len(_num_unlabelled(runs)) > 1:
         notes.append("Methods and their controls differ in the number of training actors that count as unlabelled.")
-    if not any(_num_unlabelled(runs)) and any(run.summary["corpus"].get("unlabelled_clips") for run in runs):
+    if not any(_num_unlabelled(runs)) and any(run.summary.corpus.get("unlabelled_clips") for run in runs):
         notes.append("Some training clips have no label: they are used for distillation, but not in the task loss.")
     if len(pairs) > len({run.place for run in runs}):
         notes.append("Methods have different teachers or controls; the reference rows are pooled over them.")
@@ -183,7 +153,7 @@ def _notes(runs: Sequence[FinishedRun], rows: Sequence[Row], pairs: Sequence[Fin
 
 
 def _num_unlabelled(runs: Sequence[FinishedRun]) -> set[int]:
-    return {run.summary["corpus"].get("unlabelled_actors", 0) for run in runs}
+    return {run.summary.corpus.get("unlabelled_actors", 0) for run in runs}
 
 
 def _correct(effects: Sequence[Effect | None]) -> None:
@@ -193,13 +163,17 @@ def _correct(effects: Sequence[Effect | None]) -> None:
         one["p_holm"] = corrected
 
 
-def _gain_pp(runs: Sequence[FinishedRun], select: Select, split: str) -> float:
-    students, controls = ([of(run).of(split) for run in runs] for of in (select, lambda run: run.control))
-    return measure_gain(students, controls)["gain_pp"]
+def _of(runs: Sequence[FinishedRun], stage: str) -> list[Predictions]:
+    return [run.predictions[stage] for run in runs]
 
 
-def _uar(parts: Iterable[Predictions], split: str) -> float:
-    return float(uar(pool([part.of(split) for part in parts]).confusion()))
+def _effect(ours: Sequence[Predictions], theirs: Sequence[Predictions], split: str = "test") -> Effect:
+    gain = measure_gain(*([one.of(split) for one in side] for side in (ours, theirs)))
+    return Effect(gain_pp=gain["gain_pp"], ci95_pp=gain["ci95_pp"], p=gain["p"], p_holm=None)
+
+
+def _uar(parts: Sequence[Predictions]) -> float:
+    return float(uar(pool([part.of("test") for part in parts]).confusion()))
 
 
 def _by_method(runs: Iterable[FinishedRun]) -> dict[str, list[FinishedRun]]:

@@ -1,92 +1,56 @@
-"""The report of a study of methods: tables for people, programs and papers, plots and page."""
+"""The report of a study of methods."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from crossmodal.evaluation.labels_for_people import corpus_and_channel, corpus_name, format_for, protocol_name
-from crossmodal.evaluation.report import print_warnings, warnings
-from crossmodal.studies.compare import LAST, Comparison, Effect, Row, compare, one_run_per_pair
-from crossmodal.studies.compare_plot import plot_gains
-from crossmodal.studies.finished import FinishedRun
-from crossmodal.studies.gallery import Exhibit, draw_gallery
-from crossmodal.studies.page import Page, html_table
-from crossmodal.studies.tables import (
+from crossmodal.evaluation.report import (
     Column,
-    console,
-    counted,
-    in_ranges,
-    latex_table,
-    markdown_table,
+    Picture,
+    Report,
+    Section,
+    Table,
     points,
     probability,
-    screen_table,
+    warnings,
     with_interval,
-    write_csv,
-    write_text,
 )
+from crossmodal.labels_for_people import corpus_name, format_for, protocol_name
+from crossmodal.studies.compare import LAST, Comparison, Effect, Row, compare, one_run_per_pair
+from crossmodal.studies.finished import FinishedRun, StudyModel
+from crossmodal.studies.gallery import draw_gallery, plot_gains
+from crossmodal.studies.report import StudyReport, describe_coverage
 
 
-def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> Comparison:
-    """Write the files of the report.
-
-    Args:
-        folder: Folder of the study.
-        runs: Finished runs, see `crossmodal.studies.finished.load_runs`.
-
-    Returns:
-        The numbers.
-    """
+def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
+    """Compute the numbers of a study, and draw its plots into its folder."""
     numbers = compare(runs)
-    write_comparison(folder, numbers)
-    pictures = draw_gallery(_exhibits(runs, numbers), folder, {numbers["protocol"]: _warnings(numbers)})
-    rows = [*numbers["methods"], *numbers["references"]]
-    page = Page(numbers["study"], _warnings(numbers), [f"{_setting(numbers)}."])
-    page.add("Methods", html_table(_columns(numbers), rows), *_sentences(numbers), _explanation(numbers))
-    page.picture("Gain over the control", folder / "gains.png", "The gain of each method over its control.")
-    page.gallery(pictures)
-    page.write(folder / "report.html")
-    return numbers
+    marks, setting = warnings(numbers["corpus"], numbers["speaker_dependent"]), _setting(numbers)
+    table = Table(_columns(numbers), [numbers["methods"], numbers["references"]])
+    sentences = _sentences(numbers)
+    gains = Picture(folder / "gains.png", "The gain of each method over its control.")
+    plot_gains(numbers["methods"], gains.path, setting, " ".join(marks))
+    sections = [
+        Section("Methods", [table, *sentences, _explanation(numbers)]),
+        Section("Gain over the control", [gains]),
+        *draw_gallery(_models(runs, numbers), folder, {numbers["protocol"]: marks}),
+    ]
+    kinds = zip(("method", "reference"), table.groups, strict=True)
+    rows = [_flat(row, kind, numbers) | {"warnings": " ".join(marks)} for kind, group in kinds for row in group]
+    report = Report(numbers["study"], marks, [setting], sections)
+    return StudyReport(numbers, report, table, sentences, {"table.csv": rows})
 
 
-def write_comparison(folder: Path, numbers: Comparison) -> None:
-    """Write ``table.md``, ``table.csv``, ``table.tex`` and ``gains.png``.
-
-    Args:
-        folder: Folder of the study.
-        numbers: Numbers of the study, see `crossmodal.studies.compare.compare`.
-    """
-    write_text(folder / "table.md", _markdown(numbers))
-    caption = " ".join([*_warnings(numbers), f"{_setting(numbers)}.", *_sentences(numbers)])
-    groups = (numbers["methods"], numbers["references"])
-    write_text(folder / "table.tex", latex_table(_columns(numbers), groups, caption))
-    # Unrounded numbers; each row names its data.
-    kinds = zip(("method", "reference"), groups, strict=True)
-    write_csv(folder / "table.csv", [_flat(row, kind, numbers) for kind, rows in kinds for row in rows])
-    plot_gains(numbers["methods"], folder / "gains.png", _setting(numbers), " ".join(_warnings(numbers)))
-
-
-def print_comparison(folder: Path, numbers: Comparison) -> None:
-    """Print the table, the best method on validation and the paths of the files."""
-    screen = console()
-    screen.print(screen_table(_setting(numbers), _columns(numbers), (numbers["methods"], numbers["references"])))
-    for sentence in _sentences(numbers):
-        screen.print(sentence, highlight=False)
-    print_warnings(screen, dict(numbers))
-    files = ", ".join(f"table.{kind}" for kind in ("md", "csv", "tex"))
-    screen.print(f"In {folder}: report.html, {files}, gains.png", soft_wrap=True, highlight=False)
-
-
-def _exhibits(runs: Sequence[FinishedRun], numbers: Comparison) -> list[Exhibit]:
+def _models(runs: Sequence[FinishedRun], numbers: Comparison) -> list[StudyModel]:
     """Return the models to plot: each method's student, then control and teacher, once per fold and seed."""
     protocol = numbers["protocol"]
     own = [run for run in runs if not run.self_taught]
     shown = [
-        Exhibit.of_runs(row["name"], {protocol: [run for run in own if run.name == row["name"]]}, "finetune")
+        StudyModel(row["name"], "finetune", {protocol: [run for run in own if run.name == row["name"]]})
         for row in numbers["methods"]
     ]
     distinct = {protocol: one_run_per_pair(runs)}
-    return [*shown, *(Exhibit.of_runs(LAST[stage], distinct, stage) for stage in ("control", "teacher"))]
+    return [*shown, *(StudyModel(name, stage, distinct) for stage, name in LAST.items())]
 
 
 def _columns(numbers: Comparison) -> list[Column[Row]]:
@@ -97,18 +61,26 @@ def _columns(numbers: Comparison) -> list[Column[Row]]:
         Column("gain on validation", lambda row: points(row["val_gain_pp"]), "val gain"),
         Column("UAR test", lambda row: f"{row['test_uar']:.3f}", "UAR"),
         Column("UAR of control", lambda row: f"{row['control_uar']:.3f}"),
-        Column("gain on test (95 %)", lambda row: _gain(row["over_control"]), "test gain (95 %)"),
+        Column("gain on test (95 %)", lambda row: with_interval(row["over_control"]), "test gain (95 %)"),
         Column("by fold", lambda row: _range(list(row["fold_gains_pp"].values()))),
-        Column("p", lambda row: _p(row["over_control"])),
-        Column("p (Holm)", lambda row: _p_holm(row["over_control"]), "p Holm"),
+        *_p_columns(lambda row: row["over_control"]),
     ]
     if any(row["over_self"] for row in numbers["methods"]):
-        columns += [
-            Column("over self-distillation (95 %)", lambda row: _gain(row["over_self"]), "over self (95 %)"),
-            Column("p", lambda row: _p(row["over_self"])),
-            Column("p (Holm)", lambda row: _p_holm(row["over_self"]), "p Holm"),
-        ]
+        heading = "over self-distillation (95 %)"
+        columns += [Column(heading, lambda row: with_interval(row["over_self"]), "over self (95 %)")]
+        columns += _p_columns(lambda row: row["over_self"])
     return [*columns, Column("seconds", lambda row: "" if row["seconds"] is None else f"{row['seconds']:.0f}", "s")]
+
+
+def _p_columns(effect_of: Callable[[Row], Effect | None]) -> list[Column[Row]]:
+    return [
+        Column("p", lambda row: _p(effect_of(row), "p")),
+        Column("p (Holm)", lambda row: _p(effect_of(row), "p_holm"), "p Holm"),
+    ]
+
+
+def _p(effect: Effect | None, name: Literal["p", "p_holm"]) -> str:
+    return probability(effect[name] if effect else None)
 
 
 def _sentences(numbers: Comparison) -> list[str]:
@@ -118,20 +90,12 @@ def _sentences(numbers: Comparison) -> list[str]:
     assert gain is not None, "every method has a control"
     people = format_for(numbers["corpus"], "actors")
     text = (
-        f"Best on validation: {best['name']}, {points(best['val_gain_pp'])} points. On test: {_gain(gain)} points of "
-        f"UAR over its control, p {_p(gain)} over {len(numbers['test_actors'])} {people}"
+        f"Best on validation: {best['name']}, {points(best['val_gain_pp'])} points. On test: {with_interval(gain)} "
+        f"points of UAR over its control, p {probability(gain['p'])} over {len(numbers['test_actors'])} {people}"
     )
     if best["over_self"]:
-        text += f"; {_gain(best['over_self'])} over self-distillation, p {_p(best['over_self'])}"
+        text += f"; {with_interval(best['over_self'])} over self-distillation, p {probability(best['over_self']['p'])}"
     return [f"{text}.", *numbers["notes"]]
-
-
-def _markdown(numbers: Comparison) -> str:
-    lines = [f"# {numbers['study']}", "", *(f"> **{warning}**\n" for warning in _warnings(numbers))]
-    lines += [_setting(numbers), ""]
-    lines += markdown_table(_columns(numbers), [*numbers["methods"], *numbers["references"]])
-    lines += ["", *(f"{sentence}\n" for sentence in _sentences(numbers)), _explanation(numbers), ""]
-    return "\n".join([*lines, "![Gain of each method](gains.png)", ""])
 
 
 def _explanation(numbers: Comparison) -> str:
@@ -146,6 +110,7 @@ def _explanation(numbers: Comparison) -> str:
 
 
 def _flat(row: Row, kind: str, numbers: Comparison) -> dict[str, Any]:
+    """Return the unrounded numbers of a row with its data, without nesting."""
     folds = list(row["fold_gains_pp"].values())
     flat: dict[str, Any] = {"name": row["name"], "kind": kind, "runs": row["runs"]}
     flat |= {name: row[name] for name in ("val_gain_pp", "test_uar", "control_uar")}
@@ -156,35 +121,16 @@ def _flat(row: Row, kind: str, numbers: Comparison) -> dict[str, Any]:
     flat |= {"fold_gain_min_pp": min(folds, default=None), "fold_gain_max_pp": max(folds, default=None)}
     flat |= {"seconds": row["seconds"], "corpus": corpus_name(numbers["corpus"]), "channel": numbers["channel"]}
     flat |= {"label_set": numbers["label_set"], "protocol": numbers["protocol"]}
-    flat |= {name: " ".join(map(str, numbers[name])) for name in ("test_actors", "folds", "seeds")}
-    return flat | {"warnings": " ".join(_warnings(numbers))}
+    return flat | {name: " ".join(map(str, numbers[name])) for name in ("test_actors", "folds", "seeds")}
 
 
 def _setting(numbers: Comparison) -> str:
-    folds, seeds = (counted(name, numbers[name]) for name in ("folds", "seeds"))
-    actors = numbers["test_actors"]
-    test = f"{len(actors)} test {format_for(numbers['corpus'], 'actors')} ({in_ranges(actors)})"
+    protocol = protocol_name(numbers["protocol"], numbers["num_folds"])
     return (
-        f"{corpus_and_channel(numbers)}, {len(numbers['labels'])} emotions; protocol {protocol_name(numbers)}, "
-        f"{folds}, {seeds}; {test}; chance is {1 / len(numbers['labels']):.3f}"
+        f"{corpus_name(numbers['corpus'], numbers['channel'])}, {len(numbers['labels'])} emotions; "
+        f"{describe_coverage(numbers['corpus'], protocol, numbers)}; chance is {1 / len(numbers['labels']):.3f}."
     )
-
-
-def _warnings(numbers: Comparison) -> list[str]:
-    return warnings(dict(numbers))
-
-
-def _gain(effect: Effect | None) -> str:
-    return with_interval(dict(effect)) if effect else ""
 
 
 def _range(values: Sequence[float]) -> str:
     return f"{min(values):+.1f} to {max(values):+.1f}" if values else ""
-
-
-def _p(effect: Effect | None) -> str:
-    return probability(effect["p"] if effect else None)
-
-
-def _p_holm(effect: Effect | None) -> str:
-    return probability(effect["p_holm"] if effect else None)

@@ -1,19 +1,22 @@
 """The finished runs of a study, loaded from their folders."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from crossmodal.errors import ConfigError
-from crossmodal.evaluation.labels_for_people import corpus_name
-from crossmodal.evaluation.metrics import late_fusion
+from crossmodal.evaluation.metrics import pool
 from crossmodal.evaluation.predictions import Predictions
+from crossmodal.labels_for_people import corpus_name
+from crossmodal.pipeline.summary import RunSummary
 from crossmodal.storage import read_json
 from crossmodal.studies.grid import CELL, SUMMARY
 
+LEAST_SEEDS = 3
 # Values that are equal in all runs of a study of methods, besides the corpus.
-SHARED = ("protocol", "speaker_dependent", "channel", "label_set", "labels")
+_SHARED = ("protocol", "speaker_dependent", "channel", "label_set", "labels", "num_folds")
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,12 @@ class FinishedRun:
         folder: Folder of the run.
         about: Content of ``cell.json``: method and self_taught, or application with front_end and encoder; fold, seed
             and code (the versions of the code, see `crossmodal.pipeline.stage.code_version`).
-        summary: Content of ``summary.json``.
+        summary: Summary of the run.
     """
 
     folder: Path
     about: dict[str, Any]
-    summary: dict[str, Any]
+    summary: RunSummary
 
     @property
     def kind(self) -> str:
@@ -49,7 +52,7 @@ class FinishedRun:
     @property
     def last_stage(self) -> str:
         """The stage whose model is the run's result."""
-        return str(list(self.summary["stages"])[-1])
+        return list(self.summary.stages)[-1]
 
     @property
     def place(self) -> tuple[int, int]:
@@ -57,37 +60,62 @@ class FinishedRun:
         return self.about["fold"], self.about["seed"]
 
     @cached_property
-    def student(self) -> Predictions:
-        """The predictions of the fine-tuned student."""
-        return self.predictions("finetune")
-
-    @cached_property
-    def control(self) -> Predictions:
-        """The predictions of the control."""
-        return self.predictions("control")
-
-    @cached_property
-    def teacher(self) -> Predictions:
-        """The predictions of the face model."""
-        return self.predictions("teacher")
-
-    @property
-    def fusion(self) -> Predictions:
-        """The late fusion of face model and control."""
-        return late_fusion(self.teacher, self.control)
-
-    @property
-    def seconds(self) -> float:
-        """The training time of transfer and finetune."""
-        return float(sum(self.summary["stages"][stage]["seconds"] for stage in ("transfer", "finetune")))
+    def predictions(self) -> dict[str, Predictions]:
+        """The predictions of each stage's model for the validation and test clips."""
+        return {stage: Predictions.read_csv(self.folder / stage / "predictions.csv") for stage in self.summary.stages}
 
     def key(self, stage: str) -> str:
         """Return the key of a stage's result."""
         return str((read_json(self.folder / stage / "result.json") or {}).get("key"))
 
-    def predictions(self, stage: str) -> Predictions:
-        """Return the predictions of a stage's model for the validation and test clips."""
-        return Predictions.read_csv(self.folder / stage / "predictions.csv")
+
+@dataclass(frozen=True)
+class StudyModel:
+    """A model of a study: its name, its stage, and its runs by protocol."""
+
+    name: str
+    stage: str
+    runs: Mapping[str, Sequence[FinishedRun]]
+
+    @cached_property
+    def predictions(self) -> dict[str, Predictions]:
+        """The predictions for the test clips by protocol, pooled over folds and seeds."""
+        return {
+            protocol: pool([run.predictions[self.stage].of("test") for run in runs])
+            for protocol, runs in self.runs.items()
+        }
+
+    def histories(self, protocol: str) -> list[dict[str, Path]]:
+        """Return the paths of the ``metrics.csv`` of each trained stage, for each run."""
+        stages = ("transfer", "finetune") if self.stage == "finetune" else (self.stage,)
+        return [{stage: run.folder / stage / "metrics.csv" for stage in stages} for run in self.runs[protocol]]
+
+
+class Coverage(TypedDict):
+    """Folds, seeds and test actors of runs."""
+
+    folds: list[int]
+    seeds: list[int]
+    test_actors: list[str]
+
+
+def coverage(runs: Sequence[FinishedRun]) -> Coverage:
+    """Return the folds, seeds and test actors of runs."""
+    return Coverage(
+        folds=sorted({run.about["fold"] for run in runs}),
+        seeds=sorted({run.about["seed"] for run in runs}),
+        test_actors=sorted({actor for run in runs for actor in run.summary.corpus["actors"]["test"]}),
+    )
+
+
+def notes_on_runs(runs: Sequence[FinishedRun]) -> list[str]:
+    """Return the notes that a reader of the numbers of any study needs."""
+    notes = []
+    if (seeds := len(coverage(runs)["seeds"])) < LEAST_SEEDS:
+        notes.append(f"Only {seeds} of at least {LEAST_SEEDS} seeds: differences between few seeds are often chance.")
+    if len(versions := {run.about["code"] for run in runs}) > 1:
+        notes.append(f"Trained with {len(versions)} versions of the package, which may explain differences.")
+    return notes
 
 
 def load_runs(folder: Path) -> list[FinishedRun]:
@@ -103,45 +131,43 @@ def load_runs(folder: Path) -> list[FinishedRun]:
     for path in sorted((folder / "runs").glob(f"*/{CELL}")):
         about, summary = read_json(path), read_json(path.with_name(SUMMARY))
         if about and summary:
-            runs.append(FinishedRun(path.parent, about, summary))
+            runs.append(FinishedRun(path.parent, about, RunSummary.from_dict(summary)))
     if not any(not run.self_taught for run in runs):
         raise ConfigError(
             f"No finished run in {folder / 'runs'}. Run the study: crossmodal study run FILE --out {folder}."
         )
     for run in runs:
-        _refuse_another_study(runs[0], run)
-        if run.kind == "method" or "finetune" in run.summary["stages"]:
-            _refuse_unequal_budgets(run)
+        _check_same_study(runs[0], run)
+        if run.kind == "method" or "finetune" in run.summary.stages:
+            _check_equal_budgets(run)
     return runs
 
 
-def _refuse_another_study(first: FinishedRun, run: FinishedRun) -> None:
-    # Applications may differ in channel, labels and protocol.
+def _check_same_study(first: FinishedRun, run: FinishedRun) -> None:
     expected = _properties(first)
-    names = list(expected) if first.kind == "method" else ["compared", "corpus", "corpus name"]
-    for name in names:
-        ours, theirs = expected[name], _properties(run)[name]
-        if ours != theirs:
+    for name, theirs in _properties(run).items():
+        if name in expected and expected[name] != theirs:
             raise ConfigError(
-                f"The runs are of different studies: {name} is {ours} in {first.folder}, but {theirs} in {run.folder}. "
-                "Use one folder per study."
+                f"The runs are of different studies: {name} is {expected[name]} in {first.folder}, but {theirs} in "
+                f"{run.folder}. Use one folder per study."
             )
 
 
 def _properties(run: FinishedRun) -> dict[str, Any]:
-    corpus = run.summary["corpus"]
-    kinds = {"compared": f"{run.kind}s", "corpus": corpus["kind"], "corpus name": corpus_name(corpus)}
-    shared = {name: run.summary[name] for name in SHARED}
-    return kinds | shared | {"num_folds": run.summary.get("num_folds")}
+    corpus = run.summary.corpus
+    properties = {"compared": f"{run.kind}s", "corpus": corpus["kind"], "corpus name": corpus_name(corpus)}
+    if run.kind == "method":  # applications may differ in channel, labels and protocol
+        properties |= {name: getattr(run.summary, name) for name in _SHARED}
+    return properties
 
 
-def _refuse_unequal_budgets(run: FinishedRun) -> None:
-    stages = run.summary["stages"]
+def _check_equal_budgets(run: FinishedRun) -> None:
+    stages = run.summary.stages
     epochs = {stage: stages.get(stage, {}).get("epochs", 0) for stage in ("control", "transfer", "finetune")}
     if not epochs["control"] or epochs["control"] != epochs["transfer"] + epochs["finetune"]:
         raise ConfigError(
             f"{run.folder}: the control was trained for {epochs['control']} epochs, but the student for "
             f"{epochs['transfer']} with and {epochs['finetune']} without a teacher. A gain needs a control with the "
-            "same budget. Remove --transfer.model.patience, which stops the stages at different "
-            "epochs, and rerun the study."
+            "same budget. Remove --transfer.model.patience, which stops the stages at different epochs, and rerun the "
+            "study."
         )

@@ -3,16 +3,18 @@
 Colours are always combined with hatches, markers or dashes, for print and for colour-blind readers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from crossmodal.evaluation.metrics import describe, pool, reliability, uar
+from crossmodal.evaluation.metrics import Interval, describe, reliability, uar
 from crossmodal.evaluation.plots import (
     STAGE_COLOURS,
     STAGE_DASHES,
@@ -24,56 +26,18 @@ from crossmodal.evaluation.plots import (
     save_figure,
 )
 from crossmodal.evaluation.predictions import Predictions
-from crossmodal.studies.finished import FinishedRun
+from crossmodal.evaluation.report import Picture, Section
+from crossmodal.studies.compare import Row
+from crossmodal.studies.finished import StudyModel
+from crossmodal.studies.thesis.claims import Claim
 
 PROTOCOL_COLOURS = ("#1f5a8a", "#f0b04a", "#7fb8a4", "#5b3a6e")  # dark, light, middle, dark: distinct in grey
 PROTOCOL_MARKERS = ("o", "D", "^", "s")
 _HATCHES = ("", "///", "...", "xx")
 _COLUMNS = 4
 _INK = "#333333"
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """The data of one model to plot.
-
-    Args:
-        name: Name of the model.
-        predictions: Predictions for the test clips by protocol, pooled over folds and seeds.
-        histories: Paths of the ``metrics.csv`` of each stage, for each run, by protocol.
-    """
-
-    name: str
-    predictions: dict[str, Predictions]
-    histories: dict[str, list[dict[str, Path]]]
-
-    @classmethod
-    def of_runs(cls, name: str, runs: Mapping[str, Sequence[FinishedRun]], stage: str) -> "Exhibit":
-        """Collect the predictions and training histories of a stage's model from runs by protocol."""
-        trained = ("transfer", "finetune") if stage == "finetune" else (stage,)
-        predictions = {
-            protocol: pool([run.predictions(stage).of("test") for run in those]) for protocol, those in runs.items()
-        }
-        histories = {
-            protocol: [{one: run.folder / one / "metrics.csv" for one in trained} for run in those]
-            for protocol, those in runs.items()
-        }
-        return cls(name, predictions, histories)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A plot of the report.
-
-    Args:
-        heading: Short title.
-        path: Path of the PNG.
-        caption: Explanation of the plot.
-    """
-
-    heading: str
-    path: Path
-    caption: str
+_TITLE_WIDTH = 105  # characters per line of the title of differences
+_GAIN, _SELF, _FOLD = STAGE_COLOURS["finetune"], STAGE_COLOURS["teacher"], "#555555"
 
 
 def join_warnings(warnings: Mapping[str, Sequence[str]]) -> list[str]:
@@ -93,137 +57,126 @@ def join_warnings(warnings: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
-def draw_gallery(exhibits: Sequence[Exhibit], folder: Path, warnings: Mapping[str, Sequence[str]]) -> list[Picture]:
-    """Draw the plots of models for the page.
+def draw_gallery(models: Sequence[StudyModel], folder: Path, warnings: Mapping[str, Sequence[str]]) -> list[Section]:
+    """Draw the plots of models into a folder, and return a section for each plot.
 
     Args:
-        exhibits: The models, from top to bottom.
+        models: The models, from top to bottom.
         folder: Folder for the PNGs.
         warnings: Warnings about the numbers, by protocol; its keys are the protocols.
-
-    Returns:
-        The plots, in the order of the page.
     """
-    note = " ".join(join_warnings(warnings))
-    pictures = [
-        Picture(
-            "UAR",
-            folder / "bars.png",
-            "UAR on the test speakers with its 95 % interval over speakers; the dotted line is chance.",
-        ),
-        Picture("Speakers", folder / "actors.png", "UAR of each test speaker, pooled over runs; the bar is the mean."),
-    ]
-    _draw_bars(exhibits, list(warnings), pictures[0].path, note)
-    _draw_actors(exhibits, list(warnings), pictures[1].path, note)
+    note, sections = " ".join(join_warnings(warnings)), []
+    for heading, name, caption, draw, space, label in (
+        ("UAR", "bars.png", "UAR on the test speakers with its 95 % interval over speakers; the dotted line is chance.",
+         _bar, 0.8, "UAR on the test speakers, with 95 % interval over speakers"),
+        ("Speakers", "actors.png", "UAR of each test speaker, pooled over runs; the bar is the mean.",
+         _dots, 0.7, "UAR of each test speaker"),
+    ):  # fmt: skip
+        _draw_rows(models, list(warnings), folder / name, note, draw, space, label)
+        sections.append(Section(heading, [Picture(folder / name, caption)]))
     for protocol, sentences in warnings.items():
-        pictures += _draw_each(exhibits, protocol, folder, " ".join(sentences))
-    return pictures
-
-
-def _draw_each(exhibits: Sequence[Exhibit], protocol: str, folder: Path, note: str) -> list[Picture]:
-    """Draw the plots that have a panel for each model."""
-    shown = [one for one in exhibits if protocol in one.predictions]
-    trained = [one for one in shown if all(path.exists() for run in one.histories[protocol] for path in run.values())]
-    kinds: list[tuple[str, str, Callable[[Axes, Exhibit, str], None], Sequence[Exhibit], float]] = [
-        ("Confusion", "Rows are the true emotions, % of the row.", _confusion, shown, 1.06),
-        ("Calibration", "Accuracy against confidence; larger dots are more clips. A calibrated model lies on the line; "
-         "ECE is the mean distance from it.", _calibration, shown, 0.95),
-        ("Training", "UAR on validation by epoch: mean and range over runs.", _curves, trained, 0.75),
-    ]  # fmt: skip
-    pictures = []
-    for kind, caption, draw, models, height in kinds:
-        if models:
+        shown = [one for one in models if protocol in one.runs]
+        trained = [
+            one for one in shown if all(path.exists() for run in one.histories(protocol) for path in run.values())
+        ]
+        for kind, caption, panel, drawn, height in (
+            ("Confusion", "Rows are the true emotions, % of the row.", _confusion, shown, 1.06),
+            ("Calibration", "Accuracy against confidence; larger dots are more clips. A calibrated model lies on the "
+             "line; ECE is the mean distance from it.", _calibration, shown, 0.95),
+            ("Training", "UAR on validation by epoch: mean and range over runs.", _curves, trained, 0.75),
+        ):  # fmt: skip
             path = folder / f"{kind.lower()}_{protocol}.png"
-            _small_multiples(models, protocol, draw, height, path, note)
-            pictures.append(Picture(f"{kind}, {protocol}", path, caption))
-    return pictures
+            if drawn:
+                _small_multiples(drawn, protocol, panel, height, path, " ".join(sentences))
+                sections.append(Section(f"{kind}, {protocol}", [Picture(path, caption)]))
+    return sections
 
 
-def _draw_bars(exhibits: Sequence[Exhibit], protocols: Sequence[str], path: Path, note: str) -> None:
-    thick = 0.8 / len(protocols)
+@contextmanager
+def _row_axes(names: Sequence[str], path: Path, note: str, height: float, label: str, legend: int) -> Iterator[Axes]:
+    """Yield axes with a named row for each model, and save the figure; `legend` is its number of columns, or 0."""
     with plt.rc_context({**STYLE, "hatch.linewidth": 0.6}):
-        figure, axis = plt.subplots(
-            figsize=(8.4, 1.2 + 0.15 * len(exhibits) * (1 + len(protocols))), layout="constrained"
-        )
-        for place, one in enumerate(exhibits):
-            for number, protocol in enumerate(protocols):
-                if protocol in one.predictions:
-                    numbers = describe(one.predictions[protocol])
-                    middle = place - 0.4 + thick * (number + 0.5)
-                    style = {"color": PROTOCOL_COLOURS[number % 4], "hatch": _HATCHES[number % 4], "edgecolor": "white"}
-                    axis.barh(middle, numbers["uar"], thick * 0.92, linewidth=0, label=protocol, **style)
-                    for colour, width in (("white", 3.2), ("black", 1.3)):  # visible on every bar
-                        axis.plot(numbers["uar_ci95"], [middle] * 2, color=colour, linewidth=width)
-            chance = 1 / len(next(iter(one.predictions.values())).labels)
-            axis.plot([chance] * 2, [place - 0.42, place + 0.42], color=_INK, linewidth=1.1, linestyle=":")
-        _rows(axis, [one.name for one in exhibits], "UAR on the test speakers, with 95 % interval over speakers")
-        if len(protocols) > 1:
-            legend_below(figure, axis, len(protocols))
+        figure, axis = plt.subplots(figsize=(8.4, height), layout="constrained")
+        yield axis
+        axis.set_yticks(range(len(names)), names)
+        axis.set_ylim(len(names) - 0.4, -0.6)
+        axis.set_xlabel(label)
+        axis.grid(axis="x", alpha=0.25)
+        axis.tick_params(axis="y", length=0)
+        if legend:
+            legend_below(figure, axis, legend)
         save_figure(figure, path, note)
 
 
-def _draw_actors(exhibits: Sequence[Exhibit], protocols: Sequence[str], path: Path, note: str) -> None:
-    apart = 0.7 / len(protocols)
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(
-            figsize=(8.4, 1.2 + 0.15 * len(exhibits) * (1 + len(protocols))), layout="constrained"
-        )
-        for place, one in enumerate(exhibits):
+def _draw_rows(
+    models: Sequence[StudyModel],
+    protocols: Sequence[str],
+    path: Path,
+    note: str,
+    draw: Callable[[Axes, Predictions, float, float, int, str], None],
+    space: float,
+    label: str,
+) -> None:
+    """Draw the predictions of each model in a row, one protocol below the other in `space` of the row."""
+    height, width = 1.2 + 0.15 * len(models) * (1 + len(protocols)), space / len(protocols)
+    legend = len(protocols) if len(protocols) > 1 else 0
+    with _row_axes([one.name for one in models], path, note, height, label, legend) as axis:
+        for place, one in enumerate(models):
             for number, protocol in enumerate(protocols):
-                if protocol in one.predictions:
-                    values = [float(uar(matrix)) for matrix in one.predictions[protocol].confusion_by_actor().values()]
-                    middle = place - 0.35 + apart * (number + 0.5)
-                    colour = PROTOCOL_COLOURS[number % 4]
-                    style = {"marker": PROTOCOL_MARKERS[number % 4], "color": colour, "edgecolors": _INK, "alpha": 0.65}
-                    at = [middle] * len(values)
-                    axis.scatter(values, at, s=22, linewidths=0.5, label=protocol, clip_on=False, **style)
-                    axis.plot(
-                        [np.mean(values)] * 2, [middle - apart / 2, middle + apart / 2], color="black", linewidth=2
-                    )
-        _rows(axis, [one.name for one in exhibits], "UAR of each test speaker")
-        if len(protocols) > 1:
-            legend_below(figure, axis, len(protocols))
-        save_figure(figure, path, note)
+                if protocol in one.runs:
+                    middle = place - space / 2 + width * (number + 0.5)
+                    draw(axis, one.predictions[protocol], middle, width, number % 4, protocol)
+        axis.set_xlim(0, 1)
 
 
-def _rows(axis: Axes, names: Sequence[str], label: str) -> None:
-    axis.set_yticks(range(len(names)), names)
-    axis.set_ylim(len(names) - 0.4, -0.6)
-    axis.set_xlim(0, 1)
-    axis.set_xlabel(label)
-    axis.grid(axis="x", alpha=0.25)
-    axis.tick_params(axis="y", length=0)
+def _bar(axis: Axes, predictions: Predictions, middle: float, width: float, number: int, protocol: str) -> None:
+    numbers = describe(predictions)
+    style: dict[str, Any] = {"color": PROTOCOL_COLOURS[number], "hatch": _HATCHES[number], "edgecolor": "white"}
+    axis.barh(middle, numbers["uar"], width * 0.92, linewidth=0, label=protocol, **style)
+    for colour, line in (("white", 3.2), ("black", 1.3)):  # visible on every bar
+        axis.plot(numbers["uar_ci95"], [middle] * 2, color=colour, linewidth=line)
+    chance, ends = 1 / len(predictions.labels), (middle - 0.525 * width, middle + 0.525 * width)
+    axis.plot([chance] * 2, ends, color=_INK, linewidth=1.1, linestyle=":")
+
+
+def _dots(axis: Axes, predictions: Predictions, middle: float, width: float, number: int, protocol: str) -> None:
+    values = [float(uar(matrix)) for matrix in predictions.confusion_by_actor().values()]
+    style: dict[str, Any] = {"marker": PROTOCOL_MARKERS[number], "color": PROTOCOL_COLOURS[number], "clip_on": False}
+    axis.scatter(
+        values, [middle] * len(values), s=22, linewidths=0.5, alpha=0.65, label=protocol, edgecolors=_INK, **style
+    )
+    axis.plot([np.mean(values)] * 2, [middle - width / 2, middle + width / 2], color="black", linewidth=2)
 
 
 def _small_multiples(
-    exhibits: Sequence[Exhibit],
+    models: Sequence[StudyModel],
     protocol: str,
-    draw: Callable[[Axes, Exhibit, str], None],
+    draw: Callable[[Axes, StudyModel, str], None],
     height: float,
     path: Path,
     note: str,
 ) -> None:
     """Draw a panel for each model, four per row; `height` is relative to the width."""
-    rows = -(-len(exhibits) // _COLUMNS)
+    rows = -(-len(models) // _COLUMNS)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             rows, _COLUMNS, figsize=(3.1 * _COLUMNS, 3.1 * height * rows + 0.4), squeeze=False, layout="constrained"
         )
-        for axis in axes.flat[len(exhibits) :]:
+        for axis in axes.flat[len(models) :]:
             axis.set_axis_off()
-        for axis, one in zip(axes.flat, exhibits, strict=False):
+        for axis, one in zip(axes.flat, models, strict=False):
             draw(axis, one, protocol)
         save_figure(figure, path, note)
 
 
-def _confusion(axis: Axes, one: Exhibit, protocol: str) -> None:
+def _confusion(axis: Axes, one: StudyModel, protocol: str) -> None:
     predictions = one.predictions[protocol]
     draw_confusion(axis, predictions.confusion(), predictions.labels, first=True)
     axis.set_xlabel("")
     axis.set_title(f"{one.name}: {float(uar(predictions.confusion())):.3f}", fontsize=8.5)
 
 
-def _calibration(axis: Axes, one: Exhibit, protocol: str) -> None:
+def _calibration(axis: Axes, one: StudyModel, protocol: str) -> None:
     confidence, accuracy, share = reliability(one.predictions[protocol])
     axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
     axis.plot(confidence, accuracy, color=PROTOCOL_COLOURS[0], linewidth=1)
@@ -233,8 +186,8 @@ def _calibration(axis: Axes, one: Exhibit, protocol: str) -> None:
     axis.set_title(f"{one.name}: ECE {error:.3f}", fontsize=8.5)
 
 
-def _curves(axis: Axes, one: Exhibit, protocol: str) -> None:
-    runs = [{stage: read_history(path) for stage, path in run.items()} for run in one.histories[protocol]]
+def _curves(axis: Axes, one: StudyModel, protocol: str) -> None:
+    runs = [{stage: read_history(path) for stage, path in run.items()} for run in one.histories(protocol)]
     for stage in runs[0]:
         start = len(runs[0].get("transfer", [])) if stage == "finetune" else 0  # it continues transfer
         drawn = [curve(run[stage], f"{stage}/val_uar", start) for run in runs]
@@ -248,3 +201,51 @@ def _curves(axis: Axes, one: Exhibit, protocol: str) -> None:
     axis.set_title(one.name, fontsize=8.5)
     axis.grid(alpha=0.25)
     axis.legend(frameon=False, fontsize=7, loc="lower right")
+
+
+def plot_gains(rows: Sequence[Row], path: Path, title: str, note: str = "") -> None:
+    """Plot the gain of each method on test actors with its interval, one dot per fold, and over self-distillation."""
+    names = [f"{row['name']}  ({row['val_gain_pp']:+.1f})" for row in rows]
+    label = "gain on the test speakers in points of UAR, with 95 % interval over speakers"
+    with _row_axes(names, path, note, 1.7 + 0.42 * len(rows), label, legend=3) as axis:
+        for place, row in enumerate(rows):
+            folds = list(row["fold_gains_pp"].values())
+            by_fold = "one fold, over the control"
+            axis.scatter(folds, [place] * len(folds), s=13, color=_FOLD, alpha=0.55, linewidths=0, label=by_fold)
+            for effect, shift, *style in (
+                (row["over_control"], -0.17, _GAIN, "o", "over the control"),
+                (row["over_self"], 0.22, _SELF, "D", "over self-distillation"),
+            ):
+                if effect:
+                    _draw_interval(axis, effect["gain_pp"], effect["ci95_pp"], place + shift, *style)
+        _finish(axis, f"{title} In brackets: gain on the validation speakers, the order of the methods.")
+
+
+def plot_claims(claims: Sequence[Claim], path: Path, title: str, note: str = "") -> None:
+    """Plot the difference of each claim with its interval, under each protocol."""
+    questions = list(dict.fromkeys(claim["question"] for claim in claims))
+    protocols = list(dict.fromkeys(claim["protocol"] for claim in claims))
+    names = [fill(question, 44) for question in questions]
+    label = "difference on the test speakers in points of UAR, with 95 % interval over speakers"
+    with _row_axes(names, path, note, 1.6 + 0.6 * len(questions), label, legend=4) as axis:
+        for claim in claims:
+            number = protocols.index(claim["protocol"])
+            place = questions.index(claim["question"]) + 0.3 * (number - (len(protocols) - 1) / 2)
+            style = PROTOCOL_COLOURS[number % 4], PROTOCOL_MARKERS[number % 4], claim["protocol"]
+            if difference := claim["difference"]:
+                _draw_interval(axis, difference["gain_pp"], difference["ci95_pp"], place, *style)
+            else:
+                axis.text(0, place, f"  {claim['protocol']}: no runs", fontsize=7, va="center", color="#555555")
+        _finish(axis, title)
+
+
+def _draw_interval(
+    axis: Axes, gain: float, interval: Interval, place: float, colour: str, marker: str, label: str
+) -> None:
+    axis.plot(interval, [place, place], color=colour, linewidth=2, solid_capstyle="butt", zorder=3)
+    axis.scatter(gain, place, s=26, color=colour, marker=marker, zorder=4, label=label)
+
+
+def _finish(axis: Axes, title: str) -> None:
+    axis.axvline(0, color="#333333", linewidth=0.8)
+    axis.set_title(fill(title, _TITLE_WIDTH), loc="left", fontsize=8)

@@ -4,6 +4,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Cell:
         method: Name of the method or application.
         self_taught: True if a voice teacher replaces the method's own teacher.
         fold: Fold of the protocol.
-        seed: Seed of the run.
+        seed: Seed.
         folder: Folder of the run.
         args: Arguments of `crossmodal.pipeline.fit`.
         settings: The parsed arguments.
@@ -44,7 +45,7 @@ class Cell:
     args: tuple[str, ...] = field(repr=False)
     settings: Config = field(repr=False)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A key made of all settings that can change the result."""
         return content_key(**{name: value for name, value in self.settings.items() if name not in _NOT_IN_KEY})
@@ -71,7 +72,7 @@ class Cell:
             about |= {name: model.get(name, _default(name)) for name in ("front_end", "encoder")}
         return {"study": self.folder.parent.parent.name, **about}
 
-    @property
+    @cached_property
     def makes(self) -> frozenset[str]:
         """Keys of the results that this run stores in the cache, which other runs can share."""
         teaching = TeachingSettings(**self.settings.get("teaching", {}))
@@ -110,33 +111,23 @@ def plan(study: Study, out: Path, overrides: Sequence[str] = ()) -> list[Cell]:
     Raises:
         ConfigError: If a setting of any method is invalid.
     """
-    study.check_settings(
-        "The command line", [word[2:].partition("=")[0] for word in overrides if word.startswith("--")]
-    )
+    keys = [word[2:].partition("=")[0] for word in overrides if word.startswith("--")]
+    study.check_settings("The command line", keys)
     variants = [variant for name in study.compared for variant in _variants(study, name, overrides)]
-    protocols = study.protocols or [""]
     return [
-        _cell(variant, out / "runs", protocol, fold, seed)
+        _cell(study, variant, out / "runs", protocol, fold, seed)
         for seed in study.seeds
         for fold in study.folds
-        for protocol in protocols
+        for protocol in study.protocols or [""]
         for variant in variants
     ]
 
 
-@dataclass(frozen=True)
-class _Variant:
-    """A method, a method with a voice teacher, or an application."""
-
-    kind: str
-    method: str
-    self_taught: bool
-    args: tuple[str, ...]
-    settings: Config
+_Variant = tuple[str, bool, tuple[str, ...], Config]  # name, with a voice teacher, arguments of fit, settings
 
 
 def _variants(study: Study, name: str, overrides: Sequence[str]) -> list[_Variant]:
-    kind = study.key.removesuffix("s")
+    """Return a method or application, and the method with a voice teacher if the study asks for it."""
     layers = [*study.config_paths, *study.layers(name)]
     files = [str(layer) if isinstance(layer, Path) else json.dumps(layer) for layer in layers]
     args = (*(word for file in files for word in ("--config", file)), *overrides)
@@ -145,28 +136,28 @@ def _variants(study: Study, name: str, overrides: Sequence[str]) -> list[_Varian
         teaching = TeachingSettings(**settings.get("teaching", {}))
         transfer = TransferTask(**_without_networks(settings["transfer"].get("model", {})), num_classes=8)
     except (ConfigError, ValueError, TypeError) as error:
-        raise ConfigError(f"{study.file}: {kind} {name!r}: {error}") from error
-    variants = [_Variant(kind, name, False, args, settings)]
+        raise ConfigError(f"{study.file}: {study.kind} {name!r}: {error}") from error
+    variants: list[_Variant] = [(name, False, args, settings)]
     if study.self_distillation and teaching.by != "voice" and transfer.teaching.terms:
         by_voice = merge(settings, {"teaching": {"by": "voice"}})
-        variants.append(_Variant(kind, name, True, (*args, "--teaching.by", "voice"), by_voice))
+        variants.append((name, True, (*args, "--teaching.by", "voice"), by_voice))
     return variants
 
 
-def _cell(variant: _Variant, runs: Path, protocol: str, fold: int, seed: int) -> Cell:
-    variant_name = f"{variant.method}{'_self' if variant.self_taught else ''}{f'_{protocol}' if protocol else ''}"
-    name = f"{variant_name}_fold{fold}_seed{seed}"
-    stages = ",".join(STAGES) if variant.kind == "method" else variant.settings["stages"]
+def _cell(study: Study, variant: _Variant, runs: Path, protocol: str, fold: int, seed: int) -> Cell:
+    method, self_taught, args, settings = variant
+    parts = [method, *(["self"] if self_taught else []), *([protocol] if protocol else []), f"fold{fold}_seed{seed}"]
+    name = "_".join(parts)
     data: Config = {"fold": fold}
     if protocol:
         data |= {"protocol": protocol, "allow_speaker_leakage": protocol == "random"}
+    stages = ",".join(STAGES) if study.kind == "method" else settings["stages"]
     options = {"runs": str(runs), "name": name, "seed_everything": seed, "stages": stages}
-    options |= {f"data.{key}": str(value).lower() for key, value in data.items()}
-    quiet = ("--trainer.enable_progress_bar", "false")
-    args = (*variant.args, *(word for key, value in options.items() for word in (f"--{key}", str(value))), *quiet)
-    settings = merge(variant.settings, {"runs": str(runs), "name": name, "seed_everything": seed, "data": data})
-    settings["stages"] = stages
-    return Cell(variant.kind, variant.method, variant.self_taught, fold, seed, runs / name, args, settings)
+    words = options | {f"data.{key}": str(value).lower() for key, value in data.items()}
+    words["trainer.enable_progress_bar"] = "false"
+    args = (*args, *(word for key, value in words.items() for word in (f"--{key}", str(value))))
+    settings = merge(settings, {**options, "data": data})
+    return Cell(study.kind, method, self_taught, fold, seed, runs / name, args, settings)
 
 
 def _without_networks(model: Config) -> Config:

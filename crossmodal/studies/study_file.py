@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,6 +24,11 @@ _OF_THE_GRID = {
 _OF_THE_PROTOCOLS = {
     "data.protocol": "set protocols in the file, or --protocols",
     "data.allow_speaker_leakage": "the protocol random sets it",
+}
+_VALUES = {
+    "methods": "a mapping of sections such as {transfer: {model: {kd_loss: dist}}}, or {} for the defaults",
+    "applications": "a file for fit --config, or a list of such files and of sections, such as "
+    "[cnn.yaml, {data: {channel: song}}]",
 }
 
 
@@ -56,21 +61,21 @@ class Study:
     self_distillation: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("folds", "seeds"):
-            if not _are_numbers(numbers := getattr(self, name)):
-                raise ConfigError(f"{self.file}: {name} must be a list of distinct whole numbers, not {numbers!r}.")
-        if not isinstance(self.self_distillation, bool):
-            raise ConfigError(f"{self.file}: self_distillation must be true or false, not {self.self_distillation!r}.")
-        self._check_protocols()
-        compared = getattr(self, self.key)
-        if not isinstance(compared, Mapping) or not compared:
-            raise ConfigError(f"{self.file}: {self.key} must map each name to {_VALUES[self.key]}.")
-        for name in compared:
-            self._check(name)
-        if not _are_names(self.configs) or any(not path.is_file() for path in self.config_paths):
-            raise ConfigError(
-                f"{self.file}: configs must be a list of existing files, relative to this file, not {self.configs!r}."
-            )
+        for name, form in (("folds", int), ("seeds", int), ("protocols", str), ("configs", str)):
+            self._check_list(name, form)
+        for protocol in self.protocols:
+            lookup(f"protocol of {self.file}", dict.fromkeys(get_args(Protocol)), protocol)
+        for path in self.config_paths:
+            self._require(path.is_file(), f"configs must be existing files, relative to this file: {path}")
+        self._require(not (self.methods and self.applications), "a study has either methods or applications, not both")
+        is_bool = isinstance(self.self_distillation, bool)
+        self._require(is_bool, f"self_distillation must be true or false, not {self.self_distillation!r}")
+        self._require(not self.protocols or self.key == "applications", "protocols requires applications")
+        self._require(not self.self_distillation or self.key == "methods", "self_distillation requires methods")
+        is_valid = isinstance(self.compared, Mapping) and bool(self.compared)
+        self._require(is_valid, f"{self.key} must map each name to {_VALUES[self.key]}")
+        for name in self.compared:
+            self._check_variant(name)
 
     @property
     def key(self) -> str:
@@ -78,14 +83,18 @@ class Study:
         return "applications" if self.applications else "methods"
 
     @property
+    def kind(self) -> str:
+        """The kind of the compared variants: ``method`` or ``application``."""
+        return self.key.removesuffix("s")
+
+    @property
     def compared(self) -> Mapping[str, Any]:
-        """The methods, or the applications, by name."""
-        named: Mapping[str, Any] = getattr(self, self.key)
-        return named
+        """The compared methods or applications by name."""
+        return self.applications or self.methods
 
     @property
     def config_paths(self) -> list[Path]:
-        """The paths of the shared configs."""
+        """The paths of the configs."""
         return [self.file.parent / name for name in self.configs]
 
     def layers(self, name: str) -> list[Path | Config]:
@@ -93,6 +102,22 @@ class Study:
         value = self.compared[name]
         parts = value if isinstance(value, list | tuple) else [value]
         return [self.file.parent / part if isinstance(part, str) else dict(part) for part in parts if part]
+
+    def narrow(
+        self,
+        names: Sequence[str] | None = None,
+        protocols: Sequence[str] | None = None,
+        folds: Sequence[int] | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> "Study":
+        """Return the study with only these methods or applications, and these protocols, folds and seeds.
+
+        Raises:
+            ConfigError: If a method or application does not exist, or a value is invalid.
+        """
+        chosen = {name: lookup(f"{self.kind} of {self.file}", self.compared, name) for name in names or ()}
+        choices: dict[str, Any] = {self.key: chosen, "protocols": protocols, "folds": folds, "seeds": seeds}
+        return replace(self, **{key: value for key, value in choices.items() if value})
 
     def check_settings(self, source: str, keys: Sequence[str]) -> None:
         """Check that no setting is one that the study itself sets.
@@ -105,42 +130,39 @@ class Study:
             if key in reserved:
                 raise ConfigError(f"{source} sets {key}, which the study itself sets: {reserved[key]}.")
 
-    def _check(self, name: Any) -> None:
-        """Raise ConfigError for an invalid method or application."""
-        kind, value = self.key.removesuffix("s"), self.compared[name]
-        is_valid = isinstance(value, Mapping) if self.key == "methods" else _is_application(value)
-        if not is_valid or not _is_name(name):
-            raise ConfigError(
-                f"{self.file}: invalid {kind} {name!r}. Its name may have letters, digits and _ . + -, but not end in "
-                f"_self; its value must be {_VALUES[self.key]}."
-            )
+    def _require(self, condition: bool, message: str) -> None:
+        if not condition:
+            raise ConfigError(f"{self.file}: {message}.")
+
+    def _check_list(self, name: str, form: type) -> None:
+        """Check a list of distinct strings, or of distinct whole numbers, which may not be empty."""
+        value = getattr(self, name)
+        is_valid = isinstance(value, list | tuple) and all(type(one) is form for one in value)
+        if is_valid and form is int:
+            is_valid = bool(value) and min(value) >= 0
+        form_name = "whole numbers" if form is int else "strings"
+        is_valid = is_valid and len(set(value)) == len(value)
+        self._require(is_valid, f"{name} must be a list of distinct {form_name}, not {value!r}")
+
+    def _check_variant(self, name: Any) -> None:
+        value, source = self.compared[name], f"{self.kind} {name!r}"
+        if self.key == "methods":
+            is_valid = isinstance(value, Mapping)
+        else:
+            parts = value if isinstance(value, list) else [value]
+            is_valid = bool(parts) and all(isinstance(part, str | Mapping) and part for part in parts)
+        is_name = isinstance(name, str) and re.fullmatch(r"[\w.+-]+(?<!_self)", name)  # part of a folder's name
+        self._require(
+            is_valid and bool(is_name),
+            f"invalid {source}. Its name may have letters, digits and _ . + -, but not end in _self; its value must "
+            f"be {_VALUES[self.key]}",
+        )
         for part in self.layers(name):
             if isinstance(part, Path):
-                if not part.is_file():
-                    raise ConfigError(f"{self.file}: {kind} {name!r}: file not found: {part}.")
+                self._require(part.is_file(), f"{source}: file not found: {part}")
             else:
                 keys = [key for key in _dotted(part) if key != "stages" or self.key == "methods"]
-                self.check_settings(f"{self.file}: {kind} {name!r}", keys)
-
-    def _check_protocols(self) -> None:
-        if self.methods and self.applications:
-            raise ConfigError(f"{self.file}: a study has either methods or applications, not both.")
-        if not _are_names(self.protocols) or len(set(self.protocols)) < len(self.protocols):
-            raise ConfigError(f"{self.file}: protocols must be a list of distinct names, not {self.protocols!r}.")
-        for name in self.protocols:
-            lookup(f"protocol of {self.file}", dict.fromkeys(get_args(Protocol)), name)
-        for name in ("protocols", "self_distillation"):
-            wrong = self.applications if name == "self_distillation" else not self.applications
-            if getattr(self, name) and wrong:
-                other = "applications" if name == "protocols" else "methods"
-                raise ConfigError(f"{self.file}: {name} requires {other}, but this study has {self.key}.")
-
-
-_VALUES = {
-    "methods": "a mapping of sections such as {transfer: {model: {kd_loss: dist}}}, or {} for the defaults",
-    "applications": "a file for fit --config, or a list of such files and of sections, such as "
-    "[cnn.yaml, {data: {channel: song}}]",
-}
+                self.check_settings(f"{self.file}: {source}", keys)
 
 
 def read_study(path: Path, named_by: Sequence[Path] = ()) -> Study:
@@ -162,36 +184,13 @@ def read_study(path: Path, named_by: Sequence[Path] = ()) -> Study:
         raise ConfigError(f"The study {path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"The study {path} has no keys. It needs methods, as in configs/studies/teaching.yaml.")
-    known = {name: None for name in Study.__dataclass_fields__ if name != "file"}
     for key in content:
-        lookup(f"key of {path}", known, str(key))
+        lookup(f"key of {path}", {field.name: None for field in fields(Study) if field.name != "file"}, str(key))
     if not {"methods", "applications"} & content.keys():
-        raise ConfigError(
-            f"The study {path} has nothing to compare. List methods under the key methods, or applications under "
-            "applications."
-        )
+        raise ConfigError(f"The study {path} has nothing to compare. List its methods or its applications.")
     if isinstance(content.get("methods"), str):
         content["methods"] = read_study(path.parent / content["methods"], [*named_by, path.resolve()]).methods
     return Study(file=path, **content)
-
-
-def _are_numbers(numbers: Any) -> bool:
-    is_list = isinstance(numbers, list | tuple) and bool(numbers)
-    return is_list and all(type(one) is int and one >= 0 for one in numbers) and len(set(numbers)) == len(numbers)
-
-
-def _are_names(names: Any) -> bool:
-    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
-
-
-def _is_name(name: Any) -> bool:
-    """Return True if the name is valid in a folder's name and has no suffix of self-distillation."""
-    return isinstance(name, str) and bool(re.fullmatch(r"[\w.+-]+", name)) and not name.endswith("_self")
-
-
-def _is_application(value: Any) -> bool:
-    parts = value if isinstance(value, list) else [value]
-    return bool(parts) and all(isinstance(part, str | Mapping) and part for part in parts)
 
 
 def _dotted(section: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -4,9 +4,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from crossmodal.batch import Batch
 from crossmodal.models import FaceClassifier
 from crossmodal.models.pooling import PoolingName
-from crossmodal.tasks.base import BaseTask, Batch, Losses
+from crossmodal.tasks.base import BaseTask, Losses
 from crossmodal.transforms import FeatureNormalization, random_horizontal_flip
 
 
@@ -78,9 +79,8 @@ class TeacherTask(BaseTask):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Predict ``teacher_embedding``, (B, E), and ``teacher_logits``, (B, K), of a batch."""
-        embedding = self.model.embed(self._faces(batch))
-        logits = self.model.classify(embedding)
-        return {"clip": batch["clip"], "teacher_embedding": embedding, "teacher_logits": logits}
+        outputs = self.model.predict_batch(batch)
+        return {"clip": batch["clip"], "teacher_embedding": outputs.embedding, "teacher_logits": outputs.logits}
 
     def normalization(self) -> FeatureNormalization | None:
         """Return the normalization of the face embeddings; None if the backbone, and so the embeddings, change."""
@@ -93,7 +93,6 @@ class TeacherTask(BaseTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save arguments that need no download: the checkpoint has all weights."""
-        super().on_save_checkpoint(checkpoint)
         checkpoint["hyper_parameters"]["pretrained"] = False
 
     def _faces(self, batch: Batch) -> Tensor:

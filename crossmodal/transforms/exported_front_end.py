@@ -1,8 +1,7 @@
 """The front end's computations with operations that ONNX supports, used during export.
 
-Training takes the Fourier transform of a view of the waveform. ONNX has no such view, and its own transform is several
-times slower in onnxruntime than this code. Batch and time are dynamic, so this code uses ``reshape`` and ``shape[0]``:
-the exporter of torch 2.12 would fix the sizes of ``unflatten`` and ``len``.
+ONNX's own Fourier transform is several times slower in onnxruntime than this code. Batch and time are dynamic, so this
+code uses ``reshape`` and ``shape[0]``: the exporter would fix the sizes of ``unflatten`` and ``len``.
 """
 
 import math

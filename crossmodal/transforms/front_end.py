@@ -1,8 +1,7 @@
 """Front ends that compute features per audio frame from a waveform and remove silent frames.
 
-A clip's features do not depend on its batch, for two reasons. The ends are padded with zeros like the batch, not by
-reflection. And ``top_db`` is relative to the maximum over the clip's valid audio frames; torchaudio takes the maximum
-over the whole batch, so a loud clip changes a quiet one.
+A clip's features do not depend on its batch: its ends are padded with zeros, and ``top_db`` is relative to its own
+maximum; torchaudio takes the maximum over the whole batch.
 """
 
 from typing import Any, ClassVar
@@ -33,17 +32,14 @@ class LogMelFilterBank(nn.Module):
         f_min: Lowest frequency in Hz.
         f_max: Highest frequency in Hz; defaults to half the sample rate.
         top_db: Floor of the values, in dB below the maximum of the clip; None for no floor.
-        energy: Whether to add a row with the energy of the waveform in dB after the bands: 10 log10 of the mean square
-            over ``win_length`` samples, librosa's ``rms`` squared.
+        energy: Whether to add a row with the energy in dB: 10 log10 of the mean square over ``win_length`` samples.
         deltas: Order of the appended deltas: 1 for deltas, 2 for deltas and their deltas (regression over five frames,
             as in HTK and torchaudio's ``compute_deltas``).
         silence_db: Threshold of silence, in dB below the loudest audio frame of the clip. Frames with less energy are
-            removed after deltas are computed; None keeps all frames. Silence is more about the room than about the
-            voice, and half of a RAVDESS clip is silence before and after the sentence.
+            removed after deltas are computed; None keeps all frames. Half of a RAVDESS clip is silence.
 
     Attributes:
         num_features: Height of the output.
-        num_layers: Number of network layers in the features; always 1 here.
 
     Raises:
         ConfigError: If the window is longer than the transform, the frequencies do not fit the sample rate, or
@@ -58,7 +54,7 @@ class LogMelFilterBank(nn.Module):
 
     window: Tensor
     filters: Tensor
-    num_layers: ClassVar[int] = 1
+    num_layers: ClassVar[int] = 1  # of a network; see `SelfSupervisedFrontEnd`
     rebuild_kwargs: ClassVar[dict[str, Any]] = {}  # no argument refers to a file
 
     def __init__(
@@ -171,51 +167,22 @@ class LogMelFilterBank(nn.Module):
 class MFCC(LogMelFilterBank):
     """Mel-frequency cepstral coefficients: the cosine transform (orthonormal DCT-II) of the log-mel filter bank.
 
-    Equal to librosa's ``mfcc`` with the settings named at `LogMelFilterBank`.
+    Equal to librosa's ``mfcc`` with the settings of `LogMelFilterBank`.
 
     Args:
         sample_rate: Samples per second of the waveform.
         n_mfcc: Number of coefficients, from the zeroth on.
-        n_fft: Length of the Fourier transform in samples.
-        win_length: Length of the Hann window in samples.
-        hop_length: Number of samples between audio frames.
-        n_mels: Number of mel bands.
-        f_min: Lowest frequency in Hz.
-        f_max: Highest frequency in Hz; defaults to half the sample rate.
-        top_db: Floor of the mel bands, in dB below the maximum of the clip; None for no floor.
-        energy: Whether to add a row with the energy of the waveform in dB.
-        deltas: Order of the appended deltas: 0, 1 or 2.
-        silence_db: Threshold of silence, in dB below the loudest audio frame of the clip; None keeps all frames.
+        **kwargs: Further arguments of `LogMelFilterBank`; ``top_db`` applies to the mel bands.
 
     Raises:
         ConfigError: If there are more coefficients than mel bands, or as for `LogMelFilterBank`.
-
-    Example:
-        >>> front_end = MFCC(n_mfcc=40, deltas=2)
-        >>> front_end(torch.randn(2, 1, 16000))[0].shape
-        torch.Size([2, 120, 101])
     """
 
     dct: Tensor
 
-    def __init__(
-        self,
-        sample_rate: int = 16000,
-        n_mfcc: int = 40,
-        n_fft: int = 512,
-        win_length: int = 400,
-        hop_length: int = 160,
-        n_mels: int = 64,
-        f_min: float = 20.0,
-        f_max: float | None = None,
-        top_db: float | None = 80.0,
-        energy: bool = False,
-        deltas: int = 0,
-        silence_db: float | None = 30.0,
-    ) -> None:
-        super().__init__(
-            sample_rate, n_fft, win_length, hop_length, n_mels, f_min, f_max, top_db, energy, deltas, silence_db
-        )
+    def __init__(self, sample_rate: int = 16000, n_mfcc: int = 40, **kwargs: Any) -> None:
+        super().__init__(sample_rate, **kwargs)
+        n_mels = self.filters.shape[1]
         if n_mfcc > n_mels:
             raise ConfigError(f"n_mfcc ({n_mfcc}) must not exceed n_mels ({n_mels}).")
         self.register_buffer("dct", create_dct(n_mfcc, n_mels, norm="ortho").T.contiguous(), persistent=False)
@@ -231,13 +198,7 @@ class MFCC(LogMelFilterBank):
 class MFCCAndLogMel(MFCC):
     """MFCC concatenated with the log-mel filter bank from which they are computed.
 
-    MFCC are decorrelated and the filter bank is local in frequency; both cost as much as one. The arguments are those
-    of `MFCC`.
-
-    Example:
-        >>> front_end = MFCCAndLogMel(n_mfcc=40, n_mels=64)
-        >>> front_end(torch.randn(2, 1, 16000))[0].shape
-        torch.Size([2, 104, 101])
+    MFCC are decorrelated and the filter bank is local in frequency; both cost as much as one. Arguments as for `MFCC`.
     """
 
     @property

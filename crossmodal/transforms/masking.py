@@ -7,14 +7,7 @@ from torch import Tensor
 
 
 def length_mask(length: Tensor, size: int) -> Tensor:
-    """Return a mask of the valid positions of each clip.
-
-    Args:
-        length: Number of valid positions of each clip, of shape (B,).
-        size: Number of positions in the padded batch.
-
-    Returns:
-        Boolean mask of shape (B, size), False in the padding.
+    """Return a mask of the valid positions of each clip, of shape (B, size), from their numbers, of shape (B,).
 
     Example:
         >>> length_mask(torch.tensor([1, 3]), size=3)
@@ -33,12 +26,6 @@ def pad_features(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     Returns:
         Features of shape (B, F, frames of the longest), float32 and zero in the padding, and the number of valid frames
         of each clip, of shape (B,).
-
-    Example:
-        >>> pad_features([torch.ones(1, 1), torch.ones(1, 3)])
-        (tensor([[[1., 0., 0.]],
-        <BLANKLINE>
-                [[1., 1., 1.]]]), tensor([1, 3]))
     """
     length = torch.tensor([clip.shape[-1] for clip in clips], device=clips[0].device)
     batch = clips[0].new_zeros(len(clips), clips[0].shape[0], int(length.max()), dtype=torch.float)

@@ -26,25 +26,11 @@ class Mixup(RandomTransform):
     Args:
         alpha: Parameter of the Beta distribution, above 0; with larger values the two weights are more similar.
         p: Probability for each clip.
-
-    Raises:
-        ConfigError: If `alpha` is not from 0.001 to 1000.
-
-    Example:
-        >>> _ = torch.manual_seed(0)
-        >>> batch = {"label": torch.tensor([3, 5]), "waveform": torch.tensor([[[1.0, 1.0]], [[0.0, 0.0]]])}
-        >>> mixed = Mixup(alpha=1.0)(batch | {"waveform_length": torch.tensor([2, 1])})
-        >>> mixed["label_weight"], mixed["mixed_label"]
-        (tensor([0.5175, 0.6018]), tensor([5, 3]))
-        >>> mixed["waveform"].squeeze(1)
-        tensor([[0.5175, 0.5175],
-                [0.3982, 0.3982]])
     """
 
     def __init__(self, alpha: float = 0.2, p: float = 1.0) -> None:
         super().__init__(p)
-        check_number("alpha", alpha, 0.001, 1000)
-        self.alpha = alpha
+        self.alpha = check_number("alpha", alpha, 0.001, 1000)
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Mix a batch; in eval mode it is returned unchanged.

@@ -21,13 +21,6 @@ class FeatureNormalization(nn.Module):
         mean: Mean of each feature, of shape (num_features,).
         std: Standard deviation of each feature, of shape (num_features,).
         fitted: Whether the statistics have been set, a boolean of shape ().
-
-    Example:
-        >>> normalization = FeatureNormalization(num_features=1)
-        >>> batches = torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[5.0, 7.0]]])
-        >>> normalization.fit_from_sums(*sum(normalization.accumulate(batch) for batch in batches))
-        >>> normalization(batches[0])
-        tensor([[[-1.3416, -0.4472]]])
     """
 
     mean: Tensor
@@ -46,10 +39,9 @@ class FeatureNormalization(nn.Module):
 
     @staticmethod
     def accumulate(features: Tensor, length: Tensor | None = None) -> Tensor:
-        """Compute the sums of a batch for `fit_from_sums`.
+        """Compute the sums of a batch for `fit_from_sums`; add those of batches and of processes with ``+``.
 
-        Add the sums of batches and of processes with ``+``. They are float64 and on the CPU, because Apple's GPUs do
-        not support float64.
+        They are on the CPU, because Apple's GPUs do not support float64.
 
         Args:
             features: Features of shape (B, num_features, frames).
@@ -58,18 +50,13 @@ class FeatureNormalization(nn.Module):
         Returns:
             Count, sum and sum of squares of each feature, of shape (3, num_features).
         """
-        values = features.detach().cpu().double()
-        mask = torch.ones(len(values), values.shape[-1], dtype=torch.bool)
-        if length is not None:
-            mask = length_mask(length.cpu(), values.shape[-1])
-        values = values.transpose(1, 2)[mask]
+        values = features.detach().cpu().double().transpose(1, 2)
+        values = values.flatten(0, 1) if length is None else values[length_mask(length.cpu(), values.shape[1])]
         count = values.new_full((values.shape[1],), len(values))
         return torch.stack([count, values.sum(dim=0), values.square().sum(dim=0)])
 
     def fit_from_sums(self, count: Tensor, total: Tensor, total_of_squares: Tensor) -> None:
-        """Set the statistics.
-
-        A constant feature is shifted but not scaled.
+        """Set the statistics; a constant feature is shifted but not scaled.
 
         Args:
             count: Number of frames, of shape (num_features,) or ().
@@ -99,10 +86,6 @@ class ClipNormalization(nn.Module):
 
     Args:
         scale: Whether to divide by the standard deviation; a feature that is constant over the clip is not scaled.
-
-    Example:
-        >>> ClipNormalization(scale=True)(torch.tensor([[[1.0, 3.0, 9.0]]]), length=torch.tensor([2]))
-        tensor([[[-1.,  1.,  7.]]])
     """
 
     def __init__(self, scale: bool = False) -> None:

@@ -1,9 +1,13 @@
 """Base class of random augmentation, which is applied to single clips and in training only."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
+
+Number = TypeVar("Number", int, float)
 
 
 class RandomTransform(nn.Module):
@@ -11,28 +15,19 @@ class RandomTransform(nn.Module):
 
     Results are determined by `torch.manual_seed`. The clips and the strengths are drawn on the CPU, so that they do not
     differ between devices. There are no parameters or buffers: checkpoints are the same with and without augmentation.
+    A setting that is not a number in its range is a `ConfigError`, here and in all subclasses.
 
     Args:
         p: Probability for each clip, from 0 to 1.
-
-    Raises:
-        ConfigError: If `p` is not from 0 to 1.
     """
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        check_number("p", p, 0, 1)
-        self.p = p
+        self.p = check_number("p", p, 0, 1)
 
     def draw_clips(self, batch_size: int) -> Tensor:
         """Draw a boolean mask of the clips to transform, of shape (B,), on the CPU."""
         return torch.rand(batch_size) < self.p
-
-    def extra_repr(self) -> str:
-        """Return all settings for the printed representation."""
-        settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        settings.pop("training")
-        return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def draw_uniform(low: float, high: float, size: int) -> Tensor:
@@ -40,15 +35,8 @@ def draw_uniform(low: float, high: float, size: int) -> Tensor:
     return torch.empty(size).uniform_(low, high)
 
 
-def check_number(name: str, value: float, low: float, high: float, whole: bool = False) -> None:
-    """Check that a setting is a number in a range.
-
-    Args:
-        name: Name of the setting, for the error message.
-        value: Value of the setting.
-        low: Lowest allowed value.
-        high: Highest allowed value.
-        whole: Whether the value has to be a whole number.
+def check_number(name: str, value: Number, low: float, high: float, whole: bool = False) -> Number:
+    """Return the value of a setting if it is a number from `low` to `high`, and whole if required.
 
     Raises:
         ConfigError: If the value is not a number or out of range.
@@ -61,3 +49,4 @@ def check_number(name: str, value: float, low: float, high: float, whole: bool =
     right_type = isinstance(value, int if whole else (int, float))  # YAML reads "1e-1" as text
     if not right_type or not low <= value <= high:
         raise ConfigError(f"{name} must be a {'whole ' if whole else ''}number from {low} to {high}, got {value!r}.")
+    return value

@@ -22,18 +22,6 @@ class SpecAugment(RandomTransform):
         num_time_masks: Number of masks over time, from 0 to 100.
         time_mask_share: Largest width of each, as a fraction of the clip's valid frames.
         p: Probability for each clip.
-
-    Raises:
-        ConfigError: If a number or fraction is out of range.
-
-    Example:
-        >>> _ = torch.manual_seed(6)
-        >>> spec_augment = SpecAugment(num_freq_masks=1, freq_mask_share=0.5, num_time_masks=1, time_mask_share=0.5)
-        >>> spec_augment(torch.ones(1, 4, 6), torch.tensor([6]))[0].int()
-        tensor([[1, 0, 0, 1, 1, 1],
-                [1, 0, 0, 1, 1, 1],
-                [1, 0, 0, 1, 1, 1],
-                [0, 0, 0, 0, 0, 0]], dtype=torch.int32)
     """
 
     def __init__(
@@ -45,12 +33,10 @@ class SpecAugment(RandomTransform):
         p: float = 1.0,
     ) -> None:
         super().__init__(p)
-        check_number("num_freq_masks", num_freq_masks, 0, _MAX_MASKS, whole=True)
-        check_number("freq_mask_share", freq_mask_share, 0, 1)
-        check_number("num_time_masks", num_time_masks, 0, _MAX_MASKS, whole=True)
-        check_number("time_mask_share", time_mask_share, 0, 1)
-        self.num_freq_masks, self.freq_mask_share = num_freq_masks, freq_mask_share
-        self.num_time_masks, self.time_mask_share = num_time_masks, time_mask_share
+        self.num_freq_masks = check_number("num_freq_masks", num_freq_masks, 0, _MAX_MASKS, whole=True)
+        self.freq_mask_share = check_number("freq_mask_share", freq_mask_share, 0, 1)
+        self.num_time_masks = check_number("num_time_masks", num_time_masks, 0, _MAX_MASKS, whole=True)
+        self.time_mask_share = check_number("time_mask_share", time_mask_share, 0, 1)
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
         """Mask a batch; in eval mode it is returned unchanged.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from crossmodal.datamodules import RAVDESSPairedDataModule
+from crossmodal.datamodules import PairedDataModule
 from crossmodal.datasets.faces.crops import read_face_crops
 from crossmodal.datasets.synthetic import synthesize
 from crossmodal.media import read_waveform
@@ -12,7 +12,7 @@ from tests.benchmarks.measure import Row, compare
 def run(folder: Path) -> list[Row]:
     """Use three synthetic actors at RAVDESS's resolution, in one process."""
     root = synthesize(folder / "corpus", actors=3, resolution=(1280, 720))
-    datamodule = RAVDESSPairedDataModule(root=str(root), protocol="loso24", cache=str(folder / "cache"))
+    datamodule = PairedDataModule(root=str(root), protocol="loso24", cache=str(folder / "cache"))
     datamodule.prepare_data()
     datamodule.setup()
     clips = datamodule.split["train"]

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from sklearn.metrics import balanced_accuracy_score
 
 from crossmodal import media
 from crossmodal.datasets.ravdess import index_ravdess
-from crossmodal.evaluation.metrics import uar
 from crossmodal.inference.export import export_model
 from crossmodal.inference.model_config import read_config
 from crossmodal.inference.onnx_model import load_onnx_model
@@ -39,14 +39,13 @@ def read_voices(root: Path) -> Voices:
     return voices
 
 
-def hear(model: VoiceModel, voices: Voices, actors: list[str]) -> NDArray[np.float64]:
+def predict(model: VoiceModel, voices: Voices, actors: list[str]) -> NDArray[np.float64]:
     """Return the probabilities of each clip, (clips, K), predicted one clip at a time."""
     waveforms = [waveform for actor in actors for waveform, _ in voices[actor]]
     return np.concatenate([model.probabilities(one[None], np.array([len(one)])) for one in waveforms])
 
 
 def measure(folder: Path, voices: Voices) -> list[str]:
-    """Return one row of the table."""
     config = read_config(folder)
     with tempfile.TemporaryDirectory() as exported:
         files = export_model(folder, exported, int8=True)
@@ -58,21 +57,14 @@ def measure(folder: Path, voices: Voices) -> list[str]:
     for split in ("val", "test"):
         actors = [actor for actor in config["corpus"]["actors"][split] if actor in voices]
         targets = [config["labels"].index(label) for actor in actors for _, label in voices[actor]]
-        heard = [hear(model, voices, actors) for model in models]
-        values = [100 * float(uar(_confusion(targets, one, len(config["labels"])))) for one in heard]
+        predicted = [predict(model, voices, actors) for model in models]
+        values = [100 * balanced_accuracy_score(targets, one.argmax(axis=1)) for one in predicted]
         cells += [f"{values[0]:.1f}", f"{values[1] - values[0]:+.2f}", f"{values[2] - values[0]:+.2f}"]
-        moved = np.maximum(moved, [np.abs(one - heard[0]).max() for one in heard[1:]])
+        moved = np.maximum(moved, [np.abs(one - predicted[0]).max() for one in predicted[1:]])
     return [*cells, f"{moved[0]:.0e}", f"{moved[1]:.3f}"]
 
 
-def _confusion(targets: list[int], heard: NDArray[np.float64], num_labels: int) -> NDArray[np.int64]:
-    matrix = np.zeros((num_labels, num_labels), np.int64)
-    np.add.at(matrix, (targets, heard.argmax(axis=1)), 1)
-    return matrix
-
-
 def main(args: list[str]) -> int:
-    """Print a row for each model."""
     parser = argparse.ArgumentParser("python -m tests.benchmarks.exported_models", description=__doc__)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="model folders")
     parser.add_argument("--root", required=True, type=Path, help="folder of the extracted RAVDESS files")

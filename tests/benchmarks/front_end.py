@@ -1,8 +1,7 @@
 """The front end compared with librosa on one thread, and the features of a corpus from the cache."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import librosa
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 from crossmodal.datamodules.clip_dataset import ClipDataset, collate_clips
 from crossmodal.datasets.clip import Clip
 from crossmodal.transforms import MFCC, LogMelFilterBank
-from tests.benchmarks.measure import Row, compare, seconds
+from tests.benchmarks.measure import RATE, SAMPLES, Row, compare, seconds, threads
 
-CLIPS, SAMPLES, RATE = 64, 59200, 16000  # 3.7 s, the mean of RAVDESS's speech clips
+CLIPS = 64
 SETTINGS = {"n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 64}
 CORPUS = 960
 
@@ -23,13 +22,12 @@ CORPUS = 960
 def run(folder: Path) -> list[Row]:
     """Measure log-mel filter bank and MFCC with equal settings, then 960 clips from the cache."""
     waveforms = 0.1 * np.random.default_rng(0).standard_normal((CLIPS, SAMPLES)).astype(np.float32)
-    with _threads(1):
-        rows = [
-            compare(f"log-mel filter bank of {CLIPS} clips, compared with librosa",
-                    lambda: _librosa(waveforms, mfcc=False), lambda: _ours(waveforms, LogMelFilterBank()), at_least=5),
-            compare(f"MFCC of {CLIPS} clips, compared with librosa",
-                    lambda: _librosa(waveforms, mfcc=True), lambda: _ours(waveforms, MFCC()), at_least=5),
-        ]  # fmt: skip
+    rows = []
+    with threads(1):
+        for name, front_end in (("log-mel filter bank", LogMelFilterBank()), ("MFCC", MFCC())):
+            theirs = partial(_librosa, waveforms, mfcc=name == "MFCC")
+            what = f"{name} of {CLIPS} clips, compared with librosa"
+            rows.append(compare(what, theirs, partial(_ours, waveforms, front_end), at_least=5))
     return [*rows, _corpus(folder, waveforms[0])]
 
 
@@ -65,18 +63,8 @@ def _corpus(folder: Path, waveform: NDArray[np.float32]) -> Row:
             batch = collate_clips([dataset[index] for index in range(start, min(start + 32, CORPUS))])
             front_end(batch["waveform"], batch["waveform_length"])
 
-    with _threads(2):
+    with threads(2):
         all_features()
         time = seconds(all_features)
     return Row(f"MFCC of {CORPUS} clips from the cache, 2 threads", "10 s", f"{time:.1f} s", 10 / time, "at least 1",
                time <= 10)  # fmt: skip
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

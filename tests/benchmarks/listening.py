@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from crossmodal.inference.export import export_model
 from crossmodal.inference.onnx_check import voice
 from crossmodal.models import AudioClassifier
 from crossmodal.storage import write_json
-from tests.benchmarks.measure import Row, seconds
+from tests.benchmarks.measure import RATE, Row, Run, seconds
 
-RATE, CLIP = 16_000, 3.0  # Hz, s
+CLIP = 3.0  # seconds
 LABELS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
 # Goals for the real-time factor of each encoder, front end included: CPU seconds per second of audio.
 GOALS = {"dense": 0.002, "tdnn": 0.002, "cnn": 0.002, "lstm": 0.005, "crnn": 0.005, "transformer": 0.005}
@@ -60,27 +61,20 @@ def model_folder(folder: Path, encoder: str) -> Path:
     return folder
 
 
-def _both(folder: Path) -> tuple[Callable[[], None], Callable[[], None]]:
+def _both(folder: Path) -> list[Run]:
     """Return functions that predict the clip in PyTorch and in ONNX."""
     clip = voice(RATE, round(CLIP * RATE), seed=1)
-
-    def hear(backend: str) -> Callable[[], None]:
-        recognizer = EmotionRecognizer.from_pretrained(folder, backend=backend)
-        return lambda: recognizer(clip) and None
-
-    return hear("torch"), hear("onnx")
+    return [partial(EmotionRecognizer.from_pretrained(folder, backend=backend), clip) for backend in ("torch", "onnx")]
 
 
-def _times(
-    runs: int, *what: Callable[[], None], of: Callable[[Callable[[], None]], float] = seconds
-) -> NDArray[np.float64]:
+def _times(runs: int, *what: Run, clock: Callable[[Run], float] = seconds) -> NDArray[np.float64]:
     """Return the times of each function, (runs, functions), in turn so that noise affects all."""
     for one in what * 3:  # warm-up
         one()
-    return np.array([[of(one) for one in what] for _ in range(runs)])
+    return np.array([[clock(one) for one in what] for _ in range(runs)])
 
 
-def _work(run: Callable[[], None]) -> float:
+def _work(run: Run) -> float:
     """Return the CPU time of this thread, without the time of other processes on its core."""
     start = time.thread_time()
     run()
@@ -88,7 +82,7 @@ def _work(run: Callable[[], None]) -> float:
 
 
 def _real_time_factor(encoder: str, folder: Path) -> list[Row]:
-    eager, exported = np.median(_times(RUNS, *_both(folder), of=_work), axis=0) / CLIP
+    eager, exported = np.median(_times(RUNS, *_both(folder), clock=_work), axis=0) / CLIP
     ratio, goal = eager / exported, GOALS[encoder]
     name = f"real-time factor of mfcc + {encoder}, PyTorch and ONNX"
     row = Row(name, f"{eager:.5f}", f"{exported:.5f}", ratio, f"at most {goal:g}", max(eager, exported) <= goal)
@@ -101,9 +95,8 @@ def _real_time_factor(encoder: str, folder: Path) -> list[Row]:
 def _latency(folder: Path) -> Row:
     times = 1000 * _times(LATENCIES, *_both(folder))
     (slow, fast), (slowest, fastest) = np.percentile(times, [50, 99], axis=0)
-    what, promise = "a clip of 3 s, lstm: p50 and p99", "p99 under 20 ms"
     eager, exported = f"{slow:.1f}, {slowest:.1f} ms", f"{fast:.1f}, {fastest:.1f} ms"
-    return Row(what, eager, exported, slow / fast, promise, fastest < 20)
+    return Row("a clip of 3 s, lstm: p50 and p99", eager, exported, slow / fast, "p99 under 20 ms", fastest < 20)
 
 
 def _first_answer(folder: Path, scratch: Path) -> Row:
@@ -112,11 +105,10 @@ def _first_answer(folder: Path, scratch: Path) -> Row:
     soundfile.write(wav, voice(RATE, round(CLIP * RATE), seed=1), RATE)
 
     def answer(backend: str) -> None:
-        said = _run(_ANSWER, folder, backend, wav).split()
-        assert said[1] == str(backend == "torch"), "only the PyTorch model may import torch"
+        _, imports_torch = _run(_ANSWER, folder, backend, wav).split()
+        assert imports_torch == str(backend == "torch"), "only the PyTorch model may import torch"
 
-    times = _times(5, lambda: answer("torch"), lambda: answer("onnx"))
-    slow, fast = np.median(times, axis=0)
+    slow, fast = np.median(_times(5, lambda: answer("torch"), lambda: answer("onnx")), axis=0)
     return Row("start to first prediction", f"{slow:.2f} s", f"{fast:.2f} s", slow / fast, "under 1.0 s", fast < 1)
 
 
@@ -128,9 +120,8 @@ def _hour(folder: Path, scratch: Path) -> Row:
             file.write(minute)
     peaks = {backend: float(_run(_HOUR, folder, backend, wav).split()[1]) for backend in ("torch", "onnx")}
     slow, fast = peaks["torch"], peaks["onnx"]
-    return Row(
-        "memory of an hour's timeline", f"{slow:.0f} MB", f"{fast:.0f} MB", slow / fast, "under 300 MB", fast < 300
-    )
+    megabytes = f"{slow:.0f} MB", f"{fast:.0f} MB"
+    return Row("memory of an hour's timeline", *megabytes, slow / fast, "under 300 MB", fast < 300)
 
 
 def _run(code: str, *args: object) -> str:

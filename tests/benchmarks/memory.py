@@ -1,36 +1,20 @@
 """Peak memory of a transfer epoch from the cache, as the corpus grows from 100 to 1,000 clips."""
 
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.measure import Row
 from tests.benchmarks.own_memory import own_peak
 
-SMALL, LARGE = 100, 1_000
 
-
-def run(folder: Path) -> list[Row]:
+def run(folder: Path) -> list[Any]:
     """Measure each size in a separate process; each clip has its own files: 3.5 s, 8 crops of 112x112."""
-    small, large = (_peak(folder, clips) for clips in (SMALL, LARGE))
-    growth = large / small
-    return [
-        Row(
-            f"peak memory of an epoch, {SMALL} to {LARGE} clips",
-            f"{small:.0f} MB",
-            f"{large:.0f} MB",
-            growth,
-            "at most 1.1 times",
-            growth <= 1.1,
-        )
-    ]
+    from tests.benchmarks.measure import compare_memory
 
-
-def _peak(folder: Path, clips: int) -> float:
-    command = [sys.executable, "-m", "tests.benchmarks.memory", str(folder / f"arrays_{clips}"), str(clips)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    folders = {clips: folder / f"arrays_{clips}" for clips in (100, 1_000)}
+    return [compare_memory("an epoch", "tests.benchmarks.memory", folders)]
 
 
 def _epoch(folder: Path, clips: int) -> None:

@@ -1,19 +1,16 @@
 """Preparing a corpus: throughput compared with decord alone, and peak memory from 100 to 2,000 clips."""
 
 import itertools
-import subprocess
-import sys
 from pathlib import Path
 
 from crossmodal.datasets import FaceCrops, index_ravdess, prepare_corpus
 from crossmodal.datasets.ravdess import FACE_BOX
 from crossmodal.datasets.synthetic import synthesize
 from tests.benchmarks.decord_alone import decode_all
-from tests.benchmarks.measure import Row, compare
+from tests.benchmarks.measure import Row, compare, compare_memory
 from tests.benchmarks.prepare_copies import write_copies
 
 CROPS = FaceCrops(num_video_frames=8, face_size=112, box=FACE_BOX)
-SMALL, LARGE = 100, 2_000
 
 
 def run(folder: Path) -> list[Row]:
@@ -37,19 +34,7 @@ def _throughput(folder: Path) -> Row:
 
 def _memory(folder: Path) -> Row:
     """Measure each size in a separate process: its peak plus that of its largest child."""
-    small, large = (_peak(folder / f"clips_{clips}", clips) for clips in (SMALL, LARGE))
-    growth = large / small
-    return Row(
-        f"peak memory of prepare, {SMALL} to {LARGE:,} clips",
-        f"{small:.0f} MB",
-        f"{large:.0f} MB",
-        growth,
-        "at most 1.1 times",
-        growth <= 1.1,
-    )
-
-
-def _peak(folder: Path, clips: int) -> float:
-    write_copies(folder, clips)
-    command = [sys.executable, "-m", "tests.benchmarks.prepare_copies", str(folder), str(clips)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    folders = {clips: folder / f"clips_{clips}" for clips in (100, 2_000)}
+    for clips, place in folders.items():
+        write_copies(place, clips)
+    return compare_memory("prepare", "tests.benchmarks.prepare_copies", folders)

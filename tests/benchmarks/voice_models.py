@@ -20,9 +20,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from crossmodal.datamodules import RAVDESSAudioDataModule
+from crossmodal.datamodules import AudioDataModule
 from crossmodal.evaluation.gain import measure_gain
 from crossmodal.evaluation.metrics import pool, uar, uar_interval, war
 from crossmodal.evaluation.predictions import Predictions
@@ -31,6 +32,7 @@ from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import fit
 from crossmodal.progress import progress_bar
 from crossmodal.storage import read_json
+from tests.benchmarks.measure import SAMPLES, seconds, threads
 from tests.benchmarks.references import REFERENCES, refer
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -60,9 +62,9 @@ class Job:
         return f"{self.front_end}_{self.encoder}_fold{self.fold}_seed{self.seed}"
 
 
-def train(job: Job, root: str, runs: str, threads: int, overrides: Sequence[str]) -> Job:
+def train(job: Job, root: str, runs: str, num_threads: int, overrides: Sequence[str]) -> Job:
     """Train one voice model without a teacher, in a separate process."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(num_threads)
     configs = [] if job.encoder == "lstm" else [CONFIGS / f"{job.encoder}.yaml"]  # the LSTM is the default
     if job.front_end != "mfcc":
         configs.append(CONFIGS / f"{job.front_end}.yaml")
@@ -83,12 +85,12 @@ def train_all(jobs: Sequence[Job], args: argparse.Namespace, overrides: Sequence
     """Run the unfinished jobs in parallel; failures are printed and the others continue."""
     runs = str(args.out / "runs")
     todo = [job for job in jobs if not (args.out / "runs" / job.name / "summary.json").exists()]
-    threads = max((os.cpu_count() or 1) // args.jobs, 1)
+    num_threads = max((os.cpu_count() or 1) // args.jobs, 1)
     # Idle OpenMP threads would spin on the cores of the other processes.
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["OMP_NUM_THREADS"] = str(num_threads)
     with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool, progress_bar() as progress:
         task = progress.add_task("Training voice models", total=len(jobs), completed=len(jobs) - len(todo))
-        running = {pool.submit(train, job, str(args.root), runs, threads, overrides): job for job in todo}
+        running = {pool.submit(train, job, str(args.root), runs, num_threads, overrides): job for job in todo}
         for done in as_completed(running):
             if error := done.exception():
                 print(f"{running[done].name}: {error}", file=sys.stderr)
@@ -107,14 +109,13 @@ class Trial:
 
 
 def row(name: str, trials: Sequence[Trial], parameters: str, milliseconds: str) -> dict[str, str]:
-    """Return one row: means over folds and seeds; the interval is over actors with pooled seeds."""
     tests = [trial.of(uar, "test") for trial in trials]
     wars = [trial.of(war, "test") for trial in trials]
     low, high = uar_interval(pool([trial.predictions.of("test") for trial in trials]))
     cells = (
         name, str(len(trials)), f"{statistics.mean(trial.of(uar, 'val') for trial in trials):.3f}",
-        f"{statistics.mean(tests):.3f}", f"{_sd(tests):.3f}", f"{low:.3f} to {high:.3f}",
-        f"{statistics.mean(wars):.3f}", f"{_sd(wars):.3f}", parameters,
+        f"{statistics.mean(tests):.3f}", f"{np.std(tests, ddof=len(tests) > 1):.3f}", f"{low:.3f} to {high:.3f}",
+        f"{statistics.mean(wars):.3f}", f"{np.std(wars, ddof=len(wars) > 1):.3f}", parameters,
         f"{statistics.median(trial.seconds for trial in trials):.0f}", milliseconds,
     )  # fmt: skip
     return dict(zip(COLUMNS, cells, strict=True))
@@ -132,7 +133,6 @@ def model_trials(jobs: Sequence[Job], runs: Path) -> dict[str, dict[Path, Trial]
 
 
 def model_row(name: str, trials: dict[Path, Trial]) -> dict[str, str]:
-    """Return the row of a model."""
     trained, _ = load_model(AudioClassifier, next(iter(trials)) / "model.safetensors")
     count = sum(parameter.numel() for parameter in trained.parameters())
     return row(name, list(trials.values()), f"{count:,}", f"{_milliseconds(trained):.1f}")
@@ -142,7 +142,7 @@ def reference_trials(name: str, args: argparse.Namespace) -> list[Trial]:
     """Return the predictions of a reference on the same folds; it is deterministic."""
     trials = []
     for fold in args.folds:
-        datamodule = RAVDESSAudioDataModule(root=str(args.root), fold=fold)
+        datamodule = AudioDataModule(root=str(args.root), fold=fold)
         datamodule.setup()
         start = time.perf_counter()
         predictions = refer(name, datamodule, args.out / "references")
@@ -179,24 +179,12 @@ def write(rows: Sequence[dict[str, str]], folder: Path) -> str:
 @torch.inference_mode()
 def _milliseconds(model: AudioClassifier) -> float:
     """Return the median time for one clip of 3.7 s on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    waveform = 0.1 * torch.randn(1, 1, 59200)
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        model(waveform)
-        times.append(time.perf_counter() - start)
-    torch.set_num_threads(threads)
-    return 1000 * statistics.median(times)
-
-
-def _sd(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+    waveform = 0.1 * torch.randn(1, 1, SAMPLES)
+    with threads(1):
+        return 1000 * statistics.median(seconds(lambda: model(waveform)) for _ in range(20))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train the models, run the references, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.voice_models", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder of RAVDESS's speech wavs")
     parser.add_argument("--out", type=Path, default=Path("runs/voice_models"))

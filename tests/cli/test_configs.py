@@ -12,9 +12,6 @@ def test_list(capsys, tmp_path, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == config_names()
     assert any("action units" in line for line in lines)
-
-
-def test_list_as_json(capsys):
     assert main(["configs", "--format", "json"]) == 0
     assert sorted(json.loads(capsys.readouterr().out)) == config_names()
 

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import sys
@@ -9,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from rich.console import Console
+from rich.progress import Progress
 
-from crossmodal import EmotionRecognizer
 from crossmodal.cli import predict as command
 from crossmodal.cli.main import main
-from crossmodal.cli.predict import picture_paths
-from crossmodal.errors import ConfigError
-from crossmodal.inference.predict import listening
+from crossmodal.cli.predict import plot_paths
+from crossmodal.inference.model_config import read_config
+from crossmodal.inference.predict import predictor
 from crossmodal.inference.predict.inputs import Input
+from crossmodal.inference.predict.predictor import FilePredictor
 from tests.inference.conftest import LABELS
 
 
@@ -39,6 +42,20 @@ def predict(model_folder, capsys):
 
 
 @pytest.fixture
+def before_each(monkeypatch):
+    """Return a function that sets what is called before each recording is predicted, one at a time."""
+    predict_batch = FilePredictor.predict_batch
+
+    def install(function):
+        monkeypatch.setattr(predictor, "_BATCH_SIZE", 1)
+        monkeypatch.setattr(
+            FilePredictor, "predict_batch", lambda self, inputs: function(*inputs) or predict_batch(self, inputs)
+        )
+
+    return install
+
+
+@pytest.fixture
 def long_wav(tmp_path):
     """Write ten seconds of changing sound with a pause."""
     generator = np.random.default_rng(0)
@@ -48,41 +65,34 @@ def long_wav(tmp_path):
     return tmp_path / "long.wav"
 
 
+def rows_of(table):
+    return list(csv.DictReader(io.StringIO(table)))
+
+
 class TestFormats:
-    def test_json(self, folder, recognizer, predict):
+    def test_json_and_csv(self, folder, recognizer, predict):
         status, out, _ = predict("--format", "json", folder)
-        results = json.loads(out)
+        results, rows = json.loads(out), rows_of(predict("--format", "csv", folder)[1])
         assert status == 0
         assert [one["file"] for one in results] == [str(folder / "a.wav"), str(folder / "deeper" / "B.MP4")]
-        for one in results:
+        assert [row["file"] for row in rows] == [one["file"] for one in results]
+        assert list(rows[0]) == ["file", "label", "score", *LABELS, "error"]
+        for one, row in zip(results, rows, strict=True):
             expected = recognizer(one["file"])
             assert (one["label"], one["score"]) == (expected.label, pytest.approx(expected.score, abs=1e-6))
             assert one["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
+            assert (row["label"], row["error"]) == (expected.label, "")
+            assert {key: float(row[key]) for key in LABELS} == pytest.approx(expected.probabilities, abs=1e-6)
 
-    def test_json_lines_are_written_immediately(self, folder, predict, monkeypatch):
+    def test_json_lines_are_written_immediately(self, folder, predict, before_each):
         _, expected, _ = predict("--format", "json", folder)
         written = []
-        hear = listening.hear
-        monkeypatch.setattr(
-            listening, "hear", lambda *args: written.append(sys.stdout.getvalue().count("\n")) or hear(*args)
-        )
-        monkeypatch.setattr(listening, "_BATCH_SIZE", 1)
+        before_each(lambda item: written.append(sys.stdout.getvalue().count("\n")))
         status, out, _ = predict("--format", "jsonl", folder)
         assert status == 0
         lines = [json.loads(line) for line in out.splitlines()]
         assert [line["label"] for line in lines] == [one["label"] for one in json.loads(expected)]
         assert written == [0, 1]
-
-    def test_csv(self, folder, recognizer, predict):
-        status, out, _ = predict(folder / "a.wav", "--format", "csv")
-        (row,) = csv.DictReader(io.StringIO(out))
-        expected = recognizer(folder / "a.wav")
-        assert status == 0
-        assert list(row) == ["file", "label", "score", *LABELS, "error"]
-        assert (row["file"], row["label"], row["error"]) == (str(folder / "a.wav"), expected.label, "")
-        assert float(row["score"]) == pytest.approx(expected.score, abs=1e-6)
-        for label in LABELS:
-            assert float(row[label]) == pytest.approx(expected.probabilities[label], abs=1e-6)
 
     def test_table(self, folder, recognizer, predict, monkeypatch):
         monkeypatch.chdir(folder)
@@ -105,9 +115,9 @@ class TestFormats:
         soundfile.write(path, np.zeros(16_000), 16_000)
         assert "silence" in predict(path)[1]
         assert json.loads(predict(path, "--format", "json")[1])[0]["label"] == "silence"
-        (row,) = csv.DictReader(io.StringIO(predict(path, "--format", "csv")[1]))
+        (row,) = rows_of(predict(path, "--format", "csv")[1])
         assert (row["label"], row["score"], row["calm"]) == ("silence", "1.000000", "")
-        (window,) = csv.DictReader(io.StringIO(predict(path, "--format", "csv", "--timeline")[1]))
+        (window,) = rows_of(predict(path, "--format", "csv", "--timeline")[1])
         assert (window["start"], window["end"], window["label"]) == ("0.000", "1.000", "silence")
         assert predict(path, "--format", "audacity")[1] == "0.000000\t1.000000\tsilence\n"
 
@@ -121,29 +131,23 @@ class TestTimeline:
         assert len(results["windows"]) == 9
         assert {segment["label"] for segment in results["segments"]} >= {"silence"}
 
-    def test_the_table_has_one_row_per_segment(self, long_wav, recognizer, predict):
-        _, out, _ = predict(long_wav, "--timeline")
-        header, *rows = out.splitlines()
-        assert header.split() == ["file", "from", "to", "emotion", "probability"]
+    def test_table_and_label_track_have_one_row_per_segment(self, long_wav, recognizer, predict):
+        header, *rows = predict(long_wav, "--timeline")[1].splitlines()
+        track = [line.split("\t") for line in predict(long_wav, "--format", "audacity")[1].splitlines()]
         segments = recognizer.timeline(long_wav).segments
+        assert header.split() == ["file", "from", "to", "emotion", "probability"]
         assert [row.split()[3] for row in rows] == [segment.label for segment in segments]
         assert rows[-1].split()[2] == "0:10.0"
+        assert [(float(start), float(end), label) for start, end, label in track] == [
+            (segment.start, segment.end, segment.label) for segment in segments
+        ]
 
     def test_csv_has_one_row_per_window(self, long_wav, recognizer, predict):
-        _, out, _ = predict(long_wav, "--timeline", "--format", "csv")
-        rows = list(csv.DictReader(io.StringIO(out)))
+        rows = rows_of(predict(long_wav, "--timeline", "--format", "csv")[1])
         windows = recognizer.timeline(long_wav).windows
         assert list(rows[0]) == ["file", "start", "end", "label", "score", *LABELS, "error"]
         assert [float(row["start"]) for row in rows] == [window.start for window in windows]
         assert float(rows[0]["calm"]) == pytest.approx(windows[0].prediction.probabilities["calm"], abs=1e-6)
-
-    def test_label_track(self, long_wav, recognizer, predict):
-        status, out, _ = predict(long_wav, "--format", "audacity")
-        rows = [line.split("\t") for line in out.splitlines()]
-        assert status == 0
-        assert [(float(start), float(end), label) for start, end, label in rows] == [
-            (segment.start, segment.end, segment.label) for segment in recognizer.timeline(long_wav).segments
-        ]
 
     def test_a_label_track_takes_one_recording(self, folder, predict):
         status, out, err = predict(folder, "--format", "audacity")
@@ -172,17 +176,14 @@ class TestPlot:
         assert status == 1
         assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["B.MP4.png", "a.wav.png"]
 
-    def test_equal_names_get_different_plots(self):
+    def test_plot_paths(self, tmp_path):
         inputs = [Input(name) for name in ("a/x.wav", "b/x.wav", "b/x.mp3", "-")]
-        assert [path.name for path in picture_paths("out", inputs).values()] == [
-            "x.wav.png",
-            "x.wav.2.png",
-            "x.mp3.png",
-            "standard_input.png",
-        ]
+        names = ["x.wav.png", "x.wav.2.png", "x.mp3.png", "standard_input.png"]
+        assert [path.name for path in plot_paths("out", inputs).values()] == names  # equal names differ
+        assert plot_paths(str(tmp_path), inputs[:1]) == {"a/x.wav": tmp_path / "x.wav.png"}
 
-    def test_invalid_plot_paths_are_rejected_before_prediction(self, folder, predict, monkeypatch):
-        monkeypatch.setattr(listening, "hear", lambda *args: pytest.fail("it was predicted"))
+    def test_invalid_plot_paths_are_rejected_before_prediction(self, folder, predict, before_each):
+        before_each(lambda item: pytest.fail("it was predicted"))
         status, _, err = predict(folder, "--plot", "out.png")
         assert status == 1
         assert "--plot out.png" in err and "folder" in err
@@ -218,22 +219,16 @@ class TestFailures:
         assert results["gone.wav"]["error"].startswith(f"{missing}: ")
         assert f"crossmodal predict: {results['gone.wav']['error']}\n" in err
 
-    @pytest.mark.parametrize("form", ["csv", "table", "jsonl"])
-    def test_a_bad_file_in_every_format(self, with_a_bad_file, predict, form):
-        status, out, err = predict("--format", form, with_a_bad_file)
+    @pytest.mark.parametrize("arguments", [["csv"], ["table"], ["jsonl"], ["csv", "--timeline"]], ids=str)
+    def test_a_bad_file_in_every_format(self, with_a_bad_file, predict, arguments):
+        status, out, err = predict("--format", *arguments, with_a_bad_file)
         assert status == 1
         assert re.search(r"bad\.wav: .*empty", err)
-        if form == "csv":
-            rows = {Path(row["file"]).name: row for row in csv.DictReader(io.StringIO(out))}
+        if arguments[0] == "csv":
+            rows = {Path(row["file"]).name: row for row in rows_of(out)}
             assert "empty" in rows["bad.wav"]["error"]
             assert rows["bad.wav"]["label"] == rows["bad.wav"]["calm"] == ""
             assert rows["a.wav"]["label"] in LABELS
-
-    def test_a_bad_file_in_a_csv_of_timelines(self, with_a_bad_file, predict):
-        _, out, _ = predict("--format", "csv", "--timeline", with_a_bad_file / "bad.wav", with_a_bad_file / "a.wav")
-        first, *rest = csv.DictReader(io.StringIO(out))
-        assert "empty" in first["error"]
-        assert [row["file"] for row in rest] == [str(with_a_bad_file / "a.wav")]
 
     def test_all_inputs_fail(self, tmp_path, predict):
         status, out, err = predict(tmp_path, tmp_path / "*.ogg")
@@ -242,63 +237,55 @@ class TestFailures:
         assert first.startswith(f"crossmodal predict: {tmp_path}: ")
         assert second.startswith(f"crossmodal predict: {tmp_path / '*.ogg'}: ")
 
-    def test_a_missing_model(self, folder, capsys):
-        assert main(["predict", str(folder), "--model", "nowhere"]) == 1
-        assert capsys.readouterr().err.startswith("crossmodal predict: nowhere ")
-
-    def test_ctrl_c(self, folder, predict, monkeypatch):
-        monkeypatch.setattr(listening, "_BATCH_SIZE", 1)
-        hear = listening.hear
-
-        def interrupt_at_the_second(order, inputs):
-            if inputs[0].name.endswith("B.MP4"):
+    def test_ctrl_c(self, folder, predict, before_each):
+        def interrupt_at_the_second(item):
+            if item.name.endswith("B.MP4"):
                 raise KeyboardInterrupt
-            return hear(order, inputs)
 
-        monkeypatch.setattr(listening, "hear", interrupt_at_the_second)
+        before_each(interrupt_at_the_second)
         status, out, err = predict(folder, "--format", "json")
         assert (status, err) == (130, "crossmodal predict: interrupted\n")
         assert [one["file"] for one in json.loads(out)] == [str(folder / "a.wav")]  # valid JSON with the first results
 
-    def test_jobs_must_be_positive(self, folder, predict):
+    def test_invalid_arguments(self, folder, predict, capsys):
         assert "--jobs" in predict(folder, "--jobs", 0)[2]
+        assert main(["predict", str(folder), "--model", "nowhere"]) == 1
+        assert capsys.readouterr().err.startswith("crossmodal predict: nowhere ")
 
 
 class TestProgress:
-    @pytest.fixture
-    def terminal(self, monkeypatch):
-        """Make stderr a terminal and return the list of shown progress bars."""
-        monkeypatch.setattr(command, "_is_screen", lambda stream: stream is sys.stderr)
+    @pytest.mark.parametrize(
+        ("arguments", "screens", "bars"),
+        [
+            (["--format", "jsonl", "."], ["stderr"], 1),
+            (["a.wav"], ["stderr"], 0),
+            (["."], [], 0),
+            (["--format", "jsonl", "."], ["stderr", "stdout"], 0),
+        ],
+        ids=["many recordings", "one recording", "no terminal", "lines on the same terminal"],
+    )
+    def test_many_recordings_have_a_progress_bar_on_stderr(
+        self, folder, predict, monkeypatch, arguments, screens, bars
+    ):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(command, "_is_screen", lambda stream: stream in [getattr(sys, name) for name in screens])
         monkeypatch.setattr(command, "_MANY", 1)
-        bars = []
-        monkeypatch.setattr(command, "progress_bar", lambda: bars.append(True) or bar())
-        return bars
-
-    def test_many_recordings_have_a_progress_bar_on_stderr(self, folder, predict, terminal):
-        _, out, _ = predict(folder, "--format", "jsonl")
-        assert len(terminal) == 1
-        assert [Path(json.loads(line)["file"]).name for line in out.splitlines()] == ["a.wav", "B.MP4"]
-
-    def test_one_recording_has_no_progress_bar(self, folder, predict, terminal):
-        predict(folder / "a.wav")
-        assert terminal == []
-
-    def test_no_progress_bar_without_a_terminal(self, folder, predict, terminal, monkeypatch):
-        monkeypatch.setattr(command, "_is_screen", lambda stream: False)
-        predict(folder)
-        assert terminal == []
-
-    def test_no_progress_bar_with_lines_on_the_same_terminal(self, folder, predict, terminal, monkeypatch):
-        monkeypatch.setattr(command, "_is_screen", lambda stream: True)
-        predict(folder, "--format", "jsonl")
-        assert terminal == []
+        shown = []
+        console = Console(file=io.StringIO(), force_terminal=True)
+        monkeypatch.setattr(command, "progress_bar", lambda: shown.append(True) or Progress(console=console))
+        status, out, _ = predict(*arguments)
+        assert (status, len(shown)) == (0, bars)
+        if bars:
+            assert [json.loads(line)["file"] for line in out.splitlines()] == ["a.wav", str(Path("deeper", "B.MP4"))]
 
 
-def bar():
-    from rich.console import Console
-    from rich.progress import Progress
+class CrashingPredictor(FilePredictor):
+    """Predictor that crashes like a decoder with a malicious file."""
 
-    return Progress(console=Console(file=io.StringIO(), force_terminal=True))
+    def predict_batch(self, inputs):
+        if any("deadly" in one.name for one in inputs):
+            os._exit(11)
+        return super().predict_batch(inputs)
 
 
 @pytest.mark.slow
@@ -310,14 +297,12 @@ class TestProcesses:
         assert len(expected[1].splitlines()) == 1 + 3 + 16
         assert predict(with_a_bad_file, "--format", "csv", "--jobs", 2) == expected
 
-    def test_a_crash_is_reported_and_the_other_recordings_are_predicted(self, model_folder, folder, monkeypatch):
-        monkeypatch.setattr(listening, "hear", predict_or_crash)
+    def test_a_crash_is_reported_and_the_other_recordings_are_predicted(self, model_folder, folder):
         for name in ("deadly.wav", "c.wav", "d.wav", "e.wav", "f.wav"):
             shutil.copy(folder / "a.wav", folder / name)
         inputs = [Input(str(path), path) for path in sorted(folder.glob("*.wav"))]
-        order = listening.Order(str(model_folder))
-        results = list(listening.listen(inputs, order, jobs=2))
-        assert [Path(one.name).name for one in results] == [path.name for path in sorted(folder.glob("*.wav"))]
+        results = list(CrashingPredictor(model_folder, read_config(model_folder)).predict(inputs, jobs=2))
+        assert [one.name for one in results] == [one.name for one in inputs]
         assert [one.error is None for one in results] == ["deadly" not in one.name for one in results]
         (deadly,) = [one for one in results if one.error]
         assert "deadly.wav" in deadly.error and "exit code 11" in deadly.error
@@ -331,31 +316,12 @@ class TestProcesses:
         assert "damaged" in capsys.readouterr().err
 
 
-_PREDICT = listening.hear
-
-
-def predict_or_crash(order, inputs):
-    """Crash like a decoder with a malicious file."""
-    import os
-
-    if any("deadly" in one.name for one in inputs):
-        os._exit(11)
-    return _PREDICT(order, inputs)
-
-
-def test_the_model_is_loaded_once(folder, model_folder, monkeypatch):
-    loaded = []
-    load = EmotionRecognizer.from_pretrained
-    monkeypatch.setattr(
-        EmotionRecognizer, "from_pretrained", lambda *args, **kwargs: loaded.append(args) or load(*args, **kwargs)
-    )
-    listening._recognizer.cache_clear()
-    order = listening.Order(str(model_folder), window=2.0)
-    list(listening.listen([Input("a", folder / "a.wav"), Input("b", folder / "a.wav")], order))
-    assert len(loaded) == 1
-
-
-def test_picture_paths(tmp_path):
-    assert picture_paths(str(tmp_path), [Input("x/a.wav")]) == {"x/a.wav": tmp_path / "a.wav.png"}
-    with pytest.raises(ConfigError, match=r"\.png"):
-        picture_paths("out.jpeg", [Input("a.wav")])
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_model_and_config_are_loaded_once(backend, folder, model_folder, onnx_folder, capsys, monkeypatch):
+    opened = []
+    read_text = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, **kwargs: opened.append(path.name) or read_text(path, **kwargs))
+    model = onnx_folder if backend == "onnx" else model_folder
+    arguments = ["--model", str(model), "--backend", backend, "--timeline"]
+    assert main(["predict", *arguments, str(folder / "a.wav"), str(folder / "deeper" / "B.MP4")]) == 0
+    assert opened.count("config.json") == 1

@@ -1,4 +1,3 @@
-import argparse
 import os
 import signal
 import socket
@@ -18,7 +17,7 @@ from crossmodal.cli.serve import read_token
 from crossmodal.errors import ConfigError
 from crossmodal.inference import EmotionRecognizer
 from tests.apps.serve.client import FORM, ask, form, post, talk, wav
-from tests.apps.serve.process import ROOT, WATCHED, served
+from tests.apps.serve.process import ROOT, WATCHED, served, started
 from tests.inference.fake_model import fake_recognizer
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are read from Linux's /proc")
@@ -122,12 +121,6 @@ def test_limits_and_token_of_the_command_line(tmp_path):
         assert post(server.port, wav(channels=2), headers=shown).code == "too_many_channels"
 
 
-def test_the_token_may_be_in_the_environment():
-    with served(CROSSMODAL_TOKEN="s3cret") as server:
-        assert ask(server.port, "/v1/model").code == "unauthorized"
-        assert ask(server.port, "/v1/model", headers={"Authorization": "Bearer s3cret"}).status == 200
-
-
 class TestToken:
     def test_a_file_overrides_the_environment(self, tmp_path, monkeypatch):
         monkeypatch.setenv("CROSSMODAL_TOKEN", "other")
@@ -143,13 +136,11 @@ class TestToken:
         with pytest.raises(ConfigError, match="token"):
             read_token(str(tmp_path / "token"))
 
-    def test_a_missing_file(self, tmp_path):
-        with pytest.raises(ConfigError, match=r"cannot be read from .*gone"):
+    def test_a_missing_file_and_an_empty_variable(self, tmp_path, monkeypatch):
+        with pytest.raises(ConfigError, match="gone"):
             read_token(str(tmp_path / "gone"))
-
-    def test_an_empty_variable(self, monkeypatch):
         monkeypatch.setenv("CROSSMODAL_TOKEN", "")
-        with pytest.raises(ConfigError, match="CROSSMODAL_TOKEN must be one word"):
+        with pytest.raises(ConfigError, match="CROSSMODAL_TOKEN"):
             read_token(None)
 
 
@@ -159,9 +150,6 @@ class TestErrors:
         error = capsys.readouterr().err
         assert error.startswith("crossmodal serve: ")
         return error
-
-    def test_a_folder_without_a_model(self, tmp_path, capsys):
-        assert "is not a model folder" in self.fails(capsys, tmp_path, "--port", 0)
 
     def test_a_model_whose_weights_are_damaged(self, capsys, monkeypatch):
         recognizer = fake_recognizer()
@@ -179,20 +167,20 @@ class TestErrors:
     def test_an_address_of_another_machine(self, host, port, tmp_path, capsys):
         assert "cannot be used" in self.fails(capsys, tmp_path, "--host", host, "--port", port)
 
-    @pytest.mark.parametrize("option", ["--max_megabytes", "--max_seconds", "--max_requests", "--decoders"])
-    def test_a_limit_of_zero(self, option, tmp_path, capsys):
-        assert "must be above 0, not 0" in self.fails(capsys, tmp_path, "--port", 0, option, 0)
-
-    @pytest.mark.parametrize("number", ["nan", "inf", "-1"])
-    def test_an_invalid_limit(self, number, tmp_path, capsys):
-        assert "must be above 0, not" in self.fails(capsys, tmp_path, "--port", 0, f"--max_megabytes={number}")
-
     def test_a_public_address_without_a_token_prints_a_warning(self, tmp_path, capsys):
-        assert "anyone who can reach 0.0.0.0" in self.fails_with_warning(capsys, tmp_path)
+        assert main(["serve", str(tmp_path), "--host", "0.0.0.0", "--port", "0"]) == 1
+        error = capsys.readouterr().err
+        assert "anyone who can reach 0.0.0.0" in error and "is not a model folder" in error
 
-    def fails_with_warning(self, capsys, folder):
-        assert main(["serve", str(folder), "--host", "0.0.0.0", "--port", "0"]) == 1
-        return capsys.readouterr().err
+    @pytest.mark.parametrize(
+        "option",
+        [
+            *(f"--{name}=0" for name in ("max_megabytes", "max_seconds", "max_requests", "decoders")),
+            *(f"--max_megabytes={number}" for number in ("nan", "inf", "-1")),
+        ],
+    )
+    def test_an_invalid_limit(self, option, tmp_path, capsys):
+        assert "must be above 0, not" in self.fails(capsys, tmp_path, "--port", 0, option)
 
     @pytest.mark.parametrize("package", ["fastapi", "fastapi_offline", "uvicorn", "python_multipart", "websockets"])
     def test_without_the_extra_it_says_what_to_install(self, package, tmp_path):
@@ -217,36 +205,17 @@ def test_demo_is_the_server_with_its_page_opened_in_the_browser(model_folder, tm
     browser, opened = tmp_path / "browser", tmp_path / "opened"
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.part && mv {opened}.part {opened}\n')
     browser.chmod(0o755)
-    arguments = ["demo", str(model_folder), "--control", str(model_folder), "--port", "0"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", WATCHED, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"BROWSER": str(browser), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        announcement = process.stdout.readline()
+    arguments = ["demo", model_folder, "--control", model_folder, "--port", "0"]
+    with started("-c", WATCHED, *arguments, BROWSER=str(browser)) as server:
         assert wait_until(opened.exists)
-        address = opened.read_text()
-        assert f" at {address} " in announcement
-        port = int(address.rpartition(":")[2])
-        assert b"page/app.js" in ask(port, "/").body
-        assert post(port, wav(), "/v1/predict?model=control").status == 200
-        process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=20)[0] == "", "nothing left the machine"
-        assert process.returncode == 0
-    finally:
-        process.kill()
-        process.communicate()
+        assert opened.read_text() == f"http://127.0.0.1:{server.port}"
+        assert b"page/app.js" in ask(server.port, "/").body
+        assert post(server.port, wav(), "/v1/predict?model=control").status == 200
+        assert server.stop() == (0, ""), "nothing left the machine"
 
 
 def test_demo_and_serve_differ_in_their_port_only():
-    parsers = {name: argparse.ArgumentParser() for name in ("demo", "serve")}
-    for name, parser in parsers.items():
-        COMMANDS[name].add_arguments(parser)
-    demo, serve = (vars(parser.parse_args(["m"])) for parser in parsers.values())
+    demo, serve = (vars(COMMANDS[name].make_parser(name).parse_args(["m"])) for name in ("demo", "serve"))
     assert (demo.pop("port"), serve.pop("port")) == (7860, 8000)
     assert demo == serve
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmodal.datamodules import ClipDataset, collate_clips
-from crossmodal.datamodules.clip_dataset import EpochShuffle, Shard, UnpaddedDistributedSampler
+from crossmodal.datamodules.sampler import EpochShuffle, Shard, UnpaddedDistributedSampler
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError, DataError
@@ -94,7 +94,7 @@ def test_a_dataset_keeps_no_arrays(tmp_path):
     epoch=st.integers(0, 1000),
 )
 def test_order_depends_on_seed_and_epoch_and_has_full_batches(size, batch_size, seed, epoch):
-    first, second = (EpochShuffle(_numbers(size), seed, batch_size) for _ in range(2))
+    first, second = (EpochShuffle(range(size), seed, batch_size) for _ in range(2))
     list(second)  # earlier epochs have no effect
     for shuffle in (first, second):
         shuffle.set_epoch(epoch)
@@ -113,13 +113,13 @@ def test_order_depends_on_seed_and_epoch_and_has_full_batches(size, batch_size, 
 )
 def test_a_step_does_not_depend_on_the_number_of_processes(size, processes, share, epoch):
     batch_size = processes * share
-    alone = EpochShuffle(_numbers(size), 3, batch_size)
+    alone = EpochShuffle(range(size), 3, batch_size)
     alone.set_epoch(epoch)
     if size < processes:
         with pytest.raises(ConfigError, match=f"{size} .* {processes} processes"):
-            EpochShuffle(_numbers(size), 3, batch_size, Shard(0, processes))
+            EpochShuffle(range(size), 3, batch_size, Shard(0, processes))
         return
-    parts = [EpochShuffle(_numbers(size), 3, batch_size, Shard(rank, processes)) for rank in range(processes)]
+    parts = [EpochShuffle(range(size), 3, batch_size, Shard(rank, processes)) for rank in range(processes)]
     for part in parts:
         part.set_epoch(epoch)
     assert len({len(part) for part in parts}) == 1
@@ -135,56 +135,20 @@ def test_a_step_does_not_depend_on_the_number_of_processes(size, processes, shar
 def test_every_validation_clip_is_in_one_process(size, processes):
     if 0 < size < processes:
         with pytest.raises(ConfigError, match=f"{size} .* {processes} processes"):
-            UnpaddedDistributedSampler(_numbers(size), Shard(0, processes))
+            UnpaddedDistributedSampler(range(size), Shard(0, processes))
         return
-    parts = [UnpaddedDistributedSampler(_numbers(size), Shard(rank, processes)) for rank in range(processes)]
+    parts = [UnpaddedDistributedSampler(range(size), Shard(rank, processes)) for rank in range(processes)]
     assert sorted(itertools.chain(*parts)) == list(range(size))
     assert [len(part) for part in parts] == [len(list(part)) for part in parts]
 
 
 def test_an_indivisible_batch_size_is_a_config_error():
     with pytest.raises(ConfigError, match=r"10 .* 4 processes.* 12"):
-        EpochShuffle(_numbers(50), 0, 10, Shard(0, 4))
-
-
-def test_orders_differ_between_epochs_and_seeds():
-    orders = set()
-    for seed in range(5):
-        shuffle = EpochShuffle(_numbers(50), seed, batch_size=10)
-        for epoch in range(5):
-            shuffle.set_epoch(epoch)
-            orders.add(tuple(shuffle))
-    assert len(orders) == 25
-
-
-def _numbers(size):
-    """Return a dataset of `size` items."""
-    return range(size)
+        EpochShuffle(range(50), 0, 10, Shard(0, 4))
 
 
 def batched(order, size):
     return [order[start : start + size] for start in range(0, len(order), size)]
-
-
-def test_a_resumed_shuffle_skips_the_finished_batches_of_one_epoch():
-    class Clips:
-        def __len__(self):
-            return 11
-
-    def epochs(shuffle):
-        orders = []
-        for epoch in range(3):
-            shuffle.set_epoch(epoch)
-            orders.append(list(shuffle))
-        return orders
-
-    for shard in (Shard(), Shard(1, 3)):
-        whole = epochs(EpochShuffle(Clips(), seed=3, batch_size=3, shard=shard))
-        shuffle = EpochShuffle(Clips(), seed=3, batch_size=3, shard=shard)
-        shuffle.resume_from(epoch=1, batches=2)
-        assert list(shuffle) == whole[1][2 * 3 // shard.world_size :]  # before the epoch is set
-        assert epochs(shuffle) == [whole[0], whole[1][2 * 3 // shard.world_size :], whole[2]]
-        assert len(shuffle) == len(whole[0])
 
 
 def test_batches_are_aligned_in_memory_like_torch_tensors(stored):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodal import RAVDESSAudioDataModule, RAVDESSVideoDataModule
+from crossmodal import AudioDataModule
 from crossmodal.datamodules import collate_clips
 from crossmodal.errors import ConfigError, DataError
 
@@ -10,7 +10,7 @@ HEIGHT = 6
 
 
 def ready(root, **settings):
-    datamodule = RAVDESSAudioDataModule(str(root), **{"protocol": "loso24", "batch_size": 8, **settings})
+    datamodule = AudioDataModule(str(root), **{"protocol": "loso24", "batch_size": 8, **settings})
     datamodule.prepare_data()
     datamodule.setup()
     return datamodule
@@ -49,13 +49,6 @@ def test_features_replace_waveforms(tiny_ravdess, waveforms, stored):
             assert not batch["features"][row, :, length:].any()
 
 
-def test_workers_read_the_same_features(tiny_ravdess, stored):
-    alone = ready(tiny_ravdess, speech_features=str(stored)).val_dataloader()
-    helped = ready(tiny_ravdess, speech_features=str(stored), num_workers=1).val_dataloader()
-    for one, other in zip(alone, helped, strict=True):
-        assert torch.equal(one["features"], other["features"])
-
-
 def test_the_fingerprint_depends_on_the_stored_features(tiny_ravdess, waveforms, stored, tmp_path):
     def fingerprint(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,16 +61,12 @@ def test_the_fingerprint_depends_on_the_stored_features(tiny_ravdess, waveforms,
 
 def test_a_missing_folder_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere.*speech_features"):
-        RAVDESSAudioDataModule("somewhere", speech_features=str(tmp_path / "nowhere"))
+        AudioDataModule("somewhere", speech_features=str(tmp_path / "nowhere"))
 
 
 def test_a_clip_missing_in_the_folder_is_a_data_error(tiny_ravdess, tmp_path):
     with pytest.raises(DataError, match=r"\.npy"):
         next(iter(ready(tiny_ravdess, speech_features=str(tmp_path)).val_dataloader()))
-
-
-def test_video_datamodules_ignore_speech_features(stored):
-    assert RAVDESSVideoDataModule("somewhere", speech_features=str(stored)).speech_features is None
 
 
 def test_half_precision_features_become_single_precision():

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodal.datamodules.clip_dataset import ClipDataset, clip_loader, collate_clips
+from crossmodal.datamodules import ClipDataset, collate_clips
+from crossmodal.datamodules.sampler import EpochShuffle, Shard
 from crossmodal.datamodules.thread_loader import ThreadLoader
 from crossmodal.datasets.clip import Clip
 from crossmodal.errors import DataError
@@ -58,6 +59,12 @@ def test_stopping_early_ends_the_threads():
     assert not any(thread.name.startswith("clips") for thread in threading.enumerate())
 
 
+def test_a_single_pass_has_every_item_once_in_one_of_the_processes():
+    parts = [loader(Numbers(20), 2, sampler=EpochShuffle(range(20), 0, 4, Shard(rank, 2))) for rank in range(2)]
+    found = [[int(name) for batch in part.single_pass() for name in batch["clip"]] for part in parts]
+    assert found == [list(range(0, 20, 2)), list(range(1, 20, 2))]
+
+
 def test_reading_draws_no_random_numbers():
     torch.manual_seed(1)
     list(loader(Numbers(9), 2))
@@ -71,6 +78,6 @@ def test_a_batch_is_a_copy(tmp_path, threads):
     np.save(tmp_path / "a.npy", np.ones(5, np.float32))
     dataset = ClipDataset([Clip("a", "01", "happy")], ("happy",), {"a": tmp_path / "a.npy"})
     for _ in range(2):
-        for batch in clip_loader(dataset, 1, threads):
+        for batch in loader(dataset, threads):
             assert batch["waveform"].sum() == 5
             batch["waveform"].zero_()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodal.datamodules import RAVDESSPairedDataModule, RAVDESSVideoDataModule
+from crossmodal.datamodules import PairedDataModule, VideoDataModule
 from crossmodal.datasets.audit.sync import compare_sounds
 from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.ravdess import FACE_BOX, index_ravdess
@@ -30,7 +30,7 @@ def drawn(tmp_path_factory) -> Path:
 
 def waveforms(root: Path, cache: Path) -> dict[str, np.ndarray]:
     """Return the datamodule's items by clip."""
-    datamodule = RAVDESSPairedDataModule(str(root), protocol="loso24", face_size=16, cache=str(cache))
+    datamodule = PairedDataModule(str(root), protocol="loso24", face_size=16, cache=str(cache))
     datamodule.prepare_data()
     datamodule.setup()
     found = {}
@@ -89,7 +89,7 @@ def test_audio_lag_of_real_recordings_is_compensated(pytestconfig, tmp_path):
 
 def test_the_requested_face_detector_is_used(drawn, tmp_path):
     kwargs = {"protocol": "loso24", "num_video_frames": 2, "face_size": 32, "cache": str(tmp_path)}
-    fixed, followed = (RAVDESSVideoDataModule(str(drawn), face_detector=name, **kwargs) for name in (None, "haar"))
+    fixed, followed = (VideoDataModule(str(drawn), face_detector=name, **kwargs) for name in (None, "haar"))
     for datamodule in (fixed, followed):
         datamodule.prepare_data()
         datamodule.setup()

@@ -20,3 +20,10 @@ def make_predictions(clips=60, actors=6, seed=0, skill=1.0, splits=("val", "test
         targets.astype(np.int64),
         exponentials / exponentials.sum(axis=1, keepdims=True),
     )
+
+
+def shuffle(predictions: Predictions) -> Predictions:
+    """Return the same predictions with the clips in another order."""
+    order = np.random.default_rng(0).permutation(len(predictions.clips))
+    names = ([column[row] for row in order] for column in (predictions.clips, predictions.actors, predictions.splits))
+    return Predictions(predictions.labels, *names, predictions.targets[order], predictions.probabilities[order])

@@ -18,7 +18,7 @@ from crossmodal.studies.compare import compare
 from crossmodal.studies.finished import load_runs
 from crossmodal.studies.preflight.measures import Pairs, measure
 from crossmodal.studies.thesis.claims import answer
-from tests.evaluation import LABELS, make_predictions
+from tests.evaluation import LABELS, make_predictions, shuffle
 from tests.evaluation.test_metrics import naive_interval
 from tests.pipeline.test_summary import corpus
 from tests.studies.finished_runs import write_application, write_run
@@ -100,7 +100,7 @@ def test_fit_study_claims_and_preflight_report_the_same_gain(tmp_path):
         name: SimpleNamespace(predictions=predicted, metrics={}, seconds=1, epochs=1, best_epoch=0, reused=False)
         for name, predicted in stages.items()
     }
-    fit = summarize({"name": "fit", "seed_everything": 0}, corpus(), results)["gain"]
+    fit = summarize({"name": "fit", "seed_everything": 0}, corpus(), results).gain
     assert fit["uar_pp"] == pytest.approx(expected["gain_pp"], abs=0.005)
     assert fit["ci95_pp"] == pytest.approx(list(expected["ci95_pp"]), abs=0.005)
 
@@ -135,12 +135,6 @@ def test_the_interval_matches_a_naive_paired_bootstrap():
     assert gain["ci95_pp"] == pytest.approx(expected, abs=1.5)
 
 
-def test_identical_predictions_have_no_gain():
-    predictions = make_predictions(clips=80)
-    gain = measure_gain([predictions], [predictions])
-    assert (gain["gain_pp"], gain["ci95_pp"], gain["p"]) == (0, (0, 0), 1)
-
-
 def test_swapped_sides_negate_the_gain():
     one, other = make_predictions(skill=2.0), make_predictions(skill=0.2)
     gain, loss = measure_gain([one], [other]), measure_gain([other], [one])
@@ -151,22 +145,7 @@ def test_swapped_sides_negate_the_gain():
 
 def test_the_order_of_the_clips_does_not_matter():
     student, control = make_predictions(skill=2.0), make_predictions(skill=0.2)
-    order = np.random.default_rng(0).permutation(len(control.clips))
-    shuffled = Predictions(
-        LABELS,
-        [control.clips[row] for row in order],
-        [control.actors[row] for row in order],
-        [control.splits[row] for row in order],
-        control.targets[order],
-        control.probabilities[order],
-    )
-    assert measure_gain([student], [shuffled]) == measure_gain([student], [control])
-
-
-def test_different_clips_are_rejected():
-    predictions = make_predictions()
-    with pytest.raises(ValueError, match="same clips"):
-        measure_gain([predictions], [make_predictions(clips=59)])
+    assert measure_gain([student], [shuffle(control)]) == measure_gain([student], [control])
 
 
 class TestByActor:
@@ -214,15 +193,6 @@ class TestWilcoxon:
         students = [graded({f"{index:02d}": order[seed] for index, order in enumerate(orders)}) for seed in range(3)]
         assert measure_gain(students, controls)["p"] == pytest.approx(2 / 16)
 
-    def test_distribution_without_an_effect(self):
-        rng = np.random.default_rng(0)
-        small = 0
-        for _ in range(200):
-            grades = rng.integers(0, 11, size=(2, 16))
-            one, other = (graded({f"{actor:02d}": grade for actor, grade in enumerate(row)}) for row in grades)
-            small += measure_gain([one], [other])["p"] < 0.05
-        assert small <= 200 * (0.05 + 3 * np.sqrt(0.05 * 0.95 / 200))
-
 
 class TestHolm:
     def test_correction_calculated_by_hand(self):
@@ -233,23 +203,13 @@ class TestHolm:
         assert holm([]) == []
 
 
-@given(st.lists(st.floats(0, 1), max_size=12))
-def test_corrected_p_values_are_not_smaller_at_most_one_and_in_the_same_order(p_values):
-    corrected = holm(p_values)
-    for raw, one in zip(p_values, corrected, strict=True):
-        assert raw <= one <= 1
-    for first in range(len(p_values)):
-        for second in range(len(p_values)):
-            if p_values[first] <= p_values[second]:
-                assert corrected[first] <= corrected[second]
-
-
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_the_smallest_corrected_p_value_is_that_of_bonferroni(p_values):
+def test_corrected_p_values_are_between_raw_and_bonferroni_and_in_the_same_order(p_values):
     corrected = holm(p_values)
-    assert min(corrected) == pytest.approx(min(1, len(p_values) * min(p_values)))
     for raw, one in zip(p_values, corrected, strict=True):
-        assert one <= max(min(1, len(p_values) * raw), raw) + 1e-12
+        assert raw <= one <= max(min(1, len(p_values) * raw), raw) + 1e-12
+    assert min(corrected) == pytest.approx(min(1, len(p_values) * min(p_values)))
+    assert [corrected[index] for index in np.argsort(p_values)] == sorted(corrected)
 
 
 class TestMeanGain:
@@ -273,10 +233,6 @@ class TestMeanGain:
         second = (actors(5, 5, 6, 5, 5, 5, 5), actors(5, 5, 5, 5, 5, 5, 6))
         means = [5, 10, 20, 20, 5, -5, 5]
         assert mean_gain([first, second])["p"] == pytest.approx(wilcoxon(means, zero_method="pratt").pvalue)
-
-    def test_actors_without_a_gain_are_ranked(self):
-        """The zero has rank 1, the losses 2 and 3: of the 16 signs of ranks 2 to 5, 6 have a sum of at most 5."""
-        assert mean_gain([(actors(5, 4, 3, 8, 9), actors(5, 5, 5, 5, 5))])["p"] == pytest.approx(2 * 6 / 16)
 
     def test_tiny_gains_are_ranked(self):
         ours, theirs = (
@@ -313,10 +269,6 @@ class TestMeanUnpairedGain:
         found = mean_unpaired_gain([first, second])
         assert found["gain_pp"] == pytest.approx(30)
         assert found["ci95_pp"] == pytest.approx((30, 30))
-
-    def test_draws_are_reproducible(self):
-        pairs = [(actors(8, 9, 7, 9), actors(5, 6, 5, 7, 4, 6))]
-        assert mean_unpaired_gain(pairs) == mean_unpaired_gain(pairs)
 
     def test_the_interval_is_wider_than_the_paired_one(self):
         ours, theirs = actors(2, 4, 6, 8), actors(1, 3, 5, 7)

@@ -1,124 +1,117 @@
-from pathlib import Path
+import re
+from base64 import b64decode
+from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
+from rich.console import Console
 
-from crossmodal.evaluation import report
-from crossmodal.evaluation.gain import measure_gain
-from crossmodal.evaluation.metrics import describe
-from crossmodal.evaluation.report import print_summary, write_report
-from tests.evaluation import LABELS, make_predictions
-from tests.evaluation.test_plots import read, write_history
-
-SKILLS = {"teacher": 3.0, "control": 0.5, "transfer": 0.8, "finetune": 1.2}
-
-
-def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = False, stages=tuple(SKILLS)) -> dict:
-    """Write the files of a run and return its summary."""
-    predictions = {}
-    for stage in stages:
-        predictions[stage] = make_predictions(clips=120, skill=SKILLS[stage])
-        write_history(folder / stage / "metrics.csv", stage, epochs=5)
-        predictions[stage].write_csv(folder / stage / "predictions.csv")
-    summary = {
-        "name": "first",
-        "corpus": {
-            "kind": kind,
-            "clips": {"train": 90, "val": 60, "test": 60},
-            "actors": {"train": ["07", "08"], "val": ["05", "06"], "test": ["01", "02", "03"]},
-            "faces": "face crops",
-            "excluded": 2,
-        },
-        "protocol": "seq6",
-        "fold": 3,
-        "channel": "speech",
-        "labels": list(LABELS),
-        "seed": 0,
-        "speaker_dependent": speaker_dependent,
-        "stages": {},
-        "model": str(folder / "model"),
-    }
-    for stage in stages:
-        val, test = describe(predictions[stage].of("val")), describe(predictions[stage].of("test"))
-        summary["stages"][stage] = {
-            **{f"val_{name}": value for name, value in val.items()},
-            **{f"test_{name}": value for name, value in test.items()},
-            "seconds": 12.3,
-            "reused": stage == "teacher",
-        }
-    if {"finetune", "control"} <= set(stages):
-        gain = measure_gain([predictions["finetune"].of("test")], [predictions["control"].of("test")])
-        summary["gain"] = {"uar_pp": gain["gain_pp"], "ci95_pp": gain["ci95_pp"]}
-    return summary
-
-
-def test_content_of_the_report(tmp_path):
-    summary = make_run(tmp_path)
-    path = write_report(tmp_path, summary)
-    assert path == tmp_path / "report.md"
-    text = path.read_text()
-    for stage, numbers in summary["stages"].items():
-        (row,) = (line for line in text.splitlines() if line.startswith(f"| {stage} |"))
-        assert f"| {numbers['val_uar']:.3f} | {numbers['test_uar']:.3f} |" in row
-        assert f"| {numbers['test_war']:.3f} |" in row
-        assert "{:.3f} to {:.3f}".format(*numbers["test_uar_ci95"]) in row
-        assert row.endswith("| 12 (reused) |" if stage == "teacher" else "| 12 |")
-    assert f"{summary['gain']['uar_pp']:+.1f} points of test UAR" in text
-    assert "{:+.1f} to {:+.1f} over 3 actors".format(*summary["gain"]["ci95_pp"]) in text
-    assert "RAVDESS, speech, 4 emotions; protocol seq6, fold 3, seed 0; chance is 0.250" in text
-    assert "| val | 60 | 05, 06 |" in text
-    assert "2 (see excluded.json)" in text
-    for name in ("actors", "confusion", "curves"):
-        assert f"]({name}.png)" in text
-        read(tmp_path / f"{name}.png")
-
-
-def test_the_printed_summary_has_the_model_and_the_next_command(tmp_path, capsys):
-    summary = make_run(tmp_path)
-    print_summary(tmp_path, summary)
-    printed = capsys.readouterr().out
-    assert f"python -m crossmodal predict --model {summary['model']} FILE.wav" in printed
-    assert str(tmp_path / "report.md") in printed
-    assert f"{summary['gain']['uar_pp']:+.1f} points" in printed
-    for stage, numbers in summary["stages"].items():
-        (row,) = (line.split() for line in printed.splitlines() if line.split()[1:2] == [stage])
-        assert {f"{numbers['val_uar']:.3f}", f"{numbers['test_uar']:.3f}", f"{numbers['test_war']:.3f}"} <= set(row)
-
-
-@pytest.mark.parametrize(
-    ("kind", "speaker_dependent", "expected"),
-    [
-        ("ravdess", False, []),
-        ("synthetic", False, ["Synthetic corpus: "]),
-        ("ravdess", True, ["Speaker-dependent: "]),
-        ("synthetic", True, ["Synthetic corpus: ", "Speaker-dependent: "]),
-    ],
+from crossmodal.evaluation.report import (
+    Column,
+    Picture,
+    Report,
+    Section,
+    Table,
+    screen_table,
+    write_template,
 )
-def test_report_and_summary_warn_of_synthetic_and_speaker_dependent_results(
-    tmp_path, capsys, monkeypatch, kind, speaker_dependent, expected
-):
-    for name in ("plot_actors", "plot_confusion", "plot_curves"):  # have their own tests
-        monkeypatch.setattr(report, name, lambda *args: None)
-    summary = make_run(tmp_path, kind, speaker_dependent)
-    text = write_report(tmp_path, summary).read_text()
-    print_summary(tmp_path, summary)
-    printed = capsys.readouterr().out
-    for warning in ("Synthetic corpus: ", "Speaker-dependent: "):
-        assert (f"> **{warning}" in text) == (warning in expected)
-        assert (warning in printed) == (warning in expected)
+
+EVIL = '<script src="http://evil.example/x.js">alert("&")</script>'
+VOID = {"meta", "img", "br"}
 
 
-def test_report_of_a_run_with_hidden_labels(tmp_path):
-    summary = make_run(tmp_path, stages=["teacher"])
-    assert "unlabelled" not in write_report(tmp_path, summary).read_text()
-    summary["corpus"]["unlabelled_actors"] = 4
-    assert "> **4 training actors" in write_report(tmp_path, summary).read_text()
+class Reader(HTMLParser):
+    """Parser of a page that collects tags, links and text, and checks that all tags are closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "data", "action", "srcset")]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
 
 
-def test_report_of_a_run_without_control(tmp_path):
-    summary = make_run(tmp_path, stages=["teacher"])
-    del summary["model"]
-    text = write_report(tmp_path, summary).read_text()
-    assert "Gain" not in text
-    assert "actors.png" not in text
-    assert not (tmp_path / "actors.png").exists()
-    assert "Model folder" not in text
+def assert_self_contained(text: str) -> Reader:
+    reader = Reader(text)
+    assert not {"script", "link", "iframe", "object", "embed", "form", "a"} & set(reader.tags)
+    assert all(link.startswith("data:image/png;base64,") for link in reader.links)
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
+    assert not re.search(r"@import|url\(|//", style)
+    return reader
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "dot.png"
+    Image.new("RGB", (2, 3), "red").save(path)
+    return Picture(path, EVIL)
+
+
+def make_table(heading="word"):
+    """Return a table of words with a column that only wide formats show."""
+    columns = [
+        Column(heading, str, "short"),
+        Column("backwards", lambda word: word[::-1], is_text=True),
+        Column("length", lambda word: f"{len(word)} %", "n"),
+    ]
+    return Table(columns, [["one_a", "three"], ["five"]])
+
+
+def test_a_page_is_one_file_that_escapes_all_text(tmp_path, picture):
+    columns = [Column(EVIL, lambda row: row), Column("length", lambda row: str(len(row)))]
+    table = Table(columns, [[EVIL, "plain"]])
+    Report(EVIL, [EVIL], [EVIL], [Section(EVIL, [table, EVIL, picture])]).write(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    reader = assert_self_contained(text)
+    assert "<script" not in text
+    # title, heading, warning, line, section, column, cell, paragraph and caption
+    assert reader.text.count(EVIL) == 9
+    assert "alt" in text
+    content = re.search(r'src="data:image/png;base64,([^"]+)"', text)[1]
+    assert b64decode(content) == picture.path.read_bytes()
+
+
+def test_markdown_has_the_same_content(tmp_path, picture):
+    sections = [Section("", [make_table(), "text"]), Section("Plot", [Picture(picture.path, "a dot")])]
+    Report("Title", ["Beware."], ["First.", "Second."], sections).write(tmp_path / "report.md")
+    assert (tmp_path / "report.md").read_text().rstrip() == (
+        "# Title\n\n> **Beware.**\n\nFirst.\n\nSecond.\n\n"
+        "| word | backwards | length |\n| --- | --- | ---: |\n| one_a | a_eno | 5 % |\n| three | eerht | 5 % |\n"
+        "| five | evif | 4 % |\n\ntext\n\n## Plot\n\n![a dot](dot.png)"
+    )
+
+
+def test_latex_and_screen_have_short_headings_and_a_line_between_groups(tmp_path):
+    write_template(tmp_path / "table.tex", "table.tex", table=make_table(), caption="a & b, -1 < 2")
+    rows = (tmp_path / "table.tex").read_text().split(r"\toprule")[1]
+    assert rows == "\n" + "\n".join(
+        [
+            *(r"short & n \\", r"\midrule", r"one\_a & 5 \% \\", r"three & 5 \% \\", r"\midrule", r"five & 4 \% \\"),
+            *(r"\bottomrule", r"\end{tabular}", r"\caption{a \& b, $-$1 $<$ 2}", r"\end{table*}", ""),
+        ]
+    )
+    console = Console(width=80)
+    with console.capture() as printed:
+        console.print(screen_table("title", make_table()))
+    lines = [re.findall(r"\w+", line) for line in printed.get().splitlines()]
+    assert [line for line in lines if line] == [
+        ["title"],
+        ["short", "n"],
+        ["one_a", "5"],
+        ["three", "5"],
+        ["five", "4"],
+    ]

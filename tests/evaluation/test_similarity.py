@@ -10,9 +10,7 @@ from crossmodal.evaluation.similarity import (
     RIDGE_STRENGTHS,
     center_by_group,
     cohen_kappa,
-    late_fusion,
     linear_cka,
-    log_softmax,
     mean_entropy,
     mutual_knn,
     non_target_divergence,
@@ -154,19 +152,7 @@ class TestNonTargetDivergence:
         assert non_target_divergence(sure, unsure, targets) < non_target_divergence(unsure, sure, targets)
 
 
-class TestProbabilities:
-    @given(seeds, sizes, st.integers(2, 8))
-    def test_late_fusion_is_the_geometric_mean(self, seed, n, num_classes):
-        first, second = normal(seed, n, num_classes), 4 * normal(seed + 1, n, num_classes)
-        p, q = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) for logits in (first, second))
-        product = np.sqrt(p * q)
-        assert late_fusion(first, second) == pytest.approx(product / product.sum(axis=1, keepdims=True))
-        assert late_fusion(first + 7, np.log(q)) == pytest.approx(late_fusion(first, second))
-        assert late_fusion(first, first) == pytest.approx(p)
-
-    def test_huge_logits_stay_finite(self):
-        assert log_softmax(np.array([[1e4, -1e4]])).tolist() == [[0.0, -2e4]]
-
+class TestEntropy:
     def test_range_of_the_entropy(self):
         assert mean_entropy(np.array([[1000.0, 0, 0, 0]])) == pytest.approx(0)
         assert mean_entropy(np.zeros((3, 4))) == pytest.approx(np.log(4))

@@ -21,13 +21,7 @@ _MOST = 4 << 30  # bytes of data of a child process, to protect the machine
 
 @dataclass(frozen=True)
 class Damaged:
-    """A damaged input.
-
-    Args:
-        damage: Kind of damage.
-        name: Name of the file.
-        content: Content of the file.
-    """
+    """A damaged input: kind of damage, name and content of the file."""
 
     damage: str
     name: str
@@ -36,75 +30,49 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Way:
-    """A way in which the library reads a file.
+    """A way in which the library reads a file."""
 
-    Args:
-        run: Reads the file; may return a short description of the result.
-        isolated: True if the library reads in a child process that may crash.
-    """
-
-    run: Callable[[], str | None]
-    isolated: bool = False
+    run: Callable[[], str | None]  # may return a short description of the result
+    isolated: bool = False  # True if the library reads in a child process that may crash
 
 
 @dataclass(frozen=True)
 class Job:
-    """An input to create and read.
+    """An input to create and read."""
 
-    Args:
-        kind: Kind of input, the suffix of its module.
-        folder: Folder of the good files and of the input.
-        seed: Seed of all inputs.
-        number: Number of the input.
-        way: Name of a single way to try; None for all.
-    """
-
-    kind: str
-    folder: Path
+    kind: str  # suffix of its module
+    folder: Path  # of the good files and of the input
     seed: int
     number: int
-    way: str | None = None
+    way: str | None = None  # name of a single way to try; None for all
 
     @property
     def module(self) -> Any:
-        """The module of the kind."""
         return importlib.import_module(f"tests.faults.fuzz_{self.kind}")
 
     def make(self) -> Damaged:
         """Return the input; it is always the same."""
-        damaged: Damaged = self.module.damage(Random(f"{self.seed} {self.number}"), self.folder)
-        return damaged
+        return self.module.damage(Random(f"{self.seed} {self.number}"), self.folder)
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The result of one way.
-
-    Args:
-        damage: Kind of damage.
-        way: Name of the way.
-        answer: Result, or name of the error.
-        foreign: Traceback of an error that is not ours.
-        seconds: Elapsed time.
-        memory: Peak memory in MB above that before.
-    """
+    """The result of one way."""
 
     damage: str
     way: str
-    answer: str
-    foreign: str = ""
+    answer: str  # result, or name of the error
+    foreign: str = ""  # traceback of an error that is not ours
     seconds: float = 0.0
-    memory: float = 0.0
+    memory: float = 0.0  # peak in MB above that before
 
 
 def attempt(job: Job) -> list[Attempt]:
-    """Read an input in all ways, in a dedicated process."""
     _warm_up(job.kind, job.folder)
     return read(job)
 
 
 def read(job: Job) -> list[Attempt]:
-    """Read an input in all ways."""
     damaged = job.make()
     path = job.folder / damaged.name
     path.write_bytes(damaged.content)

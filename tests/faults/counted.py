@@ -13,14 +13,12 @@ _replace = Path.replace
 
 
 def append(path: str, line: str) -> None:
-    """Append a line to a file atomically."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, f"{line}\n".encode())
     os.close(file)
 
 
 def count_batches(path: str) -> None:
-    """Log each batch."""
     from crossmodal.pipeline.callbacks import SeedEachBatch
 
     seed = SeedEachBatch.on_train_batch_start

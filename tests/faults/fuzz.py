@@ -41,9 +41,9 @@ def fuzz(jobs: Sequence[Job]) -> Iterator[tuple[Job, list[Attempt]]]:
 
 def keep(job: Job, folder: Path) -> Path:
     """Write an input to a folder for inspection."""
-    folder.mkdir(parents=True, exist_ok=True)
     damaged = job.make()
     path = folder / f"{job.seed}_{job.number}_{damaged.name}"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(damaged.content)
     return path
 
@@ -60,21 +60,13 @@ def wrong(job: Job, one: Attempt) -> str | None:
 
 
 def table(attempts: Iterable[Attempt], by: str) -> str:
-    """Return a Markdown table of the counts of results.
-
-    Args:
-        attempts: All attempts.
-        by: Attribute of the rows: ``damage`` or ``way``.
-    """
+    """Return a Markdown table of the counts of results, by ``damage`` or by ``way``."""
     rows: dict[str, list[Attempt]] = defaultdict(list)
     for one in attempts:
         rows[getattr(one, by)].append(one)
     rows = dict(sorted(rows.items())) | {"**all**": [one for row in rows.values() for one in row]}
     answers = sorted({one.answer for one in rows["**all**"]} | {READ}, key=lambda answer: (answer != READ, answer))
-    lines = [
-        f"| {by} | times | {' | '.join(answers)} | longest | most memory |",
-        "|---" + "|---:" * (len(answers) + 3) + "|",
-    ]
+    lines = [f"| {by} | times | {' | '.join(answers)} | longest | most memory |", "|---" * (len(answers) + 4) + "|"]
     for name, row in rows.items():
         counts = " | ".join(str(sum(one.answer == answer for one in row)) for answer in answers)
         longest, most = max(one.seconds for one in row), max(one.memory for one in row)

@@ -40,7 +40,6 @@ def prepare(folder: Path) -> None:
 
 
 def damage(rng: Random, folder: Path) -> Damaged:
-    """Return a damaged recording."""
     ravdess = [folder / _GOOD / name for name in (_WAV, _MP4)]
     source, other = (rng.choice([*ravdess, *ravdess, *good(folder)]) for _ in range(2))
     content, name = source.read_bytes(), f"input{source.suffix}"
@@ -59,7 +58,6 @@ def damage(rng: Random, folder: Path) -> Damaged:
 
 
 def good(folder: Path) -> list[Path]:
-    """Return undamaged recordings, which load all decoders."""
     return _files(folder / _GOOD)
 
 

@@ -46,43 +46,24 @@ SETTINGS = [
 
 @dataclass(frozen=True)
 class Stop:
-    """A signal to send.
-
-    Args:
-        signal: The signal.
-        phase: Target phase.
-        share: Share of the phase's duration after which it is sent.
-    """
+    """A signal to send in a phase."""
 
     signal: signal.Signals
     phase: str
-    share: float
+    share: float  # of the phase's duration, after which it is sent
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The effect of a signal.
-
-    Args:
-        signal: The signal.
-        hit: Phase that was hit; None if the command had already finished.
-        again: Number of batches that the next start repeated.
-    """
+    """The effect of a signal."""
 
     signal: signal.Signals
-    hit: str | None
-    again: int
+    hit: str | None  # phase that was hit; None if the command had already finished
+    again: int  # number of batches that the next start repeated
 
 
 class Victim:
-    """A running command.
-
-    Args:
-        folder: Working directory.
-        arguments: Arguments of `fit`.
-        launcher: Command that starts Python.
-        how: Further arguments of `subprocess.Popen`.
-    """
+    """A running `fit` in a folder, started by an optional launcher, with arguments of `subprocess.Popen`."""
 
     def __init__(self, folder: Path, arguments: list[str], launcher: Sequence[str] = (), **how: Any) -> None:
         self.folder = folder
@@ -101,12 +82,10 @@ class Victim:
 
     @property
     def output(self) -> str:
-        """The output so far."""
         return self._output.read_text()
 
     @property
     def is_alive(self) -> bool:
-        """True while the command runs."""
         return self.process.poll() is None
 
     @property
@@ -143,21 +122,14 @@ class Victim:
 
 
 class Bench:
-    """Runs of one command, each in its own folder.
+    """Runs of one command on a corpus, each in its own folder."""
 
-    Args:
-        folder: Folder of all runs.
-        corpus: Root of the RAVDESS folder.
-        more: Further arguments of the command.
-    """
-
-    def __init__(self, folder: Path, corpus: Path, more: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, corpus: Path) -> None:
         self.folder = folder
-        self._arguments = [f"--data.root={corpus}", *SETTINGS, *more]
+        self._arguments = [f"--data.root={corpus}", *SETTINGS]
         self._durations: dict[str, float] = {}
 
     def start(self, name: str, *more: str, **how: Any) -> Victim:
-        """Start the command with further arguments."""
         return Victim(self.folder / name, [*self._arguments, *more], **how)
 
     def finish(self, name: str) -> Victim:
@@ -214,7 +186,6 @@ class Bench:
         return None if status == 0 else hit
 
     def _batches(self, name: str) -> list[str]:
-        """Return the started batches of all starts."""
         path = self.folder / name / BATCHES
         return path.read_text().splitlines() if path.exists() else []
 

@@ -17,7 +17,6 @@ _REACH = 64  # bytes after a tag that contain its fields
 
 
 def flip(rng: Random, content: bytes) -> bytes:
-    """Replace one to 128 bytes."""
     changed = bytearray(content)
     for _ in range(round(2 ** rng.uniform(0, 7))):
         changed[rng.randrange(len(changed))] = rng.randrange(256)
@@ -31,25 +30,21 @@ def flip_the_beginning(rng: Random, content: bytes) -> bytes:
 
 
 def cut(rng: Random, content: bytes) -> bytes:
-    """Remove the end or the beginning."""
     at = rng.randrange(1, len(content) + 1)
     return content[at:] if rng.random() < 0.2 else content[:at]
 
 
 def insert(rng: Random, content: bytes) -> bytes:
-    """Insert random bytes."""
     at = rng.randrange(len(content) + 1)
     return content[:at] + rng.randbytes(round(2 ** rng.uniform(0, 10))) + content[at:]
 
 
 def swap(rng: Random, content: bytes) -> bytes:
-    """Swap two blocks."""
     a, b, c, d = sorted(rng.randrange(len(content) + 1) for _ in range(4))
     return content[:a] + content[c:d] + content[b:c] + content[a:b] + content[d:]
 
 
 def blank(rng: Random, content: bytes) -> bytes:
-    """Fill a block with zeros or ones."""
     first, last = sorted(rng.randrange(len(content) + 1) for _ in range(2))
     return content[:first] + rng.choice((b"\0", b"\xff")) * (last - first) + content[last:]
 
@@ -74,7 +69,6 @@ def extreme_field(rng: Random, content: bytes) -> bytes:
 
 
 def extreme_number(rng: Random) -> bytes:
-    """Return an extreme number of one, two, four or eight bytes."""
     size = rng.choice((1, 2, 4, 4, 4, 8))
     largest = (1 << 8 * size) - 1
     number = rng.choice((0, 1, 2, largest, largest - 1, largest >> 1, (largest >> 1) + 1, largest >> 4, 768_000))

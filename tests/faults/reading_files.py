@@ -24,14 +24,12 @@ from crossmodal.storage import FileHashes
 
 
 def empty(folder: Path) -> Path:
-    """Create an empty folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     return folder
 
 
 def read_manifest(path: Path) -> None:
-    """Index a manifest, read the first clips, and split it."""
     index = index_manifest(path)
     sounds = [clip.audio for clip in index.clips if clip.audio]
     outside = [sound for sound in sounds if ".." in sound.parts or not sound.is_relative_to(path.parent)]
@@ -46,7 +44,6 @@ def read_manifest(path: Path) -> None:
 
 
 def read_features(path: Path, cache_folder: Path) -> None:
-    """Store face features, and read each clip."""
     tensors, _ = store_face_features(path, 4, cache_folder)
     feature_names(path)
     assert all(np.isfinite(tensors[clip]["face_embeddings"]).all() for clip in tensors.clips)
@@ -65,7 +62,6 @@ def copied(path: Path, folder: Path) -> Path:
 
 
 def extract(path: Path, folder: Path) -> None:
-    """List and extract an archive."""
     members = list_members(path, lambda name: parse_name(Path(name).name))
     (folder / "work").mkdir()
     extract_members(path, members, folder / "there", folder / "work", lambda count: None)
@@ -73,10 +69,7 @@ def extract(path: Path, folder: Path) -> None:
 
 
 def read_lock(path: Path) -> None:
-    """Read all entries of a lock file."""
-    lock = LockFile(path)
-    lock.pinned("a.zip")
-    lock.members("a.zip")
+    LockFile(path)
 
 
 def check_folder(path: Path, folder: Path) -> None:
@@ -87,7 +80,6 @@ def check_folder(path: Path, folder: Path) -> None:
 
 
 def read_quarantine(path: Path, folder: Path) -> None:
-    """Read and write a quarantine file."""
     shutil.copy(path, folder)
     quarantine = Quarantine(folder)
     assert isinstance(quarantine.reasons, dict)
@@ -105,7 +97,6 @@ def remember_sums(path: Path, folder: Path) -> None:
 
 
 def read_tensors(path: Path) -> None:
-    """Read each clip of a file of tensors."""
     tensors = ClipTensors(path)
     for clip in tensors.clips:
         tensors[clip]

@@ -35,7 +35,6 @@ _VIDEOS = {
 
 
 def write_good_recordings(folder: Path) -> None:
-    """Write all recordings."""
     folder.mkdir(parents=True)
     time = np.arange(round(SECONDS * RATE)) / RATE
     rng = np.random.default_rng(0)

@@ -29,7 +29,6 @@ def check(bench, name, stops):
     assert ours.keys() == theirs.keys()
     for file, content in ours.items():
         assert content == theirs[file], file
-    assert all(one.again <= 1 for one in outcomes if one.signal != signal.SIGKILL)
     return outcomes
 
 

@@ -103,7 +103,7 @@ def test_problems_are_reported_and_inputs_kept(tmp_path):
 
 def test_foreign_errors_and_crashes_are_detected(tmp_path):
     """Test the fuzzer with readers that fail, raise our error, or crash with and without isolation."""
-    made = [Job("of_the_bench", tmp_path, 0, number) for number in range(2)]
+    made = [Job("misbehaving", tmp_path, 0, number) for number in range(2)]
     outcomes = [(one.way, one.answer, bool(one.foreign)) for _, outcome in fuzz(made) for one in outcome]
     assert set(outcomes) == {
         ("fails", "foreign: KeyError", True),
@@ -111,4 +111,4 @@ def test_foreign_errors_and_crashes_are_detected(tmp_path):
         ("ends the process", "crashed", True),
         ("ends a process of its own", "crashed", False),
     }
-    assert read(Job("of_the_bench", tmp_path, 0, 0, way="refuses"))[0].answer == "DataError"
+    assert read(Job("misbehaving", tmp_path, 0, 0, way="refuses"))[0].answer == "DataError"

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 
@@ -55,3 +57,9 @@ def onnx_folder(model_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "model"
     export_model(model_folder, folder, int8=True)
     return folder
+
+
+@pytest.fixture
+def copy(model_folder, tmp_path):
+    """Return a copy of the model folder that a test may damage."""
+    return shutil.copytree(model_folder, tmp_path / "copy")

@@ -1,5 +1,4 @@
 import json
-import shutil
 import sys
 
 import numpy as np
@@ -92,22 +91,18 @@ def test_any_batch_size_and_any_length(pair, lengths, padding):
     np.testing.assert_allclose(found[:1], alone, atol=export.TOLERANCE)
 
 
-def test_sizes_in_the_file_are_dynamic(onnx_folder):
-    graph = onnx.load(onnx_folder / "model.onnx").graph
-    shapes = {
-        value.name: [dimension.dim_param or dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
-        for value in [*graph.input, *graph.output]
-    }
-    assert shapes == {"waveform": ["batch", "time"], "waveform_length": ["batch"], "probabilities": ["batch", 8]}
-
-
-def test_metadata_of_the_file(onnx_folder):
+def test_content_of_the_file(onnx_folder):
     file = onnx.load(onnx_folder / "model.onnx")
+    onnx.checker.check_model(file, full_check=True)
     metadata = {entry.key: entry.value for entry in file.metadata_props}
     assert json.loads(metadata["labels"]) == LABELS
     assert (metadata["sample_rate"], metadata["min_samples"]) == ("16000", "1600")
     assert metadata["crossmodal_version"] == __version__
-    onnx.checker.check_model(file, full_check=True)
+    shapes = {
+        value.name: [dimension.dim_param or dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+        for value in [*file.graph.input, *file.graph.output]
+    }
+    assert shapes == {"waveform": ["batch", "time"], "waveform_length": ["batch"], "probabilities": ["batch", 8]}
 
 
 def test_the_temperature_is_in_the_exported_model(model, tmp_path, summary):
@@ -151,11 +146,6 @@ def files(folder) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-@pytest.fixture
-def copy(model_folder, tmp_path):
-    return shutil.copytree(model_folder, tmp_path / "copy")
-
-
 def test_the_command(copy, capsys):
     assert main(["export", str(copy), "--format", "onnx", "--int8"]) == 0
     assert files(copy) == {"model.safetensors", "config.json", "README.md", "model.onnx", "model.int8.onnx"}
@@ -167,13 +157,6 @@ def test_the_command(copy, capsys):
     assert "crossmodal test" in advice
 
 
-def test_the_report_of_an_export(copy):
-    (exact,) = export_model(copy)
-    assert (exact.path, exact.size) == (copy / "model.onnx", (copy / "model.onnx").stat().st_size)
-    assert 0 <= exact.mean <= exact.largest < 1e-5
-    assert (exact.original, exact.same_label, exact.clips) == ("PyTorch", 18, 18)
-
-
 def test_an_output_folder_has_no_torch_weights(onnx_folder, model_folder):
     assert files(onnx_folder) == {"model.onnx", "model.int8.onnx", "config.json", "README.md"}
     for name in ("config.json", "README.md"):
@@ -183,19 +166,23 @@ def test_an_output_folder_has_no_torch_weights(onnx_folder, model_folder):
 
 def test_the_export_of_an_older_model_is_removed(copy, model, summary, tmp_path):
     (copy / "model.int8.onnx").write_bytes(b"another model's")
-    export_model(copy)
+    (exact,) = export_model(copy)
+    assert (exact.path, exact.size) == (copy / "model.onnx", (copy / "model.onnx").stat().st_size)
+    assert 0 <= exact.mean <= exact.largest < 1e-5
+    assert (exact.original, exact.same_label, exact.clips) == ("PyTorch", 18, 18)
     assert "model.int8.onnx" not in files(copy)
     save_model(model, tmp_path / "trained.safetensors")
     save_model_folder(tmp_path / "trained.safetensors", copy, summary)
     assert "model.onnx" not in files(copy)
 
 
-def test_an_export_with_other_predictions_is_not_written(copy, monkeypatch, capsys):
+@pytest.mark.parametrize("temperature, word", [(1.01, "PyTorch"), (float("nan"), "nan")])
+def test_an_export_with_other_predictions_is_not_written(copy, monkeypatch, capsys, temperature, word):
     (copy / "model.onnx").write_bytes(b"older")
     to_onnx = onnx_graph.to_onnx
-    monkeypatch.setattr(onnx_graph, "to_onnx", lambda model, labels, temperature: to_onnx(model, labels, 1.01))
+    monkeypatch.setattr(onnx_graph, "to_onnx", lambda model, labels, _: to_onnx(model, labels, temperature))
     assert main(["export", str(copy), "--int8"]) == 1
-    assert "PyTorch" in capsys.readouterr().err
+    assert word in capsys.readouterr().err
     assert (copy / "model.onnx").read_bytes() == b"older"
     assert "model.int8.onnx" not in files(copy)
 
@@ -206,17 +193,14 @@ def test_the_folder_of_another_model_is_not_overwritten(copy, model_folder):
     assert "model.onnx" not in files(copy)
 
 
-def test_a_folder_that_cannot_be_written(copy, tmp_path):
+def test_folders_that_cannot_be_read_or_written(copy, tmp_path, onnx_folder):
+    with pytest.raises(ModelFolderError, match="nowhere"):
+        export_model(tmp_path / "nowhere")
+    with pytest.raises(ModelFolderError, match=r"model\.safetensors"):
+        export_model(onnx_folder)
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ExportError, match="below"):
         export_model(copy, tmp_path / "file" / "below")
-
-
-def test_nan_is_an_error(copy, monkeypatch):
-    to_onnx = onnx_graph.to_onnx
-    monkeypatch.setattr(onnx_graph, "to_onnx", lambda model, labels, _: to_onnx(model, labels, float("nan")))
-    with pytest.raises(ExportError, match="nan"):
-        export_model(copy)
 
 
 def test_an_export_with_fixed_sizes_is_not_written(copy, monkeypatch):
@@ -244,13 +228,6 @@ def test_a_frozen_network_is_rejected(tmp_path, summary, capsys):
     assert "model.onnx" not in files(folder)
 
 
-def test_a_folder_without_a_model(tmp_path, onnx_folder):
-    with pytest.raises(ModelFolderError, match="nowhere"):
-        export_model(tmp_path / "nowhere")
-    with pytest.raises(ModelFolderError, match=r"model\.safetensors"):
-        export_model(onnx_folder)
-
-
 @pytest.mark.parametrize(
     ("missing", "int8"), [("onnx", False), ("onnxruntime", False), ("onnxruntime.quantization", True)]
 )
@@ -261,14 +238,12 @@ def test_a_missing_library_names_the_extra(copy, monkeypatch, missing, int8):
     assert "model.onnx" not in files(copy)
 
 
-@pytest.mark.parametrize("sample_rate", [8000, 16_000])
-def test_generated_sounds_are_diverse_and_reproducible(sample_rate):
-    batches = list(hard_batches(sample_rate))
+def test_generated_sounds_are_diverse_and_reproducible():
+    batches = list(hard_batches(16_000))
     assert {waveforms.shape[0] for waveforms, _ in batches} == {1, 5}
     assert len({waveforms.shape[1] for waveforms, _ in batches}) == 3
-    assert min(lengths.min() for _, lengths in batches) < 0.1 * sample_rate  # shorter than min_samples of a model
-    assert any((lengths < waveforms.shape[1]).any() for waveforms, lengths in batches)
-    for (waveforms, lengths), (again, _) in zip(batches, hard_batches(sample_rate), strict=True):
+    assert min(lengths.min() for _, lengths in batches) < 1600  # shorter than min_samples of a model
+    for (waveforms, lengths), (again, _) in zip(batches, hard_batches(16_000), strict=True):
         assert np.array_equal(waveforms, again)
         assert np.abs(waveforms).max() <= 1
         assert 1 <= lengths.min() <= lengths.max() <= waveforms.shape[1]

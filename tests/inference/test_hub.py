@@ -1,10 +1,6 @@
 import json
-import os
 import re
-import shutil
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
@@ -40,11 +36,6 @@ def hub(tmp_path, monkeypatch):
         yield hub
 
 
-@pytest.fixture
-def copy(model_folder, tmp_path):
-    return shutil.copytree(model_folder, tmp_path / "copy")
-
-
 def content(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -71,45 +62,40 @@ def test_only_known_files_are_transferred(hub, copy):
     assert not {"modeling.py", "model.bin", "sub/config.json"} & {*hub.fetched}
 
 
-def test_files_of_an_older_model_are_deleted(hub, copy):
+def test_files_of_an_older_model_are_deleted_and_its_revision_can_be_downloaded(hub, copy):
     (copy / "model.onnx").write_bytes(b"of another model")
     push(copy, NAME)
+    old = content(copy)
     hub.files(NAME)["notes.txt"] = b"notes"
     (copy / "model.onnx").unlink()
-    push(copy, NAME, message="The second")
+    push(copy, NAME)
     assert hub.files(NAME).keys() == {"README.md", "config.json", "model.safetensors", "notes.txt"}
-
-
-def test_older_revisions_can_be_downloaded(hub, copy):
-    push(copy, NAME)
-    old = (copy / "README.md").read_bytes()
-    (copy / "README.md").write_text("another card")
-    push(copy, NAME)
-    assert content(fetch(NAME))["README.md"] == b"another card"
-    assert content(fetch(NAME, revision=commit_id(1)))["README.md"] == old
+    assert content(fetch(NAME)) == content(copy)
+    assert content(fetch(NAME, revision=commit_id(1))) == old
     with pytest.raises(HubError, match=r"me/voice.*v9"):
         fetch(NAME, revision="v9")
 
 
-def test_the_command(hub, copy, capsys):
+def test_the_command_and_an_export_of_a_model_on_the_hub(hub, copy, tmp_path, capsys):
     assert main(["push", str(copy), NAME, "--private"]) == 0
     assert capsys.readouterr().out == f"{hub.endpoint}/{NAME}/commit/{commit_id(1)}\n"
     assert hub.private == {NAME}
-    assert content(fetch(NAME)) == content(copy)
-
-
-def test_a_model_of_the_hub_is_not_exported_into_the_cache(hub, copy, tmp_path, capsys):
-    push(copy, NAME)
-    assert main(["export", NAME]) == 1
+    assert main(["export", NAME]) == 1  # it would be written into the cache
     assert "--out" in capsys.readouterr().err
     assert main(["export", NAME, "--out", str(tmp_path / "exported")]) == 0
     assert content(tmp_path / "exported").keys() == {"model.onnx", "config.json", "README.md"}
     assert content(fetch(NAME)) == content(copy)
 
 
-def test_missing_private_and_gated_models(hub, copy, monkeypatch):
+def test_missing_private_gated_and_foreign_models(hub, copy, monkeypatch):
     with pytest.raises(HubError, match="me/none"):
         EmotionRecognizer.from_pretrained("me/none")
+    hub.repositories["me/poem"] = [{"README.md": b"a poem"}]
+    with pytest.raises(HubError, match=r"me/poem.*config\.json"):
+        fetch("me/poem")
+    hub.repositories["me/poem"].append({"config.json": json.dumps({"model_type": "bert"}).encode()})
+    with pytest.raises(ModelFolderError, match=r"config\.json"):
+        EmotionRecognizer.from_pretrained("me/poem")
     push(copy, NAME, private=True)
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(HubError, match=r"me/voice.*hf auth login"):
@@ -147,15 +133,6 @@ def test_only_a_model_folder_is_pushed(hub, copy, tmp_path, recognizer):
     assert hub.repositories == {}
 
 
-def test_a_repository_without_a_crossmodal_model(hub):
-    hub.repositories[NAME] = [{"README.md": b"a poem"}]
-    with pytest.raises(HubError, match=r"me/voice.*config\.json"):
-        fetch(NAME)
-    hub.repositories[NAME].append({"config.json": json.dumps({"model_type": "bert"}).encode()})
-    with pytest.raises(ModelFolderError, match=r"config\.json"):
-        EmotionRecognizer.from_pretrained(NAME)
-
-
 def test_without_a_connection_the_cache_is_used_and_errors_are_fast(hub, copy, monkeypatch):
     push(copy, NAME)
     fetched = fetch(NAME)
@@ -171,20 +148,3 @@ def test_without_a_connection_the_cache_is_used_and_errors_are_fast(hub, copy, m
         assert time.monotonic() - start < 2
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert fetch(NAME) == fetched
-
-
-def test_download_in_another_process_without_torch(onnx_folder, tmp_path, tiny_ravdess):
-    code = (
-        "import sys\n"
-        "from crossmodal import EmotionRecognizer\n"
-        "print(EmotionRecognizer.from_pretrained('me/voice')(sys.argv[1]).label, 'torch' in sys.modules)"
-    )
-    wav = next(tiny_ravdess.rglob("*.wav"))
-    with fake_hub() as hub:
-        hub.repositories[NAME] = [content(onnx_folder)]
-        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        command = [sys.executable, "-c", code, str(wav)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ | environment
-        )
-    assert done.stdout.split() == [EmotionRecognizer.from_pretrained(onnx_folder)(wav).label, "False"]

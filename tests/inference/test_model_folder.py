@@ -1,5 +1,4 @@
 import json
-import shutil
 import subprocess
 import sys
 
@@ -10,11 +9,6 @@ from crossmodal import EmotionRecognizer, __version__
 from crossmodal.errors import ModelFolderError, WeightsError
 from crossmodal.inference import load_model_folder, save_model_folder
 from crossmodal.models.serialization import save_model
-
-
-@pytest.fixture
-def copy(model_folder, tmp_path):
-    return shutil.copytree(model_folder, tmp_path / "copy")
 
 
 def change_config(folder, **changes) -> None:
@@ -36,11 +30,8 @@ def test_a_saved_model_is_loaded(model, model_folder):
         torch.testing.assert_close(loaded.model(waveform), model(waveform), rtol=0, atol=0)
 
 
-def test_the_folder_holds_three_files(model_folder):
-    assert {path.name for path in model_folder.iterdir()} == {"model.safetensors", "config.json", "README.md"}
-
-
 def test_content_of_the_config(model_folder, summary):
+    assert {path.name for path in model_folder.iterdir()} == {"model.safetensors", "config.json", "README.md"}
     config = json.loads((model_folder / "config.json").read_text())
     assert config["labels"] == summary["labels"]
     assert config["sample_rate"] == 16_000
@@ -72,6 +63,8 @@ def test_invalid_weights_are_rejected(summary, tmp_path):
     "missing", [["config.json"], ["model.safetensors"], ["config.json", "model.safetensors"]], ids=str
 )
 def test_missing_files_are_named(copy, missing):
+    (copy / "README.md").unlink()
+    load_model_folder(copy)  # the card is not needed
     for name in missing:
         (copy / name).unlink()
     with pytest.raises(ModelFolderError) as caught:
@@ -79,35 +72,60 @@ def test_missing_files_are_named(copy, missing):
     assert all(name in str(caught.value) for name in missing)
 
 
-def test_a_missing_folder(tmp_path):
-    with pytest.raises(ModelFolderError, match="nowhere"):
-        EmotionRecognizer.from_pretrained(tmp_path / "nowhere")
-
-
-def test_the_card_is_not_needed_to_load(copy):
-    (copy / "README.md").unlink()
-    load_model_folder(copy)
-
-
-@pytest.mark.parametrize("content", ["", "{", "[1, 2", "\x00\x01"])
-def test_a_damaged_config(copy, content):
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[1, 2", "\x00\x01", "[" * 100_000, "[]", "{}", '"text"', '{"format": 1, "labels": []}'],
+    ids=lambda content: content[:10],
+)
+def test_a_config_that_is_damaged_or_of_another_program(copy, content):
     (copy / "config.json").write_text(content)
-    with pytest.raises(ModelFolderError, match=r"config\.json"):
+    with pytest.raises(ModelFolderError, match=r"config\.json (is damaged|has no .*model)"):
         load_model_folder(copy)
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '"text"', '{"format": 1, "labels": []}'])
-def test_a_config_of_another_program(copy, content):
-    (copy / "config.json").write_text(content)
-    with pytest.raises(ModelFolderError, match=r"config\.json.*model"):
-        load_model_folder(copy)
-
-
-@pytest.mark.parametrize("changes", [{"format": "two"}, {"format": None}, {"labels": 8}])
-def test_invalid_values_in_the_config(copy, changes):
-    change_config(copy, **changes)
-    with pytest.raises(ModelFolderError, match=next(iter(changes))):
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("format", "two"),
+        ("format", None),
+        ("labels", 8),
+        ("labels", [1, 2]),
+        ("sample_rate", {}),
+        ("sample_rate", 1),
+        ("sample_rate", True),
+        *(("temperature", value) for value in (0, -1.0, "warm", float("inf"), float("nan"), True)),
+    ],
+)
+def test_an_invalid_value_in_the_config(copy, key, value):
+    change_config(copy, **{key: value})
+    with pytest.raises(ModelFolderError, match=key):
         EmotionRecognizer.from_pretrained(copy)
+
+
+@pytest.mark.parametrize(
+    "changes, word",
+    [
+        ({"format": 2}, "newer"),
+        ({"labels": ["neutral", "calm"]}, r"2 labels.* 8 classes"),
+        *(
+            ({"model": model}, "copy")
+            for model in ({"encoder": "transfomer"}, {"encoder": "lstm"}, {"depth": 3}, "text", [])
+        ),
+    ],
+    ids=str,
+)
+def test_a_config_that_does_not_fit(copy, changes, word):
+    change_config(copy, **changes)
+    with pytest.raises(ModelFolderError, match=word):
+        EmotionRecognizer.from_pretrained(copy)
+
+
+@pytest.mark.parametrize("size", [0, 100, -100])
+def test_damaged_weights_name_the_folder(copy, size):
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ModelFolderError, match="copy"):
+        load_model_folder(copy)
 
 
 def test_the_temperature_is_in_the_config(model, summary, tmp_path):
@@ -128,44 +146,6 @@ def test_default_temperature_is_one(copy):
     assert EmotionRecognizer.from_pretrained(copy).model.temperature == 1.0
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, "warm", float("inf"), float("nan"), True])
-def test_an_invalid_temperature(copy, temperature):
-    change_config(copy, temperature=temperature)
-    with pytest.raises(ModelFolderError, match="temperature"):
-        EmotionRecognizer.from_pretrained(copy)
-
-
-def test_a_folder_of_a_newer_version(copy):
-    change_config(copy, format=2)
-    with pytest.raises(ModelFolderError, match="newer"):
-        load_model_folder(copy)
-
-
-@pytest.mark.parametrize(
-    "model_config",
-    [{"encoder": "transfomer"}, {"encoder": "lstm"}, {"num_classes": 8, "depth": 3}, "text", []],
-    ids=["unknown encoder", "another encoder", "unknown argument", "text", "list"],
-)
-def test_an_invalid_model_names_the_folder(copy, model_config):
-    change_config(copy, model=model_config)
-    with pytest.raises(ModelFolderError, match="copy"):
-        load_model_folder(copy)
-
-
-@pytest.mark.parametrize("size", [0, 100, -100])
-def test_damaged_weights_name_the_folder(copy, size):
-    path = copy / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(ModelFolderError, match="copy"):
-        load_model_folder(copy)
-
-
-def test_numbers_of_labels_and_classes_must_match(copy):
-    change_config(copy, labels=["neutral", "calm"])
-    with pytest.raises(ModelFolderError, match=r"2 labels.* 8 classes"):
-        EmotionRecognizer.from_pretrained(copy)
-
-
 def test_inference_imports_no_training_code():
     code = "import sys, crossmodal.inference, crossmodal.cli.predict; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -173,18 +153,3 @@ def test_inference_imports_no_training_code():
     assert "crossmodal.inference.recognizer" in loaded
     training = ("lightning", "pytorch_lightning", "wandb", "crossmodal.tasks", "crossmodal.datamodules")
     assert not loaded & {*training, "crossmodal.losses", "crossmodal.pipeline"}
-
-
-@pytest.mark.parametrize(
-    "change", [{"sample_rate": {}}, {"sample_rate": 1}, {"sample_rate": True}, {"labels": [1, 2]}], ids=str
-)
-def test_values_of_the_wrong_type(copy, change):
-    change_config(copy, **change)
-    with pytest.raises(ModelFolderError, match=next(iter(change))):
-        load_model_folder(copy)
-
-
-def test_a_deeply_nested_config(copy):
-    (copy / "config.json").write_text("[" * 100_000)
-    with pytest.raises(ModelFolderError, match="damaged"):
-        load_model_folder(copy)

@@ -1,7 +1,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -50,27 +49,12 @@ def test_backends_predict_the_same(onnx_folder, model_folder, tiny_ravdess):
     assert not np.array_equal(onnx_, rounded)
 
 
-def test_prediction_does_not_import_torch(onnx_folder, tiny_ravdess):
-    code = (
-        "import sys\n"
-        "from crossmodal import EmotionRecognizer\n"
-        "result = EmotionRecognizer.from_pretrained(sys.argv[1])(sys.argv[2])\n"
-        "print(result.label, *sorted({name.partition('.')[0] for name in sys.modules}))"
-    )
-    command = [sys.executable, "-c", code, str(onnx_folder), str(next(tiny_ravdess.rglob("*.wav")))]
-    label, *loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert label in LABELS
-    assert "onnxruntime" in loaded
-    assert not {"torch", "torchaudio", "lightning", "timm", "onnx", "scipy", "matplotlib"} & {*loaded}
-
-
-@pytest.mark.parametrize(("variable", "threads", "expected"), [("3", None, 3), (None, None, 1), ("0", None, 1),
-                                                           ("many", None, 1), ("3", 2, 2)])  # fmt: skip
-def test_threads(onnx_folder, monkeypatch, variable, threads, expected):
+@pytest.mark.parametrize(("variable", "expected"), [("3", 3), (None, 1), ("0", 1), ("many", 1)])
+def test_threads(onnx_folder, monkeypatch, variable, expected):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if variable is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
-    options = load_onnx_model(onnx_folder, threads=threads)._session.get_session_options()
+    options = load_onnx_model(onnx_folder)._session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (expected, 1)
 
 
@@ -81,48 +65,51 @@ def test_a_missing_file_names_the_command(model_folder, int8):
         load_onnx_model(model_folder, int8=int8)
 
 
-@pytest.mark.parametrize("size", [0, 1, 1000, -1000])
-def test_a_damaged_file(copy, size):
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(lambda content, size=size: content[:size] for size in (0, 1, 1000, -1000)),
+        *(
+            lambda _, other=other: other
+            for other in (b"text", bytes(5000), b"\x89PNG\r\n", np.random.default_rng(0).bytes(5000))
+        ),
+    ],
+)
+def test_a_file_that_is_damaged_or_of_another_kind(copy, change, capfd):
     path = copy / "model.onnx"
-    path.write_bytes(path.read_bytes()[:size])
+    path.write_bytes(change(path.read_bytes()))
     with pytest.raises(ModelFolderError, match=r"model\.onnx (is damaged|was not exported by crossmodal)"):
         load_onnx_model(copy)
+    assert capfd.readouterr() == ("", "")  # the default of onnxruntime is to print
 
 
-@pytest.mark.parametrize("content", [b"text", bytes(5000), b"\x89PNG\r\n", np.random.default_rng(0).bytes(5000)])
-def test_a_file_of_another_kind(copy, content):
-    (copy / "model.onnx").write_bytes(content)
-    with pytest.raises(ModelFolderError, match=r"model\.onnx (is damaged|was not exported by crossmodal)"):
-        load_onnx_model(copy)
-
-
-def test_a_model_of_another_program(copy):
+def test_a_model_of_another_program_or_with_its_operators(copy):
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    original = (copy / "model.onnx").read_bytes()
     (copy / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelFolderError, match="not exported by crossmodal"):
         load_onnx_model(copy)
-
-
-@pytest.mark.parametrize("key", ["labels", "sample_rate", "crossmodal_version", "min_samples"])
-def test_missing_metadata(copy, key):
-    def remove(file) -> None:
-        kept = [entry for entry in file.metadata_props if entry.key != key]
-        del file.metadata_props[:]
-        file.metadata_props.extend(kept)
-
-    rewrite(copy / "model.onnx", remove)
-    with pytest.raises(ModelFolderError, match=key):
+    (copy / "model.onnx").write_bytes(original)
+    rewrite(copy / "model.onnx", lambda file: setattr(file.graph.node[-1], "domain", "com.evil"))
+    with pytest.raises(ModelFolderError, match=r"model\.onnx.*com\.evil"):
         load_onnx_model(copy)
 
 
-@pytest.mark.parametrize(("key", "value"), [("labels", "neutral"), ("labels", "8"), ("sample_rate", "16 kHz")])
-def test_invalid_metadata(copy, key, value):
-    def spoil(file) -> None:
-        next(entry for entry in file.metadata_props if entry.key == key).value = value
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        *((key, None) for key in ("labels", "sample_rate", "crossmodal_version", "min_samples")),
+        *(("labels", "neutral"), ("labels", "8"), ("sample_rate", "16 kHz")),
+    ],
+)
+def test_missing_or_invalid_metadata(copy, key, value):
+    def change(file) -> None:
+        metadata = {entry.key: entry.value for entry in file.metadata_props} | {key: value}
+        onnx.helper.set_model_props(file, {name: text for name, text in metadata.items() if text is not None})
 
-    rewrite(copy / "model.onnx", spoil)
+    rewrite(copy / "model.onnx", change)
     with pytest.raises(ModelFolderError, match="metadata"):
         load_onnx_model(copy)
 
@@ -148,19 +135,6 @@ def test_external_weights_are_not_read(copy, place):
     rewrite(copy / "model.onnx", refer)
     with pytest.raises(ModelFolderError, match="other files"):
         load_onnx_model(copy)
-
-
-def test_operators_of_another_library_are_rejected(copy):
-    rewrite(copy / "model.onnx", lambda file: setattr(file.graph.node[-1], "domain", "com.evil"))
-    with pytest.raises(ModelFolderError, match=r"model\.onnx.*com\.evil"):
-        load_onnx_model(copy)
-
-
-def test_onnxruntime_prints_no_errors(copy, capfd):
-    (copy / "model.onnx").write_bytes(b"text")
-    with pytest.raises(ModelFolderError):
-        load_onnx_model(copy)
-    assert capfd.readouterr() == ("", "")  # the default of onnxruntime is to print
 
 
 def test_missing_onnxruntime_names_the_extra(onnx_folder, model_folder, monkeypatch):

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from crossmodal.errors import ModelFolderError
 from crossmodal.inference import SILENCE, Prediction, Segment, Timeline, Window
-from crossmodal.inference.prediction import NOTHING_HEARD
+from crossmodal.inference.prediction import SILENT
 
 LABELS = ("calm", "angry", "sad")
 
@@ -28,8 +28,8 @@ def test_non_finite_probabilities_are_an_error(bad):
 
 
 def test_silence_has_score_one_and_no_probabilities():
-    assert NOTHING_HEARD.is_silence
-    assert NOTHING_HEARD.as_dict() == {"label": SILENCE, "score": 1.0, "probabilities": {}}
+    assert SILENT.is_silence
+    assert SILENT.as_dict() == {"label": SILENCE, "score": 1.0, "probabilities": {}}
     assert not Prediction("calm", {"calm": 0.7, "angry": 0.3}).is_silence
 
 

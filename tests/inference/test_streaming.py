@@ -55,14 +55,6 @@ def test_windows_do_not_depend_on_the_chunks(seconds, sample_rate, channels, pla
         assert one.prediction == other.prediction  # exactly: the inputs of the model are the same
 
 
-@pytest.mark.parametrize("size", [1, 160, 4096])
-def test_chunks_of_one_size(size):
-    samples = sound(0.5, 16_000)
-    chunks = [samples[:, first : first + size] for first in range(0, samples.shape[1], size)]
-    whole = fake_recognizer().timeline(samples, window=0.2, hop=0.05)
-    assert stream_over(chunks, window=0.2, hop=0.05) == list(whole.windows)
-
-
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
 def test_a_file_is_equivalent_to_its_samples(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
@@ -78,16 +70,16 @@ def test_a_file_is_equivalent_to_its_samples(tmp_path, suffix):
             assert one.prediction.probabilities == pytest.approx(other.prediction.probabilities, abs=1e-5)
 
 
-def test_window_and_hop_define_the_windows():
-    assert spans(stream_over([sound(2.0)], window=1.0, hop=0.5)) == [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0)]
-
-
-def test_the_remainder_is_a_window_of_full_length():
-    assert spans(stream_over([sound(2.2)], window=1.0, hop=0.5)) == [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0), (1.2, 2.2)]
-
-
-def test_a_recording_shorter_than_a_window_is_one_window():
-    assert spans(stream_over([sound(0.4)], window=3.0, hop=0.5)) == [(0.0, 0.4)]
+@pytest.mark.parametrize(
+    "seconds, window, expected",
+    [
+        (2.0, 1.0, [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0)]),
+        (2.2, 1.0, [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0), (1.2, 2.2)]),  # the last one has full length
+        (0.4, 3.0, [(0.0, 0.4)]),
+    ],
+)
+def test_window_and_hop_define_the_windows(seconds, window, expected):
+    assert spans(stream_over([sound(seconds)], window=window, hop=0.5)) == expected
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.099])
@@ -98,27 +90,21 @@ def test_too_short(seconds):
 
 def test_windows_are_returned_when_they_are_complete():
     stream = fake_recognizer().stream(window=1.0, hop=0.5)
+    assert stream.feed(np.zeros(0, np.float32)) == stream.feed(np.zeros((2, 0), np.float32)) == []
     counts = [len(stream.feed(chunk)) for chunk in np.split(sound(2.0), 8, axis=1)]
     assert counts == [0, 0, 0, 1, 0, 1, 0, 1]
     assert stream.duration == 2.0
     assert stream.finish() == []
 
 
-def test_the_resampler_has_a_short_delay():
+def test_the_resampler_has_a_short_delay_and_the_buffer_does_not_grow():
     stream = fake_recognizer().stream(48_000, window=1.0, hop=0.5)
-    stream.feed(sound(2.0, 48_000))
-    assert 1.95 < stream.duration < 2.0
-    stream.finish()
-    assert stream.duration == 2.0
-
-
-def test_the_buffer_does_not_grow():
-    stream = fake_recognizer().stream(48_000, window=1.0, hop=0.5)
-    sizes = set()
     for second in range(20):
         stream.feed(sound(1.0, 48_000, seed=second))
-        sizes.add(len(stream._held))
-    assert max(sizes) < 2 * 16_000
+        assert second + 0.95 < stream.duration < second + 1
+        assert len(stream._held) < 2 * 16_000
+    stream.finish()
+    assert stream.duration == 20.0
 
 
 def test_a_long_file_is_read_in_blocks(tmp_path):
@@ -167,13 +153,6 @@ def test_a_closed_stream_cannot_be_used():
         stream.finish()
 
 
-def test_an_empty_chunk_is_ignored():
-    stream = fake_recognizer().stream(window=0.5, hop=0.5)
-    assert stream.feed(np.zeros(0, np.float32)) == []
-    assert stream.feed(np.zeros((2, 0), np.float32)) == []
-    assert stream.duration == 0
-
-
 @pytest.mark.parametrize("chunk", [np.array([0.1, np.nan]), np.full(4, 1e9), np.zeros((1, 2, 3)), np.array(["a"])])
 def test_an_invalid_chunk(chunk):
     with pytest.raises(MediaError):
@@ -184,9 +163,3 @@ def test_an_invalid_chunk(chunk):
 def test_an_invalid_window_or_hop(window, hop):
     with pytest.raises(ConfigError, match=r"(window|hop) must be"):
         fake_recognizer().stream(window=window, hop=hop)
-
-
-@pytest.mark.parametrize("sample_rate", [-1, 10, 16_000.5, 10**7, True])
-def test_an_invalid_sample_rate(sample_rate):
-    with pytest.raises(ConfigError, match="sample_rate"):
-        fake_recognizer().stream(sample_rate)

@@ -58,7 +58,6 @@ class Outcome:
 
 
 def parse_args(args: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line."""
     parser = argparse.ArgumentParser("python -m tests.install", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RESOLUTIONS)}; default: all")
     parser.add_argument("--python", default=sys.executable, help="version or path; default: the running Python")
@@ -81,7 +80,6 @@ def find_uv() -> str:
 
 
 def read_requirements(wheel: Path) -> list[str]:
-    """Return the requirements in the metadata of a wheel."""
     (distribution,) = importlib.metadata.distributions(path=[str(wheel)])
     return distribution.requires or []
 
@@ -110,7 +108,6 @@ def smoke_commands(python: str) -> dict[str, list[str]]:
 
 
 def run(command: list[str], folder: Path) -> str:
-    """Run a command in a folder and return its output; print the output if the command fails."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"CROSSMODAL_CACHE": str(folder / "cache"), "WANDB_MODE": "offline"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", errors="replace")
@@ -125,7 +122,7 @@ def try_environment(outcome: Outcome, uv: str, wheel: Path, python: str, folder:
     venv, empty = folder / "venv", folder / "empty"
     empty.mkdir(parents=True)
     inside = str(venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
-    # The requirements are named beside the wheel: `lowest-direct` counts only what is named as direct.
+    # The requirements stand beside the wheel, because `lowest-direct` applies only to direct ones.
     requirements = ["-r", str(ROOT / "pyproject.toml"), "--extra", EXTRA, str(wheel)]
     install = [uv, "pip", "install", "--python", inside, *RESOLUTIONS[outcome.name], *requirements]
     steps = {"venv": [uv, "venv", "--python", python, str(venv)], "install": install, **smoke_commands(inside)}
@@ -146,7 +143,6 @@ def try_environment(outcome: Outcome, uv: str, wheel: Path, python: str, folder:
 
 
 def build_table(outcomes: Sequence[Outcome], packages: Sequence[str]) -> Table:
-    """Return a table with a column for each environment."""
     table = Table("", *(outcome.name for outcome in outcomes), box=None)
     table.add_row("Python", *(outcome.python for outcome in outcomes))
     for package in packages:

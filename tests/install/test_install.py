@@ -1,32 +1,22 @@
 import pytest
-from rich.console import Console
 
 from tests.install import __main__ as install
-from tests.install.__main__ import Outcome, build_table, direct_dependencies, find_uv, parse_args
-
-
-def printed(table):
-    console = Console(width=120)
-    with console.capture() as capture:
-        console.print(table)
-    return [line.split() for line in capture.get().splitlines()]
-
-
-def test_every_environment_is_tried_by_default():
-    assert parse_args([]).names == ["lock", "newest", "lowest"]
+from tests.install.__main__ import direct_dependencies, parse_args
 
 
 def test_environments_and_python_are_chosen(tmp_path):
+    assert parse_args([]).names == ["lock", "newest", "lowest"]
     options = parse_args(["lowest", "--python", "3.10", "--keep", str(tmp_path)])
     assert (options.names, options.python, options.keep) == (["lowest"], "3.10", tmp_path)
 
 
-def test_an_unknown_environment_is_refused_with_the_names(capsys):
-    with pytest.raises(SystemExit) as caught:
-        parse_args(["oldest"])
-    assert caught.value.code == 2
-    message = capsys.readouterr().err
-    assert all(name in message for name in ("oldest", "lock", "newest", "lowest"))
+def test_an_unknown_environment_or_a_folder_with_other_files_is_refused(tmp_path, capsys):
+    (tmp_path / "notes.txt").touch()
+    for args, words in ((["oldest"], ("oldest", "lowest")), (["--keep", str(tmp_path)], ("not empty",))):
+        with pytest.raises(SystemExit) as caught:
+            parse_args(args)
+        message = capsys.readouterr().err
+        assert caught.value.code == 2 and all(word in message for word in words)
 
 
 def test_the_dependencies_are_those_without_an_extra_and_of_the_chosen_one():
@@ -42,28 +32,6 @@ def test_the_dependencies_are_those_without_an_extra_and_of_the_chosen_one():
     assert names == ["decord", "huggingface-hub", "jsonargparse", "onnx", "torch"]
 
 
-def test_the_table_has_a_column_for_each_environment():
-    outcomes = [
-        Outcome("newest", "3.13.0", {"torch": "2.15.0", "av": "19.0"}, {"fit": 61.2, "test": 9.6}),
-        Outcome("lowest", "3.13.0", {"torch": "2.14.1"}, {"fit": 3.0}, failed="fit"),
-    ]
-    assert printed(build_table(outcomes, ["av", "torch"])) == [
-        ["newest", "lowest"],
-        ["Python", "3.13.0", "3.13.0"],
-        ["av", "19.0", "-"],
-        ["torch", "2.15.0", "2.14.1"],
-        ["fit,", "s", "61", "3"],
-        ["test,", "s", "10", "-"],
-        ["result", "passed", "failed:", "fit"],
-    ]
-
-
-def test_a_missing_uv_is_named_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setattr(install.shutil, "which", lambda *args, **kwargs: None)
-    with pytest.raises(SystemExit, match=r"uv .*pip install"):
-        find_uv()
-
-
 def test_the_status_is_1_if_one_environment_fails(tmp_path, monkeypatch):
     def fail_lowest(outcome, *args):
         outcome.failed = "fit" if outcome.name == "lowest" else None
@@ -77,10 +45,3 @@ def test_the_status_is_1_if_one_environment_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(install, "try_environment", fail_lowest)
     assert install.main(["newest", "--keep", str(tmp_path / "one")]) == 0
     assert install.main(["newest", "lowest", "--keep", str(tmp_path / "two")]) == 1
-
-
-def test_environments_are_not_mixed_with_other_files(tmp_path, capsys):
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(SystemExit):
-        parse_args(["--keep", str(tmp_path)])
-    assert "not empty" in capsys.readouterr().err

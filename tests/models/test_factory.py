@@ -1,23 +1,12 @@
-from typing import get_args
-
 import pytest
 
 from crossmodal.errors import ConfigError
 from crossmodal.models import (
-    AudioEncoderName,
-    FrontEndName,
     LSTMEncoder,
     create_audio_encoder,
     create_front_end,
-    list_audio_encoders,
-    list_front_ends,
 )
 from crossmodal.transforms import MFCC
-
-
-def test_the_literals_match_the_registries():
-    assert sorted(get_args(AudioEncoderName)) == list_audio_encoders()
-    assert sorted(get_args(FrontEndName)) == list_front_ends()
 
 
 def test_arguments_are_passed_on_and_none_means_the_default():

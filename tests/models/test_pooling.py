@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossmodal.errors import ConfigError
-from crossmodal.models import PoolingName, create_pooling
-from crossmodal.models.pooling import _POOLINGS
+from crossmodal.models import PoolingName, WeightedLayerSum, create_pooling
 
 
 def reference(name, pooling, clip):
@@ -27,10 +26,6 @@ def reference(name, pooling, clip):
     score = (outer.weight[..., 0].detach().numpy() @ hidden)[0]
     weight = np.exp(score) / np.exp(score).sum()
     return clip @ weight
-
-
-def test_the_literal_matches_the_registry():
-    assert set(get_args(PoolingName)) == set(_POOLINGS)
 
 
 @pytest.mark.parametrize("name", get_args(PoolingName))
@@ -65,3 +60,18 @@ def test_a_single_frame_has_a_finite_gradient(name):
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(ConfigError, match=r"'atention'.*'attention'"):
         create_pooling("atention", 3)
+
+
+@pytest.mark.parametrize("scores", [(0.0, 0.0, 0.0), (0.3, -1.0, 2.0)])
+def test_layers_are_summed_with_softmax_weights(scores):
+    mix, features = WeightedLayerSum(3), torch.randn(2, 3 * 5, 7)
+    assert mix.scores.tolist() == [0, 0, 0]
+    mix.scores.data = torch.tensor(scores)
+    share = np.exp(scores) / np.exp(scores).sum()
+    expected = sum(weight * features[:, 5 * layer : 5 * (layer + 1)] for layer, weight in enumerate(share))
+    torch.testing.assert_close(mix(features), expected, check_dtype=False)
+
+
+def test_zero_layers_are_a_config_error():
+    with pytest.raises(ConfigError, match="num_layers"):
+        WeightedLayerSum(0)

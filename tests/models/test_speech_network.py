@@ -1,9 +1,7 @@
+import io
 import socket
-import threading
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import get_args
+from urllib.error import HTTPError
 
 import pytest
 import torch
@@ -11,17 +9,21 @@ import torchaudio
 from safetensors.torch import load_file, save_file
 
 from crossmodal.errors import ConfigError, WeightsError
-from crossmodal.models import BundleName, speech_network
+from crossmodal.models import speech_network
 from crossmodal.models.speech_network import (
+    BUNDLES,
+    CONVOLUTIONS,
+    SAMPLE_RATE,
     copy_weights,
     find_bundle,
     find_weights,
     load_speech_network,
     weights_digest,
 )
-from tests.tiny_speech import BUNDLE, random_network, shrink, write_weights
+from tests.tiny_speech import BUNDLE, random_network, shrink, torchaudio_network, write_weights
 
-FILE = torchaudio.pipelines.WAV2VEC2_BASE._path
+FILE = "wav2vec2_fairseq_base_ls960.pth"
+KINDS = ["WAV2VEC2_BASE", "HUBERT_LARGE", "WAVLM_BASE"]
 
 
 @pytest.fixture
@@ -33,16 +35,36 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    for name in get_args(BundleName):
-        if name in ("WAV2VEC2_BASE", "HUBERT_LARGE", "WAVLM_BASE"):
-            shrink(monkeypatch, name)
+    for name in KINDS:
+        shrink(monkeypatch, name)
 
 
-def test_bundle_names_are_those_of_torchaudio_without_a_head():
+def settings(network):
+    """Return all numbers and flags of a network's modules, except those of dropout, which inference does not use."""
+    unused = {"p", "dropout", "layer_drop"}
+    modules = [vars(module).items() for module in network.eval().modules()]
+    return [{key: value for key, value in one if key not in unused and isinstance(value, int | str)} for one in modules]
+
+
+def test_bundles_are_those_of_torchaudio_without_a_head():
     pipelines = vars(torchaudio.pipelines).items()
     bundles = {name: value for name, value in pipelines if isinstance(value, torchaudio.pipelines.Wav2Vec2Bundle)}
-    assert set(get_args(BundleName)) == {name for name, bundle in bundles.items() if not bundle._params["aux_num_out"]}
-    assert {find_bundle(name).sample_rate for name in get_args(BundleName)} == {16000}
+    assert BUNDLES.keys() == {name for name, bundle in bundles.items() if not bundle._params["aux_num_out"]}
+    for name, ours in BUNDLES.items():
+        theirs, params = bundles[name], bundles[name]._params
+        assert ours.file == theirs._path
+        assert (ours.normalizes, SAMPLE_RATE) == (theirs._normalize_waveform, theirs.sample_rate)
+        assert (ours.num_layers, ours.width) == (params["encoder_num_layers"], params["encoder_embed_dim"])
+        assert [layer[1:] for layer in params["extractor_conv_layer_config"]] == [*CONVOLUTIONS]
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_architectures_are_those_of_torchaudio(name):
+    with torch.device("meta"):
+        ours, theirs = BUNDLES[name].make(), torchaudio_network(name)
+    shapes, expected = ({key: value.shape for key, value in one.state_dict().items()} for one in (ours, theirs))
+    assert shapes == expected
+    assert settings(ours) == settings(theirs)
 
 
 @pytest.mark.parametrize("name", ["WAV2VEC_BASE", "WAV2VEC2_ASR_BASE_960H", "__doc__"])
@@ -51,7 +73,7 @@ def test_an_unknown_bundle_is_a_config_error(name):
         find_bundle(name)
 
 
-@pytest.mark.parametrize("name", ["WAV2VEC2_BASE", "HUBERT_LARGE", "WAVLM_BASE"])
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_a_network_is_loaded_from_a_file(tiny, tmp_path, name, suffix):
     path = tmp_path / f"weights{suffix}"
@@ -111,13 +133,6 @@ def test_a_missing_file_error_names_the_download(tmp_path, hub):
     assert str(hub / FILE) in str(caught.value)
 
 
-def test_weights_downloaded_by_torchaudio_are_used(hub, monkeypatch):
-    monkeypatch.setattr(speech_network, "urlopen", None)
-    hub.mkdir(parents=True)
-    (hub / FILE).write_bytes(b"there")
-    assert find_weights(BUNDLE) == hub / FILE
-
-
 def test_the_digest_depends_on_the_content_but_not_the_format(tiny, tmp_path):
     write_weights(tmp_path / "a.pth")
     write_weights(tmp_path / "b.safetensors", seed=1)
@@ -128,58 +143,33 @@ def test_the_digest_depends_on_the_content_but_not_the_format(tiny, tmp_path):
     assert weights_digest(tmp_path / "b.safetensors") != digest
 
 
-@contextmanager
-def served(handle):
-    """Run a local server in place of torchaudio's."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            handle(self)
-
-        def log_message(self, *args):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+class Response(io.BytesIO):
+    def __init__(self, content, size=None):
+        super().__init__(content)
+        self.headers = {"Content-Length": str(size or len(content))}
 
 
-def answer(content, size=None):
-    def handle(request):
-        request.send_response(200)
-        request.send_header("Content-Length", str(size or len(content)))
-        request.end_headers()
-        request.wfile.write(content)
-
-    return handle
+def refuse(url, timeout):
+    raise HTTPError(url, 403, "Forbidden", {}, None)
 
 
 def test_weights_are_downloaded_once_to_torchaudios_location(hub, monkeypatch):
-    with served(answer(b"weights" * 1000)) as address:
-        monkeypatch.setattr(speech_network, "_SOURCE", address)
-        assert find_weights(BUNDLE) == hub / FILE
+    monkeypatch.setattr(speech_network, "urlopen", lambda url, timeout: Response(b"weights" * 1000))
+    assert find_weights(BUNDLE) == hub / FILE
     assert (hub / FILE).read_bytes() == b"weights" * 1000
-    assert find_weights(BUNDLE) == hub / FILE  # the server is gone
+    monkeypatch.setattr(speech_network, "urlopen", None)
+    assert find_weights(BUNDLE) == hub / FILE
 
 
-def test_an_incomplete_download_is_deleted(hub, monkeypatch):
-    with served(answer(b"weights", size=5000)) as address:
-        monkeypatch.setattr(speech_network, "_SOURCE", address)
-        with pytest.raises(WeightsError, match="of 5000 bytes"):
-            find_weights(BUNDLE)
-    assert list(hub.iterdir()) == []
-
-
-def test_an_http_error_is_a_weights_error(hub, monkeypatch):
-    with served(lambda request: request.send_error(403)) as address:
-        monkeypatch.setattr(speech_network, "_SOURCE", address)
-        with pytest.raises(WeightsError, match="403") as caught:
-            find_weights(BUNDLE)
+@pytest.mark.parametrize(
+    ("urlopen", "cause"), [(lambda url, timeout: Response(b"weights", 5000), "of 5000 bytes"), (refuse, "403")]
+)
+def test_a_failed_download_is_a_weights_error_and_leaves_no_file(hub, monkeypatch, urlopen, cause):
+    monkeypatch.setattr(speech_network, "urlopen", urlopen)
+    with pytest.raises(WeightsError, match=cause) as caught:
+        find_weights(BUNDLE)
     assert str(hub / FILE) in str(caught.value)
+    assert not hub.exists() or list(hub.iterdir()) == []
 
 
 def test_offline_is_a_weights_error(hub, monkeypatch):

@@ -1,6 +1,5 @@
 import csv
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +12,6 @@ import pytest
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.processes import Processes
-from tests.conftest import write_tiny_videos
 
 # Only the order of the clips is random, and it does not depend on the number of processes.
 DETERMINISTIC = [
@@ -74,28 +72,6 @@ def test_two_machines_under_torchrun(tiny_args, tmp_path):
     assert [machine.returncode for machine in machines] == [0, 0], outputs
     assert "control: 5 epochs" in outputs[0]
     assert outputs[1] == ""
-
-
-@pytest.mark.slow
-def test_a_teacher_under_fsdp_gives_the_same_results(tmp_path):
-    """This includes gradient clipping, checkpoints and evaluation."""
-    root = write_tiny_videos(tmp_path / "corpus")
-    args = [f"--data.root={root}", f"--data.cache={tmp_path / 'cache'}", f"--runs={tmp_path}", "--data.protocol=loso24"]
-    args += [
-        "--data.batch_size=2",
-        "--data.num_video_frames=2",
-        "--data.face_size=32",
-        "--teacher.trainer.max_epochs=2",
-    ]
-    args += ["--teacher.model.backbone=test_resnet", "--teacher.model.pretrained=false"]
-    args += ["--teacher.model.freeze_backbone=false", "--stages=teacher", "--trainer.devices=2"]
-    for name, strategy in (("ddp", "ddp"), ("fsdp", "{class_path: tests.pipeline.cpu_fsdp.CpuFSDP}")):
-        process = start([*args, f"--name={name}", f"--teacher.trainer.strategy={strategy}"])
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == 0, output
-        shutil.rmtree(tmp_path / "cache" / "stages")
-    both = (rows(tmp_path / name / "teacher" / "predictions.csv") for name in ("ddp", "fsdp"))
-    assert_alike(*both, tolerance=1e-4)
 
 
 @pytest.fixture

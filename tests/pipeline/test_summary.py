@@ -1,3 +1,4 @@
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.pipeline.stage_result import StageResult
-from crossmodal.pipeline.summary import summarize
+from crossmodal.pipeline.summary import RunSummary, summarize
 
 LABELS = ("calm", "sad")
 SETTINGS = {"name": "tiny", "seed_everything": 3}
@@ -17,12 +18,12 @@ def corpus(protocol="seq6", **kwargs):
     settings = {
         "protocol": protocol,
         "fold": 1,
-        "channel": "speech",
-        "label_set": "speech8",
         "labels": LABELS,
         "num_folds": 5,
         "is_speaker_dependent": protocol == "random",
-        "source": SimpleNamespace(kind="ravdess", name="RAVDESS", path="ravdess"),
+        "source": SimpleNamespace(
+            kind="ravdess", name="RAVDESS", path="ravdess", channel="speech", label_set="speech8"
+        ),
         "face_features": None,
         "face_embeddings": None,
         "excluded": ["one"],
@@ -62,11 +63,11 @@ def test_the_gain_matches_a_manual_computation(tmp_path):
         "finetune": result(tmp_path, "finetune", {"01": 1}),
     }
     summary = summarize(SETTINGS, corpus(), results)
-    assert summary["stages"]["finetune"]["test_uar"] == pytest.approx(0.875)
-    assert summary["stages"]["control"]["test_uar"] == pytest.approx(0.75)
-    assert summary["gain"]["uar_pp"] == 12.5
+    assert summary.stages["finetune"]["test_uar"] == pytest.approx(0.875)
+    assert summary.stages["control"]["test_uar"] == pytest.approx(0.75)
+    assert summary.gain["uar_pp"] == 12.5
     # Two actors drawn with replacement: 01 twice (a gain of 25 points), once (12.5) or never (0).
-    assert summary["gain"]["ci95_pp"] == [0.0, 25.0]
+    assert summary.gain["ci95_pp"] == [0.0, 25.0]
 
 
 def test_a_loss_is_a_negative_gain(tmp_path):
@@ -74,18 +75,20 @@ def test_a_loss_is_a_negative_gain(tmp_path):
         "control": result(tmp_path, "control", {}),
         "finetune": result(tmp_path, "finetune", {"01": 1, "05": 1}),
     }
-    assert summarize(SETTINGS, corpus(), results)["gain"]["uar_pp"] == -25.0
+    assert summarize(SETTINGS, corpus(), results).gain["uar_pp"] == -25.0
 
 
 @pytest.mark.parametrize("stage", ["control", "finetune", "transfer"])
 def test_there_is_no_gain_without_a_student_and_its_control(tmp_path, stage):
     results = {"teacher": result(tmp_path, "teacher", {}), stage: result(tmp_path, stage, {})}
-    assert "gain" not in summarize(SETTINGS, corpus(), results)
+    summary = summarize(SETTINGS, corpus(), results)
+    assert summary.gain is None
+    assert "gain" not in summary.to_dict()
 
 
 def test_the_summary_describes_corpus_and_stages(tmp_path):
     summary = summarize(SETTINGS, corpus(), {"teacher": result(tmp_path, "teacher", {"02": 1})})
-    assert summary["corpus"] == {
+    assert summary.corpus == {
         "kind": "ravdess",
         "name": "RAVDESS",
         "root": "ravdess",
@@ -96,8 +99,8 @@ def test_the_summary_describes_corpus_and_stages(tmp_path):
         "faces": "pixels",
         "excluded": 1,
     }
-    assert (summary["seed"], summary["fold"], summary["labels"], summary["name"]) == (3, 1, ["calm", "sad"], "tiny")
-    stage = summary["stages"]["teacher"]
+    assert (summary.seed, summary.fold, summary.labels, summary.name) == (3, 1, ["calm", "sad"], "tiny")
+    stage = summary.stages["teacher"]
     assert (stage["val_uar"], stage["val_war"], stage["test_uar"]) == (0.75, 0.75, 1.0)
     assert (stage["seconds"], stage["epochs"], stage["best_epoch"], stage["reused"]) == (1.5, 4, 2, False)
 
@@ -105,8 +108,18 @@ def test_the_summary_describes_corpus_and_stages(tmp_path):
 def test_the_summary_marks_synthetic_and_speaker_dependent_runs(tmp_path):
     results = {"teacher": result(tmp_path, "teacher", {})}
     plain = summarize(SETTINGS, corpus(), results)
-    synthetic = SimpleNamespace(kind="synthetic", name="Synthetic corpus", path="synthetic")
+    synthetic = SimpleNamespace(
+        kind="synthetic", name="Synthetic corpus", path="synthetic", channel="speech", label_set="speech8"
+    )
     marked = summarize(SETTINGS, corpus("random", source=synthetic, face_features="au.csv"), results)
-    assert (plain["corpus"]["kind"], plain["speaker_dependent"]) == ("ravdess", False)
-    assert (marked["corpus"]["kind"], marked["speaker_dependent"]) == ("synthetic", True)
-    assert marked["corpus"]["faces"] == "au.csv"
+    assert (plain.corpus["kind"], plain.speaker_dependent) == ("ravdess", False)
+    assert (marked.corpus["kind"], marked.speaker_dependent) == ("synthetic", True)
+    assert marked.corpus["faces"] == "au.csv"
+
+
+def test_a_summary_is_read_back_from_its_json(tmp_path):
+    summary = summarize(SETTINGS, corpus(), {"teacher": result(tmp_path, "teacher", {})})
+    content = json.loads(json.dumps(summary.to_dict()))
+    assert RunSummary.from_dict(content).to_dict() == content
+    del content["num_folds"]  # as in summaries of older versions
+    assert RunSummary.from_dict(content | {"of a newer version": 1}).num_folds is None

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crossmodal.evaluation.metrics import pool
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.storage import write_json
 from tests.evaluation import LABELS
@@ -65,30 +66,16 @@ def write_run(
         code: Version of the package.
         summary: Differences from `SUMMARY`.
     """
-    folder = study / "runs" / f"{method}{'_self' * self_taught}_fold{fold}_seed{seed}"
-    stages = {}
-    for stage, number in epochs.items():
+    predictions = {}
+    for stage in epochs:
         confidence = 0.97 if stage == "teacher" else 0.7  # the teacher always decides the late fusion
-        parts = [
-            make_predictions(numbers, split, confidence) for split, numbers in hits.get(stage, hits["control"]).items()
-        ]
-        rows = Predictions(
-            LABELS,
-            [clip for part in parts for clip in part.clips],
-            [actor for part in parts for actor in part.actors],
-            [split for part in parts for split in part.splits],
-            np.concatenate([part.targets for part in parts]),
-            np.concatenate([part.probabilities for part in parts]),
-        )
-        (folder / stage).mkdir(parents=True)
-        rows.write_csv(folder / stage / "predictions.csv")
-        write_json(folder / stage / "result.json", {"key": f"{stage}-{fold}-{seed}{key}"})
-        stages[stage] = {"epochs": number, "seconds": 1.5 * number}
-    actors = {split: sorted(numbers) for split, numbers in hits["control"].items()}
-    corpus = {"kind": "ravdess", "faces": "au.csv", "actors": actors}
-    write_json(folder / "summary.json", {**SUMMARY, "corpus": corpus, "stages": stages, **summary})
+        parts = hits.get(stage, hits["control"]).items()
+        predictions[stage] = pool([make_predictions(numbers, split, confidence) for split, numbers in parts])
+    name = f"{method}{'_self' * self_taught}_fold{fold}_seed{seed}"
     about = {"method": method, "self_taught": self_taught, "fold": fold, "seed": seed, "key": method, "code": code}
-    write_json(folder / "cell.json", {"study": study.name, **about})
+    folder = _write(study, name, about, predictions, epochs, summary | {"faces": "au.csv"})
+    for stage in epochs:
+        write_json(folder / stage / "result.json", {"key": f"{stage}-{fold}-{seed}{key}"})
     return folder
 
 
@@ -104,39 +91,27 @@ def write_application(
     encoder: str = "lstm",
     **summary: object,
 ) -> Path:
-    """Write the folder of a finished run of an application.
+    """Write the folder of a finished run of an application; the protocol ``random`` is speaker-dependent."""
+    about = {"application": name, "fold": fold, "seed": seed, "front_end": front_end, "encoder": encoder}
+    of_protocol = {"protocol": protocol, "speaker_dependent": protocol == "random", "label_set": label_set}
+    of_protocol["channel"] = "song" if label_set == "song6" else "speech"
+    name = f"{name}_{protocol}_fold{fold}_seed{seed}"
+    folder = _write(study, name, about | {"key": name, "code": "first"}, predictions, EPOCHS, of_protocol | summary)
+    for stage in predictions:
+        lines = [f"{epoch},{0.2 + 0.1 * epoch},{1 / (1 + epoch)}" for epoch in range(5)]
+        (folder / stage / "metrics.csv").write_text("\n".join([f"epoch,{stage}/val_uar,{stage}/train_loss", *lines]))
+    return folder
 
-    Args:
-        study: Folder of the study.
-        name: Name of the application.
-        protocol: Protocol; ``random`` is speaker-dependent.
-        fold: Fold of the protocol.
-        seed: Seed of the run.
-        predictions: Predictions of the stages in order.
-        label_set: Label set, which determines the channel.
-        front_end: Front end of the voice model.
-        encoder: Encoder of the voice model.
-        summary: Changes of the summary.
-    """
-    folder = study / "runs" / f"{name}_{protocol}_fold{fold}_seed{seed}"
+
+def _write(study, name, about, predictions, epochs, summary):
+    folder = study / "runs" / name
     for stage, rows in predictions.items():
         (folder / stage).mkdir(parents=True)
         rows.write_csv(folder / stage / "predictions.csv")
-        lines = [f"{epoch},{0.2 + 0.1 * epoch},{1 / (1 + epoch)}" for epoch in range(5)]
-        header = f"epoch,{stage}/val_uar,{stage}/train_loss"
-        (folder / stage / "metrics.csv").write_text("\n".join([header, *lines]))
     rows = next(iter(predictions.values()))
-    splits = {split: sorted(set(rows.of(split).actors)) for split in ("val", "test")}
-    numbers = {
-        "protocol": protocol,
-        "speaker_dependent": protocol == "random",
-        "channel": "song" if label_set == "song6" else "speech",
-        "label_set": label_set,
-        "labels": list(rows.labels),
-        "corpus": {"kind": "ravdess", "faces": "pixels", "actors": splits},
-        "stages": {stage: {"epochs": EPOCHS[stage], "seconds": 1.0} for stage in predictions},
-    }
-    write_json(folder / "summary.json", {**numbers, **summary})
-    about = {"application": name, "fold": fold, "seed": seed, "front_end": front_end, "encoder": encoder}
-    write_json(folder / "cell.json", {"study": study.name, "code": "first", "key": name, **about})
+    actors = {split: sorted(set(rows.of(split).actors)) for split in ("val", "test")}
+    corpus = {"kind": "ravdess", "faces": summary.pop("faces", "pixels"), "actors": actors}
+    stages = {stage: {"epochs": epochs[stage], "seconds": 1.5 * epochs[stage]} for stage in predictions}
+    write_json(folder / "summary.json", SUMMARY | {"corpus": corpus, "stages": stages} | summary)
+    write_json(folder / "cell.json", {"study": study.name} | about)
     return folder

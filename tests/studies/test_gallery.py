@@ -1,10 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from crossmodal.evaluation.plots import STAGE_COLOURS, STAGE_DASHES
+from crossmodal.studies.finished import StudyModel
 from crossmodal.studies.gallery import (
     PROTOCOL_COLOURS,
-    Exhibit,
     draw_gallery,
     join_warnings,
 )
@@ -13,15 +15,20 @@ from tests.evaluation.test_plots import read, write_history
 
 
 def exhibit(name, protocols, folder, stages=("control",)):
-    histories = {protocol: [] for protocol in protocols}
-    for protocol in protocols:
+    """Return a model with two runs for each protocol."""
+    runs = {protocol: [] for protocol in protocols}
+    for seed, protocol in enumerate(protocols):
+        predictions = dict.fromkeys(stages, make_predictions(splits=("test",), seed=seed))
         for run in range(2):
-            paths = {stage: folder / f"{name}_{protocol}_{run}" / stage / "metrics.csv" for stage in stages}
-            for stage, path in paths.items():
-                write_history(path, stage, 5 + run)
-            histories[protocol].append(paths)
-    predictions = {protocol: make_predictions(splits=("test",), seed=seed) for seed, protocol in enumerate(protocols)}
-    return Exhibit(name, predictions, histories)
+            path = folder / f"{name}_{protocol}_{run}"
+            for stage in stages:
+                write_history(path / stage / "metrics.csv", stage, 5 + run)
+            runs[protocol].append(SimpleNamespace(folder=path, predictions=predictions))
+    return StudyModel(name, stages[-1], runs)
+
+
+def names_of(sections):
+    return [picture.path.name for section in sections for picture in section.parts if picture.caption]
 
 
 def luminance(colour: str) -> float:
@@ -35,20 +42,19 @@ def test_shared_plots_and_one_of_each_kind_per_protocol(tmp_path):
         exhibit("student", ["seq6", "random"], tmp_path, ("transfer", "finetune")),
         exhibit("one", ["seq6"], tmp_path),
     ]
-    pictures = draw_gallery(shown, tmp_path, {"seq6": [], "random": ["Speaker-dependent."]})
-    names = [picture.path.name for picture in pictures]
+    sections = draw_gallery(shown, tmp_path, {"seq6": [], "random": ["Speaker-dependent."]})
+    names = names_of(sections)
     each = ["confusion", "calibration", "training"]
     assert names == ["bars.png", "actors.png", *(f"{one}_{split}.png" for split in ("seq6", "random") for one in each)]
-    for picture in pictures:
-        read(picture.path)
-        assert picture.caption
-    assert len({picture.heading for picture in pictures}) == len(pictures)
+    for name in names:
+        read(tmp_path / name)
+    assert len({section.heading for section in sections}) == len(sections)
 
 
 def test_no_training_curves_without_histories(tmp_path):
     one = exhibit("one", ["seq6"], tmp_path)
-    one.histories["seq6"][0]["control"].unlink()
-    names = [picture.path.name for picture in draw_gallery([one], tmp_path, {"seq6": []})]
+    one.histories("seq6")[0]["control"].unlink()
+    names = names_of(draw_gallery([one], tmp_path, {"seq6": []}))
     assert names == ["bars.png", "actors.png", "confusion_seq6.png", "calibration_seq6.png"]
     assert not (tmp_path / "training_seq6.png").exists()
 
@@ -58,11 +64,11 @@ def test_warnings_are_on_the_plots_of_their_protocol(tmp_path):
     pictures = {}
     for name, warnings in (("plain", []), ("noted", ["Speaker-dependent."])):
         drawn = draw_gallery(shown, tmp_path, {"seq6": [], "random": warnings})
-        pictures[name] = {picture.path.stem: read(picture.path) for picture in drawn}
-    for stem, plain in pictures["plain"].items():
-        noted = pictures["noted"][stem]
+        pictures[name] = {file: read(tmp_path / file) for file in names_of(drawn)}
+    for file, plain in pictures["plain"].items():
+        noted = pictures["noted"][file]
         same = plain.shape == noted.shape and np.array_equal(plain, noted)
-        assert same == ("seq6" in stem), stem
+        assert same == ("seq6" in file), file
 
 
 @pytest.mark.parametrize(

@@ -5,34 +5,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crossmodal.errors import ConfigError
-from crossmodal.losses import list_align_losses, list_kd_losses
+from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.storage import write_json
 from crossmodal.studies.grid import plan
 from crossmodal.studies.study_file import read_study
+from tests.studies.conftest import APPLICATIONS, METHODS, cells_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))
-METHODS = {"mse": {"transfer": {"model": {"kd_loss": None}}}, "default": {}}
-
-
-@pytest.fixture
-def write_study(tmp_path):
-    """Return a function that writes the file of a study; None removes a key."""
-
-    def write(**content) -> Path:
-        path = tmp_path / "first.yaml"
-        content = {"methods": METHODS} | content
-        content = {key: value for key, value in content.items() if value is not None}
-        path.write_text(yaml.safe_dump(content, sort_keys=False))
-        return path
-
-    return write
-
-
-def cells_of(path, *overrides):
-    return {cell.folder.name: cell for cell in plan(read_study(path), path.parent / "out", overrides)}
 
 
 class TestPlan:
@@ -45,13 +26,32 @@ class TestPlan:
         assert (cell.method, cell.self_taught, cell.fold, cell.seed) == ("mse", False, 2, 5)
         assert cell.folder == write_study().parent / "out" / "runs" / "mse_fold2_seed5"
 
-    def test_fit_parses_the_arguments_to_the_same_settings(self, write_study):
-        for cell in cells_of(write_study(self_distillation=True, seeds=[3]), "--data.batch_size", "8").values():
+    def test_the_grid_is_applications_by_protocols_by_folds_by_seeds(self, write_study):
+        cells = cells_of(write_study(**APPLICATIONS, protocols=["seq6", "random"], folds=[0, 2], seeds=[1]))
+        assert list(cells) == [
+            f"voice_{protocol}_fold{fold}_seed1" for fold in (0, 2) for protocol in ("seq6", "random")
+        ]
+        assert len({cell.key for cell in cells.values()}) == 4
+
+    @pytest.mark.parametrize(
+        "study",
+        [
+            {"self_distillation": True},
+            {
+                "applications": {"voice": "voice.yaml", "all": [{"data": {"batch_size": 4}}]},
+                "protocols": ["seq6", "random"],
+            },
+        ],
+    )
+    def test_fit_parses_the_arguments_to_the_same_settings(self, write_study, study):
+        for cell in cells_of(write_study(**study, seeds=[3]), "--data.batch_size", "8").values():
             settings = parse_settings(cell.args)
             assert settings["trainer"].pop("enable_progress_bar") is False
             assert settings == cell.settings
             assert settings["data"] == {**settings["data"], "fold": 0, "batch_size": 8}
             assert settings["seed_everything"] == 3
+            if cell.kind == "application":
+                assert settings["data"]["allow_speaker_leakage"] == (settings["data"]["protocol"] == "random")
 
     def test_methods_with_a_face_teacher_get_self_distillation(self, write_study):
         nothing = {"transfer": {"model": {"kd_loss": None, "align_loss": None}}}
@@ -76,21 +76,41 @@ class TestPlan:
         model = cell.settings["transfer"]["model"]
         assert (model["encoder"], model["dropout"]) == ("tdnn", 0.5)
 
-    def test_a_study_may_use_the_methods_of_another(self, write_study, tmp_path):
-        first = read_study(write_study(folds=[1]))
-        (tmp_path / "second.yaml").write_text("methods: first.yaml\nseeds: [7]")
-        second = read_study(tmp_path / "second.yaml")
-        assert second.methods == first.methods == METHODS
-        assert (list(second.folds), list(second.seeds)) == ([0], [7])
-        with pytest.raises(ConfigError, match=r"third\.yaml"):
-            (tmp_path / "second.yaml").write_text("methods: third.yaml")
-            read_study(tmp_path / "second.yaml")
-
     def test_the_command_line_overrides_the_methods(self, write_study):
         methods = {"mse": {"transfer": {"model": {"align_loss_weight": 2.0}, "trainer": {"max_epochs": 7}}}}
         (cell,) = cells_of(write_study(methods=methods, seeds=[0]), "--transfer.trainer.max_epochs=3").values()
         assert cell.settings["transfer"]["trainer"]["max_epochs"] == 3
         assert cell.settings["transfer"]["model"]["align_loss_weight"] == 2.0
+
+    def test_each_application_has_its_own_stages(self, write_study):
+        applications = {"voice": "voice.yaml", "face": ["voice.yaml", {"stages": "teacher"}]}
+        applications["all"] = [{"transfer": {"model": {"encoder": "cnn"}}}]
+        cells = cells_of(write_study(applications=applications, seeds=[0]))
+        stages = {cell.method: cell.stages for cell in cells.values()}
+        assert stages == {
+            "voice": ["control"],
+            "face": ["teacher"],
+            "all": ["teacher", "control", "transfer", "finetune"],
+        }
+
+    def test_cell_json_has_the_values_for_reports(self, write_study):
+        sections = [{"transfer": {"model": {"encoder": encoder}}} for encoder in ("cnn", "tdnn")]
+        applications = {"voice": "voice.yaml", "default": [{"data": {"channel": "song"}}]}
+        applications |= {"later": ["voice.yaml", *sections]}
+        cells = cells_of(write_study(applications=applications, seeds=[0]))
+        about = cells["voice_fold0_seed0"].about
+        assert about == {
+            "study": "out",
+            "application": "voice",
+            "fold": 0,
+            "seed": 0,
+            "key": about["key"],
+            "front_end": "lmfb",
+            "encoder": "dense",
+        }
+        assert cells["default_fold0_seed0"].about["encoder"] == "lstm"
+        later = cells["later_fold0_seed0"].about
+        assert (later["front_end"], later["encoder"]) == ("lmfb", "tdnn")
 
 
 class TestIsFinished:
@@ -105,14 +125,11 @@ class TestIsFinished:
         self.finish(cell)
         assert cell.is_finished
         assert cells_of(write_study())["mse_fold0_seed0"].is_finished
-        (cell.folder / "summary.json").unlink()
-        assert not cell.is_finished
-
-    def test_a_run_with_other_settings_is_not_finished(self, write_study):
-        self.finish(cells_of(write_study())["mse_fold0_seed0"])
         assert not cells_of(write_study(), "--transfer.trainer.max_epochs=3")["mse_fold0_seed0"].is_finished
         other = write_study(methods={"mse": {"transfer": {"model": {"align_loss_weight": 1.0}}}})
         assert not cells_of(other)["mse_fold0_seed0"].is_finished
+        (cell.folder / "summary.json").unlink()
+        assert not cell.is_finished
 
     def test_a_moved_run_is_finished(self, write_study, tmp_path):
         self.finish(cells_of(write_study())["mse_fold0_seed0"])
@@ -138,9 +155,6 @@ class TestSharedResults:
         assert keys["mse_fold0_seed0"] == keys["kd_fold0_seed0"]
         assert keys["mse_self_fold0_seed0"] == keys["kd_self_fold0_seed0"]
         assert len(keys["mse_fold0_seed0"] & keys["mse_self_fold0_seed0"]) == 2  # but not the voice teacher
-
-    def test_folds_and_seeds_share_nothing(self, makes):
-        keys = makes(mse=METHODS["mse"])
         for other in ("mse_fold1_seed0", "mse_fold0_seed1"):
             assert not keys["mse_fold0_seed0"] & keys[other]
 
@@ -169,66 +183,14 @@ class TestSharedResults:
         cells = cells_of(write_study(folds=[0, 1], seeds=[0]), *overrides)
         assert cells["mse_fold0_seed0"].makes & cells["mse_fold1_seed0"].makes
 
-
-class TestErrors:
-    @pytest.mark.parametrize(
-        ("change", "message"),
-        [
-            ({"method": METHODS}, r"first\.yaml.*'method'.*'methods'"),
-            ({"methods": None}, "methods"),
-            ({"methods": {}}, "methods"),
-            ({"methods": ["mse"]}, "methods"),
-            ({"methods": {"mse": "kd"}}, "method 'mse'"),
-            ({"methods": {"a/b": {}}}, "method 'a/b'"),
-            ({"methods": {"mse_self": {}}}, "method 'mse_self'"),
-            ({"methods": {"one": {"data": {"fold": 1}}}}, r"'one'.*data\.fold.*--folds"),
-            ({"methods": {"one": {"seed_everything": 1}}}, r"'one'.*seed_everything.*--seeds"),
-            ({"folds": []}, r"folds.*\[\]"),
-            ({"folds": [0, 0]}, "folds"),
-            ({"folds": [-1]}, "folds"),
-            ({"seeds": 3}, "seeds.*3"),
-            ({"seeds": ["one"]}, "seeds"),
-            ({"self_distillation": "perhaps"}, "self_distillation.*'perhaps'"),
-            ({"configs": ["gone.yaml"]}, "configs.*gone.yaml"),
-            ({"configs": "first.yaml"}, "configs"),
-        ],
-    )
-    def test_an_invalid_key_or_value_is_named(self, write_study, change, message):
-        with pytest.raises(ConfigError, match=message):
-            read_study(write_study(**change))
-
-    def test_a_missing_invalid_or_empty_file_is_named(self, tmp_path):
-        with pytest.raises(ConfigError, match=r"gone\.yaml"):
-            read_study(tmp_path / "gone.yaml")
-        (tmp_path / "bad.yaml").write_text("methods: {")
-        with pytest.raises(ConfigError, match=r"bad\.yaml"):
-            read_study(tmp_path / "bad.yaml")
-        (tmp_path / "empty.yaml").write_text("")
-        with pytest.raises(ConfigError, match=r"empty\.yaml"):
-            read_study(tmp_path / "empty.yaml")
-
-    @pytest.mark.parametrize(
-        ("delta", "message"),
-        [
-            ({"transfer": {"model": {"kd_loss_wieght": 1.0}}}, "kd_loss_weight"),
-            ({"transfer": {"model": {"kd_loss": "kt"}}}, "kt"),
-            ({"transfer": {"model": {"kd_loss_weight": -1.0}}}, "negative"),
-            ({"transfer": {"model": {"more_losses": {"rkd": {"weight": 1.0, "angel_weight": 2}}}}}, "angel_weight"),
-            ({"teaching": {"cross_fit": 1}}, "cross_fit"),
-        ],
-        ids=str,
-    )
-    def test_a_typo_in_the_last_method_is_found_before_the_first_run(self, write_study, delta, message):
-        with pytest.raises(ConfigError, match=rf"(?s)method 'last': .*{message}"):
-            cells_of(write_study(methods={**METHODS, "last": delta}))
-
-    @pytest.mark.parametrize("override", ["--data.fold", "--seed_everything=3", "--name", "--runs=x", "--stages"])
-    def test_the_command_line_cannot_set_what_the_grid_sets(self, write_study, override):
-        with pytest.raises(ConfigError, match=f"command line sets {override[2:].split('=')[0]}"):
-            cells_of(write_study(), override, "1")
-
-    def test_a_value_may_equal_the_name_of_a_reserved_key(self, write_study):
-        assert cells_of(write_study(), "--data.root", "name")
+    def test_runs_have_only_the_results_of_their_stages(self, write_study):
+        stages = {"voice": "control", "face": "teacher", "all": "teacher,control,transfer,finetune"}
+        applications = {name: [{"stages": names, "data": {"channel": "speech"}}] for name, names in stages.items()}
+        path = write_study(applications=applications, seeds=[0])
+        keys = {cell.method: cell.makes for cell in cells_of(path, "--data.face_features=au.csv").values()}
+        assert len(keys["voice"]) == len(keys["face"]) == 1
+        assert not keys["voice"] & keys["face"]
+        assert keys["voice"] | keys["face"] < keys["all"]
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
@@ -244,9 +206,23 @@ def test_every_study_can_be_planned(path):
 
 def test_the_study_of_teaching_has_every_loss():
     path = CONFIGS / "studies" / "teaching.yaml"
-    named = set(re.findall(r"[a-z_]+", path.read_text()))
+    words = set(re.findall(r"[a-z_]+", path.read_text()))
     study = read_study(path)
     assert study.self_distillation
     assert len(study.methods) >= 12
     assert len(study.seeds) >= 3
-    assert {*list_kd_losses(), *list_align_losses()} <= named
+    assert {*KD_LOSSES, *ALIGN_LOSSES} <= words
+
+
+def test_the_study_of_applications_has_all_applications():
+    study = read_study(CONFIGS / "studies" / "applications.yaml")
+    assert {path.stem for path in (CONFIGS / "applications").glob("*.yaml")} <= study.applications.keys()
+    assert list(study.protocols) == ["seq6", "random"]
+    # Each song application has a speech application with the same model, emotions and training.
+    voices = {"song": [], "speech6": []}
+    for cell in plan(study, Path("out")):
+        data = cell.settings["data"]
+        labels = data.get("label_set") or data["channel"]
+        if (cell.fold, cell.seed, cell.stages) == (0, 0, ["control"]) and labels in voices:
+            voices[labels].append(str(cell.settings["transfer"]))
+    assert sorted(voices["song"]) == sorted(voices["speech6"]) != []

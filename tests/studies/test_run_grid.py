@@ -8,12 +8,14 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from crossmodal.cli.main import main
 from crossmodal.pipeline.stage import code_version
+from crossmodal.process_pool import Failure
 from crossmodal.storage import read_json
 from crossmodal.studies import run_grid
 
@@ -53,12 +55,12 @@ def run_here(monkeypatch):
     """Run jobs in this process, in sequence; return the growing list of their names."""
     names = []
 
-    def run_jobs(function, jobs, processes, made):
-        for job in jobs:
-            names.append(job.name)
-            yield job, function(job.argument)
+    def run_in_order(function, cells, processes, is_ready):
+        for cell in cells:
+            names.append(cell.folder.name)
+            yield cell, function(cell)
 
-    monkeypatch.setattr(run_grid, "run_jobs", run_jobs)
+    monkeypatch.setattr(run_grid, "run_in_processes", run_in_order)
     return names
 
 
@@ -132,15 +134,8 @@ class TestMethods:
         assert not list(folder.rglob("checkpoints"))
         assert "control: 2 epochs" in (folder / "log.txt").read_text()
         about = read_json(folder / "cell.json")
-        assert about == {
-            "study": "out",
-            "method": "mse",
-            "self_taught": False,
-            "fold": 0,
-            "seed": 0,
-            "key": about["key"],
-            "code": code_version(),
-        }
+        expected = {"study": "out", "method": "mse", "self_taught": False, "fold": 0, "seed": 0, "code": code_version()}
+        assert about == expected | {"key": about["key"]}
 
     def test_teacher_and_control_are_trained_once(self, study):
         summary = read_json(study.out / "runs" / "kd_fold0_seed0" / "summary.json")
@@ -179,6 +174,31 @@ class TestMethods:
         assert numbers["test_actors"] == ["01"]
 
 
+def test_a_run_waits_for_a_running_one_that_computes_a_shared_result(monkeypatch, capsys):
+    cells = {
+        name: SimpleNamespace(folder=Path(name), makes=frozenset(makes), is_finished=name == "done")
+        for name, makes in {"done": "x", "a": "xy", "b": "xy", "c": "xyz", "d": "x", "e": "z"}.items()
+    }
+    a, b, c, d, e = list(cells.values())[1:]
+
+    def run_in_order(function, todo, processes, is_ready):
+        assert todo == [a, b, c, d, e]
+        assert is_ready(d, [a])  # x exists
+        assert is_ready(e, [a])
+        assert not is_ready(b, [e, a])
+        yield a, "it failed"
+        assert not is_ready(c, [b])  # y is still missing
+        yield b, None
+        assert is_ready(c, [b])
+        assert not is_ready(e, [c])
+        yield c, Failure("exit code 3", lasting=False)
+        yield from ((cell, None) for cell in (d, e))
+
+    monkeypatch.setattr(run_grid, "prepare_corpora", lambda cells: None)
+    monkeypatch.setattr(run_grid, "run_in_processes", run_in_order)
+    assert run_grid.run_cells(list(cells.values())) == {"a": "it failed", "c": "exit code 3"}
+
+
 class TestRefusals:
     @pytest.fixture
     def refused(self, tmp_path, common_args, here, capsys):
@@ -209,18 +229,19 @@ class TestRefusals:
         methods = {**METHODS, "last": {"transfer": {"model": {"align_loss": "msee"}}}}
         assert "method 'last': " in refused(methods=methods)
 
-    @pytest.mark.parametrize("args", [["--folds", "a"], ["--jobs", "many"]])
-    def test_invalid_option_values_are_named(self, tmp_path, args, capsys):
+    @pytest.mark.parametrize(
+        ("args", "word"),
+        [
+            (["FILE", "--folds", "a"], "--folds"),
+            (["FILE", "--jobs", "many"], "--jobs"),
+            (["--data.root", "ravdess", "FILE"], "FILE must be the first"),
+        ],
+    )
+    def test_invalid_command_lines_are_refused(self, tmp_path, args, word, capsys):
         with pytest.raises(SystemExit) as raised:
-            main(["study", "run", write_study(tmp_path), *args])
+            main(["study", "run", *(write_study(tmp_path) if arg == "FILE" else arg for arg in args)])
         assert raised.value.code == 2
-        assert args[0] in capsys.readouterr().err
-
-    def test_the_file_must_be_the_first_argument(self, capsys):
-        with pytest.raises(SystemExit) as raised:
-            main(["study", "run", "--data.root", "ravdess", "study.yaml"])
-        assert raised.value.code == 2
-        assert "FILE" in capsys.readouterr().err
+        assert word in capsys.readouterr().err
 
 
 APPLICATIONS = {
@@ -292,16 +313,6 @@ class TestApplications:
         assert all(read_json(path)["speaker_dependent"] for path in runs.glob("*_random_*/summary.json"))
         reused = read_json(runs / "transfer_loso24_fold0_seed0" / "summary.json")["stages"]
         assert [stage for stage, numbers in reused.items() if numbers["reused"]] == ["teacher", "control"]
-
-    def test_finished_runs_are_skipped(self, args, here, capsys):
-        assert main(args) == 0
-        assert here == []
-        assert "8 of 8 runs" in capsys.readouterr().out
-
-    def test_missing_runs_are_run(self, args, here):
-        shutil.rmtree(Path(args[4]) / "runs" / "voice_random_fold0_seed0")
-        assert main(args) == 0
-        assert here == ["voice_random_fold0_seed0"]
 
     def test_the_report_is_the_same_after_an_interruption(self, args, here, capsys):
         out = Path(args[4])

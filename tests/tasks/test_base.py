@@ -5,9 +5,8 @@ import pytest
 import torch
 from lightning.pytorch import Callback, seed_everything
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
-from torch.utils.data import DataLoader
 
-from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
+from crossmodal.tasks import ControlTask, FinetuneTask, TeacherTask, TransferTask
 from crossmodal.tasks.recall import UnweightedAverageRecall
 from tests.tasks.tiny import (
     STUDENT,
@@ -126,14 +125,6 @@ def test_an_unlabelled_batch_has_zero_loss_and_gradient():
     assert not logits.grad.any()
 
 
-def test_weights_stay_finite_with_an_unlabelled_batch():
-    task, clips = finetune()
-    items = clips([0, 1, 2, 3])
-    unlabelled = [item | {"label": -1} for item in items]
-    fit(task, loader(items + unlabelled), loader(items))
-    assert all(parameter.isfinite().all() for parameter in task.parameters())
-
-
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_normalization_is_fitted_to_the_unpadded_training_frames(drop_last):
     task, _ = finetune()
@@ -183,17 +174,6 @@ def test_a_loaded_normalization_is_not_refitted():
     assert torch.equal(task.model.normalization.std, own[1])
 
 
-def test_fitting_the_normalization_restores_training_mode():
-    class Watched(FinetuneTask):
-        def on_train_start(self):
-            super().on_train_start()
-            self.seen = self.training, self.model.training
-
-    task = Watched(**STUDENT)
-    fit(task, loader(voices(LABELS)))
-    assert task.seen == (True, True)
-
-
 def test_learning_rate_follows_one_cycle():
     rates = []
 
@@ -207,11 +187,6 @@ def test_learning_rate_follows_one_cycle():
     assert rates.index(max(rates)) == 7  # half of 16 steps
     assert rates[0] == pytest.approx(0.1 / 25)  # the initial rate of OneCycleLR
     assert rates[-1] < 1e-3
-
-
-def test_compute_losses_is_abstract():
-    with pytest.raises(NotImplementedError):
-        BaseTask.compute_losses(finetune()[0], {})
 
 
 def test_uar_excludes_classes_without_targets():
@@ -311,26 +286,3 @@ def test_moving_average_does_not_change_constants():
     fit(task, loader(voices(LABELS)), max_epochs=20)
     for name, value in task.model.front_end.named_buffers():
         assert torch.equal(value, before[name]), name
-
-
-def test_epoch_losses_resume_within_an_epoch(tmp_path):
-    stopped = tmp_path / "stopped.ckpt"
-    items = list(loader(voices(LABELS * 3)))
-
-    class Stop(Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            if batch_idx == 1:
-                trainer.save_checkpoint(stopped)
-
-    def train(items, checkpoint=None):
-        torch.manual_seed(0)
-        task = finetune(corpus_normalization=False)[0]
-        run = trainer(callbacks=[] if checkpoint else [Stop()])
-        run.fit(task, DataLoader(items, batch_size=None), ckpt_path=checkpoint, weights_only=True)
-        return {name: value for name, value in run.callback_metrics.items() if "train" in name}
-
-    whole = train(items)
-    # Without our datamodule, Lightning resumes with the first batch, so the remaining clips are first here.
-    rest = train([*items[2:], *items[:2]], stopped)
-    assert whole == rest
-    assert whole.keys() == {f"finetune/train_{name}" for name in ("loss", "uar", "war", "f1")}

@@ -109,14 +109,6 @@ def test_no_change_in_eval_mode_or_at_probability_zero(name, batch):
 
 
 @every
-def test_clips_are_drawn_independently(name):
-    waveform, length = batch_of([sine(300, 3000)] * 16)
-    torch.manual_seed(0)
-    augmented, _ = ALL[name](waveform, length)
-    assert len({tuple(clip.flatten().tolist()) for clip in augmented}) >= 3
-
-
-@every
 def test_probability_is_per_clip_and_other_clips_do_not_change(name):
     waveform, length = batch_of([sine(300, 400)] * 400)
     torch.manual_seed(1)
@@ -151,15 +143,6 @@ def test_autocast_does_not_lower_the_precision(name):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         under_autocast, _ = ALL[name](waveform, length)
     assert torch.equal(under_autocast, plain)
-
-
-@every
-def test_state_dict_is_empty(name):
-    assert ALL[name].state_dict() == {}
-
-
-def test_repr_lists_every_setting():
-    assert repr(RandomGain(p=0.5)) == "RandomGain(p=0.5, min_gain_db=-6.0, max_gain_db=6.0)"
 
 
 def test_gain_is_one_factor_per_clip_within_its_range():
@@ -244,18 +227,6 @@ def test_shift_is_at_most_its_share_and_pads_with_zeros():
         shifts.append(found[0] / valid)
     assert min(shifts) < -0.18
     assert max(shifts) > 0.18
-
-
-def test_shift_moves_a_peak():
-    clip = torch.zeros(1000)
-    clip[500] = 1.0
-    torch.manual_seed(0)
-    augmented, _ = TimeShift(max_shift=0.1, p=1.0)(*batch_of([clip] * 30))
-    positions = augmented.argmax(dim=-1)
-    assert positions.min() >= 400
-    assert positions.max() <= 600
-    assert len(positions.unique()) > 15
-    assert torch.equal(augmented.sum(dim=-1), torch.ones(30, 1))
 
 
 def test_crop_is_a_contiguous_part():

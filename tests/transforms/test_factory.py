@@ -1,5 +1,3 @@
-from typing import get_args
-
 import pytest
 import torch
 
@@ -7,7 +5,6 @@ from crossmodal.errors import ConfigError
 from crossmodal.transforms import (
     AdditiveNoise,
     Augmentation,
-    AugmentationName,
     Mixup,
     PitchPerturbation,
     RandomCrop,
@@ -27,10 +24,6 @@ def voices(batch_size=4, num_samples=1600):
         "waveform": 2 * torch.rand(batch_size, 1, num_samples) - 1,
         "waveform_length": torch.full((batch_size,), num_samples),
     }
-
-
-def test_the_names_match_the_literal():
-    assert list_augmentations() == sorted(get_args(AugmentationName))
 
 
 @pytest.mark.parametrize("settings", [None, {}])

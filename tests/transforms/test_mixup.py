@@ -130,14 +130,6 @@ def test_padding_of_features_is_not_mixed():
     torch.testing.assert_close(mixed["features"][0, 0, 2:], ((1 - weight[0]) * 2).expand(3))
 
 
-def test_a_single_clip_is_unchanged():
-    batch = batch_of([3], [4])
-    mixed = Mixup()(batch)
-    assert mixed["label_weight"].tolist() == [1]
-    assert mixed["mixed_label"].tolist() == [3]
-    assert torch.equal(mixed["waveform"], batch["waveform"])
-
-
 def test_a_batch_without_audio_is_a_config_error():
     with pytest.raises(ConfigError, match="label, faces"):
         Mixup()({"label": torch.tensor([0, 1]), "faces": torch.zeros(2, 1, 3, 4, 4)})

@@ -36,13 +36,6 @@ def test_statistics_exclude_padding(lengths_of_batches, seed):
         np.testing.assert_allclose(normalization.std, frames.std(axis=1), rtol=1e-3)
 
 
-def test_fitted_features_are_standardized():
-    features = 5 + 3 * torch.randn(4, 3, 50)
-    normalized = fitted_to([(features,)])(features)
-    torch.testing.assert_close(normalized.mean(dim=(0, 2)), torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(normalized.std(dim=(0, 2), correction=0), torch.ones(3))
-
-
 @pytest.mark.parametrize("constant", [0.0, 1e-4, 0.1, -1234.567])
 def test_a_constant_feature_is_not_scaled(constant):
     normalization = fitted_to([(torch.full((2, 1, 777), constant),)])

@@ -1,30 +1,23 @@
 """The ASGI application: its routes and error handlers."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from fastapi import Depends, FastAPI, Query, Request, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
-from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
+from crossmodal.apps.serve.authentication import Token
 from crossmodal.apps.serve.limits import Limits, RequestError, check_windows
-from crossmodal.apps.serve.middleware import RequestMiddleware, Token, error_response
+from crossmodal.apps.serve.middleware import RequestMiddleware, error_response
 from crossmodal.apps.serve.model_info import check_control, describe_models
-from crossmodal.apps.serve.schemas import (
-    ErrorResponse,
-    HealthResponse,
-    ModelResponse,
-    PredictionResponse,
-    TimelineResponse,
-)
+from crossmodal.apps.serve.schemas import ErrorResponse, ModelResponse, PredictionResponse, TimelineResponse
 from crossmodal.apps.serve.service import Service, Work
 from crossmodal.apps.serve.websocket import LiveStream
-from crossmodal.inference.recognizer import EmotionRecognizer
+from crossmodal.inference.recognizer import HOP, WINDOW, EmotionRecognizer
 from crossmodal.version import __version__
 
 _PAGE = Path(__file__).with_name("page")
@@ -36,14 +29,10 @@ _DESCRIPTION = (
     "JSON message for each complete window."
 )
 _BINARY = {"type": "string", "format": "binary"}
+_FORM = {"type": "object", "required": ["file"], "properties": {"file": _BINARY}}
 _UPLOAD = {
     "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {"type": "object", "required": ["file"], "properties": {"file": _BINARY}},
-        },
-        "application/octet-stream": {"schema": _BINARY},
-    },
+    "content": {"multipart/form-data": {"schema": _FORM}, "application/octet-stream": {"schema": _BINARY}},
 }
 _ERRORS = {
     401: "The token is missing or wrong.",
@@ -84,63 +73,66 @@ def create_app(
     if control is not None:
         check_control(recognizer, control)
         models["control"] = control
-    service, guard = Service(models, limits or Limits(), work or Work()), Token(token)
+    service, guard = Service(models, limits or Limits(), work or Work()), token and Token(token)
     app: FastAPI = FastAPIOffline(
         title="crossmodal",
         description=_DESCRIPTION,
         version=__version__,
         redoc_url=None,
         lifespan=lambda _: service.running(),
+        exception_handlers=dict.fromkeys((RequestError, RequestValidationError, HTTPException), _respond),
     )
-    app.add_middleware(RequestMiddleware, token=guard)
-    _add_exception_handlers(app)
-    _add_page(app)
-    bearer = [Depends(HTTPBearer(auto_error=False))] if guard.is_required else []  # for the description only
-    _add_description(app, service, bearer)
-    _add_recognition(app, service, bearer)
-    _add_stream(app, service, guard)
+    app.add_middleware(RequestMiddleware)
+    app.include_router(_public_routes(service))
+    app.include_router(_model_routes(service), dependencies=[Depends(guard)] if guard else [])
+    app.mount("/page", StaticFiles(directory=_PAGE))
+
+    @app.websocket("/v1/stream")
+    async def stream(websocket: WebSocket) -> None:
+        await LiveStream(websocket, service, guard or None).run()
+
     return app
 
 
-def _add_page(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
+def _public_routes(service: Service) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/", include_in_schema=False)
     def page() -> FileResponse:
         return FileResponse(_PAGE / "index.html")
 
-    app.mount("/page", StaticFiles(directory=_PAGE))
-
-
-def _add_description(app: FastAPI, service: Service, bearer: Sequence[Any]) -> None:
-    @app.get("/healthz", summary="Check the server", responses=_responses(HealthResponse, {503: _UNHEALTHY}))
+    @router.get("/healthz", summary="Check the server", responses=_responses(dict[str, str], {503: _UNHEALTHY}))
     async def healthz() -> Response:
         if not service.is_healthy:
             raise RequestError(503, "unhealthy", _UNHEALTHY)
         return JSONResponse({"status": "ok"})
 
-    @app.get(
-        "/v1/model",
+    return router
+
+
+def _model_routes(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
+    @router.get(
+        "/model",
         summary="Describe the model, its control and the limits",
         responses=_responses(ModelResponse, {401: _ERRORS[401]}),
-        dependencies=bearer,
     )
     async def model() -> Response:
         return JSONResponse(describe_models(service))
 
-
-def _add_recognition(app: FastAPI, service: Service, bearer: Sequence[Any]) -> None:
-    @app.post(
-        "/v1/predict",
+    @router.post(
+        "/predict",
         summary="Recognize the emotion in a recording",
         description="Send the recording as the only file of a form, or as the body with any content type.",
         responses=_responses(PredictionResponse | TimelineResponse, _ERRORS),
         openapi_extra={"requestBody": _UPLOAD},
-        dependencies=bearer,
     )
     async def predict(
         request: Request,
         timeline: bool = Query(False, description="Return windows and smoothed segments instead of one label."),
-        window: float = Query(3.0, description="Seconds in each window of a timeline, 0.1 to 30."),
-        hop: float = Query(0.5, description="Seconds from one window to the next; at least a tenth of window."),
+        window: float = Query(WINDOW, description="Seconds in each window of a timeline, 0.1 to 30."),
+        hop: float = Query(HOP, description="Seconds from one window to the next; at least a tenth of window."),
         model: Literal["model", "control"] = Query("model", description="Which model to use."),
     ) -> Response:
         if model not in service.models:
@@ -150,11 +142,7 @@ def _add_recognition(app: FastAPI, service: Service, bearer: Sequence[Any]) -> N
         check_windows(window, hop)
         return JSONResponse((await service.timeline(request, model, window, hop)).as_dict())
 
-
-def _add_stream(app: FastAPI, service: Service, token: Token) -> None:
-    @app.websocket("/v1/stream")
-    async def stream(websocket: WebSocket) -> None:
-        await LiveStream(websocket, service, token).run()
+    return router
 
 
 def _responses(schema: Any, errors: dict[int, str]) -> dict[int | str, dict[str, Any]]:
@@ -164,19 +152,17 @@ def _responses(schema: Any, errors: dict[int, str]) -> dict[int | str, dict[str,
     return responses
 
 
-def _add_exception_handlers(app: FastAPI) -> None:
-    @app.exception_handler(RequestError)
-    async def request_error(_: Request, error: RequestError) -> Response:
-        return error_response(error)
-
-    @app.exception_handler(RequestValidationError)
-    async def bad_parameter(_: Request, error: RequestValidationError) -> Response:
+async def _respond(_: Any, error: Exception) -> Response:
+    headers: Any = {}
+    if isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        return error_response(RequestError(422, "bad_parameter", f"{first['loc'][-1]}: {first['msg']}"))
-
-    @app.exception_handler(HTTPException)
-    async def http_error(_: Request, error: HTTPException) -> Response:
-        code, reason = _HTTP_ERRORS.get(error.status_code, ("bad_request", str(error.detail)))
-        response = error_response(RequestError(error.status_code, code, reason))
-        response.headers.update(error.headers or {})  # with 405, the allowed methods
-        return response
+        error = RequestError(422, "bad_parameter", f"{first['loc'][-1]}: {first['msg']}")
+    elif isinstance(error, HTTPException):
+        headers = error.headers or {}  # with 405, the allowed methods
+        error = RequestError(
+            error.status_code, *_HTTP_ERRORS.get(error.status_code, ("bad_request", str(error.detail)))
+        )
+    assert isinstance(error, RequestError), "one of the three types"
+    response = error_response(error)
+    response.headers.update(headers)
+    return response

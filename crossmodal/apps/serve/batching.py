@@ -13,16 +13,10 @@ Predict = Callable[[Sequence[NDArray[np.float32]]], list[Prediction]]
 
 
 class Batcher:
-    """Collects waveforms into batches for a model.
+    """Collects waveforms into batches of at most `size` for a model. `predict` runs in the executor.
 
-    While one batch is computed, the next one collects, so batches grow with the load. A short wait lets waveforms join
-    that arrive at almost the same time.
-
-    Args:
-        predict: Computes a batch; called in the executor.
-        executor: Runs `predict` outside the event loop.
-        size: Maximum number of waveforms in a batch.
-        wait: Seconds that the first waveform of a batch waits for others.
+    While one batch is computed, the next one collects, so batches grow with the load. The first waveform of a batch
+    waits `wait` seconds for others that arrive at almost the same time.
     """
 
     def __init__(self, predict: Predict, executor: Executor, *, size: int, wait: float) -> None:
@@ -51,14 +45,15 @@ class Batcher:
             await self._compute([(waveform, result) for waveform, result in batch if not result.done()])
 
     async def _compute(self, batch: list[tuple[NDArray[np.float32], asyncio.Future[Prediction]]]) -> None:
-        loop = asyncio.get_running_loop()
+        waveforms, results = [waveform for waveform, _ in batch], [result for _, result in batch]
         try:
-            predictions = await loop.run_in_executor(self._executor, self._predict, [waveform for waveform, _ in batch])
+            loop = asyncio.get_running_loop()
+            predictions = await loop.run_in_executor(self._executor, self._predict, waveforms)
         except Exception as error:  # every request of the batch has to receive it
-            for _, result in batch:
+            for result in results:
                 if not result.done():
                     result.set_exception(error)
             return
-        for (_, result), prediction in zip(batch, predictions, strict=True):
+        for result, prediction in zip(results, predictions, strict=True):
             if not result.done():
                 result.set_result(prediction)

@@ -47,16 +47,9 @@ def main() -> None:
 
 
 def decode(encoded: bytes, longest: float, max_channels: int, sample_rate: int) -> NDArray[np.float32]:
-    """Decode the content of a file.
+    """Decode the content of a sound file, or of a video with sound: (T,), one channel at `sample_rate` in [-1, 1].
 
-    Args:
-        encoded: A sound file, or a video with sound.
-        longest: Maximum duration in seconds; decoding stops there.
-        max_channels: Maximum number of channels.
-        sample_rate: Sample rate of the result in Hz.
-
-    Returns:
-        (T,), one channel in [-1, 1].
+    Decoding stops after `longest` seconds.
 
     Raises:
         RequestError: The file is not sound, is damaged, or exceeds a limit.

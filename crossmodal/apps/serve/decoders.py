@@ -25,17 +25,10 @@ _PAUSE = 1.0  # s between attempts to start a child
 
 
 class Decoders:
-    """Decoder processes, each of which decodes one upload at a time.
-
-    Args:
-        limits: Limits on requests.
-        sample_rate: Sample rate of the waveforms in Hz.
-        count: Number of processes.
-    """
+    """Decoder processes, each of which decodes one upload at a time."""
 
     def __init__(self, limits: Limits, sample_rate: int, count: int) -> None:
         self._limits = limits
-        self._rate = sample_rate
         self._all = [_Decoder(limits, sample_rate) for _ in range(count)]
         self._idle: asyncio.Queue[_Decoder] = asyncio.Queue()
         self._restarts: set[asyncio.Task[None]] = set()
@@ -46,11 +39,7 @@ class Decoders:
         return len(self._restarts) < len(self._all)
 
     async def start(self) -> None:
-        """Start the children and wait until they are ready.
-
-        Raises:
-            OSError: A child does not start.
-        """
+        """Start the children and wait until they are ready, or raise OSError."""
         await asyncio.gather(*(decoder.start() for decoder in self._all))
         for decoder in self._all:
             self._idle.put_nowait(decoder)
@@ -63,40 +52,32 @@ class Decoders:
         await asyncio.gather(*(decoder.kill() for decoder in self._all))
 
     async def decode(self, encoded: bytes, longest: float) -> NDArray[np.float32]:
-        """Decode one upload in the next free child.
-
-        Args:
-            encoded: The content of a file.
-            longest: Maximum duration in seconds.
-
-        Returns:
-            (T,), one channel at the sample rate.
+        """Decode one upload of at most `longest` seconds in the next free child: (T,), one channel at the sample rate.
 
         Raises:
             RequestError: The upload is not sound, is damaged, exceeds a limit, or takes too long to decode.
         """
         decoder = await self._idle.get()
-        if not decoder.alive:  # killed while idle, for example by a system without free memory
+        if not decoder.is_running:  # killed while idle, for example by a system without free memory
             self._replace(decoder)
             decoder = await self._idle.get()
+        seconds, is_usable = self._limits.decode_seconds, False
         try:
-            result = await asyncio.wait_for(decoder.decode(encoded, longest), self._limits.decode_seconds)
-        except (asyncio.TimeoutError, asyncio.LimitOverrunError, OSError, EOFError, ValueError) as error:
-            self._replace(decoder)
-            raise self._failure(error) from error
-        except BaseException:  # cancelled: the child would answer the next upload with the sound of this one
-            self._replace(decoder)
-            raise
-        self._idle.put_nowait(decoder)
+            result = await asyncio.wait_for(decoder.decode(encoded, longest), seconds)
+            is_usable = True
+        except asyncio.TimeoutError as error:
+            raise RequestError(422, "decoding_too_slow", f"decoding did not end within {seconds:g} seconds") from error
+        except (asyncio.LimitOverrunError, OSError, EOFError, ValueError) as error:
+            reason = "the decoder crashed: the file is damaged or malicious"
+            raise RequestError(422, "decoder_crashed", reason) from error
+        finally:
+            if is_usable:
+                self._idle.put_nowait(decoder)
+            else:  # also if cancelled: the child would answer the next upload with the sound of this one
+                self._replace(decoder)
         if isinstance(result, RequestError):
             raise result
         return result
-
-    def _failure(self, error: Exception) -> RequestError:
-        if isinstance(error, asyncio.TimeoutError):
-            limit = self._limits.decode_seconds
-            return RequestError(422, "decoding_too_slow", f"decoding did not end within {limit:g} seconds")
-        return RequestError(422, "decoder_crashed", "the decoder crashed: the file is damaged or malicious")
 
     def _replace(self, decoder: "_Decoder") -> None:
         restart = asyncio.get_running_loop().create_task(self._restart(decoder))
@@ -118,28 +99,28 @@ class Decoders:
 class _Decoder:
     """One child process."""
 
+    _process: asyncio.subprocess.Process
+    _requests: asyncio.StreamWriter
+    _responses: asyncio.StreamReader
+
     def __init__(self, limits: Limits, sample_rate: int) -> None:
-        self._limits = limits
-        self._rate = sample_rate
-        self._process: asyncio.subprocess.Process | None = None
+        self._settings = {"sample_rate": sample_rate, "channels": limits.channels}
 
     @property
-    def alive(self) -> bool:
-        return self._process is not None and self._process.returncode is None
+    def is_running(self) -> bool:
+        return self._process.returncode is None
 
     async def start(self) -> None:
-        settings = {"sample_rate": self._rate, "channels": self._limits.channels}
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            _PROGRAM,
-            json.dumps(settings),
+            *(sys.executable, "-m", _PROGRAM, json.dumps(self._settings)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,  # messages of a decoder may contain parts of the upload
             env={name: value for name, value in os.environ.items() if name not in _SECRETS},
             limit=_BUFFER,
         )
+        assert self._process.stdin and self._process.stdout, "both are pipes"
+        self._requests, self._responses = self._process.stdin, self._process.stdout
         try:
             await asyncio.wait_for(self._read_line(), _START_SECONDS)
         except (asyncio.TimeoutError, EOFError, ValueError) as error:
@@ -147,32 +128,24 @@ class _Decoder:
             raise OSError("a decoder does not start") from error
 
     async def decode(self, encoded: bytes, longest: float) -> NDArray[np.float32] | RequestError:
-        assert self._process is not None, "start() was called"
-        assert self._process.stdin is not None, "it is a pipe"
-        assert self._process.stdout is not None, "it is a pipe"
-        request = {"bytes": len(encoded), "longest": longest}
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.write(encoded)
-        await self._process.stdin.drain()
+        self._requests.write(json.dumps({"bytes": len(encoded), "longest": longest}).encode() + b"\n")
+        self._requests.write(encoded)
+        await self._requests.drain()
         answer = await self._read_line()
         if "status" in answer:
             return RequestError(int(answer["status"]), str(answer["code"]), str(answer["reason"]))
         samples = int(answer["samples"])
-        if not 0 < samples <= longest * self._rate + 1:
+        if not 0 < samples <= longest * self._settings["sample_rate"] + 1:
             raise ValueError("a decoder returned an impossible number of samples")
-        sound = await self._process.stdout.readexactly(samples * np.float32().nbytes)
-        return np.frombuffer(sound, np.float32)
+        return np.frombuffer(await self._responses.readexactly(samples * np.float32().nbytes), np.float32)
 
     async def _read_line(self) -> dict[str, Any]:
-        assert self._process is not None, "start() was called"
-        assert self._process.stdout is not None, "it is a pipe"
-        line = await self._process.stdout.readuntil(b"\n")
-        answer = json.loads(line)
+        answer = json.loads(await self._responses.readuntil(b"\n"))
         if not isinstance(answer, dict):
             raise ValueError("a decoder must return an object")
         return answer
 
     async def kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
+        if self.is_running:
             self._process.kill()
             await self._process.wait()

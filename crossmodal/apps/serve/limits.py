@@ -40,7 +40,6 @@ class Limits:
     idle_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        """Raise ConfigError unless every limit is positive."""
         require_positive(self)
 
 
@@ -77,12 +76,7 @@ def busy(reason: str) -> RequestError:
 
 
 def check_windows(window: float, hop: float) -> None:
-    """Raise RequestError if windows are too short or too long, or overlap too much.
-
-    Args:
-        window: Duration of each window in seconds.
-        hop: Seconds from one window to the next.
-    """
+    """Raise RequestError if windows (in seconds) are too short or too long, or overlap too much."""
     low, high = WINDOWS
     if not low <= window <= high:
         raise RequestError(422, "bad_parameter", f"window must be {low:g} to {high:g} seconds, not {window:g}")

@@ -23,15 +23,12 @@ def describe_models(service: Service) -> dict[str, Any]:
         "labels": list(model.labels),
         "colours": colours_of(model.labels),
         "sample_rate": model.sample_rate,
-        "control": control and {**_describe(control), "differences": find_differences(model, control)},
+        "control": control and {**_describe(control), "differences": _differences(model.config, control.config)},
         "limits": {
-            "upload_bytes": limits.upload_bytes,
+            **{name: getattr(limits, name) for name in ("upload_bytes", "channels", "requests", "streams")},
             "seconds": min(LONGEST, limits.seconds),
             "timeline_seconds": limits.seconds,
-            "channels": limits.channels,
             "sample_rates": SAMPLE_RATES,
-            "requests": limits.requests,
-            "streams": limits.streams,
         },
         "versions": {"crossmodal": __version__},
     }
@@ -42,15 +39,10 @@ def _describe(recognizer: EmotionRecognizer) -> dict[str, Any]:
     corpus = config.get("corpus", {}).get("kind", "unknown")
     return {
         "backend": recognizer.backend,
-        **_network(recognizer),
+        **{key: str(config["model"].get(key, "unknown")) for key in ("front_end", "encoder")},
         "trained_on": {"corpus": corpus} | {key: config[key] for key in _TRAINED_ON if key in config},
         "licence": LICENCES.get(corpus, "unknown"),
     }
-
-
-def _network(recognizer: EmotionRecognizer) -> dict[str, str]:
-    network = recognizer.config.get("model", {})
-    return {key: str(network.get(key, "unknown")) for key in ("front_end", "encoder")}
 
 
 def check_control(model: EmotionRecognizer, control: EmotionRecognizer) -> None:
@@ -63,8 +55,8 @@ def check_control(model: EmotionRecognizer, control: EmotionRecognizer) -> None:
             )
 
 
-def find_differences(model: EmotionRecognizer, control: EmotionRecognizer) -> list[str]:
+def _differences(ours: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Return the settings, other than the teacher, in which a model differs from its control."""
-    ours, other = model.config, control.config
     differences = [name for key, name in _COMPARED.items() if ours.get(key) != other.get(key)]
-    return differences + ["network"] * (_network(model) != _network(control))
+    same_network = all(ours["model"].get(key) == other["model"].get(key) for key in ("front_end", "encoder"))
+    return differences + ["network"] * (not same_network)

@@ -1,23 +1,20 @@
 """Response schemas, for ``/openapi.json``. The tests validate every response against them."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
+
+from crossmodal.inference.prediction import Segment
 
 
 class _Response(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class ErrorDetail(_Response):
-    """The reason for an error."""
-
-    code: str
-    reason: str
-
-
 class ErrorResponse(_Response):
     """The body of every response with a status of 400 or more."""
 
-    error: ErrorDetail
+    error: dict[Literal["code", "reason"], str]
 
 
 class PredictionResponse(_Response):
@@ -26,15 +23,6 @@ class PredictionResponse(_Response):
     label: str
     score: float
     probabilities: dict[str, float]
-
-
-class SegmentResponse(_Response):
-    """A segment with one dominant emotion; times in seconds."""
-
-    start: float
-    end: float
-    label: str
-    score: float
 
 
 class WindowResponse(PredictionResponse):
@@ -49,14 +37,8 @@ class TimelineResponse(_Response):
 
     duration: float
     labels: list[str]
-    segments: list[SegmentResponse]
+    segments: list[Segment]
     windows: list[WindowResponse]
-
-
-class HealthResponse(_Response):
-    """The server is healthy."""
-
-    status: str
 
 
 class LimitsResponse(_Response):

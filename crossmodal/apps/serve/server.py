@@ -1,12 +1,11 @@
 """The HTTP server: uvicorn, with an announcement when it is ready and status 0 after a signal."""
 
-import contextlib
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,39 +20,33 @@ _STOP_SECONDS = 60  # for requests in progress
 _FORCED_STATUS = 130  # after a second Ctrl-C, as in shells
 
 
-class AnnouncedServer(uvicorn.Server):
-    """A uvicorn server that calls a function when it accepts connections.
-
-    Args:
-        config: The configuration of uvicorn.
-        on_ready: The function.
-    """
+class _AnnouncedServer(uvicorn.Server):
+    """A uvicorn server that calls a function when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to accept connections."""
         await super().startup(sockets)
         self._on_ready()
 
 
 def run_server(app: FastAPI, listening: socket.socket, on_ready: Callable[[], None]) -> int:
-    """Serve until SIGTERM or Ctrl-C.
-
-    Args:
-        app: The application.
-        listening: A bound socket.
-        on_ready: Called when the server accepts connections.
+    """Serve on a bound socket until SIGTERM or Ctrl-C; `on_ready` is called when the server accepts connections.
 
     Returns:
         The exit status: 0, or 130 after a second Ctrl-C, which drops requests in progress.
     """
-    server = AnnouncedServer(make_config(app), on_ready)
+    server = _AnnouncedServer(make_config(app), on_ready)
     _log_to_stderr()
-    with _ignore_repeated_signals():
+    # Ignore the signal that stopped the server: uvicorn raises it again, and the status would not be 0.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
         server.run(sockets=[listening])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return _FORCED_STATUS if server.force_exit else 0
 
 
@@ -109,14 +102,3 @@ def _log_to_stderr() -> None:
         logger.propagate = False
     LOG.setLevel(logging.INFO)
     logging.getLogger().addHandler(logging.NullHandler())
-
-
-@contextlib.contextmanager
-def _ignore_repeated_signals() -> Iterator[None]:
-    """Ignore the signal that stopped the server: uvicorn raises it again, and the status would not be 0."""
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

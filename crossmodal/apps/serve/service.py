@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
@@ -20,6 +20,8 @@ from crossmodal.inference.recording import LONGEST
 
 _SAMPLE_BYTES = 4
 _RETRY_WAIT = 1.0  # s that a request waits for a free place before it is rejected
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,6 @@ class Work:
     batch_wait: float = 0.002
 
     def __post_init__(self) -> None:
-        """Raise ConfigError unless every number is positive."""
         require_positive(self)
 
 
@@ -45,12 +46,7 @@ class Service:
     """Recognition for many clients at the same time.
 
     Labels are computed in batches in one thread, timelines one at a time in a second, live sound in a third. A long
-    recording does not delay a short one.
-
-    Args:
-        models: The recognizers by name: ``model``, and ``control`` if there is one. Labels and rates are equal.
-        limits: Limits on requests.
-        work: Division of the work.
+    recording does not delay a short one. The recognizers are ``model``, and ``control`` if there is one.
     """
 
     def __init__(self, models: dict[str, EmotionRecognizer], limits: Limits, work: Work) -> None:
@@ -59,18 +55,16 @@ class Service:
         self.limits = limits
         self._decoders = Decoders(limits, self.recognizer.sample_rate, work.decoders)
         self._uploads = Uploads(limits)
-        self._label_thread, self._timeline_thread, self._live_thread = (
-            ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("label", "timeline", "live")
-        )
+        self._threads = {name: ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("label", "timeline", "live")}
         self._batchers = {
-            name: Batcher(model.hear, self._label_thread, size=work.batch_size, wait=work.batch_wait)
+            name: Batcher(model.predict_batch, self._threads["label"], size=work.batch_size, wait=work.batch_wait)
             for name, model in models.items()
         }
         self._batching: list[asyncio.Task[None]] = []
         self._labels, self._timelines = (
             asyncio.Semaphore(self._capacity(seconds)) for seconds in (LONGEST, limits.seconds)
         )
-        self._requests = self._streams = 0
+        self._counts = {"requests": 0, "streams": 0}
 
     def _capacity(self, seconds: float) -> int:
         """Return how many decoded recordings of this length may wait for the model."""
@@ -84,11 +78,7 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the decoders and the batching for the duration of the block. No request may be in progress at its end.
-
-        Raises:
-            OSError: A decoder does not start.
-        """
+        """Run the decoders and the batching for the duration of the block. No request may be in progress at its end."""
         await self._decoders.start()
         loop = asyncio.get_running_loop()
         self._batching = [loop.create_task(batcher.run()) for batcher in self._batchers.values()]
@@ -98,7 +88,7 @@ class Service:
             for task in self._batching:
                 task.cancel()
             await self._decoders.stop()
-            for thread in (self._label_thread, self._timeline_thread, self._live_thread):
+            for thread in self._threads.values():
                 thread.shutdown(cancel_futures=True)
 
     async def predict(self, request: Request, model: str) -> Prediction:
@@ -112,44 +102,35 @@ class Service:
             return await self._batchers[model].predict(await self._decoders.decode(encoded, longest))
 
     async def timeline(self, request: Request, model: str, window: float, hop: float) -> Timeline:
-        """Return the emotions in an upload over time; arguments as for `EmotionRecognizer.timeline`.
-
-        Raises:
-            RequestError: The upload is invalid or exceeds a limit, or the server is busy.
-        """
+        """Return the emotions in an upload over time. Errors are those of `predict`."""
         async with self._admit(), self._uploads.read(request) as encoded, self._timelines:
             waveform = await self._decoders.decode(encoded, self.limits.seconds)
             compute = partial(self.models[model].timeline, waveform, window=window, hop=hop)
-            return await asyncio.get_running_loop().run_in_executor(self._timeline_thread, compute)
+            return await asyncio.get_running_loop().run_in_executor(self._threads["timeline"], compute)
 
-    async def run_in_live_thread(self, compute: Any, *args: Any) -> Any:
+    async def run_in_live_thread(self, compute: Callable[..., Result], *args: Any) -> Result:
         """Run a function for a live stream outside the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._live_thread, compute, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._threads["live"], compute, *args)
 
     @contextlib.asynccontextmanager
     async def _admit(self) -> AsyncIterator[None]:
-        if self._requests >= self.limits.requests:
+        if self._counts["requests"] >= self.limits.requests:
             # A client that is rejected at once retries at once, and reading its upload slows down the others.
             await asyncio.sleep(_RETRY_WAIT)
-        if self._requests >= self.limits.requests:
-            raise busy(f"{self.limits.requests} uploads are in progress")
-        self._requests += 1
-        try:
+        with self._count("requests", "uploads are in progress"):
             yield
-        finally:
-            self._requests -= 1
+
+    def admit_stream(self) -> contextlib.AbstractContextManager[None]:
+        """Count a live stream for the duration of the block, or raise RequestError if too many are open."""
+        return self._count("streams", "live streams are open")
 
     @contextlib.contextmanager
-    def admit_stream(self) -> Iterator[None]:
-        """Count a live stream for the duration of the block.
-
-        Raises:
-            RequestError: Too many streams are open.
-        """
-        if self._streams >= self.limits.streams:
-            raise busy(f"{self.limits.streams} live streams are open")
-        self._streams += 1
+    def _count(self, kind: str, text: str) -> Iterator[None]:
+        limit: int = getattr(self.limits, kind)
+        if self._counts[kind] >= limit:
+            raise busy(f"{limit} {text}")
+        self._counts[kind] += 1
         try:
             yield
         finally:
-            self._streams -= 1
+            self._counts[kind] -= 1

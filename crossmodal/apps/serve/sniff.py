@@ -23,10 +23,7 @@ _PACKET = 188  # bytes in an MPEG-TS packet
 
 
 def sniff_audio(head: bytes) -> bool:
-    """Return True if a file starts like one of the formats that the server decodes.
-
-    Args:
-        head: The first 256 bytes or more, or the whole file if it is shorter.
+    """Return True if a file with these first 256 bytes or more is in one of the formats that the server decodes.
 
     Example:
         >>> sniff_audio(b"RIFF....WAVEfmt "), sniff_audio(b"PK...")

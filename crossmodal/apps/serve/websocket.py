@@ -5,7 +5,9 @@ each complete window. The client sends ``{"end": true}`` to receive the remainin
 """
 
 import asyncio
+import contextlib
 import json
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -13,54 +15,42 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from crossmodal.apps.serve.authentication import Token
 from crossmodal.apps.serve.limits import SAMPLE_RATES, RequestError, check_windows
-from crossmodal.apps.serve.middleware import Token, unauthorized
 from crossmodal.apps.serve.service import Service
 from crossmodal.errors import CrossmodalError, MediaError
 from crossmodal.inference.prediction import Window
+from crossmodal.inference.recognizer import HOP, WINDOW
 
 _CLOSE_CODES = {401: 1008, 408: 1008, 422: 1007, 503: 1013}  # of RFC 6455, by status of HTTP
 
 
 class Hello(BaseModel):
-    """The first message of a client.
-
-    Args:
-        sample_rate: In Hz.
-        format: 32-bit float in [-1, 1], or 16-bit integer; little-endian.
-        channels: Number of interleaved channels.
-        window: Seconds in each window.
-        hop: Seconds from one window to the next.
-        token: The token, for clients that cannot send a header, such as browsers.
-    """
+    """The first message of a client."""
 
     model_config = ConfigDict(extra="forbid")
 
-    sample_rate: int
-    format: Literal["float32", "int16"]
-    channels: int = 1
-    window: float = 3.0
-    hop: float = 0.5
-    token: str = ""
+    sample_rate: int  # Hz
+    format: Literal["float32", "int16"]  # in [-1, 1], or of full scale; little-endian
+    channels: int = 1  # interleaved
+    window: float = WINDOW  # s
+    hop: float = HOP  # s
+    token: str = ""  # for clients that cannot send a header, such as browsers
 
 
 class LiveStream:
-    """The connection of one client that sends live sound.
+    """The connection of one client that sends live sound, and the token in a header or its first message."""
 
-    Args:
-        websocket: The connection, not accepted yet. `RequestMiddleware` has checked its headers.
-        service: Computes the windows.
-        token: The token that the client must send.
-    """
-
-    def __init__(self, websocket: WebSocket, service: Service, token: Token) -> None:
+    def __init__(self, websocket: WebSocket, service: Service, token: Token | None) -> None:
         self._websocket = websocket
         self._service = service
         self._token = token
         self._rest = b""  # the first bytes of an incomplete sample
 
     async def run(self) -> None:
-        """Serve the client until the stream ends."""
+        """Serve the client until the stream ends; raise RequestError before the connection if the header is wrong."""
+        if self._token and "authorization" in self._websocket.headers:
+            await self._token(self._websocket)
         await self._websocket.accept()
         try:
             hello = await self._read_hello()
@@ -81,8 +71,8 @@ class LiveStream:
             raise RequestError(
                 422, "bad_hello", f"the first message must be JSON with sample_rate and format; {field}: {first['msg']}"
             ) from None
-        if "authorization" not in self._websocket.headers and not self._token.allows(hello.token):
-            raise unauthorized()
+        if self._token and "authorization" not in self._websocket.headers:
+            self._token.check(hello.token)
         low, high = SAMPLE_RATES
         if not low <= hello.sample_rate <= high:
             raise RequestError(422, "bad_sample_rate", f"sample_rate must be {low} to {high} Hz")
@@ -95,10 +85,10 @@ class LiveStream:
         stream = self._service.recognizer.stream(hello.sample_rate, window=hello.window, hop=hello.hop)
         await self._websocket.send_json({"ready": True, "labels": list(self._service.recognizer.labels)})
         while isinstance(message := await self._receive(), bytes):
-            await self._send(await self._compute(stream.feed, self._samples(message, hello)))
+            await self._send_windows(stream.feed, self._samples(message, hello))
         if not _is_end(message):
             raise RequestError(422, "bad_message", 'send binary messages after the first one, and {"end": true} last')
-        await self._send(await self._compute(stream.finish))
+        await self._send_windows(stream.finish)
         await self._websocket.send_json({"end": True, "duration": stream.duration})
 
     async def _receive(self) -> str | bytes:
@@ -121,22 +111,17 @@ class LiveStream:
         self._rest = chunk[whole:]
         return np.frombuffer(chunk[:whole], np.dtype(hello.format).newbyteorder("<")).reshape(-1, hello.channels).T
 
-    async def _compute(self, step: Any, *args: Any) -> list[Window]:
+    async def _send_windows(self, step: Callable[..., list[Window]], *args: Any) -> None:
         try:
-            windows: list[Window] = await self._service.run_in_live_thread(step, *args)
-        except MediaError as error:
-            raise RequestError(422, "bad_samples", error.reason) from error
+            windows = await self._service.run_in_live_thread(step, *args)
         except CrossmodalError as error:
-            raise RequestError(422, "bad_samples", str(error)) from error
-        return windows
-
-    async def _send(self, windows: list[Window]) -> None:
+            reason = error.reason if isinstance(error, MediaError) else str(error)
+            raise RequestError(422, "bad_samples", reason) from error
         for window in windows:
             await self._websocket.send_json(window.as_dict())
 
 
-def _is_end(message: str | bytes) -> bool:
-    try:
+def _is_end(message: str) -> bool:
+    with contextlib.suppress(ValueError):
         return bool(json.loads(message) == {"end": True})
-    except ValueError:
-        return False
+    return False

@@ -39,6 +39,22 @@ class Stored:
     newest: float | None  # seconds since 1970
 
 
+def cache_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `data cache`."""
+    parser.description = (
+        "Show stored results and their sizes. With --prune, remove them. All of them can be rebuilt: the next run that "
+        "needs them does so."
+    )
+    kinds = "kinds of results, such as faces or stages; default: all"
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=kinds)
+    parser.add_argument("--prune", action="store_true", help="remove the results")
+    parser.add_argument("--older_than", type=float, metavar="DAYS", help="with --prune: remove only older results")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+    parser.add_argument(
+        "--cache", metavar="DIR", help="cache folder; default: $CROSSMODAL_CACHE, else the user's cache"
+    )
+
+
 def cache_command(args: argparse.Namespace) -> int:
     """Run `crossmodal data cache`."""
     folder = Path(args.cache) if args.cache else cache_dir()

@@ -13,12 +13,26 @@ from rich.console import Console
 from rich.table import Table
 
 from crossmodal.cli.data.reasons import print_reasons
-from crossmodal.datasets.audit.corpus import CheckReport, Column, check_corpus, column_of
-from crossmodal.datasets.audit.file import Finding
+from crossmodal.datasets.audit.corpus import CheckReport, check_corpus, column_of
 from crossmodal.datasets.ravdess import CHANNELS, MODALITIES, MP4_SOUND_DELAY, published_names
 
 _SHOWN = 20
 _HEADS = {"03": "wav", "01": "mp4", "02": "silent mp4"}
+
+
+def check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `data check`."""
+    parser.description = (
+        "List the files of a RAVDESS folder and the missing ones, and read every file completely. The exit status is 1 "
+        "if there are problems: damaged files, invalid lengths or names, unexpected duplicates, or mp4 audio that "
+        "differs from the wav. Stereo files, missing files and the duplicates that RAVDESS published are only listed."
+    )
+    parser.add_argument("root", metavar="DIR", help="folder of the extracted RAVDESS files")
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="both", help="default: %(default)s")
+    complete = "treat missing files as problems: each kind of file, such as speech wavs, must be complete or absent"
+    parser.add_argument("--complete", action="store_true", help=complete)
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+    parser.add_argument("--num_processes", type=int, help="number of processes; default: one per core")
 
 
 def check_command(args: argparse.Namespace) -> int:
@@ -33,10 +47,10 @@ def check_command(args: argparse.Namespace) -> int:
 
 def as_json(report: CheckReport) -> dict[str, Any]:
     """Return the report as a dict that converts to JSON."""
-    actors: dict[str, dict[str, dict[str, int]]] = {}
+    actors: dict[str, dict[str, Counter[str]]] = {}
     for name in sorted(report.files, key=lambda name: name.actor):
-        of_channel = actors.setdefault(name.actor, {}).setdefault(CHANNELS[name.channel], {})
-        of_channel[MODALITIES[name.modality]] = of_channel.get(MODALITIES[name.modality], 0) + 1
+        channels = actors.setdefault(name.actor, {})
+        channels.setdefault(CHANNELS[name.channel], Counter())[MODALITIES[name.modality]] += 1
     with_audio = {name.clip for name in report.files if name.modality != "02"}
     with_video = {name.clip for name in report.files if name.modality != "03"}
     return {
@@ -55,31 +69,30 @@ def as_json(report: CheckReport) -> dict[str, Any]:
 
 
 def _print(report: CheckReport, complete: bool) -> None:
-    columns = sorted(
-        {column_of(name) for name in report.files}, key=lambda column: (column[0], [*_HEADS].index(column[1]))
+    present, whole = (
+        Counter((actor, column_of(name)) for name in names for actor in (name.actor, "all"))
+        for names in (report.files, published_names())
     )
-    whole = Counter((name.actor, column_of(name)) for name in published_names())
-    present = Counter((name.actor, column_of(name)) for name in report.files)
+    columns = [
+        (channel, modality) for channel in CHANNELS for modality in _HEADS if present["all", (channel, modality)]
+    ]
     table = Table("actor", box=None)
     for channel, modality in columns:
         table.add_column(f"{CHANNELS[channel]} {_HEADS[modality]}", justify="right")
-    for actor in sorted({name.actor for name in report.files}):
+    for actor in [*sorted({name.actor for name in report.files}), "all"]:
         table.add_row(actor, *(_cell(present[actor, column], whole[actor, column]) for column in columns))
-    for counts in (present, whole):  # totals over actors
-        counts.update(
-            {("all", column): sum(counts[key] for key in [*counts] if key[1] == column) for column in columns}
-        )
-    table.add_row("all", *(_cell(present["all", column], whole["all", column]) for column in columns))
     Console().print(table)
-    for column in columns:
-        if text := _actors_without(report, column):
-            print(text)
+    for channel, modality in columns:
+        absent = {actor for actor, column in whole if column == (channel, modality) and not present[actor, column]}
+        if missing := sorted(map(int, absent)):
+            print(f"No {CHANNELS[channel]} {_HEADS[modality]} for actors {_spans(missing)}.")
     if report.syncs:
         print(_sync_line(report))
     if report.checksums:
         print(f"{report.checksums} of {len(report.files)} files were compared with the checksums of their archives.")
-    _print_findings("note", report.notes)
-    _print_findings("wrong", report.wrong)
+    for heading, findings in (("note" if len(report.notes) == 1 else "notes", report.notes), ("wrong", report.wrong)):
+        reasons = [(finding.file, finding.reason) for finding in findings]
+        print_reasons(heading, reasons, _SHOWN, "; use --format json for all")
     if complete and report.gaps:
         print(f"{len(report.gaps)} published files are missing, and --complete requires all files of a kind.")
     elif not report.wrong:
@@ -90,15 +103,6 @@ def _cell(present: int, whole: int) -> str:
     if not present:
         return "-"
     return f"{present:,}" if present == whole else f"{present:,} of {whole:,}"
-
-
-def _actors_without(report: CheckReport, column: Column) -> str:
-    """Return a sentence that names the actors without files of a kind."""
-    of_kind = {name.actor for name in report.files if column_of(name) == column}
-    missing = sorted({int(name.actor) for name in report.missing if column_of(name) == column} - set(map(int, of_kind)))
-    if not missing:
-        return ""
-    return f"No {CHANNELS[column[0]]} {_HEADS[column[1]]} for actors {_spans(missing)}."
 
 
 def _spans(numbers: Sequence[int]) -> str:
@@ -113,9 +117,3 @@ def _sync_line(report: CheckReport) -> str:
         f"Audio of {len(lags)} mp4(s) against wav: median delay {statistics.median(lags):.1f} ms "
         f"({min(lags):.1f} to {max(lags):.1f}; {1000 * MP4_SOUND_DELAY:.1f} expected), correlation >= {least:.4f}."
     )
-
-
-def _print_findings(kind: str, findings: Sequence[Finding]) -> None:
-    heading = kind if kind == "wrong" or len(findings) == 1 else f"{kind}s"
-    reasons = [(str(finding.file), finding.reason) for finding in findings]
-    print_reasons(heading, reasons, _SHOWN, "; use --format json for all")

@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from crossmodal.cli.data.reasons import print_reasons
-from crossmodal.cli.data.stream import check_stream_arguments, divide_pairs, write_prepared
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
 from crossmodal.datasets.quarantine import QUARANTINE_FILE
 from crossmodal.datasets.source import ManifestSource, RavdessSource
-from crossmodal.datasets.splits.protocols import label_set_for
+from crossmodal.datasets.splits.protocols import LABEL_SET_OF_CHANNEL
 from crossmodal.datasets.stored_array import check_array
+from crossmodal.datasets.stream.writer import check_target, write_stream
 from crossmodal.datasets.synthetic import synthesize
 from crossmodal.errors import ConfigError
 from crossmodal.storage import atomic_path, cache_dir
@@ -27,15 +27,51 @@ _CAPTION = 14  # pixels above each row
 Item = TypeVar("Item")
 
 
+def prepare_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `data prepare`."""
+    parser.description = (
+        "Decode a corpus into the cache: waveforms at 16 kHz and face crops. fit does the same if needed. An "
+        "interrupted run is resumed when the command is rerun. Several runs, also on several machines, can share one "
+        "cache. Files that cannot be decoded are excluded and listed in quarantine.json in the cache."
+    )
+    parser.add_argument("root", metavar="DIR", nargs="?", help="folder of the extracted RAVDESS files")
+    parser.add_argument("--manifest", metavar="FILE", help="any other corpus, as a table of clips, in place of DIR")
+    outside = "allow files outside the folder of the manifest"
+    parser.add_argument("--allow_outside_paths", action="store_true", help=outside)
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="both", help="default: %(default)s")
+    parser.add_argument("--num_video_frames", type=int, default=8, help="face crops per clip; default: %(default)s")
+    parser.add_argument(
+        "--face_size", type=int, default=112, help="height and width of face crops in pixels; default: %(default)s"
+    )
+    box = "region of the face, as fractions of the picture; default: that of RAVDESS; for a manifest, the whole picture"
+    parser.add_argument("--face_box", type=float, nargs=4, metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"), help=box)
+    detector = "track the face: haar, or a YuNet ONNX file. Needs the extra [face]"
+    parser.add_argument("--face_detector", metavar="NAME", help=detector)
+    decoder = "library that decodes video frames; auto: decord where it can; default: %(default)s"
+    parser.add_argument("--video_decoder", choices=("pyav", "decord", "auto"), default="pyav", help=decoder)
+    shard = "decode only the i-th of n parts, i from 1 to n; the parts need no merging"
+    parser.add_argument("--shard", metavar="i/n", help=shard)
+    parser.add_argument("--num_processes", type=int, help="number of processes; default: one per core")
+    parser.add_argument("--contact_sheet", metavar="PNG", help="also write a picture of the face crops of some clips")
+    parser.add_argument(
+        "--cache", metavar="DIR", help="cache folder; default: $CROSSMODAL_CACHE, else the user's cache"
+    )
+    to = (
+        "also write the clips with sound and faces as a stream for --data.stream of fit: litdata and a new folder or "
+        "a URL such as s3://bucket/folder; see docs/streaming.md. Needs the extra [stream]"
+    )
+    parser.add_argument("--to", nargs=2, metavar=("litdata", "DIR_OR_URL"), help=to)
+
+
 def prepare_command(args: argparse.Namespace) -> int:
     """Run `crossmodal data prepare`; the status is 1 if no clip is usable."""
     if args.num_video_frames < 1 or args.face_size < 8:
         raise ConfigError("--num_video_frames must be at least 1 and --face_size at least 8.")
     source = _source(args)
-    check_stream_arguments(args)
-    clips, excluded = source.index()
     if args.to:
-        divide_pairs(args, source, clips)  # report errors of the split before decoding
+        kind, target = args.to
+        _check_stream(kind, target, args.shard)
+    clips, excluded = source.index()
     if args.shard:
         total = len(clips)
         clips = take_shard(clips, args.shard)
@@ -55,7 +91,8 @@ def prepare_command(args: argparse.Namespace) -> int:
     if args.contact_sheet and corpus.faces:
         _draw_contact_sheet(corpus, Path(args.contact_sheet))
     if args.to:
-        write_prepared(args, source, clips, crops, folder)
+        about = write_stream(source, corpus, crops, target, args.num_processes)
+        print(f"The stream of {len(about.clips)} clips is in {target}: crossmodal fit --data.stream {target}")
     return 0 if corpus.waveforms or corpus.faces or not clips else 1
 
 
@@ -77,10 +114,20 @@ def _source(args: argparse.Namespace) -> RavdessSource | ManifestSource:
     if bool(args.root) == bool(args.manifest):
         raise ConfigError("Give either the folder of the extracted RAVDESS files or --manifest FILE.")
     if args.manifest:
-        if args.label_set:
-            raise ConfigError("--label_set is for RAVDESS only: a manifest defines its own labels.")
         return ManifestSource(Path(args.manifest), args.allow_outside_paths)
-    return RavdessSource(Path(args.root), args.channel, label_set_for(args.channel, args.label_set))
+    return RavdessSource(Path(args.root), args.channel, LABEL_SET_OF_CHANNEL[args.channel])
+
+
+def _check_stream(kind: str, target: str, shard: str | None) -> None:
+    """Check the arguments of a stream before decoding."""
+    if kind != "litdata":
+        raise ConfigError(f"--to {kind}: the only supported format is litdata, as in --to litdata DIR.")
+    if shard:
+        raise ConfigError(
+            "A stream needs all clips, but --shard selects a part of them. Prepare the shards first; then run the same "
+            "command with --to and without --shard, which reuses the decoded clips."
+        )
+    check_target(target)
 
 
 def _draw_contact_sheet(corpus: PreparedCorpus, path: Path) -> None:
@@ -99,6 +146,20 @@ def _draw_contact_sheet(corpus: PreparedCorpus, path: Path) -> None:
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
     print(f"Face crops of {len(names)} clips: {path}")
+
+
+def synthesize_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `data synthesize`."""
+    parser.add_argument("root", metavar="DIR", help="target folder; created if needed")
+    parser.add_argument("--actors", type=int, default=16, help="number of actors, 1 to 24; default: %(default)s")
+    parser.add_argument("--channel", choices=("speech", "song", "both"), default="speech", help="default: %(default)s")
+    parser.add_argument("--repetitions", type=int, default=1, help="1, or 2 as in RAVDESS; default: %(default)s")
+    parser.add_argument(
+        "--resolution", default="320x180", metavar="WxH", help="size of the video in pixels; default: %(default)s"
+    )
+    parser.add_argument("--video_only", action="store_true", help="also write video-only files (modality 02)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the actors; default: %(default)s")
+    parser.add_argument("--num_processes", type=int, help="number of processes; default: one per core")
 
 
 def synthesize_command(args: argparse.Namespace) -> int:

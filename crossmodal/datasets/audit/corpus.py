@@ -1,8 +1,6 @@
 """Audit of a RAVDESS folder: its files, missing files, and damaged files."""
 
 import zipfile
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -27,25 +25,15 @@ Column = tuple[str, str]  # codes of channel and modality
 
 @dataclass(frozen=True)
 class CheckReport:
-    """Result of `check_corpus`.
-
-    Args:
-        root: The folder.
-        files: Its RAVDESS files by their parsed names.
-        missing: The published files of the channels that are missing.
-        wrong: Damaged and suspicious files.
-        notes: Findings that are no errors.
-        syncs: The comparison of the sound of each 01 mp4 with the wav, by clip.
-        checksums: The number of files that were compared with the checksums of their archives.
-    """
+    """Result of `check_corpus`."""
 
     root: Path
     files: dict[RavdessName, Path]
-    missing: list[RavdessName]
-    wrong: list[Finding]
-    notes: list[Finding]
-    syncs: dict[str, Sync]
-    checksums: int
+    missing: list[RavdessName]  # published files of the channels
+    wrong: list[Finding]  # damaged and suspicious files
+    notes: list[Finding]  # findings that are no errors
+    syncs: dict[str, Sync]  # comparison of the sound of each 01 mp4 with the wav, by clip
+    checksums: int  # number of files that were compared with the checksums of their archives
 
     @property
     def gaps(self) -> list[RavdessName]:
@@ -80,28 +68,29 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
     index_ravdess(root, channel)  # raises if the corpus is missing
     files, wrong, notes = _sort_names(root, channel)
     known = _known_checksums(root)
-    jobs = [
-        FileJob(path, name.modality, _wav_of(name, files), known.get(path.name))
+    jobs = {
+        FileJob(path, name.modality, _wav_of(name, files), known.get(path.name)): name
         for name, path in sorted(files.items(), key=lambda item: item[1])
-    ]
-    names = {path: name for name, path in files.items()}
+    }
     reports = {}
-    for job, outcome in map_in_processes(check_file, jobs, description="Checking", num_processes=num_processes):
+    for job, outcome in map_in_processes(check_file, list(jobs), description="Checking", num_processes=num_processes):
         if isinstance(outcome, Failure):
-            outcome = FileReport(wrong=[Finding(str(job.path), "damaged", outcome.reason)])
-        reports[names[job.path]] = outcome
-    found_wrong, found_notes = _same_content(reports, files)
+            reason, outcome = outcome.reason, FileReport(str(job.path))
+            outcome.add_error("damaged", reason)
+        reports[jobs[job]] = outcome
     damaged = {finding.file for report in reports.values() for finding in report.wrong if finding.kind != "sound"}
-    wrong += [finding for report in reports.values() for finding in report.wrong]
+    _compare_contents(reports)
+    for name, report in sorted(reports.items()):
+        if str(_wav_of(name, files)) in damaged:  # the wav is damaged, and not the mp4 that differs from it
+            report.wrong = [finding for finding in report.wrong if finding.kind != "sound"]
+        wrong += report.wrong
+        notes += report.notes
     return CheckReport(
         root=root,
         files=files,
         missing=[name for name in published_names(channel) if name not in files],
-        wrong=sorted([*_trusted(wrong, damaged, files), *found_wrong], key=lambda finding: finding.file),
-        notes=sorted(
-            [*notes, *found_notes, *(note for report in reports.values() for note in report.notes)],
-            key=lambda finding: finding.file,
-        ),
+        wrong=sorted(wrong, key=lambda finding: finding.file),
+        notes=sorted(notes, key=lambda finding: finding.file),
         syncs={name.clip: report.sync for name, report in sorted(reports.items()) if report.sync},
         checksums=sum(job.checksum is not None for job in jobs),
     )
@@ -126,10 +115,11 @@ def _sort_names(root: Path, channel: Channel) -> tuple[dict[RavdessName, Path], 
         elif (path.suffix.lower() == ".wav") != (name.modality == "03"):
             reason = f"modality {name.modality} is {MODALITIES[name.modality]}, which is not stored as {path.suffix}"
             wrong.append(Finding(str(path), "name", reason))
-        elif files.setdefault(name, path) != path:
-            is_copy = hash_file(path) == hash_file(files[name])
-            reason = f"{'a copy of' if is_copy else 'the same name as, but other content than,'} {files[name]}"
-            (notes if is_copy else wrong).append(Finding(str(path), "copy", reason))
+        elif (first := files.setdefault(name, path)) != path:
+            if hash_file(path) == hash_file(first):
+                notes.append(Finding(str(path), "copy", f"a copy of {first}"))
+            else:
+                wrong.append(Finding(str(path), "copy", f"the same name as, but other content than, {first}"))
     return files, wrong, notes
 
 
@@ -137,30 +127,16 @@ def _wav_of(name: RavdessName, files: dict[RavdessName, Path]) -> Path | None:
     return files.get(name._replace(modality="03")) if name.modality == "01" else None
 
 
-def _same_content(
-    reports: dict[RavdessName, FileReport], files: dict[RavdessName, Path]
-) -> tuple[list[Finding], list[Finding]]:
-    """Find identical files with different names: an error if their labels differ, else a note."""
-    by_content: dict[str, list[RavdessName]] = defaultdict(list)
+def _compare_contents(reports: dict[RavdessName, FileReport]) -> None:
+    """Report identical files with different names: an error if their labels differ, else a note."""
+    first_of: dict[str, RavdessName] = {}
     for name, report in sorted(reports.items()):
-        if report.content:
-            by_content[report.content].append(name)
-    wrong: list[Finding] = []
-    notes: list[Finding] = []
-    for first, *others in by_content.values():
-        for name in others:
+        first = first_of.setdefault(report.content, name) if report.content else name
+        if first != name:
             same_label = name._replace(repetition="", statement="") == first._replace(repetition="", statement="")
-            reason = f"its content is identical to {files[first].name}"
-            (notes if same_label else wrong).append(Finding(str(files[name]), "duplicate", reason))
-    return wrong, notes
-
-
-def _trusted(wrong: Sequence[Finding], damaged: set[str], files: dict[RavdessName, Path]) -> Iterable[Finding]:
-    """Drop findings about sound that differs from the wav, where the wav is damaged."""
-    for finding in wrong:
-        name = parse_name(finding.file) if finding.kind == "sound" else None
-        if not (name and str(_wav_of(name, files)) in damaged):
-            yield finding
+            found = report.notes if same_label else report.wrong
+            reason = f"its content is identical to {Path(reports[first].file).name}"
+            found.append(Finding(report.file, "duplicate", reason))
 
 
 def _known_checksums(root: Path) -> dict[str, tuple[int, int]]:
@@ -172,5 +148,6 @@ def _known_checksums(root: Path) -> dict[str, tuple[int, int]]:
                 known |= {PurePosixPath(info.filename).name: (info.file_size, info.CRC) for info in archive.infolist()}
         except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
             continue  # not a zip of recordings
-    members = LockFile(root / LOCK_FILE).all_members()
-    return known | {PurePosixPath(member.path).name: (member.size, member.crc32) for member in members}
+    for members in LockFile(root / LOCK_FILE).members.values():
+        known |= {PurePosixPath(member.path).name: (member.size, member.crc32) for member in members}
+    return known

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal import media
-from crossmodal.datasets.audit.layout import check_mp4_layout, check_wav_layout
 from crossmodal.datasets.audit.sync import SYNC_RATE, Sync, compare_sounds
 from crossmodal.errors import MediaError
 from crossmodal.media.container import ffmpeg_errors, open_stream
@@ -34,17 +33,12 @@ _ABRUPT = 1 / 500  # of full scale, -54 dBFS
 _LARGEST_LEAP = 64
 _LEAP_FLOOR = 100 / 32768
 _BLOCK = 512  # samples
+_UNKNOWN = 0x7FFFF000  # least length in files that were written to a pipe, without a known length
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding about a file.
-
-    Args:
-        file: The path of the file.
-        kind: The kind of finding.
-        reason: The message for the user.
-    """
+    """A finding about a file."""
 
     file: str
     kind: Kind
@@ -53,66 +47,56 @@ class Finding:
 
 @dataclass(frozen=True)
 class FileJob:
-    """A file to check.
-
-    Args:
-        path: The file.
-        modality: ``01`` sound and video, ``02`` video, ``03`` sound.
-        wav: The wav of the same performance, to compare the sound of an 01 file with.
-        checksum: Published size and CRC-32, if known.
-    """
+    """A file to check."""
 
     path: Path
-    modality: str
-    wav: Path | None = None
-    checksum: tuple[int, int] | None = None
+    modality: str  # of RAVDESS
+    wav: Path | None = None  # of the same performance, to compare the sound of an 01 mp4 with
+    checksum: tuple[int, int] | None = None  # published size and CRC-32
 
 
 @dataclass
 class FileReport:
-    """Result of the check of a file.
+    """Result of the check of a file."""
 
-    Args:
-        wrong: Damage and suspicious properties.
-        notes: Findings that are no errors.
-        content: A hash of the content, to find identical files.
-        sync: The comparison of its sound with the wav.
-    """
+    file: str
+    wrong: list[Finding] = field(default_factory=list)  # damage and suspicious properties
+    notes: list[Finding] = field(default_factory=list)  # findings that are no errors
+    content: str | None = None  # hash, to find identical files
+    sync: Sync | None = None  # comparison of the sound with the wav
 
-    wrong: list[Finding] = field(default_factory=list)
-    notes: list[Finding] = field(default_factory=list)
-    content: str | None = None
-    sync: Sync | None = None
+    def add_error(self, kind: Kind, reason: str) -> None:
+        """Add an error."""
+        self.wrong.append(Finding(self.file, kind, reason))
+
+    def add_note(self, reason: str) -> None:
+        """Add a note about the format."""
+        self.notes.append(Finding(self.file, "format", reason))
 
 
 def check_file(job: FileJob) -> FileReport:
     """Check a file completely."""
-    report = FileReport()
-    as_published = _check_sum(job, report)
+    report = FileReport(str(job.path))
     try:
+        as_published = job.checksum is not None and _has_checksum(job.path, job.checksum, report)
         if job.modality == "03":
             _check_wav(job.path, report, as_published)
         else:
             _check_video(job, report)
     except MediaError as error:
-        report.wrong.append(Finding(str(job.path), "damaged", error.reason))
+        report.add_error("damaged", error.reason)
     return report
 
 
-def _check_sum(job: FileJob, report: FileReport) -> bool:
-    """Compare the checksum; return True if it is known and right."""
-    if job.checksum is None:
-        return False
+def _has_checksum(path: Path, checksum: tuple[int, int], report: FileReport) -> bool:
     size = crc32 = 0
-    with job.path.open("rb") as file:
+    with path.open("rb") as file:
         while piece := file.read(1 << 20):
             size, crc32 = size + len(piece), zlib.crc32(piece, crc32)
-    if (size, crc32) != job.checksum:
-        should = f"{job.checksum[0]:,} bytes and CRC {job.checksum[1]:08x}"
-        report.wrong.append(
-            Finding(str(job.path), "checksum", f"{size:,} bytes and CRC {crc32:08x}, but its archive has {should}")
-        )
-    return (size, crc32) == job.checksum
+    if (size, crc32) != checksum:
+        published = f"{checksum[0]:,} bytes and CRC {checksum[1]:08x}"
+        report.add_error("checksum", f"{size:,} bytes and CRC {crc32:08x}, but its archive has {published}")
+    return (size, crc32) == checksum
 
 
 def _check_wav(path: Path, report: FileReport, as_published: bool) -> None:
@@ -120,15 +104,31 @@ def _check_wav(path: Path, report: FileReport, as_published: bool) -> None:
         rate, channels = sound.sample_rate, sound.channels
         waveform = np.concatenate([*_no_longer_than(60 * rate, path, sound.blocks()), np.zeros(0, np.float32)])
     if channels > 1:
-        report.notes.append(Finding(str(path), "format", f"{channels} channels, which are averaged"))
+        report.add_note(f"{channels} channels, which are averaged")
     if rate != PUBLISHED_RATE:
-        report.notes.append(Finding(str(path), "format", f"{rate:,} Hz, but published files have 48,000"))
-    _check_duration(path, len(waveform) / rate, report)
+        report.add_note(f"{rate:,} Hz, but published files have 48,000")
+    _check_duration(len(waveform) / rate, report)
     report.content = hashlib.sha256(waveform.tobytes()).hexdigest()
     if not as_published:
-        check_wav_layout(path)
+        _check_chunks(path)
         if damage := _damage(waveform, rate):
             raise MediaError(path, damage)
+
+
+def _check_chunks(path: Path) -> None:
+    """Raise MediaError if a wav is shorter than its RIFF header says, or has an invalid chunk."""
+    content = path.read_bytes()
+    end = int.from_bytes(content[4:8], "little") + 8
+    if content[:4] != b"RIFF" or content[8:12] != b"WAVE" or not 8 < end < _UNKNOWN:
+        return  # another format, which soundfile checks
+    if end > len(content):
+        raise MediaError(path, f"the file is truncated: its RIFF header says {end:,} bytes, not {len(content):,}")
+    start = 12
+    while start + 8 <= end:
+        name, length = content[start : start + 4], int.from_bytes(content[start + 4 : start + 8], "little")
+        if not name.isascii() or not name.decode().isprintable() or start + 8 + length > end:
+            raise MediaError(path, f"it is damaged: the chunk at byte {start:,} is invalid")
+        start += 8 + length + length % 2
 
 
 def _no_longer_than(most: int, path: Path, blocks: Iterator[Floats]) -> Iterator[Floats]:
@@ -168,30 +168,26 @@ def _leaps(waveform: Floats) -> Floats:
 
 def _check_video(job: FileJob, report: FileReport) -> None:
     info = media.probe_video(job.path)
-    _check_duration(job.path, info.duration, report)
+    _check_duration(info.duration, report)
     _decode_all(job.path)
-    check_mp4_layout(job.path)
     report.content = hash_file(job.path)
     if abs(info.width / info.height - 16 / 9) > 0.02:
-        report.notes.append(
-            Finding(str(job.path), "format", f"{info.width}x{info.height}, but the face box is for 16:9")
-        )
+        report.add_note(f"{info.width}x{info.height}, but the face box is for 16:9")
     if not info.has_sound:
         if job.modality == "01":
-            report.wrong.append(Finding(str(job.path), "sound", "it has no sound, but modality 01 includes sound"))
+            report.add_error("sound", "it has no sound, but modality 01 includes sound")
         return
     sound = media.read_waveform(job.path, SYNC_RATE, longest=60)
     if job.modality == "01" and job.wav is not None:
         with suppress(MediaError):  # a damaged wav has a finding of its own
             report.sync, differs = compare_sounds(sound, media.read_waveform(job.wav, SYNC_RATE, longest=60))
             if differs:
-                report.wrong.append(Finding(str(job.path), "sound", f"{differs} ({job.wav.name})"))
+                report.add_error("sound", f"{differs} ({job.wav.name})")
 
 
-def _check_duration(path: Path, seconds: float, report: FileReport) -> None:
+def _check_duration(seconds: float, report: FileReport) -> None:
     if not DURATION[0] <= seconds <= DURATION[1]:
-        reason = f"it lasts {seconds:.2f} s, but clips last {DURATION[0]:g} to {DURATION[1]:g} s"
-        report.wrong.append(Finding(str(path), "duration", reason))
+        report.add_error("duration", f"it lasts {seconds:.2f} s, but clips last {DURATION[0]:g} to {DURATION[1]:g} s")
 
 
 def _decode_all(path: Path) -> None:

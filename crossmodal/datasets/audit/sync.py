@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import signal
 
 from crossmodal.datasets.ravdess import MP4_SOUND_DELAY
 
@@ -20,15 +21,10 @@ _LARGEST_DIFFERENCE, _LEVEL_FLOOR = 0.5, 0.003
 
 @dataclass(frozen=True)
 class Sync:
-    """Comparison of two recordings of one sound.
+    """Comparison of two recordings of one sound."""
 
-    Args:
-        lag: Delay of the sound of the video relative to the wav, in milliseconds.
-        correlation: Correlation of the two after alignment.
-    """
-
-    lag: float
-    correlation: float
+    lag: float  # of the video relative to the wav, in milliseconds
+    correlation: float  # after alignment
 
 
 def compare_sounds(of_video: Floats, of_wav: Floats) -> tuple[Sync, str | None]:
@@ -41,10 +37,7 @@ def compare_sounds(of_video: Floats, of_wav: Floats) -> tuple[Sync, str | None]:
     Returns:
         The comparison, and a message if they differ.
     """
-    size = 1 << (len(of_video) + len(of_wav) - 1).bit_length()
-    spectrum = np.fft.rfft(of_video, size) * np.conj(np.fft.rfft(of_wav, size))
-    offset = int(np.fft.irfft(spectrum, size).argmax())
-    offset -= size if offset > size // 2 else 0
+    offset = int(signal.correlate(of_video, of_wav, method="fft").argmax()) - (len(of_wav) - 1)
     video, wav = of_video[max(offset, 0) :], of_wav[max(-offset, 0) :]
     shared = min(len(video), len(wav))
     video, wav = video[:shared], wav[:shared]

@@ -1,108 +1,89 @@
-"""Download of a file over HTTP: resumable, with retries and exponential backoff, and atomic.
+"""Resumable downloads over HTTP, with retries and a checksum.
 
-urllib handles proxies, redirects and certificates. A few large files do not need the connection pools of a client
-library, and a library would not resume and verify them.
+urllib handles proxies, redirects and certificates. Client libraries neither resume a transfer nor verify it.
 """
 
+import contextlib
 import hashlib
 import http.client
-import os
 import random
+import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
-from crossmodal.datasets.download.web import (
-    BrokenError,
-    RefusedError,
-    RemoteFile,
-    Response,
-    open_url,
-    position_of,
-    reason,
-)
 from crossmodal.errors import ChecksumError, DownloadError
+from crossmodal.version import __version__
 
 TIMEOUT = 30.0  # seconds for connecting and for each read
 TRIES = 8  # consecutive tries without real progress; with the pauses some two minutes
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds
+LONGEST_PAUSE, LONGEST_RETRY_AFTER = 60.0, 3600.0  # seconds
 REAL_PROGRESS = 1 << 20  # bytes; a try with at least as many resets the count of failures
-STALL_SECONDS, STALL_BYTES = 60.0, 60 << 10  # a transfer below 1 kB/s is stalled
 
+_TEMPORARY = {408, 425, 429}  # and all server errors, from 500 on
 _PIECE = 1 << 18
-_LARGEST_ANSWER = 1 << 24
 
 T = TypeVar("T")
 
 
-class Watcher(Protocol):
-    """Receiver of the progress of a file."""
+@dataclass(frozen=True)
+class RemoteFile:
+    """A remote file with its size in bytes and its md5. If one URL refuses, the next is used."""
 
-    def set_position(self, position: int) -> None:
-        """Set the number of bytes that have arrived."""
-
-    def show(self, text: str) -> None:
-        """Show a message."""
+    name: str
+    size: int
+    md5: str
+    urls: tuple[str, ...]
 
 
 class StoppedError(Exception):
     """`Downloader.stop` was called."""
 
 
+class _TemporaryError(Exception):
+    """A failure after which a retry may succeed, with the pause in seconds that the server requests."""
+
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
 class Downloader:
     """Downloader of files, for use by several threads.
 
-    If a server asks for a pause, all threads pause.
-
     Args:
+        show: Function that shows a message.
         timeout: Seconds for connecting and for each read.
-        tries: Maximum number of consecutive tries without real progress.
     """
 
-    def __init__(self, timeout: float = TIMEOUT, tries: int = TRIES) -> None:
+    def __init__(self, show: Callable[[str], None], timeout: float = TIMEOUT) -> None:
+        self._show = show
         self._timeout = timeout
-        self._tries = tries
         self._stopped = threading.Event()
-        self._quiet_until = 0.0
 
     def stop(self) -> None:
         """Stop all calls in all threads; they raise `StoppedError`."""
         self._stopped.set()
 
-    def check_stopped(self) -> None:
-        """Raise `StoppedError` after a call of `stop`."""
-        if self._stopped.is_set():
-            raise StoppedError
-
     def pause(self, seconds: float) -> None:
-        """Sleep until the time is over or `stop` is called."""
+        """Sleep; raise `StoppedError` as soon as `stop` is called, or was called before."""
         if self._stopped.wait(seconds):
             raise StoppedError
 
-    def read(self, url: str, watcher: Watcher) -> bytes:
-        """Read a small response of at most 16 MiB.
-
-        Raises:
-            DownloadError: If the download fails.
-        """
+    def read(self, url: str, tries: int = TRIES) -> bytes:
+        """Read a small response; raise DownloadError if it fails."""
 
         def attempt() -> bytes:
-            with self._open(url) as response:
-                body = bytearray()
-                for piece in self._pieces(response):
-                    body += piece
-                    if len(body) > _LARGEST_ANSWER:
-                        raise RefusedError(f"it sends more than {_LARGEST_ANSWER} bytes")
-                if response.length:
-                    raise BrokenError(f"the connection was lost after {len(body)} bytes")
-                return bytes(body)
+            with self._open(url) as response, _network_errors(url):
+                return response.read()
 
-        return self._keep_trying(attempt, lambda: 0, url, watcher)
+        return self._keep_trying(attempt, url, tries)
 
-    def fetch(self, file: RemoteFile, target: Path, watcher: Watcher) -> None:
+    def fetch(self, file: RemoteFile, target: Path, on_bytes: Callable[[int], None] = lambda count: None) -> None:
         """Download a file; it has the suffix ``.part`` until it is complete and verified.
 
         An existing partial file is resumed. A file with a wrong checksum is downloaded once more from the beginning.
@@ -110,153 +91,121 @@ class Downloader:
         Args:
             file: File to download.
             target: Path to write.
-            watcher: Receiver of the progress.
+            on_bytes: Progress callback, called with the number of new bytes, which is negative after a restart.
 
         Raises:
             DownloadError: If the download fails.
             ChecksumError: If the checksum is wrong twice.
-            OSError: If the file cannot be written.
         """
-        path = target.with_name(f"{target.name}.part")
+        part = target.with_name(f"{target.name}.part")
         for _ in range(2):
-            md5 = self._fill(file, path, watcher)
-            if md5 == file.md5:
-                path.replace(target)
+            part.touch()
+            self._keep_trying(lambda: self._resume(file, part, on_bytes), file.name, TRIES, part)
+            if (md5 := self.md5(part)) == file.md5:
+                part.replace(target)
                 return
-            path.unlink()
-            watcher.show("its md5 is wrong; restarting the download")
+            on_bytes(-part.stat().st_size)
+            part.unlink()
+            self._show(f"{file.name}: its md5 is wrong; restarting the download")
         raise ChecksumError(
             f"{file.name} has md5 {md5} instead of {file.md5} twice in a row. It is damaged at its source or during "
             "the transfer, and was removed. Try again later, or from another network."
         )
 
-    def _fill(self, file: RemoteFile, path: Path, watcher: Watcher) -> str:
-        """Download the rest of a partial file, and return its md5."""
-        with _Part(path, file.size, self.check_stopped) as part:
-            urls = list(file.urls)
-            self._keep_trying(lambda: self._resume(file, urls, part, watcher), lambda: part.size, file.name, watcher)
-            return part.md5()
+    def md5(self, path: Path) -> str:
+        """Return the md5 of a file."""
+        digest = hashlib.md5(usedforsecurity=False)
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                self.pause(0)
+                digest.update(piece)
+        return digest.hexdigest()
 
-    def _keep_trying(self, attempt: Callable[[], T], arrived: Callable[[], int], name: str, watcher: Watcher) -> T:
-        failures = 0
+    def _keep_trying(self, attempt: Callable[[], T], name: str, tries: int, part: Path | None = None) -> T:
+        failures = size = 0
         while True:
-            before = arrived()
             try:
                 return attempt()
-            except RefusedError as error:
-                raise DownloadError(f"Cannot download {name}: {error}.") from error
-            except BrokenError as error:
-                failures = 1 if arrived() - before >= REAL_PROGRESS else failures + 1
-                if failures >= self._tries:
-                    advice = " Rerun the same command to resume." if arrived() else ""
-                    raise DownloadError(f"Cannot download {name}: {error} (after {failures} tries).{advice}") from error
-                seconds = max(error.retry_after, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1)) * _jitter())
-                watcher.show(f"{error}; retrying in {seconds:.0f} s")
+            except _TemporaryError as error:
+                before, size = size, part.stat().st_size if part else 0
+                failures = 1 if size - before >= REAL_PROGRESS else failures + 1
+                if failures >= tries:
+                    raise DownloadError(
+                        f"Cannot download {name}: {error} (after {failures} tries). Rerun the same command to resume."
+                    ) from error
+                # The random factor keeps clients from retrying at the same time.
+                seconds = max(error.retry_after, min(LONGEST_PAUSE, 2 ** (failures - 1)) * random.uniform(0.5, 1))
+                self._show(f"{name}: {error}; retrying in {seconds:.0f} s")
             self.pause(seconds)
 
-    def _resume(self, file: RemoteFile, urls: list[str], part: "_Part", watcher: Watcher) -> None:
-        """Request the missing bytes; a URL that refuses is dropped if there is another.
-
-        If-Range is not needed: the md5 detects a file that changed meanwhile.
-        """
-        watcher.set_position(part.size)
-        if part.size == file.size:
+    def _resume(self, file: RemoteFile, part: Path, on_bytes: Callable[[int], None]) -> None:
+        """Request the missing bytes."""
+        size = part.stat().st_size
+        if size >= file.size:
             return
-        try:
-            with self._open(urls[0], part.size) as response:
-                self._append(response, file, part, watcher)
-        except RefusedError:
-            if len(urls) == 1:
-                raise
-            urls.pop(0)
-            return self._resume(file, urls, part, watcher)
-        if part.size < file.size:
-            raise BrokenError(f"the connection was lost after {part.size} of {file.size} bytes")
+        with self._open_any(file.urls, size) as response:
+            if response.status != http.client.PARTIAL_CONTENT:  # no support for ranges: the file from its beginning
+                on_bytes(-size)
+                size = 0
+            if response.length is not None and size + response.length != file.size:
+                raise DownloadError(f"{response.url} has {size + response.length} bytes, but the record {file.size}.")
+            with part.open("ab" if size else "wb", buffering=0) as output:  # unbuffered, to keep all received bytes
+                for piece in self._pieces(response, file.size - size):
+                    output.write(piece)
+                    size += len(piece)
+                    on_bytes(len(piece))
+        if size < file.size:
+            raise _TemporaryError(f"the connection was lost after {size} of {file.size} bytes")
 
-    def _append(self, response: Response, file: RemoteFile, part: "_Part", watcher: Watcher) -> None:
-        position = position_of(response, file, part.size)
-        for piece in self._pieces(response):
-            # A server without Range support starts at 0: skip the bytes that exist.
-            part.append(piece[max(0, part.size - position) :])
-            position += len(piece)
-            watcher.set_position(part.size)
-            if part.size == file.size:
-                return
+    def _open_any(self, urls: tuple[str, ...], first_byte: int) -> http.client.HTTPResponse:
+        """Request the first URL that does not refuse."""
+        for url in urls[:-1]:
+            with contextlib.suppress(DownloadError):
+                return self._open(url, first_byte)
+        return self._open(urls[-1], first_byte)
 
-    def _open(self, url: str, first_byte: int = 0) -> Response:
-        if (seconds := self._quiet_until - time.monotonic()) > 0:
-            self.pause(seconds)
-        self.check_stopped()
-        try:
-            return open_url(url, first_byte, self._timeout)
-        except BrokenError as error:
-            self._quiet_until = max(self._quiet_until, time.monotonic() + error.retry_after)
-            raise
+    def _open(self, url: str, first_byte: int = 0) -> http.client.HTTPResponse:
+        self.pause(0)
+        if not url.startswith(("http://", "https://")):  # urllib would also open local files
+            raise DownloadError(f"Cannot download {url}: it is not an http:// or https:// URL.")
+        headers = {"User-Agent": f"crossmodal/{__version__}", "Accept-Encoding": "identity"}
+        if first_byte:
+            headers["Range"] = f"bytes={first_byte}-"
+        with _network_errors(url):
+            response: http.client.HTTPResponse = urlopen(Request(url, headers=headers), timeout=self._timeout)
+        if response.headers.get_content_type() == "text/html":
+            raise DownloadError(f"{response.url} responds with a web page, such as the login page of a network.")
+        return response
 
-    def _pieces(self, response: Response) -> Iterator[bytes]:
-        """Yield the body in blocks."""
-        since, arrived = time.monotonic(), 0
-        while True:
-            self.check_stopped()
-            try:
-                piece = response.read1(_PIECE)
-            except (OSError, http.client.HTTPException) as error:
-                raise BrokenError(reason(error)) from error
-            self.check_stopped()  # after a stop, another process may be using the folder
+    def _pieces(self, response: http.client.HTTPResponse, most: int) -> Iterator[bytes]:
+        """Yield the body in blocks, at most a number of bytes."""
+        while most > 0:
+            with _network_errors(response.url):
+                piece = response.read1(min(_PIECE, most))
+            self.pause(0)  # after a stop, another process may be using the folder
             if not piece:
                 return
+            most -= len(piece)
             yield piece
-            arrived += len(piece)
-            if time.monotonic() - since > STALL_SECONDS:
-                if arrived < STALL_BYTES:
-                    raise BrokenError(f"only {arrived} bytes in {STALL_SECONDS:.0f} s")
-                since, arrived = time.monotonic(), 0
 
 
-class _Part:
-    """A partial file on disk, with its checksum.
-
-    Args:
-        path: Path of the partial file.
-        size: Size of the complete file in bytes; a longer partial file is discarded.
-        check_stopped: Function that raises when the download is stopped, called between blocks.
-    """
-
-    def __init__(self, path: Path, size: int, check_stopped: Callable[[], None]) -> None:
-        self.size = 0
-        self._whole = size
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._file = path.open("a+b")
-        if self._file.tell() > size:
-            self._file.truncate(0)
-        self._file.seek(0)
-        while piece := self._file.read(1 << 20):
-            check_stopped()
-            self._count(piece)
-
-    def append(self, piece: bytes) -> None:
-        """Append a block; bytes beyond the size of the file are dropped."""
-        piece = piece[: self._whole - self.size]
-        self._file.write(piece)
-        self._file.flush()  # an interrupted download keeps all received bytes
-        self._count(piece)
-
-    def md5(self) -> str:
-        """Flush to disk and return the md5 of all bytes."""
-        os.fsync(self._file.fileno())
-        return self._md5.hexdigest()
-
-    def _count(self, piece: bytes) -> None:
-        self._md5.update(piece)
-        self.size += len(piece)
-
-    def __enter__(self) -> "_Part":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
-
-
-def _jitter() -> float:
-    """Return a random factor for pauses, so that clients do not retry at the same time."""
-    return random.uniform(0.5, 1.0)
+@contextlib.contextmanager
+def _network_errors(url: str) -> Iterator[None]:
+    """Convert errors to DownloadError if a retry would fail as well, else to _TemporaryError."""
+    try:
+        yield
+    except HTTPError as error:
+        with error:
+            message = f"{error.url} responds with {error.code} {error.reason}"
+            if error.code not in _TEMPORARY and error.code < 500:
+                raise DownloadError(f"{message}.") from error
+            seconds = error.headers.get("Retry-After", "").strip()
+            pause = min(LONGEST_RETRY_AFTER, float(seconds)) if seconds.isdecimal() else 0.0
+            raise _TemporaryError(message, pause) from error
+    except (http.client.InvalidURL, ValueError) as error:
+        raise DownloadError(f"Cannot download {url}: {error}.") from error
+    except (OSError, http.client.HTTPException) as error:
+        cause = error.reason if isinstance(error, URLError) else error
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise DownloadError(f"The certificate of {url} is not trusted: {cause.verify_message}.") from error
+        raise _TemporaryError(f"{url}: {cause or type(cause).__name__}") from error

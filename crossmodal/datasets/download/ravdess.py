@@ -1,17 +1,20 @@
 """Download of RAVDESS from Zenodo to a folder: missing recordings are downloaded, verified and extracted."""
 
 import contextlib
-import errno
 import shutil
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
+from rich.filesize import decimal
 from rich.progress import Progress
 
-from crossmodal.datasets.download.folder import DownloadFolder, Job, bytes_text
-from crossmodal.datasets.download.http import Downloader
-from crossmodal.datasets.download.threads import FileBar, run_in_threads
+from crossmodal.datasets.download.archive import Member, extract_members, is_extracted, list_members
+from crossmodal.datasets.download.http import Downloader, RemoteFile
+from crossmodal.datasets.download.lock_file import LOCK_FILE, LockFile
 from crossmodal.datasets.download.zenodo import (
     ACTORS,
     KNOWN_SUMS,
@@ -21,18 +24,20 @@ from crossmodal.datasets.download.zenodo import (
     needed_archives,
     read_record,
 )
-from crossmodal.datasets.ravdess import Channel
+from crossmodal.datasets.ravdess import Channel, parse_name
 from crossmodal.datasets.synthetic import SYNTHETIC_MARKER
 from crossmodal.errors import ConfigError, CrossmodalError, DiskSpaceError, DownloadError
 from crossmodal.progress import transfer_bar
-from crossmodal.storage import locked
+from crossmodal.storage import disk_errors, locked, remove_leftovers
 
 NUM_CONNECTIONS = 2  # Zenodo sometimes refuses four
 MOST_CONNECTIONS = 8
 _RECORD_TRIES = 5  # without network, the command fails after some ten seconds
 
+_Advance = Callable[[int], None]  # of a progress bar, by a number of bytes
 
-@dataclass(frozen=True)
+
+@dataclass
 class Downloaded:
     """Result of `download_ravdess`.
 
@@ -44,11 +49,11 @@ class Downloaded:
         fetched: Number of downloaded bytes.
     """
 
-    files: int
-    extracted: int
-    replaced: int
-    archives: int
-    fetched: int
+    files: int = 0
+    extracted: int = 0
+    replaced: int = 0
+    archives: int = 0
+    fetched: int = 0
 
 
 def download_ravdess(
@@ -83,112 +88,189 @@ def download_ravdess(
         DiskSpaceError: If there is not enough disk space. The message has the required and the free space.
     """
     root, archives = Path(root), needed_archives(channel, modality, actors)
-    _check(root, actors, num_connections)
-    if not archives:
-        raise ConfigError(f"Actors {sorted(actors)} have no {channel} recordings: actor 18 did not sing.")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        message = f"Waiting for another download to {root}."
-        with locked(root / ".download.lock", message=message), transfer_bar() as progress:
-            folder = DownloadFolder(root, actors, keep_archives, Downloader(), progress)
-            try:
-                jobs = _fill(folder, archives, url, num_connections, progress)
-            finally:
-                folder.tidy()
-    except OSError as error:
-        raise _disk_error(error, root) from error
-    return Downloaded(
-        files=sum(len(job.wanted or ()) for job in jobs),
-        extracted=sum(job.extracted for job in jobs),
-        replaced=sum(job.replaced for job in jobs),
-        archives=len(jobs),
-        fetched=sum(job.fetched for job in jobs),
-    )
-
-
-def _check(root: Path, actors: Collection[int], num_connections: int) -> None:
     if not actors or not set(actors) <= set(ACTORS):
         raise ConfigError(f"The actors of RAVDESS are 1 to 24, not {sorted(set(actors) - set(ACTORS))}.")
+    if not archives:
+        raise ConfigError(f"Actors {sorted(actors)} have no {channel} recordings: actor 18 did not sing.")
     if not 1 <= num_connections <= MOST_CONNECTIONS:
         raise ConfigError(f"--num_connections must be 1 to {MOST_CONNECTIONS}, not {num_connections}.")
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{root} is not a folder. Choose another one.")
     if (root / SYNTHETIC_MARKER).exists():
         raise ConfigError(f"{root} has a synthetic corpus. Choose another folder, so that the two are not mixed.")
+    message = f"Waiting for another download to {root}."
+    with disk_errors(), locked(root / ".download.lock", message=message), transfer_bar() as progress:
+        return _Download(root, set(actors), keep_archives, url, progress).run(archives, num_connections)
 
 
-def _fill(
-    folder: DownloadFolder, archives: Sequence[Archive], url: str, num_connections: int, progress: Progress
-) -> list[Job]:
-    folder.lock.pin(KNOWN_SUMS, "the published RAVDESS")
-    jobs = [folder.inspect(archive) for archive in archives]
-    if any(job.needs_archive for job in jobs):
-        _read_record(folder, jobs, url, progress)
-    _check_room(folder, jobs, num_connections)
-    _complete(folder, [job for job in jobs if not job.done], num_connections, progress)
-    return jobs
+class _Download:
+    """A download to a folder, which the caller has locked. Partial files are in the sub-folder ``.download``."""
 
+    def __init__(self, root: Path, actors: set[int], keep_archives: bool, url: str, progress: Progress) -> None:
+        self.root, self.work = root, root / ".download"
+        self.work.mkdir(parents=True, exist_ok=True)
+        for path in self.work.glob("*.tmp"):
+            path.unlink()  # left by a killed run
+        remove_leftovers(root / LOCK_FILE)
+        self.lock = LockFile(root / LOCK_FILE)
+        self.lock.pin(KNOWN_SUMS, "the published RAVDESS")
+        self.actors, self.keep_archives, self.url, self.progress = actors, keep_archives, url, progress
+        self.downloader = Downloader(self._print)
+        self.missing: dict[Archive, list[Member]] = {}  # of archives with known members
+        self.done = Downloaded()
+        self._counting = threading.Lock()
 
-def _read_record(folder: DownloadFolder, jobs: Sequence[Job], url: str, progress: Progress) -> None:
-    """Read sizes, checksums and URLs of the missing archives from the record."""
-    with FileBar(progress, "the record", None) as bar:
-        files = read_record(Downloader(tries=_RECORD_TRIES).read(url, bar), url)
-    folder.lock.pin({file.name: (file.size, file.md5) for file in files.values()}, url)
-    missing = [job.archive.name for job in jobs if job.needs_archive and job.archive.name not in files]
-    if missing:
-        raise DownloadError(f"The record at {url} has no {', '.join(missing[:3])} ({len(missing)} archives missing).")
-    for job in jobs:
-        if job.needs_archive:
-            job.remote = files[job.archive.name]
-            job.local = job.local or folder.find_archive(job.archive)
+    def run(self, archives: list[Archive], num_connections: int) -> Downloaded:
+        """Complete all archives."""
+        for archive in archives:
+            if archive.name in self.lock.members:
+                self.missing[archive] = self._find_missing(archive)
+        jobs = [
+            archive
+            for archive in archives
+            if self.missing.get(archive) != [] or (self.keep_archives and not (self.root / archive.name).exists())
+        ]
+        for archive in jobs:
+            if not self._local(archive):
+                self._remote(archive)
+        if jobs:
+            to_fetch = sorted(self._left(archive) for archive in jobs if not self._local(archive))
+            self._check_space(jobs, to_fetch, num_connections)
+            with self._bar("total", sum(to_fetch)) as total:
+                self._complete_all(jobs, num_connections, total)
+        for archive in archives:  # left by a run that was killed after the extraction
+            (self.work / archive.name).unlink(missing_ok=True)
+        if not any(self.work.iterdir()):
+            self.work.rmdir()
+        self.done.archives = len(archives)
+        self.done.files = sum(len(self._wanted(archive)) for archive in archives)
+        return self.done
 
+    @cached_property
+    def record(self) -> dict[str, RemoteFile]:
+        """Files of the record by name; reading them pins their checksums."""
+        files = read_record(self.downloader.read(self.url, _RECORD_TRIES), self.url)
+        self.lock.pin({file.name: (file.size, file.md5) for file in files.values()}, self.url)
+        return files
 
-def _check_room(folder: DownloadFolder, jobs: Sequence[Job], num_connections: int) -> None:
-    """Print the plan, and raise if the disk has too little space."""
-    to_fetch = sorted(folder.still_to_fetch(job) for job in jobs if job.needs_archive)
-    recordings = sum(folder.still_to_extract(job) for job in jobs if not job.done)
-    archives = sum(to_fetch if folder.keep_archives else to_fetch[-num_connections:])
-    free = shutil.disk_usage(folder.root).free
-    if not to_fetch and not recordings:
-        return
-    folder.print_line(
-        f"Download: {len(to_fetch)} archive(s), {bytes_text(sum(to_fetch))}. Disk space: about "
-        f"{bytes_text(recordings + archives)} needed, {bytes_text(free)} free."
-    )
-    if recordings + archives > free:
-        raise DiskSpaceError(
-            f"The disk of {folder.root} has {bytes_text(free)} free, but about {bytes_text(recordings + archives)} are "
-            f"needed: {bytes_text(recordings)} for recordings and {bytes_text(archives)} for archives. Free some "
-            "space, choose a folder on another disk, or download a part: --actors 1-4, --modality audio."
-        )
+    def _remote(self, archive: Archive) -> RemoteFile:
+        if archive.name not in self.record:
+            raise DownloadError(f"The record at {self.url} has no {archive.name}.")
+        return self.record[archive.name]
 
+    def _wanted(self, archive: Archive) -> list[Member]:
+        """Return the requested recordings of an archive with known members."""
+        members = self.lock.members[archive.name]
+        return [member for member in members if int(parse_name(member.path).actor) in self.actors]
 
-def _complete(folder: DownloadFolder, jobs: Sequence[Job], num_connections: int, progress: Progress) -> None:
-    resumed = sum(folder.part_size(job) for job in jobs if job.needs_archive)
-    remaining = sum(folder.still_to_fetch(job) for job in jobs)
-    total = FileBar(progress, "total", resumed + remaining, here=resumed) if remaining else contextlib.nullcontext()
-    with total as bar:
-        failed = run_in_threads(lambda job: folder.complete(job, bar), jobs, num_connections, folder.stop)
-    errors = {job.archive.name: _user_error(error, folder.root) for job, error in failed}
-    if len(errors) == 1:
-        raise next(iter(errors.values()))
-    if errors:
-        first = "\n".join(f"  {error}" for error in list(errors.values())[:3])
-        raise DownloadError(
-            f"{len(errors)} of {len(jobs)} archives failed. Rerun the same command to resume. First errors:\n{first}"
-        )
+    def _find_missing(self, archive: Archive) -> list[Member]:
+        """Return the requested recordings that are missing or damaged."""
+        wanted = self._wanted(archive)
+        with self._bar(f"{archive.name}: checking files", sum(member.size for member in wanted)) as advance:
+            return [member for member in wanted if not is_extracted(member, self._folder(archive), advance)]
 
+    def _local(self, archive: Archive) -> Path | None:
+        """Return the path of an archive on the disk with the pinned size."""
+        size, _ = self.lock.sums.get(archive.name, (None, ""))
+        paths = (self.root / archive.name, self.work / archive.name)
+        return next((path for path in paths if path.is_file() and path.stat().st_size == size), None)
 
-def _user_error(error: BaseException, root: Path) -> CrossmodalError:
-    """Convert an error to one for the user; other errors are raised unchanged."""
-    if isinstance(error, CrossmodalError):
-        return error
-    if isinstance(error, OSError):
-        return _disk_error(error, root)
-    raise error
+    def _left(self, archive: Archive) -> int:
+        """Return the number of bytes that remain to download."""
+        size, _ = self.lock.sums[archive.name]
+        part = self.work / f"{archive.name}.part"
+        return max(0, size - part.stat().st_size) if part.exists() else size
 
+    def _check_space(self, archives: list[Archive], to_fetch: list[int], num_connections: int) -> None:
+        """Print the plan, and raise if the disk has too little space."""
+        recordings = 0
+        for archive in archives:
+            if archive in self.missing:
+                recordings += sum(member.size for member in self.missing[archive])
+            else:
+                recordings += archive.extracted_size(self.lock.sums[archive.name][0], self.actors)
+        needed = recordings + sum(to_fetch if self.keep_archives else to_fetch[-num_connections:])
+        free = shutil.disk_usage(self.root).free
+        space = f"about {decimal(needed)} needed, {decimal(free)} free"
+        self._print(f"Download: {len(to_fetch)} archive(s), {decimal(sum(to_fetch))}. Disk space: {space}.")
+        if needed > free:
+            raise DiskSpaceError(
+                f"The disk of {self.root} is too small: {space}. Free some space, choose a folder on another disk, or "
+                "download a part: --actors 1-4, --modality audio."
+            )
 
-def _disk_error(error: OSError, root: Path) -> CrossmodalError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskSpaceError(
-            f"The disk of {root} is full ({error.strerror}). Free some space, then rerun the same command to resume."
-        )
-    return ConfigError(f"Cannot write {root}: {error}.")
+    def _complete_all(self, archives: list[Archive], num_connections: int, total: _Advance) -> None:
+        """Complete archives in threads; these are daemons, so that a silent server does not delay Ctrl-C."""
+
+        def attempt(archive: Archive) -> CrossmodalError | None:
+            try:
+                with disk_errors():
+                    self._complete(archive, total)
+            except CrossmodalError as error:
+                return error
+            return None
+
+        pool = ThreadPool(min(num_connections, len(archives)))
+        try:
+            results = pool.map_async(attempt, archives, chunksize=1)
+            while not results.ready():
+                results.wait(0.2)  # on Windows, Ctrl-C cannot interrupt a wait without timeout
+            errors = [error for error in results.get() if error]
+        finally:
+            self.downloader.stop()
+            pool.terminate()
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            first = "\n".join(f"  {error}" for error in errors[:3])
+            raise DownloadError(f"{len(errors)} archives failed. Rerun the command to resume. First errors:\n{first}")
+
+    def _complete(self, archive: Archive, total: _Advance) -> None:
+        """Download an archive if necessary, verify it, and extract the missing recordings."""
+        path, fetched = self._local(archive), 0
+        if path and self.downloader.md5(path) != self.lock.sums[archive.name][1]:
+            self._print(f"{path} has another md5 than the published archive, and is ignored.")
+            path = None
+        if not path:
+            remote, path, fetched = self._remote(archive), self.work / archive.name, self._left(archive)
+            with self._bar(archive.name, remote.size, remote.size - fetched, total) as advance:
+                self.downloader.fetch(remote, path, advance)
+        if self.keep_archives:
+            path = path.replace(self.root / archive.name)
+        if archive not in self.missing:
+            self.lock.keep_members(archive.name, list_members(path, archive.parse_member))
+            self.missing[archive] = self._find_missing(archive)
+        missing, folder = self.missing[archive], self._folder(archive)
+        replaced = sum((folder / member.path).exists() for member in missing)
+        with self._bar(f"{archive.name}: extracting", sum(member.size for member in missing)) as advance:
+            extract_members(path, missing, folder, self.work, advance)
+        with self._counting:
+            self.done.extracted += len(missing)
+            self.done.replaced += replaced
+            self.done.fetched += fetched
+        if path.parent == self.work:
+            path.unlink()
+        self._print(f"{archive.name}: verified, {len(missing)} recording(s) extracted")
+
+    def _folder(self, archive: Archive) -> Path:
+        return self.root / archive.name.removesuffix(".zip")
+
+    @contextlib.contextmanager
+    def _bar(self, name: str, size: int, done: int = 0, total: _Advance | None = None) -> Iterator[_Advance]:
+        """Show a progress bar, and yield a function that advances it and the bar of the total."""
+        task = self.progress.add_task(name, total=size, completed=done)
+
+        def advance(count: int) -> None:
+            self.downloader.pause(0)  # raises after a stop
+            self.progress.advance(task, count)
+            if total:
+                total(count)
+
+        try:
+            yield advance
+        finally:
+            self.progress.remove_task(task)
+
+    def _print(self, text: str) -> None:
+        """Print a line above the progress bars."""
+        self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,23 +1,33 @@
-"""A corpus as a stream: chunks of litdata, read from a folder or from object storage.
+"""A corpus as a stream: waveforms and face crops in chunks of litdata, in a folder or in object storage.
 
-Each split, `train`, `val` and `test`, is a litdata dataset. A fourth one, `about`, has one JSON text, because litdata
-writes no other files to object storage. It is written last: if it exists, the stream is complete.
+``waveforms`` and ``faces`` are datasets of litdata with one array per clip. A third one, ``about``, has one JSON text,
+because litdata writes no other files to object storage. It is written last: if it exists, the stream is complete.
 """
 
 import json
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from crossmodal.datasets.clip import Split
-from crossmodal.datasets.source import CorpusKind
-from crossmodal.datasets.splits.protocols import Protocol
-from crossmodal.errors import CorpusNotFoundError, DataError, MissingExtraError
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
+from crossmodal.datasets.clip import Clip, ExcludedClip
+from crossmodal.datasets.ravdess import Channel
+from crossmodal.datasets.source import CorpusKind, CorpusSource
+from crossmodal.datasets.splits.protocols import LABEL_SETS, LabelSet, Protocol, in_label_set, label_set_for
+from crossmodal.errors import ConfigError, CorpusNotFoundError, DataError, MissingExtraError
+from crossmodal.media import Box
 from crossmodal.storage import cache_dir
 
 # Increase when the layout of a stream changes; readers reject other versions.
-VERSION = 1
-ABOUT = "about"
+VERSION = 2
+ABOUT, ARRAYS = "about", ("waveforms", "faces")
+_ADVICE = "write one with `crossmodal data prepare ... --to litdata`, or check the path or URL."
 
 
 @dataclass(frozen=True)
@@ -25,84 +35,158 @@ class StreamAbout:
     """Description of a stream.
 
     Args:
-        labels: The class names, in the order of the class indices.
-        kind: The kind of corpus: RAVDESS, synthetic or a manifest.
-        name: The name of the corpus in reports.
-        protocol: The protocol that divided its speakers.
-        fold: The fold of the protocol.
-        is_speaker_dependent: True if training and test share speakers.
-        actors: The actors of each split.
-        num_clips: The number of clips of each split.
-        version: The version of the layout.
+        kind: Kind of the corpus.
+        name: Name of the corpus in reports.
+        protocol: Default protocol.
+        labels: Class names of a manifest, in the order of their indices; None for RAVDESS, which has label sets.
+        crops: Settings of the face crops.
+        clips: All clips, in the order of the arrays; ``audio`` and ``video`` are the names of their arrays.
     """
 
-    labels: tuple[str, ...]
     kind: CorpusKind
     name: str
     protocol: Protocol
-    fold: int
-    is_speaker_dependent: bool
-    actors: dict[Split, list[str]]
-    num_clips: dict[Split, int]
-    version: int = VERSION
+    labels: tuple[str, ...] | None
+    crops: FaceCrops
+    clips: list[Clip]
+
+
+@dataclass(frozen=True)
+class StreamSource(CorpusSource):
+    """Corpus of a stream, whose arrays are read by clip: from object storage, a clip is two requests for its bytes.
+
+    Args:
+        path: Folder or URL.
+        about: Description of the stream.
+        face_box: Box of the face crops.
+        channel: Channel of RAVDESS, None for other corpora.
+        label_set: Label set of RAVDESS, None for other corpora.
+    """
+
+    path: str
+    about: StreamAbout
+    face_box: Box
+    channel: Channel | None = None
+    label_set: LabelSet | None = None
+    _readers: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list), repr=False)
+
+    @property
+    def kind(self) -> CorpusKind:
+        """Kind of the corpus that was written."""
+        return self.about.kind
+
+    @property
+    def name(self) -> str:
+        """Name of the corpus that was written."""
+        return self.about.name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the label set or of the manifest."""
+        return LABEL_SETS[self.label_set] if self.label_set else self.about.labels or ()
+
+    @property
+    def protocol(self) -> Protocol:
+        """Default protocol of the corpus that was written."""
+        return self.about.protocol
+
+    def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
+        """Return the clips of the channel."""
+        return [clip for clip in self.about.clips if self.channel in (None, "both", clip.channel)], []
+
+    def holds(self, clip: Clip) -> bool:
+        """Return True if a clip belongs to the label set."""
+        return self.label_set is None or in_label_set(clip, self.label_set)
+
+    def prepare(self, clips: Sequence[Clip], *, audio: bool, crops: FaceCrops | None, folder: Path) -> PreparedCorpus:
+        """Return the names of the arrays of clips.
+
+        Raises:
+            ConfigError: If the face crops of the stream have other settings.
+        """
+        written = self.about.crops
+        if crops and replace(crops, detector=crops.detector or written.detector) != written:
+            raise ConfigError(f"The stream {self.path} has {written}, not {crops}: use the same settings.")
+        waveforms = {clip.clip: clip.audio for clip in clips if audio and clip.audio}
+        faces = {clip.clip: clip.video for clip in clips if crops and clip.video}
+        return PreparedCorpus(list(clips), waveforms, faces, excluded=[], made=0, reused=len(waveforms) + len(faces))
+
+    def read(self, path: Path) -> NDArray[np.generic]:
+        """Return a copy of the array with this name."""
+        idle = self._readers[path.parts[0]]  # a dataset of litdata serves one thread at a time
+        try:
+            reader = idle.pop()
+        except IndexError:
+            reader = _open(self.path, path.parts[0])
+        try:
+            return np.array(reader[self._rows[path]])
+        finally:
+            idle.append(reader)
+
+    @cached_property
+    def _rows(self) -> dict[Path, int]:
+        """Row of each array in its dataset."""
+        return {path: row for row, clip in enumerate(self.about.clips) for path in (clip.audio, clip.video) if path}
+
+
+def open_stream(stream: str, channel: Channel, label_set: LabelSet | None) -> StreamSource:
+    """Open a stream.
+
+    Args:
+        stream: Folder or URL written by `write_stream`.
+        channel: Channel of RAVDESS; a manifest has none.
+        label_set: Label set of RAVDESS; None for the default of the channel.
+
+    Raises:
+        ConfigError: If the label set does not match the channel.
+        CorpusNotFoundError: If the stream does not exist.
+        DataError: If it is damaged or has another version.
+        MissingExtraError: If litdata is not installed.
+    """
+    about = read_about(stream)
+    if about.labels is None:
+        return StreamSource(stream, about, about.crops.box, channel, label_set_for(channel, label_set))
+    return StreamSource(stream, about, about.crops.box)
 
 
 def read_about(stream: str) -> StreamAbout:
-    """Read the description of a stream.
-
-    Args:
-        stream: A folder or URL written by `write_stream`.
-
-    Raises:
-        CorpusNotFoundError: The stream does not exist.
-        DataError: The stream is damaged, or has another version.
-        MissingExtraError: litdata is not installed.
-    """
-    dataset_class = require_litdata().StreamingDataset
-    advice = "write one with `crossmodal data prepare ... --to litdata`, or check the path or URL."
-    if not is_remote(stream) and not (Path(stream) / ABOUT / "index.json").is_file():
-        raise CorpusNotFoundError(f"No stream found in {stream}: {advice}")
+    """Read the description of a stream, and check the files of a folder. For errors see `open_stream`."""
+    require_litdata()
+    if not is_remote(stream):
+        if not (Path(stream) / ABOUT / "index.json").is_file():
+            raise CorpusNotFoundError(f"No stream found in {stream}: {_ADVICE}")
+        _check_chunks(Path(stream))
     try:
-        dataset = dataset_class(part_of(stream, ABOUT), cache_dir=str(stream_cache()))
-        divide(dataset, rank=0, processes=1)  # every process reads all of it
-        about = json.loads(next(iter(dataset))["json"])
-        found = about["version"]
-        if found == VERSION:
-            return StreamAbout(**{**about, "labels": tuple(about["labels"])})
+        about = json.loads(bytes(_open(stream, ABOUT)[0]))
+        version = about.pop("version")
+        if version == VERSION:
+            return _parse(**about)
     except Exception as error:  # litdata passes on exceptions of storage packages
-        raise DataError(f"Cannot read the stream {stream} ({error}): {advice}") from error
-    raise DataError(f"{stream} has version {found}, but this crossmodal reads version {VERSION}: {advice}")
+        raise DataError(f"Cannot read the stream {stream} ({error}): {_ADVICE}") from error
+    raise DataError(f"{stream} has version {version}, but this crossmodal reads version {VERSION}: {_ADVICE}")
 
 
-def check_whole(stream: str) -> None:
-    """Check that every chunk of a stream in a folder exists and has the right size.
+def _parse(labels: list[str] | None, crops: dict[str, Any], clips: list[dict[str, Any]], **about: Any) -> StreamAbout:
+    """Return a description from its JSON values."""
+    return StreamAbout(
+        labels=tuple(labels) if labels is not None else None,
+        crops=FaceCrops(**{**crops, "box": tuple(crops["box"])}),
+        clips=[Clip(**{**clip, "audio": Path(clip["audio"]), "video": Path(clip["video"])}) for clip in clips],
+        **about,
+    )
 
-    Raises:
-        DataError: A file is missing or truncated.
-    """
-    if is_remote(stream):
-        return
-    for name in get_args(Split):
-        folder = Path(stream) / name
+
+def _check_chunks(stream: Path) -> None:
+    """Check that every chunk of a folder exists and has the right size."""
+    for name in ARRAYS:
         try:
-            chunks = json.loads((folder / "index.json").read_text(encoding="utf-8"))["chunks"]
-            sizes = {folder / chunk["filename"]: chunk["chunk_bytes"] for chunk in chunks}
+            chunks = json.loads((stream / name / "index.json").read_text(encoding="utf-8"))["chunks"]
+            sizes = {stream / name / chunk["filename"]: chunk["chunk_bytes"] for chunk in chunks}
             wrong = [path for path, size in sizes.items() if path.stat().st_size != size]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"The stream in {stream} is damaged ({error}): copy or write it again.") from error
         if wrong:
             raise DataError(f"The stream in {stream} is damaged ({wrong[0]} is truncated): copy or write it again.")
-
-
-def divide(dataset: Any, rank: int, processes: int) -> None:
-    """Set the shard of a litdata dataset that this process reads.
-
-    By default litdata uses `torch.distributed`, WORLD_SIZE and NNODES, and counts nodes by their GPUs. With several
-    nodes, processes read different numbers of clips from the second epoch on, and some clips twice (0.2.76), so that
-    training with DDP would hang. This function therefore sets one node.
-    """
-    environment = dataset.distributed_env
-    environment.world_size, environment.global_rank, environment.num_nodes = processes, rank, 1
 
 
 def is_remote(stream: str) -> bool:
@@ -115,19 +199,19 @@ def part_of(stream: str, name: str) -> str:
     return f"{stream.rstrip('/')}/{name}" if is_remote(stream) else str(Path(stream).absolute() / name)
 
 
-def stream_cache() -> Path:
-    """Return the cache folder for chunks of remote streams."""
-    return cache_dir() / "streams"
-
-
 def require_litdata() -> Any:
     """Import litdata.
 
     Raises:
-        MissingExtraError: litdata is not installed.
+        MissingExtraError: If litdata is not installed.
     """
     try:
         import litdata
     except ModuleNotFoundError as error:
         raise MissingExtraError("Streams need the package litdata: pip install 'crossmodal[stream]'") from error
     return litdata
+
+
+def _open(stream: str, name: str) -> Any:
+    cache = str(cache_dir() / "streams")  # for the index of a URL
+    return require_litdata().StreamingDataset(part_of(stream, name), cache_dir=cache, batch_decode=0)

@@ -2,111 +2,86 @@
 
 import json
 import os
-import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from crossmodal.datasets.cache import PreparedCorpus
-from crossmodal.datasets.clip import Clip, Split
+from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
+from crossmodal.datasets.clip import Clip, nothing_usable
+from crossmodal.datasets.source import CorpusSource
 from crossmodal.datasets.stored_array import check_array
-from crossmodal.datasets.stream.reader import ABOUT, StreamAbout, is_remote, part_of, require_litdata
-from crossmodal.errors import ConfigError, DataError
+from crossmodal.datasets.stream.reader import ABOUT, VERSION, StreamAbout, is_remote, part_of, require_litdata
+from crossmodal.errors import ConfigError, CorpusNotFoundError, DataError
+from crossmodal.media import SAMPLE_RATE
 from crossmodal.progress import progress_bar
 from crossmodal.storage import cache_dir, content_key, locked
 
-UNLABELLED = -1
 _CHUNK_BYTES = 64 * 2**20  # the default of litdata
-# Chunks are shuffled and divided among processes, so a small split needs several too.
-_LEAST_CHUNKS = 64
 
-Item = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _ClipItems:
-    """Items of clips from their arrays in the cache; picklable."""
-
-    clips: Sequence[Clip]
-    labels: Sequence[str]
-    corpus: PreparedCorpus
-
-    def __call__(self, index: int) -> Item:
-        clip = self.clips[index]
-        return {
-            "clip": clip.clip,
-            "label": UNLABELLED if clip.label is None else self.labels.index(clip.label),
-            "actor": clip.actor,
-            "waveform": np.array(check_array(self.corpus.waveforms[clip.clip])),
-            "faces": np.array(check_array(self.corpus.faces[clip.clip])),
-        }
-
-    @property
-    def chunk_size(self) -> int:
-        """Number of clips per chunk."""
-        paths = [paths[clip.clip] for clip in self.clips for paths in (self.corpus.waveforms, self.corpus.faces)]
-        mean_bytes = sum(path.stat().st_size for path in paths) / len(self.clips)
-        return max(1, min(len(self.clips) // _LEAST_CHUNKS, int(_CHUNK_BYTES / mean_bytes)))
-
-
-@dataclass(frozen=True)
-class _AboutItem:
-    """The item with the description of the stream."""
-
-    about: StreamAbout
-
-    def __call__(self, index: int) -> Item:
-        return {"json": json.dumps(asdict(self.about), ensure_ascii=False)}
+Part = tuple[Callable[[str], Any], Sequence[str]]  # a function that makes an item, and its inputs
 
 
 def write_stream(
-    split: Mapping[Split, Sequence[Clip]],
-    corpus: PreparedCorpus,
-    about: StreamAbout,
-    target: str,
-    num_processes: int | None = None,
-) -> None:
-    """Write clips as a stream. A folder is written atomically.
-
-    Training clips are shuffled once with a fixed seed: a batch is read from a few chunks, so each chunk should have
-    many speakers.
+    source: CorpusSource, corpus: PreparedCorpus, crops: FaceCrops, target: str, num_processes: int | None = None
+) -> StreamAbout:
+    """Write the clips with sound and faces as a stream. A folder is written atomically.
 
     Args:
-        split: The clips of each split, each with a waveform and face crops.
-        corpus: The prepared corpus with the arrays of the clips.
-        about: The description of the stream.
+        source: Corpus.
+        corpus: Its prepared clips.
+        crops: Settings of their face crops.
         target: A new folder, or a URL that litdata writes to, such as ``s3://bucket/folder``.
         num_processes: Number of processes that write to a URL; default one per core. This process writes folders.
 
+    Returns:
+        The description of the stream.
+
     Raises:
         ConfigError: See `check_target`.
-        DataError: litdata could not write to the URL.
-        MissingExtraError: litdata is not installed.
+        CorpusNotFoundError: If no clip has sound and faces.
+        DataError: If litdata could not write to the URL.
+        MissingExtraError: If litdata is not installed.
     """
     check_target(target)
-    items = {name: _ClipItems(clips, about.labels, corpus) for name, clips in split.items()}
-    items["train"] = _ClipItems(_shuffled(split["train"]), about.labels, corpus)
+    clips = [clip for clip in corpus.clips if clip.clip in corpus.waveforms and clip.clip in corpus.faces]
+    if not clips:
+        raise CorpusNotFoundError(nothing_usable(source.path, corpus.excluded))
+    about = StreamAbout(
+        kind=source.kind,
+        name=source.name,
+        protocol=source.protocol,
+        labels=None if source.label_set else source.labels,
+        crops=crops,
+        clips=[_streamed(clip, corpus) for clip in clips],
+    )
+    text = json.dumps({**asdict(about), "version": VERSION}, default=str, ensure_ascii=False)
+    parts: dict[str, Part] = {
+        "waveforms": (_read, [str(corpus.waveforms[clip.clip]) for clip in clips]),
+        "faces": (_read, [str(corpus.faces[clip.clip]) for clip in clips]),
+        ABOUT: (_encode, [text]),
+    }
     if is_remote(target):
-        _upload(target, items, _AboutItem(about), num_processes or os.cpu_count() or 1)
-        return
-    with _new_folder(Path(target)) as folder:
-        for name, of_split in items.items():
-            _write(folder / name, of_split, len(of_split.clips), of_split.chunk_size)
-        _write(folder / ABOUT, _AboutItem(about), 1, 1)
+        _upload(target, parts, num_processes or os.cpu_count() or 1)
+    else:
+        with _new_folder(Path(target)) as folder:
+            for name, (make, inputs) in parts.items():
+                _write(folder / name, make, inputs)
+    return about
 
 
 def check_target(target: str) -> None:
     """Check that a stream can be written to a target.
 
     Raises:
-        ConfigError: The target exists, or several processes were started to write it.
-        MissingExtraError: litdata is not installed.
+        ConfigError: If the target exists, or several processes were started to write it.
+        MissingExtraError: If litdata is not installed.
     """
     require_litdata()
     if not is_remote(target) and Path(target).exists():
@@ -115,17 +90,29 @@ def check_target(target: str) -> None:
         raise ConfigError("A stream must be written by a single process, but WORLD_SIZE is set to more than 1.")
 
 
-def _shuffled(clips: Sequence[Clip]) -> list[Clip]:
-    return random.Random(0).sample(clips, len(clips))
+def _streamed(clip: Clip, corpus: PreparedCorpus) -> Clip:
+    """Return a clip with the names of its arrays in the stream, which are content keys, and its duration."""
+    waveform, faces = corpus.waveforms[clip.clip], corpus.faces[clip.clip]
+    duration = len(np.load(waveform, mmap_mode="r")) / SAMPLE_RATE
+    names = {"audio": Path("waveforms") / waveform.name, "video": Path("faces") / faces.name}
+    return replace(clip, **names, audio_start=0.0, video_start=0.0, duration=duration)  # type: ignore[arg-type]
 
 
-def _write(folder: Path, items: Callable[[int], Item], number: int, chunk_size: int) -> None:
+def _read(path: str) -> NDArray[np.generic]:
+    return np.array(check_array(Path(path)))
+
+
+def _encode(text: str) -> NDArray[np.uint8]:
+    return np.frombuffer(text.encode(), np.uint8)  # litdata cannot read an item of text from object storage
+
+
+def _write(folder: Path, make: Callable[[str], Any], inputs: Sequence[str]) -> None:
     from litdata.streaming import Cache
 
-    cache = Cache(str(folder), chunk_size=chunk_size)
+    cache = Cache(str(folder), chunk_bytes=_CHUNK_BYTES)
     with progress_bar() as progress:
-        for index in progress.track(range(number), description=f"Writing {folder.name}"):
-            cache[index] = items(index)
+        for index, value in enumerate(progress.track(inputs, description=f"Writing {folder.name}")):
+            cache[index] = make(value)
     cache.done()
     cache.merge()
 
@@ -146,16 +133,16 @@ def _new_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _upload(target: str, items: Mapping[Split, _ClipItems], about: _AboutItem, num_processes: int) -> None:
+def _upload(target: str, parts: dict[str, Part], num_processes: int) -> None:
     from litdata import optimize
 
     in_order = {"reorder_files": False, "keep_data_ordered": True, "verbose": False}
     with _litdata_folders():
         try:
-            for name, of_split in items.items():
-                inputs, where = list(range(len(of_split.clips))), part_of(target, name)
-                optimize(of_split, inputs, where, chunk_size=of_split.chunk_size, num_workers=num_processes, **in_order)
-            optimize(about, [0], part_of(target, ABOUT), chunk_size=1, num_workers=1, **in_order)
+            for name, (make, inputs) in parts.items():
+                workers = min(num_processes, len(inputs))
+                where = part_of(target, name)
+                optimize(make, list(inputs), where, chunk_bytes=_CHUNK_BYTES, num_workers=workers, **in_order)
         except Exception as error:  # litdata passes on exceptions of storage packages
             raise DataError(f"litdata could not write {target}: {error}") from error
 

@@ -2,87 +2,33 @@
 
 import numpy as np
 
-from crossmodal.datasets.synthetic.performance import EMOTIONS, Floats, Performance, random_stream, shown_emotions
+from crossmodal.datasets.synthetic.performance import Floats, Performance, random_stream, shown_emotions
 
-UNITS = (
-    "brow_inner_raise",  # AU1
-    "brow_outer_raise",  # AU2
-    "brow_lower",  # AU4
-    "lid_raise",  # AU5
-    "cheek_raise",  # AU6
-    "lid_tighten",  # AU7
-    "nose_wrinkle",  # AU9
-    "lip_raise",  # AU10
-    "corner_pull",  # AU12, a smile
-    "corner_depress",  # AU15
-    "chin_raise",  # AU17
-    "lip_stretch",  # AU20
-    "lip_press",  # AU24
-    "jaw_drop",  # AU26
-    "eyes_close",  # AU43, and the blinks of AU45
-    "head_down",  # a nod is a positive change
-    "head_turn",
-    "head_tilt",
-    "head_forward",
-)
-"""Action units and head positions; 0 is at rest, 1 about the human maximum."""
-
-# Action units of a fully shown emotion.
-UNITS_BY_EMOTION: dict[str, dict[str, float]] = {
-    "neutral": {},
-    "calm": {"corner_pull": 0.25, "eyes_close": 0.2, "head_tilt": 0.1, "brow_outer_raise": 0.05},
-    "happy": {"corner_pull": 0.95, "cheek_raise": 0.7, "jaw_drop": 0.3, "brow_outer_raise": 0.15, "head_down": -0.15},
-    "sad": {
-        "brow_inner_raise": 0.8,
-        "brow_lower": 0.3,
-        "corner_depress": 0.75,
-        "chin_raise": 0.4,
-        "eyes_close": 0.18,
-        "head_down": 0.5,
-        "head_tilt": 0.3,
-    },
-    "angry": {
-        "brow_lower": 1.0,
-        "lid_raise": 0.35,
-        "lid_tighten": 0.5,
-        "lip_press": 0.6,
-        "corner_depress": 0.3,
-        "nose_wrinkle": 0.2,
-        "head_down": 0.3,
-        "head_forward": 0.6,
-    },
-    "fearful": {
-        "brow_inner_raise": 0.8,
-        "brow_outer_raise": 0.35,
-        "brow_lower": 0.35,
-        "lid_raise": 0.8,
-        "lip_stretch": 0.9,
-        "corner_depress": 0.3,
-        "jaw_drop": 0.35,
-        "head_down": -0.1,
-        "head_forward": -0.5,
-        "head_turn": 0.2,
-    },
-    "disgust": {
-        "nose_wrinkle": 1.0,
-        "lip_raise": 0.9,
-        "brow_lower": 0.55,
-        "lid_tighten": 0.5,
-        "cheek_raise": 0.3,
-        "corner_depress": 0.4,
-        "chin_raise": 0.3,
-        "head_turn": 0.4,
-        "head_forward": -0.2,
-    },
-    "surprised": {
-        "brow_inner_raise": 0.95,
-        "brow_outer_raise": 0.95,
-        "lid_raise": 0.7,
-        "jaw_drop": 0.85,
-        "head_down": -0.3,
-        "head_forward": 0.1,
-    },
-}
+# Action units and head positions of each fully shown emotion; 0 is at rest, 1 about the human maximum.
+EMOTIONS_BY_UNIT = {
+    #                    neutr   calm  happy    sad  angry  fearf  disgu  surpr
+    "brow_inner_raise": (    0,     0,     0,   0.8,     0,   0.8,     0,  0.95),  # AU1
+    "brow_outer_raise": (    0,  0.05,  0.15,     0,     0,  0.35,     0,  0.95),  # AU2
+    "brow_lower":       (    0,     0,     0,   0.3,     1,  0.35,  0.55,     0),  # AU4
+    "lid_raise":        (    0,     0,     0,     0,  0.35,   0.8,     0,   0.7),  # AU5
+    "cheek_raise":      (    0,     0,   0.7,     0,     0,     0,   0.3,     0),  # AU6
+    "lid_tighten":      (    0,     0,     0,     0,   0.5,     0,   0.5,     0),  # AU7
+    "nose_wrinkle":     (    0,     0,     0,     0,   0.2,     0,     1,     0),  # AU9
+    "lip_raise":        (    0,     0,     0,     0,     0,     0,   0.9,     0),  # AU10
+    "corner_pull":      (    0,  0.25,  0.95,     0,     0,     0,     0,     0),  # AU12, a smile
+    "corner_depress":   (    0,     0,     0,  0.75,   0.3,   0.3,   0.4,     0),  # AU15
+    "chin_raise":       (    0,     0,     0,   0.4,     0,     0,   0.3,     0),  # AU17
+    "lip_stretch":      (    0,     0,     0,     0,     0,   0.9,     0,     0),  # AU20
+    "lip_press":        (    0,     0,     0,     0,   0.6,     0,     0,     0),  # AU24
+    "jaw_drop":         (    0,     0,   0.3,     0,     0,  0.35,     0,  0.85),  # AU26
+    "eyes_close":       (    0,   0.2,     0,  0.18,     0,     0,     0,     0),  # AU43, and the blinks of AU45
+    "head_down":        (    0,     0, -0.15,   0.5,   0.3,  -0.1,     0,  -0.3),  # a nod is a positive change
+    "head_turn":        (    0,     0,     0,     0,     0,   0.2,   0.4,     0),
+    "head_tilt":        (    0,   0.1,     0,   0.3,     0,     0,     0,     0),
+    "head_forward":     (    0,     0,     0,     0,   0.6,  -0.5,  -0.2,   0.1),
+}  # fmt: skip
+UNITS = tuple(EMOTIONS_BY_UNIT)
+"""Names of the action units and head positions."""
 
 UNIT_SPREAD = 0.10  # standard deviation between clips of the same emotion
 HABIT_SPREAD = 0.05  # standard deviation between actors' faces at rest
@@ -104,11 +50,12 @@ def action_units(performance: Performance, seed: int, loudness: Floats) -> Float
     """
     random = random_stream(seed, performance, "face")
     time = np.linspace(0, 1, len(loudness))
-    table = np.array([[UNITS_BY_EMOTION[emotion].get(unit, 0.0) for unit in UNITS] for emotion in EMOTIONS])
-    gains, habits = _habits(performance.actor, seed)
+    table = np.array(list(EMOTIONS_BY_UNIT.values())).T.copy()
+    habit = random_stream(seed, "habits", performance.actor)
+    gains = habit.lognormal(-0.5 * GAIN_SPREAD**2, GAIN_SPREAD, len(UNITS))
     apex = gains * (shown_emotions(performance, seed) @ table) + random.normal(0, UNIT_SPREAD, len(UNITS))
 
-    tracks = habits + _onset_apex_offset(time, random)[:, None] * apex
+    tracks = habit.normal(0, HABIT_SPREAD, len(UNITS)) + _onset_apex_offset(time, random)[:, None] * apex
     tracks += 0.35 * UNIT_SPREAD * _wander(len(time), len(UNITS), random)
     tracks[:, _SIGNED] += 0.2 * _wander(len(time), int(_SIGNED.sum()), random)
     tracks[:, UNITS.index("head_down")] -= 0.3 * (loudness - loudness.mean())  # people nod to the rhythm of speech
@@ -116,12 +63,6 @@ def action_units(performance: Performance, seed: int, loudness: Floats) -> Float
     tracks[:, UNITS.index("lip_press")] *= 1 - 0.8 * loudness
     tracks[:, UNITS.index("eyes_close")] += _blinks(len(time), random)
     return np.clip(tracks, np.where(_SIGNED, -1.5, 0.0), 1.5)
-
-
-def _habits(actor: int, seed: int) -> tuple[Floats, Floats]:
-    """Return an actor's gain of each unit, and the units of the face at rest."""
-    random = random_stream(seed, "habits", actor)
-    return random.lognormal(-0.5 * GAIN_SPREAD**2, GAIN_SPREAD, len(UNITS)), random.normal(0, HABIT_SPREAD, len(UNITS))
 
 
 def _onset_apex_offset(time: Floats, random: np.random.Generator) -> Floats:

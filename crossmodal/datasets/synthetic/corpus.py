@@ -1,12 +1,9 @@
 """Built-in synthetic corpus with the names, folders and formats of RAVDESS."""
 
 import json
-import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +15,11 @@ import soundfile
 from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, NOT_SUNG, Channel
 from crossmodal.datasets.synthetic.action_units import action_units
 from crossmodal.datasets.synthetic.face import draw_face
-from crossmodal.datasets.synthetic.look import create_look
+from crossmodal.datasets.synthetic.look import Look
 from crossmodal.datasets.synthetic.performance import SAMPLE_RATE, VIDEO_FRAME, Floats, Performance
 from crossmodal.datasets.synthetic.voice import synthesize_voice
-from crossmodal.errors import ConfigError
-from crossmodal.progress import progress_bar
+from crossmodal.errors import ConfigError, DataError
+from crossmodal.process_pool import Failure, map_in_processes
 from crossmodal.storage import atomic_path, write_json
 
 SYNTHETIC_MARKER = "synthetic.json"
@@ -69,8 +66,8 @@ def synthesize(
         resolution: Width and height of the videos in pixels, both even; RAVDESS has 1280 and 720.
         video_only: True to also write the 02 mp4s, whose sound is silence.
         seed: Seed, which determines actors and clips.
-        num_processes: Number of processes; default one per core. More than one are spawned: a script that calls this
-            needs ``if __name__ == "__main__":``.
+        num_processes: Number of processes; default one per core. They are spawned: a script that calls this needs
+            ``if __name__ == "__main__":``.
 
     Returns:
         The folder.
@@ -80,12 +77,18 @@ def synthesize(
             another seed, resolution or version.
     """
     root = Path(root)
-    _validate(actors, channel, repetitions, resolution, num_processes)
-    settings = {"kind": "synthetic", "version": VERSION, "seed": seed, "resolution": list(resolution)}
-    extent = {"actors": actors, "channel": channel, "repetitions": repetitions, "video_only": video_only}
-    found = _read_marker(root, settings)
-    earlier = found.get("extents", [])
-    marker = {**settings, "extents": earlier if extent in earlier else [*earlier, extent], "complete": True}
+    for name, value, allowed in (
+        ("actors", actors, range(1, 25)),
+        ("channel", channel, ("speech", "song", "both")),
+        ("repetitions", repetitions, (1, 2)),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(str, allowed))}.")
+    if min(resolution) < 32 or any(side % 2 for side in resolution):
+        raise ConfigError(f"resolution={resolution}: choose an even width and height of at least 32 pixels, for H.264.")
+    if num_processes is not None and num_processes < 1:
+        raise ConfigError(f"num_processes={num_processes}: choose 1 or more, or None for one per core.")
+    _mark(root, {"kind": "synthetic", "version": VERSION, "seed": seed, "resolution": list(resolution)})
 
     jobs = []
     for performance in list_performances(actors, channel, repetitions):
@@ -93,12 +96,10 @@ def synthesize(
         missing = {modality: path for modality, path in files.items() if not path.exists()}
         if missing:
             jobs.append(_Job(performance, missing, seed, resolution))
-    if jobs:
-        # Also write the marker first, because the clips of an interrupted run are synthetic as well.
-        write_json(root / SYNTHETIC_MARKER, {**marker, "complete": False})
-        _make(jobs, num_processes or os.cpu_count() or 1)
-    if jobs or marker != found:
-        write_json(root / SYNTHETIC_MARKER, marker)
+    outcomes = map_in_processes(_make_clip, jobs, description="Synthetic corpus", num_processes=num_processes)
+    for job, outcome in outcomes:
+        if isinstance(outcome, Failure):
+            raise DataError(f"Synthetic clip {job.performance}: {outcome.reason}. Rerun the same command to resume.")
     return root
 
 
@@ -117,40 +118,24 @@ def list_performances(actors: int, channel: Channel, repetitions: int) -> list[P
     ]
 
 
-def _validate(
-    actors: int, channel: str, repetitions: int, resolution: tuple[int, int], num_processes: int | None
-) -> None:
-    if not 1 <= actors <= 24:
-        raise ConfigError(f"actors={actors}: choose 1 to 24.")
-    if channel not in ("speech", "song", "both"):
-        raise ConfigError(f"channel={channel!r}: choose speech, song or both.")
-    if repetitions not in (1, 2):
-        raise ConfigError(f"repetitions={repetitions}: choose 1 or 2.")
-    if min(resolution) < 32 or any(side % 2 for side in resolution):
-        raise ConfigError(f"resolution={resolution}: choose an even width and height of at least 32 pixels, for H.264.")
-    if num_processes is not None and num_processes < 1:
-        raise ConfigError(f"num_processes={num_processes}: choose 1 or more, or None for one per core.")
-
-
-def _read_marker(root: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the marker of a folder; raise ConfigError if the folder has other content."""
+def _mark(root: Path, settings: dict[str, Any]) -> None:
+    """Write the marker of a folder; raise ConfigError if the folder has other content."""
     marker = root / SYNTHETIC_MARKER
-    if not marker.exists():
-        if root.is_dir() and (recording := next(root.rglob(RAVDESS_FILES), None)):
+    if marker.exists():
+        found = json.loads(marker.read_text(encoding="utf-8"))
+        differing = {name: found.get(name) for name, value in settings.items() if found.get(name) != value}
+        if differing:
             raise ConfigError(
-                f"{root} has real recordings, such as {recording.name}. Choose another folder, so that real and "
-                "synthetic recordings are not mixed."
+                f"{root} has a synthetic corpus with other settings: {differing} instead of {settings}. Choose another "
+                "folder, or remove this one."
             )
-        return {}
-    found = json.loads(marker.read_text(encoding="utf-8"))
-    differing = [name for name, value in settings.items() if found.get(name) != value]
-    if differing:
-        differences = ", ".join(f"{name} {found.get(name)} instead of {settings[name]}" for name in differing)
+    elif root.is_dir() and (recording := next(root.rglob(RAVDESS_FILES), None)):
         raise ConfigError(
-            f"{root} has a synthetic corpus with other settings: {differences}. Choose another folder, or remove "
-            "this one."
+            f"{root} has real recordings, such as {recording.name}. Choose another folder, so that real and "
+            "synthetic recordings are not mixed."
         )
-    return found
+    else:
+        write_json(marker, settings)
 
 
 def _path(root: Path, modality: int, performance: Performance) -> Path:
@@ -162,25 +147,6 @@ def _path(root: Path, modality: int, performance: Performance) -> Path:
     return root / archive / f"Actor_{actor}" / f"{modality:02d}-{performance}.{suffix}"
 
 
-def _make(jobs: list[_Job], num_processes: int) -> None:
-    with progress_bar() as progress:
-        for _ in progress.track(_work(jobs, num_processes), total=len(jobs), description="Synthetic corpus"):
-            pass
-
-
-def _work(jobs: list[_Job], num_processes: int) -> Iterator[None]:
-    if min(num_processes, len(jobs)) <= 1:
-        yield from map(_make_clip, jobs)
-        return
-    # spawn, not fork: the caller's threads would leave locks held in a forked child.
-    pool = ProcessPoolExecutor(min(num_processes, len(jobs)), mp_context=get_context("spawn"))
-    try:
-        for done in as_completed([pool.submit(_make_clip, job) for job in jobs]):
-            yield done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _make_clip(job: _Job) -> None:
     waveform = synthesize_voice(job.performance, job.seed)
     for modality, path in job.files.items():
@@ -189,7 +155,7 @@ def _make_clip(job: _Job) -> None:
                 soundfile.write(temporary, waveform, SAMPLE_RATE, format="WAV", subtype="PCM_16")
                 continue
             tracks = action_units(job.performance, job.seed, _loudness(waveform))
-            pictures = draw_face(create_look(job.performance.actor, job.seed), tracks, job.resolution)
+            pictures = draw_face(Look(job.performance.actor, job.seed), tracks, job.resolution)
             delay = round(MP4_SOUND_DELAY * SAMPLE_RATE)
             sound = np.concatenate([np.zeros(delay, np.float32), waveform[:-delay]])
             _write_mp4(temporary, pictures, job.resolution, sound if modality == 1 else np.zeros_like(sound))

@@ -30,23 +30,14 @@ STRENGTH = {1: 0.8, 2: 1.2}  # by RAVDESS's intensity: 1 normal, 2 strong
 
 @dataclass(frozen=True)
 class Performance:
-    """The last six fields of a RAVDESS name, as numbers.
+    """The last six fields of a RAVDESS name, as numbers."""
 
-    Args:
-        channel: 1 speech, 2 song.
-        emotion: 1 to 8, in the order of `EMOTIONS`.
-        intensity: 1 normal, 2 strong.
-        statement: 1 or 2.
-        repetition: 1 or 2.
-        actor: 1 to 24; odd actors are male.
-    """
-
-    channel: int
-    emotion: int
-    intensity: int
+    channel: int  # 1 speech, 2 song
+    emotion: int  # 1 to 8, in the order of `EMOTIONS`
+    intensity: int  # 1 normal, 2 strong
     statement: int
     repetition: int
-    actor: int
+    actor: int  # 1 to 24; odd actors are male
 
     def __str__(self) -> str:
         return "-".join(f"{code:02d}" for code in astuple(self))
@@ -58,23 +49,16 @@ class Performance:
 
 
 def random_stream(seed: int, *words: object) -> np.random.Generator:
-    """Return a random generator that depends only on the seed and the words.
-
-    Args:
-        seed: Seed of the corpus.
-        words: Purpose of the numbers. They are not hashed with Python's `hash`, which differs between processes.
-    """
+    """Return a random generator that depends only on the seed and the words, in every process."""
     digest = hashlib.blake2b(repr((seed, *map(str, words))).encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
 def shown_emotions(performance: Performance, seed: int) -> Floats:
-    """Return the strength of each emotion: the intended one, and a share of a neighbour.
+    """Return eight weights in the order of `EMOTIONS`: the intended emotion, and a share of a neighbour.
 
-    Face and voice use the same mixture, so the face has information about the voice beyond the label.
-
-    Returns:
-        Eight non-negative weights in the order of `EMOTIONS`; their sum is about 0.8 (normal) or 1.2 (strong).
+    Face and voice use the same mixture, so the face has information about the voice beyond the label. The sum is about
+    0.8 (normal) or 1.2 (strong).
     """
     random = random_stream(seed, performance, "shown emotions")
     intended = EMOTIONS[performance.emotion - 1]

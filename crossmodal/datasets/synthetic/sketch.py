@@ -3,11 +3,13 @@
 Lengths are in heights of the picture, relative to the point between the eyes, x to the right and y down.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw
 
 from crossmodal.datasets.synthetic.action_units import UNITS
-from crossmodal.datasets.synthetic.look import Colour, mix
+from crossmodal.datasets.synthetic.look import Colour
 from crossmodal.datasets.synthetic.performance import Floats
 
 NECK = np.array([0.0, 0.42])  # centre of rotation of the head
@@ -58,7 +60,7 @@ class Sketch:
         self.add(outline * (-1, 1), colour, depth)
 
     def paint(self, index: int, size: tuple[int, int]) -> Image.Image:
-        """Paint one video frame; `size` is in pixels."""
+        """Paint one video frame of a size in pixels."""
         image = Image.new("RGB", size, BACKGROUND)
         draw = ImageDraw.Draw(image)
         for outlines, colours in self._painted:
@@ -66,13 +68,9 @@ class Sketch:
         return image
 
 
-def line(*corners: tuple[float, float]) -> Floats:
-    """Return a line through points."""
-    return np.array(corners)
-
-
-def rounded(corners: Floats) -> Floats:
+def rounded(corners: Floats | Sequence[tuple[float, float]]) -> Floats:
     """Return a curve that cuts the corners of an open line, after Chaikin (1974)."""
+    corners = np.asarray(corners)
     for _ in range(2):
         one, other = corners[:-1], corners[1:]
         cut = np.stack([0.75 * one + 0.25 * other, 0.25 * one + 0.75 * other], axis=1).reshape(-1, 2)
@@ -92,6 +90,11 @@ def between(one: Floats, other: Floats) -> Floats:
     return np.concatenate(curves, axis=-2)
 
 
+def symmetric(side: Floats) -> Floats:
+    """Return the outline of the area between a line and its mirror image."""
+    return between(side, side * (-1, 1))
+
+
 def oval(x: Floats | float, y: Floats | float, half_width: Floats | float, half_height: Floats | float) -> Floats:
     """Return an ellipse around a point."""
     return curve(x + half_width * np.cos(AROUND), y + half_height * np.sin(AROUND))
@@ -104,8 +107,3 @@ def stroke(path: Floats, width: Floats | float) -> Floats:
     taper = np.sin(np.linspace(0.12, np.pi - 0.12, path.shape[-2])) ** 0.6
     half = 0.5 * across * (taper * width)[..., None]
     return between(path + half, path - half)
-
-
-def shades(colour: Colour, other: Colour, shares: Floats) -> list[Colour]:
-    """Return a mixture of two colours for each video frame."""
-    return [mix(colour, other, share) for share in np.clip(shares, 0, 1).ravel().tolist()]

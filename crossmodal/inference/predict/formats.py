@@ -2,47 +2,46 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TextIO
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from crossmodal.inference.predict.listening import Heard
+from crossmodal.inference.predict.predictor import AudioResult
 from crossmodal.inference.prediction import Prediction, Timeline
 
 # Arguments: results, labels of the model, True for timelines, and the output stream.
-Writer = Callable[[Iterable[Heard], Sequence[str], bool, TextIO], None]
-
-
-def write_table(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
-    """Write a table with one row per recording, or per segment of a timeline."""
-    rows = [row for result in results for row in _rows(result)]
-    if not rows:
-        return
-    table = Table(Column("file", overflow="fold"), *(_TIMELINE_COLUMNS if over_time else _COLUMNS)[1:], box=None)
-    for row in rows:
-        table.add_row(*map(Text, row))  # Text, because a file name may look like markup
-    Console(file=out, width=None if out.isatty() else _WIDE).print(table)
-
+Writer = Callable[[Iterable[AudioResult], Sequence[str], bool, TextIO], None]
 
 _WIDE = 10_000  # characters; lines in a file or a pipe are not wrapped
-_COLUMNS = ("file", "emotion", "probability", "next")
-_TIMELINE_COLUMNS = ("file", "from", "to", "emotion", "probability")
 
 
-def _rows(result: Heard) -> list[tuple[str, ...]]:
-    if isinstance(result.answer, Timeline):
-        return [
-            (result.name, clock(segment.start), clock(segment.end), segment.label, f"{segment.score:.2f}")
-            for segment in result.answer.segments
-        ]
-    if result.answer is None:
+def write_table(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+    """Write a table with one row per recording, or per segment of a timeline."""
+    columns = ("from", "to", "emotion", "probability") if over_time else ("emotion", "probability", "next")
+    table = Table(Column("file", overflow="fold"), *columns, box=None)
+    for result in results:
+        for row in _rows(result):
+            table.add_row(*map(Text, (result.name, *row)))  # Text, because a file name may look like markup
+    if table.row_count:
+        Console(file=out, width=None if out.isatty() else _WIDE).print(table)
+
+
+def _rows(result: AudioResult) -> list[tuple[str, ...]]:
+    prediction = result.prediction
+    if prediction is None:
         return []
-    ranked = sorted(result.answer.probabilities.items(), key=lambda item: -item[1])
+    if isinstance(prediction, Timeline):
+        return [
+            (clock(segment.start), clock(segment.end), segment.label, f"{segment.score:.2f}")
+            for segment in prediction.segments
+        ]
+    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
     others = ", ".join(f"{label} {probability:.2f}" for label, probability in ranked[1:3])
-    return [(result.name, result.answer.label, f"{result.answer.score:.2f}", others)]
+    return [(prediction.label, f"{prediction.score:.2f}", others)]
 
 
 def clock(seconds: float) -> str:
@@ -58,58 +57,50 @@ def clock(seconds: float) -> str:
     return (f"{hours}:{minutes:02d}" if hours else f"{minutes}") + f":{rest // 10:02d}.{rest % 10}"
 
 
-def write_json(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+def write_json(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
     """Write one JSON list, which is valid even if the command is interrupted."""
     separator = "[\n"
     try:
         for result in results:
-            out.write(separator + _indented(result.as_dict()))
+            text = json.dumps(result.as_dict(), indent=2, ensure_ascii=False)
+            out.write(separator + textwrap.indent(text, "  "))
             separator = ",\n"
     finally:
         out.write("\n]\n" if separator == ",\n" else "[]\n")
 
 
-def _indented(result: Mapping[str, Any]) -> str:
-    text = json.dumps(result, indent=2, ensure_ascii=False)
-    return "\n".join(f"  {line}" for line in text.splitlines())
-
-
-def write_json_lines(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+def write_json_lines(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
     """Write one line per recording as soon as it is predicted."""
     for result in results:
         print(json.dumps(result.as_dict(), ensure_ascii=False), file=out, flush=True)
 
 
-def write_csv(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+def write_csv(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
     """Write one row per recording, or per window of a timeline. The last column has the error, if any."""
-    writer = csv.writer(out, lineterminator="\n")
     times = ["start", "end"] if over_time else []
-    writer.writerow(["file", *times, "label", "score", *labels, "error"])
+    writer = csv.DictWriter(out, ["file", *times, "label", "score", *labels, "error"], lineterminator="\n")
+    writer.writeheader()
     for result in results:
-        writer.writerows(_csv_rows(result, labels, len(times)))
+        if result.prediction is None:
+            writer.writerow({"file": result.name, "error": result.error})
+        elif isinstance(result.prediction, Timeline):
+            for window in result.prediction.windows:
+                span = {"start": f"{window.start:.3f}", "end": f"{window.end:.3f}"}
+                writer.writerow({"file": result.name} | span | _numbers(window.prediction))
+        else:
+            writer.writerow({"file": result.name} | _numbers(result.prediction))
 
 
-def _csv_rows(result: Heard, labels: Sequence[str], times: int) -> list[list[str]]:
-    if result.answer is None:
-        return [[result.name, *[""] * (times + 2 + len(labels)), result.error or ""]]
-    if isinstance(result.answer, Timeline):
-        return [
-            [result.name, f"{window.start:.3f}", f"{window.end:.3f}", *_numbers(window.prediction, labels), ""]
-            for window in result.answer.windows
-        ]
-    return [[result.name, *_numbers(result.answer, labels), ""]]
+def _numbers(prediction: Prediction) -> dict[str, str]:
+    each = {label: f"{probability:.6f}" for label, probability in prediction.probabilities.items()}
+    return {"label": prediction.label, "score": f"{prediction.score:.6f}"} | each
 
 
-def _numbers(prediction: Prediction, labels: Sequence[str]) -> list[str]:
-    each = [f"{prediction.probabilities[label]:.6f}" if not prediction.is_silence else "" for label in labels]
-    return [prediction.label, f"{prediction.score:.6f}", *each]
-
-
-def write_audacity(results: Iterable[Heard], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
+def write_audacity(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
     """Write a label track: one line per segment with start, end and label, separated by tabs."""
     for result in results:
-        if isinstance(result.answer, Timeline):
-            for segment in result.answer.segments:
+        if isinstance(result.prediction, Timeline):
+            for segment in result.prediction.segments:
                 out.write(f"{segment.start:.6f}\t{segment.end:.6f}\t{segment.label}\n")
 
 

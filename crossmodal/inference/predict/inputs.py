@@ -20,15 +20,13 @@ SUFFIXES = frozenset(
 class Input:
     """One recording of the command line.
 
-    Args:
-        name: Name in the output: a path, or ``-``.
-        path: Path of the file; None if it was not found.
-        error: Reason why it was not found.
+    It has a name in the output, a path or the reason why it was not found, and the path of its plot, if any.
     """
 
     name: str
     path: Path | None = None
     error: str | None = None
+    plot: Path | None = None
 
     @property
     def title(self) -> str:
@@ -42,14 +40,10 @@ def _input_from_path(path: Path) -> Input:
 
 
 def find_inputs(words: Sequence[str], folder: Path) -> list[Input]:
-    """Find the recordings of a command line, each once, in order.
+    """Find the recordings of a command line, each once, in order. `folder` is for a copy of standard input.
 
     A folder means the recordings below it, a glob its matches, ``-`` standard input. An argument that matches nothing
     becomes an input with an error, which is reported like a file that cannot be read.
-
-    Args:
-        words: Arguments of the command line.
-        folder: Folder for a copy of standard input.
     """
     found: dict[str, Input] = {}
     for word in words:

@@ -7,7 +7,7 @@ import numpy as np
 
 from crossmodal.errors import ConfigError
 from crossmodal.inference.colours import SILENCE_COLOUR, colours_of, ink_on
-from crossmodal.inference.predict.overview import RATE, Overview, look_over
+from crossmodal.inference.predict.overview import RATE, Overview, compute_overview
 from crossmodal.inference.prediction import SILENCE, Segment, Timeline
 from crossmodal.inference.recording import Recording
 from crossmodal.inference.timeline import means_over_time
@@ -16,7 +16,7 @@ from crossmodal.storage import atomic_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PICTURES = (".png", ".pdf", ".svg")
+PLOT_FORMATS = (".png", ".pdf", ".svg")
 _INCHES, _DPI = (12.0, 7.0), 130
 _RANGE = 70.0  # dB, dynamic range of the spectrogram
 _IN_SECONDS = 90.0  # s, longest time axis in seconds
@@ -24,17 +24,8 @@ _STEPS, _TICKS = (15, 30, 60, 120, 300, 600, 1200, 3600, 7200, 14_400), 12  # s 
 _LETTER = 0.0068  # width of a letter as a fraction of the plot
 
 
-def plot_timeline(
-    recording: Recording, timeline: Timeline, path: Path, *, sample_rate: int | None = None, title: str = ""
-) -> None:
-    """Plot a recording and its timeline. The recording is read block by block.
-
-    Args:
-        recording: Recording of the timeline, as in `EmotionRecognizer.timeline`.
-        timeline: Predictions.
-        path: Output file: png, pdf or svg. Its folder is created if needed.
-        sample_rate: Sample rate of samples in Hz.
-        title: Title of the plot.
+def plot_timeline(recording: Recording, timeline: Timeline, path: Path, title: str = "") -> None:
+    """Plot a recording and its timeline to a png, pdf or svg file. The recording is read block by block.
 
     Raises:
         ConfigError: If the suffix of the file is not supported.
@@ -42,14 +33,13 @@ def plot_timeline(
     """
     from matplotlib.figure import Figure  # not pyplot, which opens windows and shares state
 
-    if path.suffix.lower() not in PICTURES:
-        raise ConfigError(f"A plot must end in {', '.join(PICTURES)}, not {path.name!r}.")
-    overview = look_over(recording, sample_rate)
+    if path.suffix.lower() not in PLOT_FORMATS:
+        raise ConfigError(f"A plot must end in {', '.join(PLOT_FORMATS)}, not {path.name!r}.")
+    overview = compute_overview(recording, timeline.duration)
     figure = Figure(figsize=_INCHES, layout="constrained")
     wave, spectrum, bands, shares = figure.subplots(4, 1, sharex=True, height_ratios=(1.1, 2.0, 0.7, 2.2))
     wave.set_title(title, loc="left", fontsize=11)
-    _draw_waveform(wave, overview)
-    _draw_spectrogram(spectrum, overview)
+    _draw_sound(wave, spectrum, overview)
     _draw_segments(bands, timeline)
     image = _draw_probabilities(shares, timeline)
     figure.colorbar(image, ax=shares, label="probability", aspect=12, pad=0.01)
@@ -58,27 +48,16 @@ def plot_timeline(
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=_DPI)
 
 
-def _draw_waveform(axis: "Axes", overview: Overview) -> None:
-    axis.fill_between(overview.times, overview.low, overview.high, color="#444444", linewidth=0)
+def _draw_sound(wave: "Axes", spectrum: "Axes", overview: Overview) -> None:
+    wave.fill_between(overview.times, overview.low, overview.high, color="#444444", linewidth=0)
     peak = max(float(np.abs([overview.low, overview.high]).max()), 1e-3)
-    axis.set(ylim=(-1.05 * peak, 1.05 * peak), ylabel="waveform")
-
-
-def _draw_spectrogram(axis: "Axes", overview: Overview) -> None:
+    wave.set(ylim=(-1.05 * peak, 1.05 * peak), ylabel="waveform")
     power = overview.power.T
     decibels = 10 * np.log10(power / max(float(power.max()), 1e-12) + 1e-12)
     extent = (0.0, overview.duration, 0.0, RATE / 2000)
-    axis.imshow(
-        decibels,
-        origin="lower",
-        aspect="auto",
-        extent=extent,
-        cmap="magma",
-        vmin=-_RANGE,
-        vmax=0,
-        interpolation="nearest",
-    )
-    axis.set_ylabel("kHz")
+    scale: dict[str, Any] = {"cmap": "magma", "vmin": -_RANGE, "vmax": 0, "interpolation": "nearest"}
+    spectrum.imshow(decibels, origin="lower", aspect="auto", extent=extent, **scale)
+    spectrum.set_ylabel("kHz")
 
 
 def _draw_segments(axis: "Axes", timeline: Timeline) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from crossmodal.datasets.clip import Clip
 from crossmodal.evaluation import similarity
@@ -59,23 +61,25 @@ class Pairs:
 def measure(
     train: Pairs, val: Pairs, labels: tuple[str, ...], face_names: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Compute all measures of the pre-flight.
+    """Compute all measures of the pre-flight as nested dictionaries for JSON; see docs/preflight.md.
 
     Args:
         train: The training clips.
         val: The validation clips.
         labels: The K class names.
         face_names: The names of the D dimensions of the face input, if any.
-
-    Returns:
-        Nested dictionaries for JSON; see docs/preflight.md.
     """
+    divergence = partial(similarity.non_target_divergence, targets=val.targets)
+    embeddings, logits = (val.teacher_embedding, val.student_embedding), (val.teacher_logits, val.student_logits)
     return {
         "chance_uar": 1 / len(labels),
         **_measure_accuracy(train, val, labels),
         "agreement": _measure_agreement(val, labels),
-        "non_target_divergence": _measure_divergence(val),
-        "similarity": _measure_similarity(val),
+        "non_target_divergence": _with_shuffled(divergence, *logits, val),
+        "similarity": {
+            "linear_cka": _with_shuffled(similarity.linear_cka, *embeddings, val),
+            f"mutual_{NEIGHBOURS}nn": _with_shuffled(partial(similarity.mutual_knn, k=NEIGHBOURS), *embeddings, val),
+        },
         "sound_carries": _measure_sound(train, val, {"teacher_logits": labels, "face_input": face_names}),
         "teacher_on_training_clips": {
             "entropy": similarity.mean_entropy(train.teacher_logits),
@@ -86,7 +90,7 @@ def measure(
 
 
 def _measure_accuracy(train: Pairs, val: Pairs, labels: tuple[str, ...]) -> dict[str, Any]:
-    fused = similarity.late_fusion(val.teacher_logits, val.student_logits)
+    fused = log_softmax(val.teacher_logits, axis=1) + log_softmax(val.student_logits, axis=1)  # late fusion
     teacher_correct = val.teacher_logits.argmax(axis=1) == val.targets
     either = np.where(teacher_correct[:, None], val.teacher_logits, val.student_logits)
     logits_of = {"teacher": val.teacher_logits, "student": val.student_logits, "fusion": fused, "oracle": either}
@@ -119,8 +123,8 @@ def _measure_agreement(val: Pairs, labels: tuple[str, ...]) -> dict[str, Any]:
     return {
         "share": float((teacher == student).mean()),
         "kappa": similarity.cohen_kappa(teacher, student),
-        "student_errors_that_teacher_gets_right": _share(teacher_right[~student_right]),
-        "teacher_errors_that_student_gets_right": _share(student_right[~teacher_right]),
+        "student_errors_that_teacher_gets_right": _mean(teacher_right[~student_right]),
+        "teacher_errors_that_student_gets_right": _mean(student_right[~teacher_right]),
         "clips": {
             label: {kind: int((those & (val.targets == index)).sum()) for kind, those in kinds.items()}
             for index, label in enumerate(labels)
@@ -128,38 +132,11 @@ def _measure_agreement(val: Pairs, labels: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _share(those: NDArray[np.bool_]) -> float | None:
-    return float(those.mean()) if len(those) else None
-
-
-def _measure_divergence(val: Pairs) -> dict[str, float]:
-    def divergence(teacher: Array, student: Array) -> float:
-        return similarity.non_target_divergence(teacher, student, val.targets)
-
-    logits = val.teacher_logits, val.student_logits
-    return {"value": divergence(*logits), **_among_alike(divergence, *logits, val)}
-
-
-def _measure_similarity(val: Pairs) -> dict[str, dict[str, float]]:
-    def neighbours(teacher: Array, student: Array) -> float:
-        return similarity.mutual_knn(teacher, student, NEIGHBOURS)
-
-    embeddings = val.teacher_embedding, val.student_embedding
-    return {
-        name: {
-            "value": function(*embeddings),
-            "shuffled": similarity.shuffled(function, *embeddings),
-            **_among_alike(function, *embeddings, val),
-        }
-        for name, function in (("linear_cka", similarity.linear_cka), (f"mutual_{NEIGHBOURS}nn", neighbours))
-    }
-
-
-def _among_alike(function: similarity.Measure, teacher: Array, student: Array, val: Pairs) -> dict[str, float]:
-    """Compute a measure with teacher clips shuffled within class, and within class and actor."""
-    return {
-        "shuffled_in_label": similarity.shuffled(function, teacher, student, val.targets),
-        "shuffled_in_label_and_actor": similarity.shuffled(function, teacher, student, val.label_and_actor),
+def _with_shuffled(function: similarity.Measure, teacher: Array, student: Array, val: Pairs) -> dict[str, float]:
+    """Compute a measure, and its values with teacher clips shuffled: all, within class, and within class and actor."""
+    within = {"": None, "_in_label": val.targets, "_in_label_and_actor": val.label_and_actor}
+    return {"value": function(teacher, student)} | {
+        f"shuffled{name}": similarity.shuffled(function, teacher, student, classes) for name, classes in within.items()
     }
 
 
@@ -196,12 +173,16 @@ def _r2_from_sound(train: Pairs, val: Pairs, y: Array, new_y: Array) -> dict[str
 def _describe_dimensions(r2: Array, names: Sequence[str] | None) -> dict[str, Any]:
     """Summarise the R^2 of the dimensions that vary on validation; None for the others."""
     varying = r2[~np.isnan(r2)]
-    order = [int(index) for index in np.argsort(-r2)[: len(varying)]]  # nan comes last
+    best = np.argsort(-r2)[: min(_TOP, len(varying))]  # nan comes last
     labels = list(names or map(str, range(len(r2))))
     return {
         "dimensions": len(varying),
         "median": float(np.median(varying)) if len(varying) else None,
-        "share_carried": float((varying > CARRIED_R2).mean()) if len(varying) else 0.0,
-        "top": [{"dimension": labels[index], "r2": float(r2[index])} for index in order[:_TOP]],
+        "share_carried": _mean(varying > CARRIED_R2) or 0.0,
+        "top": [{"dimension": labels[index], "r2": float(r2[index])} for index in best],
         "r2": [None if np.isnan(value) else float(value) for value in r2],
     }
+
+
+def _mean(those: NDArray[np.bool_]) -> float | None:
+    return float(those.mean()) if len(those) else None

@@ -7,16 +7,19 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from rich.console import Console
-from rich.table import Table
 
-from crossmodal.evaluation.labels_for_people import corpus_and_channel, format_for, named, protocol_name
 from crossmodal.evaluation.plots import STAGE_COLOURS, STYLE, save_figure
-from crossmodal.evaluation.report import print_warnings
+from crossmodal.evaluation.report import Column, Table, print_warnings, screen_table, warnings
+from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
 from crossmodal.studies.preflight.advice import CARRIED_R2
 
 _TEACHER, _STUDENT, _FUSION = STAGE_COLOURS["teacher"], STAGE_COLOURS["control"], STAGE_COLOURS["transfer"]
-_BARS = {"teacher": _TEACHER, "student": _STUDENT, "fusion": _FUSION, "oracle": "#d9d9d9"}
-_BAR_LABELS = ("teacher\n(face)", "student\n(voice alone)", "late\nfusion", "either\nright")
+_BARS = {
+    "teacher": ("teacher\n(face)", _TEACHER),
+    "student": ("student\n(voice alone)", _STUDENT),
+    "fusion": ("late\nfusion", _FUSION),
+    "oracle": ("either\nright", "#d9d9d9"),
+}
 _KINDS = {
     "both_right": ("both", _FUSION),
     "only_teacher_right": ("only the teacher", _TEACHER),
@@ -24,84 +27,67 @@ _KINDS = {
     "both_wrong": ("neither", "#eeeeee"),
 }
 _CARRIED = {
-    "teacher_embedding": "teacher's embedding",
-    "teacher_logits": "teacher's logits",
-    "face_input": "face input",
+    "teacher_embedding": ("teacher's embedding", _TEACHER),
+    "teacher_logits": ("teacher's logits", "black"),
+    "face_input": ("face input", "#e07a1f"),
 }
-_LINES = {"teacher_embedding": _TEACHER, "teacher_logits": "black", "face_input": "#e07a1f"}
+
+_MODELS = ("student", "teacher")
 
 Row = tuple[str, str, str]
 
 
 def print_preflight(folder: Path, numbers: dict[str, Any]) -> None:
-    """Print the table, the advice and the paths of the files.
-
-    Args:
-        folder: ``runs/<name>``.
-        numbers: As in ``preflight.json``.
-    """
-    console = Console()
-    table = Table(title=_setting(numbers), title_justify="left")
-    table.add_column(format_for(numbers["corpus"], "on validation actors"))
-    table.add_column("value", justify="right")
-    table.add_column("details")
-    for section in (_accuracy_rows, _agreement_rows, _similarity_rows, _sound_rows):
-        for row in section(numbers):
-            table.add_row(*(format_for(numbers["corpus"], cell) for cell in row))
-        table.add_section()
-    console.print(table)
+    """Print the table, the advice and the paths of the files in `folder`; `numbers` are as in ``preflight.json``."""
+    console, corpus = Console(), numbers["corpus"]
+    columns: list[Column[Row]] = [
+        Column("measure", lambda row: format_for(corpus, row[0]), format_for(corpus, "on validation actors")),
+        Column("value", lambda row: row[1], "value"),
+        Column("details", lambda row: format_for(corpus, row[2]), "details", is_text=True),
+    ]
+    groups = [rows(numbers) for rows in (_accuracy_rows, _agreement_rows, _similarity_rows, _sound_rows)]
+    people = f"{format_for(corpus, 'actors')} {named(corpus['actors']['val'])}"
+    setting = (
+        f"Pre-flight: {corpus_name(corpus, numbers['channel'])}, protocol "
+        f"{protocol_name(numbers['protocol'], numbers['num_folds'])}, fold {numbers['fold']}, seed {numbers['seed']}; "
+        f"{corpus['clips']['val']} validation clips of {people}"
+    )
+    console.print(screen_table(setting, Table(columns, groups)))
     console.print(numbers["advice"]["sentence"])
-    print_warnings(console, numbers)
+    print_warnings(console, warnings(corpus, numbers["speaker_dependent"]))
     for name, file in (("Numbers", "preflight.json"), ("Plot", "preflight.png")):
         console.print(f"{name}: {folder / file}", soft_wrap=True)
 
 
-def _setting(numbers: dict[str, Any]) -> str:
-    corpus = numbers["corpus"]
-    actors = f"{format_for(corpus, 'actors')} {named(corpus['actors']['val'])}"
-    return (
-        f"Pre-flight: {corpus_and_channel(numbers)}, protocol {protocol_name(numbers)}, fold {numbers['fold']}, "
-        f"seed {numbers['seed']}; {corpus['clips']['val']} validation clips of {actors}"
-    )
-
-
 def _accuracy_rows(numbers: dict[str, Any]) -> list[Row]:
-    notes = {
+    gain = [100 * value for value in (numbers["fusion_gain"]["uar"], *numbers["fusion_gain"]["ci95"])]
+    details = {
         "teacher": f"{numbers['uar']['teacher']['train']:.3f} on its training clips",
         "student": f"{numbers['uar']['student']['train']:.3f} on its training clips",
-        "fusion": "{:+.1f} points over the student ({:+.1f} to {:+.1f})".format(
-            *(100 * value for value in (numbers["fusion_gain"]["uar"], *numbers["fusion_gain"]["ci95"]))
-        ),
+        "fusion": "{:+.1f} points over the student ({:+.1f} to {:+.1f})".format(*gain),
         "oracle": f"chance is {numbers['chance_uar']:.3f}",
     }
     names = {"fusion": "late fusion", "oracle": "either is right"}
-    return [
-        (
-            f"UAR, {names.get(model, model)}",
-            f"{value['val']:.3f}",
-            "{:.3f} to {:.3f}; ".format(*value["val_ci95"]) + notes[model],
-        )
-        for model, value in numbers["uar"].items()
-    ]
+    rows = []
+    for model, value in numbers["uar"].items():
+        low, high = value["val_ci95"]
+        text = f"{low:.3f} to {high:.3f}; {details[model]}"
+        rows.append((f"UAR, {names.get(model, model)}", f"{value['val']:.3f}", text))
+    return rows
 
 
 def _agreement_rows(numbers: dict[str, Any]) -> list[Row]:
     agreement, teaching = numbers["agreement"], numbers["teacher_on_training_clips"]
     divergence = numbers["non_target_divergence"]
+    entropy = f"nats, of {teaching['highest_entropy']:.2f}; {teaching['entropy_on_validation']:.2f} on validation"
+    shares = [agreement[f"{one}_errors_that_{other}_gets_right"] for one, other in (_MODELS, _MODELS[::-1])]
+    student, teacher = ("none" if share is None else f"{share:.0%}" for share in shares)
     return [
         ("same prediction", f"{agreement['share']:.0%}", f"Cohen's kappa {agreement['kappa']:.2f}"),
-        ("student's errors, teacher right", _percent(agreement["student_errors_that_teacher_gets_right"]), ""),
-        ("teacher's errors, student right", _percent(agreement["teacher_errors_that_student_gets_right"]), ""),
-        (
-            "divergence on other classes",
-            f"{divergence['value']:.2f}",
-            f"nats; shuffled {_among_alike(divergence)}",
-        ),
-        (
-            "teacher's entropy, training clips",
-            f"{teaching['entropy']:.2f}",
-            f"nats, of {teaching['highest_entropy']:.2f}; {teaching['entropy_on_validation']:.2f} on validation",
-        ),
+        ("student's errors, teacher right", student, ""),
+        ("teacher's errors, student right", teacher, ""),
+        ("divergence on other classes", f"{divergence['value']:.2f}", f"nats; shuffled {_among_alike(divergence)}"),
+        ("teacher's entropy, training clips", f"{teaching['entropy']:.2f}", entropy),
     ]
 
 
@@ -122,44 +108,29 @@ def _sound_rows(numbers: dict[str, Any]) -> list[Row]:
         within = kinds["within_actor"]
         if within["median"] is None:
             continue
-        named = [one for one in within["top"][:3] if not one["dimension"].isdigit()] or within["top"][:1]
-        best = ", ".join(f"{one['dimension']} {one['r2']:.2f}" for one in named)
-        beyond, label, across = (
-            _r2(kinds[kind]["median"]) for kind in ("beyond_label", "label_alone", "across_actors")
+        top = [one for one in within["top"][:3] if not one["dimension"].isdigit()] or within["top"][:1]
+        best = ", ".join(f"{one['dimension']} {one['r2']:.2f}" for one in top)
+        beyond, label, across = (_r2(kinds[kind]) for kind in ("beyond_label", "label_alone", "across_actors"))
+        text = (
+            f"{within['share_carried']:.0%} of {within['dimensions']} above {CARRIED_R2}, best: {best}; beyond the "
+            f"label {beyond}, label alone {label}; across actors {across}"
         )
-        rows.append(
-            (
-                f"sound to {_CARRIED[name]}, R²",
-                _r2(within["median"]),
-                f"{within['share_carried']:.0%} of {within['dimensions']} above {CARRIED_R2}, best: {best}; "
-                f"beyond the label {beyond}, label alone {label}; across actors {across}",
-            )
-        )
+        rows.append((f"sound to {_CARRIED[name][0]}, R²", _r2(within), text))
     return rows
 
 
-def _r2(median: float | None) -> str:
+def _r2(kind: dict[str, Any]) -> str:
+    median = kind["median"]
     return "none" if median is None else f"{round(median, 2) + 0.0:.2f}"  # + 0.0: no "-0.00"
 
 
 def _among_alike(value: dict[str, float]) -> str:
-    return "{shuffled_in_label:.2f} within the label, {shuffled_in_label_and_actor:.2f} within label and actor".format(
-        **value
-    )
-
-
-def _percent(share: float | None) -> str:
-    return "none" if share is None else f"{share:.0%}"
+    label, both = value["shuffled_in_label"], value["shuffled_in_label_and_actor"]
+    return f"{label:.2f} within the label, {both:.2f} within label and actor"
 
 
 def plot_preflight(numbers: dict[str, Any], path: Path, note: str = "") -> None:
-    """Plot the agreement of both models, and how well sound predicts the teacher.
-
-    Args:
-        numbers: As in ``preflight.json``.
-        path: The PNG to write.
-        note: Warnings about the numbers.
-    """
+    """Plot the agreement of both models, and how well sound predicts the teacher, with the warnings in `note`."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(
             1, 3, figsize=(12, 3.8), layout="constrained", gridspec_kw={"width_ratios": (1, 1.3, 1.2)}
@@ -171,7 +142,7 @@ def plot_preflight(numbers: dict[str, Any], path: Path, note: str = "") -> None:
 
 
 def _draw_accuracy(axis: Axes, numbers: dict[str, Any]) -> None:
-    for position, (model, colour) in enumerate(_BARS.items()):
+    for position, (model, (_, colour)) in enumerate(_BARS.items()):
         value = numbers["uar"][model]
         low, high = value["val_ci95"]
         axis.bar(position, value["val"], width=0.7, color=colour)
@@ -179,7 +150,7 @@ def _draw_accuracy(axis: Axes, numbers: dict[str, Any]) -> None:
         axis.text(position, high + 0.02, f"{value['val']:.2f}", ha="center", va="bottom", fontsize=8)
     axis.axhline(numbers["chance_uar"], color="#888888", linestyle=":")
     axis.text(len(_BARS) - 0.5, numbers["chance_uar"] + 0.01, "chance", ha="right", va="bottom", fontsize=7)
-    axis.set_xticks(range(len(_BARS)), _BAR_LABELS, fontsize=8)
+    axis.set_xticks(range(len(_BARS)), [label for label, _ in _BARS.values()], fontsize=8)
     axis.set(ylim=(0, 1.08), ylabel="UAR on validation", title="Accuracy")
 
 
@@ -200,10 +171,11 @@ def _draw_complements(axis: Axes, clips: dict[str, dict[str, int]]) -> None:
 def _draw_carried(axis: Axes, carried: dict[str, Any]) -> None:
     highest = 0.4
     for name, kinds in carried.items():
+        title, colour = _CARRIED[name]
         for kind, style in (("within_actor", "-"), ("beyond_label", ":")):
             r2 = np.sort([one for one in kinds[kind]["r2"] if one is not None])[::-1]
-            label = f"{_CARRIED[name]} ({len(r2)})" if kind == "within_actor" else None
-            axis.plot(np.linspace(0, 100, len(r2)), r2, style, color=_LINES[name], label=label)
+            label = f"{title} ({len(r2)})" if kind == "within_actor" else None
+            axis.plot(np.linspace(0, 100, len(r2)), r2, style, color=colour, label=label)
             highest = max(highest, *r2)
     axis.plot([], [], ":", color="#888888", label="the same, beyond the label")
     axis.axhline(0, color="#888888", linewidth=0.8)

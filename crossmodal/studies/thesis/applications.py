@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from statistics import mean, stdev
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from crossmodal.errors import CrossmodalError
-from crossmodal.evaluation.metrics import Interval, describe, pool, uar, war
+from crossmodal.evaluation.metrics import Interval, describe, uar, war
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import load_model
-from crossmodal.studies.compare import LEAST_SEEDS
-from crossmodal.studies.finished import FinishedRun
+from crossmodal.studies.finished import Coverage, FinishedRun, StudyModel, coverage, notes_on_runs
 from crossmodal.studies.thesis.claims import Claim, answer
 
 
@@ -43,20 +42,17 @@ class Application(TypedDict):
     measured: dict[str, Measured]
 
 
-class Setting(TypedDict):
+class Setting(Coverage):
     """Folds, seeds and test actors of the runs of a protocol."""
 
     speaker_dependent: bool
-    folds: list[int]
-    seeds: list[int]
-    test_actors: list[str]
 
 
 class Applications(TypedDict):
     """Result of a study; `protocols` by name, with speaker-dependent ones last."""
 
     study: str
-    corpus: dict[str, str]
+    corpus: dict[str, Any]
     speaker_dependent: bool
     protocols: dict[str, Setting]
     applications: list[Application]
@@ -65,18 +61,17 @@ class Applications(TypedDict):
 
 
 def measure(runs: Sequence[FinishedRun]) -> Applications:
-    """Compute the numbers of a study.
-
-    Args:
-        runs: See `crossmodal.studies.finished.load_runs`.
-    """
-    by_protocol = group_by_protocol(runs)
-    applications = [_application(name, stage, those) for (name, stage), those in group_by_model(runs).items()]
-    settings = {name: _setting(those) for name, those in by_protocol.items()}
+    """Compute the numbers of a study from its runs, see `crossmodal.studies.finished.load_runs`."""
+    by_protocol = _by_protocol(runs)
+    applications = [_application(model) for model in models_of(runs)]
+    settings = {
+        name: Setting(**coverage(those), speaker_dependent=those[0].summary.speaker_dependent)
+        for name, those in by_protocol.items()
+    }
     answers = [answer(those) for those in by_protocol.values()]
     return Applications(
         study=runs[0].about["study"],
-        corpus={name: runs[0].summary["corpus"].get(name) for name in ("kind", "name", "faces")},
+        corpus={name: runs[0].summary.corpus.get(name) for name in ("kind", "name", "faces")},
         speaker_dependent=any(setting["speaker_dependent"] for setting in settings.values()),
         protocols=settings,
         applications=applications,
@@ -85,48 +80,44 @@ def measure(runs: Sequence[FinishedRun]) -> Applications:
     )
 
 
-def group_by_protocol(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    """Group runs by protocol, with speaker-dependent ones last."""
-    groups: dict[str, list[FinishedRun]] = {}
-    for run in sorted(runs, key=lambda run: (run.summary["speaker_dependent"], run.summary["protocol"])):
-        groups.setdefault(run.summary["protocol"], []).append(run)
-    return groups
-
-
-def group_by_model(runs: Sequence[FinishedRun]) -> dict[tuple[str, str], list[FinishedRun]]:
-    """Group runs by application and last stage; a student of transfer adds the group of its control."""
+def models_of(runs: Sequence[FinishedRun]) -> list[StudyModel]:
+    """Return the model of each application by name, and the control of each student."""
     groups: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: (run.name, run.place)):
-        for stage in (run.last_stage, *(["control"] if run.last_stage == "finetune" else [])):
-            groups.setdefault((run.name, stage), []).append(run)
+        groups.setdefault((run.name, run.last_stage), []).append(run)
+        if run.last_stage == "finetune":
+            groups.setdefault((f"{run.name} (control)", "control"), []).append(run)
+    return [StudyModel(name, stage, _by_protocol(those)) for (name, stage), those in groups.items()]
+
+
+def _by_protocol(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+    """Group runs by protocol, with speaker-dependent ones last."""
+    groups: dict[str, list[FinishedRun]] = {}
+    for run in sorted(runs, key=lambda run: (run.summary.speaker_dependent, run.summary.protocol)):
+        groups.setdefault(run.summary.protocol, []).append(run)
     return groups
 
 
-def shown_name(name: str, stage: str, runs: Sequence[FinishedRun]) -> str:
-    """Return the name of an application; a control has the name of its student."""
-    return f"{name} (control)" if stage == "control" and runs[0].last_stage != "control" else name
-
-
-def _application(name: str, stage: str, runs: Sequence[FinishedRun]) -> Application:
-    summary, about = runs[0].summary, runs[0].about
-    voice = f"{about['front_end']} + {about['encoder']}"
+def _application(model: StudyModel) -> Application:
+    run = next(iter(model.runs.values()))[0]
+    voice = f"{run.about['front_end']} + {run.about['encoder']}"
     return Application(
-        name=shown_name(name, stage, runs),
-        stage=stage,
-        model={"teacher": "face", "finetune": f"{voice}, taught"}.get(stage, voice),
-        channel=summary["channel"],
-        label_set=summary["label_set"],
-        num_classes=len(summary["labels"]),
-        parameters=_parameters(runs[0], stage),
-        measured={protocol: _measured(those, stage) for protocol, those in group_by_protocol(runs).items()},
+        name=model.name,
+        stage=model.stage,
+        model={"teacher": "face", "finetune": f"{voice}, taught"}.get(model.stage, voice),
+        channel=run.summary.channel,
+        label_set=run.summary.label_set,
+        num_classes=len(run.summary.labels),
+        parameters=_parameters(run, model.stage),
+        measured={protocol: _measured(model, protocol) for protocol in model.runs},
     )
 
 
-def _measured(runs: Sequence[FinishedRun], stage: str) -> Measured:
-    predictions = [run.predictions(stage).of("test") for run in runs]
-    pooled = pool(predictions)
+def _measured(model: StudyModel, protocol: str) -> Measured:
+    pooled, runs = model.predictions[protocol], model.runs[protocol]
     described = describe(pooled)
-    uars, wars = ([float(metric(one.confusion())) for one in predictions] for metric in (uar, war))
+    confusions = [run.predictions[model.stage].of("test").confusion() for run in runs]
+    uars, wars = ([float(metric(confusion)) for confusion in confusions] for metric in (uar, war))
     return Measured(
         runs=len(runs),
         test_actors=sorted(set(pooled.actors)),
@@ -137,15 +128,6 @@ def _measured(runs: Sequence[FinishedRun], stage: str) -> Measured:
         uar_sd=stdev(uars) if len(uars) > 1 else None,
         war_mean=mean(wars),
         war_sd=stdev(wars) if len(wars) > 1 else None,
-    )
-
-
-def _setting(runs: Sequence[FinishedRun]) -> Setting:
-    return Setting(
-        speaker_dependent=runs[0].summary["speaker_dependent"],
-        folds=sorted({run.about["fold"] for run in runs}),
-        seeds=sorted({run.about["seed"] for run in runs}),
-        test_actors=sorted({actor for run in runs for actor in run.summary["corpus"]["actors"]["test"]}),
     )
 
 
@@ -160,11 +142,8 @@ def _parameters(run: FinishedRun, stage: str) -> int | None:
 
 
 def _notes(runs: Sequence[FinishedRun], applications: Sequence[Application]) -> list[str]:
-    """Return the notes that a reader of these numbers needs."""
-    notes = []
-    if (seeds := len({run.about["seed"] for run in runs})) < LEAST_SEEDS:
-        notes.append(f"Only {seeds} of at least {LEAST_SEEDS} seeds: differences between few seeds are often chance.")
-    for protocol in group_by_protocol(runs):
+    notes = notes_on_runs(runs)
+    for protocol in _by_protocol(runs):
         measured = {one["name"]: one["measured"].get(protocol) for one in applications}
         finished = {name: numbers["runs"] for name, numbers in measured.items() if numbers}
         most = max(finished.values())
@@ -172,6 +151,4 @@ def _notes(runs: Sequence[FinishedRun], applications: Sequence[Application]) -> 
             notes.append(f"Not finished under {protocol}: {', '.join(unfinished)}.")
         if missing := [one["name"] for one in applications if one["name"] not in finished]:
             notes.append(f"Not run under {protocol}: {', '.join(missing)}.")
-    if len(versions := {run.about["code"] for run in runs}) > 1:
-        notes.append(f"Trained with {len(versions)} versions of the package, which may explain differences.")
     return notes

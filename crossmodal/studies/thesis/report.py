@@ -1,37 +1,15 @@
-"""The report of a study of applications: table, claims, plots and page."""
+"""The report of a study of applications."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crossmodal.evaluation.labels_for_people import corpus_name, format_for
-from crossmodal.evaluation.report import warnings
-from crossmodal.studies.compare_plot import plot_claims
+from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, probability, warnings, with_interval
+from crossmodal.labels_for_people import corpus_name, format_for
 from crossmodal.studies.finished import FinishedRun
-from crossmodal.studies.gallery import Exhibit, draw_gallery, join_warnings
-from crossmodal.studies.page import Page, html_table
-from crossmodal.studies.tables import (
-    Column,
-    console,
-    counted,
-    in_ranges,
-    latex_table,
-    markdown_table,
-    probability,
-    screen_table,
-    with_interval,
-    write_csv,
-    write_text,
-)
-from crossmodal.studies.thesis.applications import (
-    Application,
-    Applications,
-    Measured,
-    group_by_model,
-    group_by_protocol,
-    measure,
-    shown_name,
-)
+from crossmodal.studies.gallery import draw_gallery, join_warnings, plot_claims
+from crossmodal.studies.report import StudyReport, describe_coverage
+from crossmodal.studies.thesis.applications import Application, Applications, Measured, Setting, measure, models_of
 from crossmodal.studies.thesis.claims import Claim
 
 _READING = (
@@ -43,71 +21,6 @@ _TEST = (
     "Wilcoxon's signed-rank test over actors, or the Mann-Whitney test if the two sides are not paired. A difference "
     "is claimed only if p is below 0.05 and the interval excludes 0. p is not corrected for the number of questions."
 )
-
-
-def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> Applications:
-    """Write ``table.md``, ``table.csv``, ``claims.csv``, ``table.tex``, the plots and ``report.html``.
-
-    Args:
-        folder: Folder of the study.
-        runs: Finished runs, see `crossmodal.studies.finished.load_runs`.
-
-    Returns:
-        The numbers.
-    """
-    numbers = measure(runs)
-    notes = join_warnings(_warnings(numbers))
-    write_text(folder / "table.md", _markdown(numbers))
-    caption = " ".join([*notes, *_settings(numbers), *_verdicts(numbers), *numbers["notes"]])
-    write_text(folder / "table.tex", latex_table(_columns(numbers), [numbers["applications"]], caption))
-    write_csv(folder / "table.csv", _flat(numbers))
-    write_csv(folder / "claims.csv", [_flat_claim(claim, numbers) for claim in numbers["claims"]])
-    plot_claims(numbers["claims"], folder / "claims.png", " ".join(_settings(numbers)), " ".join(notes))
-    pictures = draw_gallery(_exhibits(runs), folder, _warnings(numbers))
-    page = Page(numbers["study"], notes, _settings(numbers))
-    page.add(
-        "The three claims",
-        html_table(_claim_columns(numbers), _by_question(numbers)),
-        *_verdicts(numbers, True),
-        format_for(numbers["corpus"], _TEST),
-    )
-    caption = "The difference of each claim with its 95 % interval; for transfer, the gain over the control."
-    page.picture("Gain over the control and other differences", folder / "claims.png", caption)
-    for protocol in numbers["protocols"]:
-        page.add(f"Applications, {protocol}", html_table(*_table_of(protocol, numbers)))
-    page.add("How to read this", format_for(numbers["corpus"], _READING), *numbers["notes"])
-    page.gallery(pictures)
-    page.write(folder / "report.html")
-    return numbers
-
-
-def print_applications(folder: Path, numbers: Applications) -> None:
-    """Print the table, the verdicts and the paths of the files."""
-    screen = console()
-    screen.print(screen_table("\n".join(_settings(numbers)), _columns(numbers), [numbers["applications"]]))
-    for sentence in (*_verdicts(numbers), *numbers["notes"]):
-        screen.print(sentence, highlight=False)
-    for warning in join_warnings(_warnings(numbers)):
-        screen.print(f"[yellow]{warning}[/yellow]")
-    files = "report.html, table.md, table.csv, claims.csv, table.tex"
-    screen.print(f"In {folder}: {files}", soft_wrap=True, highlight=False)
-
-
-def _exhibits(runs: Sequence[FinishedRun]) -> list[Exhibit]:
-    return [
-        Exhibit.of_runs(shown_name(name, stage, those), group_by_protocol(those), stage)
-        for (name, stage), those in group_by_model(runs).items()
-    ]
-
-
-def _warnings(numbers: Applications) -> dict[str, list[str]]:
-    """Return the warnings for the numbers of each protocol."""
-    return {
-        protocol: warnings({**numbers, "speaker_dependent": setting["speaker_dependent"]})
-        for protocol, setting in numbers["protocols"].items()
-    }
-
-
 _MODEL_COLUMNS: list[Column[Application]] = [
     Column("application", lambda row: row["name"], "application"),
     Column("model", lambda row: row["model"]),
@@ -116,15 +29,51 @@ _MODEL_COLUMNS: list[Column[Application]] = [
 ]
 
 
-def _columns(numbers: Applications) -> list[Column[Application]]:
-    """Return the columns of an application, followed by those of each protocol."""
-    return sum((_protocol_columns(protocol) for protocol in numbers["protocols"]), _MODEL_COLUMNS)
+def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
+    """Compute the numbers of a study, and draw its plots into its folder."""
+    numbers = measure(runs)
+    by_protocol = {
+        protocol: warnings(numbers["corpus"], setting["speaker_dependent"])
+        for protocol, setting in numbers["protocols"].items()
+    }
+    marks, settings = join_warnings(by_protocol), _settings(numbers)
+    caption = "The difference of each claim with its 95 % interval; for transfer, the gain over the control."
+    claims = Picture(folder / "claims.png", caption)
+    plot_claims(numbers["claims"], claims.path, " ".join(settings), " ".join(marks))
+    answers: list[str | Table[Any] | Picture] = [
+        _claims_table(numbers),
+        *_verdicts(numbers, True),
+        format_for(numbers["corpus"], _TEST),
+    ]
+    sections = [
+        Section("The three claims", answers),
+        Section("Gain over the control and other differences", [claims]),
+        *(Section(f"Applications, {protocol}", [_table_of(protocol, numbers)]) for protocol in numbers["protocols"]),
+        Section("How to read this", [format_for(numbers["corpus"], _READING), *numbers["notes"]]),
+        *draw_gallery(models_of(runs), folder, by_protocol),
+    ]
+    columns = sum((_protocol_columns(protocol) for protocol in numbers["protocols"]), _MODEL_COLUMNS)
+    where = {protocol: _where(protocol, numbers, " ".join(by_protocol[protocol])) for protocol in by_protocol}
+    return StudyReport(
+        numbers,
+        Report(numbers["study"], marks, settings, sections),
+        Table(columns, [numbers["applications"]]),
+        [*_verdicts(numbers), *numbers["notes"]],
+        {
+            "table.csv": [
+                _flat(one, protocol) | where[protocol] | {"test_actors": " ".join(measured["test_actors"])}
+                for one in numbers["applications"]
+                for protocol, measured in one["measured"].items()
+            ],
+            "claims.csv": [_flat_claim(claim) | where[claim["protocol"]] for claim in numbers["claims"]],
+        },
+    )
 
 
-def _table_of(protocol: str, numbers: Applications) -> tuple[list[Column[Application]], list[Application]]:
-    """Return columns and rows of one protocol; several side by side are too wide for a page."""
+def _table_of(protocol: str, numbers: Applications) -> Table[Application]:
+    """Return the table of one protocol; several side by side are too wide for a page."""
     rows = [row for row in numbers["applications"] if protocol in row["measured"]]
-    return [*_MODEL_COLUMNS, *_protocol_columns(protocol)], rows
+    return Table([*_MODEL_COLUMNS, *_protocol_columns(protocol)], [rows])
 
 
 def _protocol_columns(protocol: str) -> list[Column[Application]]:
@@ -145,27 +94,20 @@ def _protocol_columns(protocol: str) -> list[Column[Application]]:
     ]
 
 
-def _claim_columns(numbers: Applications) -> list[Column[dict[str, Claim]]]:
-    """Return the columns of the question and its answer under each protocol."""
-    columns: list[Column[dict[str, Claim]]] = [
-        Column("question", lambda row: next(iter(row.values()))["question"], "question")
-    ]
-    for protocol in numbers["protocols"]:
-
-        def write(row: dict[str, Claim], protocol: str = protocol) -> str:
-            difference = row[protocol]["difference"]
-            return f"{with_interval(dict(difference))}, p {probability(difference['p'])}" if difference else "no runs"
-
-        marked = f"{protocol} (speaker-dependent)" if numbers["protocols"][protocol]["speaker_dependent"] else protocol
-        columns.append(Column(f"{marked}: difference (95 %)", write, marked))
-    return columns
-
-
-def _by_question(numbers: Applications) -> list[dict[str, Claim]]:
+def _claims_table(numbers: Applications) -> Table[dict[str, Claim]]:
+    """Return a row for each question, with its answer under each protocol."""
     rows: dict[str, dict[str, Claim]] = {}
     for claim in numbers["claims"]:
         rows.setdefault(claim["question"], {})[claim["protocol"]] = claim
-    return list(rows.values())
+    columns = [Column[dict[str, Claim]]("question", lambda row: next(iter(row.values()))["question"])]
+    for protocol, setting in numbers["protocols"].items():
+
+        def write(row: dict[str, Claim], protocol: str = protocol) -> str:
+            difference = row[protocol]["difference"]
+            return f"{with_interval(difference)}, p {probability(difference['p'])}" if difference else "no runs"
+
+        columns.append(Column(f"{_marked(protocol, setting)}: difference (95 %)", write))
+    return Table(columns, [list(rows.values())])
 
 
 def _verdicts(numbers: Applications, at_length: bool = False) -> list[str]:
@@ -181,65 +123,41 @@ def _verdicts(numbers: Applications, at_length: bool = False) -> list[str]:
 
 def _settings(numbers: Applications) -> list[str]:
     """Return a description of the runs, one sentence per protocol."""
-    corpus = corpus_name(numbers["corpus"])
-    sentences = []
+    corpus, sentences = numbers["corpus"], []
     for protocol, setting in numbers["protocols"].items():
-        people = format_for(numbers["corpus"], "actors")
-        actors = f"{len(setting['test_actors'])} test {people} ({in_ranges(setting['test_actors'])})"
-        folds, seeds = counted("folds", setting["folds"]), counted("seeds", setting["seeds"])
-        marked = " (speaker-dependent)" if setting["speaker_dependent"] else ""
-        sentences.append(f"{corpus}; protocol {protocol}{marked}, {folds}, {seeds}; {actors}.")
+        covered = describe_coverage(corpus, _marked(protocol, setting), setting)
+        sentences.append(f"{corpus_name(corpus)}; {covered}.")
     return sentences
 
 
-def _markdown(numbers: Applications) -> str:
-    lines = [f"# {numbers['study']}", "", *(f"> **{warning}**\n" for warning in join_warnings(_warnings(numbers)))]
-    lines += [f"{sentence}\n" for sentence in _settings(numbers)]
-    lines += ["## The three claims", "", *markdown_table(_claim_columns(numbers), _by_question(numbers)), ""]
-    lines += [*(f"{sentence}\n" for sentence in _verdicts(numbers, True))]
-    lines += [format_for(numbers["corpus"], _TEST), "", "![The claims](claims.png)", ""]
-    for protocol in numbers["protocols"]:
-        lines += [f"## Applications, {protocol}", "", *markdown_table(*_table_of(protocol, numbers)), ""]
-    lines += [
-        "## How to read this",
-        "",
-        format_for(numbers["corpus"], _READING),
-        "",
-        *(f"{note}\n" for note in numbers["notes"]),
-        "![UAR](bars.png)",
-        "",
-    ]
-    return "\n".join(lines)
+def _marked(protocol: str, setting: Setting) -> str:
+    return f"{protocol} (speaker-dependent)" if setting["speaker_dependent"] else protocol
 
 
-def _flat(numbers: Applications) -> list[dict[str, Any]]:
-    """Return an unrounded row for each application under each protocol."""
-    rows = []
-    for one in numbers["applications"]:
-        known = {name: value for name, value in one.items() if name != "measured"}
-        for protocol, measured in one["measured"].items():
-            low, high = measured["uar_ci95"]
-            metrics = {key: value for key, value in measured.items() if key not in ("uar_ci95", "test_actors")}
-            row = {**known, "protocol": protocol, **metrics, "uar_low": low, "uar_high": high}
-            rows.append(row | _where(protocol, numbers) | {"test_actors": " ".join(measured["test_actors"])})
-    return rows
+def _flat(application: Application, protocol: str) -> dict[str, Any]:
+    """Return the unrounded numbers of an application under one protocol, without nesting."""
+    known = {name: value for name, value in application.items() if name != "measured"}
+    measured = application["measured"][protocol]
+    low, high = measured["uar_ci95"]
+    metrics = {key: value for key, value in measured.items() if key not in ("uar_ci95", "test_actors")}
+    return {**known, "protocol": protocol, **metrics, "uar_low": low, "uar_high": high}
 
 
-def _flat_claim(claim: Claim, numbers: Applications) -> dict[str, Any]:
+def _flat_claim(claim: Claim) -> dict[str, Any]:
     difference = claim["difference"]
     low, high = difference["ci95_pp"] if difference else (None, None)
     row: dict[str, Any] = {"question": claim["question"], "protocol": claim["protocol"]}
     row |= {"gain_pp": difference and difference["gain_pp"], "low_pp": low, "high_pp": high}
     row |= {name: difference and difference[name] for name in ("p", "actors")}
-    row |= {"runs": claim["runs"], "compared": "; ".join(claim["compared"]), "verdict": claim["verdict"]}
-    return row | _where(claim["protocol"], numbers)
+    return row | {"runs": claim["runs"], "compared": "; ".join(claim["compared"]), "verdict": claim["verdict"]}
 
 
-def _where(protocol: str, numbers: Applications) -> dict[str, str]:
+def _where(protocol: str, numbers: Applications, marks: str) -> dict[str, str]:
+    """Return the columns of a CSV file that describe the data."""
     setting = numbers["protocols"][protocol]
     where = {"corpus": corpus_name(numbers["corpus"])}
     where |= {name: " ".join(map(str, setting[name])) for name in ("folds", "seeds", "test_actors")}
-    return where | {"warnings": " ".join(_warnings(numbers)[protocol])}
+    return where | {"warnings": marks}
 
 
 def _mean(value: float, deviation: float | None) -> str:

@@ -6,6 +6,7 @@ from crossmodal.apps.serve.service import Work
 from tests.apps.serve.client import serving
 from tests.inference.fake_model import fake_recognizer
 
+SECRET = "s3cret-t0ken"
 SMALL = Limits(
     upload_bytes=400_000,
     held_bytes=600_000,
@@ -20,15 +21,15 @@ SMALL = Limits(
 
 
 @pytest.fixture(scope="session")
-def heard():
+def shared():
     """The recognizer of the server that all tests share."""
     return fake_recognizer()
 
 
 @pytest.fixture(scope="session")
-def port(heard):
+def port(shared):
     """The port of a server with the default limits."""
-    with serving(create_app(heard)) as port:
+    with serving(create_app(shared)) as port:
         yield port
 
 
@@ -36,4 +37,11 @@ def port(heard):
 def small_port():
     """The port of a server with small limits."""
     with serving(create_app(fake_recognizer(), limits=SMALL, work=Work(decoders=1))) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def guarded():
+    """The port of a server with a token."""
+    with serving(create_app(fake_recognizer(), token=SECRET, work=Work(decoders=1))) as port:
         yield port

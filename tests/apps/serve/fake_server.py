@@ -1,6 +1,6 @@
 """`crossmodal serve` with a model that is quick to load: ``python -m tests.apps.serve.fake_server SECONDS ...``.
 
-SECONDS is how long it takes to hear a batch; the rest are arguments of the command.
+SECONDS is how long a batch takes; the rest are arguments of the command.
 """
 
 import sys
@@ -13,8 +13,8 @@ from tests.inference.fake_model import fake_recognizer
 
 def slow_recognizer(model, backend):
     recognizer = fake_recognizer()
-    hear = recognizer.hear
-    recognizer.hear = lambda waveforms: time.sleep(float(sys.argv[1])) or hear(waveforms)
+    predict = recognizer.predict_batch
+    recognizer.predict_batch = lambda waveforms: time.sleep(float(sys.argv[1])) or predict(waveforms)
     return recognizer
 
 

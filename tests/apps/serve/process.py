@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -40,8 +41,8 @@ class Served:
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal; return the exit status, and the output since the announcement."""
         self.process.send_signal(number)
-        said = self.process.communicate(timeout=30)[0]
-        return self.process.returncode, said
+        output = self.process.communicate(timeout=30)[0]
+        return self.process.returncode, output
 
     def log(self) -> str:
         self._log.seek(0)
@@ -58,10 +59,15 @@ class Served:
         return sum(int(re.search(r"VmRSS:\s+(\d+) kB", text)[1]) for text in status) / 1024
 
 
+def served(*arguments: str, seconds: float = 0.0, **environment: str) -> AbstractContextManager[Served]:
+    """Start a server with a fake model that takes some seconds for each batch."""
+    return started("-m", "tests.apps.serve.fake_server", str(seconds), *arguments, **environment)
+
+
 @contextlib.contextmanager
-def served(*arguments: str, seconds: float = 0.0, **environment: str) -> Iterator[Served]:
+def started(*arguments: str, **environment: str) -> Iterator[Served]:
     """Start a server, wait until it is ready, and kill it at the end if it still runs."""
-    command = [sys.executable, "-m", "tests.apps.serve.fake_server", str(seconds), *arguments]
+    command = [sys.executable, *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -33,9 +33,9 @@ RECORDINGS = {
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
-def test_a_recording_as_body_or_in_a_form_has_the_prediction_of_the_recognizer(name, port, heard):
+def test_a_recording_as_body_or_in_a_form_has_the_prediction_of_the_recognizer(name, port, shared):
     content = RECORDINGS[name]
-    expected = heard(content).as_dict()
+    expected = shared(content).as_dict()
     for answer in (post(port, content), post(port, form(content), headers=FORM)):
         assert answer.status == 200, answer.body
         assert answer.json == expected
@@ -45,11 +45,11 @@ def test_a_recording_as_body_or_in_a_form_has_the_prediction_of_the_recognizer(n
 @pytest.mark.parametrize(
     "query, arguments", [("timeline=true", {}), ("timeline=1&window=0.5&hop=0.25", {"window": 0.5, "hop": 0.25})]
 )
-def test_a_timeline_is_that_of_the_recognizer(query, arguments, port, heard):
+def test_a_timeline_is_that_of_the_recognizer(query, arguments, port, shared):
     content = encoded(np.concatenate([voice(4.0), np.zeros((32_000, 1)), voice(1.0, pitch=900)]))
     answer = post(port, content, f"/v1/predict?{query}")
     assert answer.status == 200, answer.body
-    assert answer.json == heard.timeline(content, **arguments).as_dict()
+    assert answer.json == shared.timeline(content, **arguments).as_dict()
     schemas.TimelineResponse.model_validate(answer.json)
 
 
@@ -89,37 +89,28 @@ def test_the_model_is_described_without_paths(summary, port):
     recognizer = fake_recognizer()
     recognizer.config |= {"corpus": summary["corpus"], "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
     with serving(create_app(recognizer, work=Work(decoders=1))) as described:
-        said = ask(described, "/v1/model").json
-    schemas.ModelResponse.model_validate(said)
-    assert said["labels"] == list(LABELS)
-    assert said["sample_rate"] == 16_000
-    assert said["backend"] == "onnx"
-    assert said["colours"] == colours_of(LABELS)
-    assert said["limits"]["upload_bytes"] == 32_000_000
-    assert said["limits"]["seconds"] == 120
-    assert said["limits"]["timeline_seconds"] == 300
-    assert said["trained_on"] == {"corpus": "ravdess", "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
-    assert said["licence"] == "cc-by-nc-sa-4.0"
-    assert said["versions"] == {"crossmodal": __version__}
+        answer = ask(described, "/v1/model").json
+    schemas.ModelResponse.model_validate(answer)
+    assert answer["labels"] == list(LABELS)
+    assert answer["sample_rate"] == 16_000
+    assert answer["backend"] == "onnx"
+    assert answer["colours"] == colours_of(LABELS)
+    assert answer["limits"]["upload_bytes"] == 32_000_000
+    assert answer["limits"]["seconds"] == 120
+    assert answer["limits"]["timeline_seconds"] == 300
+    assert answer["trained_on"] == {"corpus": "ravdess", "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
+    assert answer["licence"] == "cc-by-nc-sa-4.0"
+    assert answer["versions"] == {"crossmodal": __version__}
     unknown = ask(port, "/v1/model").json
     assert (unknown["trained_on"], unknown["licence"]) == ({"corpus": "unknown"}, "unknown")
 
 
-def test_a_healthy_server_says_so(port):
+def test_health(port, monkeypatch):
     answer = ask(port, "/healthz")
     assert (answer.status, answer.json) == (200, {"status": "ok"})
-
-
-def test_an_unhealthy_server_says_so(monkeypatch):
     monkeypatch.setattr("crossmodal.apps.serve.service.Service.is_healthy", False)
-    with serving(create_app(fake_recognizer(), work=Work(decoders=1))) as port:
-        answer = ask(port, "/healthz")
-        assert (answer.status, answer.code) == (503, "unhealthy")
-
-
-def test_every_response_has_an_id(port):
-    numbers = {ask(port, path).headers["x-request-id"] for path in ("/healthz", "/healthz", "/v1/model", "/gone")}
-    assert len(numbers) == 4
+    answer = ask(port, "/healthz")
+    assert (answer.status, answer.code) == (503, "unhealthy")
 
 
 class TestInvalidRequests:
@@ -176,20 +167,18 @@ class TestDescription:
             form = predict["responses"][status]["content"]["application/json"]["schema"]
             assert form == {"$ref": "#/components/schemas/ErrorResponse"}
 
-    @pytest.mark.parametrize("token", [None, "s3cret"])
-    def test_the_description_page_loads_files_of_this_server_only(self, token):
-        with serving(create_app(fake_recognizer(), token=token, work=Work(decoders=1))) as port:
-            answer = ask(port, "/docs")
+    def test_the_description_page_loads_files_of_this_server_only(self, port, guarded):
+        for number in (port, guarded):
+            answer = ask(number, "/docs")
             assert answer.headers["content-type"].startswith("text/html")
             paths = re.findall(r'(?:src|href)="([^"]+)"', answer.body.decode())
             assert len(paths) == 3
             assert all(path.startswith("/static-offline-docs/") for path in paths)
-            assert {ask(port, path).status for path in paths} == {200}
+            assert {ask(number, path).status for path in paths} == {200}
 
-    def test_the_description_asks_for_the_token_where_there_is_one(self, port):
+    def test_the_description_asks_for_the_token_where_there_is_one(self, port, guarded):
         assert "securitySchemes" not in ask(port, "/openapi.json").json["components"]
-        with serving(create_app(fake_recognizer(), token="s3cret", work=Work(decoders=1))) as guarded:
-            schema = ask(guarded, "/openapi.json").json
+        schema = ask(guarded, "/openapi.json").json
         assert schema["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
         assert schema["paths"]["/v1/predict"]["post"]["security"] == [{"HTTPBearer": []}]
 
@@ -209,13 +198,11 @@ class TestPage:
         text = answer.body.decode().replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|@import|url\(|(?:src|href)=.//", text)
 
-    def test_it_refers_to_files_that_exist(self):
+    def test_it_refers_to_files_that_exist_and_stays_small(self):
         text = "".join((PAGE / name).read_text() for name in self.FILES)
         referred = {Path(path).name for path in re.findall(r'"(?:page/|\./)([\w.]+)"', text)}
         assert referred == set(self.FILES) - {"index.html"}
-
-    def test_it_stays_small(self):
-        assert sum(len((PAGE / name).read_text().splitlines()) for name in self.FILES) <= 700
+        assert len(text.splitlines()) <= 700
 
     @pytest.mark.parametrize("path", ["/", "/page/app.js", "/gone"])
     def test_the_browser_may_load_from_this_server_only(self, path, port):

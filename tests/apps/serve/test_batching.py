@@ -25,12 +25,12 @@ class FakeModel:
         return [Prediction(str(len(waveform)), {str(len(waveform)): 1.0}) for waveform in waveforms]
 
 
-def run(ears, scenario, size=4, wait=0.01):
+def run(model, scenario, size=4, wait=0.01):
     """Run a coroutine function with a batcher."""
 
     async def running():
-        with ThreadPoolExecutor(1, thread_name_prefix="ears") as executor:
-            batcher = Batcher(ears, executor, size=size, wait=wait)
+        with ThreadPoolExecutor(1, thread_name_prefix="model") as executor:
+            batcher = Batcher(model, executor, size=size, wait=wait)
             task = asyncio.get_running_loop().create_task(batcher.run())
             try:
                 return await asyncio.wait_for(scenario(batcher), 10)
@@ -48,65 +48,46 @@ async def predict_all(batcher, *lengths):
     return await asyncio.gather(*map(batcher.predict, waveforms(*lengths)), return_exceptions=True)
 
 
-def test_concurrent_waveforms_form_a_batch_and_each_gets_its_own_prediction():
-    ears = FakeModel()
-    heard = run(ears, lambda batcher: predict_all(batcher, 1, 2, 3))
-    assert [one.label for one in heard] == ["1", "2", "3"]
-    assert ears.batches == [[1, 2, 3]]
-    assert ears.threads == {"ears_0"}, "off the event loop"
-
-
-def test_a_batch_has_a_maximum_size():
-    ears = FakeModel()
-    heard = run(ears, lambda batcher: predict_all(batcher, *range(20, 30)))
-    assert [one.label for one in heard] == [str(length) for length in range(20, 30)]
-    assert [len(batch) for batch in ears.batches] == [4, 4, 2]
-
-
 def test_waveforms_that_arrive_during_a_batch_form_the_next_one():
-    ears = FakeModel(seconds=0.1)
+    model = FakeModel(seconds=0.1)
 
     async def scenario(batcher):
         first = asyncio.create_task(predict_all(batcher, 1))
         await asyncio.sleep(0.05)
         await asyncio.gather(first, predict_all(batcher, 2), predict_all(batcher, 3), predict_all(batcher, 4))
 
-    run(ears, scenario)
-    assert ears.batches == [[1], [2, 3, 4]]
+    run(model, scenario)
+    assert model.batches == [[1], [2, 3, 4]]
+    assert model.threads == {"model_0"}, "off the event loop"
 
 
-def test_a_single_waveform_waits_no_longer_than_configured():
-    async def scenario(batcher):
-        start = time.perf_counter()
-        await batcher.predict(*waveforms(5))
-        return time.perf_counter() - start
+def test_a_batch_waits_no_longer_than_configured_and_a_full_one_not_at_all():
+    def seconds_for(*lengths, wait):
+        async def scenario(batcher):
+            start = time.perf_counter()
+            await predict_all(batcher, *lengths)
+            return time.perf_counter() - start
 
-    assert run(FakeModel(), scenario, wait=0.0) < 0.5
-    assert run(FakeModel(), scenario, wait=0.6) > 0.6
+        return run(FakeModel(), scenario, wait=wait)
 
-
-def test_a_full_batch_does_not_wait():
-    async def scenario(batcher):
-        start = time.perf_counter()
-        await predict_all(batcher, 1, 2, 3, 4)
-        return time.perf_counter() - start
-
-    assert run(FakeModel(), scenario, wait=5.0) < 2.0
+    assert seconds_for(5, wait=0.0) < 0.5
+    assert seconds_for(5, wait=0.6) > 0.6
+    assert seconds_for(1, 2, 3, 4, wait=5.0) < 2.0
 
 
 def test_an_error_reaches_the_whole_batch_and_the_next_batch_works():
-    ears = FakeModel()
+    model = FakeModel()
 
     async def scenario(batcher):
         return await predict_all(batcher, 13, 2), await predict_all(batcher, 3)
 
-    failed, (heard,) = run(ears, scenario)
+    failed, (predictions,) = run(model, scenario)
     assert all(isinstance(one, ValueError) for one in failed)
-    assert heard.label == "3"
+    assert predictions.label == "3"
 
 
 def test_cancelled_requests_are_not_computed():
-    ears = FakeModel(seconds=0.1)
+    model = FakeModel(seconds=0.1)
 
     async def scenario(batcher):
         first = asyncio.create_task(batcher.predict(*waveforms(1)))
@@ -118,5 +99,5 @@ def test_cancelled_requests_are_not_computed():
         with pytest.raises(asyncio.CancelledError):
             await gone
 
-    run(ears, scenario)
-    assert ears.batches == [[1], [3]]
+    run(model, scenario)
+    assert model.batches == [[1], [3]]

@@ -2,11 +2,8 @@
 
 import contextlib
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import pytest
 import soundfile
 
 from crossmodal.inference import EmotionRecognizer
-from tests.apps.serve.process import ROOT, WATCHED
+from tests.apps.serve.process import WATCHED, started
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="neither Chromium nor Chrome is installed")]
@@ -87,31 +84,16 @@ def voice(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def running(log, *arguments, **environment):
+def running(*arguments, **environment):
     """Run a server that prints every connection to another machine, and yield its address."""
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", WATCHED, "serve", *map(str, arguments), "--port", "0"],
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-            stdout=output,
-            stderr=subprocess.DEVNULL,
-        )
-    try:
-        while not (address := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.1)
-        yield address[0]
-    finally:
-        process.terminate()
-        process.wait(20)
-    assert log.read_text().splitlines()[1:] == []
+    with started("-c", WATCHED, "serve", *arguments, "--port", "0", **environment) as server:
+        yield f"http://127.0.0.1:{server.port}"
+        assert server.stop() == (0, "")
 
 
 @pytest.fixture(scope="module")
-def address(model_folder, tmp_path_factory):
-    log = tmp_path_factory.mktemp("log") / "log.txt"
-    with running(log, model_folder, "--control", model_folder, "--max_megabytes", "2") as address:
+def address(model_folder):
+    with running(model_folder, "--control", model_folder, "--max_megabytes", "2") as address:
         yield address
 
 
@@ -257,9 +239,9 @@ def test_the_microphone_shows_live_emotions_and_then_its_timeline(page):
     assert page.locator("#record").inner_text().strip() == "Record"
 
 
-def test_a_recording_stops_at_the_size_limit(browser, model_folder, tmp_path):
+def test_a_recording_stops_at_the_size_limit(browser, model_folder):
     with (
-        running(tmp_path / "log", model_folder, "--max_megabytes", "0.15") as address,
+        running(model_folder, "--max_megabytes", "0.15") as address,
         opened(browser, address) as page,
     ):
         page.wait_for_selector("main:not([hidden])")
@@ -361,22 +343,19 @@ def test_it_is_legible_at_any_width_in_light_and_dark(browser, address, voice, s
         assert page.evaluate(POOR_CONTRAST) == []
 
 
-def test_a_busy_server_is_an_error_message(page, voice):
+def test_a_server_that_is_busy_or_has_stopped_is_an_error_message(page, voice):
     error = {"error": {"code": "busy", "reason": "64 uploads are in progress"}}
     page.route("**/v1/predict*", lambda route: route.fulfill(status=503, json=error))
     page.set_input_files("#file", str(voice))
     page.get_by_text("64 uploads are in progress").wait_for(timeout=20_000)
-
-
-def test_a_server_that_has_stopped_is_an_error_message(page, voice):
     page.route("**/v1/predict*", lambda route: route.abort())
     page.set_input_files("#file", str(voice))
     page.get_by_text("the server does not answer").wait_for(timeout=20_000)
 
 
-def test_the_page_asks_for_the_token(browser, model_folder, voice, tmp_path):
+def test_the_page_asks_for_the_token(browser, model_folder, voice):
     with (
-        running(tmp_path / "log", model_folder, CROSSMODAL_TOKEN=TOKEN) as address,
+        running(model_folder, CROSSMODAL_TOKEN=TOKEN) as address,
         opened(browser, address) as page,
     ):
         page.wait_for_selector("#token-form:not([hidden])")

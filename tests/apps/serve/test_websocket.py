@@ -14,10 +14,9 @@ from crossmodal.apps.serve import schemas
 from crossmodal.apps.serve.app import create_app
 from crossmodal.apps.serve.service import Work
 from tests.apps.serve.client import post, serving, voice, wav
-from tests.apps.serve.conftest import SMALL
+from tests.apps.serve.conftest import SECRET, SMALL
 from tests.inference.fake_model import LABELS, fake_recognizer
 
-SECRET = "s3cret-t0ken"
 HELLO = {"sample_rate": 16_000, "format": "float32", "window": 0.5, "hop": 0.25}
 
 
@@ -31,21 +30,21 @@ def stream(port, hello=HELLO, **options):
 
 def rest(connection):
     """All remaining messages until the server disconnects."""
-    said = []
+    messages = []
     with contextlib.suppress(ConnectionClosed):
         while True:
-            said.append(json.loads(connection.recv()))
-    return said
+            messages.append(json.loads(connection.recv()))
+    return messages
 
 
 def refusal(connection):
     """The error code of the last message, and the close code."""
-    said = rest(connection)
-    assert said[-1]["error"].keys() == {"code", "reason"}
-    return said[-1]["error"]["code"], connection.close_code
+    messages = rest(connection)
+    assert messages[-1]["error"].keys() == {"code", "reason"}
+    return messages[-1]["error"]["code"], connection.close_code
 
 
-def listen(port, hello, chunks):
+def send_chunks(port, hello, chunks):
     """Send chunks, and return the windows and the last message."""
     with stream(port, hello) as connection:
         assert json.loads(connection.recv()) == {"ready": True, "labels": list(LABELS)}
@@ -70,11 +69,11 @@ SOUND[8_000:20_000] = 0  # something to be silent about
 
 @given(st.lists(st.integers(0, 10**6), max_size=8))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_windows_do_not_depend_on_the_chunks(port, heard, places):
+def test_the_windows_do_not_depend_on_the_chunks(port, shared, places):
     """A chunk may end in the middle of a sample."""
-    expected = heard.stream(16_000, window=0.5, hop=0.25)
+    expected = shared.stream(16_000, window=0.5, hop=0.25)
     windows = [*expected.feed(SOUND), *expected.finish()]
-    found, last = listen(port, HELLO, cut(SOUND.tobytes(), places))
+    found, last = send_chunks(port, HELLO, cut(SOUND.tobytes(), places))
     assert found == [window.as_dict() for window in windows]
     assert {window["label"] for window in found} > {"silence"}
     assert last == {"end": True, "duration": expected.duration}
@@ -82,15 +81,15 @@ def test_the_windows_do_not_depend_on_the_chunks(port, heard, places):
 
 @pytest.mark.parametrize("format", ["float32", "int16"])
 @pytest.mark.parametrize("rate, channels", [(48_000, 2), (8_000, 1), (44_100, 1)])
-def test_formats_rates_and_channels(format, rate, channels, port, heard):
+def test_formats_rates_and_channels(format, rate, channels, port, shared):
     samples = voice(1.3, rate, channels=channels)
     samples[:, -1] *= 0.5
     given_samples = (samples * 32767).astype("<i2") if format == "int16" else samples.astype("<f4")
-    expected = heard.stream(rate, window=0.5, hop=0.5)
+    expected = shared.stream(rate, window=0.5, hop=0.5)
     windows = [*expected.feed(given_samples.T), *expected.finish()]
     hello = {"sample_rate": rate, "format": format, "channels": channels, "window": 0.5, "hop": 0.5}
     content = given_samples.tobytes()
-    found, _ = listen(port, hello, cut(content, range(0, len(content), 10_007)))
+    found, _ = send_chunks(port, hello, cut(content, range(0, len(content), 10_007)))
     assert [(window["start"], window["end"]) for window in found] == [(one.start, one.end) for one in windows]
     for window, one in zip(found, windows, strict=True):
         assert window["probabilities"] == pytest.approx(one.prediction.probabilities, abs=1e-5)
@@ -107,7 +106,7 @@ def test_windows_are_sent_while_the_stream_is_open(port):
 
 def test_the_default_window_is_three_seconds(port):
     sound = voice(4.0)[:, 0].astype(np.float32)
-    found, _ = listen(port, {"sample_rate": 16_000, "format": "float32"}, [sound.tobytes()])
+    found, _ = send_chunks(port, {"sample_rate": 16_000, "format": "float32"}, [sound.tobytes()])
     assert [(window["start"], window["end"]) for window in found] == [(0.0, 3.0), (0.5, 3.5), (1.0, 4.0)]
 
 
@@ -144,17 +143,13 @@ class TestErrors:
             connection.send(message)
             assert refusal(connection) == ("bad_message", 1007)
 
-    @pytest.mark.parametrize("sample", [np.nan, np.inf, 1e30])
-    def test_samples(self, sample, port):
+    @pytest.mark.parametrize(
+        "message", [*(np.full(100, sample, "f4").tobytes() for sample in (np.nan, np.inf, 1e30)), '{"end": true}']
+    )
+    def test_invalid_or_no_samples(self, message, port):
         with stream(port) as connection:
             connection.recv()
-            connection.send(np.full(100, sample, np.float32).tobytes())
-            assert refusal(connection) == ("bad_samples", 1007)
-
-    def test_an_end_without_samples(self, port):
-        with stream(port) as connection:
-            connection.recv()
-            connection.send('{"end": true}')
+            connection.send(message)
             assert refusal(connection) == ("bad_samples", 1007)
 
     @pytest.mark.parametrize("message", [bytes(1_100_000), [bytes(300_000)] * 4], ids=["whole", "in fragments"])
@@ -172,9 +167,7 @@ class TestErrors:
             start = time.perf_counter()
             assert refusal(connection) == ("idle", 1008)
             assert 0.5 < time.perf_counter() - start < 5
-
-    def test_a_missing_first_message(self, small_port):
-        with connect(f"ws://127.0.0.1:{small_port}/v1/stream", proxy=None) as connection:
+        with connect(f"ws://127.0.0.1:{small_port}/v1/stream", proxy=None) as connection:  # no first message
             assert refusal(connection) == ("idle", 1008)
 
     def test_an_unknown_websocket_path(self, port):
@@ -190,7 +183,7 @@ def test_the_number_of_streams_is_limited(small_port):
         with stream(small_port) as one_more:
             assert refusal(one_more) == ("busy", 1013)
     time.sleep(0.2)
-    listen(small_port, HELLO, [SOUND.tobytes()])
+    send_chunks(small_port, HELLO, [SOUND.tobytes()])
     assert post(small_port, wav()).status == 200
 
 
@@ -201,7 +194,7 @@ def test_an_internal_error_is_logged_without_content(caplog):
     def fail(waveforms):
         raise ValueError("my-diary")
 
-    recognizer.hear = fail
+    recognizer.predict_batch = fail
     with serving(create_app(recognizer, work=Work(decoders=1))) as port:
         with stream(port) as connection:
             connection.recv()
@@ -209,25 +202,19 @@ def test_an_internal_error_is_logged_without_content(caplog):
             assert rest(connection) == []
             assert connection.close_code == 1011
         assert post(port, b"not sound").status == 415
-    said = [record.getMessage() for record in caplog.records if record.name == "crossmodal.serve"]
+    messages = [record.getMessage() for record in caplog.records if record.name == "crossmodal.serve"]
     # Another test's server may say late what it answered.
-    (failed,) = (place for place, line in enumerate(said) if "failed: ValueError at " in line)
-    number = said[failed].split()[0]
-    assert any(line.startswith(f"{number} WEBSOCKET /v1/stream 101 ") for line in said[failed:])
+    (failed,) = (place for place, line in enumerate(messages) if "failed: ValueError at " in line)
+    number = messages[failed].split()[0]
+    assert any(line.startswith(f"{number} WEBSOCKET /v1/stream 101 ") for line in messages[failed:])
     assert "my-diary" not in caplog.text
-
-
-@pytest.fixture(scope="module")
-def guarded():
-    with serving(create_app(fake_recognizer(), token=SECRET, work=Work(decoders=1))) as port:
-        yield port
 
 
 class TestToken:
     def test_in_the_header_or_in_the_first_message(self, guarded):
         with stream(guarded, additional_headers={"Authorization": f"Bearer {SECRET}"}) as connection:
             assert "ready" in connection.recv()
-        listen(guarded, HELLO | {"token": SECRET}, [SOUND.tobytes()])
+        send_chunks(guarded, HELLO | {"token": SECRET}, [SOUND.tobytes()])
 
     def test_a_wrong_header_is_rejected_before_the_connection_is_accepted(self, guarded):
         hello = HELLO | {"token": SECRET}

@@ -1,15 +1,10 @@
-"""A small Zenodo server on 127.0.0.1: a record's JSON, files with Range and ETag, and faults on demand.
+"""A small Zenodo server on 127.0.0.1: a record's JSON, files with Range, and faults on demand."""
 
-``python -m tests.datasets.download.zenodo_server FOLDER --rate 2000000`` serves the zips of a folder manually.
-"""
-
-import argparse
 import hashlib
 import json
 import os
 import re
 import threading
-import time
 import zipfile
 from collections import defaultdict
 from contextlib import contextmanager
@@ -34,7 +29,6 @@ class Fault:
     cut_after: int | None = None  # bytes of the body, then the connection is closed
     flip: int | None = None  # index of a changed byte of the body
     ignore_range: bool = False
-    range_header: str | None = None  # replaces Content-Range
     body: bytes | None = None  # replaces the file
     wait: threading.Event | None = None  # awaited after half of the body
 
@@ -55,13 +49,12 @@ class ZenodoServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, folder, rate=None, port=0):
+    def __init__(self, folder, port=0):
         super().__init__(("127.0.0.1", port), _Handler)
-        self.folder, self.rate = Path(folder), rate
+        self.folder = Path(folder)
         self.faults = defaultdict(list)  # by file name, or "record"
         self.requests = []
-        self.form = "zenodo"
-        self.overrides = {}  # of the record's entries, by file name
+        self.is_mirror = False  # a mirror's record has no links
 
     @property
     def base(self):
@@ -76,26 +69,13 @@ class ZenodoServer(ThreadingHTTPServer):
 
     def record(self):
         entries = [self._entry(path) for path in sorted(self.folder.glob("*.zip"))]
-        if self.form == "inveniordm":
-            files = {"enabled": True, "count": len(entries), "entries": {entry["key"]: entry for entry in entries}}
-        else:
-            files = entries
-        links = {"self": self.url}
-        if self.form == "zenodo":
-            links["self_html"] = f"{self.base}/records/1188976"
-        return {"id": 1188976, "doi": "10.5281/zenodo.1188976", "links": links, "files": files}
+        links = {} if self.is_mirror else {"self_html": f"{self.base}/records/1188976"}
+        return {"id": 1188976, "links": links, "files": entries}
 
     def _entry(self, path):
         md5 = hashlib.md5(path.read_bytes()).hexdigest()
-        content = f"{self.base}{RECORD}/files/{path.name}/content"
-        links = {
-            "zenodo": {"self": content},
-            "old": {"self": f"{self.base}/api/files/1e3744d0/{path.name}"},
-            "inveniordm": {"self": content.removesuffix("/content"), "content": content},
-            "mirror": None,
-        }[self.form]
-        entry = {"key": path.name, "size": path.stat().st_size, "checksum": f"md5:{md5}", "links": links}
-        return {**entry, **self.overrides.get(path.name, {})}
+        links = {} if self.is_mirror else {"self": f"{self.base}{RECORD}/files/{path.name}/content"}
+        return {"key": path.name, "size": path.stat().st_size, "checksum": f"md5:{md5}", "links": links}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -109,47 +89,36 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         request = ReceivedRequest(self.path, self.headers.get("Range"), self.headers.get("User-Agent"))
         self.server.requests.append(request)
-        is_record = path == RECORD
         name = re.search(r"[^/]+\.zip", path)
-        key = "record" if is_record else name[0] if name else path
+        key = "record" if path == RECORD else name[0] if name else path
         faults = self.server.faults[key]
         fault = faults.pop(0) if faults else Fault()
         file = self.server.folder / key
-        if is_record:
-            body, etag = json.dumps(self.server.record()).encode(), '"1"'
+        if key == "record":
+            body = json.dumps(self.server.record()).encode()
         elif file.is_file():
             body = file.read_bytes()
-            etag = f'"md5:{hashlib.md5(body).hexdigest()}"'
         else:
-            body, etag, fault = b"not here", "", Fault(status=404)
+            body, fault = b"not here", Fault(status=404)
         body = body if fault.body is None else fault.body
         # As on zenodo.org: the link of the page supports Range, the link of the API does not.
-        supports_range = not (is_record or fault.ignore_range or path.endswith("/content"))
+        supports_range = not (key == "record" or fault.ignore_range or path.endswith("/content"))
         try:
-            self._answer(body, etag, fault, request, supports_range)
+            self._answer(body, fault, request, supports_range)
         except OSError:
             self.close_connection = True  # the client closed the connection
 
-    def _answer(self, body, etag, fault, request, supports_range):
+    def _answer(self, body, fault, request, supports_range):
         start = re.fullmatch(r"bytes=(\d+)-", request.range or "") if supports_range else None
-        status, first = fault.status, 0
-        headers = dict(fault.headers)
+        status, headers = fault.status, dict(fault.headers)
         if status == 200 and start:
-            first = int(start[1])
-            if first >= len(body):
-                status, headers["Content-Range"] = 416, f"bytes */{len(body)}"
-                body = b""
-            else:
-                status = 206
-                right = f"bytes {first}-{len(body) - 1}/{len(body)}"
-                headers["Content-Range"] = fault.range_header or right
-        body = body[first:]
+            status, first = 206, int(start[1])
+            headers["Content-Range"] = f"bytes {first}-{len(body) - 1}/{len(body)}"
+            body = body[first:]
         if fault.flip is not None:
             body = body[: fault.flip] + bytes([body[fault.flip] ^ 1]) + body[fault.flip + 1 :]
         self.send_response(status)
-        self.send_header("ETag", etag)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-RateLimit-Limit", "60")
         for header, value in headers.items():
             self.send_header(header, value)
         self.end_headers()
@@ -166,8 +135,6 @@ class _Handler(BaseHTTPRequestHandler):
             piece = body[at : min(at + step, end)]
             self.wfile.write(piece)
             request.sent += len(piece)
-            if self.server.rate:
-                time.sleep(len(piece) / self.server.rate)
         if end < len(body):
             self.close_connection = True
 
@@ -198,18 +165,3 @@ def write_zip(path, names, size=3000):
         for member, piece in content.items():
             archive.writestr(member, piece)
     return content
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder")
-    parser.add_argument("--rate", type=float, help="bytes per second of each connection")
-    parser.add_argument("--port", type=int, default=0)
-    args = parser.parse_args()
-    with ZenodoServer(args.folder, args.rate, args.port) as server:
-        print(server.url, flush=True)
-        server.serve_forever()
-
-
-if __name__ == "__main__":
-    main()

@@ -26,19 +26,12 @@ def test_folders_globs_and_files(folder, find, monkeypatch):
     assert paths(find(folder / "dee*")) == [mp4]  # a glob can match a folder
     assert paths(find(mp4, wav)) == [mp4, wav]
     assert paths(find(folder / "notes.txt")) == [folder / "notes.txt"]  # any suffix, if it is named
+    assert paths(find(folder, wav, folder / "*.wav", wav)) == [wav, mp4]  # each once
+    shutil.copy(wav, folder / "take [1].wav")
+    assert paths(find(folder / "take [1].wav")) == [folder / "take [1].wav"]  # no glob, because it exists
+    (folder / "take [1].wav").unlink()
     monkeypatch.chdir(folder)
     assert paths(find("*.wav", ".")) == [Path("a.wav"), Path("deeper/B.MP4")]
-
-
-def test_duplicates_are_removed(folder, find):
-    assert paths(find(folder, folder / "a.wav", folder / "*.wav")) == [folder / "a.wav", folder / "deeper" / "B.MP4"]
-    assert len(find(*[folder / "a.wav"] * 3)) == 1
-
-
-def test_an_existing_file_is_not_a_glob(folder, find):
-    path = folder / "take [1].wav"
-    shutil.copy(folder / "a.wav", path)
-    assert paths(find(path)) == [path]
 
 
 def test_hidden_files_in_a_folder_are_skipped(folder, find):

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from crossmodal.errors import ConfigError, MediaError
 from crossmodal.inference import SILENCE, Prediction, Segment, Window
 from crossmodal.inference.colours import colours_of
-from crossmodal.inference.predict.plot import _clock, _draw_time, _fitting, plot_timeline
+from crossmodal.inference.predict.plot import _draw_time, _fitting, plot_timeline
 from crossmodal.inference.timeline import make_timeline
 from tests.inference.conftest import LABELS
 
@@ -70,10 +70,7 @@ def test_a_missing_recording_leaves_no_file(timeline, tmp_path):
 )
 def test_names_are_written_where_they_fit(seconds, expected):
     assert _fitting(Segment(0.0, seconds, "angry", 0.7), 100.0) == expected
-
-
-def test_silence_has_no_score():
-    assert _fitting(Segment(0.0, 100.0, SILENCE, 1.0), 100.0) == ("silence", 0)
+    assert _fitting(Segment(0.0, 100.0, SILENCE, 1.0), 100.0) == ("silence", 0)  # without a score
 
 
 @pytest.mark.parametrize("duration, ticks", [(95, 7), (3600, 12), (90_000, 7)])
@@ -82,8 +79,3 @@ def test_ticks_are_at_round_times(duration, ticks):
     _draw_time(axis, duration)
     assert len(axis.get_xticks()) == ticks
     assert all(tick % 15 == 0 for tick in axis.get_xticks())
-
-
-@pytest.mark.parametrize("seconds, expected", [(0, "0:00"), (75, "1:15"), (3725, "1:02:05")])
-def test_format_of_long_times(seconds, expected):
-    assert _clock(seconds, 0) == expected

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from crossmodal import EmotionRecognizer, RAVDESSAudioDataModule
+from crossmodal import AudioDataModule, EmotionRecognizer
+from crossmodal.cli.test import test_command as run_command
 from crossmodal.errors import ConfigError, ModelFolderError, WeightsError
 from crossmodal.inference import save_model_folder
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.serialization import load_model
-from crossmodal.pipeline import evaluate as command
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.pipeline.stored import speech_features
@@ -97,7 +97,7 @@ def test_every_clip_is_processed_once_for_all_students(ssl_args, finished, passe
 def test_stored_features_are_those_of_the_models_front_end(finished_ssl, tiny_ravdess):
     folder, _ = finished_ssl
     model, _ = load_model(AudioClassifier, folder / "runs" / "fit" / "finetune" / "model.safetensors")
-    datamodule = RAVDESSAudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(folder / "cache"))
+    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(folder / "cache"))
     datamodule.setup()
     (key_folder,) = (folder / "cache" / "speech_features").iterdir()
     assert key_folder.name == model.front_end.content_key()
@@ -114,9 +114,7 @@ def test_stored_features_give_the_same_predictions_as_waveforms(finished_ssl, ti
     folder, _ = finished_ssl
     stage = folder / "runs" / "fit" / "finetune"
     model, _ = load_model(AudioClassifier, stage / "model.safetensors")
-    datamodule = RAVDESSAudioDataModule(
-        str(tiny_ravdess), protocol="loso24", cache=str(folder / "cache"), batch_size=16
-    )
+    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(folder / "cache"), batch_size=16)
     datamodule.setup()
     (batch,) = datamodule.test_dataloader()
     with torch.no_grad():
@@ -155,7 +153,7 @@ def test_clips_with_the_same_content_are_processed_once(tiny_ravdess, tmp_path, 
     root = shutil.copytree(tiny_ravdess, tmp_path / "corpus")
     first, second = sorted((root / "Actor_01").glob("*.wav"))[:2]
     shutil.copy(first, second)
-    datamodule = RAVDESSAudioDataModule(str(root), protocol="loso24", cache=str(tmp_path / "cache"))
+    datamodule = AudioDataModule(str(root), protocol="loso24", cache=str(tmp_path / "cache"))
     datamodule.prepare_data()
     datamodule.setup()
     model = AudioClassifier("ssl", "dense", front_end_kwargs={"weights": write_weights(tmp_path / "weights.pth")})
@@ -164,7 +162,7 @@ def test_clips_with_the_same_content_are_processed_once(tiny_ravdess, tmp_path, 
 
 
 def test_other_front_ends_store_nothing(tiny_ravdess, tmp_path):
-    datamodule = RAVDESSAudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(tmp_path))
+    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(tmp_path))
     assert store_speech_features(AudioClassifier("mfcc", "dense"), datamodule, []) is None
     assert not list(tmp_path.iterdir())
 
@@ -245,14 +243,14 @@ class TestModelFolder:
     def test_the_test_command_reuses_stored_features(self, finished_ssl, shipped, tiny_ravdess, passes, capsys):
         folder, summary = finished_ssl
         args = [f"--data.root={tiny_ravdess}", f"--data.cache={folder / 'cache'}", "--format=json"]
-        assert command.test_command([f"--model={shipped}", *args]) == 0
+        assert run_command([f"--model={shipped}", *args]) == 0
         result = json.loads(capsys.readouterr().out)
         assert result["uar"] == pytest.approx(summary["stages"]["finetune"]["test_uar"])
         assert not passes
 
     def test_the_test_command_processes_only_test_clips(self, shipped, tiny_ravdess, passes, tmp_path, capsys):
         args = [f"--model={shipped}", f"--data.root={tiny_ravdess}", f"--data.cache={tmp_path / 'cache'}"]
-        assert command.test_command(args) == 0
+        assert run_command(args) == 0
         assert len(passes) == len(stored(tmp_path)) == 16
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from lightning.pytorch import seed_everything
 
-from crossmodal.datamodules import RAVDESSPairedDataModule, RAVDESSVideoDataModule
+from crossmodal.datamodules import PairedDataModule, VideoDataModule
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError, DataError, LeakageError, WeightsError
 from crossmodal.models import AudioClassifier, FaceBackbone, FaceClassifier
@@ -26,7 +26,7 @@ class TestFaceFeatures:
         outputs = ClipTensors(path)
         teacher, metadata = load_model(FaceClassifier, finished.folder / "teacher" / "model.safetensors")
         assert outputs.about["train_actors"] == metadata["train_actors"] == ["03", "04"]
-        datamodule = RAVDESSVideoDataModule(
+        datamodule = VideoDataModule(
             str(tiny_ravdess),
             protocol="loso24",
             face_features=str(tiny_face_features),
@@ -44,7 +44,7 @@ class TestFaceFeatures:
     @pytest.mark.parametrize("fold, actors", [(1, "03"), (2, "03, 04")])
     def test_a_teacher_of_another_fold_is_refused(self, finished, tiny_ravdess, fold, actors):
         (path,) = (finished.cache / "teacher_outputs").iterdir()  # trained on 03 and 04
-        datamodule = RAVDESSPairedDataModule(
+        datamodule = PairedDataModule(
             str(tiny_ravdess),
             protocol="loso24",
             fold=fold,
@@ -56,7 +56,7 @@ class TestFaceFeatures:
 
     def test_an_invalid_file_of_teacher_outputs_is_named(self, finished, tiny_ravdess, tmp_path):
         (tmp_path / "outputs.safetensors").write_bytes(b"nothing")
-        datamodule = RAVDESSPairedDataModule(
+        datamodule = PairedDataModule(
             str(tiny_ravdess),
             protocol="loso24",
             teacher_outputs=str(tmp_path / "outputs.safetensors"),
@@ -87,7 +87,7 @@ def newest_outputs(cache):
 def predict(folder, tiny_ravdess, tiny_face_features, cache):
     """Return the logits of a teacher by clip, and the actors it was trained on."""
     trained, metadata = load_model(FaceClassifier, folder / "model.safetensors")
-    datamodule = RAVDESSVideoDataModule(
+    datamodule = VideoDataModule(
         str(tiny_ravdess), protocol="loso24", face_features=str(tiny_face_features), cache=str(cache), batch_size=64
     )
     datamodule.setup()
@@ -261,7 +261,7 @@ class TestCorrectPrior:
 def decoded_videos(tiny_videos, tmp_path_factory):
     """A cache with the decoded sounds and faces of the tiny videos."""
     cache = tmp_path_factory.mktemp("pixels") / "cache"
-    RAVDESSPairedDataModule(
+    PairedDataModule(
         str(tiny_videos), protocol="loso24", face_size=32, num_video_frames=2, cache=str(cache)
     ).prepare_data()
     return cache
@@ -302,7 +302,7 @@ class TestPixels:
         assert len(embeddings.clips) == 24
         assert embeddings.shapes == {"face_embeddings": (2, backbone.num_features)}
 
-        pixels = RAVDESSVideoDataModule(
+        pixels = VideoDataModule(
             str(tiny_videos),
             protocol="loso24",
             face_size=32,
@@ -374,6 +374,8 @@ class TestPixels:
             "--transfer.model.more_losses={regression: 0.1}",
             "--transfer.trainer.max_epochs=2",
         )
+        fit([*live, "--stages=teacher"])
+        inputs.clear()
         summary = fit([*live, "--stages=teacher,transfer"])
         assert len(inputs) == 2 * summary["corpus"]["clips"]["train"] // 8
         assert {faces.ndim for faces in inputs} == {3 if frozen == "true" else 5}  # embeddings, or pixels

@@ -1,0 +1,28 @@
+"""`crossmodal study report`. Reports are imported when the command runs: they import torch."""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def report_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `study report`."""
+    parser.add_argument("folder", metavar="DIR", help="folder of the study, such as studies/teaching")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+
+
+def report_command(args: argparse.Namespace) -> int:
+    """Run `crossmodal study report`."""
+    from crossmodal.studies.compare_report import report_methods
+    from crossmodal.studies.finished import load_runs
+    from crossmodal.studies.thesis.report import report_applications
+
+    folder = Path(args.folder)
+    runs = load_runs(folder)
+    report = (report_applications if runs[0].kind == "application" else report_methods)(folder, runs)
+    report.write(folder)
+    if args.format == "json":
+        print(json.dumps(report.numbers, indent=2, ensure_ascii=False))
+    else:
+        report.print(folder)
+    return 0

@@ -1,0 +1,113 @@
+"""Report of a run: ``report.md`` with plots, and the table that the command prints."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from crossmodal.evaluation.plots import plot_actors, plot_confusion, plot_curves
+from crossmodal.evaluation.predictions import Predictions
+from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, print_warnings, screen_table, warnings
+from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
+from crossmodal.pipeline.summary import RunSummary
+
+_ROLE = {
+    "teacher": "face model",
+    "control": "voice model without a teacher",
+    "transfer": "voice model with a teacher",
+    "finetune": "student, fine-tuned on labels",
+}
+_Numbers = tuple[str, dict[str, Any]]  # a stage and its metrics
+_COLUMNS: list[Column[_Numbers]] = [
+    Column("stage", lambda row: row[0], "stage"),
+    Column("model", lambda row: _ROLE[row[0]], is_text=True),
+    Column("UAR val", lambda row: f"{row[1]['val_uar']:.3f}", "UAR val"),
+    Column("UAR test", lambda row: f"{row[1]['test_uar']:.3f}", "UAR test"),
+    Column("95 % interval", lambda row: "{:.3f} to {:.3f}".format(*row[1]["test_uar_ci95"]), "95 % interval"),
+    Column("WAR test", lambda row: f"{row[1]['test_war']:.3f}", "WAR test"),
+    Column("seconds", lambda row: f"{row[1]['seconds']:.0f}{' (reused)' * row[1]['reused']}", "seconds"),
+]
+
+
+def write_report(folder: Path, summary: RunSummary) -> Path:
+    """Write ``report.md`` and its plots into the folder of a run, from the files of its stages; return its path."""
+    stages = list(summary.stages)
+    test = {stage: Predictions.read_csv(folder / stage / "predictions.csv").of("test") for stage in stages}
+    note = " ".join(_warnings(summary))
+    plot_confusion(test, folder / "confusion.png", note)
+    plot_curves({stage: folder / stage / "metrics.csv" for stage in stages}, folder / "curves.png", note)
+    if summary.gain:
+        plot_actors(test["finetune"], test["control"], folder / "actors.png", note)
+    path = folder / "report.md"
+    Report(summary.name, _warnings(summary), [_setting(summary)], _sections(folder, summary)).write(path)
+    return path
+
+
+def print_summary(folder: Path, summary: RunSummary) -> None:
+    """Print the results, the path of the model, and a command to try next."""
+    console = Console()
+    console.print(screen_table(_setting(summary), _results(summary)))
+    if summary.gain:
+        console.print(_gain_sentence(summary))
+    print_warnings(console, _warnings(summary))
+    console.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
+    if summary.model:
+        console.print(f"Model:  {summary.model}", soft_wrap=True)
+        console.print(f"Try it: python -m crossmodal predict --model {summary.model} FILE.wav", soft_wrap=True)
+
+
+def _sections(folder: Path, summary: RunSummary) -> list[Section]:
+    corpus = summary.corpus
+    people = format_for(corpus, "actors")
+    splits: Table[str] = Table(
+        [
+            Column("split", lambda split: split),
+            Column("clips", lambda split: str(corpus["clips"][split])),
+            Column(people, lambda split: named(corpus["actors"][split]), is_text=True),
+        ],
+        [list(corpus["clips"])],
+    )
+    files = f"Face input: {corpus['faces']}. Excluded files and clips: {corpus['excluded']} (see excluded.json)."
+    results: list[str | Table[Any] | Picture] = [
+        "UAR (unweighted average recall) is the mean recall of the emotions; WAR is accuracy. The interval is a "
+        f"bootstrap over the test {people}.",
+        _results(summary),
+    ]
+    if summary.gain:
+        results += [_gain_sentence(summary)]
+        results += [Picture(folder / "actors.png", f"UAR of each test {people.removesuffix('s')}")]
+    if summary.model:
+        results += [f"Model folder: `{summary.model}`."]
+    confusion = Picture(folder / "confusion.png", "Confusion matrices")
+    return [
+        Section("", [splits, files]),
+        Section("Results", results),
+        Section(f"Confusion matrices on the test {people}", [confusion]),
+        Section("Training", [Picture(folder / "curves.png", "Training curves")]),
+    ]
+
+
+def _results(summary: RunSummary) -> Table[_Numbers]:
+    return Table(_COLUMNS, [list(summary.stages.items())])
+
+
+def _warnings(summary: RunSummary) -> list[str]:
+    return warnings(summary.corpus, summary.speaker_dependent)
+
+
+def _setting(summary: RunSummary) -> str:
+    return (
+        f"{corpus_name(summary.corpus, summary.channel)}, {len(summary.labels)} emotions; protocol "
+        f"{protocol_name(summary.protocol, summary.num_folds)}, fold {summary.fold}, seed {summary.seed}; chance is "
+        f"{1 / len(summary.labels):.3f}"
+    )
+
+
+def _gain_sentence(summary: RunSummary) -> str:
+    assert summary.gain, "only called with a gain"
+    low, high = summary.gain["ci95_pp"]
+    return (
+        f"Gain of the student over its control: {summary.gain['uar_pp']:+.1f} points of test UAR, "
+        f"95 % interval {low:+.1f} to {high:+.1f} over {len(summary.corpus['actors']['test'])} "
+        f"{format_for(summary.corpus, 'actors')}, for one fold and one seed."
+    )

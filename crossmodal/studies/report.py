@@ -1,0 +1,69 @@
+"""The report of a study of any kind: its files, and what the command prints."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+
+from crossmodal.evaluation.report import (
+    Report,
+    Table,
+    print_warnings,
+    screen_table,
+    write_csv,
+    write_template,
+)
+from crossmodal.labels_for_people import counted, format_for, in_ranges
+from crossmodal.studies.finished import Coverage
+
+_WIDTH = 132  # for a pipe or file, which has no terminal width
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """The report of a study.
+
+    Args:
+        numbers: All numbers, for JSON.
+        report: Content of ``table.md`` and ``report.html``.
+        table: Table on the screen and in ``table.tex``.
+        sentences: Sentences below it.
+        rows: Unrounded numbers for each CSV file, by its name.
+    """
+
+    numbers: Mapping[str, Any]
+    report: Report
+    table: Table[Any]
+    sentences: Sequence[str]
+    rows: Mapping[str, Sequence[Mapping[str, Any]]]
+
+    def write(self, folder: Path) -> None:
+        """Write the files into the folder of the study, beside the plots."""
+        self.report.write(folder / "table.md")
+        self.report.write(folder / "report.html")
+        caption = " ".join([*self.report.warnings, *self.report.lines, *self.sentences])
+        write_template(folder / "table.tex", "table.tex", table=self.table, caption=caption)
+        for name, rows in self.rows.items():
+            write_csv(folder / name, rows)
+
+    def print(self, folder: Path) -> None:
+        """Print the table, its sentences, the warnings and the names of the files."""
+        screen = Console(width=None if sys.stdout.isatty() else _WIDTH)
+        title = "\n".join(self.report.lines)
+        screen.print(screen_table(title, self.table, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)))
+        for sentence in self.sentences:
+            screen.print(sentence, highlight=False)
+        print_warnings(screen, self.report.warnings)
+        files = ", ".join(["report.html", "table.md", *self.rows, "table.tex"])
+        screen.print(f"In {folder}: {files} and plots", soft_wrap=True, highlight=False)
+
+
+def describe_coverage(corpus: Mapping[str, Any], protocol: str, covered: Coverage) -> str:
+    """Return the protocol, folds, seeds and test actors of runs as part of a sentence."""
+    folds, seeds = counted("folds", covered["folds"]), counted("seeds", covered["seeds"])
+    actors, people = covered["test_actors"], format_for(corpus, "actors")
+    return f"protocol {protocol}, {folds}, {seeds}; {len(actors)} test {people} ({in_ranges(actors)})"

@@ -1,0 +1,116 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crossmodal.evaluation.gain import measure_gain
+from crossmodal.evaluation.metrics import describe
+from crossmodal.pipeline import report
+from crossmodal.pipeline.report import print_summary, write_report
+from crossmodal.pipeline.summary import RunSummary
+from tests.evaluation import LABELS, make_predictions
+from tests.evaluation.test_plots import read, write_history
+
+SKILLS = {"teacher": 3.0, "control": 0.5, "transfer": 0.8, "finetune": 1.2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures():
+    """Replace the fixture of this folder: here the pictures are drawn."""
+
+
+def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = False, stages=tuple(SKILLS)) -> RunSummary:
+    """Write the files of a run and return its summary."""
+    predictions, numbers, gain = {}, {}, None
+    for stage in stages:
+        predictions[stage] = make_predictions(clips=120, skill=SKILLS[stage])
+        write_history(folder / stage / "metrics.csv", stage, epochs=5)
+        predictions[stage].write_csv(folder / stage / "predictions.csv")
+        metrics = {split: describe(predictions[stage].of(split)) for split in ("val", "test")}
+        numbers[stage] = {f"{split}_{name}": value for split, of in metrics.items() for name, value in of.items()}
+        numbers[stage] |= {"seconds": 12.3, "reused": stage == "teacher"}
+    if {"finetune", "control"} <= set(stages):
+        measured = measure_gain([predictions["finetune"].of("test")], [predictions["control"].of("test")])
+        gain = {"uar_pp": measured["gain_pp"], "ci95_pp": measured["ci95_pp"]}
+    corpus = {
+        "kind": kind,
+        "clips": {"train": 90, "val": 60, "test": 60},
+        "actors": {"train": ["07", "08"], "val": ["05", "06"], "test": ["01", "02", "03"]},
+        "faces": "face crops",
+        "excluded": 2,
+    }
+    return RunSummary(
+        "1.0",
+        "first",
+        corpus,
+        protocol="seq6",
+        num_folds=None,
+        speaker_dependent=speaker_dependent,
+        fold=3,
+        channel="speech",
+        label_set="speech8",
+        labels=list(LABELS),
+        seed=0,
+        stages=numbers,
+        gain=gain,
+        model=str(folder / "model"),
+    )
+
+
+def test_content_of_the_report(tmp_path):
+    summary = make_run(tmp_path)
+    path = write_report(tmp_path, summary)
+    assert path == tmp_path / "report.md"
+    text = path.read_text()
+    for stage, numbers in summary.stages.items():
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| {stage} |"))
+        assert f"| {numbers['val_uar']:.3f} | {numbers['test_uar']:.3f} |" in row
+        assert f"| {numbers['test_war']:.3f} |" in row
+        assert "{:.3f} to {:.3f}".format(*numbers["test_uar_ci95"]) in row
+        assert row.endswith("| 12 (reused) |" if stage == "teacher" else "| 12 |")
+    assert f"{summary.gain['uar_pp']:+.1f} points of test UAR" in text
+    assert "{:+.1f} to {:+.1f} over 3 actors".format(*summary.gain["ci95_pp"]) in text
+    assert "RAVDESS, speech, 4 emotions; protocol seq6, fold 3, seed 0; chance is 0.250" in text
+    assert "| val | 60 | 05, 06 |" in text
+    assert "2 (see excluded.json)" in text
+    for name in ("actors", "confusion", "curves"):
+        assert f"]({name}.png)" in text
+        read(tmp_path / f"{name}.png")
+
+
+def test_the_printed_summary_has_the_model_and_the_next_command(tmp_path, capsys):
+    summary = make_run(tmp_path)
+    print_summary(tmp_path, summary)
+    printed = capsys.readouterr().out
+    assert f"python -m crossmodal predict --model {summary.model} FILE.wav" in printed
+    assert str(tmp_path / "report.md") in printed
+    assert f"{summary.gain['uar_pp']:+.1f} points" in printed
+    for stage, numbers in summary.stages.items():
+        (row,) = (line.split() for line in printed.splitlines() if line.split()[1:2] == [stage])
+        assert {f"{numbers['val_uar']:.3f}", f"{numbers['test_uar']:.3f}", f"{numbers['test_war']:.3f}"} <= set(row)
+
+
+@pytest.mark.parametrize("kind", ["ravdess", "synthetic"])
+@pytest.mark.parametrize("speaker_dependent", [False, True])
+def test_report_and_summary_warn_of_synthetic_and_speaker_dependent_results(
+    tmp_path, capsys, monkeypatch, kind, speaker_dependent
+):
+    for name in ("plot_actors", "plot_confusion", "plot_curves"):  # have their own tests
+        monkeypatch.setattr(report, name, lambda *args: None)
+    summary = make_run(tmp_path, kind, speaker_dependent)
+    text = write_report(tmp_path, summary).read_text()
+    print_summary(tmp_path, summary)
+    printed = capsys.readouterr().out
+    for warning, expected in (("Synthetic corpus: ", kind == "synthetic"), ("Speaker-dependent: ", speaker_dependent)):
+        assert (f"> **{warning}" in text) == expected
+        assert (warning in printed) == expected
+
+
+def test_report_of_a_teacher_alone(tmp_path):
+    summary = replace(make_run(tmp_path, stages=["teacher"]), model=None)
+    text = write_report(tmp_path, summary).read_text()
+    for word in ("Gain", "actors.png", "Model folder", "unlabelled"):
+        assert word not in text
+    assert not (tmp_path / "actors.png").exists()
+    summary.corpus["unlabelled_actors"] = 4
+    assert "> **4 training actors" in write_report(tmp_path, summary).read_text()

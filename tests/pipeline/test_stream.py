@@ -1,0 +1,45 @@
+import pytest
+
+from crossmodal.cli.main import main
+from crossmodal.pipeline import fit
+from crossmodal.pipeline.evaluate import test_command as run_test
+
+SIZES = ("num_video_frames=2", "face_size=32")
+
+
+def args(folder, name, *corpus):
+    return [
+        f"--runs={folder}",
+        f"--name={name}",
+        f"--data.cache={folder / name}",
+        "--data.protocol=loso24",
+        *(f"--data.{size}" for size in SIZES),
+        "--data.batch_size=4",
+        "--teacher.model.backbone=test_resnet",
+        "--teacher.model.pretrained=false",
+        "--transfer.model.encoder=dense",
+        "--trainer.enable_progress_bar=false",
+        *(f"--{stage}.trainer.max_epochs=1" for stage in ("teacher", "transfer", "finetune")),
+        *corpus,
+    ]
+
+
+@pytest.fixture(scope="module")
+def stream(tiny_videos, tmp_path_factory):
+    target = str(tmp_path_factory.mktemp("stream") / "stream")
+    assert main(["data", "prepare", str(tiny_videos), *(f"--{size}" for size in SIZES), "--to", "litdata", target]) == 0
+    return target
+
+
+def test_all_stages_have_the_same_results_from_a_stream(tiny_videos, stream, tmp_path, capsys):
+    """The cache of the streamed run starts empty, so no stage is reused."""
+    plain = fit(args(tmp_path, "plain", f"--data.root={tiny_videos}"))
+    streamed = fit(args(tmp_path, "streamed", f"--data.stream={stream}"))
+    assert streamed["corpus"] == plain["corpus"] | {"root": stream}
+    assert streamed["gain"] == plain["gain"]
+    for stage, numbers in plain["stages"].items():
+        assert streamed["stages"][stage] == numbers | {"seconds": streamed["stages"][stage]["seconds"]}
+    capsys.readouterr()
+    model = f"--model={tmp_path / 'streamed' / 'model'}"
+    assert run_test([model, f"--data.stream={stream}", f"--data.cache={tmp_path / 'streamed'}", "--format=json"]) == 0
+    assert '"kind": "ravdess"' in capsys.readouterr().out
