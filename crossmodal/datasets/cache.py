@@ -32,23 +32,14 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class PreparedCorpus:
-    """Result of `prepare_corpus`.
+    """Result of `prepare_corpus`."""
 
-    Args:
-        clips: Clips with all arrays.
-        waveforms: Paths of waveforms by clip: (T,) float32 at 16 kHz.
-        faces: Paths of face crops by clip: (N, 3, H, W) uint8.
-        excluded: Files that could not be decoded.
-        made: Number of arrays that this call created.
-        reused: Number of arrays that existed.
-    """
-
-    clips: list[Clip]
-    waveforms: dict[str, Path]
-    faces: dict[str, Path]
-    excluded: list[ExcludedClip]
-    made: int
-    reused: int
+    clips: list[Clip]  # with all arrays
+    waveforms: dict[str, Path]  # by clip: (T,) float32 at 16 kHz
+    faces: dict[str, Path]  # by clip: (N, 3, H, W) uint8
+    excluded: list[ExcludedClip]  # files that could not be decoded
+    made: int  # arrays that this call created
+    reused: int  # arrays that existed
 
 
 @dataclass(frozen=True)
