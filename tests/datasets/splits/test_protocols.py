@@ -210,9 +210,9 @@ class TestHiddenLabels:
             hide_labels(self.CLIPS, number)
 
 
-@pytest.mark.parametrize(("seen", "named"), [(["01", "02"], "02"), (["03", "02", "24"], "02, 03")])
-def test_teacher_trained_on_a_held_out_actor_is_rejected(seen, named):
+@pytest.mark.parametrize(("seen", "leaked"), [(["01", "02"], "02"), (["03", "02", "24"], "02, 03")])
+def test_teacher_trained_on_a_held_out_actor_is_rejected(seen, leaked):
     split = {"train": make_clips(["01"]), "val": make_clips(["02"]), "test": make_clips(["03"])}
     check_teacher(["01", "24"], split)
-    with pytest.raises(LeakageError, match=rf"actors {named}"):
+    with pytest.raises(LeakageError, match=rf"actors {leaked}"):
         check_teacher(seen, split)
