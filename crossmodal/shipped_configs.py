@@ -30,10 +30,6 @@ def find_config(name: str, kind: str = "") -> Path:
 
     Raises:
         ConfigError: If neither such a file nor such a shipped config exists.
-
-    Example:
-        >>> find_config("teaching", "studies").name
-        'teaching.yaml'
     """
     path = Path(name)
     if path.is_file():

@@ -70,11 +70,9 @@ class Sound:
 
 @contextmanager
 def open_sound(source: Source) -> Iterator[Sound]:
-    """Open a sound without decoding it.
+    """Open the sound of a path, of bytes or of an open binary file without decoding it.
 
-    Args:
-        source: Path, bytes or open binary file of an audio file or a video with sound. An open file is read from its
-            beginning and stays open; a pipe is copied to a temporary file.
+    An open file is read from its beginning and stays open; a pipe is copied to a temporary file.
 
     Raises:
         MediaError: If the file is missing, empty, truncated or not audio, or has an invalid sample rate or number of
@@ -103,8 +101,7 @@ def read_waveform(
     formats that declare their length (wav, flac, mp4, mov).
 
     Args:
-        source: Path, bytes or open binary file of an audio file (wav, flac, ogg, mp3, ...) or a video with sound (mp4,
-            mov, mkv, webm, ...).
+        source: Path, bytes or open binary file of an audio file or a video with sound.
         sample_rate: Sample rate of the result in Hz.
         start: Seconds to skip at the beginning.
         longest: Maximum duration in seconds; decoding stops there.

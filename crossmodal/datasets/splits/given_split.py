@@ -39,10 +39,10 @@ def shared_speakers(divided: Mapping[Split, Sequence[Clip]]) -> dict[str, list[S
 
 
 def _leak(shared: Mapping[str, Sequence[Split]]) -> str:
-    named = "; ".join(f"{speaker} ({', '.join(parts)})" for speaker, parts in list(shared.items())[:_SHOWN])
+    examples = "; ".join(f"{speaker} ({', '.join(parts)})" for speaker, parts in list(shared.items())[:_SHOWN])
     more = f"; and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
     return (
-        f"{len(shared)} speaker(s) are in more than one part of the given split: {named}{more}. Results on them do not "
-        "apply to unseen speakers. --data.protocol grouped makes folds that share no speaker. "
+        f"{len(shared)} speaker(s) are in more than one part of the given split: {examples}{more}. Results on them "
+        "do not apply to unseen speakers. --data.protocol grouped makes folds that share no speaker. "
         "--data.allow_speaker_leakage true uses the split unchanged and marks every result speaker-dependent."
     )

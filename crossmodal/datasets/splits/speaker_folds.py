@@ -43,9 +43,6 @@ def group_speakers(clips: Iterable[Clip], num_folds: int) -> list[tuple[str, ...
         clips: Clips of the whole corpus.
         num_folds: From 3 up to the number of speakers.
 
-    Returns:
-        The speakers of each fold, sorted.
-
     Raises:
         ProtocolError: There are fewer than 3 folds, or fewer speakers with labelled clips than folds.
 
