@@ -5,14 +5,16 @@
 
 import struct
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal.errors import DataError
-from crossmodal.storage import atomic_path
+from crossmodal.storage import atomic_path, locked, remove_leftovers
 
 _CHECKSUM = struct.Struct("<8sI")  # a marker, and the CRC-32 of all bytes before it
 _MARK = b"\ncrc-32:"
@@ -36,6 +38,24 @@ def read_array(path: Path) -> NDArray[np.generic] | None:
     except Exception:  # NumPy's header parser raises many exception types
         return None
     return array
+
+
+def cached(path: Path, make: Callable[[], NDArray[np.generic]]) -> Literal["made", "found", "busy"]:
+    """Create an array of the cache, unless it exists or another process is creating it.
+
+    Args:
+        path: Path of the array, two folders below the cache; its name is a key.
+        make: Function that creates the array.
+    """
+    with locked(path.parents[2] / "locks" / f"{path.stem[:3]}.lock", wait=False) as state:
+        if state == "taken":
+            return "busy"
+        if read_array(path) is not None:
+            return "found"
+        if state == "held":  # without lock support, another process may be writing the same array
+            remove_leftovers(path)
+        write_array(path, make())
+    return "made"
 
 
 def check_array(path: Path) -> NDArray[np.generic]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from crossmodal.batch import Batch
 from crossmodal.errors import ConfigError, LeakageError
-from crossmodal.losses import AlignLossName, KDLossName, LossName, list_align_losses, list_kd_losses
+from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES, AlignLossName, KDLossName, LossName
 from crossmodal.models import FaceClassifier
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.serialization import load_model
@@ -85,10 +85,10 @@ class TransferTask(FinetuneTask):
                 f"The loss {duplicates.pop()} is in more_losses and is also kd_loss or align_loss: remove one of them."
             )
         if kd_loss:
-            lookup("KD loss", dict.fromkeys(list_kd_losses()), kd_loss)
+            lookup("KD loss", KD_LOSSES, kd_loss)
             terms["kd_loss"] = LossTerm(kd_loss, kd_loss_weight, kd_loss_warmup, {"temperature": temperature})
         if align_loss:
-            lookup("alignment loss", dict.fromkeys(list_align_losses()), align_loss)
+            lookup("alignment loss", ALIGN_LOSSES, align_loss)
             over_time = align_loss_over_time
             terms["align_loss"] = LossTerm(align_loss, align_loss_weight, align_loss_warmup, over_time=over_time)
         config = self.model.config

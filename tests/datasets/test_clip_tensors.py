@@ -92,7 +92,7 @@ def test_error_names_a_damaged_file(tmp_path, content):
 def test_any_flipped_bit_is_detected(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("tensors") / "tensors.safetensors"
     rows = np.arange(6, dtype=np.float32).reshape(2, 3)
-    ClipTensors.save(path, ["a", "b"], {"x": rows, "empty": rows[:, :0]}, source="a table", set_aside=[("c", "gone")])
+    ClipTensors.save(path, ["a", "b"], {"x": rows, "empty": rows[:, :0]}, source="a table", excluded=[("c", "gone")])
     assert ClipTensors.are_whole(path)
     content = bytearray(path.read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))

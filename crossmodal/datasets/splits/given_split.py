@@ -10,12 +10,7 @@ _SHOWN = 8  # maximum number of speakers in an error message
 
 
 def split_as_given(clips: Sequence[Clip], fold: int, allow_speaker_leakage: bool = False) -> dict[Split, list[Clip]]:
-    """Divide clips by the split that their corpus defines.
-
-    Args:
-        clips: Clips with a `split`; clips without one are left out.
-        fold: 0: there is one split.
-        allow_speaker_leakage: Allow a speaker in more than one split.
+    """Divide clips by the split that their corpus defines; clips without one are dropped.
 
     Raises:
         ProtocolError: If no clip has a split, or the fold is not 0.

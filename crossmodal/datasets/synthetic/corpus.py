@@ -15,7 +15,7 @@ import soundfile
 from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, NOT_SUNG, Channel
 from crossmodal.datasets.synthetic.action_units import action_units
 from crossmodal.datasets.synthetic.face import draw_face
-from crossmodal.datasets.synthetic.look import create_look
+from crossmodal.datasets.synthetic.look import Look
 from crossmodal.datasets.synthetic.performance import SAMPLE_RATE, VIDEO_FRAME, Floats, Performance
 from crossmodal.datasets.synthetic.voice import synthesize_voice
 from crossmodal.errors import ConfigError, DataError
@@ -155,7 +155,7 @@ def _make_clip(job: _Job) -> None:
                 soundfile.write(temporary, waveform, SAMPLE_RATE, format="WAV", subtype="PCM_16")
                 continue
             tracks = action_units(job.performance, job.seed, _loudness(waveform))
-            pictures = draw_face(create_look(job.performance.actor, job.seed), tracks, job.resolution)
+            pictures = draw_face(Look(job.performance.actor, job.seed), tracks, job.resolution)
             delay = round(MP4_SOUND_DELAY * SAMPLE_RATE)
             sound = np.concatenate([np.zeros(delay, np.float32), waveform[:-delay]])
             _write_mp4(temporary, pictures, job.resolution, sound if modality == 1 else np.zeros_like(sound))

@@ -18,7 +18,7 @@ from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.stored_array import read_array
 from crossmodal.datasets.synthetic.action_units import action_units
 from crossmodal.datasets.synthetic.face import draw_face
-from crossmodal.datasets.synthetic.look import create_look
+from crossmodal.datasets.synthetic.look import Look
 from crossmodal.datasets.synthetic.performance import Performance
 from crossmodal.errors import ConfigError, MediaError, MissingExtraError
 from crossmodal.storage import hash_file
@@ -51,7 +51,7 @@ def write_moving(path: Path, patch: np.ndarray) -> Path:
 def drawn_face() -> np.ndarray:
     """Return the picture of a face that looks ahead, (FACE, FACE, 3)."""
     tracks = action_units(Performance(1, 1, 1, 1, 1, 2), 0, np.zeros(4))
-    picture = next(draw_face(create_look(2, 0), tracks, (640, 360)))
+    picture = next(draw_face(Look(2, 0), tracks, (640, 360)))
     return np.asarray(Image.fromarray(picture[:, 140:500]).resize((FACE, FACE)))
 
 
@@ -107,7 +107,7 @@ class TestHaar:
             read_face_crops(clip, path, HAAR)
         corpus = prepare_corpus([clip], crops=HAAR, folder=tmp_path / "cache")
         assert corpus.clips == []
-        assert "no face" in corpus.set_aside[0].reason
+        assert "no face" in corpus.excluded[0].reason
 
     def test_segment_of_a_long_video(self, moving):
         half = NUM_PICTURES / 2 * 1001 / 30_000
@@ -227,7 +227,7 @@ class TestWindow:
         corpus = self.prepare(tmp_path, 6.0)
         assert corpus.clips == []
         assert corpus.waveforms.keys() == {"a"}
-        assert re.search(r"4\.00 s.*6\.00 s", corpus.set_aside[0].reason)
+        assert re.search(r"4\.00 s.*6\.00 s", corpus.excluded[0].reason)
 
     def test_face_array_depends_on_the_sound(self, tmp_path):
         first = self.prepare(tmp_path, 2.0).faces["a"]
