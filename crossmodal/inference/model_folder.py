@@ -1,4 +1,4 @@
-"""Write and load model folders: weights, ``config.json`` and ``README.md`` (the model card). This module needs torch."""
+"""Write and load model folders: weights, ``config.json`` and the model card. This module needs torch."""
 
 import platform
 from collections.abc import Mapping
