@@ -72,7 +72,7 @@ def test_threads_install_no_handlers():
 
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_interrupted_command_explains_how_to_resume(monkeypatch, capsys, number, status):
-    monkeypatch.setattr("crossmodal.pipeline.run.fit_command", lambda args: signal.raise_signal(number))
+    monkeypatch.setattr("crossmodal.cli.fit.fit_command", lambda args: signal.raise_signal(number))
     before = handlers()
     assert main(["fit"]) == status
     assert capsys.readouterr().err == "crossmodal fit: interrupted; rerun the same command to resume\n"
@@ -86,7 +86,7 @@ def test_full_disk_error_names_the_file(tmp_path, monkeypatch, capsys):
         with atomic_path(path):
             raise OSError(28, "No space left on device")  # like `write`, without the name of the file
 
-    monkeypatch.setattr("crossmodal.pipeline.run.fit_command", fill)
+    monkeypatch.setattr("crossmodal.cli.fit.fit_command", fill)
     assert main(["fit"]) == 1
     message = capsys.readouterr().err
     assert str(path) in message

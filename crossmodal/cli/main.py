@@ -48,12 +48,10 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
-    "fit": Command(
-        "train a teacher and a student, measure the gain", "crossmodal.pipeline.run:fit_command", help_texts.FIT
-    ),
+    "fit": Command("train a teacher and a student, measure the gain", "crossmodal.cli.fit:fit_command", help_texts.FIT),
     "test": Command(
         "evaluate a model on actors it was not trained on",
-        "crossmodal.pipeline.evaluate:test_command",
+        "crossmodal.cli.test:test_command",
         help_texts.TEST,
     ),
     "predict": Command("predict the emotion of recordings", "crossmodal.cli.predict:predict_command"),

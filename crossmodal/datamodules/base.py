@@ -18,9 +18,11 @@ from crossmodal.datamodules.thread_loader import ThreadLoader
 from crossmodal.datasets.cache import PreparedCorpus
 from crossmodal.datasets.clip import Clip, ExcludedClip, Split, nothing_usable
 from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.datasets.complete_clips import prepare_complete
+from crossmodal.datasets.faces.actor_normalization import center_by_actor
+from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.splits.given_split import shared_speakers
 from crossmodal.datasets.splits.protocols import check_teacher, hide_labels
-from crossmodal.datasets.usable import prepare_usable, read_stored
 from crossmodal.errors import ConfigError, CorpusNotFoundError
 from crossmodal.storage import content_key
 
@@ -61,6 +63,8 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
                 f"Folder {self.speech_features} of speech_features is missing; `crossmodal fit` creates it."
             )
         self.crops = self.crops_of(self.source)
+        self.feature_versions: list[Path] = []  # folders of more versions of the training clips' features
+        self.summaries: Path | None = None  # of an audio encoder, by clip
         self.split: dict[Split, list[Clip]] = {}
         self.excluded: list[ExcludedClip] = []
         self._indexed: list[Clip] = []
@@ -176,14 +180,15 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
 
     def loader(self, clips: Sequence[Clip], shuffle: bool = False, shard: Shard = SINGLE_PROCESS) -> DataLoader[Any]:
         """Return a loader of some clips; with shuffle it drops the last, smaller batch."""
-        features = self._feature_folder
+        folders = [self._feature_folder, *(self.feature_versions if shuffle else [])] if self._feature_folder else []
+        features = {clip: [folder / path.name for folder in folders] for clip, path in self.waveforms.items()}
         dataset = ClipDataset(
             clips,
             self.labels,
-            self.waveforms if self.needs_audio and not features else None,
+            self.waveforms if self.needs_audio and not (folders or self.summaries) else None,
             self._corpus.faces if self._reads_pixels else None,
-            self._tensors,
-            {clip: features / path.name for clip, path in self.waveforms.items()} if features else None,
+            [*([self._tensors] if self._tensors else []), *([ClipTensors(self.summaries)] if self.summaries else [])],
+            features if folders else None,
             read=self.source.read,
         )
         if shuffle:
@@ -216,7 +221,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         clips, index_excluded = self.source.index()
         tensors, features_excluded = self._read_stored({clip.clip: clip.actor for clip in clips})
         self._indexed = [clip for clip in clips if self.source.holds(clip)]
-        corpus = prepare_usable(
+        corpus = prepare_complete(
             self.source,
             [clip for clip in self._indexed if self._keep(clip)],
             audio=self.needs_audio,
@@ -225,7 +230,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
             max_duration=self.max_duration,
             folder=self.cache_folder,
         )
-        excluded = [*index_excluded, *features_excluded, *corpus.set_aside]
+        excluded = [*index_excluded, *features_excluded, *corpus.excluded]
         if not corpus.clips:
             raise CorpusNotFoundError(nothing_usable(self.source.path, excluded))
         return corpus, tensors, excluded
@@ -234,9 +239,14 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         """Read the tensors that replace pixels in a batch; `actors` maps clips to actors."""
         if not self.needs_faces or self._reads_pixels:
             return None, []
-        path, num_rows = self.teacher_outputs or self.face_embeddings, self.crops.num_video_frames
-        centered = actors if self.face_normalization else None
-        return read_stored(path, self.face_features, num_rows, centered, self.cache_folder)
+        path, excluded = self.teacher_outputs or self.face_embeddings, list[ExcludedClip]()
+        if path:
+            tensors = ClipTensors(path)
+        else:
+            tensors, excluded = store_face_features(str(self.face_features), self.num_video_frames, self.cache_folder)
+        if self.face_normalization and "face_embeddings" in tensors.shapes:
+            tensors = center_by_actor(tensors, actors, self.cache_folder)
+        return tensors, excluded
 
 
 class AudioDataModule(CorpusDataModule):

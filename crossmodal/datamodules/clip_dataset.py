@@ -25,8 +25,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
         labels: Class names; the label of a clip is the index of its class, -1 if it has none.
         waveforms: Array files of the waveforms by clip, if requested.
         faces: Array files of the face crops by clip, if requested.
-        tensors: Tensors stored by clip: face embeddings or teacher outputs.
-        features: Array files of the stored features by clip, if requested.
+        tensors: Tensors stored by clip: face embeddings, teacher outputs, or summaries of an audio encoder.
+        features: Array files of the V versions of the stored features by clip, if requested.
         read: Function that opens a waveform or face crops.
     """
 
@@ -36,15 +36,16 @@ class ClipDataset(Dataset[dict[str, Any]]):
         labels: Sequence[str],
         waveforms: Mapping[str, Path] | None = None,
         faces: Mapping[str, Path] | None = None,
-        tensors: ClipTensors | None = None,
-        features: Mapping[str, Path] | None = None,
+        tensors: ClipTensors | Sequence[ClipTensors] | None = None,
+        features: Mapping[str, Sequence[Path]] | None = None,
         read: Callable[[Path], NDArray[np.generic]] = open_array,
     ) -> None:
         self.clips = list(clips)
         self._label = {name: index for index, name in enumerate(labels)}
-        self._arrays = {"waveform": waveforms, "faces": faces, "features": features}
+        self._arrays = {"waveform": waveforms, "faces": faces}
+        self._features = features
         self._read = read
-        self._tensors = tensors
+        self._tensors = [tensors] if isinstance(tensors, ClipTensors) else list(tensors or ())
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -62,10 +63,11 @@ class ClipDataset(Dataset[dict[str, Any]]):
         }
         for name, paths in self._arrays.items():
             if paths is not None:
-                read = open_array if name == "features" else self._read
-                item[name] = read(paths[clip.clip])
-        if self._tensors is not None:
-            item |= self._tensors[clip.clip]
+                item[name] = self._read(paths[clip.clip])
+        if self._features is not None:
+            item["features"] = [open_array(path) for path in self._features[clip.clip]]
+        for tensors in self._tensors:
+            item |= tensors[clip.clip]
         return item
 
 
@@ -77,7 +79,8 @@ def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         ``clip``: names; ``label``: (B,) int64; and, if the items have them, ``waveform``: (B, 1, T) float32 with
-        ``waveform_length``: (B,) int64; ``features``: (B, F, audio frames) float32 with ``feature_length``: (B,) int64;
+        ``waveform_length``: (B,) int64; ``features``: (B, F, audio frames) float32 with ``feature_length``: (B,) int64,
+        or (B, V, F, audio frames) and (B, V) for V > 1 versions;
         ``faces``: (B, N, 3, H, W) uint8; ``face_embeddings``: (B, N, D) float32;
         ``teacher_embedding``: (B, E) float32; ``teacher_logits``: (B, K) float32.
     """
@@ -91,9 +94,10 @@ def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
             batch["waveform_length"] = torch.tensor([len(waveform) for waveform in values])
             batch["waveform"] = _pad(values).unsqueeze(1)
         elif name == "features":
-            batch["features"], batch["feature_length"] = pad_features(
-                [torch.from_numpy(np.asarray(value).copy()) for value in values]
-            )
+            versions = [one for value in values for one in (value if isinstance(value, list) else [value])]
+            features, length = pad_features([torch.from_numpy(np.array(one)) for one in versions])
+            shape = (len(values), -1) if len(versions) > len(values) else (len(values),)
+            batch["features"], batch["feature_length"] = features.unflatten(0, shape), length.unflatten(0, shape)
         else:
             batch[name] = _stack(values)
     return batch

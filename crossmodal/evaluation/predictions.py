@@ -1,9 +1,10 @@
 """Predictions of a model for the clips it was evaluated on. All numbers of a report are computed from them."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,37 @@ from numpy.typing import NDArray
 from crossmodal.datasets.clip import Clip
 from crossmodal.storage import atomic_path
 
+if TYPE_CHECKING:
+    from crossmodal.models import AudioClassifier, FaceClassifier
+    from crossmodal.models.outputs import Outputs
+
 SMALLEST_PROBABILITY = 5e-7
 """Half of the last digit in predictions.csv: smaller probabilities are stored as 0."""
+
+
+def predict(model: "AudioClassifier | FaceClassifier", loader: Iterable[Mapping[str, Any]], **kwargs: Any) -> "Outputs":
+    """Run a trained model over all batches of a loader, on the model's device and in evaluation mode.
+
+    Args:
+        model: The model, with a method ``predict_batch``.
+        loader: Batches, as of a datamodule.
+        kwargs: Additional arguments of ``predict_batch``.
+
+    Returns:
+        The outputs for all clips, in the order of the loader, float32 on the CPU.
+    """
+    import torch  # slow to import, and predictions can be read without it
+
+    from crossmodal.models.outputs import Outputs
+
+    device = next(model.parameters()).device
+    model.eval()
+    outputs = []
+    with torch.no_grad():
+        for batch in loader:
+            tensors = {name: value.to(device) for name, value in batch.items() if isinstance(value, torch.Tensor)}
+            outputs.append(model.predict_batch(tensors, **kwargs).map(lambda value: value.float().cpu()))
+    return Outputs._make(None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
 
 
 @dataclass(frozen=True)

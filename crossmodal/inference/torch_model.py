@@ -28,7 +28,8 @@ class TorchModel:
     @torch.inference_mode()
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
         """Compute calibrated probabilities, (B, K), of waveforms, (B, T), with lengths in samples, (B,)."""
-        logits = self.network(torch.from_numpy(waveforms)[:, None], torch.from_numpy(lengths))
+        batch = {"waveform": torch.from_numpy(waveforms)[:, None], "waveform_length": torch.from_numpy(lengths)}
+        logits = self.network.predict_batch(batch).logits
         return (logits.double() / self.temperature).softmax(dim=-1).float().numpy()
 
 

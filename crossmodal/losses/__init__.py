@@ -19,14 +19,14 @@ from crossmodal.losses.distillation import (
     LogitStandardizedKDLoss,
 )
 from crossmodal.losses.factory import (
+    ALIGN_LOSSES,
+    KD_LOSSES,
     LOSSES,
     AlignLossName,
     KDLossName,
     LossEntry,
     LossName,
     create_loss,
-    list_align_losses,
-    list_kd_losses,
 )
 from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
 
@@ -34,6 +34,8 @@ from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
 VERSION = 1
 
 __all__ = [
+    "ALIGN_LOSSES",
+    "KD_LOSSES",
     "LOSSES",
     "AlignLossName",
     "CKALoss",
@@ -53,6 +55,4 @@ __all__ = [
     "SharedClassifierLoss",
     "StandardizedMSELoss",
     "create_loss",
-    "list_align_losses",
-    "list_kd_losses",
 ]

@@ -64,8 +64,8 @@ LOSSES: dict[LossName, LossEntry] = {
     "shared_classifier": LossEntry(SharedClassifierLoss, "embeddings", needs_label=True, needs_projection=True),
     "supcon": LossEntry(CrossModalSupConLoss, "embeddings", needs_label=True, needs_projection=True),
 }
-_KD_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares == "logits"}
-_ALIGN_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares != "logits"}
+KD_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares == "logits"}
+ALIGN_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares != "logits"}
 
 
 def create_loss(name: LossName, num_features: int, num_classes: int, **kwargs: Any) -> nn.Module:
@@ -91,13 +91,3 @@ def create_loss(name: LossName, num_features: int, num_classes: int, **kwargs: A
     sizes = {"num_features": num_features, "num_classes": num_classes}
     required = {size: sizes[size] for size in sizes.keys() & inspect.signature(make).parameters.keys()}
     return call_with_known(f"loss {name!r}", make, required, kwargs)
-
-
-def list_kd_losses() -> list[str]:
-    """List the names of the losses between logits."""
-    return sorted(_KD_LOSSES)
-
-
-def list_align_losses() -> list[str]:
-    """List the names of the losses between embeddings."""
-    return sorted(_ALIGN_LOSSES)

@@ -149,6 +149,26 @@ class AudioClassifier(nn.Module):
         """Compute the features that the corpus normalization is fitted to; see `run_front_end` for the arguments."""
         return self.normalize_clips(*self.run_front_end(waveform, waveform_length))
 
+    def batch_features(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return the results of `run_front_end` for a batch: its stored ``features``, or those of its ``waveform``."""
+        if "features" in batch:
+            return batch["features"], batch["feature_length"]
+        return self.run_front_end(batch["waveform"], batch["waveform_length"])
+
+    def predict_batch(self, batch: Mapping[str, Any], num_windows: int = 0) -> Outputs:
+        """Compute embeddings and logits of a batch.
+
+        Args:
+            batch: A batch of a datamodule with ``waveform`` and ``waveform_length``, or with ``features`` and
+                ``feature_length`` stored from the front end.
+            num_windows: Number of windows of each clip; 0 for outputs of whole clips without ``features``.
+        """
+        features, length = self.normalize_clips(*self.batch_features(batch))
+        if num_windows:
+            return self.outputs(features, length, num_windows)
+        embedding = self.encode(features, length)
+        return Outputs(embedding, self.classify(embedding))
+
     def encode(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None = None) -> Tensor:
         """Compute embeddings of shape (B, embedding_size) from the results of `extract_features`.
 

@@ -169,6 +169,10 @@ class FaceClassifier(nn.Module):
             windows = self.encoder.encode(frames).unflatten(0, (len(faces), -1))
         return Outputs(embedding, self.classify(embedding), features.mean(dim=2), windows)
 
+    def predict_batch(self, batch: Mapping[str, Any]) -> Outputs:
+        """Compute the outputs for a batch of a datamodule with ``face_embeddings`` or ``faces``."""
+        return self.outputs(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
+
     def classify(self, embedding: Tensor) -> Tensor:
         """Compute logits of shape (B, num_classes) from embeddings of shape (B, embedding_size)."""
         return self.head(embedding)

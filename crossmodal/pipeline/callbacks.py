@@ -18,9 +18,6 @@ class SeedEachBatch(Callback):
     """Seed the random numbers of each batch (dropout, flips) by run seed, epoch, batch index and process.
 
     A resumed run draws the same numbers as an uninterrupted one, and a student draws the same as its control.
-
-    Args:
-        seed: Seed of the run.
     """
 
     def __init__(self, seed: int) -> None:

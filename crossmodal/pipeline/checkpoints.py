@@ -22,13 +22,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write a checkpoint.
-
-        Args:
-            checkpoint: Lightning's checkpoint.
-            path: Path of the file.
-            storage_options: Unused.
-        """
+        """Write a checkpoint of Lightning; the storage options are not used."""
         buffer = io.BytesIO()  # torch.save to a file does not report a full disk
         torch.save(checkpoint, buffer)
         with atomic_path(Path(path)) as temporary:
@@ -45,14 +39,10 @@ def verify_checkpoint(checkpoint: Path) -> bool:
 
 
 def find_checkpoint(folder: Path, stage: str) -> Path | None:
-    """Return the checkpoint to resume from, or None; damaged checkpoints are reported and removed.
+    """Return the checkpoint in a folder to resume from, or None; damaged checkpoints are reported and removed.
 
     If the last checkpoint is damaged, training resumes from the best epoch, which is an earlier state of the same
     run. If the best one is damaged, the best weights are lost and the stage starts again.
-
-    Args:
-        folder: Folder of the stage's checkpoints.
-        stage: Name of the stage for messages.
     """
     best, last = folder / BEST, folder / LAST
     for path in (best, last):

@@ -1,28 +1,17 @@
-"""`crossmodal test`: evaluate a trained model on unseen actors."""
+"""Evaluation of a trained model on actors that it was not trained on."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import torch
-from jsonargparse import ArgumentParser
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor
 
 from crossmodal.datamodules import AudioDataModule
 from crossmodal.datasets.stream.reader import read_about
 from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.evaluation.metrics import describe
-from crossmodal.evaluation.predictions import Predictions
-from crossmodal.evaluation.report import print_warnings, warnings
+from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.inference.model_config import read_config
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
-from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
-from crossmodal.models import AudioClassifier
-from crossmodal.pipeline.settings import parse_or_raise
+from crossmodal.labels_for_people import corpus_name, named, protocol_name
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 
 # Data arguments whose defaults are taken from the model's config.
@@ -31,37 +20,14 @@ _DATA_DEFAULTS = ("channel", "label_set", "protocol", "fold", "num_folds")
 
 @dataclass(frozen=True)
 class ExportedFolder:
-    """An exported model with the configuration of its folder.
-
-    Args:
-        model: The exported model.
-        config: Content of ``config.json``.
-    """
+    """An exported model with the content of its folder's ``config.json``."""
 
     model: OnnxModel
     config: dict[str, Any]
 
 
-def test_command(args: Sequence[str]) -> int:
-    """Run `crossmodal test`."""
-    parser = ArgumentParser(prog="crossmodal test")
-    parser.add_argument("--model", type=str)
-    parser.add_argument("--backend", choices=("torch", "onnx", "int8"), default="torch")
-    parser.add_argument("--format", choices=("table", "json"), default="table")
-    skipped = {"face_features", "face_embeddings", "teacher_outputs", "speech_features"}
-    parser.add_class_arguments(AudioDataModule, "data", skip=skipped)
-    settings = parse_or_raise(parser, args)
-    if "model" not in settings:
-        raise ConfigError("--model is missing. Pass the model folder, e.g. --model runs/fit/model.")
-    result = evaluate(_load(settings["model"], settings.get("backend", "torch")), settings.get("data", {}))
-    if settings.get("format") == "json":
-        print(json.dumps(result, indent=2))
-    else:
-        _print(result)
-    return 0
-
-
-def _load(folder: str, backend: str) -> ModelFolder | ExportedFolder:
+def load_for_test(folder: str, backend: str = "torch") -> ModelFolder | ExportedFolder:
+    """Load a model folder, or with the backend ``onnx`` or ``int8`` its exported model."""
     if backend == "torch":
         return load_model_folder(folder)
     return ExportedFolder(load_onnx_model(folder, int8=backend == "int8"), read_config(folder))
@@ -97,13 +63,9 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
             f"{protocol} fold {config['fold']}, which it was trained for. If these are different people "
             "with the same names, rename them in the manifest."
         )
-    predictions = _predict(folder, datamodule)
+    predictions, source = _predict(folder, datamodule), datamodule.source
     return {
-        "corpus": {
-            "kind": datamodule.source.kind,
-            "name": datamodule.source.name,
-            "clips": len(predictions.clips),
-        },
+        "corpus": {"kind": source.kind, "name": source.name, "clips": len(predictions.clips)},
         "protocol": datamodule.protocol,
         "num_folds": datamodule.num_folds if datamodule.protocol == "grouped" else None,
         "fold": datamodule.fold,
@@ -137,7 +99,6 @@ def _check_labels(datamodule: AudioDataModule, known: list[str]) -> None:
         raise ConfigError(f"The model predicts {', '.join(known)}, but {source} has the labels {', '.join(labels)}.")
 
 
-@torch.inference_mode()
 def _predict(folder: ModelFolder | ExportedFolder, datamodule: AudioDataModule) -> Predictions:
     clips = [clip for clip in datamodule.split["test"] if clip.label is not None]
     if isinstance(folder, ExportedFolder):
@@ -149,35 +110,6 @@ def _predict(folder: ModelFolder | ExportedFolder, datamodule: AudioDataModule) 
         # Speech features of a frozen network may be stored from training; batches then hold them.
         datamodule.speech_features = store_speech_features(folder.model, datamodule, clips)
         temperature = folder.config["temperature"]  # as `predict` has it
-        probabilities = [
-            (_logits(folder.model, batch).double() / temperature).softmax(dim=-1).numpy()
-            for batch in datamodule.loader(clips)
-        ]
+        logits = predict(folder.model, datamodule.loader(clips)).logits
+        probabilities = [(logits.double() / temperature).softmax(dim=-1).numpy()]
     return Predictions.of_clips([(clip, "test") for clip in clips], tuple(folder.config["labels"]), probabilities)
-
-
-def _logits(model: AudioClassifier, batch: dict[str, Any]) -> Tensor:
-    if "features" in batch:
-        return model.classify(model.encode(*model.normalize_clips(batch["features"], batch["feature_length"])))
-    logits: Tensor = model(batch["waveform"], batch["waveform_length"])
-    return logits
-
-
-def _print(result: dict[str, Any]) -> None:
-    low, high = result["uar_ci95"]
-    name = corpus_name(result["corpus"], result["channel"])
-    protocol = protocol_name(result["protocol"], result["num_folds"])
-    console, people = Console(), format_for(result["corpus"], "actors")
-    console.print(
-        f"{name}: {result['corpus']['clips']} clips of {people} {named(result['actors'])} "
-        f"({protocol}, fold {result['fold']}); chance is {1 / len(result['labels']):.3f}"
-    )
-    console.print(
-        f"UAR {result['uar']:.3f} (95 % interval over {people} {low:.3f} to {high:.3f}), WAR {result['war']:.3f}, "
-        f"macro F1 {result['f1']:.3f}, calibration error {result['ece']:.3f}"
-    )
-    table = Table("true \\ predicted", *(label[:5] for label in result["labels"]), box=None)
-    for label, row in zip(result["labels"], result["confusion"], strict=True):
-        table.add_row(label, *(str(count) if count else "·" for count in row))
-    console.print(table)
-    print_warnings(console, warnings(result["corpus"], result["speaker_dependent"]))

@@ -27,13 +27,13 @@ def run_name(name: str) -> str:
 
 
 def create_loggers(wanted: Any, folder: Path, settings: Config, last_stage: str) -> list[Logger]:
-    """Create the loggers of ``trainer.logger``, once for the whole run.
+    """Create the loggers of ``trainer.logger``, once for the whole run, and log its settings.
 
     Args:
         wanted: Value of the Trainer's ``logger``: a class path with arguments, a list of them, true for a CSV file, or
             a false value for none.
         folder: Folder of the run; the default folder of the loggers.
-        settings: Settings of the run, logged as hyper-parameters.
+        settings: Settings of the run.
         last_stage: Stage whose validation UAR is also logged as ``val_uar``, see `LastStage`.
 
     Raises:
@@ -63,10 +63,6 @@ class LastStage(Logger):
     """Log the last stage's validation UAR also as ``val_uar``, a name that does not depend on the stages.
 
     A sweep needs one metric for all its trials, logged once per epoch of one stage.
-
-    Args:
-        stage: Last requested stage of the run.
-        loggers: Loggers of the run.
     """
 
     name = None
@@ -88,13 +84,7 @@ class LastStage(Logger):
 
 
 def log_summary(loggers: list[Logger], summary: dict[str, Any], folder: Path) -> None:
-    """Log the results of a run.
-
-    Args:
-        loggers: Loggers of the run.
-        summary: Content of ``summary.json``.
-        folder: Folder of the run. Its report and model folder become artifacts of a W&B run.
-    """
+    """Log the results of a run; its report and model folder become artifacts of a W&B run."""
     numbers = _numbers(summary)
     for logger in loggers:
         logger.log_metrics(numbers)
@@ -123,7 +113,7 @@ def _numbers(summary: dict[str, Any]) -> dict[str, float]:
 
 
 def _log_artifacts(logger: WandbLogger, summary: dict[str, Any], folder: Path) -> None:
-    report = [folder / "report.md", folder / "summary.json", folder / "set_aside.json", *folder.glob("*.png")]
+    report = [folder / "report.md", folder / "summary.json", folder / "excluded.json", *folder.glob("*.png")]
     report += [folder / stage / name for stage in summary["stages"] for name in _STAGE_FILES]
     _log_artifact(logger, "report", folder, report)
     logger.log_image("confusion", [str(folder / "confusion.png")])  # shown on the W&B page without a download

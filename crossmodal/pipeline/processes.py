@@ -40,9 +40,7 @@ class Processes:
 
     @contextlib.contextmanager
     def launch(self) -> Iterator[None]:
-        """Launch the processes and run the block in all of them; if one fails, the others stop.
-
-        Nothing is launched if the processes exist already: in a launched process, under ``torchrun`` or on a cluster.
+        """Launch the processes, unless ``torchrun`` or a cluster did, and run the block in all of them.
 
         Raises:
             ProcessLostError: If another process has ended.

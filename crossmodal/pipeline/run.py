@@ -21,7 +21,7 @@ from crossmodal.evaluation.calibration import calibrate
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
 from crossmodal.models.serialization import load_model
-from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, run_name
+from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.report import print_summary, write_report
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
@@ -60,14 +60,6 @@ def fit(args: Sequence[str] = ()) -> dict[str, Any]:
     return Run(parse_settings(args)).fit().to_dict()
 
 
-def fit_command(args: Sequence[str]) -> int:
-    """Run `crossmodal fit`."""
-    silence_lightning()
-    settings = parse_settings(args)
-    Run({**settings, "name": run_name(settings["name"])}).fit()
-    return 0
-
-
 class Run:
     """A run of the stages on one fold.
 
@@ -92,22 +84,20 @@ class Run:
     def fit(self) -> RunSummary:
         """Run the requested stages, then write and print the report."""
         with disk_errors(), self.processes.launch():
-            return self._fit()
-
-    def _fit(self) -> RunSummary:
-        if self.corpus.source.is_built_in:
-            print_on_rank_zero("No --data.root given: using the built-in synthetic corpus (not evidence about people).")
-        self.processes.run_on_rank_zero(self.corpus.prepare_data)
-        self.corpus.setup()
-        needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
-        self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
-        for stage in STAGES:
-            if stage in needed:
-                self._run_stage(stage)
-        return self.processes.run_on_rank_zero(self.finalize)
+            if self.corpus.source.is_built_in:
+                print_on_rank_zero(
+                    "No --data.root given: using the built-in synthetic corpus (not evidence about people)."
+                )
+            self.processes.run_on_rank_zero(self.corpus.prepare_data)
+            self.corpus.setup()
+            needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
+            self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
+            for stage in STAGES:
+                if stage in needed:
+                    self._run_stage(stage)
+            return self.processes.run_on_rank_zero(self.finalize)
 
     def _prepare(self, stages: Collection[str]) -> Path | None:
-        """List excluded files, create the loggers, and store the speech features of a frozen network, if any."""
         self._report_excluded()
         logger = self.settings["trainer"].get("logger")
         self._loggers = create_loggers(logger, self.folder, self.settings, self.stages[-1])
@@ -149,7 +139,6 @@ class Run:
         return self.processes.run_on_rank_zero(store)
 
     def _sound_statistics(self) -> NDArray[np.float64]:
-        """Return the statistics of the student's front-end features for the training clips."""
         control = self.prepare_stage("control", self.folder / "teachers" / "sound")
         assert isinstance(control.task, FinetuneTask), "the control is a student"
         return sound_statistics(control.task.model, control.datamodule, self.corpus.split["train"], self.device)
@@ -251,7 +240,7 @@ class Run:
     def _report_excluded(self) -> None:
         excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.excluded]
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "set_aside.json"
+        path = self.folder / "excluded.json"
         write_json(path, excluded)
         if excluded:
             print_on_rank_zero(f"{len(excluded)} file(s) or clip(s) excluded, listed in {path}:")
@@ -273,7 +262,6 @@ def silence_lightning() -> None:
     for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
     for message in (
-        "LightningCLI's args parameter",  # a stage's settings are passed, not the command line
         ".*does not have many workers.*",  # reading from the cache is cheaper than a worker
         ".*The number of training batches.*",  # nothing is logged per step
         ".*treespec, LeafSpec.*",  # Lightning's own use of torch

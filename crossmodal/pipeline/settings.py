@@ -1,13 +1,14 @@
 """Settings of `crossmodal fit`: the parser, and the configuration of each stage."""
 
 import difflib
+import inspect
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
@@ -15,6 +16,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
 from crossmodal.errors import ConfigError
+from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.shipped_configs import find_config
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
@@ -22,15 +24,14 @@ from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, T
 Config = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class StageClasses:
-    """Classes that LightningCLI gets for a stage."""
+class StageClasses(NamedTuple):
+    """The classes of a stage."""
 
     task: type[BaseTask]
     datamodule: type[LightningDataModule]
 
 
-STAGES: dict[str, StageClasses] = {
+STAGES = {
     "teacher": StageClasses(TeacherTask, VideoDataModule),
     "control": StageClasses(ControlTask, AudioDataModule),
     "transfer": StageClasses(TransferTask, PairedDataModule),
@@ -41,27 +42,8 @@ _DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
 
 # Arguments of the student and of its training. They are set under transfer; finetune and control inherit them. Finetune
 # may override the training arguments. The control may not: it is the same training without a teacher.
-STUDENT = (
-    "front_end",
-    "front_end_kwargs",
-    "encoder",
-    "encoder_kwargs",
-    "embedding_size",
-    "dropout",
-    "sample_rate",
-    "clip_normalization",
-    "corpus_normalization",
-)
-_RECIPE = (
-    "augmentation",
-    "lr",
-    "weight_decay",
-    "warmup",
-    "label_smoothing",
-    "class_weighting",
-    "ema_decay",
-    "patience",
-)
+STUDENT = tuple(name for name in inspect.signature(AudioClassifier).parameters if name != "num_classes")
+_RECIPE = ("augmentation", *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
 # Arguments that the pipeline sets for each stage.
 _FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
 
@@ -76,14 +58,7 @@ class _ConfigByName(ActionConfigFile):
 
 
 def check_recursion(config: str) -> None:
-    """Check that no part of a YAML file contains itself through an alias, because jsonargparse would never return.
-
-    Args:
-        config: Path of the file, or its text.
-
-    Raises:
-        ConfigError: If a part contains itself. All other errors are left to the parser.
-    """
+    """Raise ConfigError if a part of a YAML file or text contains itself: jsonargparse would never return."""
     try:
         content = yaml.safe_load(config if config.lstrip().startswith("{") else Path(config).read_text("utf-8"))
     except Exception:  # PyYAML's constructors raise errors of many types; the parser reports them
@@ -99,11 +74,7 @@ def check_recursion(config: str) -> None:
 @cache
 def build_parser() -> ArgumentParser:
     """Return the parser of the whole run. It is cached, because building it is slower than parsing."""
-    parser = ArgumentParser(
-        prog="crossmodal fit",
-        allow_abbrev=False,
-        description="Train a teacher, teach a student, measure the gain.",
-    )
+    parser = ArgumentParser(prog="crossmodal fit", allow_abbrev=False)
     config = "A YAML file or the name of a shipped config; later ones override earlier ones."
     parser.add_argument("--config", action=_ConfigByName, help=config)
     parser.add_argument("--name", type=str, default="fit", help="Name of the run: runs/<name>.")
@@ -128,7 +99,7 @@ def parse_settings(args: Sequence[str]) -> Config:
         ConfigError: If a key does not exist (the message suggests the nearest one) or a value is invalid.
     """
     parser = build_parser()
-    args = [argument.replace("logger=wandb", "logger=WandbLogger") for argument in _joined(args)]
+    args = [_full_name(option, value) for option, value in pairwise(["", *args])]
     without_print = [argument for argument in args if not argument.startswith("--print_config")]
     requested = parse_or_raise(parser, without_print)
     overlays = ["--config", str(_DEFAULTS)]
@@ -150,13 +121,7 @@ def parse_settings(args: Sequence[str]) -> Config:
 
 
 def stage_config(settings: Config, stage: str, **filled_in: Any) -> Config:
-    """Return the LightningCLI configuration of one stage.
-
-    Args:
-        settings: Settings of the whole run.
-        stage: One of `STAGES`.
-        filled_in: Model and data arguments that the run determines: ``model={...}``, ``data={...}``.
-    """
+    """Return the configuration of one stage; `filled_in` has the arguments that the run determines: ``model={...}``."""
     seed = settings["seed_everything"]
     model, trainer = _stage_sections(settings, stage)
     data = {**settings.get("data", {}), "seed": seed}
@@ -234,12 +199,8 @@ def _suggestion(parser: ArgumentParser, message: str) -> str:
     return "\nTo list all keys: crossmodal fit --print_config."
 
 
-def _joined(args: Sequence[str]) -> list[str]:
-    """Join ``--trainer.logger value`` into ``--trainer.logger=value``, so that a shorthand is in one argument."""
-    joined: list[str] = []
-    for argument in args:
-        if joined and joined[-1].endswith(".logger") and "=" not in joined[-1]:
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined
+def _full_name(option: str, argument: str) -> str:
+    """Return an argument with the class name for ``wandb`` as a logger, in one argument or after its option."""
+    if option.endswith(".logger") and argument == "wandb":
+        return "WandbLogger"
+    return re.sub(r"^(--[\w.]+\.logger=)wandb$", r"\1WandbLogger", argument)

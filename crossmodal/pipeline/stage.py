@@ -2,28 +2,29 @@
 
 import contextlib
 import shutil
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
+from jsonargparse import ArgumentError, ArgumentParser
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from crossmodal import datamodules, losses, models, tasks, transforms
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.metrics import describe
-from crossmodal.evaluation.predictions import Predictions
+from crossmodal.evaluation.predictions import Predictions, predict
+from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import save_model
 from crossmodal.pipeline.callbacks import History, SeedEachBatch, StopAtOnce
-from crossmodal.pipeline.checkpoints import BEST, AtomicCheckpointIO, find_checkpoint
+from crossmodal.pipeline.checkpoints import BEST, LAST, AtomicCheckpointIO, find_checkpoint
+from crossmodal.pipeline.loggers import SELECTED_BY
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config
 from crossmodal.pipeline.stage_result import (
@@ -35,15 +36,14 @@ from crossmodal.pipeline.stage_result import (
     load_result,
     write_result,
 )
+from crossmodal.pipeline.stored.speech_features import store_for_training
 from crossmodal.stopping import Terminated
 from crossmodal.storage import content_key, hash_file, locked, read_json, replace_folder, write_json
 from crossmodal.tasks import BaseTask, FinetuneTask
-from crossmodal.tasks.feature_memory import FeatureMemory
 
 # Raise when this file trains or evaluates a stage differently: every stage is then trained again.
 VERSION = 1
-# Features of the last stages, kept so that the next stages and runs in this process can use them.
-_FEATURE_MEMORIES: deque[FeatureMemory | None] = deque(maxlen=2)
+_TRAINER = {"num_sanity_val_steps": 0, "enable_model_summary": False, "enable_autolog_hparams": False}
 # Trainer arguments that do not change the result.
 _NOT_IN_KEY = {
     "logger",
@@ -56,7 +56,7 @@ _NOT_IN_KEY = {
 
 
 class StageRun:
-    """One stage, built by LightningCLI from its configuration.
+    """One stage, built from its configuration.
 
     Args:
         stage: One of `crossmodal.pipeline.settings.STAGES`.
@@ -66,6 +66,11 @@ class StageRun:
         upstream: Keys of the results that this stage depends on.
         left_out: Training actors that this stage must not use.
         processes: Processes of the run; by default only the current one.
+
+    Attributes:
+        task: The LightningModule.
+        datamodule: The LightningDataModule, set up.
+        key: Key of everything that determines the result.
 
     Raises:
         ConfigError: If a setting is invalid.
@@ -81,39 +86,36 @@ class StageRun:
         left_out: Collection[str] = (),
         processes: Processes | None = None,
     ) -> None:
-        self.stage = stage
+        self.stage, self.folder = stage, folder
         self._processes = processes or Processes({"accelerator": "cpu"})
-        self.folder = folder
-        self.history = History()
+        self._history = History()
         # Training without labels does not aim at accuracy, so the last epoch is kept.
         by_uar = config["model"].get("task_loss_weight") != 0
         self._best = ModelCheckpoint(
             dirpath=folder / "checkpoints",
             filename=Path(BEST).stem,
-            monitor=f"{stage}/val_uar" if by_uar else None,
+            monitor=f"{stage}/{SELECTED_BY}" if by_uar else None,
             mode="max",
-            save_last=True,
             save_on_train_epoch_end=True,  # after History has collected the epoch
             enable_version_counter=False,
         )
-        self._cli = self._build(stage, config)
+        # Its mode has no effect, but distinguishes it from a best checkpoint without a monitor.
+        self._last = ModelCheckpoint(
+            folder / "checkpoints",
+            Path(LAST).stem,
+            mode="min",
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        try:
+            self._build(config)
+        except (ArgumentError, MisconfigurationException, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(f"Invalid settings for the stage {stage}: {error}") from error
         used = set(clips)
         self.datamodule.restrict(lambda clip: clip.clip in used)
         self.datamodule.exclude_actors(left_out)
         self.datamodule.setup()
         self.key = self._key(upstream)
-
-    @property
-    def task(self) -> BaseTask:
-        """The LightningModule."""
-        task: BaseTask = self._cli.model
-        return task
-
-    @property
-    def datamodule(self) -> CorpusDataModule:
-        """The LightningDataModule."""
-        datamodule: CorpusDataModule = self._cli.datamodule
-        return datamodule
 
     def is_stored(self, store: Path) -> bool:
         """Return True if the store has the result, from any run."""
@@ -125,7 +127,7 @@ class StageRun:
 
             def is_stored() -> bool:
                 message = f"{self.stage}: another run trains the same stage; waiting for its result"
-                lock.enter_context(locked(store / ".locks" / f"{self.key}.lock", told=message))
+                lock.enter_context(locked(store / ".locks" / f"{self.key}.lock", message=message))
                 return self.is_stored(store)
 
             reused = self._processes.run_on_rank_zero(is_stored)
@@ -142,49 +144,32 @@ class StageRun:
         elif not has_result(self.folder, self.key):
             replace_folder(stored, self.folder)
 
-    def _build(self, stage: str, config: Config) -> LightningCLI:
-        callbacks: list[Callback] = [self._best, self.history, StopAtOnce(), SeedEachBatch(config["seed_everything"])]
-        if config["trainer"].get("enable_progress_bar") is not False:
+    def _build(self, config: Config) -> None:
+        """Build task, datamodule and Trainer."""
+        parser = _parser(self.stage)
+        trainer = {**_TRAINER, "default_root_dir": str(self.folder), **config["trainer"], "logger": False}
+        self._config = parser.parse_object({**config, "trainer": trainer})
+        seed_everything(config["seed_everything"], workers=True, verbose=False)
+        built = parser.instantiate(self._config)
+        self.task: BaseTask = built.model
+        self.datamodule: CorpusDataModule = built.data
+        callbacks: list[Callback] = [self._best, self._last, self._history, StopAtOnce()]
+        callbacks.append(SeedEachBatch(config["seed_everything"]))
+        if trainer.get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar(leave=False))
-        defaults: dict[str, Any] = {
-            "callbacks": callbacks,
-            "logger": False,
-            "default_root_dir": str(self.folder),
-            "num_sanity_val_steps": 0,
-            "enable_model_summary": False,
-            "enable_autolog_hparams": False,
-        }
-        classes = STAGES[stage]
-        config = {**config, "trainer": {key: value for key, value in config["trainer"].items() if key != "logger"}}
-        with self._build_errors():
-            cli = LightningCLI(
-                classes.task,
-                classes.datamodule,
-                trainer_class=Trainer,
-                trainer_defaults=defaults,
-                save_config_callback=None,
-                args=config,
-                run=False,
-            )
-        if cli.trainer.world_size != self._processes.number:
+        arguments = built.trainer.as_dict()
+        self._trainer = Trainer(**{**arguments, "callbacks": [*callbacks, *(arguments["callbacks"] or [])]})
+        if self._trainer.world_size != self._processes.number:
             raise ConfigError(
-                f"All stages must use the same devices: the run has {self._processes.number}, but {stage} requests "
-                f"{cli.trainer.world_size}. Set --trainer.devices and --trainer.num_nodes, which apply to all stages."
+                f"All stages must use the same devices: the run has {self._processes.number}, but {self.stage} "
+                f"requests {self._trainer.world_size}. Set --trainer.devices and --trainer.num_nodes, which apply to "
+                "all stages."
             )
-        if type(cli.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-            cli.trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-        return cli
-
-    @contextlib.contextmanager
-    def _build_errors(self) -> Iterator[None]:
-        """Convert errors of Lightning, torch and timm about invalid values to ConfigError."""
-        try:
-            yield
-        except (MisconfigurationException, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(f"Invalid settings for the stage {self.stage}: {error}") from error
+        if type(self._trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            self._trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 
     def _key(self, upstream: Sequence[str]) -> str:
-        config = self._cli.config.as_dict()
+        config = self._config.as_dict()
         trainer = {name: value for name, value in config["trainer"].items() if name not in {*_NOT_IN_KEY, "callbacks"}}
         return content_key(
             stage=self.stage,
@@ -205,15 +190,15 @@ class StageRun:
         # Lightning writes these within an epoch on SLURM's signal, and would train on its first clips again.
         for checkpoint in self.folder.glob("hpc_ckpt_*.ckpt"):
             checkpoint.unlink()
-        self._cli.parser.save(
-            self._cli.config, self.folder / "config.yaml", overwrite=True, skip_unset=False, skip_validation=True
-        )
+        config = self.folder / "config.yaml"
+        _parser(self.stage).save(self._config, config, overwrite=True, skip_unset=False, skip_validation=True)
         resume_from = find_checkpoint(self.folder / "checkpoints", self.stage)
         return str(resume_from) if resume_from else None
 
     def _train(self, loggers: list[Logger]) -> None:
-        trainer: Trainer = self._cli.trainer
+        trainer = self._trainer
         trainer.loggers = loggers
+        self._store_features()
         checkpoint = self._processes.run_on_rank_zero(self._begin)
         try:
             trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -221,12 +206,20 @@ class StageRun:
             raise
         except SystemExit as error:  # Lightning's reaction to Ctrl-C
             raise KeyboardInterrupt from error
-        if isinstance(self.task, FinetuneTask):
-            _FEATURE_MEMORIES.append(self.task.memory)
+        self.datamodule.summaries = None
+
+    def _store_features(self) -> None:
+        """Store the features of a student; on a GPU, computing them is faster than reading them."""
+        task, data = self.task, self.datamodule
+        if isinstance(task, FinetuneTask) and self._trainer.strategy.root_device.type == "cpu":
+            if task.stored_speeds and task.uses_summaries:
+                task.fit_normalization(data.loader(data.split["train"]))
+            folders, data.summaries = self._processes.run_on_rank_zero(lambda: store_for_training(task, data))
+            if folders:
+                data.speech_features, *data.feature_versions = folders
 
     def _evaluate(self) -> None:
         """Write the best weights, and their predictions and metrics for the validation and test clips."""
-        trainer: Trainer = self._cli.trainer
         if not self._best.best_model_path:
             raise ConfigError(
                 f"{self.stage} has no checkpoint: training ended before the first epoch did. Train at least one epoch: "
@@ -237,17 +230,36 @@ class StageRun:
         datamodule = self.datamodule
         train_actors = sorted({clip.actor for clip in datamodule.split["train"]})
         save_model(self.task.model, self.folder / MODEL, train_actors=train_actors, labels=datamodule.labels)  # type: ignore[arg-type]
-        predictions = predict(self.task, datamodule, trainer.strategy.root_device)
+        predictions = self._predict(self._trainer.strategy.root_device)
         predictions.write_csv(self.folder / PREDICTIONS)
-        self.history.write_csv(self.folder / HISTORY)
+        self._history.write_csv(self.folder / HISTORY)
         write_result(
             self.folder,
             key=self.key,
             metrics={split: describe(predictions.of(split)) for split in ("val", "test")},
-            seconds=round(self.history.seconds, 1),
-            epochs=trainer.current_epoch,
+            seconds=round(self._history.seconds, 1),
+            epochs=self._trainer.current_epoch,
             best_epoch=best["epoch"],
         )
+
+    def _predict(self, device: torch.device) -> Predictions:
+        """Predict the labelled validation and test clips on one device: a distributed sampler would repeat some."""
+        splits = self.datamodule.split
+        clips = [(clip, split) for split in ("val", "test") for clip in splits[split] if clip.label is not None]
+        model: AudioClassifier | FaceClassifier = self.task.model.to(device)  # type: ignore[assignment]
+        logits = predict(model, self.datamodule.loader([clip for clip, _ in clips])).logits
+        return Predictions.of_clips(clips, self.datamodule.labels, [logits.double().softmax(dim=-1).numpy()])
+
+
+@cache
+def _parser(stage: str) -> ArgumentParser:
+    """Return the parser of a stage's configuration, with the layout of LightningCLI."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--seed_everything", type=int)
+    parser.add_class_arguments(Trainer, "trainer", instantiate=False, fail_untyped=False)
+    parser.add_class_arguments(STAGES[stage].task, "model", fail_untyped=False)
+    parser.add_class_arguments(STAGES[stage].datamodule, "data", fail_untyped=False)
+    return parser
 
 
 def _model_in_key(model: Config) -> Config:
@@ -260,21 +272,6 @@ def _model_in_key(model: Config) -> Config:
     if front_end_kwargs := arguments.get("front_end_kwargs"):  # covered by the data's fingerprint
         arguments["front_end_kwargs"] = {name: value for name, value in front_end_kwargs.items() if name != "weights"}
     return arguments
-
-
-@torch.no_grad()
-def predict(task: BaseTask, datamodule: CorpusDataModule, device: torch.device) -> Predictions:
-    """Predict the labelled validation and test clips with a task's model, in the order of the split.
-
-    A plain loop on one device is used, because a distributed sampler would repeat some clips.
-    """
-    task = task.to(device).eval()
-    clips = [(clip, split) for split in ("val", "test") for clip in datamodule.split[split] if clip.label is not None]
-    probabilities = []
-    for batch in datamodule.loader([clip for clip, _ in clips]):
-        logits, _ = task.compute_losses(task.transfer_batch_to_device(batch, device, 0))
-        probabilities.append(logits.double().softmax(dim=-1).cpu().numpy())
-    return Predictions.of_clips(clips, datamodule.labels, probabilities)
 
 
 def code_version() -> str:

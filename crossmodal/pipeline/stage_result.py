@@ -67,6 +67,5 @@ def has_result(folder: Path, key: str) -> bool:
 
 def load_result(stage: str, folder: Path, reused: bool) -> StageResult:
     """Load the result of a stage from its folder."""
-    result = read_json(folder / RESULT)
-    fields = {name: result[name] for name in ("key", "metrics", "seconds", "epochs", "best_epoch")}
-    return StageResult(stage, folder, **fields, reused=reused)
+    result = {name: value for name, value in read_json(folder / RESULT).items() if name not in ("files", "sum")}
+    return StageResult(stage, folder, **result, reused=reused)

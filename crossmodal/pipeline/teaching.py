@@ -7,11 +7,7 @@ from crossmodal.errors import ConfigError
 
 TeacherKind = Literal["face", "voice", "both"]
 # The stages that train each kind of teacher; a voice teacher is trained like the student's control.
-STAGES_OF: dict[TeacherKind, tuple[str, ...]] = {
-    "face": ("teacher",),
-    "voice": ("control",),
-    "both": ("teacher", "control"),
-}
+STAGES_OF = {"face": ("teacher",), "voice": ("control",), "both": ("teacher", "control")}
 
 
 @dataclass(frozen=True)

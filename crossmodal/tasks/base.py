@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import ClassVar, Literal, Protocol, cast, runtime_checkable
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,14 +25,6 @@ Losses = dict[str, Tensor]
 Split = Literal["train", "val", "test"]
 # Label keys of a batch; the last two are added by mixup.
 LABELS = ("label", "mixed_label", "label_weight")
-
-
-@runtime_checkable
-class DividedLoader(Protocol):
-    """Loader of which each process reads a part."""
-
-    def single_pass(self) -> Iterable[Batch]:
-        """Return batches of all clips, each clip once in one of the processes."""
 
 
 def _moving_average(average: Tensor, current: Tensor, num_averaged: Tensor, decay: float) -> Tensor:
@@ -95,11 +87,7 @@ class BaseTask(LightningModule):
                 "f1": MulticlassF1Score(num_classes, average="macro", ignore_index=UNLABELLED),
             }
         )
-        self._losses: dict[Split, LossAccumulator] = {
-            "train": LossAccumulator(),
-            "val": LossAccumulator(),
-            "test": LossAccumulator(),
-        }
+        self._losses = {split: LossAccumulator() for split in ("train", "val", "test")}
         self.metrics = nn.ModuleDict(
             {f"{split}_metrics": metrics.clone(prefix=f"{self.stage}/{split}_") for split in ("train", "val", "test")}
         )
@@ -158,9 +146,7 @@ class BaseTask(LightningModule):
         """Fit class weights, and the normalization unless it was loaded, to the training clips."""
         if self.class_weighting:
             self._fit_class_weight()
-        normalization = self.normalization()
-        if normalization is not None and not bool(normalization.fitted):
-            self._fit_normalization(normalization)
+        self.fit_normalization(self._training_clips())
 
     def _fit_class_weight(self) -> None:
         labels = torch.cat([batch["label"] for batch in self._training_clips()])
@@ -169,16 +155,28 @@ class BaseTask(LightningModule):
         present = (count > 0).sum()
         self.class_weight.copy_(torch.where(count > 0, count.sum() / (present * count.clamp(min=1)), 1.0))
 
-    def _fit_normalization(self, normalization: FeatureNormalization) -> None:
+    @torch.no_grad()
+    def fit_normalization(self, batches: Iterable[Batch]) -> None:
+        """Fit the normalization, if any and unless it was loaded, to batches of all training clips.
+
+        Raises:
+            NotFiniteError: If the data or features of a clip are not finite.
+        """
+        normalization = self.normalization()
+        if normalization is None or bool(normalization.fitted):
+            return
         was_training = self.training
         self.eval()
-        with torch.no_grad():
-            sums = [normalization.accumulate(*self.features(batch)) for batch in self._training_clips()]
-            total = self._sum_over_processes(torch.stack(sums).sum(dim=0))
-            if not bool(torch.isfinite(total).all()):  # in every process, so that none waits for another
-                batches = self._training_clips()
-                clips = [clip for batch in batches for clip in non_finite_clips(batch, self.features(batch)[0])]
-                raise NotFiniteError(f"{self.stage}, before training: {explain_clips(clips or ['other processes'])}")
+        sums, not_finite = [], []
+        for batch in batches:
+            features, length = self.features(batch)
+            sums.append(normalization.accumulate(features, length))
+            if not bool(torch.isfinite(sums[-1]).all()):
+                not_finite += non_finite_clips(batch, features)
+        total = self._sum_over_processes(torch.stack(sums).sum(dim=0))
+        if not bool(torch.isfinite(total).all()):  # in every process, so that none waits for another
+            clips = explain_clips(not_finite or ["other processes"])
+            raise NotFiniteError(f"{self.stage}, before training: {clips}")
         normalization.fit_from_sums(*total)
         self.train(was_training)
 
@@ -192,19 +190,16 @@ class BaseTask(LightningModule):
         return callbacks
 
     def _training_clips(self) -> Iterable[Batch]:
-        """Iterate over every training clip once: in one of the processes, or with another loader in each of them.
-
-        Ratios of sums over all processes are the same either way.
-        """
+        """Iterate over every training clip once: in one of the processes, or with another loader in each of them."""
         loader: Iterable[Batch] = self.trainer.train_dataloader or ()
-        if isinstance(loader, DividedLoader):
+        if hasattr(loader, "single_pass"):  # a loader of which each process reads a part
             loader = loader.single_pass()
         elif isinstance(loader, DataLoader):
             loader = DataLoader(loader.dataset, batch_size=loader.batch_size or 1, collate_fn=loader.collate_fn)
         return (self.transfer_batch_to_device(batch, self.device, 0) for batch in loader)
 
     def _sum_over_processes(self, total: Tensor) -> Tensor:
-        if self.trainer.world_size == 1:
+        if self._trainer is None or self.trainer.world_size == 1:
             return total
         summed = self.trainer.strategy.reduce(total.to(self.device), reduce_op="sum")
         return cast(Tensor, summed).to(total.device)
@@ -236,7 +231,7 @@ class BaseTask(LightningModule):
     def _explain(self, loss: Tensor, batch: Batch, logits: Tensor, split: Split) -> str:
         trainer = self._trainer
         where = f"epoch {trainer.current_epoch}, step {trainer.global_step}" if trainer else "without a trainer"
-        features, _ = self.features(batch)
+        features = batch["summary"] if "summary" in batch else self.features(batch)[0]
         return explain_loss(f"{self.stage}, {split}, {where}", float(loss), batch, features, logits)
 
     def on_validation_epoch_end(self) -> None:

@@ -27,7 +27,7 @@ class LossTerm:
         over_time: Whether to compare embeddings of windows instead of clips.
 
     Raises:
-        ConfigError: If a weight or fraction is invalid, or if ``over_time`` is set for a loss without embeddings.
+        ConfigError: If a value is invalid, or if ``over_time`` is set for a loss that does not compare embeddings.
     """
 
     loss: LossName
@@ -99,19 +99,12 @@ class DistillationObjective(nn.Module):
         widths = {"embeddings": teacher_embedding_size, "features": teacher_features_size}
         self.terms = dict(terms)
         self.gate = lookup("gate", _GATES, gate) if gate else None
-        self.losses = nn.ModuleDict(
-            {
-                name: create_loss(term.loss, teacher_embedding_size, num_classes, **term.kwargs)
-                for name, term in self.terms.items()
-            }
-        )
-        self.projectors = nn.ModuleDict(
-            {
-                name: nn.Linear(embedding_size, widths[LOSSES[term.loss].compares])
-                for name, term in self.terms.items()
-                if LOSSES[term.loss].needs_projection
-            }
-        )
+        self.losses, self.projectors = nn.ModuleDict(), nn.ModuleDict()
+        for name, term in self.terms.items():
+            self.losses[name] = create_loss(term.loss, teacher_embedding_size, num_classes, **term.kwargs)
+        for name, term in self.terms.items():
+            if LOSSES[term.loss].needs_projection:
+                self.projectors[name] = nn.Linear(embedding_size, widths[LOSSES[term.loss].compares])
 
     @property
     def over_time(self) -> bool:
@@ -150,10 +143,12 @@ class DistillationObjective(nn.Module):
             label = label.repeat_interleave(len(prediction) // len(label))
         elif entry.compares == "logits":
             prediction, target = student.logits, teacher.logits
-        elif entry.compares == "features":
-            prediction, target = student.embedding, _features(teacher)
-        else:
+        elif entry.compares == "embeddings":
             prediction, target = student.embedding, teacher.embedding
+        elif teacher.features is None:
+            raise ConfigError("The teacher outputs have no input features: store them again with `crossmodal fit`.")
+        else:
+            prediction, target = student.embedding, teacher.features
         if name in self.projectors:
             prediction = self.projectors[name](prediction)
         arguments = (prediction, target, label) if entry.needs_label else (prediction, target)
@@ -169,12 +164,6 @@ def _windows(outputs: Outputs) -> Tensor:
             "time: pixels, or face features with a row for each video frame."
         )
     return outputs.windows.flatten(0, 1)
-
-
-def _features(teacher: Outputs) -> Tensor:
-    if teacher.features is None:
-        raise ConfigError("The teacher outputs have no input features: store them again with `crossmodal fit`.")
-    return teacher.features
 
 
 def _teacher_correct(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:

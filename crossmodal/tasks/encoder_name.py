@@ -15,13 +15,6 @@ else:
         """``timm:`` followed by the name of a timm image model.
 
         Values stay plain strings, which checkpoints can hold; this class only registers the check with jsonargparse.
-
-        Example:
-            >>> from jsonargparse import ArgumentParser
-            >>> parser = ArgumentParser()
-            >>> action = parser.add_argument("--encoder", type=TimmName)
-            >>> parser.parse_args(["--encoder=timm:resnet18"]).encoder
-            'timm:resnet18'
         """
 
     register_type(

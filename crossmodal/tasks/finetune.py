@@ -15,18 +15,18 @@ from crossmodal.models import (
     SelfSupervisedFrontEnd,
 )
 from crossmodal.models.serialization import load_weights
-from crossmodal.storage import content_key
 from crossmodal.tasks.base import BaseTask, Losses
 from crossmodal.tasks.encoder_name import TimmName
-from crossmodal.tasks.feature_memory import FeatureMemory
-from crossmodal.transforms import AugmentationName, FeatureNormalization, create_augmentation
+from crossmodal.transforms import AugmentationName, FeatureNormalization, SpeedPerturbation, create_augmentation
 
 
 class FinetuneTask(BaseTask):
     """Train the student alone, from scratch or from the weights of the transfer stage.
 
-    A batch has ``label``, ``waveform`` and ``waveform_length``; or, instead of the latter two, ``features`` and
-    ``feature_length`` stored from a frozen front end, with the same results.
+    A batch has ``label``, ``waveform`` and ``waveform_length``. Instead of the latter two it may have what was stored
+    once for each clip, with the same results: ``features`` of the front end, (B, F, frames), and ``feature_length``,
+    (B,), or ``summary`` of a summarizing encoder, (B, V, P). Features may also have a dimension V, (B, V, F, frames)
+    and (B, V): one version for each of the V `stored_speeds`, of which training draws one.
 
     Args:
         front_end: Name of the front end.
@@ -82,19 +82,12 @@ class FinetuneTask(BaseTask):
             clip_normalization=clip_normalization,
             corpus_normalization=corpus_normalization,
         )
-        self._stores_features = isinstance(self.model.front_end, SelfSupervisedFrontEnd)
-        if self._stores_features and len(self.augmentation.waveform):
+        self._is_frozen = isinstance(self.model.front_end, SelfSupervisedFrontEnd)
+        if self._is_frozen and len(self.augmentation.waveform):
             unsupported = [name for name in augmentation or {} if name not in ("mixup", "spec_augment")]
             raise ConfigError(
                 f"The features of the front end ssl are computed once and stored, so waveforms cannot be augmented: "
                 f"remove the augmentation {', '.join(unsupported)}. mixup and spec_augment are supported."
-            )
-        self._memory: FeatureMemory | None = None
-        self._summaries: FeatureMemory | None = None
-        self._summary_statistics: Tensor | None = None
-        if FeatureMemory.serves(self.augmentation) and not self._stores_features:
-            self._memory = FeatureMemory.shared(
-                self._memory_key(), self.model.extract_features, *self.augmentation.waveform
             )
         if weights:
             load_weights(self.model, weights)
@@ -115,14 +108,13 @@ class FinetuneTask(BaseTask):
 
     def embed(self, batch: Batch) -> Tensor:
         """Compute the student's embeddings of a batch, (B, embedding_size); in training, of augmented features."""
-        if self._keeps_summaries and self._memory_for(batch):
-            return self.model.encode_summary(self._summary(batch))
+        if "summary" in batch:
+            return self.model.encode_summary(_choose(batch["summary"], self._draw_speeds(batch)))
         return self.model.encode(*self.features(batch), augment=self.augmentation.features)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Predict probabilities of a batch, (B, K)."""
-        logits = self.model.classify(self.embed(batch))
-        return {"clip": batch["clip"], "probabilities": logits.softmax(dim=-1)}
+        return {"clip": batch["clip"], "probabilities": self.model.predict_batch(batch).logits.softmax(dim=-1)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save encoder arguments that need no weights files or downloads: the checkpoint has all weights."""
@@ -135,52 +127,42 @@ class FinetuneTask(BaseTask):
 
     def features(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return stored or computed features of the front end and their lengths in audio frames."""
-        if "features" in batch:
-            return self.model.normalize_clips(batch["features"], batch["feature_length"])
-        if (memory := self._memory_for(batch)) and not self._keeps_summaries:
-            return memory.features(batch, self.training)
-        return self.model.extract_features(batch["waveform"], batch["waveform_length"])
+        features, length = self.model.batch_features(batch)
+        if features.ndim == 4:
+            speeds = self._draw_speeds(batch)
+            length = _choose(length, speeds)
+            features = _choose(features, speeds)[..., : int(length.max())]
+        return self.model.normalize_clips(features, length)
 
     @property
-    def memory(self) -> FeatureMemory | None:
-        """Cache of features; keeping a reference lets the next task with the same front end reuse it."""
-        return self._summaries or self._memory
+    def stored_speeds(self) -> tuple[float, ...]:
+        """The speeds at which training uses a clip, 1 first; empty if another augmentation changes waveforms."""
+        speeds = [one for one in self.augmentation.waveform if isinstance(one, SpeedPerturbation)]
+        if len(speeds) < len(self.augmentation.waveform):
+            return ()
+        return (1.0, *sorted({factor for one in speeds for factor in one.factors} - {1.0}))
 
     @property
-    def _keeps_summaries(self) -> bool:
+    def uses_summaries(self) -> bool:
+        """True if summaries of the encoder can be stored: see `crossmodal.models.AudioEncoder.summarizes`."""
         augments_features = self.augmentation.mixup is not None or self.augmentation.spec_augment is not None
-        return self.model.encoder.summarizes and not augments_features
+        return self.model.encoder.summarizes and self.model.layer_mix is None and not augments_features
 
-    def _summary(self, batch: Batch) -> Tensor:
-        """Return the encoder's summaries, (B, P), which are computed once for each normalization."""
-        normalization = self.normalization()
-        statistics = torch.zeros(0) if normalization is None else torch.stack([normalization.mean, normalization.std])
-        previous = self._summary_statistics
-        if self._summaries is None or previous is None or not torch.equal(statistics, previous):
-            encoder = self.model.config["encoder"], self.model.config["encoder_kwargs"]
-            key = self._memory_key(statistics.tolist(), *encoder)
-            self._summaries = FeatureMemory.shared(key, self._summarize, *self.augmentation.waveform)
-            self._summary_statistics = statistics
-        summary, _ = self._summaries.features(batch, self.training)
-        return summary[..., 0]
-
-    def _memory_key(self, *more: Any) -> str:
-        """Return a key of everything that determines the front end's features, and of more values."""
-        config = self.model.config
-        names = ("front_end", "front_end_kwargs", "sample_rate", "clip_normalization")
-        return content_key(features=[config[name] for name in names], more=more)
-
-    def _summarize(self, waveform: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        summary = self.model.summarize(*self.model.extract_features(waveform, length))
-        return summary[..., None], torch.ones_like(length)
+    def _draw_speeds(self, batch: Batch) -> Tensor:
+        """Draw the index of a speed in `stored_speeds` for each clip; without training it is 0."""
+        indices = [0] * len(batch["label"])
+        if self.training and len(self.augmentation.waveform):
+            speeds = self.stored_speeds
+            indices = [speeds.index(speed) for speed in self.augmentation.waveform[0].draw(len(indices))]  # type: ignore[operator]
+        return torch.tensor(indices)
 
     def _augment(self, batch: Batch) -> Batch:
-        """Augment the waveforms of a batch, or its features if they are stored or cached.
+        """Augment the waveforms of a batch, or the features if they are stored or the front end is frozen.
 
         The corpus mean is subtracted before mixing, so that the padding of the shorter clip is the mean: zero may be
         far outside the range of a network's features.
         """
-        if not (self._stores_features or self._memory_for(batch)):
+        if "waveform" in batch and not self._is_frozen:
             return self.augmentation.batch(batch)
         if self.augmentation.mixup is None:
             return batch
@@ -191,10 +173,10 @@ class FinetuneTask(BaseTask):
         mixed = self.augmentation.batch({**others, "features": features - mean, "feature_length": length})
         return {**mixed, "features": mixed["features"] + mean}
 
-    def _memory_for(self, batch: Batch) -> FeatureMemory | None:
-        """Return the cache for the batch's features; None on a GPU, where computing them is faster than a lookup."""
-        on_cpu = "waveform" in batch and batch["waveform"].device.type == "cpu"
-        return self._memory if on_cpu else None
+
+def _choose(versions: Tensor, index: Tensor) -> Tensor:
+    """Return one of V versions of each clip, (B, ...), from (B, V, ...)."""
+    return versions[torch.arange(len(index)), index.to(versions.device)]
 
 
 class ControlTask(FinetuneTask):

@@ -12,13 +12,6 @@ class LossAccumulator:
 
     Lightning's `log` can average too, but one call takes a tenth of the time of a step of a small model on a CPU. So
     losses are accumulated here and each mean is logged once per epoch.
-
-    Example:
-        >>> losses = LossAccumulator()
-        >>> losses.add({"loss": torch.tensor(1.0)}, clips=3)
-        >>> losses.add({"loss": torch.tensor(5.0)}, clips=1)
-        >>> losses.take()
-        ({'loss': tensor(2.)}, 4)
     """
 
     def __init__(self) -> None:
@@ -32,12 +25,7 @@ class LossAccumulator:
         self._clips += clips
 
     def take(self, reduce: Callable[..., Any] | None = None) -> tuple[dict[str, Tensor], int]:
-        """Return the means and the number of clips, and reset.
-
-        Args:
-            reduce: `lightning.pytorch.strategies.Strategy.reduce`, called with ``reduce_op="sum"`` to sum over all
-                processes; None for a single process.
-        """
+        """Return the means and the number of clips, over all processes with a strategy's `reduce`, and reset."""
         sums, clips = self._sums, self._clips
         self._sums, self._clips = {}, 0
         if reduce and sums:

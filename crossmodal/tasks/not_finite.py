@@ -10,14 +10,9 @@ _MAX_NAMES = 8  # clips listed in a message
 
 
 def explain_loss(where: str, loss: float, batch: Mapping[str, Any], features: Tensor, logits: Tensor) -> str:
-    """Return a message that says where a loss is NaN or infinite, which clips caused it, and what to do.
+    """Return a message with the place of a non-finite loss, the clips that caused it, and what to do.
 
-    Args:
-        where: Stage, epoch and step.
-        loss: Value of the loss.
-        batch: The batch, with the names of the clips in ``clip`` if available.
-        features: Features of the front end, (B, ...).
-        logits: Logits of the model, (B, K).
+    Features of the front end have shape (B, ...), logits (B, K).
     """
     if clips := non_finite_clips(batch, features):
         return f"{where}: the loss is {loss}. {explain_clips(clips)}"

@@ -79,9 +79,8 @@ class TeacherTask(BaseTask):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Predict ``teacher_embedding``, (B, E), and ``teacher_logits``, (B, K), of a batch."""
-        embedding = self.model.embed(self._faces(batch))
-        logits = self.model.classify(embedding)
-        return {"clip": batch["clip"], "teacher_embedding": embedding, "teacher_logits": logits}
+        outputs = self.model.predict_batch(batch)
+        return {"clip": batch["clip"], "teacher_embedding": outputs.embedding, "teacher_logits": outputs.logits}
 
     def normalization(self) -> FeatureNormalization | None:
         """Return the normalization of the face embeddings; None if the backbone, and so the embeddings, change."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from crossmodal.batch import Batch
 from crossmodal.errors import ConfigError, LeakageError
-from crossmodal.losses import AlignLossName, KDLossName, LossName, list_align_losses, list_kd_losses
+from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES, AlignLossName, KDLossName, LossName
 from crossmodal.models import FaceClassifier
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.serialization import load_model
@@ -85,10 +85,10 @@ class TransferTask(FinetuneTask):
                 f"The loss {duplicates.pop()} is in more_losses and is also kd_loss or align_loss: remove one of them."
             )
         if kd_loss:
-            lookup("KD loss", dict.fromkeys(list_kd_losses()), kd_loss)
+            lookup("KD loss", KD_LOSSES, kd_loss)
             terms["kd_loss"] = LossTerm(kd_loss, kd_loss_weight, kd_loss_warmup, {"temperature": temperature})
         if align_loss:
-            lookup("alignment loss", dict.fromkeys(list_align_losses()), align_loss)
+            lookup("alignment loss", ALIGN_LOSSES, align_loss)
             over_time = align_loss_over_time
             terms["align_loss"] = LossTerm(align_loss, align_loss_weight, align_loss_warmup, over_time=over_time)
         config = self.model.config
@@ -105,7 +105,6 @@ class TransferTask(FinetuneTask):
             self._load_teacher(teacher, teacher_embedding_size)
 
     def _check_synchronous(self) -> None:
-        """Check that voice and face stay synchronous and that the encoder has steps."""
         if not self.model.encoder.has_steps:
             raise ConfigError(
                 f"The encoder {self.model.config['encoder']!r} only encodes whole clips. To teach over time, choose an "
@@ -124,7 +123,6 @@ class TransferTask(FinetuneTask):
             )
 
     def _load_teacher(self, teacher: str, teacher_embedding_size: int) -> None:
-        """Load a live teacher."""
         if self.augmentation.mixup is not None:
             raise ConfigError(
                 "mixup needs stored teacher outputs, because it does not mix the faces for a live teacher. "
@@ -169,11 +167,9 @@ class TransferTask(FinetuneTask):
         return outputs.logits, {"loss": loss, "task_loss": task_loss, **terms}
 
     def _progress(self) -> float:
-        """Return the progress of training, from 0 to 1."""
         return self.trainer.global_step / self._total_steps if self._trainer else 1.0
 
     def _student_outputs(self, batch: Batch, teacher_windows: Tensor | None) -> Outputs:
-        """Compute the student's outputs, including windows if they are compared."""
         if not self.teaching.over_time or teacher_windows is None:
             embedding = self.embed(batch)
             return Outputs(embedding, self.model.classify(embedding))
@@ -184,7 +180,6 @@ class TransferTask(FinetuneTask):
 
     @torch.no_grad()
     def _teacher_outputs(self, batch: Batch) -> Outputs:
-        """Return stored or computed outputs of the teacher for a batch."""
         if "teacher_logits" in batch:
             return Outputs._make(batch.get(f"teacher_{name}") for name in Outputs._fields)
         if not self._teacher:
@@ -192,6 +187,6 @@ class TransferTask(FinetuneTask):
                 "There is no teacher: pass teacher_outputs, which `crossmodal fit` stores, to the datamodule, or a "
                 "teacher's file to the task."
             )
-        if "face_embeddings" in batch:
-            return self._teacher[0].outputs(batch["face_embeddings"])
-        return self._teacher[0].outputs(random_horizontal_flip(batch["faces"], self.horizontal_flip))
+        if "faces" in batch:
+            batch = {**batch, "faces": random_horizontal_flip(batch["faces"], self.horizontal_flip)}
+        return self._teacher[0].predict_batch(batch)

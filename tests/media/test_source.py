@@ -114,7 +114,6 @@ class TestHeader:
         for suffix in (".wav", ".flac", ".mp4"):
             with open_sound(sounds[suffix]) as sound:
                 assert (sound.sample_rate, sound.channels) == (48_000, 1)
-                assert sound.duration == pytest.approx(1.0, abs=0.05)
 
     def test_declared_length_allocates_no_memory(self, tmp_path):
         path = tmp_path / "a.flac"

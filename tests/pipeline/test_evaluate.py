@@ -1,13 +1,21 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+import torch
+from scipy.special import softmax
 
+from crossmodal import AudioDataModule, EmotionRecognizer
+from crossmodal.cli.test import test_command as run_command
 from crossmodal.errors import ConfigError, LeakageError, ModelFolderError
+from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.inference.export import export_model
 from crossmodal.inference.model_folder import load_model_folder
-from crossmodal.pipeline import evaluate as command
+from crossmodal.pipeline import evaluate as module
 from crossmodal.pipeline.evaluate import evaluate
+from crossmodal.tasks import FinetuneTask
+from tests.tasks.tiny import trainer
 
 
 @pytest.fixture
@@ -16,7 +24,7 @@ def args(finished, tiny_ravdess):
 
 
 def test_the_training_fold_gives_the_metrics_of_the_run(finished, args, capsys):
-    assert command.test_command([*args, "--format=json"]) == 0
+    assert run_command([*args, "--format=json"]) == 0
     result = json.loads(capsys.readouterr().out)
     stage = finished.summary["stages"]["finetune"]
     assert {name: result[name] for name in ("protocol", "fold", "channel", "actors")} == {
@@ -40,42 +48,58 @@ def test_exported_models_are_evaluated(finished, args, tmp_path, capsys):
     export_model(finished.folder / "model", tmp_path / "exported", int8=True)  # without torch weights
     args[0] = f"--model={tmp_path / 'exported'}"
     for backend in ("onnx", "int8"):
-        assert command.test_command([*args, f"--backend={backend}", "--format=json"]) == 0
+        assert run_command([*args, f"--backend={backend}", "--format=json"]) == 0
         measured[backend] = json.loads(capsys.readouterr().out)
     stage = finished.summary["stages"]["finetune"]
     assert measured["onnx"]["uar"] == pytest.approx(stage["test_uar"])
     assert measured["int8"]["uar"] == pytest.approx(stage["test_uar"], abs=0.15)
     assert measured["int8"]["ece"] != measured["onnx"]["ece"]
     with pytest.raises(ModelFolderError, match=r"model\.onnx"):
-        command.test_command([f"--model={finished.folder / 'model'}", "--backend=onnx", *args[1:]])
+        run_command([f"--model={finished.folder / 'model'}", "--backend=onnx", *args[1:]])
 
 
 def test_the_table_shows_the_same_metrics(finished, args, capsys):
-    assert command.test_command(args) == 0
+    assert run_command(args) == 0
     output = capsys.readouterr().out
     assert f"UAR {finished.summary['stages']['finetune']['test_uar']:.3f}" in output
     assert "16 clips of actors 01" in output
     assert "chance is 0.125" in output
 
 
-def test_probabilities_are_calibrated_as_in_predict(finished, tiny_ravdess, monkeypatch):
-    from crossmodal.inference import EmotionRecognizer
-
+def test_every_caller_gets_the_same_answer_for_the_same_clips(finished, tiny_ravdess, monkeypatch):
+    """The callers: the stage, the test command, the recognizer, stored teacher outputs, and a plain Trainer."""
     measured = []
-    monkeypatch.setattr(command, "describe", lambda predictions: measured.append(predictions) or {})
+    monkeypatch.setattr(module, "describe", lambda predictions: measured.append(predictions) or {})
     folder = load_model_folder(finished.folder / "model")
     assert folder.config["temperature"] != 1
     evaluate(folder, {"root": str(tiny_ravdess), "cache": str(finished.cache)})
+    (calibrated,) = measured
+    logits = np.log(calibrated.probabilities) * folder.config["temperature"]
+
+    stage = finished.folder / "finetune"
+    stored = Predictions.read_csv(stage / "predictions.csv").of("test")
+    assert stored.clips == calibrated.clips
+    np.testing.assert_allclose(softmax(logits, axis=1), stored.probabilities, atol=1e-5)
+
     recognizer = EmotionRecognizer.from_pretrained(finished.folder / "model")
-    clip, row = measured[0].clips[3], measured[0].probabilities[3]
-    prediction = recognizer(next(tiny_ravdess.rglob(f"03-{clip}.wav")))
-    assert list(prediction.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-4)
+    for clip, row in zip(calibrated.clips, calibrated.probabilities, strict=True):
+        prediction = recognizer(next(tiny_ravdess.rglob(f"03-{clip}.wav")))
+        assert list(prediction.probabilities.values()) == pytest.approx(row.tolist(), abs=1e-4)
+
+    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(finished.cache), batch_size=5)
+    datamodule.setup()
+    loader = datamodule.loader(datamodule.split["test"])
+    windows = predict(folder.model, loader, num_windows=4)  # as for stored teacher outputs
+    np.testing.assert_allclose(windows.logits.softmax(dim=1), stored.probabilities, atol=1e-5)
+    task = FinetuneTask.load_from_checkpoint(stage / "checkpoints" / "best.ckpt", weights_only=True)
+    rows = trainer().predict(task, loader)
+    np.testing.assert_allclose(torch.cat([row["probabilities"] for row in rows]), stored.probabilities, atol=1e-5)
 
 
 @pytest.mark.parametrize("fold, actor", [(1, "02"), (2, "03"), (3, "04")])
 def test_an_actor_of_the_training_is_refused(args, fold, actor):
     with pytest.raises(LeakageError, match=rf"actors {actor}.*loso24 fold 0"):
-        command.test_command([*args, f"--data.fold={fold}"])
+        run_command([*args, f"--data.fold={fold}"])
 
 
 def test_equal_actor_names_in_another_corpus_are_allowed(finished, tiny_ravdess, tmp_path):
@@ -93,19 +117,19 @@ def test_equal_actor_names_in_another_corpus_are_allowed(finished, tiny_ravdess,
 
 def test_different_labels_are_refused(args):
     with pytest.raises(ConfigError, match=r"surprised.*label_set speech6"):
-        command.test_command([*args, "--data.label_set=speech6"])
+        run_command([*args, "--data.label_set=speech6"])
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(ModelFolderError, match="crossmodal fit"):
-        command.test_command([f"--model={tmp_path}"])
+        run_command([f"--model={tmp_path}"])
 
 
 def test_a_missing_model_argument_is_refused():
     with pytest.raises(ConfigError, match="--model"):
-        command.test_command([])
+        run_command([])
 
 
 def test_an_unknown_key_suggests_the_nearest_one(args):
     with pytest.raises(ConfigError, match=r"data\.fold\b"):
-        command.test_command([*args, "--data.fodl=1"])
+        run_command([*args, "--data.fodl=1"])

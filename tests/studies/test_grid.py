@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crossmodal.losses import list_align_losses, list_kd_losses
+from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.storage import write_json
 from crossmodal.studies.grid import plan
@@ -211,7 +211,7 @@ def test_the_study_of_teaching_has_every_loss():
     assert study.self_distillation
     assert len(study.methods) >= 12
     assert len(study.seeds) >= 3
-    assert {*list_kd_losses(), *list_align_losses()} <= words
+    assert {*KD_LOSSES, *ALIGN_LOSSES} <= words
 
 
 def test_the_study_of_applications_has_all_applications():

@@ -49,16 +49,15 @@ def test_a_checkpoint_loads_without_the_weights_of_the_earlier_stage(tmp_path):
     assert again.hparams["encoder"] == "dense"
 
 
-def test_weights_of_another_student_are_a_weights_error(tmp_path):
+def test_weights_of_another_student_and_missing_weights_are_a_weights_error(tmp_path):
     path = tmp_path / "student.safetensors"
     save_model(FinetuneTask(**STUDENT).model, path)
-    with pytest.raises(WeightsError, match=r"student\.safetensors"):
-        FinetuneTask(**STUDENT | {"embedding_size": 24}, weights=str(path))
-
-
-def test_missing_weights_are_a_weights_error(tmp_path):
-    with pytest.raises(WeightsError, match=r"gone\.safetensors"):
-        FinetuneTask(**STUDENT, weights=str(tmp_path / "gone.safetensors"))
+    for changed in (
+        {"embedding_size": 24, "weights": str(path)},
+        {"weights": str(tmp_path / "student.safetensors.gone")},
+    ):
+        with pytest.raises(WeightsError, match=r"student\.safetensors"):
+            FinetuneTask(**STUDENT | changed)
 
 
 def test_predictions_are_probabilities_of_each_clip():

@@ -19,21 +19,12 @@ NUM_GROUPS = 4  # groups of actors; each is predicted from the others
 def sound_statistics(
     model: AudioClassifier, datamodule: CorpusDataModule, clips: Sequence[Clip], device: torch.device
 ) -> NDArray[np.float64]:
-    """Compute mean and standard deviation over time of the front end's features of clips, (n, 2F).
-
-    Args:
-        model: The model with the front end; its other parts are not used.
-        datamodule: A datamodule with sound, set up.
-        clips: The clips, in the order of the result.
-        device: The device of the front end.
-    """
+    """Compute mean and standard deviation over time of the front end's features of clips, (n, 2F)."""
     pooling, rows = StatsPooling(model.front_end.num_features), []
     model.to(device)
     for batch in datamodule.loader(clips):
-        if "features" in batch:
-            features, length = batch["features"].to(device), batch["feature_length"].to(device)
-        else:
-            features, length = model.run_front_end(batch["waveform"].to(device), batch["waveform_length"].to(device))
+        tensors = {name: value.to(device) for name, value in batch.items() if isinstance(value, torch.Tensor)}
+        features, length = model.batch_features(tensors)
         rows.append(pooling(features, length).cpu())
     return torch.cat(rows).double().numpy()
 

@@ -1,6 +1,6 @@
 """Outputs of one or more trained teachers, computed once for each clip and stored."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
-from torch import Tensor
 
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.calibration import fit_temperature
+from crossmodal.evaluation.predictions import predict
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.serialization import load_model
@@ -43,23 +43,6 @@ class Member:
     stage: str
     result: StageResult
     left_out: frozenset[str] = frozenset()
-
-
-@dataclass
-class StageOutputs:
-    """Outputs of the teachers of one stage.
-
-    Args:
-        first: Outputs of the teacher that was trained on all training actors, for all clips.
-        logits: (clips, K) logits of each teacher in the average.
-        left_out: For each teacher in the average, the actors that it was not trained on.
-        train_actors: The actors that any of the teachers was trained on.
-    """
-
-    first: Outputs
-    logits: list[Array]
-    left_out: list[frozenset[str]]
-    train_actors: set[str]
 
 
 def groups_of_actors(actors: Iterable[str], count: int) -> list[frozenset[str]]:
@@ -122,16 +105,24 @@ def _store(
     device: torch.device,
     sound: NDArray[np.float64] | None,
 ) -> None:
-    """Compute, combine and write the outputs of all teachers. For arguments see `store_teacher_outputs`."""
     datamodule = datamodules[settings.stages[0]]
-    outputs_by_stage = [
-        _predict_stage([member for member in members if member.stage == stage], datamodules[stage], settings, device)
-        for stage in settings.stages
-    ]
     clips = [(clip, split) for split, clips in datamodule.split.items() for clip in clips]
     targets = _targets(clips, datamodule.labels)
-    logits = sum(_correct(_average(one, clips), targets, settings) for one in outputs_by_stage)
-    tensors = _side_by_side([one.first for one in outputs_by_stage])
+    logits: Any = 0
+    first, train_actors = [], set[str]()
+    for stage in settings.stages:
+        of_stage = [member for member in members if member.stage == stage]
+        with progress_bar() as progress:
+            tracked = progress.track(of_stage, description=f"Outputs of {len(of_stage)} teacher(s)")
+            predicted = [_predict(member, datamodules[stage], settings.mirror, device) for member in tracked]
+        outputs, actors = zip(*predicted, strict=True)
+        # With cross-fitting the first teacher, which was trained on all actors, only provides the embedding.
+        fair = slice(1 if settings.cross_fit else 0, None)
+        average = _average(of_stage[fair], [one.logits.numpy() for one in outputs[fair]], clips)
+        logits = logits + _correct(average, targets, settings)
+        first.append(outputs[0])
+        train_actors.update(*actors)
+    tensors = _side_by_side(first)
     tensors["teacher_logits"] = np.asarray(logits, np.float32)
     if sound is not None:
         training = datamodule.split["train"]
@@ -139,25 +130,8 @@ def _store(
     if settings.shuffle:
         order = shuffled_order([(clip.actor, clip.label) for clip, _ in clips])
         tensors = {name: tensor[order] for name, tensor in tensors.items()}
-    actors = sorted(set[str]().union(*(one.train_actors for one in outputs_by_stage)))
     names = [clip.clip for clip, _ in clips]
-    ClipTensors.save(path, names, tensors, source="the teacher", train_actors=actors)
-
-
-def _predict_stage(
-    members: Sequence[Member], datamodule: CorpusDataModule, settings: TeachingSettings, device: torch.device
-) -> StageOutputs:
-    """Compute the outputs of the teachers of one stage for every clip."""
-    tracked = _with_progress(members, f"Outputs of {len(members)} teacher(s)")
-    outputs, actors = zip(*(_predict(member, datamodule, settings.mirror, device) for member in tracked), strict=True)
-    # With cross-fitting the first teacher, which was trained on all actors, only provides the embedding.
-    fair = slice(1 if settings.cross_fit else 0, None)
-    return StageOutputs(
-        outputs[0],
-        [one.logits.numpy() for one in outputs[fair]],
-        [member.left_out for member in members[fair]],
-        set[str]().union(*actors),
-    )
+    ClipTensors.save(path, names, tensors, source="the teacher", train_actors=sorted(train_actors))
 
 
 def _side_by_side(outputs: Sequence[Outputs]) -> dict[str, Array]:
@@ -179,60 +153,38 @@ def _keep_general(
     return {name: tensor[..., keep] if name in masked else tensor for name, tensor in tensors.items()}
 
 
-Predict = Callable[[dict[str, Any]], Outputs]
-
-
-def _load(member: Member, mirror: bool, num_windows: int, device: torch.device) -> tuple[Predict, set[str]]:
-    """Return a function from a batch to the outputs of a teacher, and the actors it was trained on."""
-    if member.stage == "teacher":
-        face, metadata = load_model(FaceClassifier, member.result.model)
-        face.to(device)
-        return lambda batch: _predict_faces(face, batch, mirror), set(metadata["train_actors"])
-    voice, metadata = load_model(AudioClassifier, member.result.model)
-    voice.to(device)
-    return lambda batch: _predict_voice(voice, batch, num_windows), set(metadata["train_actors"])
-
-
-def _predict_faces(model: FaceClassifier, batch: dict[str, Any], mirror: bool) -> Outputs:
-    if mirror and "faces" not in batch:
-        raise ConfigError("teaching.mirror needs a teacher on pixels: stored features cannot be mirrored.")
-    outputs = model.outputs(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
-    if not mirror:
-        return outputs
-    mirrored = model.outputs(batch["faces"].flip(-1))
-    pairs = zip(outputs, mirrored, strict=True)
-    mean = Outputs._make((one + other) / 2 if one is not None and other is not None else None for one, other in pairs)
-    return mean._replace(logits=model.classify(mean.embedding))
-
-
-def _predict_voice(model: AudioClassifier, batch: dict[str, Any], num_windows: int) -> Outputs:
-    if "features" in batch:
-        features = model.normalize_clips(batch["features"], batch["feature_length"])
-    else:
-        features = model.extract_features(batch["waveform"], batch["waveform_length"])
-    return model.outputs(*features, num_windows)
-
-
-@torch.no_grad()
 def _predict(
     member: Member, datamodule: CorpusDataModule, mirror: bool, device: torch.device
 ) -> tuple[Outputs, set[str]]:
     """Return the outputs of a teacher for every clip of a datamodule, and the actors it was trained on."""
-    predict, train_actors = _load(member, mirror, datamodule.crops.num_video_frames, device)
-    outputs = []
-    for batch in datamodule.loader(datamodule.clips):
-        on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
-        outputs.append(predict(on_device).map(lambda value: value.float().cpu()))
-    tensors = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
-    return Outputs._make(tensors), train_actors
+    loader = datamodule.loader(datamodule.clips)
+    if member.stage == "teacher":
+        face, metadata = load_model(FaceClassifier, member.result.model)
+        outputs = predict(face.to(device), loader)
+        if mirror:
+            outputs = _mean_with_mirrored(outputs, face, loader)
+    else:
+        voice, metadata = load_model(AudioClassifier, member.result.model)
+        outputs = predict(voice.to(device), loader, num_windows=datamodule.crops.num_video_frames)
+    return outputs, set(metadata["train_actors"])
 
 
-def _average(outputs: StageOutputs, clips: Sequence[tuple[Clip, str]]) -> Array:
+def _mean_with_mirrored(outputs: Outputs, model: FaceClassifier, loader: Iterable[dict[str, Any]]) -> Outputs:
+    """Average the outputs of a teacher on pixels with those for mirrored faces."""
+    if model.encoder.backbone is None:
+        raise ConfigError("teaching.mirror needs a teacher on pixels: stored features cannot be mirrored.")
+    mirrored = predict(model, ({"faces": batch["faces"].flip(-1)} for batch in loader))
+    pairs = zip(outputs, mirrored, strict=True)
+    mean = Outputs._make((one + other) / 2 if one is not None and other is not None else None for one, other in pairs)
+    with torch.no_grad():
+        return mean._replace(logits=model.cpu().classify(mean.embedding))
+
+
+def _average(members: Sequence[Member], logits: list[Array], clips: Sequence[tuple[Clip, str]]) -> Array:
     """Average the logits of each clip, (clips, K), over teachers not trained on its actor, or else over all."""
-    fair = np.array([[clip.actor in left_out for clip, _ in clips] for left_out in outputs.left_out])
-    weight = np.where(fair.any(axis=0), fair, 1.0)
-    logits = np.stack(outputs.logits)
-    return np.asarray((logits * weight[..., None]).sum(axis=0) / weight.sum(axis=0)[:, None], np.float32)
+    fair = np.array([[clip.actor in member.left_out for clip, _ in clips] for member in members])
+    weight = np.where(fair.any(axis=0), fair, 1.0)[..., None]
+    return np.asarray((np.stack(logits) * weight).sum(axis=0) / weight.sum(axis=0), np.float32)
 
 
 def _targets(clips: Sequence[tuple[Clip, str]], labels: Sequence[str]) -> dict[str, NDArray[np.int64]]:
@@ -271,8 +223,3 @@ def shuffled_order(groups: Sequence[object], seed: int = 0) -> NDArray[np.int64]
         members = np.array([number for number, other in enumerate(groups) if other == group])
         order[members] = generator.permutation(members)
     return order
-
-
-def _with_progress(members: Sequence[Member], description: str) -> Iterable[Member]:
-    with progress_bar() as progress:
-        yield from progress.track(members, description=description)

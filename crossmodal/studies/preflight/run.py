@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.faces.features import feature_names
 from crossmodal.errors import ProtocolError
+from crossmodal.evaluation.predictions import predict
 from crossmodal.evaluation.report import warnings
-from crossmodal.models import AudioClassifier, FaceClassifier, StatsPooling
+from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import run as pipeline
 from crossmodal.pipeline.loggers import end_loggers
 from crossmodal.pipeline.settings import Config, parse_settings
+from crossmodal.pipeline.stored.modality_general import sound_statistics
 from crossmodal.pipeline.summary import RunSummary, summarize
 from crossmodal.storage import write_json
 from crossmodal.studies.preflight.advice import advise
@@ -67,7 +68,9 @@ def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
             "The pre-flight needs at least two training actors, because it cross-validates over actors. Choose another "
             "--data.protocol, or add recordings."
         )
-    numbers = _describe(settings, summary) | measure(train, val, run.corpus.labels, _face_names(settings))
+    features = settings["data"].get("face_features")
+    face_names = feature_names(features) if features else None
+    numbers = _describe(settings, summary) | measure(train, val, run.corpus.labels, face_names)
     numbers["advice"] = advise(numbers)
     write_json(folder / "preflight.json", numbers)
     plot_preflight(numbers, folder / "preflight.png", " ".join(warnings(summary.corpus, summary.speaker_dependent)))
@@ -82,12 +85,6 @@ def _describe(settings: Config, summary: RunSummary) -> dict[str, Any]:
     return {"crossmodal": summary.crossmodal, "name": settings["name"], **described}
 
 
-def _face_names(settings: Config) -> list[str] | None:
-    path = settings["data"].get("face_features")
-    return feature_names(path) if path else None
-
-
-@torch.no_grad()
 def gather(run: pipeline.Run, split: _Split) -> Pairs:
     """Predict the labelled clips of one split with both models.
 
@@ -103,37 +100,20 @@ def gather(run: pipeline.Run, split: _Split) -> Pairs:
 
 def _run_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
     model, _ = load_model(FaceClassifier, run.results["teacher"].model)
-    model.to(run.device)
-    rows = []
-    for batch in _batches(run, "teacher", clips):
-        faces = batch.get("face_embeddings", batch.get("faces"))
-        embedding = model.embed(faces)
-        row = {"teacher_embedding": embedding, "teacher_logits": model.classify(embedding)}
-        rows.append(row | ({"face_input": faces.mean(dim=1)} if faces.ndim == 3 else {}))
-    return _stack(rows)
+    loader = run.prepare_stage("teacher").datamodule.loader(clips)
+    outputs = predict(model.to(run.device), loader)
+    rows = {"teacher_embedding": outputs.embedding, "teacher_logits": outputs.logits}
+    inputs = [batch["face_embeddings"].mean(dim=1) for batch in loader if "face_embeddings" in batch]
+    return _to_numpy(rows | ({"face_input": torch.cat(inputs)} if inputs else {}))
 
 
 def _run_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
     model, _ = load_model(AudioClassifier, run.results["control"].model)
-    model.to(run.device)
-    over_time, rows = StatsPooling(model.front_end.num_features), []
-    for batch in _batches(run, "control", clips):
-        if "features" in batch:
-            features, length = batch["features"], batch["feature_length"]
-        else:
-            features, length = model.run_front_end(batch["waveform"], batch["waveform_length"])
-        embedding = model.encode(*model.normalize_clips(features, length))
-        row = {"student_embedding": embedding, "student_logits": model.classify(embedding)}
-        rows.append(row | {"sound": over_time(features, length)})
-    return _stack(rows)
+    datamodule = run.prepare_stage("control").datamodule
+    outputs = predict(model.to(run.device), datamodule.loader(clips))
+    rows = {"student_embedding": outputs.embedding, "student_logits": outputs.logits}
+    return _to_numpy(rows) | {"sound": sound_statistics(model, datamodule, clips, run.device)}
 
 
-def _batches(run: pipeline.Run, stage: str, clips: list[Clip]) -> Any:
-    """Yield batches of clips as the stage gets them."""
-    datamodule: CorpusDataModule = run.prepare_stage(stage).datamodule
-    for batch in datamodule.loader(clips):
-        yield {name: value.to(run.device) if isinstance(value, Tensor) else value for name, value in batch.items()}
-
-
-def _stack(rows: list[dict[str, Tensor]]) -> dict[str, Array]:
-    return {name: torch.cat([row[name].cpu() for row in rows]).double().numpy() for name in rows[0]}
+def _to_numpy(rows: dict[str, Tensor]) -> dict[str, Array]:
+    return {name: row.double().numpy() for name, row in rows.items()}

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from crossmodal import AudioDataModule, EmotionRecognizer
+from crossmodal.cli.test import test_command as run_command
 from crossmodal.errors import ConfigError, ModelFolderError, WeightsError
 from crossmodal.inference import save_model_folder
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.serialization import load_model
-from crossmodal.pipeline import evaluate as command
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.pipeline.stored import speech_features
@@ -243,14 +243,14 @@ class TestModelFolder:
     def test_the_test_command_reuses_stored_features(self, finished_ssl, shipped, tiny_ravdess, passes, capsys):
         folder, summary = finished_ssl
         args = [f"--data.root={tiny_ravdess}", f"--data.cache={folder / 'cache'}", "--format=json"]
-        assert command.test_command([f"--model={shipped}", *args]) == 0
+        assert run_command([f"--model={shipped}", *args]) == 0
         result = json.loads(capsys.readouterr().out)
         assert result["uar"] == pytest.approx(summary["stages"]["finetune"]["test_uar"])
         assert not passes
 
     def test_the_test_command_processes_only_test_clips(self, shipped, tiny_ravdess, passes, tmp_path, capsys):
         args = [f"--model={shipped}", f"--data.root={tiny_ravdess}", f"--data.cache={tmp_path / 'cache'}"]
-        assert command.test_command(args) == 0
+        assert run_command(args) == 0
         assert len(passes) == len(stored(tmp_path)) == 16
 
 

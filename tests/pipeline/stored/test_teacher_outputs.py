@@ -374,6 +374,8 @@ class TestPixels:
             "--transfer.model.more_losses={regression: 0.1}",
             "--transfer.trainer.max_epochs=2",
         )
+        fit([*live, "--stages=teacher"])
+        inputs.clear()
         summary = fit([*live, "--stages=teacher,transfer"])
         assert len(inputs) == 2 * summary["corpus"]["clips"]["train"] // 8
         assert {faces.ndim for faces in inputs} == {3 if frozen == "true" else 5}  # embeddings, or pixels

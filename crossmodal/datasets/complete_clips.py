@@ -1,14 +1,12 @@
-"""Selection of clips with all inputs that a batch needs, and preparation of their arrays."""
+"""Clips with all inputs that a batch needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus
 from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.faces.actor_normalization import center_by_actor
-from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.source import CorpusSource
 from crossmodal.datasets.stored_array import read_array
 from crossmodal.media import SAMPLE_RATE
@@ -16,7 +14,7 @@ from crossmodal.media import SAMPLE_RATE
 MAX_DURATION = 60.0  # seconds, the default
 
 
-def prepare_usable(
+def prepare_complete(
     source: CorpusSource,
     clips: Sequence[Clip],
     *,
@@ -37,49 +35,20 @@ def prepare_usable(
         max_duration: Maximum duration of the sound in seconds; longer clips are excluded.
         folder: Cache folder.
     """
-    incomplete = {clip.clip: reason for clip in clips if (reason := _missing_input(clip, audio, crops, tensors))}
-    complete = [clip for clip in clips if clip.clip not in incomplete]
+    reasons = {clip.clip: reason for clip in clips if (reason := _missing_input(clip, audio, crops, tensors))}
+    complete = [clip for clip in clips if clip.clip not in reasons]
     corpus = source.prepare(complete, audio=audio, crops=crops, folder=folder)
-    too_long = {
-        clip.clip: reason
-        for clip in corpus.clips
-        if clip.clip in corpus.waveforms and (reason := _too_long(clip, corpus.waveforms[clip.clip], max_duration))
-    }
-    excluded = [ExcludedClip(name, reason) for name, reason in (incomplete | too_long).items()]
+    for clip in corpus.clips:
+        if clip.clip in corpus.waveforms and (reason := _too_long(clip, corpus.waveforms[clip.clip], max_duration)):
+            reasons[clip.clip] = reason
     return replace(
         corpus,
-        clips=[clip for clip in corpus.clips if clip.clip not in too_long],
-        set_aside=[*excluded, *corpus.set_aside],
+        clips=[clip for clip in corpus.clips if clip.clip not in reasons],
+        excluded=[*(ExcludedClip(name, reason) for name, reason in reasons.items()), *corpus.excluded],
     )
 
 
-def read_stored(
-    path: str | None, face_features: str | None, num_rows: int, actors: Mapping[str, str] | None, folder: Path
-) -> tuple[ClipTensors, list[ExcludedClip]]:
-    """Read stored tensors, which replace pixels in a batch.
-
-    Args:
-        path: Path of a file of tensors by clip, or None to use `face_features`.
-        face_features: See `store_face_features`.
-        num_rows: Number of feature rows per clip, for clips with many rows.
-        actors: Actor of each clip, to subtract each actor's mean from the faces; None or empty to keep them.
-        folder: Cache folder.
-
-    Returns:
-        The tensors, and the excluded entries.
-    """
-    set_aside: list[ExcludedClip] = []
-    if path:
-        tensors = ClipTensors(path)
-    else:
-        tensors, set_aside = store_face_features(str(face_features), num_rows, folder)
-    if actors and "face_embeddings" in tensors.shapes:
-        tensors = center_by_actor(tensors, actors, folder)
-    return tensors, set_aside
-
-
 def _missing_input(clip: Clip, audio: bool, crops: FaceCrops | None, tensors: ClipTensors | None) -> str | None:
-    """Return the reason why a clip is unusable, or None."""
     if audio and clip.audio is None:
         return "not paired: this face has no sound"
     if tensors is not None and clip.clip not in tensors:
