@@ -1,8 +1,8 @@
 import pytest
 
 from crossmodal.cli.main import main
+from crossmodal.cli.test import test_command as run_test
 from crossmodal.pipeline import fit
-from crossmodal.pipeline.evaluate import test_command as run_test
 
 SIZES = ("num_video_frames=2", "face_size=32")
 
