@@ -74,7 +74,7 @@ def test_the_wheel_holds_the_package_its_licence_and_nothing_else(wheel):
     info = f"crossmodal-{crossmodal.__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"crossmodal", info}
     assert {"crossmodal/py.typed", "crossmodal/pipeline/defaults.yaml", f"{info}/licenses/LICENSE"} <= set(names)
-    assert not [name for name in names if "test" in Path(name).name or "__pycache__" in name]
+    assert not [name for name in names if Path(name).name.startswith(("test_", "conftest")) or "__pycache__" in name]
 
 
 def test_the_installed_package_is_imported_not_the_checkout(run_installed, tmp_path):

@@ -50,8 +50,8 @@ examples
 """
 
 TEST = """\
-usage: crossmodal test --model FOLDER [--data.root DIR | --data.manifest FILE] [--data.key value]...
-                       [--backend {torch,onnx,int8}] [--format {table,json}]
+usage: crossmodal test --model FOLDER [--data.root DIR | --data.manifest FILE | --data.stream URL]
+                       [--data.key value]... [--backend {torch,onnx,int8}] [--format {table,json}]
 
 Evaluate a model on the test actors of a fold. Fold, channel and label set default to those of the model's training. A
 model that was trained on a test actor is rejected.
@@ -59,6 +59,7 @@ model that was trained on a test actor is rejected.
   --model FOLDER        model folder, such as runs/fit/model
   --data.root DIR       folder of the extracted RAVDESS files; default: the synthetic corpus
   --data.manifest FILE  any other corpus; its labels must be labels of the model
+  --data.stream URL     a stream of either: a folder or a URL
   --data.protocol NAME  and --data.fold K, --data.channel NAME, --data.label_set NAME: other test actors
   --backend NAME        torch, or the exported models onnx and int8 (see crossmodal export)
   --format NAME         table or json

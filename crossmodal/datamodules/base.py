@@ -239,8 +239,8 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         """Read the tensors that replace pixels in a batch; `actors` maps clips to actors."""
         if not self.needs_faces or self._reads_pixels:
             return None, []
-        path, excluded = self.teacher_outputs or self.face_embeddings, list[ExcludedClip]()
-        if path:
+        excluded: list[ExcludedClip] = []
+        if path := self.teacher_outputs or self.face_embeddings:
             tensors = ClipTensors(path)
         else:
             tensors, excluded = store_face_features(str(self.face_features), self.num_video_frames, self.cache_folder)
