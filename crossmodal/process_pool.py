@@ -63,6 +63,8 @@ def map_in_processes(
         time_limit: Seconds for one job; default `TIME_LIMIT`.
         again: Returns True for a result whose job must be repeated after others.
     """
+    if not jobs:
+        return
     outcomes = run_in_processes(
         work,
         jobs,

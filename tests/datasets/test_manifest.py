@@ -53,23 +53,16 @@ class TestRows:
         assert (index.clips, index.excluded) == ([one, two], [])
         assert not index.has_split
 
-    def test_empty_audio_uses_the_sound_of_the_video(self, folder):
-        clip, _ = index_manifest(write(folder, ["one", "", "faces/a.mp4", "sad", "Ada", "", "", ""], GOOD[1])).clips
-        assert (clip.audio, clip.video) == (folder / "faces/a.mp4", folder / "faces/a.mp4")
-
     def test_clip_can_be_a_segment_of_its_files(self, folder):
+        header = [*HEADER, "audio_delay"]
         rows = [
-            ["one", "a.wav", "faces/a.mp4", "sad", "Ada", "", "1.5", "2.7"],
-            ["two", "a.wav", "", "happy", "Ada", "", "3", ""],
+            ["one", "a.wav", "faces/a.mp4", "sad", "Ada", "", "1.5", "2.7", "0.25"],
+            ["two", "", "faces/a.mp4", "happy", "Ada", "", "3", "", ""],
         ]
-        one, two = index_manifest(write(folder, *rows)).clips
-        assert (one.audio_start, one.video_start, one.duration) == (1.5, 1.5, 1.2)
+        one, two = index_manifest(write(folder, *rows, header=header)).clips
+        assert (one.audio_start, one.video_start, one.duration) == (1.75, 1.5, 1.2)
         assert (two.audio_start, two.duration) == (3.0, None)
-
-    def test_audio_delay(self, folder):
-        header, row = [*HEADER, "audio_delay"], ["one", "a.wav", "faces/a.mp4", "sad", "Ada", "", "1", "2", "0.25"]
-        clip, _ = index_manifest(write(folder, row, [*GOOD[1], ""], header=header)).clips
-        assert (clip.audio_start, clip.video_start, clip.duration) == (1.25, 1.0, 1.0)
+        assert two.audio == two.video == folder / "faces/a.mp4"  # without audio, the sound of the video
 
     def test_row_without_a_label_is_unlabelled(self, folder):
         index = index_manifest(write(folder, *GOOD, ["three", "a.wav", "", "", "Cy", "", "", ""]))

@@ -189,13 +189,6 @@ class TestReuse:
             for name in ("predictions.csv", "metrics.csv"):
                 assert (ours / name).read_text() == (theirs / name).read_text()
 
-    def test_another_seed_gives_other_results(self, finished, store, tiny_args):
-        summary = fit(tiny_args(store, "--seed_everything=1", "--stages=teacher"))
-        ours = store / "runs" / "fit" / "teacher" / "predictions.csv"
-        assert not reused(summary)
-        assert summary["seed"] == 1
-        assert ours.read_text() != (finished.folder / "teacher" / "predictions.csv").read_text()
-
 
 class TestResume:
     def test_a_failed_run_gives_the_same_results(self, finished, decoded, tiny_args):

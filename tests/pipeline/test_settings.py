@@ -174,7 +174,6 @@ def test_arguments_that_the_run_sets_are_refused(key):
 def test_student_arguments_match_the_audio_classifier():
     of_the_model = set(inspect.signature(AudioClassifier).parameters) - {"num_classes"}
     of_the_task = set(inspect.signature(FinetuneTask).parameters)
-    assert set(STUDENT) == of_the_model
     assert of_the_model <= of_the_task
 
 

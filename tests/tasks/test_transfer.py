@@ -246,15 +246,3 @@ def test_a_file_without_a_teacher_is_a_weights_error(tmp_path):
     save_model(FinetuneTask(**STUDENT).model, path)
     with pytest.raises(WeightsError, match="FaceClassifier"):
         make(teacher=str(path))
-
-
-@pytest.mark.parametrize(
-    "wrong, message",
-    [
-        ({"kd_loss": "kl"}, "dist, dkd, kd, logit_std"),
-        ({"align_loss": "l2"}, "cka, cosine, fd, mmd, mse"),
-    ],
-)
-def test_an_unknown_loss_lists_the_losses(wrong, message):
-    with pytest.raises(ConfigError, match=message):
-        make(**wrong)

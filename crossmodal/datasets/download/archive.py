@@ -99,14 +99,17 @@ def extract_members(
 def is_extracted(member: Member, folder: Path, on_bytes: Callable[[int], None]) -> bool:
     """Return True if a member exists in a folder with the right size and CRC."""
     path = folder / member.path
-    if not path.is_file() or path.stat().st_size != member.size:
-        return False
+    return path.is_file() and path.stat().st_size == member.size and crc32_of(path, on_bytes) == member.crc32
+
+
+def crc32_of(path: Path, on_bytes: Callable[[int], None] = lambda count: None) -> int:
+    """Return the CRC-32 of a file; the callback gets the number of bytes of each block."""
     crc32 = 0
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
             crc32 = zlib.crc32(piece, crc32)
             on_bytes(len(piece))
-    return crc32 == member.crc32
+    return crc32
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Features of students, stored for each clip and speed before training."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -68,6 +70,7 @@ def test_stored_features_are_those_of_the_front_end_at_the_drawn_speeds(datamodu
 def test_clips_are_computed_once_for_all_students(tiny_args, decoded, monkeypatch):
     calls, at_speed = [], speech_features._at_speed
     monkeypatch.setattr(speech_features, "_at_speed", lambda *a, **k: calls.append(k) or at_speed(*a, **k))
+    shutil.rmtree(decoded / "cache" / "speech_features")
     fit(tiny_args(decoded))
     assert len(calls) == 32 * 3 + 32  # training clips at three speeds, the others at one
     fit(tiny_args(decoded, "--transfer.model.lr=1e-3", "--name=other"))
