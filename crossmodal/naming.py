@@ -34,7 +34,7 @@ def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, An
     Args:
         kind: Kind of the result, for the error message.
         make: Callable that creates the result.
-        given: Our own arguments.
+        given: Our own arguments; those that the callable does not take are ignored.
         kwargs: Arguments from the user; None stands for the default, unless the parameter is annotated to accept None.
 
     Raises:
