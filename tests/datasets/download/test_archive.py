@@ -75,20 +75,14 @@ class TestExtraction:
         assert everything_below(folders[0]) == {FIRST: b"sound", f"Actor_01/{NAMES[1]}": b""}
 
 
-@given(st.binary(min_size=1, max_size=300), st.data())
-@settings(max_examples=60)
-def test_truncation_and_flipped_bits_of_recordings_are_detected(tmp_path_factory, content, data):
-    member = Member("a.wav", len(content), zlib.crc32(content))
-    folder = tmp_path_factory.getbasetemp()
-    cut = data.draw(st.integers(0, len(content)))
-    bit = data.draw(st.integers(0, 8 * len(content) - 1))
-    flipped = bytearray(content)
-    flipped[bit // 8] ^= 1 << bit % 8
-    for changed, is_whole in ((content, True), (content[:cut], cut == len(content)), (bytes(flipped), False)):
-        (folder / member.path).write_bytes(changed)
-        assert is_extracted(member, folder, nothing) == is_whole
-    (folder / member.path).unlink()
-    assert not is_extracted(member, folder, nothing)
+@pytest.mark.parametrize(
+    ("changed", "is_whole"), [(b"sound", True), (b"soun", False), (b"sounD", False), (None, False)]
+)
+def test_damaged_and_missing_recordings_are_detected(tmp_path, changed, is_whole):
+    member = Member("a.wav", 5, zlib.crc32(b"sound"))
+    if changed is not None:
+        (tmp_path / member.path).write_bytes(changed)
+    assert is_extracted(member, tmp_path, nothing) == is_whole
 
 
 @given(st.data())

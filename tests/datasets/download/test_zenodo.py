@@ -68,11 +68,6 @@ def test_unexpected_recording_in_an_archive(path):
         archive.parse_member(path)
 
 
-def test_extracted_size_of_some_actors():
-    (archive,) = needed_archives("speech", "audio", [1])
-    assert archive.extracted_size(2400, range(1, 5)) == round(2400 * 3.0 * 4 / 24)
-
-
 class TestRecord:
     def test_zenodo_format_with_the_range_link_first(self):
         page = "https://zenodo.example/records/1188976"
