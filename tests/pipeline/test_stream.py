@@ -38,7 +38,11 @@ def test_all_stages_have_the_same_results_from_a_stream(tiny_videos, stream, tmp
     assert streamed["corpus"] == plain["corpus"] | {"root": stream}
     assert streamed["gain"] == plain["gain"]
     for stage, numbers in plain["stages"].items():
-        assert streamed["stages"][stage] == numbers | {"seconds": streamed["stages"][stage]["seconds"]}
+        # A probability may differ in its last bit, because arrays of a stream have other addresses in memory.
+        error = {"val_ece", "test_ece", "seconds"}
+        assert streamed["stages"][stage] == numbers | {name: streamed["stages"][stage][name] for name in error}
+        for name in error - {"seconds"}:
+            assert streamed["stages"][stage][name] == pytest.approx(numbers[name], abs=1e-6)
     capsys.readouterr()
     model = f"--model={tmp_path / 'streamed' / 'model'}"
     assert run_test([model, f"--data.stream={stream}", f"--data.cache={tmp_path / 'streamed'}", "--format=json"]) == 0
