@@ -1,28 +1,4 @@
-"""Exceptions of crossmodal.
-
-CrossmodalError
-├── ConfigError              invalid configuration
-├── DataError                invalid or missing data
-│   ├── CorpusNotFoundError  missing corpus folder, or no usable clip in it
-│   ├── MediaError           a file that cannot be decoded
-│   │   └── TooLongError     a recording that exceeds the longest duration
-│   ├── DownloadError        failed download
-│   │   └── ChecksumError    wrong checksum
-│   ├── ArchiveError         damaged or unsafe archive
-│   ├── DiskSpaceError       not enough disk space
-│   ├── ProtocolError        unknown protocol or fold, or one that the corpus cannot fill
-│   └── LeakageError         an actor in more than one split
-├── WeightsError             pretrained weights that cannot be loaded
-├── ModelFolderError         incomplete, damaged or incompatible model folder
-├── NotFiniteError           NaN or infinite loss
-├── StorageError             a file or folder that cannot be read or written
-├── ProcessLostError         a process of a distributed run ended
-├── ProcessStartError        child processes cannot start
-├── ExportError              failed model export
-├── HubError                 failed request to the Hugging Face Hub
-├── InstallationError        missing, broken or incompatible library
-└── MissingExtraError        missing optional dependency
-"""
+"""Exceptions of crossmodal; the base class of all is `CrossmodalError`."""
 
 from pathlib import Path
 

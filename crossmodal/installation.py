@@ -30,12 +30,7 @@ def requirements() -> list[Requirement]:
 
 @contextlib.contextmanager
 def import_errors() -> Iterator[None]:
-    """Convert exceptions that a library raises during its import.
-
-    Raises:
-        InstallationError: If a library is missing or broken, or torch, torchvision and torchaudio are incompatible.
-            The message names the installed versions and the command that repairs them.
-    """
+    """Convert exceptions that a library raises during its import to InstallationError, which names the remedy."""
     try:
         yield
     except CrossmodalError:
@@ -49,11 +44,7 @@ def import_errors() -> Iterator[None]:
 
 
 def explain_torch_set(error: Exception | str) -> str:
-    """Return the error message for torch, torchvision and torchaudio that cannot be imported together.
-
-    Args:
-        error: Exception of the import, or its text.
-    """
+    """Return the error message for torch, torchvision and torchaudio that cannot be imported together."""
     required = {one.name: one for one in requirements()}
     wanted = [required.get(name, Requirement(name)) for name in TORCH_SET]
     versions = [installed_version(name) for name in TORCH_SET]

@@ -22,16 +22,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def lookup(kind: str, table: Mapping[Any, Made], name: str) -> Made:
-    """Return the entry of a name in a table.
-
-    Args:
-        kind: Kind of the entries, for the error message.
-        table: Entries by name.
-        name: Name of the entry.
-
-    Raises:
-        ConfigError: If the name is unknown.
-    """
+    """Return the entry of a name in a table; raise ConfigError, with the kind of entry, if it is unknown."""
     if name not in table:
         raise ConfigError(f"Unknown {kind} {name!r}. Known: {', '.join(table)}.{suggestion(name, table)}")
     return table[name]
@@ -43,11 +34,8 @@ def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, An
     Args:
         kind: Kind of the result, for the error message.
         make: Callable that creates the result.
-        given: Our own arguments; those that the callable does not take are ignored.
+        given: Our own arguments.
         kwargs: Arguments from the user; None stands for the default, unless the parameter is annotated to accept None.
-
-    Returns:
-        The result of the call.
 
     Raises:
         ConfigError: If the user gives an unknown argument.
@@ -73,13 +61,7 @@ def create(
 def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:
     """Return arguments completed with defaults, so that a later change of a default changes no stored model.
 
-    Args:
-        make: The callable.
-        kwargs: Given arguments; None stands for the default, unless the parameter is annotated to accept None.
-        ours: Names of arguments that are not part of the result.
-
-    Returns:
-        All optional arguments and their values, with tuples as lists for JSON.
+    Tuples become lists, as in JSON. Arguments in `ours` are not part of the result. See `call_with_known`.
 
     Example:
         >>> with_defaults(lambda size, depth=2, width=8: None, {"width": 16}, ours=["size"])

@@ -56,16 +56,15 @@ def map_in_processes(
     exception other than MediaError stops all jobs.
 
     Args:
-        work: See `run_in_processes`.
+        work: As in `run_in_processes`, which explains the other arguments.
         jobs: The arguments of `work`.
         description: The label of the progress bar.
         num_processes: Number of processes; default one per core.
         time_limit: Seconds for one job; default `TIME_LIMIT`.
-        again: See `run_in_processes`.
-
-    Yields:
-        Each job with its result or failure, in order of completion.
+        again: Returns True for a result whose job must be repeated after others.
     """
+    if not jobs:
+        return
     outcomes = run_in_processes(
         work,
         jobs,

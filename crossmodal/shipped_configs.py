@@ -16,12 +16,7 @@ def configs_folder() -> Path:
 
 
 def config_names(kind: str = "") -> list[str]:
-    """Return the sorted names of shipped configs.
-
-    Args:
-        kind: Sub-folder, such as ``studies``, which is then not part of the names. By default, all configs are
-            returned with their sub-folders, such as ``studies/teaching``.
-    """
+    """Return the sorted names of shipped configs, such as ``studies/teaching``, or ``teaching`` of kind ``studies``."""
     folder = configs_folder() / kind
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
@@ -35,10 +30,6 @@ def find_config(name: str, kind: str = "") -> Path:
 
     Raises:
         ConfigError: If neither such a file nor such a shipped config exists.
-
-    Example:
-        >>> find_config("teaching", "studies").name
-        'teaching.yaml'
     """
     path = Path(name)
     if path.is_file():

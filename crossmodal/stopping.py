@@ -19,17 +19,8 @@ class Terminated(SystemExit):
 
 
 def stop_now(number: int, frame: FrameType | None = None) -> None:
-    """Handle either signal by raising an exception; after a first SIGTERM, further ones are ignored.
-
-    Args:
-        number: Signal number.
-        frame: Current stack frame. In a destructor, whose exceptions Python drops, the signal is sent again later.
-
-    Raises:
-        Terminated: On SIGTERM.
-        KeyboardInterrupt: On SIGINT.
-    """
-    if _is_in_a_destructor(frame):
+    """Raise Terminated on SIGTERM, and KeyboardInterrupt on SIGINT; after a first SIGTERM, further ones are ignored."""
+    if _is_in_a_destructor(frame):  # Python drops its exceptions: send the signal again later
         again = threading.Timer(0.01, os.kill, (os.getpid(), number))
         again.daemon = True
         again.start()

@@ -62,13 +62,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, wait: bool = True, told: str = "") -> Iterator[Literal["held", "taken", "none"]]:
+def locked(path: Path, *, wait: bool = True, message: str = "") -> Iterator[Literal["held", "taken", "none"]]:
     """Hold a lock file while the block runs. The operating system releases it when the process ends, even by a crash.
 
     Args:
         path: Path of the lock file, which is not removed.
         wait: Wait for another process that holds the lock; otherwise the block runs without it.
-        told: Message that is printed before waiting.
+        message: Message that is printed before waiting.
 
     Yields:
         ``held``, ``taken`` if another process holds the lock, or ``none`` if the file system does not support locks.
@@ -83,8 +83,8 @@ def locked(path: Path, *, wait: bool = True, told: str = "") -> Iterator[Literal
     except (OSError, NotImplementedError):
         state = "none"
     if state == "taken" and wait:
-        if told:
-            print(told, flush=True)
+        if message:
+            print(message, flush=True)
         lock.acquire()
         state = "held"
     try:
@@ -99,12 +99,7 @@ _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 @contextlib.contextmanager
 def disk_errors() -> Iterator[None]:
-    """Convert system errors about full disks and missing permissions inside the block.
-
-    Raises:
-        DiskSpaceError: The disk is full.
-        StorageError: A file must not be read or written.
-    """
+    """Convert system errors inside the block to DiskSpaceError (full disk) or StorageError (missing permission)."""
     try:
         yield
     except Exception as error:
@@ -208,13 +203,8 @@ def _mark(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _read_umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
-
-
-_UMASK = _read_umask()  # at import: os.umask can only be read by setting it, which is not thread-safe
+_UMASK = os.umask(0)  # at import: os.umask can only be read by setting it, which is not thread-safe
+os.umask(_UMASK)
 
 
 def replace_folder(source: Path, target: Path, **copy: Any) -> None:

@@ -1,4 +1,4 @@
-"""Draw what each augmentation does to one clip of the synthetic corpus, for `docs/augmentation.md`.
+"""Draw what each augmentation does to one clip of the synthetic corpus, for `docs/reference/augmentations.md`.
 
 Run it after a change of an augmentation: ``python docs/draw_augmentations.py``. It writes
 ``docs/images/augmentations/<name>.png``. Nobody's voice is in the pictures: the clips are rendered by code.

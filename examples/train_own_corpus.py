@@ -18,7 +18,7 @@ def main() -> None:
 
     index = index_manifest(args.manifest)
     print(f"{len(index.clips)} clips, labels: {', '.join(index.labels)}")
-    for excluded in index.set_aside:
+    for excluded in index.excluded:
         print(f"excluded: {excluded.what}: {excluded.reason}")
 
     seed_everything(0)

@@ -11,9 +11,8 @@ ERRORS = [value for value in vars(errors).values() if inspect.isclass(value) and
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_every_error_has_our_base_class_and_is_documented(error):
+def test_every_error_has_our_base_class(error):
     assert issubclass(error, CrossmodalError)
-    assert error.__name__ in errors.__doc__
 
 
 def test_media_error_names_its_file_and_can_be_pickled():

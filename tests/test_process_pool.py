@@ -1,13 +1,17 @@
+import os
+import signal
 import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from pebble.pool.process import PoolManager
 
 from crossmodal import process_pool
-from crossmodal.process_pool import Failure, map_in_processes
+from crossmodal.process_pool import Failure, map_in_processes, run_in_processes
 from tests.child_work import work
 
 
@@ -15,6 +19,29 @@ def run(folder, *whats, **kwargs):
     jobs = [(what, folder) for what in whats]
     outcomes = map_in_processes(work, jobs, description="Working", **{"num_processes": 2, **kwargs})
     return {what: outcome for (what, _), outcome in outcomes}
+
+
+def hang(path: str) -> None:
+    """Never end and ignore SIGTERM, as Lightning does."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(path).write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.1)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+
+
+def wait_for(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_each_job_has_a_result_or_a_failure(tmp_path):
@@ -90,3 +117,47 @@ def test_script_without_a_guard_ends_with_one_error(tmp_path, how):
     else:
         assert run.returncode == 1
         assert 'if __name__ == "__main__":' in run.stderr
+
+
+def test_closing_the_pool_kills_processes_that_ignore_sigterm(tmp_path):
+    path = tmp_path / "process"
+    with (
+        pytest.raises(KeyboardInterrupt),
+        closing(run_in_processes(hang_if_path, ["", str(path)], 2)) as results,
+    ):
+        next(results)
+        wait_for(path.exists)
+        raise KeyboardInterrupt
+    assert not is_alive(int(path.read_text()))
+
+
+def hang_if_path(path: str) -> None:
+    """Hang if there is a path."""
+    if path:
+        hang(path)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_processes_end_with_their_parent(tmp_path, stop):
+    path = tmp_path / "process"
+    code = (
+        "import sys\n"
+        "from contextlib import closing\n"
+        "from crossmodal.process_pool import run_in_processes\n"
+        "from tests.test_process_pool import hang\n"
+        "if __name__ == '__main__':\n"
+        "    with closing(run_in_processes(hang, [sys.argv[1]], 1)) as results:\n"
+        "        next(results)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    parent = subprocess.Popen([sys.executable, script, path], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: path.exists() and path.read_text())
+        parent.send_signal(stop)
+        assert parent.wait(timeout=60) != 0
+        wait_for(lambda: not is_alive(int(path.read_text())), seconds=20)
+    finally:
+        parent.kill()

@@ -39,6 +39,8 @@ def test_command(args: Sequence[str]) -> int:
 
 def _print(result: dict[str, Any]) -> None:
     low, high = result["uar_ci95"]
+    name = corpus_name(result["corpus"], result["channel"])
+    protocol = protocol_name(result["protocol"], result["num_folds"])
     console, people = Console(), format_for(result["corpus"], "actors")
     name = corpus_name(result["corpus"], result["channel"])
     protocol = protocol_name(result["protocol"], result["num_folds"])

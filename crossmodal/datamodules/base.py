@@ -18,11 +18,11 @@ from crossmodal.datamodules.thread_loader import ThreadLoader
 from crossmodal.datasets.cache import PreparedCorpus
 from crossmodal.datasets.clip import Clip, ExcludedClip, Split, nothing_usable
 from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.datasets.complete_clips import prepare_complete
 from crossmodal.datasets.faces.actor_normalization import center_by_actor
 from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.splits.given_split import shared_speakers
 from crossmodal.datasets.splits.protocols import check_teacher, hide_labels
-from crossmodal.datasets.usable import prepare_usable
 from crossmodal.errors import ConfigError, CorpusNotFoundError
 from crossmodal.storage import content_key
 
@@ -63,9 +63,8 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
                 f"Folder {self.speech_features} of speech_features is missing; `crossmodal fit` creates it."
             )
         self.crops = self.crops_of(self.source)
-        # The first folder has every clip; the others, if any, have more versions of the training clips.
-        self.feature_folders = [Path(self.speech_features)] if self.speech_features and self.needs_audio else []
-        self.summaries: Path | None = None
+        self.feature_versions: list[Path] = []  # folders of more versions of the training clips' features
+        self.summaries: Path | None = None  # of an audio encoder, by clip
         self.split: dict[Split, list[Clip]] = {}
         self.excluded: list[ExcludedClip] = []
         self._indexed: list[Clip] = []
@@ -133,7 +132,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
             "batch_size": self.batch_size,
             "tensors": tensors,
             # The folder's name is the key of the front end; the keys of the waveforms are in the rows.
-            "speech_features": self.feature_folders[0].name if self.feature_folders else None,
+            "speech_features": self._feature_folder and self._feature_folder.name,
         }
 
     def restrict(self, keep: Callable[[Clip], bool]) -> None:
@@ -181,17 +180,15 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
 
     def loader(self, clips: Sequence[Clip], shuffle: bool = False, shard: Shard = SINGLE_PROCESS) -> DataLoader[Any]:
         """Return a loader of some clips; with shuffle it drops the last, smaller batch."""
-        folders = self.feature_folders if shuffle else self.feature_folders[:1]
+        folders = [self._feature_folder, *(self.feature_versions if shuffle else [])] if self._feature_folder else []
+        features = {clip: [folder / path.name for folder in folders] for clip, path in self.waveforms.items()}
         dataset = ClipDataset(
             clips,
             self.labels,
             self.waveforms if self.needs_audio and not (folders or self.summaries) else None,
             self._corpus.faces if self._reads_pixels else None,
-            self._tensors,
-            {clip: [folder / path.name for folder in folders] for clip, path in self.waveforms.items()}
-            if folders
-            else None,
-            ClipTensors(self.summaries) if self.summaries else None,
+            [*([self._tensors] if self._tensors else []), *([ClipTensors(self.summaries)] if self.summaries else [])],
+            features if folders else None,
             read=self.source.read,
         )
         if shuffle:
@@ -212,6 +209,10 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else SINGLE_PROCESS
 
     @property
+    def _feature_folder(self) -> Path | None:
+        return Path(self.speech_features) if self.speech_features and self.needs_audio else None
+
+    @property
     def _reads_pixels(self) -> bool:
         return self.needs_faces and not (self.face_features or self.face_embeddings or self.teacher_outputs)
 
@@ -220,7 +221,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         clips, index_excluded = self.source.index()
         tensors, features_excluded = self._read_stored({clip.clip: clip.actor for clip in clips})
         self._indexed = [clip for clip in clips if self.source.holds(clip)]
-        corpus = prepare_usable(
+        corpus = prepare_complete(
             self.source,
             [clip for clip in self._indexed if self._keep(clip)],
             audio=self.needs_audio,
@@ -229,7 +230,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
             max_duration=self.max_duration,
             folder=self.cache_folder,
         )
-        excluded = [*index_excluded, *features_excluded, *corpus.set_aside]
+        excluded = [*index_excluded, *features_excluded, *corpus.excluded]
         if not corpus.clips:
             raise CorpusNotFoundError(nothing_usable(self.source.path, excluded))
         return corpus, tensors, excluded

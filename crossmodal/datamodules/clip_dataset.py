@@ -25,9 +25,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
         labels: Class names; the label of a clip is the index of its class, -1 if it has none.
         waveforms: Array files of the waveforms by clip, if requested.
         faces: Array files of the face crops by clip, if requested.
-        tensors: Tensors stored by clip: face embeddings or teacher outputs.
+        tensors: Tensors stored by clip: face embeddings, teacher outputs, or summaries of an audio encoder.
         features: Array files of the V versions of the stored features by clip, if requested.
-        summaries: Summaries of an audio encoder stored by clip.
         read: Function that opens a waveform or face crops.
     """
 
@@ -37,9 +36,8 @@ class ClipDataset(Dataset[dict[str, Any]]):
         labels: Sequence[str],
         waveforms: Mapping[str, Path] | None = None,
         faces: Mapping[str, Path] | None = None,
-        tensors: ClipTensors | None = None,
+        tensors: ClipTensors | Sequence[ClipTensors] | None = None,
         features: Mapping[str, Sequence[Path]] | None = None,
-        summaries: ClipTensors | None = None,
         read: Callable[[Path], NDArray[np.generic]] = open_array,
     ) -> None:
         self.clips = list(clips)
@@ -47,7 +45,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         self._arrays = {"waveform": waveforms, "faces": faces}
         self._features = features
         self._read = read
-        self._tensors = [one for one in (tensors, summaries) if one is not None]
+        self._tensors = [tensors] if isinstance(tensors, ClipTensors) else list(tensors or ())
 
     def __len__(self) -> int:
         return len(self.clips)

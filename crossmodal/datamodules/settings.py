@@ -8,11 +8,11 @@ from typing import Literal
 
 from crossmodal.datasets.cache import FaceCrops
 from crossmodal.datasets.clip import Clip, Split
+from crossmodal.datasets.complete_clips import MAX_DURATION
 from crossmodal.datasets.ravdess import Channel
 from crossmodal.datasets.source import CorpusSource, ManifestSource, RavdessSource
 from crossmodal.datasets.splits.protocols import NUM_FOLDS, LabelSet, Protocol, label_set_for, split_clips
 from crossmodal.datasets.stream.reader import open_stream
-from crossmodal.datasets.usable import MAX_DURATION
 from crossmodal.errors import ConfigError
 from crossmodal.media import Box, VideoDecoder
 from crossmodal.storage import cache_dir

@@ -1,9 +1,7 @@
-"""Corpus cache: every file is decoded once, into arrays that are memory-mapped when read.
+"""Corpus cache: every file is decoded once, in a child process, into an array that is memory-mapped when read.
 
-Each array is a file, named by a key of the source's hash, the settings and the version of this code. A killed run can
-therefore resume, several processes and machines can prepare the same corpus, and a changed file or setting never uses
-an old array. Files are decoded in child processes with a time limit. Files that cannot be decoded are excluded and
-listed in `quarantine.json`.
+An array is named by a key of the source's hash, the settings and the version of this code. A killed run can therefore
+resume, several processes and machines can prepare the same corpus, and a changed file or setting uses no old array.
 """
 
 import contextlib
@@ -19,41 +17,29 @@ from numpy.typing import NDArray
 
 from crossmodal import media
 from crossmodal.datasets.clip import Clip, ExcludedClip
+from crossmodal.datasets.clip_waveform import read_clip_waveform
 from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.faces.detector import check_detector
 from crossmodal.datasets.quarantine import Quarantine, Quarantined
-from crossmodal.datasets.stored_array import read_array, write_array
-from crossmodal.datasets.window import read_clip_waveform
+from crossmodal.datasets.stored_array import cached, read_array
 from crossmodal.process_pool import Failure, map_in_processes
 from crossmodal.progress import progress_bar
-from crossmodal.storage import FileHashes, cache_dir, content_key, locked, remove_leftovers
+from crossmodal.storage import FileHashes, cache_dir, content_key
 
 # Increase when the same source and settings give different arrays; all files are then decoded again.
 VERSION = 2
 
-_Kind = Literal["waveforms", "faces"]
-_State = Literal["made", "found", "busy"]
-
 
 @dataclass(frozen=True)
 class PreparedCorpus:
-    """Result of `prepare_corpus`.
+    """Result of `prepare_corpus`."""
 
-    Args:
-        clips: Clips with all arrays.
-        waveforms: Paths of waveforms by clip: (T,) float32 at 16 kHz.
-        faces: Paths of face crops by clip: (N, 3, H, W) uint8.
-        set_aside: Files that could not be decoded.
-        made: Number of arrays that this call created.
-        reused: Number of arrays that existed.
-    """
-
-    clips: list[Clip]
-    waveforms: dict[str, Path]
-    faces: dict[str, Path]
-    set_aside: list[ExcludedClip]
-    made: int
-    reused: int
+    clips: list[Clip]  # with all arrays
+    waveforms: dict[str, Path]  # by clip: (T,) float32 at 16 kHz
+    faces: dict[str, Path]  # by clip: (N, 3, H, W) uint8
+    excluded: list[ExcludedClip]  # files that could not be decoded
+    made: int  # arrays that this call created
+    reused: int  # arrays that existed
 
 
 @dataclass(frozen=True)
@@ -65,14 +51,16 @@ class _Job:
     crops: FaceCrops | None = None
 
     @property
-    def kind(self) -> _Kind:
-        return "faces" if self.crops else "waveforms"
-
-    @property
     def source(self) -> Path:
         path = self.clip.video if self.crops else self.clip.audio
         assert path is not None, "a job is created only if the clip has the file"
         return path
+
+    def decode(self) -> NDArray[np.generic]:
+        """Decode the source in a child process."""
+        if self.crops:
+            return read_face_crops(self.clip, self.source, self.crops)
+        return read_clip_waveform(self.clip, self.source)
 
 
 def prepare_corpus(
@@ -86,8 +74,8 @@ def prepare_corpus(
 ) -> PreparedCorpus:
     """Decode clips that are not in the cache yet.
 
-    Concurrent calls share the work. Child processes are started with the spawn method: a script that calls this needs
-    ``if __name__ == "__main__":``.
+    Concurrent calls share the work. It is done in child processes: a script that calls this needs
+    ``if __name__ == "__main__":``. Files that cannot be decoded are excluded and listed in ``quarantine.json``.
 
     Args:
         clips: Clips to decode. Clips without sound get no waveform, clips without video no face crops.
@@ -96,9 +84,6 @@ def prepare_corpus(
         folder: Cache folder; default `crossmodal.storage.cache_dir`.
         num_processes: Number of child processes; default one per core.
         retry: Retry files that are known to be damaged.
-
-    Returns:
-        Paths of the arrays, and the excluded files.
 
     Raises:
         ConfigError: If the face detector does not exist.
@@ -125,7 +110,7 @@ def prepare_corpus(
         clips=[clip for clip in clips if clip.clip not in excluded],
         waveforms={job.clip.clip: job.target for job in stored if not job.crops},
         faces={job.clip.clip: job.target for job in stored if job.crops},
-        set_aside=[
+        excluded=[
             *unreadable.values(),
             *(ExcludedClip(str(job.source), damaged[job.target].reason) for job in failed),
         ],
@@ -137,7 +122,7 @@ def prepare_corpus(
 def _hash_all(
     clips: Sequence[Clip], audio: bool, crops: FaceCrops | None, hashes: FileHashes, num_threads: int
 ) -> None:
-    """Hash files that have no cached hash; `_plan` reports files that cannot be read."""
+    """Hash files that have no cached hash; files that cannot be read are reported later."""
     files = {file: None for clip in clips for file in (clip.audio, clip.video if crops else None) if file}
     unknown = [file for file in files if (audio or crops) and not hashes.knows(file)]
     if not unknown:
@@ -181,53 +166,27 @@ def _key(hashes: FileHashes, path: Path, **settings: object) -> str:
 
 def _make_all(jobs: Sequence[_Job], num_processes: int) -> tuple[int, dict[Path, Failure]]:
     """Create the arrays; returns the number of arrays created by this call, and the failures by target."""
-    made, damaged = 0, {}
-    outcomes = map_in_processes(
+    work = map_in_processes(
         _make, jobs, description="Decoding", num_processes=num_processes, again=lambda state: state == "busy"
     )
-    for job, outcome in outcomes:
-        if isinstance(outcome, Failure):
-            damaged[job.target] = outcome
-        else:
-            made += outcome == "made"
-    return made, damaged
+    outcomes = {job.target: outcome for job, outcome in work}
+    damaged = {target: outcome for target, outcome in outcomes.items() if isinstance(outcome, Failure)}
+    return sum(outcome == "made" for outcome in outcomes.values()), damaged
 
 
-def _make(job: _Job) -> _State:
-    """Create one array in a child process, unless another process is creating it."""
-    lock = job.target.parents[2] / "locks" / f"{job.target.stem[:3]}.lock"
-    with locked(lock, wait=False) as state:
-        if state == "taken":
-            return "busy"
-        if read_array(job.target) is not None:
-            return "found"
-        if state == "held":  # without lock support, another process may be writing the same array
-            remove_leftovers(job.target)
-        if job.crops:
-            array: NDArray[np.generic] = read_face_crops(job.clip, job.source, job.crops)
-        else:
-            array = read_clip_waveform(job.clip, job.source)
-        write_array(job.target, array)
-    return "made"
+def _make(job: _Job) -> Literal["made", "found", "busy"]:
+    return cached(job.target, job.decode)
 
 
 def _update_quarantine(
     quarantine: Quarantine, jobs: Sequence[_Job], damaged: dict[Path, Failure], hashes: FileHashes
 ) -> None:
-    content = {str(job.source): hashes[job.source] for job in jobs}
-    quarantine.update(
-        damaged=[
-            Quarantined(
-                file=str(job.source),
-                wanted=job.kind,
-                reason=damaged[job.target].reason,
-                lasting=damaged[job.target].lasting,
-                sha256=content[str(job.source)],
-                key=job.target.stem,
-            )
-            for job in jobs
-            if job.target in damaged
-        ],
-        whole={job.target.stem for job in jobs if job.target not in damaged},
-        hashes=content,
-    )
+    content, entries, whole = {str(job.source): hashes[job.source] for job in jobs}, [], set()
+    for job in jobs:
+        file, key = str(job.source), job.target.stem
+        if job.target in damaged:
+            failure, kind = damaged[job.target], "faces" if job.crops else "waveforms"
+            entries.append(Quarantined(file, kind, failure.reason, failure.lasting, content[file], key))
+        else:
+            whole.add(key)
+    quarantine.update(entries, whole, content)

@@ -49,8 +49,8 @@ class ExcludedClip:
     reason: str
 
 
-def nothing_usable(source: Path | str, set_aside: Sequence[ExcludedClip]) -> str:
+def nothing_usable(source: Path | str, excluded: Sequence[ExcludedClip]) -> str:
     """Return the error message for a corpus without usable clips, with the first reasons."""
-    reasons = "".join(f"\n  {clip.what}: {clip.reason}" for clip in set_aside[:5])
+    reasons = "".join(f"\n  {clip.what}: {clip.reason}" for clip in excluded[:5])
     examples = f", for example:{reasons}" if reasons else "."
-    return f"{source} has no usable clip; {len(set_aside)} were excluded{examples}"
+    return f"{source} has no usable clip; {len(excluded)} were excluded{examples}"

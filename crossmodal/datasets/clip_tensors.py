@@ -82,7 +82,7 @@ class ClipTensors:
             what: Name of the content, for the message to waiting users.
         """
         message = f"{what}: waiting for another run that computes the same"
-        with locked(path.parents[1] / "locks" / f"{path.stem}.lock", told=message):
+        with locked(path.parents[1] / "locks" / f"{path.stem}.lock", message=message):
             yield not ClipTensors.are_whole(path)
 
     @staticmethod

@@ -4,8 +4,9 @@ Columns: `clip` (a unique name), `audio`, `video` (files), `label`, `speaker`, `
 of their files `start` and `end` (seconds). See docs/manifests.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from crossmodal.datasets.clip import SPLITS, Clip, ExcludedClip, Split, nothing_usable
@@ -27,17 +28,12 @@ class ManifestIndex:
     Args:
         path: Path of the table.
         clips: Clips, sorted by name.
-        set_aside: Unusable rows with reasons.
+        excluded: Unusable rows with reasons.
     """
 
     path: Path
     clips: list[Clip]
-    set_aside: list[ExcludedClip]
-
-    @property
-    def name(self) -> str:
-        """Name of the corpus: the file name without its suffix."""
-        return self.path.stem
+    excluded: list[ExcludedClip]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -63,23 +59,24 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
         DataError: If the file is not a table, a column is missing, or there are fewer than two labels.
     """
     path = Path(path)
-    files = _Files(path.parent, allow_outside_paths)
-    rows, set_aside = list(read_rows(path)), []
+    # Each file is checked once, because a long recording may have thousands of rows.
+    find = cache(partial(_find_file, path.parent, allow_outside_paths))
+    rows, excluded = list(read_rows(path)), []
     clips: dict[str, Clip] = {}
     has_split = any(row["split"] for _, row in rows if not isinstance(row, str))
     for number, row in rows:
         try:
-            clip = _read_clip(row, files, has_split)
+            clip = _read_clip(row, find, has_split)
             if clip.clip in clips:
                 raise ValueError("an earlier row has the same clip")
         except ValueError as error:
             name = "" if isinstance(row, str) else f" (clip {row['clip']})"
-            set_aside.append(ExcludedClip(f"{path.name} row {number}{name}", str(error)))
+            excluded.append(ExcludedClip(f"{path.name} row {number}{name}", str(error)))
         else:
             clips[clip.clip] = clip
     if not clips:
-        raise CorpusNotFoundError(nothing_usable(path, set_aside))
-    index = ManifestIndex(path, [clips[name] for name in sorted(clips)], set_aside)
+        raise CorpusNotFoundError(nothing_usable(path, excluded))
+    index = ManifestIndex(path, [clips[name] for name in sorted(clips)], excluded)
     if len(index.labels) < 2:
         raise DataError(f"{path} needs at least two different labels, but has {index.labels or 'none'}.")
     return index
@@ -97,46 +94,31 @@ def order_labels(labels: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(label for label in emotions if label in found) if found <= {*emotions} else tuple(sorted(found))
 
 
-class _Files:
-    """Files of a manifest. Each path is checked once, because a long recording may have thousands of rows."""
-
-    def __init__(self, folder: Path, allow_outside_paths: bool) -> None:
-        self._folder = folder
-        self._allow_outside_paths = allow_outside_paths
-        self._found: dict[str, Path | ValueError] = {}
-
-    def __getitem__(self, name: str) -> Path:
-        if name not in self._found:
-            self._found[name] = self._find(name)
-        found = self._found[name]
-        if isinstance(found, ValueError):
-            raise found
-        return found
-
-    def _find(self, name: str) -> Path | ValueError:
-        path = Path(name)
-        if not self._allow_outside_paths and (path.is_absolute() or ".." in path.parts):
-            return ValueError(
-                f"{name} may be outside the manifest's folder; if you trust the manifest, use "
-                "--data.allow_outside_paths true"
-            )
-        path = self._folder / path
-        try:
-            return path if path.is_file() else ValueError(f"there is no file {path}")
-        except OSError as error:  # the name is too long, or the folder has no read permission
-            return ValueError(f"cannot access {path}: {error.strerror}")
+def _find_file(folder: Path, allow_outside_paths: bool, name: str) -> Path | str:
+    """Return the path of a file of a manifest, or the reason why it cannot be used."""
+    path = Path(name)
+    if not allow_outside_paths and (path.is_absolute() or ".." in path.parts):
+        advice = "if you trust the manifest, use --data.allow_outside_paths true"
+        return f"{name} may be outside the manifest's folder; {advice}"
+    path = folder / path
+    try:
+        return path if path.is_file() else f"there is no file {path}"
+    except OSError as error:  # the name is too long, or the folder has no read permission
+        return f"cannot access {path}: {error.strerror}"
 
 
-def _read_clip(row: Row | str, files: _Files, has_split: bool) -> Clip:
+def _read_clip(row: Row | str, find: Callable[[str], Path | str], has_split: bool) -> Clip:
     """Convert a row to a clip; raises ValueError with the reason if it is invalid."""
     if isinstance(row, str):
         raise ValueError(row)
     for name in ("clip", "speaker"):
         if not row[name]:
             raise ValueError(f"its {name} is empty")
-    audio, video = (files[row[name]] if row[name] else None for name in ("audio", "video"))
+    audio, video = (find(row[name]) if row[name] else None for name in ("audio", "video"))
     if not (audio or video):
         raise ValueError("it has neither sound nor video")
+    if isinstance(audio, str) or isinstance(video, str):
+        raise ValueError(audio if isinstance(audio, str) else video)
     start, delay = _seconds(row, "start"), _seconds(row, "audio_delay")
     if start < 0 or start + delay < 0:
         raise ValueError(f"it starts at {min(start, start + delay):g} s, before its files")

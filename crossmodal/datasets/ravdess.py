@@ -18,16 +18,8 @@ Channel = Literal["speech", "song", "both"]
 
 MODALITIES = {"01": "audio-video", "02": "video", "03": "audio"}
 CHANNELS = {"01": "speech", "02": "song"}
-EMOTIONS = {
-    "01": "neutral",
-    "02": "calm",
-    "03": "happy",
-    "04": "sad",
-    "05": "angry",
-    "06": "fearful",
-    "07": "disgust",
-    "08": "surprised",
-}
+_NAMES = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+EMOTIONS = {f"{number:02d}": name for number, name in enumerate(_NAMES, 1)}
 MEDIA_SUFFIXES = {".wav", ".mp4"}
 NOT_SUNG = 18  # the actor without song recordings
 
@@ -92,7 +84,7 @@ class RavdessIndex:
     """Content of a folder: clips sorted by name, and excluded files."""
 
     clips: list[Clip]
-    set_aside: list[ExcludedClip]
+    excluded: list[ExcludedClip]
 
 
 def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex:
@@ -114,10 +106,10 @@ def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex
             f"Folder {root} does not exist. Set --data.root to the folder with the extracted RAVDESS files, or omit it "
             "to use the built-in synthetic corpus. To download RAVDESS: crossmodal data download DIR"
         )
-    files, set_aside = _files_by_clip(root, channel)
+    files, excluded = _files_by_clip(root, channel)
     if not files:
-        raise CorpusNotFoundError(_nothing_found(root, channel, set_aside))
-    return RavdessIndex([_pair(by_modality) for _, by_modality in sorted(files.items())], set_aside)
+        raise CorpusNotFoundError(_nothing_found(root, channel, excluded))
+    return RavdessIndex([_pair(by_modality) for _, by_modality in sorted(files.items())], excluded)
 
 
 def media_files(root: Path) -> list[Path]:
@@ -141,34 +133,31 @@ def published_names(channel: Channel = "both") -> list[RavdessName]:
 
 
 def _exists(name: RavdessName) -> bool:
+    emotion = EMOTIONS[name.emotion]
     is_sung = CHANNELS[name.channel] == "song"
-    return not (
-        (EMOTIONS[name.emotion] == "neutral" and name.intensity == "02")
-        or (is_sung and EMOTIONS[name.emotion] in ("disgust", "surprised"))
-        or (is_sung and int(name.actor) == NOT_SUNG)
-    )
+    is_missing = is_sung and (emotion in ("disgust", "surprised") or int(name.actor) == NOT_SUNG)
+    return not is_missing and (emotion, name.intensity) != ("neutral", "02")
 
 
 def _files_by_clip(root: Path, channel: Channel) -> tuple[dict[str, dict[str, Path]], list[ExcludedClip]]:
-    """Group the media files below `root` by clip, then by modality."""
+    """Group the media files below `root` by clip, then by modality; also return the excluded files."""
     files: dict[str, dict[str, Path]] = defaultdict(dict)
-    set_aside = []
+    excluded = []
     for path in media_files(root):
         try:
             name = parse_name(path.name)
         except ValueError as error:
-            set_aside.append(ExcludedClip(str(path), str(error)))
+            excluded.append(ExcludedClip(str(path), str(error)))
             continue
         if channel not in ("both", CHANNELS[name.channel]):
             continue
         first = files[name.clip].setdefault(name.modality, path)
         if first != path:
-            set_aside.append(ExcludedClip(str(path), f"a second copy of {first}"))
-    return files, set_aside
+            excluded.append(ExcludedClip(str(path), f"a second copy of {first}"))
+    return files, excluded
 
 
 def _pair(files: dict[str, Path]) -> Clip:
-    """Create a clip from its files."""
     name = parse_name(next(iter(files.values())).name)
     return Clip(
         clip=name.clip,
@@ -181,14 +170,12 @@ def _pair(files: dict[str, Path]) -> Clip:
     )
 
 
-def _nothing_found(root: Path, channel: Channel, set_aside: list[ExcludedClip]) -> str:
+def _nothing_found(root: Path, channel: Channel, excluded: list[ExcludedClip]) -> str:
     zips = sorted(path.name for path in root.glob("*.zip"))
     which = "RAVDESS" if channel == "both" else f"RAVDESS {channel}"
-    message = (
-        f"No {which} clip in {root.resolve()}: there is no .wav or .mp4 with a name like 03-01-06-01-02-01-12.wav."
-    )
+    message = f"No {which} clip in {root.resolve()}: no .wav or .mp4 has a name like 03-01-06-01-02-01-12.wav."
     if zips:
         message += f" It has {len(zips)} zip file(s), such as {zips[0]}: extract them there."
-    elif set_aside:
-        message += f" {len(set_aside)} file(s) were excluded, such as {set_aside[0].what}: {set_aside[0].reason}."
+    elif excluded:
+        message += f" {len(excluded)} file(s) were excluded, such as {excluded[0].what}: {excluded[0].reason}."
     return f"{message} To download RAVDESS from https://zenodo.org/records/1188976: crossmodal data download {root}"

@@ -109,7 +109,7 @@ def list_ravdess(root: Path) -> Listing:
         }
         for clip in index.clips
     ]
-    return Listing(rows, index.set_aside)
+    return Listing(rows, index.excluded)
 
 
 # For each corpus the function that lists its clips, and the expected files for messages.

@@ -118,7 +118,7 @@ class RavdessSource(CorpusSource):
     def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
         """Return the clips of the channel, and the files with other names."""
         index = index_ravdess(self.path, self.channel)
-        return index.clips, index.set_aside
+        return index.clips, index.excluded
 
     def holds(self, clip: Clip) -> bool:
         """Return True if a clip belongs to the label set."""
@@ -174,7 +174,7 @@ class ManifestSource(CorpusSource):
 
     def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
         """Return the clips, and the unusable rows."""
-        return self.manifest.clips, self.manifest.set_aside
+        return self.manifest.clips, self.manifest.excluded
 
 
 @lru_cache(maxsize=1)

@@ -5,18 +5,19 @@
 
 import struct
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal.errors import DataError
-from crossmodal.storage import atomic_path
+from crossmodal.storage import atomic_path, locked, remove_leftovers
 
 _CHECKSUM = struct.Struct("<8sI")  # a marker, and the CRC-32 of all bytes before it
 _MARK = b"\ncrc-32:"
-_PIECE = 1 << 20
 
 
 def write_array(path: Path, array: NDArray[np.generic]) -> None:
@@ -24,7 +25,7 @@ def write_array(path: Path, array: NDArray[np.generic]) -> None:
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
             np.save(file, array)
-        checksum = _crc32(temporary, temporary.stat().st_size)
+        checksum = zlib.crc32(np.memmap(temporary, np.uint8, mode="r").data)
         with temporary.open("ab") as file:
             file.write(_CHECKSUM.pack(_MARK, checksum))
 
@@ -36,6 +37,24 @@ def read_array(path: Path) -> NDArray[np.generic] | None:
     except Exception:  # NumPy's header parser raises many exception types
         return None
     return array
+
+
+def cached(path: Path, make: Callable[[], NDArray[np.generic]]) -> Literal["made", "found", "busy"]:
+    """Create an array of the cache, unless it exists or another process is creating it.
+
+    Args:
+        path: Path of the array, two folders below the cache; its name is a key.
+        make: Function that creates the array.
+    """
+    with locked(path.parents[2] / "locks" / f"{path.stem[:3]}.lock", wait=False) as state:
+        if state == "taken":
+            return "busy"
+        if read_array(path) is not None:
+            return "found"
+        if state == "held":  # without lock support, another process may be writing the same array
+            remove_leftovers(path)
+        write_array(path, make())
+    return "made"
 
 
 def check_array(path: Path) -> NDArray[np.generic]:
@@ -63,19 +82,6 @@ def open_array(path: Path) -> NDArray[np.generic]:
 
 
 def _is_unchanged(path: Path) -> bool:
-    size = path.stat().st_size - _CHECKSUM.size
-    with path.open("rb") as file:
-        file.seek(max(size, 0))
-        mark, checksum = _CHECKSUM.unpack(file.read(_CHECKSUM.size))
-    return mark != _MARK or bool(checksum == _crc32(path, size))
-
-
-def _crc32(path: Path, size: int) -> int:
-    """Return the CRC-32 of the first `size` bytes of a file."""
-    checksum = 0
-    with path.open("rb") as file:
-        while size > 0:
-            piece = file.read(min(size, _PIECE))
-            checksum = zlib.crc32(piece, checksum)
-            size -= len(piece) or size
-    return checksum
+    content = np.memmap(path, np.uint8, mode="r")
+    mark, checksum = _CHECKSUM.unpack(content[-_CHECKSUM.size :].tobytes())
+    return mark != _MARK or bool(checksum == zlib.crc32(content[: -_CHECKSUM.size].data))

@@ -34,9 +34,8 @@ def fetch(repo_id: str, revision: str | None = None) -> Path:
 
     offline = constants.HF_HUB_OFFLINE or not _is_reachable()
     with _hub_errors(repo_id, revision):
-        folder = Path(
-            snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES), local_files_only=offline)
-        )
+        path = snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES), local_files_only=offline)
+    folder = Path(path)
     if not (folder / CONFIG).is_file():
         raise HubError(f"{repo_id} on the Hub is not a crossmodal model: it has no {CONFIG}.")
     return folder

@@ -1,8 +1,4 @@
-"""Write and load model folders: ``model.safetensors``, ``config.json`` and ``README.md`` (the model card).
-
-The weights of a frozen front end are in ``front_end.safetensors``. This module needs torch;
-`crossmodal.inference.model_config` reads the configuration without it.
-"""
+"""Write and load model folders: weights, ``config.json`` and the model card. This module needs torch."""
 
 import platform
 from collections.abc import Mapping

@@ -87,12 +87,6 @@ def load_onnx_model(folder: str | Path, config: Mapping[str, Any] | None = None,
     Raises:
         ModelFolderError: If a file is missing or damaged, or the model does not match ``config.json``.
         MissingExtraError: If onnxruntime is not installed.
-
-    Example:
-        ```python
-        model = load_onnx_model("runs/fit/model")
-        model.probabilities(waveform[None], np.array([waveform.size]))
-        ```
     """
     config = config or read_config(folder)
     path = Path(folder) / (ONNX_INT8 if int8 else ONNX)

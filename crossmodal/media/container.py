@@ -17,12 +17,7 @@ _STREAM_NAMES = {"audio": "sound", "video": "video"}
 
 @contextmanager
 def open_stream(name: str, source: Path | BinaryIO, kind: Literal["audio", "video"]) -> Iterator[tuple[Any, Any]]:
-    """Open a container and its first stream of a kind.
-
-    Raises:
-        MediaError: If the container is damaged or has an unknown format, or its stream is missing or has an unknown
-            codec.
-    """
+    """Open a container and its first stream of a kind; raise MediaError if either is missing, damaged or unknown."""
     import av
 
     with ffmpeg_errors(name):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,21 +28,12 @@ Blocks = Iterator[NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Sound:
-    """An open sound with the properties from its header.
+    """An open sound with the properties from its header."""
 
-    Args:
-        name: Name for error messages.
-        sample_rate: Sample rate in Hz.
-        channels: Number of channels.
-        duration: Duration in seconds according to the header, or None. It may be wrong; only the blocks are reliable.
-        decode: Function that starts decoding, see `blocks`.
-    """
-
-    name: str
-    sample_rate: int
+    name: str  # for error messages
+    sample_rate: int  # Hz
     channels: int
-    duration: float | None
-    decode: Callable[[], Blocks]
+    decode: Callable[[], Blocks]  # starts decoding, see `blocks`
 
     def blocks(self, start: float = 0.0, longest: float | None = None) -> Blocks:
         """Decode block by block; can be called once.
@@ -78,11 +70,9 @@ class Sound:
 
 @contextmanager
 def open_sound(source: Source) -> Iterator[Sound]:
-    """Open a sound without decoding it.
+    """Open the sound of a path, of bytes or of an open binary file without decoding it.
 
-    Args:
-        source: Path, bytes or open binary file of an audio file or a video with sound. An open file is read from its
-            beginning and stays open; a pipe is copied to a temporary file.
+    An open file is read from its beginning and stays open; a pipe is copied to a temporary file.
 
     Raises:
         MediaError: If the file is missing, empty, truncated or not audio, or has an invalid sample rate or number of
@@ -111,8 +101,7 @@ def read_waveform(
     formats that declare their length (wav, flac, mp4, mov).
 
     Args:
-        source: Path, bytes or open binary file of an audio file (wav, flac, ogg, mp3, ...) or a video with sound (mp4,
-            mov, mkv, webm, ...).
+        source: Path, bytes or open binary file of an audio file or a video with sound.
         sample_rate: Sample rate of the result in Hz.
         start: Seconds to skip at the beginning.
         longest: Maximum duration in seconds; decoding stops there.
@@ -194,11 +183,8 @@ def _open_with_either(name: str, file: Path | BinaryIO, stack: ExitStack) -> Sou
         except MediaError:
             reason = getattr(error, "error_string", error)
             raise MediaError(name, f"it is not a sound file, or has an unsupported format ({reason})") from error
-    declared = opened_file.frames
-    duration = declared / opened_file.samplerate if 0 < declared < _UNKNOWN else None
-    return Sound(
-        name, opened_file.samplerate, opened_file.channels, duration, lambda: _sound_file_blocks(name, opened_file)
-    )
+    blocks = partial(_sound_file_blocks, name, opened_file)
+    return Sound(name, opened_file.samplerate, opened_file.channels, blocks)
 
 
 def _sound_file_blocks(name: str, file: Any) -> Blocks:
@@ -221,8 +207,7 @@ def _open_with_pyav(name: str, file: Path | BinaryIO, stack: ExitStack) -> Sound
     if not isinstance(file, Path):
         file.seek(0)  # libsndfile has read its beginning
     container, stream = stack.enter_context(open_stream(name, file, "audio"))
-    duration = container.duration / 1e6 if container.duration else None  # microseconds to seconds
-    return Sound(name, stream.rate or 0, stream.channels, duration, lambda: _container_blocks(name, container, stream))
+    return Sound(name, stream.rate or 0, stream.channels, partial(_container_blocks, name, container, stream))
 
 
 def _container_blocks(name: str, container: Any, stream: Any) -> Blocks:

@@ -4,7 +4,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
@@ -48,19 +48,17 @@ def opened(source: Source) -> Iterator[Path | BinaryIO]:
             _check_whole(name, on_disk)
             # libsndfile and FFmpeg cannot open names that are not UTF-8.
             yield path if name.isprintable() else _safe_seek(on_disk)
-    elif isinstance(source, bytes | bytearray | memoryview):
-        with io.BytesIO(source) as in_memory:
-            _check_whole(name, in_memory)
-            yield _safe_seek(in_memory)
-    elif _can_seek(source):
-        _check_whole(name, source)
-        yield _safe_seek(source)
-    else:
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spooled:
-            file = cast(BinaryIO, spooled)
+        return
+    with ExitStack() as stack:
+        if isinstance(source, bytes | bytearray | memoryview):
+            file: BinaryIO = stack.enter_context(io.BytesIO(source))
+        elif _can_seek(source):
+            file = source
+        else:
+            file = cast(BinaryIO, stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY)))
             _copy(name, source, file)
-            _check_whole(name, file)
-            yield _safe_seek(file)
+        _check_whole(name, file)
+        yield _safe_seek(file)
 
 
 class _SafeSeekFile:

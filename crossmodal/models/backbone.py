@@ -93,13 +93,7 @@ class FaceBackbone(nn.Module):
         return self
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Compute face embeddings.
-
-        Args:
-            faces: Faces of shape (B, N, 3, H, W), uint8.
-
-        Returns:
-            Face embeddings of shape (B, N, num_features).
+        """Compute face embeddings of shape (B, N, num_features) from faces of shape (B, N, 3, H, W), uint8.
 
         Raises:
             ConfigError: If the faces have another shape or dtype.

@@ -82,14 +82,9 @@ class MaskedBatchNorm1d(BatchNorm1d):
     """
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalize.
+        """Normalize features of shape (B, num_features, frames) with a mask of shape (B, frames), False in the padding.
 
-        Args:
-            features: Features of shape (B, num_features, frames).
-            mask: Mask of shape (B, frames), False in the padding.
-
-        Returns:
-            Normalized features of the same shape; the values in the padding are undefined.
+        The values in the padding are undefined.
         """
         if not self.training or (mask.sum() == 1 and not self.is_shared):  # a single frame has no deviation
             statistics = self.running_mean, self.running_var

@@ -104,13 +104,7 @@ def _column_layers(in_features: int, channels: Sequence[int], hidden_size: int) 
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with a shortcut; the first one halves the height and, by default, the time.
-
-    Args:
-        in_channels: Number of input channels.
-        out_channels: Number of output channels.
-        time_stride: Stride of the first convolution over time.
-    """
+    """Two convolutions with a shortcut; the first one halves the height and, by default, the time."""
 
     def __init__(self, in_channels: int, out_channels: int, time_stride: int = 2) -> None:
         super().__init__()

@@ -74,11 +74,6 @@ class StridedConv1d(nn.Conv1d):
     """Convolution that reduces every `subsampling` audio frames to one step, without padding's effect on a clip.
 
     Fewer steps make a model faster, and emotion changes more slowly than the 10 ms of an audio frame.
-
-    Args:
-        in_features: Number of features per audio frame.
-        hidden_size: Number of features per step.
-        subsampling: Audio frames per step, at least 1.
     """
 
     def __init__(self, in_features: int, hidden_size: int, subsampling: int) -> None:

@@ -84,14 +84,11 @@ class FaceEncoder(nn.Module):
         }
 
     def extract_features(self, faces: Tensor) -> Tensor:
-        """Compute the features that the normalization is fitted to.
+        """Compute the features of shape (B, in_features, N) that the normalization is fitted to.
 
         Args:
             faces: Faces of shape (B, N, 3, H, W), uint8; or face embeddings or face features of shape
                 (B, N, in_features), float.
-
-        Returns:
-            Features of shape (B, in_features, N).
 
         Raises:
             ConfigError: If the shape or dtype is wrong, or if the input is faces and there is no backbone.

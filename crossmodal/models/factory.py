@@ -75,8 +75,6 @@ def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwarg
         ConfigError: If the name or an argument does not exist.
 
     Example:
-        >>> create_audio_encoder("lstm", in_features=40, hidden_size=64).out_features
-        128
         >>> create_audio_encoder("timm:resnet18", in_features=40, pooling="mean").out_features
         512
     """

@@ -44,14 +44,7 @@ class LSTMEncoder(AudioEncoder):
 
 
 class BiLSTM(nn.Module):
-    """Bidirectional LSTM for padded clips, with dropout before each layer.
-
-    Args:
-        input_size: Width of a step.
-        hidden_size: Width of each direction.
-        num_layers: Number of layers.
-        dropout: Fraction of activations dropped before each layer.
-    """
+    """Bidirectional LSTM for padded clips, with dropout before each layer."""
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int, dropout: float) -> None:
         super().__init__()

@@ -9,18 +9,13 @@ from torch import Tensor
 class Outputs(NamedTuple):
     """Outputs of a model for the B clips of a batch.
 
-    Args:
-        embedding: Embeddings of shape (B, E).
-        logits: Logits of shape (B, K).
-        features: Mean over time of the model's normalized input, of shape (B, D); None if not requested.
-        windows: Embeddings of N equal windows of each clip, of shape (B, N, E); None if the model has none or they are
-            not requested.
+    What is not requested, or what the model does not have, is None.
     """
 
-    embedding: Tensor
-    logits: Tensor
-    features: Tensor | None = None
-    windows: Tensor | None = None
+    embedding: Tensor  # (B, E)
+    logits: Tensor  # (B, K)
+    features: Tensor | None = None  # mean over time of the model's normalized input, (B, D)
+    windows: Tensor | None = None  # embeddings of N equal windows of each clip, (B, N, E)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Outputs":
         """Apply a function to every tensor, for example ``outputs.map(lambda tensor: tensor[keep])``."""

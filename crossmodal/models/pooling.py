@@ -15,10 +15,7 @@ _EPS = 1e-5  # keeps the deviation of a single frame, and its gradient, finite
 
 
 class Pooling(nn.Module):
-    """Base class of the poolings. To add one, write a subclass with ``pool`` and add it to the table below.
-
-    Args:
-        num_features: Number of features.
+    """Base class of the poolings. To add one, write a subclass with ``_pool`` and add it to the table below.
 
     Attributes:
         in_features: Number of features.
@@ -44,9 +41,9 @@ class Pooling(nn.Module):
         """
         if length is None:
             length = torch.full((len(features),), features.shape[-1], device=features.device)
-        return self.pool(features, length, length_mask(length, features.shape[-1])[:, None])
+        return self._pool(features, length, length_mask(length, features.shape[-1])[:, None])
 
-    def pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
+    def _pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
         """Pool over time; `mask` of shape (B, 1, frames) is False in the padding."""
         raise NotImplementedError
 
@@ -54,8 +51,7 @@ class Pooling(nn.Module):
 class MeanPooling(Pooling):
     """Mean over time."""
 
-    def pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
-        """Pool over time; shapes as for `Pooling`."""
+    def _pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
         return _masked_mean(features, mask)
 
 
@@ -64,8 +60,7 @@ class StatsPooling(Pooling):
 
     values_per_feature = 2
 
-    def pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
-        """Pool over time; shapes as for `Pooling`."""
+    def _pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
         mean = _masked_mean(features, mask)
         variance = _masked_mean((features - mean[..., None]).square(), mask)
         return torch.cat([mean, (variance + _EPS).sqrt()], dim=1)
@@ -81,13 +76,12 @@ class FunctionalsPooling(StatsPooling):
     quantiles = (0.05, 0.25, 0.5, 0.75, 0.95)
     values_per_feature = 2 + len(quantiles)
 
-    def pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
-        """Pool over time; shapes as for `Pooling`."""
+    def _pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
         ordered = features.masked_fill(~mask, torch.inf).sort(dim=-1).values
         shares = torch.tensor(self.quantiles, device=features.device)
         rank = (shares * (length[:, None] - 1)).round().long()  # (B, quantiles)
         quantiles = ordered.gather(2, rank[:, None].expand(-1, features.shape[1], -1))
-        return torch.cat([super().pool(features, length, mask), quantiles.flatten(1)], dim=1)
+        return torch.cat([super()._pool(features, length, mask), quantiles.flatten(1)], dim=1)
 
 
 class AttentionPooling(Pooling):
@@ -104,8 +98,7 @@ class AttentionPooling(Pooling):
             nn.Conv1d(num_features, hidden_size, kernel_size=1), nn.Tanh(), nn.Conv1d(hidden_size, 1, 1, bias=False)
         )
 
-    def pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
-        """Pool over time; shapes as for `Pooling`."""
+    def _pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
         weight = self.score(features).masked_fill(~mask, -torch.inf).softmax(dim=-1)
         return (features.masked_fill(~mask, 0.0) * weight).sum(dim=-1)
 
@@ -113,8 +106,7 @@ class AttentionPooling(Pooling):
 class LastPooling(Pooling):
     """Last valid frame of each clip."""
 
-    def pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
-        """Pool over time; shapes as for `Pooling`."""
+    def _pool(self, features: Tensor, length: Tensor, mask: Tensor) -> Tensor:
         last = (length - 1)[:, None, None].expand(-1, features.shape[1], 1)
         return features.gather(2, last).squeeze(2)
 
@@ -146,9 +138,6 @@ class WeightedLayerSum(nn.Module):
 
     As in ELMo (Peters et al., "Deep contextualized word representations", NAACL 2018), without its global scale, which
     a later layer can learn. SUPERB (Yang et al., Interspeech 2021) uses the same sum for frozen speech networks.
-
-    Args:
-        num_layers: Number of layers.
 
     Raises:
         ConfigError: If ``num_layers`` is less than 1.

@@ -117,13 +117,8 @@ class SelfSupervisedFrontEnd(nn.Module):
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute the features in single precision, even under autocast, and round them to half precision.
 
-        Args:
-            waveform: Waveforms of shape (B, 1, T). Those too short for one frame (25 ms) are zero-padded.
-            waveform_length: Length of each waveform in samples, of shape (B,); defaults to T for all.
-
-        Returns:
-            Features of shape (B, num_features, audio frames), float32 and zero in the padding, and the number of valid
-            audio frames of each clip, of shape (B,).
+        Shapes are those of `LogMelFilterBank`; features are zero in the padding. Waveforms too short for one frame
+        (25 ms) are zero-padded.
 
         Raises:
             WeightsError: If the network has to be loaded and its weights are not available.

@@ -108,8 +108,7 @@ def _predict(folder: ModelFolder | ExportedFolder, datamodule: AudioDataModule) 
         ]
     else:
         # Speech features of a frozen network may be stored from training; batches then hold them.
-        if stored := store_speech_features(folder.model, datamodule, clips):
-            datamodule.feature_folders = [stored]
+        datamodule.speech_features = store_speech_features(folder.model, datamodule, clips)
         temperature = folder.config["temperature"]  # as `predict` has it
         logits = predict(folder.model, datamodule.loader(clips)).logits
         probabilities = [(logits.double() / temperature).softmax(dim=-1).numpy()]

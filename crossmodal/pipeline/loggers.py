@@ -113,7 +113,7 @@ def _numbers(summary: dict[str, Any]) -> dict[str, float]:
 
 
 def _log_artifacts(logger: WandbLogger, summary: dict[str, Any], folder: Path) -> None:
-    report = [folder / "report.md", folder / "summary.json", folder / "set_aside.json", *folder.glob("*.png")]
+    report = [folder / "report.md", folder / "summary.json", folder / "excluded.json", *folder.glob("*.png")]
     report += [folder / stage / name for stage in summary["stages"] for name in _STAGE_FILES]
     _log_artifact(logger, "report", folder, report)
     logger.log_image("confusion", [str(folder / "confusion.png")])  # shown on the W&B page without a download

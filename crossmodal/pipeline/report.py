@@ -67,7 +67,7 @@ def _sections(folder: Path, summary: RunSummary) -> list[Section]:
         ],
         [list(corpus["clips"])],
     )
-    files = f"Face input: {corpus['faces']}. Excluded files and clips: {corpus['set_aside']} (see set_aside.json)."
+    files = f"Face input: {corpus['faces']}. Excluded files and clips: {corpus['excluded']} (see excluded.json)."
     results: list[str | Table[Any] | Picture] = [
         "UAR (unweighted average recall) is the mean recall of the emotions; WAR is accuracy. The interval is a "
         f"bootstrap over the test {people}.",

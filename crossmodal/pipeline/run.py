@@ -84,19 +84,18 @@ class Run:
     def fit(self) -> RunSummary:
         """Run the requested stages, then write and print the report."""
         with disk_errors(), self.processes.launch():
-            return self._fit()
-
-    def _fit(self) -> RunSummary:
-        if self.corpus.source.is_built_in:
-            print_on_rank_zero("No --data.root given: using the built-in synthetic corpus (not evidence about people).")
-        self.processes.run_on_rank_zero(self.corpus.prepare_data)
-        self.corpus.setup()
-        needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
-        self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
-        for stage in STAGES:
-            if stage in needed:
-                self._run_stage(stage)
-        return self.processes.run_on_rank_zero(self.finalize)
+            if self.corpus.source.is_built_in:
+                print_on_rank_zero(
+                    "No --data.root given: using the built-in synthetic corpus (not evidence about people)."
+                )
+            self.processes.run_on_rank_zero(self.corpus.prepare_data)
+            self.corpus.setup()
+            needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
+            self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
+            for stage in STAGES:
+                if stage in needed:
+                    self._run_stage(stage)
+            return self.processes.run_on_rank_zero(self.finalize)
 
     def _prepare(self, stages: Collection[str]) -> Path | None:
         self._report_excluded()
@@ -241,7 +240,7 @@ class Run:
     def _report_excluded(self) -> None:
         excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.excluded]
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "set_aside.json"
+        path = self.folder / "excluded.json"
         write_json(path, excluded)
         if excluded:
             print_on_rank_zero(f"{len(excluded)} file(s) or clip(s) excluded, listed in {path}:")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +99,7 @@ def parse_settings(args: Sequence[str]) -> Config:
         ConfigError: If a key does not exist (the message suggests the nearest one) or a value is invalid.
     """
     parser = build_parser()
-    args = [argument.replace("logger=wandb", "logger=WandbLogger") for argument in _joined(args)]
+    args = [_full_name(option, value) for option, value in pairwise(["", *args])]
     without_print = [argument for argument in args if not argument.startswith("--print_config")]
     requested = parse_or_raise(parser, without_print)
     overlays = ["--config", str(_DEFAULTS)]
@@ -198,12 +199,8 @@ def _suggestion(parser: ArgumentParser, message: str) -> str:
     return "\nTo list all keys: crossmodal fit --print_config."
 
 
-def _joined(args: Sequence[str]) -> list[str]:
-    """Join ``--trainer.logger value`` into ``--trainer.logger=value``, so that a shorthand is in one argument."""
-    joined: list[str] = []
-    for argument in args:
-        if joined and joined[-1].endswith(".logger") and "=" not in joined[-1]:
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined
+def _full_name(option: str, argument: str) -> str:
+    """Return an argument with the class name for ``wandb`` as a logger, in one argument or after its option."""
+    if option.endswith(".logger") and argument == "wandb":
+        return "WandbLogger"
+    return re.sub(r"^(--[\w.]+\.logger=)wandb$", r"\1WandbLogger", argument)

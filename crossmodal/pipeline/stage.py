@@ -127,7 +127,7 @@ class StageRun:
 
             def is_stored() -> bool:
                 message = f"{self.stage}: another run trains the same stage; waiting for its result"
-                lock.enter_context(locked(store / ".locks" / f"{self.key}.lock", told=message))
+                lock.enter_context(locked(store / ".locks" / f"{self.key}.lock", message=message))
                 return self.is_stored(store)
 
             reused = self._processes.run_on_rank_zero(is_stored)
@@ -150,7 +150,7 @@ class StageRun:
         trainer = {**_TRAINER, "default_root_dir": str(self.folder), **config["trainer"], "logger": False}
         self._config = parser.parse_object({**config, "trainer": trainer})
         seed_everything(config["seed_everything"], workers=True, verbose=False)
-        built = parser.instantiate_classes(self._config)
+        built = parser.instantiate(self._config)
         self.task: BaseTask = built.model
         self.datamodule: CorpusDataModule = built.data
         callbacks: list[Callback] = [self._best, self._last, self._history, StopAtOnce()]
@@ -214,8 +214,9 @@ class StageRun:
         if isinstance(task, FinetuneTask) and self._trainer.strategy.root_device.type == "cpu":
             if task.stored_speeds and task.uses_summaries:
                 task.fit_normalization(data.loader(data.split["train"]))
-            stored = self._processes.run_on_rank_zero(lambda: store_for_training(task, data))
-            data.feature_folders, data.summaries = stored
+            folders, data.summaries = self._processes.run_on_rank_zero(lambda: store_for_training(task, data))
+            if folders:
+                data.speech_features, *data.feature_versions = folders
 
     def _evaluate(self) -> None:
         """Write the best weights, and their predictions and metrics for the validation and test clips."""

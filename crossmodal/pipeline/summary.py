@@ -101,7 +101,7 @@ def _describe_corpus(corpus: CorpusDataModule) -> dict[str, Any]:
         "unlabelled_actors": corpus.num_unlabelled_actors,
         "unlabelled_clips": sum(clip.label is None for clip in corpus.split["train"]),
         "faces": corpus.face_features or corpus.face_embeddings or "pixels",
-        "set_aside": len(corpus.excluded),
+        "excluded": len(corpus.excluded),
     }
 
 

@@ -17,9 +17,8 @@ from crossmodal.evaluation.report import (
 )
 from crossmodal.labels_for_people import corpus_name, format_for, protocol_name
 from crossmodal.studies.compare import LAST, Comparison, Effect, Row, compare, one_run_per_pair
-from crossmodal.studies.compare_plot import plot_gains
 from crossmodal.studies.finished import FinishedRun, StudyModel
-from crossmodal.studies.gallery import draw_gallery
+from crossmodal.studies.gallery import draw_gallery, plot_gains
 from crossmodal.studies.report import StudyReport, describe_coverage
 
 

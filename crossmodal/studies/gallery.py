@@ -6,6 +6,7 @@ Colours are always combined with hatches, markers or dashes, for print and for c
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from crossmodal.evaluation.metrics import describe, reliability, uar
+from crossmodal.evaluation.metrics import Interval, describe, reliability, uar
 from crossmodal.evaluation.plots import (
     STAGE_COLOURS,
     STAGE_DASHES,
@@ -26,13 +27,17 @@ from crossmodal.evaluation.plots import (
 )
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.evaluation.report import Picture, Section
+from crossmodal.studies.compare import Row
 from crossmodal.studies.finished import StudyModel
+from crossmodal.studies.thesis.claims import Claim
 
 PROTOCOL_COLOURS = ("#1f5a8a", "#f0b04a", "#7fb8a4", "#5b3a6e")  # dark, light, middle, dark: distinct in grey
 PROTOCOL_MARKERS = ("o", "D", "^", "s")
 _HATCHES = ("", "///", "...", "xx")
 _COLUMNS = 4
 _INK = "#333333"
+_TITLE_WIDTH = 105  # characters per line of the title of differences
+_GAIN, _SELF, _FOLD = STAGE_COLOURS["finetune"], STAGE_COLOURS["teacher"], "#555555"
 
 
 def join_warnings(warnings: Mapping[str, Sequence[str]]) -> list[str]:
@@ -88,7 +93,7 @@ def draw_gallery(models: Sequence[StudyModel], folder: Path, warnings: Mapping[s
 
 
 @contextmanager
-def row_axes(names: Sequence[str], path: Path, note: str, height: float, label: str, legend: int) -> Iterator[Axes]:
+def _row_axes(names: Sequence[str], path: Path, note: str, height: float, label: str, legend: int) -> Iterator[Axes]:
     """Yield axes with a named row for each model, and save the figure; `legend` is its number of columns, or 0."""
     with plt.rc_context({**STYLE, "hatch.linewidth": 0.6}):
         figure, axis = plt.subplots(figsize=(8.4, height), layout="constrained")
@@ -115,7 +120,7 @@ def _draw_rows(
     """Draw the predictions of each model in a row, one protocol below the other in `space` of the row."""
     height, width = 1.2 + 0.15 * len(models) * (1 + len(protocols)), space / len(protocols)
     legend = len(protocols) if len(protocols) > 1 else 0
-    with row_axes([one.name for one in models], path, note, height, label, legend) as axis:
+    with _row_axes([one.name for one in models], path, note, height, label, legend) as axis:
         for place, one in enumerate(models):
             for number, protocol in enumerate(protocols):
                 if protocol in one.runs:
@@ -196,3 +201,51 @@ def _curves(axis: Axes, one: StudyModel, protocol: str) -> None:
     axis.set_title(one.name, fontsize=8.5)
     axis.grid(alpha=0.25)
     axis.legend(frameon=False, fontsize=7, loc="lower right")
+
+
+def plot_gains(rows: Sequence[Row], path: Path, title: str, note: str = "") -> None:
+    """Plot the gain of each method on test actors with its interval, one dot per fold, and over self-distillation."""
+    names = [f"{row['name']}  ({row['val_gain_pp']:+.1f})" for row in rows]
+    label = "gain on the test speakers in points of UAR, with 95 % interval over speakers"
+    with _row_axes(names, path, note, 1.7 + 0.42 * len(rows), label, legend=3) as axis:
+        for place, row in enumerate(rows):
+            folds = list(row["fold_gains_pp"].values())
+            by_fold = "one fold, over the control"
+            axis.scatter(folds, [place] * len(folds), s=13, color=_FOLD, alpha=0.55, linewidths=0, label=by_fold)
+            for effect, shift, *style in (
+                (row["over_control"], -0.17, _GAIN, "o", "over the control"),
+                (row["over_self"], 0.22, _SELF, "D", "over self-distillation"),
+            ):
+                if effect:
+                    _draw_interval(axis, effect["gain_pp"], effect["ci95_pp"], place + shift, *style)
+        _finish(axis, f"{title} In brackets: gain on the validation speakers, the order of the methods.")
+
+
+def plot_claims(claims: Sequence[Claim], path: Path, title: str, note: str = "") -> None:
+    """Plot the difference of each claim with its interval, under each protocol."""
+    questions = list(dict.fromkeys(claim["question"] for claim in claims))
+    protocols = list(dict.fromkeys(claim["protocol"] for claim in claims))
+    names = [fill(question, 44) for question in questions]
+    label = "difference on the test speakers in points of UAR, with 95 % interval over speakers"
+    with _row_axes(names, path, note, 1.6 + 0.6 * len(questions), label, legend=4) as axis:
+        for claim in claims:
+            number = protocols.index(claim["protocol"])
+            place = questions.index(claim["question"]) + 0.3 * (number - (len(protocols) - 1) / 2)
+            style = PROTOCOL_COLOURS[number % 4], PROTOCOL_MARKERS[number % 4], claim["protocol"]
+            if difference := claim["difference"]:
+                _draw_interval(axis, difference["gain_pp"], difference["ci95_pp"], place, *style)
+            else:
+                axis.text(0, place, f"  {claim['protocol']}: no runs", fontsize=7, va="center", color="#555555")
+        _finish(axis, title)
+
+
+def _draw_interval(
+    axis: Axes, gain: float, interval: Interval, place: float, colour: str, marker: str, label: str
+) -> None:
+    axis.plot(interval, [place, place], color=colour, linewidth=2, solid_capstyle="butt", zorder=3)
+    axis.scatter(gain, place, s=26, color=colour, marker=marker, zorder=4, label=label)
+
+
+def _finish(axis: Axes, title: str) -> None:
+    axis.axvline(0, color="#333333", linewidth=0.8)
+    axis.set_title(fill(title, _TITLE_WIDTH), loc="left", fontsize=8)

@@ -4,6 +4,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Cell:
     args: tuple[str, ...] = field(repr=False)
     settings: Config = field(repr=False)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A key made of all settings that can change the result."""
         return content_key(**{name: value for name, value in self.settings.items() if name not in _NOT_IN_KEY})
@@ -71,7 +72,7 @@ class Cell:
             about |= {name: model.get(name, _default(name)) for name in ("front_end", "encoder")}
         return {"study": self.folder.parent.parent.name, **about}
 
-    @property
+    @cached_property
     def makes(self) -> frozenset[str]:
         """Keys of the results that this run stores in the cache, which other runs can share."""
         teaching = TeachingSettings(**self.settings.get("teaching", {}))

@@ -3,7 +3,7 @@
 import gc
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from shutil import rmtree
@@ -16,10 +16,10 @@ from crossmodal.errors import ConfigError, CrossmodalError, ProtocolError
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.run import silence_lightning
 from crossmodal.pipeline.stage import code_version
+from crossmodal.process_pool import Failure, run_in_processes
 from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key, write_json
 from crossmodal.studies.grid import CELL, Cell
-from crossmodal.studies.pool import Job, run_jobs
 
 LOG = "log.txt"
 _DAY = 24 * 3600.0
@@ -39,16 +39,24 @@ def run_cells(cells: Sequence[Cell], jobs: int = 1) -> dict[str, str]:
     todo = [cell for cell in cells if not cell.is_finished]
     prepare_corpora(todo)
     made = {key for cell in finished for key in cell.makes}
-    work = [Job(cell.folder.name, cell, cell.makes) for cell in todo]
+
+    def is_ready(cell: Cell, running: Collection[Cell]) -> bool:
+        """Return False while a running cell computes a result that both need."""
+        return not any((cell.makes & other.makes) - made for other in running)
+
     failed: dict[str, str] = {}
+    outcomes = run_in_processes(run_cell, todo, jobs, is_ready=is_ready)
     # A run takes minutes, so the remaining time is estimated from the runs of the last day.
-    with progress_bar(memory=_DAY) as progress, closing(run_jobs(run_cell, work, jobs, made)) as results:
+    with progress_bar(memory=_DAY) as progress, closing(outcomes):
         bar = progress.add_task("Runs", total=len(cells), completed=len(finished))
-        for job, reason in results:
+        for cell, outcome in outcomes:
+            reason = outcome.reason if isinstance(outcome, Failure) else outcome
+            if reason is None:
+                made |= cell.makes
+            else:
+                failed[cell.folder.name] = reason
             progress.advance(bar)
-            if reason is not None:
-                failed[job.name] = reason
-            _print_progress(progress, job.name, reason)
+            _print_progress(progress, cell.folder.name, reason)
     return failed
 
 

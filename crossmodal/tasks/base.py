@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import ClassVar, Literal, Protocol, cast, runtime_checkable
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,14 +25,6 @@ Losses = dict[str, Tensor]
 Split = Literal["train", "val", "test"]
 # Label keys of a batch; the last two are added by mixup.
 LABELS = ("label", "mixed_label", "label_weight")
-
-
-@runtime_checkable
-class DividedLoader(Protocol):
-    """Loader of which each process reads a part."""
-
-    def single_pass(self) -> Iterable[Batch]:
-        """Return batches of all clips, each clip once in one of the processes."""
 
 
 def _moving_average(average: Tensor, current: Tensor, num_averaged: Tensor, decay: float) -> Tensor:
@@ -181,9 +173,11 @@ class BaseTask(LightningModule):
             sums.append(normalization.accumulate(features, length))
             if not bool(torch.isfinite(sums[-1]).all()):
                 not_finite += non_finite_clips(batch, features)
-        if not_finite:
-            raise NotFiniteError(f"{self.stage}, before training: {explain_clips(not_finite)}")
-        normalization.fit_from_sums(*self._sum_over_processes(torch.stack(sums).sum(dim=0)))
+        total = self._sum_over_processes(torch.stack(sums).sum(dim=0))
+        if not bool(torch.isfinite(total).all()):  # in every process, so that none waits for another
+            clips = explain_clips(not_finite or ["other processes"])
+            raise NotFiniteError(f"{self.stage}, before training: {clips}")
+        normalization.fit_from_sums(*total)
         self.train(was_training)
 
     def configure_callbacks(self) -> list[Callback]:
@@ -196,12 +190,9 @@ class BaseTask(LightningModule):
         return callbacks
 
     def _training_clips(self) -> Iterable[Batch]:
-        """Iterate over every training clip once: in one of the processes, or with another loader in each of them.
-
-        Ratios of sums over all processes are the same either way.
-        """
+        """Iterate over every training clip once: in one of the processes, or with another loader in each of them."""
         loader: Iterable[Batch] = self.trainer.train_dataloader or ()
-        if isinstance(loader, DividedLoader):
+        if hasattr(loader, "single_pass"):  # a loader of which each process reads a part
             loader = loader.single_pass()
         elif isinstance(loader, DataLoader):
             loader = DataLoader(loader.dataset, batch_size=loader.batch_size or 1, collate_fn=loader.collate_fn)
@@ -240,7 +231,7 @@ class BaseTask(LightningModule):
     def _explain(self, loss: Tensor, batch: Batch, logits: Tensor, split: Split) -> str:
         trainer = self._trainer
         where = f"epoch {trainer.current_epoch}, step {trainer.global_step}" if trainer else "without a trainer"
-        features, _ = self.features(batch)
+        features = batch["summary"] if "summary" in batch else self.features(batch)[0]
         return explain_loss(f"{self.stage}, {split}, {where}", float(loss), batch, features, logits)
 
     def on_validation_epoch_end(self) -> None:

@@ -25,14 +25,9 @@ class WaveformAugmentation(RandomTransform):
     """
 
     def forward(self, waveform: Tensor, waveform_length: Tensor) -> tuple[Tensor, Tensor]:
-        """Augment a batch.
+        """Augment waveforms in [-1, 1], of shape (B, 1, T), zero beyond their lengths in samples, int64 of shape (B,).
 
-        Args:
-            waveform: Waveforms in [-1, 1], of shape (B, 1, T), zero beyond their lengths.
-            waveform_length: Length of each waveform in samples, at least 1, int64 of shape (B,).
-
-        Returns:
-            Waveforms of shape (B, 1, T') and their lengths of shape (B,).
+        The results have the same form; T may change.
         """
         if not self.training:
             return waveform, waveform_length

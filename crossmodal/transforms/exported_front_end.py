@@ -16,16 +16,8 @@ def mel_power(waveform: Tensor, window: Tensor, filters: Tensor, hop_length: int
 
     This is one step of the fast Fourier transform (Cooley & Tukey 1965): the samples are split into phases, a
     convolution computes a short spectrum of each phase of each frame, and a matrix product combines these into the full
-    spectrum.
-
-    Args:
-        waveform: Waveforms of shape (B, T).
-        window: Window of shape (n_fft,).
-        filters: Mel filters of shape (n_fft // 2 + 1, n_mels).
-        hop_length: Number of samples between frames.
-
-    Returns:
-        Power of shape (B, n_mels, 1 + T // hop_length).
+    spectrum. Waveforms of shape (B, T), a window of shape (n_fft,) and filters of shape (n_fft // 2 + 1, n_mels) give
+    power of shape (B, n_mels, 1 + T // hop_length).
     """
     n_fft = len(window)
     phases = next(n for n in (16, 8, 4, 2, 1) if n == 1 or n_fft % (2 * n) == hop_length % n == 0)

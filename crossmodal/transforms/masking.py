@@ -18,14 +18,9 @@ def length_mask(length: Tensor, size: int) -> Tensor:
 
 
 def pad_features(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Stack clips of different lengths.
+    """Stack features of shape (F, frames) to (B, F, frames of the longest), float32 and zero in the padding.
 
-    Args:
-        clips: Features of each clip, of shape (F, frames), of any float dtype.
-
-    Returns:
-        Features of shape (B, F, frames of the longest), float32 and zero in the padding, and the number of valid frames
-        of each clip, of shape (B,).
+    The second result is the number of valid frames of each clip, of shape (B,).
     """
     length = torch.tensor([clip.shape[-1] for clip in clips], device=clips[0].device)
     batch = clips[0].new_zeros(len(clips), clips[0].shape[0], int(length.max()), dtype=torch.float)

@@ -16,16 +16,11 @@ class FeatureNormalization(nn.Module):
 
     Args:
         num_features: Number of features.
-
-    Attributes:
-        mean: Mean of each feature, of shape (num_features,).
-        std: Standard deviation of each feature, of shape (num_features,).
-        fitted: Whether the statistics have been set, a boolean of shape ().
     """
 
-    mean: Tensor
+    mean: Tensor  # of each feature, (num_features,)
     std: Tensor
-    fitted: Tensor
+    fitted: Tensor  # whether the statistics have been set, a boolean of shape ()
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -43,12 +38,8 @@ class FeatureNormalization(nn.Module):
 
         They are on the CPU, because Apple's GPUs do not support float64.
 
-        Args:
-            features: Features of shape (B, num_features, frames).
-            length: Number of valid frames of each clip, of shape (B,); defaults to all frames.
-
-        Returns:
-            Count, sum and sum of squares of each feature, of shape (3, num_features).
+        Features of shape (B, num_features, frames) with valid lengths of shape (B,), all frames by default, give count,
+        sum and sum of squares of each feature, of shape (3, num_features).
         """
         values = features.detach().cpu().double().transpose(1, 2)
         values = values.flatten(0, 1) if length is None else values[length_mask(length.cpu(), values.shape[1])]
@@ -57,11 +48,6 @@ class FeatureNormalization(nn.Module):
 
     def fit_from_sums(self, count: Tensor, total: Tensor, total_of_squares: Tensor) -> None:
         """Set the statistics; a constant feature is shifted but not scaled.
-
-        Args:
-            count: Number of frames, of shape (num_features,) or ().
-            total: Sum over the frames, of shape (num_features,).
-            total_of_squares: Sum of squares over the frames, of shape (num_features,).
 
         Raises:
             ValueError: If there are no frames.

@@ -39,15 +39,7 @@ class SpecAugment(RandomTransform):
         self.time_mask_share = check_number("time_mask_share", time_mask_share, 0, 1)
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Mask a batch; in eval mode it is returned unchanged.
-
-        Args:
-            features: Normalized features of shape (B, F, frames).
-            length: Number of valid frames of each clip, of shape (B,).
-
-        Returns:
-            Features of the same shape.
-        """
+        """Mask normalized features of shape (B, F, frames) of lengths (B,), in training only."""
         if not self.training:
             return features
         batch_size, num_features, num_frames = features.shape

@@ -42,6 +42,20 @@ def predict(model_folder, capsys):
 
 
 @pytest.fixture
+def before_each(monkeypatch):
+    """Return a function that sets what is called before each recording is predicted, one at a time."""
+    predict_batch = FilePredictor.predict_batch
+
+    def install(function):
+        monkeypatch.setattr(predictor, "_BATCH_SIZE", 1)
+        monkeypatch.setattr(
+            FilePredictor, "predict_batch", lambda self, inputs: function(*inputs) or predict_batch(self, inputs)
+        )
+
+    return install
+
+
+@pytest.fixture
 def long_wav(tmp_path):
     """Write ten seconds of changing sound with a pause."""
     generator = np.random.default_rng(0)
@@ -70,17 +84,10 @@ class TestFormats:
             assert (row["label"], row["error"]) == (expected.label, "")
             assert {key: float(row[key]) for key in LABELS} == pytest.approx(expected.probabilities, abs=1e-6)
 
-    def test_json_lines_are_written_immediately(self, folder, predict, monkeypatch):
+    def test_json_lines_are_written_immediately(self, folder, predict, before_each):
         _, expected, _ = predict("--format", "json", folder)
         written = []
-        predict_batch = FilePredictor.predict_batch
-
-        def record(self, inputs):
-            written.append(sys.stdout.getvalue().count("\n"))
-            return predict_batch(self, inputs)
-
-        monkeypatch.setattr(FilePredictor, "predict_batch", record)
-        monkeypatch.setattr(predictor, "_BATCH_SIZE", 1)
+        before_each(lambda item: written.append(sys.stdout.getvalue().count("\n")))
         status, out, _ = predict("--format", "jsonl", folder)
         assert status == 0
         lines = [json.loads(line) for line in out.splitlines()]
@@ -175,8 +182,8 @@ class TestPlot:
         assert [path.name for path in plot_paths("out", inputs).values()] == names  # equal names differ
         assert plot_paths(str(tmp_path), inputs[:1]) == {"a/x.wav": tmp_path / "x.wav.png"}
 
-    def test_invalid_plot_paths_are_rejected_before_prediction(self, folder, predict, monkeypatch):
-        monkeypatch.setattr(FilePredictor, "predict_batch", lambda *args: pytest.fail("it was predicted"))
+    def test_invalid_plot_paths_are_rejected_before_prediction(self, folder, predict, before_each):
+        before_each(lambda item: pytest.fail("it was predicted"))
         status, _, err = predict(folder, "--plot", "out.png")
         assert status == 1
         assert "--plot out.png" in err and "folder" in err
@@ -230,26 +237,20 @@ class TestFailures:
         assert first.startswith(f"crossmodal predict: {tmp_path}: ")
         assert second.startswith(f"crossmodal predict: {tmp_path / '*.ogg'}: ")
 
-    def test_a_missing_model(self, folder, capsys):
-        assert main(["predict", str(folder), "--model", "nowhere"]) == 1
-        assert capsys.readouterr().err.startswith("crossmodal predict: nowhere ")
-
-    def test_ctrl_c(self, folder, predict, monkeypatch):
-        monkeypatch.setattr(predictor, "_BATCH_SIZE", 1)
-        predict_batch = FilePredictor.predict_batch
-
-        def interrupt_at_the_second(self, inputs):
-            if inputs[0].name.endswith("B.MP4"):
+    def test_ctrl_c(self, folder, predict, before_each):
+        def interrupt_at_the_second(item):
+            if item.name.endswith("B.MP4"):
                 raise KeyboardInterrupt
-            return predict_batch(self, inputs)
 
-        monkeypatch.setattr(FilePredictor, "predict_batch", interrupt_at_the_second)
+        before_each(interrupt_at_the_second)
         status, out, err = predict(folder, "--format", "json")
         assert (status, err) == (130, "crossmodal predict: interrupted\n")
         assert [one["file"] for one in json.loads(out)] == [str(folder / "a.wav")]  # valid JSON with the first results
 
-    def test_jobs_must_be_positive(self, folder, predict):
+    def test_invalid_arguments(self, folder, predict, capsys):
         assert "--jobs" in predict(folder, "--jobs", 0)[2]
+        assert main(["predict", str(folder), "--model", "nowhere"]) == 1
+        assert capsys.readouterr().err.startswith("crossmodal predict: nowhere ")
 
 
 class TestProgress:

@@ -35,6 +35,8 @@ def test_waveform_equals_media(videos):
     for clip in clips:
         waveform = read_array(corpus.waveforms[clip.clip])
         assert waveform.dtype == np.float32
+        assert isinstance(waveform, np.memmap)
+        assert not waveform.flags.writeable
         np.testing.assert_array_equal(waveform, media.read_waveform(clip.audio))
 
 
@@ -61,17 +63,9 @@ def test_sound_of_a_video_is_aligned_to_the_wav(videos, tmp_path):
     assert abs(int(np.argmax(correlation)) - (size - 1)) <= 1  # AAC is lossy; the uncorrected delay is 533 samples
 
 
-def test_arrays_are_memory_mapped_and_read_only(videos):
-    _, _, corpus = videos
-    for path in [*corpus.waveforms.values(), *corpus.faces.values()]:
-        array = read_array(path)
-        assert isinstance(array, np.memmap)
-        assert not array.flags.writeable
-
-
 def test_second_call_decodes_nothing(videos, monkeypatch):
     clips, folder, first = videos
-    assert (first.made, first.reused, first.set_aside) == (4, 0, [])
+    assert (first.made, first.reused, first.excluded) == (4, 0, [])
 
     def refuse(*args, **kwargs):
         raise AssertionError("nothing is to be decoded")
@@ -145,7 +139,7 @@ def test_damaged_files_are_excluded_with_a_reason(videos, tmp_path):
     assert len(clips) == 7
     corpus = prepare_corpus(clips, crops=CROPS, folder=tmp_path / "cache")
     assert [clip.clip for clip in corpus.clips] == [clip.clip for clip in good]
-    reasons = {Path(aside.what).name: aside.reason for aside in corpus.set_aside}
+    reasons = {Path(aside.what).name: aside.reason for aside in corpus.excluded}
     assert reasons.keys() == bad.keys()
     for name, (_, reason) in bad.items():
         assert reason in reasons[name]
@@ -161,7 +155,7 @@ def test_missing_file_is_excluded(videos, tmp_path):
     gone = Clip("gone", "01", "sad", audio=tmp_path / "gone.wav")
     corpus = prepare_corpus([clips[0], gone], folder=folder)
     assert corpus.clips == [clips[0]]
-    (aside,) = corpus.set_aside
+    (aside,) = corpus.excluded
     assert aside.what == str(gone.audio)
     assert "No such file" in aside.reason
 
@@ -175,7 +169,7 @@ def test_files_with_the_same_content_are_decoded_once(videos, tmp_path):
         (tmp_path / name).write_bytes(b"")
     corpus = prepare_corpus(index_ravdess(tmp_path).clips, folder=tmp_path / "cache")
     assert [clip.audio.name for clip in corpus.clips] == names[:2]
-    assert [Path(aside.what).name for aside in corpus.set_aside] == names[2:]
+    assert [Path(aside.what).name for aside in corpus.excluded] == names[2:]
     assert corpus.made == len(arrays(tmp_path / "cache")) == 1
 
 

@@ -35,7 +35,7 @@ def test_damaged_files_are_listed_with_a_reason(clips, folder):
     entries = listed(folder)
     assert entries.keys() == {"text.wav", "cut.wav"}
     assert {entry["wanted"] for entry in entries.values()} == {"waveforms"}
-    assert {aside.what: aside.reason for aside in corpus.set_aside} == {
+    assert {aside.what: aside.reason for aside in corpus.excluded} == {
         entry["file"]: entry["reason"] for entry in entries.values()
     }
 
@@ -46,7 +46,7 @@ def test_known_damaged_files_are_only_decoded_with_retry_or_after_a_temporary_fa
     monkeypatch.setattr(cache, "map_in_processes", lambda work, jobs, **kwargs: decoded.extend(jobs) or [])
     again = prepare_corpus(clips, folder=folder)
     assert decoded == []
-    assert (again.set_aside, again.clips, again.reused) == (first.set_aside, first.clips, 1)
+    assert (again.excluded, again.clips, again.reused) == (first.excluded, first.clips, 1)
     prepare_corpus(clips, folder=folder, retry=True)
     assert {job.clip.clip for job in decoded} == {"text", "cut"}
     decoded.clear()
@@ -60,7 +60,7 @@ def test_repaired_and_removed_files_are_dropped(clips, folder):
     prepare_corpus(clips, folder=folder)
     shutil.copy(clips[0].audio, clips[1].audio)
     corpus = prepare_corpus(clips[:2], folder=folder)
-    assert (len(corpus.clips), corpus.set_aside) == (2, [])
+    assert (len(corpus.clips), corpus.excluded) == (2, [])
     assert listed(folder).keys() == {"cut.wav"}
     clips[2].audio.unlink()
     prepare_corpus(clips[:2], folder=folder)

@@ -90,7 +90,7 @@ def test_every_layout_gives_the_same_clips(tmp_path, layout):
         ("01-08-02-02-02-24", "24", "surprised", "speech"),
         ("02-06-01-02-01-02", "02", "fearful", "song"),
     ]
-    assert index.set_aside == []
+    assert index.excluded == []
 
 
 @pytest.mark.parametrize(("channel", "clips"), [("speech", 2), ("song", 1), ("both", 3)])
@@ -134,7 +134,7 @@ def test_second_copy_is_excluded(tmp_path):
     touch(tmp_path, "a/03-01-05-01-01-01-07.wav", "b/03-01-05-01-01-01-07.wav")
     index = index_ravdess(tmp_path)
     assert [clip.audio for clip in index.clips] == [tmp_path / "a/03-01-05-01-01-01-07.wav"]
-    (aside,) = index.set_aside
+    (aside,) = index.excluded
     assert aside.what == str(tmp_path / "b/03-01-05-01-01-01-07.wav")
     assert str(tmp_path / "a/03-01-05-01-01-01-07.wav") in aside.reason
 
@@ -143,49 +143,33 @@ def test_metadata_of_macos_is_ignored(tmp_path):
     touch(tmp_path, NAMES[2], f"._{NAMES[2]}", f"__MACOSX/Actor_01/{NAMES[2]}", ".DS_Store")
     index = index_ravdess(tmp_path)
     assert len(index.clips) == 1
-    assert index.set_aside == []
+    assert index.excluded == []
 
 
 def test_files_with_other_names_are_excluded(tmp_path):
     index = index_ravdess(touch(tmp_path, NAMES[2], "hello.wav", "03-01-09-01-01-01-01.wav", "notes.txt"))
     assert [clip.clip for clip in index.clips] == ["01-01-01-01-01-01"]
-    reasons = {Path(aside.what).name: aside.reason for aside in index.set_aside}
+    reasons = {Path(aside.what).name: aside.reason for aside in index.excluded}
     assert reasons.keys() == {"hello.wav", "03-01-09-01-01-01-01.wav"}
     assert "emotion '09'" in reasons["03-01-09-01-01-01-01.wav"]
 
 
-def test_missing_root(tmp_path):
-    with pytest.raises(CorpusNotFoundError, match=r"nowhere.*--data\.root"):
-        index_ravdess(tmp_path / "nowhere")
+@pytest.mark.parametrize(
+    ("names", "channel", "message"),
+    [
+        ([], "speech", r"RAVDESS speech clip in .*03-01-06-01-02-01-12\.wav.*zenodo"),
+        (["Video_Speech_Actor_01.zip", "Audio_Speech_Actors_01-24.zip"], "speech", r"2 zip .*Audio_Speech_Actors"),
+        (["a.wav", "b.mp4"], "both", r"2 file.*a\.wav"),
+        ([NAMES[2]], "song", "RAVDESS song clip"),
+    ],
+)
+def test_error_for_a_folder_without_clips(tmp_path, names, channel, message):
+    with pytest.raises(CorpusNotFoundError, match=message):
+        index_ravdess(touch(tmp_path, *names), channel)
 
 
-def test_file_as_root(tmp_path):
+@pytest.mark.parametrize("name", ["nowhere", NAMES[2]])
+def test_root_that_is_no_folder(tmp_path, name):
     touch(tmp_path, NAMES[2])
-    with pytest.raises(CorpusNotFoundError, match=re.escape(NAMES[2])):
-        index_ravdess(tmp_path / NAMES[2])
-
-
-def test_error_for_an_empty_folder_explains_the_download(tmp_path):
-    with pytest.raises(CorpusNotFoundError) as caught:
-        index_ravdess(tmp_path)
-    text = str(caught.value)
-    assert f"RAVDESS speech clip in {tmp_path.resolve()}" in text
-    assert "03-01-06-01-02-01-12.wav" in text
-    assert "https://zenodo.org/records/1188976" in text
-
-
-def test_error_names_zips_that_were_not_extracted(tmp_path):
-    touch(tmp_path, "Video_Speech_Actor_01.zip", "Audio_Speech_Actors_01-24.zip")
-    with pytest.raises(CorpusNotFoundError, match=r"2 zip .*Audio_Speech_Actors_01-24\.zip"):
-        index_ravdess(tmp_path)
-
-
-def test_error_for_a_folder_with_other_names(tmp_path):
-    touch(tmp_path, "a.wav", "b.mp4")
-    with pytest.raises(CorpusNotFoundError, match=r"2 file.*a\.wav"):
-        index_ravdess(tmp_path, "both")
-
-
-def test_speech_folder_has_no_song(tmp_path):
-    with pytest.raises(CorpusNotFoundError, match="RAVDESS song clip"):
-        index_ravdess(touch(tmp_path, NAMES[2]), "song")
+    with pytest.raises(CorpusNotFoundError, match=rf"{re.escape(name)}.*--data\.root"):
+        index_ravdess(tmp_path / name)

@@ -110,17 +110,6 @@ def test_describe_returns_all_metrics():
     assert low < metrics["uar"] < high
 
 
-def test_calibration_error_calculated_by_hand():
-    predictions = make_predictions(clips=200)
-    confidence, hit = predictions.probabilities.max(axis=1), predicted(predictions) == predictions.targets
-    bins = np.minimum((confidence * 15).astype(int), 14)
-    expected = sum(
-        (bins == index).mean() * abs(hit[bins == index].mean() - confidence[bins == index].mean())
-        for index in np.unique(bins)
-    )
-    assert describe(predictions)["ece"] == pytest.approx(expected, abs=1e-6)
-
-
 def test_the_interval_matches_a_naive_bootstrap_over_actors():
     predictions = make_predictions(clips=240, actors=6)
     easy = np.array([actor in {"01", "02"} for actor in predictions.actors])
@@ -161,11 +150,6 @@ class TestLateFusion:
         one, other = make_predictions(clips=20, seed=1), make_predictions(clips=20, seed=1, skill=3.0)
         expected, found = late_fusion(one, other), late_fusion(one, shuffle(other))
         assert found.probabilities == pytest.approx(expected.probabilities)
-
-    def test_a_uniform_model_changes_nothing(self):
-        predictions = make_predictions()
-        unsure = replace(predictions, probabilities=np.full_like(predictions.probabilities, 1 / len(LABELS)))
-        assert late_fusion(predictions, unsure).probabilities == pytest.approx(predictions.probabilities)
 
     def test_contradicting_certain_models_give_finite_probabilities(self):
         predictions = make_predictions(clips=1)

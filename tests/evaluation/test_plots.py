@@ -43,11 +43,6 @@ def test_confusion_matrices_side_by_side(tmp_path, stages):
     assert width == pytest.approx(130 * (3.6 * len(stages) + 0.6), abs=2)
 
 
-def test_a_confusion_matrix_without_one_class(tmp_path):
-    plot_confusion({"control": make_predictions(absent={1})}, tmp_path / "confusion.png")
-    read(tmp_path / "confusion.png")
-
-
 def test_curves_have_the_colours_of_the_stages(tmp_path):
     histories = {stage: tmp_path / stage / "metrics.csv" for stage in STAGE_COLOURS}
     for epochs, (stage, path) in enumerate(histories.items(), start=6):
@@ -70,10 +65,12 @@ def test_actors_of_student_and_control(tmp_path):
     assert pixels_of(picture, "control") > 100
 
 
-def test_plot_of_one_actor(tmp_path):
-    predictions = make_predictions(actors=1)
+def test_plots_of_one_actor_and_without_one_class(tmp_path):
+    predictions = make_predictions(actors=1, absent={1})
     plot_actors(predictions, predictions, tmp_path / "actors.png")
+    plot_confusion({"control": predictions}, tmp_path / "confusion.png")
     read(tmp_path / "actors.png")
+    read(tmp_path / "confusion.png")
 
 
 def test_plots_show_the_note(tmp_path):

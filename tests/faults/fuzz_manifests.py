@@ -98,7 +98,7 @@ def prepare(folder: Path) -> None:
     write_json(place / "hashes.json", {"a.wav": [100, 1, "0" * 64]})
     write_array(place / "array.npy", rng.normal(size=(4, 50)).astype(np.float32))
     np.save(place / "features.npy", rng.normal(size=(4, 50)).astype(np.float32))
-    ClipTensors.save(place / "tensors.safetensors", ["a", "b"], {"x": np.ones((2, 3), np.float32)}, set_aside=[])
+    ClipTensors.save(place / "tensors.safetensors", ["a", "b"], {"x": np.ones((2, 3), np.float32)}, excluded=[])
     _write_model(place, ["sad", "happy"])
 
 

@@ -13,9 +13,9 @@ from crossmodal.apps.serve.decoders import Decoders
 from crossmodal.apps.serve.limits import Limits, RequestError
 from crossmodal.datasets.audit.file import FileJob, check_file
 from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.clip_waveform import read_clip_waveform
 from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.ravdess import FACE_BOX
-from crossmodal.datasets.window import read_clip_waveform
 from crossmodal.inference.recording import LONGEST
 from tests.faults.attempts import Damaged, Way
 from tests.faults.mutations import BYTES

@@ -98,7 +98,7 @@ class Victim:
         run, cache = self.folder / "runs" / "fit", self.folder / "cache"
         if self._is_new(run / "teacher" / "config.yaml"):
             return "teacher"
-        if self._is_new(run / "set_aside.json") and not list(cache.glob("face_embeddings/*.safetensors")):
+        if self._is_new(run / "excluded.json") and not list(cache.glob("face_embeddings/*.safetensors")):
             return "embeddings"
         return "prepare" if self._count_arrays() > self._arrays else "start"
 

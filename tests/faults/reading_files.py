@@ -8,6 +8,7 @@ import numpy as np
 
 from crossmodal.datasets.audit.corpus import check_corpus
 from crossmodal.datasets.clip_tensors import ClipTensors
+from crossmodal.datasets.clip_waveform import read_clip_waveform
 from crossmodal.datasets.download.archive import extract_members, is_extracted, list_members
 from crossmodal.datasets.download.lock_file import LOCK_FILE, LockFile
 from crossmodal.datasets.faces.features import feature_names, store_face_features
@@ -15,7 +16,6 @@ from crossmodal.datasets.manifest import index_manifest
 from crossmodal.datasets.quarantine import Quarantine
 from crossmodal.datasets.ravdess import parse_name
 from crossmodal.datasets.splits.protocols import split_clips
-from crossmodal.datasets.window import read_clip_waveform
 from crossmodal.errors import CrossmodalError, MediaError
 from crossmodal.inference.model_config import CONFIG, WEIGHTS
 from crossmodal.inference.model_folder import load_model_folder

@@ -43,12 +43,6 @@ class TestFailures:
         with pytest.raises(MediaError, match=r"truncated|sound file"):
             read_waveform(path)
 
-    def test_truncated_wav_reports_its_size(self, tmp_path):
-        path = write_wav(tmp_path / "a.wav", sine(440, 1.0, 16_000))
-        path.write_bytes(path.read_bytes()[:16_000])
-        with pytest.raises(MediaError, match=r"32,044 .* 16,000"):
-            read_waveform(path)
-
     @pytest.mark.parametrize("declared", [0x7FFFF000, 0xFFFFFFFF])
     def test_unknown_length_is_not_truncation(self, tmp_path, declared):
         path = write_wav(tmp_path / "a.wav", sine(440, 0.5, 16_000))
@@ -66,13 +60,10 @@ class TestFailures:
         path.write_bytes(content[:at] + extra + content[at:] + extra)
         assert len(read_waveform(path)) == 8000
 
-    def test_no_samples(self, tmp_path):
+    @pytest.mark.parametrize("samples", [0, 1])  # one is less than a sample after resampling
+    def test_no_samples(self, tmp_path, samples):
         with pytest.raises(MediaError, match="zero samples"):
-            read_waveform(write_wav(tmp_path / "a.wav", np.zeros(0)))
-
-    def test_less_than_a_sample_after_resampling(self, tmp_path):
-        with pytest.raises(MediaError, match="zero samples"):
-            read_waveform(write_wav(tmp_path / "a.wav", np.ones(1), 48_000))
+            read_waveform(write_wav(tmp_path / "a.wav", np.ones(samples), 48_000))
 
     @pytest.mark.parametrize("read", [read_first_frame, probe_video])
     def test_unknown_video_codec(self, tmp_path, read):
@@ -89,14 +80,10 @@ class TestFailures:
         with pytest.raises(MediaError, match=r"2\.0 s"):
             read_waveform(write_wav(tmp_path / "a.wav", np.zeros(16_000)), start=2.0)
 
-    @pytest.mark.parametrize("bad", [np.nan, np.inf])
-    def test_samples_that_are_not_finite(self, tmp_path, bad):
-        with pytest.raises(MediaError, match="finite"):
+    @pytest.mark.parametrize(("bad", "reason"), [(np.nan, "finite"), (np.inf, "finite"), (32767, "32,767")])
+    def test_invalid_samples(self, tmp_path, bad, reason):
+        with pytest.raises(MediaError, match=reason):
             read_waveform(write_wav(tmp_path / "a.wav", np.float32([0, bad, 0]), subtype="FLOAT"))
-
-    def test_samples_beyond_full_scale(self, tmp_path):
-        with pytest.raises(MediaError, match="32,767"):
-            read_waveform(write_wav(tmp_path / "a.wav", np.float32([0, 32767, 0]), subtype="FLOAT"))
 
     def test_headerless_sound(self, tmp_path):
         (tmp_path / "a.raw").write_bytes(bytes(100))

@@ -52,14 +52,6 @@ def test_random_numbers_depend_only_on_seed_epoch_and_batch(tmp_path):
     assert len(set(numbers)) == len(numbers) == 12  # distinct for every batch, epoch and seed
 
 
-def test_a_resumed_run_draws_the_same_random_numbers(tmp_path):
-    whole = fit(tmp_path, [SeedEachBatch(0)], max_epochs=3)[1].drawn
-    part, _ = fit(tmp_path, [SeedEachBatch(0)], max_epochs=2)
-    part.save_checkpoint(tmp_path / "part.ckpt")
-    rest = fit(tmp_path, [SeedEachBatch(0)], max_epochs=3, ckpt_path=tmp_path / "part.ckpt")[1].drawn
-    assert rest == whole[4:]
-
-
 def test_history_has_a_row_for_each_epoch(tmp_path):
     history = History()
     fit(tmp_path, [history])

@@ -120,11 +120,6 @@ def test_different_labels_are_refused(args):
         run_command([*args, "--data.label_set=speech6"])
 
 
-def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(ModelFolderError, match="crossmodal fit"):
-        run_command([f"--model={tmp_path}"])
-
-
 def test_a_missing_model_argument_is_refused():
     with pytest.raises(ConfigError, match="--model"):
         run_command([])

@@ -37,7 +37,7 @@ def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = Fals
         "clips": {"train": 90, "val": 60, "test": 60},
         "actors": {"train": ["07", "08"], "val": ["05", "06"], "test": ["01", "02", "03"]},
         "faces": "face crops",
-        "set_aside": 2,
+        "excluded": 2,
     }
     return RunSummary(
         "1.0",
@@ -72,7 +72,7 @@ def test_content_of_the_report(tmp_path):
     assert "{:+.1f} to {:+.1f} over 3 actors".format(*summary.gain["ci95_pp"]) in text
     assert "RAVDESS, speech, 4 emotions; protocol seq6, fold 3, seed 0; chance is 0.250" in text
     assert "| val | 60 | 05, 06 |" in text
-    assert "2 (see set_aside.json)" in text
+    assert "2 (see excluded.json)" in text
     for name in ("actors", "confusion", "curves"):
         assert f"]({name}.png)" in text
         read(tmp_path / f"{name}.png")

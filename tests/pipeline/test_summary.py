@@ -97,7 +97,7 @@ def test_the_summary_describes_corpus_and_stages(tmp_path):
         "unlabelled_actors": 2,
         "unlabelled_clips": 0,
         "faces": "pixels",
-        "set_aside": 1,
+        "excluded": 1,
     }
     assert (summary.seed, summary.fold, summary.labels, summary.name) == (3, 1, ["calm", "sad"], "tiny")
     stage = summary.stages["teacher"]

@@ -76,16 +76,12 @@ def by_name(rows):
 
 
 class TestCompare:
-    def test_methods_are_sorted_by_their_gain_on_validation(self, numbers):
+    def test_methods_are_sorted_and_the_best_is_selected_on_validation(self, numbers):
         assert [(row["name"], row["val_gain_pp"]) for row in numbers["methods"]] == [
             ("bad", pytest.approx(20)),
             ("good", pytest.approx(10)),
         ]
-
-    def test_the_best_method_is_selected_on_validation_not_on_test(self, numbers):
-        rows = by_name(numbers["methods"])
         assert numbers["best"] == "bad"
-        assert rows["good"]["over_control"]["gain_pp"] > rows["bad"]["over_control"]["gain_pp"]
 
     def test_gains_on_test_match_a_manual_computation(self, numbers):
         good = by_name(numbers["methods"])["good"]
@@ -207,17 +203,13 @@ def change_summaries(study, runs="*", corpus=None, **change):
 
 
 class TestOtherCorpora:
-    def test_a_manifest_has_a_name_and_a_number_of_folds(self, tmp_path):
-        write_study(tmp_path, methods=["good"], self_taught=[], seeds=(0,), protocol="grouped", num_folds=2)
-        change_summaries(tmp_path, corpus={"kind": "manifest", "name": "mine"})
-        numbers = compare(load_runs(tmp_path))
-        assert (numbers["protocol"], numbers["num_folds"]) == ("grouped", 2)
-        assert numbers["corpus"] == {"kind": "manifest", "name": "mine", "faces": "au.csv", "unlabelled_actors": 0}
-
     def test_reports_on_a_manifest_name_speakers(self, tmp_path, capsys):
         write_study(tmp_path, seeds=(0,))
         change = {"protocol": "grouped", "num_folds": 5, "channel": None, "label_set": None}
         change_summaries(tmp_path, corpus={"kind": "manifest", "name": "cremad"}, **change)
+        numbers = compare(load_runs(tmp_path))
+        assert (numbers["protocol"], numbers["num_folds"]) == ("grouped", 5)
+        assert numbers["corpus"] == {"kind": "manifest", "name": "cremad", "faces": "au.csv", "unlabelled_actors": 0}
         assert main(["study", "report", str(tmp_path)]) == 0
         for text in (capsys.readouterr().out, *((tmp_path / name).read_text() for name in TEXTS)):
             words = " ".join(re.sub(r'base64,[^"]*|actors\.png', "", text).split())
@@ -254,12 +246,6 @@ def test_different_teachers_or_controls_are_noted(tmp_path, same):
     numbers = compare(load_runs(tmp_path))
     assert {row["runs"] for row in numbers["references"]} == {8}
     assert any("different teachers or controls" in note for note in numbers["notes"])
-
-
-def test_different_versions_of_the_package_are_noted(tmp_path):
-    write_study(tmp_path, methods=["good"], self_taught=[])
-    write_study(tmp_path, methods=["bad"], self_taught=[], code="second")
-    assert any("2 versions" in note for note in compare(load_runs(tmp_path))["notes"])
 
 
 class TestReport:
@@ -332,7 +318,3 @@ class TestReport:
         for name in ("table.md", "table.csv", "table.tex", "report.html"):
             assert warning in (study / name).read_text()
         assert "over self" not in (study / "table.md").read_text()
-
-    def test_a_folder_without_runs_is_refused(self, tmp_path, capsys):
-        assert main(["study", "report", str(tmp_path)]) == 1
-        assert "crossmodal study report: " in capsys.readouterr().err

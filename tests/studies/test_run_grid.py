@@ -8,12 +8,14 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from crossmodal.cli.main import main
 from crossmodal.pipeline.stage import code_version
+from crossmodal.process_pool import Failure
 from crossmodal.storage import read_json
 from crossmodal.studies import run_grid
 
@@ -53,12 +55,12 @@ def run_here(monkeypatch):
     """Run jobs in this process, in sequence; return the growing list of their names."""
     names = []
 
-    def run_jobs(function, jobs, processes, made):
-        for job in jobs:
-            names.append(job.name)
-            yield job, function(job.argument)
+    def run_in_order(function, cells, processes, is_ready):
+        for cell in cells:
+            names.append(cell.folder.name)
+            yield cell, function(cell)
 
-    monkeypatch.setattr(run_grid, "run_jobs", run_jobs)
+    monkeypatch.setattr(run_grid, "run_in_processes", run_in_order)
     return names
 
 
@@ -170,6 +172,31 @@ class TestMethods:
             assert row["over_control"]["gain_pp"] == pytest.approx(summary["gain"]["uar_pp"], abs=0.005)
             assert row["test_uar"] == pytest.approx(summary["stages"]["finetune"]["test_uar"])
         assert numbers["test_actors"] == ["01"]
+
+
+def test_a_run_waits_for_a_running_one_that_computes_a_shared_result(monkeypatch, capsys):
+    cells = {
+        name: SimpleNamespace(folder=Path(name), makes=frozenset(makes), is_finished=name == "done")
+        for name, makes in {"done": "x", "a": "xy", "b": "xy", "c": "xyz", "d": "x", "e": "z"}.items()
+    }
+    a, b, c, d, e = list(cells.values())[1:]
+
+    def run_in_order(function, todo, processes, is_ready):
+        assert todo == [a, b, c, d, e]
+        assert is_ready(d, [a])  # x exists
+        assert is_ready(e, [a])
+        assert not is_ready(b, [e, a])
+        yield a, "it failed"
+        assert not is_ready(c, [b])  # y is still missing
+        yield b, None
+        assert is_ready(c, [b])
+        assert not is_ready(e, [c])
+        yield c, Failure("exit code 3", lasting=False)
+        yield from ((cell, None) for cell in (d, e))
+
+    monkeypatch.setattr(run_grid, "prepare_corpora", lambda cells: None)
+    monkeypatch.setattr(run_grid, "run_in_processes", run_in_order)
+    assert run_grid.run_cells(list(cells.values())) == {"a": "it failed", "c": "exit code 3"}
 
 
 class TestRefusals:

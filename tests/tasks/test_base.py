@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, seed_everything
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
+from crossmodal.tasks import ControlTask, FinetuneTask, TeacherTask, TransferTask
 from crossmodal.tasks.recall import UnweightedAverageRecall
 from tests.tasks.tiny import (
     STUDENT,
@@ -125,14 +125,6 @@ def test_an_unlabelled_batch_has_zero_loss_and_gradient():
     assert not logits.grad.any()
 
 
-def test_weights_stay_finite_with_an_unlabelled_batch():
-    task, clips = finetune()
-    items = clips([0, 1, 2, 3])
-    unlabelled = [item | {"label": -1} for item in items]
-    fit(task, loader(items + unlabelled), loader(items))
-    assert all(parameter.isfinite().all() for parameter in task.parameters())
-
-
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_normalization_is_fitted_to_the_unpadded_training_frames(drop_last):
     task, _ = finetune()
@@ -182,17 +174,6 @@ def test_a_loaded_normalization_is_not_refitted():
     assert torch.equal(task.model.normalization.std, own[1])
 
 
-def test_fitting_the_normalization_restores_training_mode():
-    class Watched(FinetuneTask):
-        def on_train_start(self):
-            super().on_train_start()
-            self.seen = self.training, self.model.training
-
-    task = Watched(**STUDENT)
-    fit(task, loader(voices(LABELS)))
-    assert task.seen == (True, True)
-
-
 def test_learning_rate_follows_one_cycle():
     rates = []
 
@@ -206,11 +187,6 @@ def test_learning_rate_follows_one_cycle():
     assert rates.index(max(rates)) == 7  # half of 16 steps
     assert rates[0] == pytest.approx(0.1 / 25)  # the initial rate of OneCycleLR
     assert rates[-1] < 1e-3
-
-
-def test_compute_losses_is_abstract():
-    with pytest.raises(NotImplementedError):
-        BaseTask.compute_losses(finetune()[0], {})
 
 
 def test_uar_excludes_classes_without_targets():

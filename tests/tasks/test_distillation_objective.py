@@ -161,14 +161,6 @@ def test_without_the_task_loss_only_distillation_remains():
     assert losses["task_loss"] > 0
 
 
-def test_unlabelled_pairs_have_distillation_losses():
-    items = with_teacher_outputs(voices([-1, -1, -1, -1]), WIDTH)
-    task = make().train()
-    _, losses = task.compute_losses(collate_clips(items))
-    assert losses["task_loss"] == 0
-    assert losses["loss"] > 0
-
-
 def test_warmup_follows_the_training_steps():
     class Watched(TransferTask):
         def _progress(self):

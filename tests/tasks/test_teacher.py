@@ -4,7 +4,7 @@ from lightning.pytorch import seed_everything
 
 from crossmodal.errors import ConfigError, WeightsError
 from crossmodal.tasks import TeacherTask
-from tests.tasks.tiny import NUM_CLASSES, TEACHER, face_embeddings, faces, fit, loader, trainer
+from tests.tasks.tiny import NUM_CLASSES, TEACHER, faces, fit, loader, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -18,15 +18,16 @@ def watch_faces(task):
     return shown
 
 
-def test_faces_are_flipped_in_training_only():
-    task = TeacherTask(**PIXELS, horizontal_flip=1.0)
+@pytest.mark.parametrize("horizontal_flip", [0.0, 1.0])
+def test_faces_are_flipped_in_training_only(horizontal_flip):
+    task = TeacherTask(**PIXELS, horizontal_flip=horizontal_flip)
     shown = watch_faces(task)
     items = loader(faces([0, 1, 2, 3]))
     (batch,) = items
     fit(task, items, items)
     by_mode = dict(shown)
     assert by_mode.keys() == {True, False}
-    assert torch.equal(by_mode[True], batch["faces"].flip(-1))
+    assert torch.equal(by_mode[True], batch["faces"].flip(-1) if horizontal_flip else batch["faces"])
     assert torch.equal(by_mode[False], batch["faces"])
 
 
@@ -40,14 +41,6 @@ def test_all_video_frames_of_a_clip_are_flipped_together():
     kept = [torch.equal(after, before) for after, before in zip(shown[0][1], batch["faces"], strict=True)]
     assert all(one != other for one, other in zip(mirrored, kept, strict=True))
     assert 0 < sum(mirrored) < 16
-
-
-def test_probability_zero_flips_no_faces():
-    task = TeacherTask(**PIXELS, horizontal_flip=0.0).train()
-    shown = watch_faces(task)
-    (batch,) = loader(faces([0, 1, 2, 3]))
-    task.compute_losses(batch)
-    assert torch.equal(shown[0][1], batch["faces"])
 
 
 def test_predictions_are_embedding_and_logits_of_each_clip():
@@ -122,23 +115,14 @@ def test_a_checkpoint_loads_without_the_backbone_weights_file(tmp_path):
     assert all(torch.equal(value, task.state_dict()[name]) for name, value in again.state_dict().items())
 
 
-def test_precomputed_features_need_no_backbone():
-    task = TeacherTask(**TEACHER)
-    assert task.model.encoder.backbone is None
-    fit(task, loader(face_embeddings([0, 1, 2, 3])))
-    assert task.model.normalization.fitted
-
-
-def test_missing_backbone_and_width_are_a_config_error():
-    with pytest.raises(ConfigError, match="in_features"):
-        TeacherTask(backbone=None)
-
-
-def test_a_missing_weights_file_is_a_weights_error():
-    with pytest.raises(WeightsError, match=r"gone\.pth"):
-        TeacherTask(**PIXELS, weights="gone.pth")
-
-
-def test_a_typo_in_backbone_arguments_suggests_the_nearest():
-    with pytest.raises(ConfigError, match=r"'sise'.*'size'"):
-        TeacherTask(**PIXELS, backbone_kwargs={"sise": 32})
+@pytest.mark.parametrize(
+    "wrong, error, message",
+    [
+        ({"backbone": None, "in_features": None}, ConfigError, "in_features"),
+        ({"weights": "gone.pth"}, WeightsError, r"gone\.pth"),
+        ({"backbone_kwargs": {"sise": 32}}, ConfigError, r"'sise'.*'size'"),
+    ],
+)
+def test_an_invalid_argument_is_named(wrong, error, message):
+    with pytest.raises(error, match=message):
+        TeacherTask(**PIXELS | wrong)

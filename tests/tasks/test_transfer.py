@@ -223,12 +223,9 @@ def test_a_live_teacher_accepts_face_embeddings(tmp_path):
     assert task.compute_losses(collate_clips(items))[1]["kd_loss"] > 0
 
 
-def test_a_teacher_trained_on_a_held_out_actor_is_a_leakage_error(teacher):
+def test_a_teacher_must_not_be_trained_on_held_out_actors(teacher):
     with pytest.raises(LeakageError, match="actors 03"):
         trainer().fit(make(teacher=str(teacher)), datamodule=Corpus(paired(), {"03", "04"}))
-
-
-def test_a_teacher_not_trained_on_held_out_actors_is_accepted(teacher):
     run = trainer()
     run.fit(make(teacher=str(teacher)), datamodule=Corpus(paired(), {"04", "05"}))
     assert run.global_step == 1
@@ -249,15 +246,3 @@ def test_a_file_without_a_teacher_is_a_weights_error(tmp_path):
     save_model(FinetuneTask(**STUDENT).model, path)
     with pytest.raises(WeightsError, match="FaceClassifier"):
         make(teacher=str(path))
-
-
-@pytest.mark.parametrize(
-    "wrong, message",
-    [
-        ({"kd_loss": "kl"}, "dist, dkd, kd, logit_std"),
-        ({"align_loss": "l2"}, "cka, cosine, fd, mmd, mse"),
-    ],
-)
-def test_an_unknown_loss_lists_the_losses(wrong, message):
-    with pytest.raises(ConfigError, match=message):
-        make(**wrong)

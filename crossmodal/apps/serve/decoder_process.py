@@ -64,10 +64,9 @@ def decode(encoded: bytes, longest: float, max_channels: int, sample_rate: int) 
     except TooLongError as error:
         reason = f"it lasts more than the {longest:g} seconds that are accepted"
         raise RequestError(413, "too_long", reason) from error
-    except MediaError as error:
-        raise RequestError(422, "cannot_be_decoded", _OBJECT.sub("", error.reason)) from error
-    except CrossmodalError as error:
-        raise RequestError(422, "cannot_be_decoded", str(error)) from error
+    except CrossmodalError as error:  # the path of a MediaError is not for clients
+        reason = error.reason if isinstance(error, MediaError) else str(error)
+        raise RequestError(422, "cannot_be_decoded", _OBJECT.sub("", reason)) from error
     except MemoryError as error:
         raise RequestError(422, "decoding_too_large", "decoding needs too much memory") from error
     return waveform

@@ -51,12 +51,9 @@ def run_server(app: FastAPI, listening: socket.socket, on_ready: Callable[[], No
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Bind an address, before a model is loaded; port 0 is any free port.
+    """Bind an address before a model is loaded, or raise ConfigError; port 0 is any free port.
 
     uvicorn's own function exits the process on an error, and its sockets keep Nagle's algorithm on.
-
-    Raises:
-        ConfigError: The address is in use or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio turns Nagle off for TCP only

@@ -31,19 +31,12 @@ _DAY = 24 * 3600
 
 @dataclass(frozen=True)
 class Stored:
-    """Stored results of one kind.
-
-    Args:
-        kind: One of `KINDS`.
-        entries: Number of files; for stages and the synthetic corpus, of folders.
-        megabytes: Total size.
-        newest: Time of the newest entry in seconds since 1970; None if there are no entries.
-    """
+    """Stored results of one kind."""
 
     kind: str
-    entries: int
+    entries: int  # files; of stages and the synthetic corpus, folders
     megabytes: float
-    newest: float | None
+    newest: float | None  # seconds since 1970
 
 
 def cache_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +57,6 @@ def cache_arguments(parser: argparse.ArgumentParser) -> None:
 
 def cache_command(args: argparse.Namespace) -> int:
     """Run `crossmodal data cache`."""
-    """`crossmodal data cache`."""
     folder = Path(args.cache) if args.cache else cache_dir()
     kinds = args.kinds or list(KINDS)
     if unknown := [kind for kind in kinds if kind not in KINDS]:
@@ -75,7 +67,7 @@ def cache_command(args: argparse.Namespace) -> int:
         removed = prune(folder, kinds, args.older_than or 0.0)
         entries, megabytes = sum(one.entries for one in removed), sum(one.megabytes for one in removed)
         print(f"{entries} entries, {megabytes:,.1f} MB removed.")
-    stored = [look(folder, kind) for kind in kinds]
+    stored = [_count(kind, list(_entries(folder, kind))) for kind in kinds]
     if args.format == "json":
         print(json.dumps({"folder": str(folder), "stored": [asdict(one) for one in stored]}, indent=2))
     else:
@@ -83,23 +75,10 @@ def cache_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def look(folder: Path, kind: str) -> Stored:
-    """Count the stored results of one kind."""
-    return _count(kind, list(_entries(folder, kind)))
-
-
 def prune(folder: Path, kinds: list[str], days: float = 0.0) -> list[Stored]:
-    """Remove stored results.
+    """Remove stored results of at least the given age, and return what was removed.
 
-    All of them can be rebuilt. A run that is reading them stops with an error; the same command then rebuilds them.
-
-    Args:
-        folder: Path of the cache.
-        kinds: Kinds to remove, of `KINDS`.
-        days: Minimum age of the removed entries.
-
-    Returns:
-        The removed entries.
+    A run that is reading them stops with an error; the same command then rebuilds them.
 
     Raises:
         DataError: If an entry cannot be removed.

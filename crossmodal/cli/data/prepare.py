@@ -6,19 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from crossmodal.cli.data.contact_sheet import draw_contact_sheet
+import numpy as np
+from PIL import Image, ImageDraw
+
 from crossmodal.cli.data.reasons import print_reasons
 from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
 from crossmodal.datasets.quarantine import QUARANTINE_FILE
 from crossmodal.datasets.source import ManifestSource, RavdessSource
 from crossmodal.datasets.splits.protocols import LABEL_SET_OF_CHANNEL
+from crossmodal.datasets.stored_array import check_array
 from crossmodal.datasets.stream.writer import check_target, write_stream
 from crossmodal.datasets.synthetic import synthesize
 from crossmodal.errors import ConfigError
-from crossmodal.storage import cache_dir
+from crossmodal.storage import atomic_path, cache_dir
 
 _SHOWN = 10
 _SHEET_ROWS = 8
+_CAPTION = 14  # pixels above each row
 
 Item = TypeVar("Item")
 
@@ -80,12 +84,12 @@ def prepare_command(args: argparse.Namespace) -> int:
         f"{len(corpus.waveforms)} waveforms and the faces of {len(corpus.faces)} clips are in {folder}: "
         f"{corpus.made} decoded, {corpus.reused} reused."
     )
-    reasons = [(one.what, one.reason) for one in (*excluded, *corpus.set_aside)]
+    reasons = [(one.what, one.reason) for one in (*excluded, *corpus.excluded)]
     print_reasons("file(s) excluded", reasons, _SHOWN)
-    if corpus.set_aside:
+    if corpus.excluded:
         print(f"Files that could not be decoded are listed in {folder / QUARANTINE_FILE}.")
     if args.contact_sheet and corpus.faces:
-        _draw(corpus, Path(args.contact_sheet))
+        _draw_contact_sheet(corpus, Path(args.contact_sheet))
     if args.to:
         about = write_stream(source, corpus, crops, target, args.num_processes)
         print(f"The stream of {len(about.clips)} clips is in {target}: crossmodal fit --data.stream {target}")
@@ -93,14 +97,7 @@ def prepare_command(args: argparse.Namespace) -> int:
 
 
 def take_shard(items: Sequence[Item], shard: str) -> list[Item]:
-    """Take one of n parts of equal size.
-
-    Args:
-        items: Items in an order that is the same on every machine.
-        shard: ``i/n``, i from 1 to n.
-
-    Raises:
-        ConfigError: If the shard is not of that form.
+    """Take the part ``i/n`` of items, i from 1 to n; raise ConfigError for another form.
 
     Example:
         >>> take_shard("abcdefg", "2/3")
@@ -133,11 +130,22 @@ def _check_stream(kind: str, target: str, shard: str | None) -> None:
     check_target(target)
 
 
-def _draw(corpus: PreparedCorpus, path: Path) -> None:
+def _draw_contact_sheet(corpus: PreparedCorpus, path: Path) -> None:
+    """Write a PNG with one row per clip: its name, and below it the face crops in order of time."""
     names = list(corpus.faces)
-    rows = names[:: max(1, len(names) // _SHEET_ROWS)][:_SHEET_ROWS]
-    draw_contact_sheet(corpus, rows, path)
-    print(f"Face crops of {len(rows)} clips: {path}")
+    names = names[:: max(1, len(names) // _SHEET_ROWS)][:_SHEET_ROWS]
+    crops = [check_array(corpus.faces[name]) for name in names]
+    strips = [np.concatenate(clip.transpose(0, 2, 3, 1), axis=1) for clip in crops]
+    height, width = strips[0].shape[:2]
+    sheet = Image.new("RGB", (width, len(strips) * (height + _CAPTION)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, (name, strip) in enumerate(zip(names, strips, strict=True)):
+        top = row * (height + _CAPTION)
+        draw.text((2, top + 1), name, fill="black")
+        sheet.paste(Image.fromarray(strip), (0, top + _CAPTION))
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG")
+    print(f"Face crops of {len(names)} clips: {path}")
 
 
 def synthesize_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,6 @@
 """Check of one RAVDESS file. It runs in a child process, because it decodes foreign files."""
 
 import hashlib
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from crossmodal import media
 from crossmodal.datasets.audit.sync import SYNC_RATE, Sync, compare_sounds
+from crossmodal.datasets.download.archive import crc32_of
 from crossmodal.errors import MediaError
 from crossmodal.media.container import ffmpeg_errors, open_stream
 from crossmodal.media.source import opened
@@ -89,10 +89,7 @@ def check_file(job: FileJob) -> FileReport:
 
 
 def _has_checksum(path: Path, checksum: tuple[int, int], report: FileReport) -> bool:
-    size = crc32 = 0
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            size, crc32 = size + len(piece), zlib.crc32(piece, crc32)
+    size, crc32 = path.stat().st_size, crc32_of(path)
     if (size, crc32) != checksum:
         published = f"{checksum[0]:,} bytes and CRC {checksum[1]:08x}"
         report.add_error("checksum", f"{size:,} bytes and CRC {crc32:08x}, but its archive has {published}")

@@ -28,14 +28,10 @@ class Sync:
 
 
 def compare_sounds(of_video: Floats, of_wav: Floats) -> tuple[Sync, str | None]:
-    """Find the lag with the highest correlation between the sound of a video and the wav.
-
-    Args:
-        of_video: (T,) at `SYNC_RATE`.
-        of_wav: (U,) at `SYNC_RATE`.
+    """Compare the sound of a video, (T,) at `SYNC_RATE`, with the wav, (U,) at `SYNC_RATE`.
 
     Returns:
-        The comparison, and a message if they differ.
+        The comparison at the lag with the highest correlation, and a message if they differ.
     """
     offset = int(signal.correlate(of_video, of_wav, method="fft").argmax()) - (len(of_wav) - 1)
     video, wav = of_video[max(offset, 0) :], of_wav[max(-offset, 0) :]

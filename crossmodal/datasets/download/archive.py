@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from crossmodal.errors import ArchiveError
 
-LARGEST_TOTAL = 4 << 30  # bytes; the recordings of RAVDESS's largest archive have 0.6 GB
+# RAVDESS's largest archive has 0.6 GB, and its highest compression ratio is 7.
+LARGEST_TOTAL = 4 << 30  # bytes
+HIGHEST_RATIO = 100
 
 # Folders and a file name that begin with a letter or digit: neither absolute, nor with "..", drives or backslashes.
 _SAFE_PATH = re.compile(r"(\w[\w .-]*/)*\w[\w .-]*")
@@ -40,7 +42,7 @@ def list_members(path: Path, parse: Callable[[str], object]) -> list[Member]:
 
     Raises:
         ArchiveError: If the archive is damaged, or has a member with an unsafe path or an unexpected name, the same
-            name twice, or more than `LARGEST_TOTAL` bytes. The message names the member and the reason.
+            name twice, or too large members. The message names the member and the reason.
     """
     with _open(path) as archive:
         infos = [info for info in archive.infolist() if not _is_ignored(info.filename)]
@@ -56,8 +58,9 @@ def list_members(path: Path, parse: Callable[[str], object]) -> list[Member]:
         except ValueError as error:
             raise ArchiveError(f"{path.name} is rejected: {info.filename!r}: {error}.") from error
         names.add(name)
-    if (total := sum(info.file_size for info in infos)) > LARGEST_TOTAL:
-        raise ArchiveError(f"{path.name} is rejected: its members have {total} bytes, more than {LARGEST_TOTAL}.")
+    limit = min(LARGEST_TOTAL, HIGHEST_RATIO * path.stat().st_size)
+    if (total := sum(info.file_size for info in infos)) > limit:
+        raise ArchiveError(f"{path.name} is rejected: its members have {total} bytes, more than {limit}.")
     return [Member(info.filename, info.file_size, info.CRC) for info in infos]
 
 
@@ -96,14 +99,17 @@ def extract_members(
 def is_extracted(member: Member, folder: Path, on_bytes: Callable[[int], None]) -> bool:
     """Return True if a member exists in a folder with the right size and CRC."""
     path = folder / member.path
-    if not path.is_file() or path.stat().st_size != member.size:
-        return False
+    return path.is_file() and path.stat().st_size == member.size and crc32_of(path, on_bytes) == member.crc32
+
+
+def crc32_of(path: Path, on_bytes: Callable[[int], None] = lambda count: None) -> int:
+    """Return the CRC-32 of a file; the callback gets the number of bytes of each block."""
     crc32 = 0
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
             crc32 = zlib.crc32(piece, crc32)
             on_bytes(len(piece))
-    return crc32 == member.crc32
+    return crc32
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Resumable downloads over HTTP, with retries and a checksum.
 
-urllib handles proxies, redirects and certificates. Client libraries neither resume a transfer nor verify it.
+urllib handles proxies, redirects and certificates. The usual client libraries do not both resume and verify a transfer.
 """
 
 import contextlib

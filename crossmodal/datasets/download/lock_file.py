@@ -72,14 +72,8 @@ class LockFile:
             self._save()
 
     def _save(self) -> None:
-        archives = {
-            name: {
-                "size": size,
-                "md5": md5,
-                "crc32_and_size": {
-                    member.path: f"{member.crc32:08x} {member.size}" for member in self.members.get(name, ())
-                },
-            }
-            for name, (size, md5) in sorted(self.sums.items())
-        }
+        archives = {}
+        for name, (size, md5) in sorted(self.sums.items()):
+            lines = {member.path: f"{member.crc32:08x} {member.size}" for member in self.members.get(name, ())}
+            archives[name] = {"size": size, "md5": md5, "crc32_and_size": lines}
         write_json(self.path, {"record": "https://doi.org/10.5281/zenodo.1188976", "archives": archives})

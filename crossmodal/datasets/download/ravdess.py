@@ -99,7 +99,7 @@ def download_ravdess(
     if (root / SYNTHETIC_MARKER).exists():
         raise ConfigError(f"{root} has a synthetic corpus. Choose another folder, so that the two are not mixed.")
     message = f"Waiting for another download to {root}."
-    with disk_errors(), locked(root / ".download.lock", told=message), transfer_bar() as progress:
+    with disk_errors(), locked(root / ".download.lock", message=message), transfer_bar() as progress:
         return _Download(root, set(actors), keep_archives, url, progress).run(archives, num_connections)
 
 

@@ -21,11 +21,8 @@ def center_by_actor(tensors: ClipTensors, actors: Mapping[str, str], folder: Pat
 
     Args:
         tensors: ``face_embeddings`` by clip, of shape (N, D).
-        actors: The actor of each clip; other clips are left out.
+        actors: The actor of each clip; other clips are dropped.
         folder: The cache.
-
-    Returns:
-        The same tensors, centred.
     """
     clips = [clip for clip in tensors.clips if clip in actors]
     actor_of_clip = np.array([actors[clip] for clip in clips])

@@ -12,11 +12,11 @@ from crossmodal import media
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.faces.detector import HAAR, load_detector
 from crossmodal.datasets.faces.track import track_face
-from crossmodal.datasets.window import clip_instants
 from crossmodal.errors import MediaError
 
 # Rate of face detection, and limits for the number of detections per clip.
 _DETECTIONS_PER_SECOND, _MIN_DETECTIONS, _MAX_DETECTIONS = 8.0, 5, 100
+_TOLERANCE = 0.5  # s by which a video may end before its clip: the last picture may be shown until the sound ends
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,22 @@ def read_face_crops(clip: Clip, path: Path, crops: FaceCrops) -> NDArray[np.uint
     if crops.detector is not None:
         return np.stack([*_follow(clip, path, seconds, crops)])
     return media.read_video_frames(path, seconds, box=crops.box, size=crops.face_size, decoder=crops.decoder)
+
+
+def clip_instants(clip: Clip, path: Path, pieces: int) -> list[float]:
+    """Return the middles of equal segments of a clip, in seconds of its video.
+
+    Raises:
+        MediaError: If the file is not a video, or ends before the clip.
+    """
+    ends = media.probe_video(path).duration
+    duration = ends - clip.video_start if clip.duration is None else clip.duration
+    last = clip.video_start + duration
+    if duration <= 0 or ends < max(last - _TOLERANCE, clip.video_start):
+        when = f"starts at {clip.video_start:.2f}" if clip.duration is None else f"ends at {last:.2f}"
+        raise MediaError(path, f"its video ends at {ends:.2f} s, before the clip {when} s")
+    middles = (np.arange(pieces) + 0.5) / pieces
+    return (clip.video_start + duration * middles).tolist()
 
 
 def _with_duration_of_sound(clip: Clip) -> Clip:

@@ -22,15 +22,7 @@ _SCORE = 0.6  # of YuNet, 0 to 1
 
 
 def check_detector(detector: str) -> None:
-    """Check that a detector is available, before any file is decoded.
-
-    Args:
-        detector: ``haar``, or the path of a YuNet ONNX file.
-
-    Raises:
-        ConfigError: If the detector does not exist.
-        MissingExtraError: If OpenCV is not installed.
-    """
+    """Raise ConfigError if a detector does not exist, or MissingExtraError if OpenCV is not installed."""
     if detector != HAAR and not Path(detector).is_file():
         raise ConfigError(
             f"face_detector {detector}: the file does not exist. Use 'haar', whose weights are part of OpenCV, or the "
@@ -44,14 +36,7 @@ def check_detector(detector: str) -> None:
 
 @lru_cache(maxsize=1)
 def load_detector(detector: str) -> Detect:
-    """Load a detector; each process caches the last one.
-
-    Args:
-        detector: ``haar``, or the path of a YuNet ONNX file.
-
-    Raises:
-        ConfigError: If the detector cannot be loaded.
-    """
+    """Load ``haar`` or a YuNet ONNX file; raise ConfigError if it cannot be loaded."""
     import cv2
 
     cv2.setNumThreads(1)  # each child has a core of its own

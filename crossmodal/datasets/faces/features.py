@@ -22,24 +22,12 @@ from crossmodal.errors import DataError
 from crossmodal.storage import FileHashes, cache_dir, content_key
 
 # Increase when the same table or folder gives different features.
-VERSION = 1
+VERSION = 2
 # Columns of OpenFace and py-feat that are not features.
 BOOKKEEPING = {"frame", "face_id", "timestamp", "approx_time", "confidence", "success"}
 _MOST_COLUMNS = 10_000  # of a CSV: Arrow needs some 10 kB for each, even for few rows
 _FILE_SUFFIXES = {
-    ".avi",
-    ".csv",
-    ".flac",
-    ".flv",
-    ".m4a",
-    ".mkv",
-    ".mov",
-    ".mp3",
-    ".mp4",
-    ".npy",
-    ".ogg",
-    ".wav",
-    ".webm",
+    f".{kind}" for kind in ["avi", "csv", "flac", "flv", "m4a", "mkv", "mov", "mp3", "mp4", "npy", "ogg", "wav", "webm"]
 }
 
 
@@ -62,14 +50,17 @@ def store_face_features(
     source, folder = Path(source), folder or cache_dir()
     if not source.exists():
         raise DataError(f"Face features {source} not found: give a CSV or Parquet table, or a folder of .npy files.")
-    key = content_key(files=_fingerprint(source, folder), num_rows=num_rows, version=VERSION)
+    hashes = FileHashes(folder / "hashes.json")
+    files = [(file.name, hashes[file]) for file in (_arrays(source) if source.is_dir() else [source])]
+    hashes.save()
+    key = content_key(files=files, num_rows=num_rows, version=VERSION)
     path = folder / "face_features" / f"{key}.safetensors"
     with ClipTensors.missing(path, "face features") as missing:
         if missing:
             rows = _read_folder(source) if source.is_dir() else _read_table(source)
             _store(rows, source, num_rows, path)
     tensors = ClipTensors(path)
-    return tensors, [ExcludedClip(what, reason) for what, reason in tensors.about["set_aside"]]
+    return tensors, [ExcludedClip(what, reason) for what, reason in tensors.about["excluded"]]
 
 
 def feature_names(source: str | Path) -> list[str] | None:
@@ -104,29 +95,19 @@ def clip_name(name: str) -> str:
 
 
 def segment_means(rows: NDArray[np.float32], num_rows: int) -> NDArray[np.float32]:
-    """Return the means of `num_rows` segments of equal length; a segment shorter than a row is that row.
-
-    Example:
-        >>> segment_means(np.array([[0.0], [2.0], [4.0], [6.0]], np.float32), 2)
-        array([[1.],
-               [5.]], dtype=float32)
-    """
+    """Return the means of `num_rows` segments of equal length; a segment shorter than a row is that row."""
     edges = np.linspace(0, len(rows), num_rows + 1)
     starts = np.minimum(np.floor(edges[:-1]).astype(int), len(rows) - 1)
     ends = np.maximum(np.floor(edges[1:]).astype(int), starts + 1)
     return np.stack([rows[start:end].mean(axis=0) for start, end in zip(starts, ends, strict=True)])
 
 
-def _fingerprint(source: Path, folder: Path) -> list[tuple[str, str]]:
-    hashes = FileHashes(folder / "hashes.json")
-    files = sorted(source.rglob("*.npy")) if source.is_dir() else [source]
-    named = [(file.name, hashes[file]) for file in files]
-    hashes.save()
-    return named
+def _arrays(source: Path) -> list[Path]:
+    return sorted(source.rglob("*.npy"))
 
 
 def _read_folder(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    for file in sorted(source.rglob("*.npy")):
+    for file in _arrays(source):
         try:
             array = np.load(file, allow_pickle=False)
             yield file.name, np.atleast_2d(array).astype(np.float32)
@@ -151,9 +132,7 @@ def _open_table(source: Path) -> pa.Table:
         with source.open("rb") as file:
             width = file.readline().count(b",") + 1
         if width > _MOST_COLUMNS:
-            raise DataError(
-                f"{source} has {width:,} columns, but CSV is limited to {_MOST_COLUMNS:,}: use a Parquet table."
-            )
+            raise DataError(f"{source} has {width:,} columns; a CSV has at most {_MOST_COLUMNS:,}: use Parquet.")
         table = pa.csv.read_csv(source)
     table = table.rename_columns([name.strip() for name in table.column_names])  # OpenFace writes ", AU01_r"
     if "clip" not in table.column_names:
@@ -186,13 +165,13 @@ def _is_feature(field: pa.Field) -> bool:
 
 def _store(rows: Iterator[tuple[str, NDArray[np.float32]]], source: Path, num_rows: int, path: Path) -> None:
     usable: dict[str, NDArray[np.float32]] = {}
-    set_aside = []
+    excluded = []
     for name, array in rows:
         whole = array[np.isfinite(array).all(axis=1)] if array.size else array
         if not len(whole):
-            set_aside.append((f"{source}: {name}", "every row of face features has missing values"))
+            excluded.append((f"{source}: {name}", "every row of face features has missing values"))
         elif clip_name(name) in usable:  # modalities 01 and 02 of RAVDESS are the same performance
-            set_aside.append((f"{source}: {name}", "a second source of the same clip"))
+            excluded.append((f"{source}: {name}", "a second source of the same clip"))
         else:
             usable[clip_name(name)] = whole
     if not usable:
@@ -203,4 +182,4 @@ def _store(rows: Iterator[tuple[str, NDArray[np.float32]]], source: Path, num_ro
     if max(map(len, usable.values())) == 1:
         num_rows = 1
     stacked = np.stack([segment_means(array, num_rows) for array in usable.values()])
-    ClipTensors.save(path, list(usable), {"face_embeddings": stacked}, set_aside=set_aside, source=source.name)
+    ClipTensors.save(path, list(usable), {"face_embeddings": stacked}, excluded=excluded, source=source.name)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from crossmodal.errors import ConfigError
 
@@ -45,12 +46,12 @@ def track_face(instants: Floats, detections: Sequence[Floats], width: int, heigh
     often = [track for track in _link(instants, detections) if len(track) >= _LEAST * len(instants)]
     if not often:
         return None
-    track = max(often, key=_weight)
+    track = max(often, key=lambda track: float(sum(box[2] - box[0] for box in track.values())))
     found = np.array(sorted(track))
     boxes = np.array([track[index] for index in found])
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
     side = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True)
-    steady = np.hstack([_without_leaps(center), _without_leaps(side)])
+    steady = median_filter(np.hstack([center, side]), size=(3, 1), mode="nearest")  # removes single outliers
     everywhere = np.stack([np.interp(instants, instants[found], column) for column in steady.T], axis=1)
     center, side = _smooth(instants, everywhere[:, :2], SMOOTH_PLACE), _smooth(instants, everywhere[:, 2:], SMOOTH_SIZE)
     return _inside(center, side * MARGIN, width, height)
@@ -71,20 +72,10 @@ def _link(instants: Floats, detections: Sequence[Floats]) -> list[dict[int, Floa
     return tracks
 
 
-def _weight(track: dict[int, Floats]) -> float:
-    return float(sum(box[2] - box[0] for box in track.values()))
-
-
 def _overlap(one: Floats, other: Floats) -> float:
     shared = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
     both = float(np.prod(np.maximum(shared, 0)))
     return both / (float(np.prod(one[2:] - one[:2])) + float(np.prod(other[2:] - other[:2])) - both)
-
-
-def _without_leaps(values: Floats) -> Floats:
-    """Apply a median filter of width 3 over time to (F, D) values, which removes single outliers."""
-    padded = np.concatenate([values[:1], values, values[-1:]])
-    return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
 
 
 def _smooth(instants: Floats, values: Floats, deviation: float) -> Floats:
@@ -95,8 +86,7 @@ def _smooth(instants: Floats, values: Floats, deviation: float) -> Floats:
     total, first, second = weight.sum(1), (weight * apart).sum(1), (weight * apart**2).sum(1)
     spread = total * second - first**2
     line = (weight * (second[:, None] - first[:, None] * apart)) / np.where(spread > 1e-9, spread, 1)[:, None]
-    mean = weight / total[:, None]
-    smoothed: Floats = np.where(spread[:, None] > 1e-9, line, mean) @ values
+    smoothed: Floats = np.where(spread[:, None] > 1e-9, line, weight / total[:, None]) @ values
     return smoothed
 
 

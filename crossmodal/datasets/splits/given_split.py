@@ -10,12 +10,7 @@ _SHOWN = 8  # maximum number of speakers in an error message
 
 
 def split_as_given(clips: Sequence[Clip], fold: int, allow_speaker_leakage: bool = False) -> dict[Split, list[Clip]]:
-    """Divide clips by the split that their corpus defines.
-
-    Args:
-        clips: Clips with a `split`; clips without one are left out.
-        fold: 0: there is one split.
-        allow_speaker_leakage: Allow a speaker in more than one split.
+    """Divide clips by the split that their corpus defines; clips without one are dropped.
 
     Raises:
         ProtocolError: If no clip has a split, or the fold is not 0.
@@ -44,10 +39,10 @@ def shared_speakers(divided: Mapping[Split, Sequence[Clip]]) -> dict[str, list[S
 
 
 def _leak(shared: Mapping[str, Sequence[Split]]) -> str:
-    named = "; ".join(f"{speaker} ({', '.join(parts)})" for speaker, parts in list(shared.items())[:_SHOWN])
+    examples = "; ".join(f"{speaker} ({', '.join(parts)})" for speaker, parts in list(shared.items())[:_SHOWN])
     more = f"; and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
     return (
-        f"{len(shared)} speaker(s) are in more than one part of the given split: {named}{more}. Results on them do not "
-        "apply to unseen speakers. --data.protocol grouped makes folds that share no speaker. "
+        f"{len(shared)} speaker(s) are in more than one part of the given split: {examples}{more}. Results on them "
+        "do not apply to unseen speakers. --data.protocol grouped makes folds that share no speaker. "
         "--data.allow_speaker_leakage true uses the split unchanged and marks every result speaker-dependent."
     )

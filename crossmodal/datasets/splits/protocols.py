@@ -7,8 +7,7 @@ for training.
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import replace
 from typing import Literal
 
 from crossmodal.datasets.clip import Clip, Split
@@ -39,12 +38,8 @@ PROTOCOLS: dict[Protocol, tuple[tuple[int, ...], ...]] = {
     "luna5": ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22)),
     # EmoBox (Ma et al. 2024)
     "emobox6": (
-        (1, 11, 20, 21),
-        (4, 10, 12, 14),
-        (8, 9, 19, 23),
-        (3, 5, 7, 24),
-        (2, 15, 16, 18),
-        (6, 13, 17, 22),
+        *((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23)),
+        *((3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22)),
     ),
     # Chumachenko et al. 2022; its second group is for validation only
     "chumachenko1": ((5, 10, 16, 19), (11, 13, 18, 22)),
@@ -56,21 +51,8 @@ PROTOCOLS: dict[Protocol, tuple[tuple[int, ...], ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class ActorSplit:
-    """Actors of each split."""
-
-    train: tuple[str, ...]
-    val: tuple[str, ...]
-    test: tuple[str, ...]
-
-
 def label_set_for(channel: str, label_set: LabelSet | None = None) -> LabelSet:
-    """Return the label set of a channel, or the given one if it fits the channel.
-
-    Raises:
-        ConfigError: The label set does not fit the channel.
-    """
+    """Return the label set of a channel, or the given one; raise ConfigError if it does not fit the channel."""
     if label_set is None:
         return LABEL_SET_OF_CHANNEL[channel]
     if not label_set.startswith(channel):
@@ -101,16 +83,13 @@ def filled_folds(protocol: Protocol, actors: Iterable[str], label_set: LabelSet 
     return [fold for fold in filled if fold == 0] if protocol == "chumachenko1" else filled
 
 
-def split_actors(protocol: Protocol, fold: int, actors: Iterable[str], label_set: LabelSet = "speech8") -> ActorSplit:
+def split_actors(
+    protocol: Protocol, fold: int, actors: Iterable[str], label_set: LabelSet = "speech8"
+) -> dict[Split, tuple[str, ...]]:
     """Divide the actors of a corpus by a protocol's fold.
 
-    A corpus with only some actors uses the folds that it can fill; the next filled fold is for validation.
-
-    Args:
-        protocol: A protocol with fixed actors: not ``grouped``, ``given`` or ``random``.
-        fold: Counted from 0.
-        actors: The actors of the corpus.
-        label_set: Determines whether actor 18 is expected.
+    A corpus with only some actors uses the folds that it can fill; the next filled fold is for validation. The label
+    set determines whether actor 18 is expected. ``grouped``, ``given`` and ``random`` have no fixed actors.
 
     Raises:
         ProtocolError: The fold does not exist, or the corpus cannot fill it, its validation fold or training.
@@ -131,7 +110,7 @@ def split_actors(protocol: Protocol, fold: int, actors: Iterable[str], label_set
             f"{_names(actors)}, and fills the folds {_names(filled)}. "
             "loso24 needs the fewest actors (three)."
         )
-    return ActorSplit(train, val, test)
+    return {"train": train, "val": val, "test": test}
 
 
 def split_clips(
@@ -149,7 +128,7 @@ def split_clips(
         clips: The usable clips.
         protocol: See `PROTOCOLS`.
         fold: Counted from 0.
-        label_set: Determines whether actor 18 is expected in a protocol with fixed actors; None for other corpora.
+        label_set: As in `split_actors`; None for other corpora.
         allow_speaker_leakage: Allow a speaker in more than one split.
         num_folds: Number of folds of the protocol ``grouped``.
         corpus: All clips of the corpus, from which ``grouped`` makes its folds; default `clips`.
@@ -158,13 +137,10 @@ def split_clips(
         ProtocolError: See `split_actors`, `split_by_speaker` and `split_as_given`.
         LeakageError: Speakers would be in more than one split, without `allow_speaker_leakage`.
     """
-    if protocol in ("grouped", "given"):
-        if protocol == "given":
-            divided = split_as_given(clips, fold, allow_speaker_leakage)
-        else:
-            divided = split_by_speaker(clips, corpus or clips, fold, num_folds)
-        _check_labelled(divided, protocol)
-        return divided
+    if protocol == "given":
+        return _check_labelled(split_as_given(clips, fold, allow_speaker_leakage), protocol)
+    if protocol == "grouped":
+        return _check_labelled(split_by_speaker(clips, corpus or clips, fold, num_folds), protocol)
     if protocol == "random":
         if not allow_speaker_leakage:
             raise LeakageError(
@@ -174,13 +150,7 @@ def split_clips(
             )
         return _split_at_random(clips, fold)
     split = split_actors(protocol, fold, [clip.actor for clip in clips], label_set or "speech8")
-    divided = {
-        "train": [clip for clip in clips if clip.actor in split.train],
-        "val": [clip for clip in clips if clip.actor in split.val],
-        "test": [clip for clip in clips if clip.actor in split.test],
-    }
-    check_no_leak(divided)
-    return divided
+    return {name: [clip for clip in clips if clip.actor in actors] for name, actors in split.items()}
 
 
 def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
@@ -201,28 +171,8 @@ def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
     return [replace(clip, label=None) if clip.actor in hidden else clip for clip in clips]
 
 
-def check_no_leak(split: dict[Split, list[Clip]]) -> None:
-    """Check that every actor is in one split only.
-
-    Raises:
-        LeakageError: Splits share actors.
-    """
-    actors = {name: {clip.actor for clip in clips} for name, clips in split.items()}
-    for one, other in combinations(actors, 2):
-        if shared := actors[one] & actors[other]:
-            raise LeakageError(f"Actors {_names(sorted(shared))} are in both {one} and {other}.")
-
-
 def check_teacher(trained_on: Iterable[str], split: dict[Split, list[Clip]]) -> None:
-    """Check that a teacher was not trained on a validation or test actor of the student.
-
-    Args:
-        trained_on: The actors that the teacher was trained on.
-        split: The split of the student.
-
-    Raises:
-        LeakageError: The teacher was trained on such an actor.
-    """
+    """Raise LeakageError if a teacher was trained on a validation or test actor of the student's split."""
     held_out = {clip.actor for name in ("val", "test") for clip in split[name]}
     seen = held_out & set(trained_on)
     if seen:
@@ -258,11 +208,12 @@ def _cannot_fill(
     )
 
 
-def _check_labelled(split: dict[Split, list[Clip]], protocol: str) -> None:
+def _check_labelled(split: dict[Split, list[Clip]], protocol: str) -> dict[Split, list[Clip]]:
     """Raise ProtocolError unless every split has labelled clips."""
     if empty := [name for name, clips in split.items() if all(clip.label is None for clip in clips)]:
         counts = "; ".join(f"{name} has {len(clips)}" for name, clips in split.items())
         raise ProtocolError(f"{protocol}: no usable clip of {_names(empty)} has a label. Usable clips: {counts}.")
+    return split
 
 
 def _names(items: Iterable[object]) -> str:

@@ -16,11 +16,7 @@ def split_by_speaker(
 ) -> dict[Split, list[Clip]]:
     """Divide clips by folds of their speakers: one for test, the next for validation, the rest for training.
 
-    Args:
-        clips: The usable clips.
-        corpus: All clips of the corpus. The folds are made from these, so that unusable clips do not change them.
-        fold: Counted from 0.
-        num_folds: See `group_speakers`.
+    The folds are made from all clips of the `corpus`, so that unusable clips do not change them.
 
     Raises:
         ProtocolError: The fold does not exist; or see `group_speakers`.
@@ -46,9 +42,6 @@ def group_speakers(clips: Iterable[Clip], num_folds: int) -> list[tuple[str, ...
     Args:
         clips: Clips of the whole corpus.
         num_folds: From 3 up to the number of speakers.
-
-    Returns:
-        The speakers of each fold, sorted.
 
     Raises:
         ProtocolError: There are fewer than 3 folds, or fewer speakers with labelled clips than folds.

@@ -109,7 +109,7 @@ class StreamSource(CorpusSource):
             raise ConfigError(f"The stream {self.path} has {written}, not {crops}: use the same settings.")
         waveforms = {clip.clip: clip.audio for clip in clips if audio and clip.audio}
         faces = {clip.clip: clip.video for clip in clips if crops and clip.video}
-        return PreparedCorpus(list(clips), waveforms, faces, set_aside=[], made=0, reused=len(waveforms) + len(faces))
+        return PreparedCorpus(list(clips), waveforms, faces, excluded=[], made=0, reused=len(waveforms) + len(faces))
 
     def read(self, path: Path) -> NDArray[np.generic]:
         """Return a copy of the array with this name."""

@@ -52,7 +52,7 @@ def write_stream(
     check_target(target)
     clips = [clip for clip in corpus.clips if clip.clip in corpus.waveforms and clip.clip in corpus.faces]
     if not clips:
-        raise CorpusNotFoundError(nothing_usable(source.path, corpus.set_aside))
+        raise CorpusNotFoundError(nothing_usable(source.path, corpus.excluded))
     about = StreamAbout(
         kind=source.kind,
         name=source.name,

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, NOT_SUNG, Channel
+from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, Channel, published_names
 from crossmodal.datasets.synthetic.action_units import action_units
 from crossmodal.datasets.synthetic.face import draw_face
-from crossmodal.datasets.synthetic.look import create_look
+from crossmodal.datasets.synthetic.look import Look
 from crossmodal.datasets.synthetic.performance import SAMPLE_RATE, VIDEO_FRAME, Floats, Performance
 from crossmodal.datasets.synthetic.voice import synthesize_voice
 from crossmodal.errors import ConfigError, DataError
@@ -28,7 +28,6 @@ SYNTHETIC_MARKER = "synthetic.json"
 # Increase when the same seed gives different clips; folders of other versions are rejected.
 VERSION = 1
 FRAME_RATE = Fraction(30_000, 1001)  # video frames per second
-SONG_EMOTIONS = 6  # neither disgust nor surprised
 RAVDESS_FILES = "0[123]-0[12]-0[1-8]-0[12]-0[12]-0[12]-[0-9][0-9].*"
 
 
@@ -105,17 +104,10 @@ def synthesize(
 
 def list_performances(actors: int, channel: Channel, repetitions: int) -> list[Performance]:
     """Return the clips of a corpus by actor: 30 of speech and 22 of song per repetition."""
-    channels = {"speech": (1,), "song": (2,), "both": (1, 2)}[channel]
-    return [
-        Performance(code, emotion, intensity, statement, repetition, actor)
-        for code in channels
-        for actor in range(1, actors + 1)
-        if not (code == 2 and actor == NOT_SUNG)
-        for emotion in range(1, (SONG_EMOTIONS if code == 2 else 8) + 1)
-        for intensity in ((1,) if emotion == 1 else (1, 2))
-        for statement in (1, 2)
-        for repetition in range(1, repetitions + 1)
-    ]
+    names = [name for name in published_names(channel) if name.modality == "03"]
+    clips = [Performance(*(int(field) for field in name[1:])) for name in names]
+    clips = [clip for clip in clips if clip.actor <= actors and clip.repetition <= repetitions]
+    return sorted(clips, key=lambda clip: (clip.channel, clip.actor))
 
 
 def _mark(root: Path, settings: dict[str, Any]) -> None:
@@ -155,7 +147,7 @@ def _make_clip(job: _Job) -> None:
                 soundfile.write(temporary, waveform, SAMPLE_RATE, format="WAV", subtype="PCM_16")
                 continue
             tracks = action_units(job.performance, job.seed, _loudness(waveform))
-            pictures = draw_face(create_look(job.performance.actor, job.seed), tracks, job.resolution)
+            pictures = draw_face(Look(job.performance.actor, job.seed), tracks, job.resolution)
             delay = round(MP4_SOUND_DELAY * SAMPLE_RATE)
             sound = np.concatenate([np.zeros(delay, np.float32), waveform[:-delay]])
             _write_mp4(temporary, pictures, job.resolution, sound if modality == 1 else np.zeros_like(sound))

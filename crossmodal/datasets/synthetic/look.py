@@ -1,7 +1,5 @@
 """Appearance of actors."""
 
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -23,27 +21,43 @@ MALE_STYLES: list[HairStyle] = ["short", "parted", "shaved"]
 FEMALE_STYLES: list[HairStyle] = ["long", "bob", "fringe"]
 
 
-@dataclass(frozen=True)
 class Look:
-    """Appearance of an actor. Unless noted, sizes are factors relative to an average face."""
+    """Appearance of an actor; odd actors are male. Unless noted, sizes are factors relative to an average face.
 
-    skin: Colour
-    hair: Colour
-    iris: Colour
-    shirt: Colour
-    lips: Colour
-    hair_style: HairStyle
-    beard: float  # 0 none, 1 full
-    face_width: float
-    jaw_width: float
-    face_length: float
-    eye_distance: float
-    eye_size: float
-    brow_thickness: float
-    brow_slope: float  # heights of the picture, outer end above inner end
-    nose_width: float
-    mouth_width: float
-    lip_fullness: float
+    Args:
+        actor: Number of the actor.
+        seed: Seed of the corpus.
+    """
+
+    def __init__(self, actor: int, seed: int) -> None:
+        random = random_stream(seed, "look", actor)
+        male = actor % 2 == 1
+
+        def around_one(spread: float) -> float:
+            return float(np.clip(random.normal(1, spread), 1 - 2 * spread, 1 + 2 * spread))
+
+        def one_of(choices: list[Choice]) -> Choice:
+            return choices[random.integers(len(choices))]
+
+        # The order of these lines determines the random numbers.
+        self.skin = one_of(LIGHT_SKINS + DARK_SKINS)
+        light = self.skin in LIGHT_SKINS
+        self.hair = one_of(DARK_HAIRS + LIGHT_HAIRS if light else DARK_HAIRS)
+        self.iris = one_of(IRISES if light else IRISES[:1])
+        self.shirt = one_of(SHIRTS)
+        self.lips = mix(self.skin, (172, 62, 68) if male else (188, 40, 62), 0.35 if male else 0.6)
+        self.hair_style = one_of(MALE_STYLES if male else FEMALE_STYLES)
+        self.beard = max(0.0, random.uniform(-1.0, 1.0)) if male else 0.0  # 0 none, 1 full
+        self.face_width = around_one(0.045) * (1.03 if male else 0.97)
+        self.jaw_width = around_one(0.06) * (1.08 if male else 0.94)
+        self.face_length = around_one(0.025)
+        self.eye_distance = around_one(0.04)
+        self.eye_size = around_one(0.06) * (1.15 if male else 1.28)
+        self.brow_thickness = around_one(0.15) * (1.25 if male else 0.9)
+        self.brow_slope = random.normal(0.004, 0.004)  # heights of the picture, outer end above inner end
+        self.nose_width = around_one(0.1) * (1.08 if male else 0.94)
+        self.mouth_width = around_one(0.07)
+        self.lip_fullness = around_one(0.15) * (0.95 if male else 1.15)
 
     @property
     def shadow(self) -> Colour:
@@ -62,41 +76,6 @@ class Look:
     def hair_on_skin(self) -> Colour:
         """Colour of the hair on the head; the skin is visible through shaved hair."""
         return mix(self.skin, self.hair, 0.4) if self.hair_style == "shaved" else self.hair
-
-
-@lru_cache(maxsize=64)
-def create_look(actor: int, seed: int) -> Look:
-    """Return the appearance of an actor; odd actors are male."""
-    random = random_stream(seed, "look", actor)
-    male = actor % 2 == 1
-
-    def around_one(spread: float) -> float:
-        return float(np.clip(random.normal(1, spread), 1 - 2 * spread, 1 + 2 * spread))
-
-    def one_of(choices: list[Choice]) -> Choice:
-        return choices[random.integers(len(choices))]
-
-    skin = one_of(LIGHT_SKINS + DARK_SKINS)
-    light = skin in LIGHT_SKINS
-    return Look(
-        skin=skin,
-        hair=one_of(DARK_HAIRS + LIGHT_HAIRS if light else DARK_HAIRS),
-        iris=one_of(IRISES if light else IRISES[:1]),
-        shirt=one_of(SHIRTS),
-        lips=mix(skin, (172, 62, 68) if male else (188, 40, 62), 0.35 if male else 0.6),
-        hair_style=one_of(MALE_STYLES if male else FEMALE_STYLES),
-        beard=max(0.0, random.uniform(-1.0, 1.0)) if male else 0.0,
-        face_width=around_one(0.045) * (1.03 if male else 0.97),
-        jaw_width=around_one(0.06) * (1.08 if male else 0.94),
-        face_length=around_one(0.025),
-        eye_distance=around_one(0.04),
-        eye_size=around_one(0.06) * (1.15 if male else 1.28),
-        brow_thickness=around_one(0.15) * (1.25 if male else 0.9),
-        brow_slope=random.normal(0.004, 0.004),
-        nose_width=around_one(0.1) * (1.08 if male else 0.94),
-        mouth_width=around_one(0.07),
-        lip_fullness=around_one(0.15) * (0.95 if male else 1.15),
-    )
 
 
 def mix(colour: Colour, other: Colour, share: float) -> Colour:

@@ -1,7 +1,6 @@
 """Source-filter synthesis of a voice: glottal pulses and noise, filtered by moving formants."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -84,15 +83,18 @@ HOP = WINDOW // 2
 FORMANT_RATE = 16_000  # Hz; resonators at this rate need no correction for formants above the fifth
 
 
-@dataclass(frozen=True)
 class Speaker:
-    """An actor's voice: its basic properties, and its expression of each cue."""
+    """An actor's voice: its basic properties, and its expression of each cue. Odd actors are male."""
 
-    pitch: float  # Hz, in a neutral voice
-    tract: float  # factor on all formants, above 1 for a short vocal tract
-    breath: float
-    gains: Floats  # factor on each cue: anger makes some voices louder, others higher
-    habits: Floats  # offset of each cue in a neutral voice
+    def __init__(self, actor: int, seed: int) -> None:
+        random = random_stream(seed, "speaker", actor)
+        male = actor % 2 == 1
+        self.pitch = (112.0 if male else 198.0) * 2 ** random.normal(0, 0.13)  # Hz, in a neutral voice
+        self.tract = (1.0 if male else 1.15) * 2 ** random.normal(0, 0.05)  # factor on formants: short tracts above 1
+        self.breath = 0.1 + 0.1 * random.random() + (0.0 if male else 0.05)
+        # Factor on each cue (anger makes some voices louder, others higher), and its offset in a neutral voice.
+        self.gains = random.lognormal(-0.03, 0.3, len(CUES))
+        self.habits = random.normal(0, 0.5, len(CUES)) * CUE_SPREAD
 
 
 @dataclass(frozen=True)
@@ -106,23 +108,7 @@ class Articulation:
     pitch: Floats  # Hz
 
 
-@lru_cache(maxsize=64)
-def create_speaker(actor: int, seed: int) -> Speaker:
-    """Return the voice of an actor; odd actors are male."""
-    random = random_stream(seed, "speaker", actor)
-    male = actor % 2 == 1
-    return Speaker(
-        pitch=(112.0 if male else 198.0) * 2 ** random.normal(0, 0.13),
-        tract=(1.0 if male else 1.15) * 2 ** random.normal(0, 0.05),
-        breath=0.1 + 0.1 * random.random() + (0.0 if male else 0.05),
-        gains=random.lognormal(-0.03, 0.3, len(CUES)),
-        habits=random.normal(0, 0.5, len(CUES)) * CUE_SPREAD,
-    )
-
-
-def voice_cues(performance: Performance, seed: int) -> dict[str, float]:
-    """Return the `CUES` of a clip."""
-    speaker = create_speaker(performance.actor, seed)
+def _voice_cues(performance: Performance, speaker: Speaker, seed: int) -> dict[str, float]:
     table = np.array([CUES_BY_EMOTION[emotion] for emotion in EMOTIONS])
     chance = random_stream(seed, performance, "voice cues").normal(0, 1, len(CUES)) * CUE_SPREAD
     cues = speaker.gains * (shown_emotions(performance, seed) @ table) + speaker.habits + chance
@@ -135,7 +121,8 @@ def synthesize_voice(performance: Performance, seed: int) -> Floats:
     Returns:
         Waveform, `(samples,)` float32 in [-1, 1] at 48 kHz. It lasts 2.94 to 5.27 s, a whole number of video frames.
     """
-    speaker, cues = create_speaker(performance.actor, seed), voice_cues(performance, seed)
+    speaker = Speaker(performance.actor, seed)
+    cues = _voice_cues(performance, speaker, seed)
     random = random_stream(seed, performance, "voice")
     articulation = _articulate(performance, speaker, cues, random)
     sentence = _filter(articulation, *_source(articulation, speaker, cues, random), cues)

@@ -44,18 +44,13 @@ def embed_faces(model: Config, datamodule: VideoDataModule, seed: int, device: t
                 model["backbone"], model["pretrained"], weights, frozen=True, **(model["backbone_kwargs"] or {})
             )
             backbone.to(device).eval()
-            _embed(backbone, datamodule, path, source=str(model["backbone"]))
+            clips: list[str] = []
+            embeddings: list[Tensor] = []
+            with progress_bar() as progress, torch.no_grad():
+                loader = datamodule.loader(datamodule.clips)
+                for batch in progress.track(loader, description=f"Face embeddings, {model['backbone']}"):
+                    embeddings.append(backbone(batch["faces"].to(device)).float().cpu())
+                    clips += batch["clip"]
+            tensors = {"face_embeddings": torch.cat(embeddings).numpy()}
+            ClipTensors.save(path, clips, tensors, source=str(model["backbone"]))
     return path
-
-
-@torch.no_grad()
-def _embed(backbone: FaceBackbone, datamodule: VideoDataModule, path: Path, source: str) -> None:
-    clips: list[str] = []
-    embeddings: list[Tensor] = []
-    device = next(backbone.parameters()).device
-    with progress_bar() as progress:
-        loader = progress.track(datamodule.loader(datamodule.clips), description=f"Face embeddings, {source}")
-        for batch in loader:
-            embeddings.append(backbone(batch["faces"].to(device)).float().cpu())
-            clips += batch["clip"]
-    ClipTensors.save(path, clips, {"face_embeddings": torch.cat(embeddings).numpy()}, source=source)

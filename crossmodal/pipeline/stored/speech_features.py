@@ -4,9 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from crossmodal.datamodules import CorpusDataModule
@@ -19,8 +17,6 @@ from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key, locked
 from crossmodal.tasks import FinetuneTask
 from crossmodal.transforms import SpeedPerturbation
-
-Array = NDArray[np.generic]
 
 # Raise when the same waveform, front end and speed would give other features.
 VERSION = 1
@@ -71,7 +67,11 @@ def store_speech_features(
     if not isinstance(front_end, SelfSupervisedFrontEnd):
         return None
     folder = datamodule.cache_folder / "speech_features" / front_end.content_key()
-    _store_missing(folder, datamodule, clips, front_end.bundle, partial(_features, model, device))
+
+    def extract(waveform: Tensor) -> Tensor:
+        return model.run_front_end(waveform.to(device))[0][0].half()
+
+    _store_missing(folder, datamodule, clips, front_end.bundle, extract)
     return folder
 
 
@@ -87,14 +87,13 @@ def store_for_training(task: FinetuneTask, datamodule: CorpusDataModule) -> tupl
         datamodule: A datamodule with sound, set up.
 
     Returns:
-        Values for `feature_folders` and `summaries` of the datamodule.
+        Folders of features, one for each speed, and a file of summaries.
 
     Raises:
         DataError: If a waveform is missing in the cache.
     """
-    model, speeds = task.model, task.stored_speeds
-    folders = list(datamodule.feature_folders)
-    if not speeds or folders or datamodule.stream:
+    model, speeds, folders = task.model, task.stored_speeds, list[Path]()
+    if not speeds or datamodule.speech_features or datamodule.stream:
         return folders, None
     names = ("front_end", "front_end_kwargs", "sample_rate")
     key = {"version": VERSION} | {name: model.config[name] for name in names}
@@ -104,7 +103,7 @@ def store_for_training(task: FinetuneTask, datamodule: CorpusDataModule) -> tupl
         for speed in speeds:
             folder = datamodule.cache_folder / "speech_features" / content_key(**key, speed=speed)
             clips = datamodule.clips if speed == 1 else datamodule.split["train"]
-            _store_missing(folder, datamodule, clips, key["front_end"], partial(_at_speed, task, speed=speed))
+            _store_missing(folder, datamodule, clips, key["front_end"], partial(_at_speed, task=task, speed=speed))
             folders.append(folder)
     return folders, None
 
@@ -125,36 +124,36 @@ def _store_summaries(task: FinetuneTask, datamodule: CorpusDataModule, key: Conf
             with progress_bar() as progress, torch.no_grad():
                 rows = []
                 for name, path in progress.track(clips, description=f"Speech features, {key['front_end']}"):
-                    samples = datamodule.source.read(path)
                     used = speeds if name in training else speeds[:1]
-                    summaries = torch.stack([_at_speed(task, samples, speed, summarize=True) for speed in used])
+                    waveform = _read(datamodule, path)
+                    summaries = torch.stack([_at_speed(waveform, task, speed, summarize=True) for speed in used])
                     rows.append(summaries.expand(len(speeds), -1))
             ClipTensors.save(target, [name for name, _ in clips], {"summary": torch.stack(rows).numpy()})
     return target
 
 
 def _store_missing(
-    folder: Path, datamodule: CorpusDataModule, clips: Iterable[Clip], name: str, extract: Callable[[Array], Tensor]
+    folder: Path, datamodule: CorpusDataModule, clips: Iterable[Clip], name: str, extract: Callable[[Tensor], Tensor]
 ) -> None:
     """Store one array for the waveform of each clip."""
     waveforms = {datamodule.waveforms[clip.clip] for clip in clips}  # clips with the same content share one
     folder.mkdir(parents=True, exist_ok=True)
     message = "speech features: another run computes the same features; waiting for its result"
-    with locked(datamodule.cache_folder / "locks" / f"{folder.name}.lock", told=message), torch.no_grad():
+    with locked(datamodule.cache_folder / "locks" / f"{folder.name}.lock", message=message), torch.no_grad():
         missing = sorted(path for path in waveforms if read_array(folder / path.name) is None)
         if missing:
             with progress_bar() as progress:
                 for path in progress.track(missing, description=f"Speech features, {name}"):
-                    write_array(folder / path.name, extract(datamodule.source.read(path)).cpu().numpy())
+                    write_array(folder / path.name, extract(_read(datamodule, path)).cpu().numpy())
 
 
-def _features(model: AudioClassifier, device: torch.device | str, waveform: Array) -> Tensor:
-    return model.run_front_end(torch.tensor(waveform, device=device).view(1, 1, -1))[0][0].half()
+def _read(datamodule: CorpusDataModule, path: Path) -> Tensor:
+    """Return the waveform of a clip, (1, 1, T)."""
+    return torch.tensor(datamodule.source.read(path)).view(1, 1, -1)
 
 
-def _at_speed(task: FinetuneTask, samples: Array, speed: float, summarize: bool = False) -> Tensor:
-    """Return features, (F, frames), or the summary, (P,), of a clip, (T,), at a speed."""
-    waveform = torch.tensor(samples).view(1, 1, -1)
+def _at_speed(waveform: Tensor, task: FinetuneTask, speed: float, summarize: bool = False) -> Tensor:
+    """Return features, (F, frames), or the summary, (P,), of a clip at a speed."""
     length = torch.tensor([waveform.shape[-1]])
     for augmentation in task.augmentation.waveform:
         assert isinstance(augmentation, SpeedPerturbation), "nothing is stored for other augmentation"
@@ -167,6 +166,6 @@ def _at_speed(task: FinetuneTask, samples: Array, speed: float, summarize: bool 
 
 def _num_bytes(model: AudioClassifier, datamodule: CorpusDataModule) -> int:
     """Return the size of the features of all clips."""
-    arrays = [read_array(datamodule.waveforms[clip.clip]) for clip in datamodule.clips]
-    frames = model.front_end.num_audio_frames(torch.tensor([0 if array is None else len(array) for array in arrays]))
+    samples = [len(datamodule.source.read(datamodule.waveforms[clip.clip])) for clip in datamodule.clips]
+    frames = model.front_end.num_audio_frames(torch.tensor(samples))
     return 4 * model.front_end.num_features * int(frames.sum())

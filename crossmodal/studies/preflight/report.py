@@ -32,8 +32,6 @@ _CARRIED = {
     "face_input": ("face input", "#e07a1f"),
 }
 
-_MODELS = ("student", "teacher")
-
 Row = tuple[str, str, str]
 
 
@@ -80,7 +78,7 @@ def _agreement_rows(numbers: dict[str, Any]) -> list[Row]:
     agreement, teaching = numbers["agreement"], numbers["teacher_on_training_clips"]
     divergence = numbers["non_target_divergence"]
     entropy = f"nats, of {teaching['highest_entropy']:.2f}; {teaching['entropy_on_validation']:.2f} on validation"
-    shares = [agreement[f"{one}_errors_that_{other}_gets_right"] for one, other in (_MODELS, _MODELS[::-1])]
+    shares = (agreement["student_errors_that_teacher_gets_right"], agreement["teacher_errors_that_student_gets_right"])
     student, teacher = ("none" if share is None else f"{share:.0%}" for share in shares)
     return [
         ("same prediction", f"{agreement['share']:.0%}", f"Cohen's kappa {agreement['kappa']:.2f}"),
@@ -92,14 +90,11 @@ def _agreement_rows(numbers: dict[str, Any]) -> list[Row]:
 
 
 def _similarity_rows(numbers: dict[str, Any]) -> list[Row]:
-    return [
-        (
-            f"embeddings, {name.replace('_', ' ')}",
-            f"{value['value']:.2f}",
-            f"{value['shuffled']:.2f} shuffled, {_among_alike(value)}",
-        )
-        for name, value in numbers["similarity"].items()
-    ]
+    rows = []
+    for name, value in numbers["similarity"].items():
+        text = f"{value['shuffled']:.2f} shuffled, {_among_alike(value)}"
+        rows.append((f"embeddings, {name.replace('_', ' ')}", f"{value['value']:.2f}", text))
+    return rows
 
 
 def _sound_rows(numbers: dict[str, Any]) -> list[Row]:

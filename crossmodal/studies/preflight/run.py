@@ -68,7 +68,9 @@ def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
             "The pre-flight needs at least two training actors, because it cross-validates over actors. Choose another "
             "--data.protocol, or add recordings."
         )
-    numbers = _describe(settings, summary) | measure(train, val, run.corpus.labels, _face_names(settings))
+    features = settings["data"].get("face_features")
+    face_names = feature_names(features) if features else None
+    numbers = _describe(settings, summary) | measure(train, val, run.corpus.labels, face_names)
     numbers["advice"] = advise(numbers)
     write_json(folder / "preflight.json", numbers)
     plot_preflight(numbers, folder / "preflight.png", " ".join(warnings(summary.corpus, summary.speaker_dependent)))
@@ -81,11 +83,6 @@ def _describe(settings: Config, summary: RunSummary) -> dict[str, Any]:
     by_split = {key: {split: summary.corpus[key][split] for split in _SPLITS} for key in ("clips", "actors")}
     described = {key: getattr(summary, key) for key in _DESCRIBED} | {"corpus": summary.corpus | by_split}
     return {"crossmodal": summary.crossmodal, "name": settings["name"], **described}
-
-
-def _face_names(settings: Config) -> list[str] | None:
-    path = settings["data"].get("face_features")
-    return feature_names(path) if path else None
 
 
 def gather(run: pipeline.Run, split: _Split) -> Pairs:

@@ -6,9 +6,8 @@ from typing import Any
 
 from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, probability, warnings, with_interval
 from crossmodal.labels_for_people import corpus_name, format_for
-from crossmodal.studies.compare_plot import plot_claims
 from crossmodal.studies.finished import FinishedRun
-from crossmodal.studies.gallery import draw_gallery, join_warnings
+from crossmodal.studies.gallery import draw_gallery, join_warnings, plot_claims
 from crossmodal.studies.report import StudyReport, describe_coverage
 from crossmodal.studies.thesis.applications import Application, Applications, Measured, Setting, measure, models_of
 from crossmodal.studies.thesis.claims import Claim

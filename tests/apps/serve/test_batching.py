@@ -48,21 +48,6 @@ async def predict_all(batcher, *lengths):
     return await asyncio.gather(*map(batcher.predict, waveforms(*lengths)), return_exceptions=True)
 
 
-def test_concurrent_waveforms_form_a_batch_and_each_gets_its_own_prediction():
-    model = FakeModel()
-    predictions = run(model, lambda batcher: predict_all(batcher, 1, 2, 3))
-    assert [one.label for one in predictions] == ["1", "2", "3"]
-    assert model.batches == [[1, 2, 3]]
-    assert model.threads == {"model_0"}, "off the event loop"
-
-
-def test_a_batch_has_a_maximum_size():
-    model = FakeModel()
-    predictions = run(model, lambda batcher: predict_all(batcher, *range(20, 30)))
-    assert [one.label for one in predictions] == [str(length) for length in range(20, 30)]
-    assert [len(batch) for batch in model.batches] == [4, 4, 2]
-
-
 def test_waveforms_that_arrive_during_a_batch_form_the_next_one():
     model = FakeModel(seconds=0.1)
 
@@ -73,6 +58,7 @@ def test_waveforms_that_arrive_during_a_batch_form_the_next_one():
 
     run(model, scenario)
     assert model.batches == [[1], [2, 3, 4]]
+    assert model.threads == {"model_0"}, "off the event loop"
 
 
 def test_a_batch_waits_no_longer_than_configured_and_a_full_one_not_at_all():

@@ -60,31 +60,23 @@ def test_a_child_keeps_running_after_an_error():
     run(scenario, channels=2)
 
 
-def test_a_child_that_hangs_is_killed_and_replaced():
+@pytest.mark.parametrize("crashes, code", [(False, "decoding_too_slow"), (True, "decoder_crashed")])
+def test_a_child_that_hangs_or_crashes_is_replaced(crashes, code):
     async def scenario(decoders):
         before = pid(decoders)
         os.kill(before, signal.SIGSTOP)
-        refusal = await refused(decoders, wav())
+        waiting = asyncio.create_task(refused(decoders, wav(3.0)))
+        await asyncio.sleep(0.1)
+        if crashes:
+            os.kill(before, signal.SIGKILL)
+        refusal = await waiting
         assert len(await decoders.decode(wav(), 10.0)) == 8_000
         assert pid(decoders) != before
         with pytest.raises(ProcessLookupError):
             os.kill(before, 0)
         return refusal.status, refusal.code
 
-    assert run(scenario, decode_seconds=1.0) == (422, "decoding_too_slow")
-
-
-def test_a_child_that_crashes_is_replaced():
-    async def scenario(decoders):
-        os.kill(pid(decoders), signal.SIGSTOP)
-        waiting = asyncio.create_task(refused(decoders, wav(3.0)))
-        await asyncio.sleep(0.1)
-        os.kill(pid(decoders), signal.SIGKILL)
-        refusal = await waiting
-        assert len(await decoders.decode(wav(), 10.0)) == 8_000
-        return refusal.status, refusal.code
-
-    assert run(scenario) == (422, "decoder_crashed")
+    assert run(scenario, decode_seconds=1.0) == (422, code)
 
 
 def test_a_child_that_died_while_idle_is_replaced_without_an_error():

@@ -152,6 +152,14 @@ class TestRefusals:
         with pytest.raises(ArchiveError, match=r"12000 bytes, .* 11999"):
             list_members(path, parse)
 
+    def test_compression_ratio(self, path):
+        assert archive_module.HIGHEST_RATIO > 10 * 7  # RAVDESS's highest
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(FIRST, bytes(10_000_000))
+        assert path.stat().st_size < 20_000
+        with pytest.raises(ArchiveError, match="10000000 bytes"):
+            list_members(path, parse)
+
 
 def patch(path, offset, value):
     """Overwrite a field of the first directory entry."""

@@ -115,7 +115,7 @@ class TestComplete:
         assert done.fetched == sum(path.stat().st_size for path in server.folder.iterdir())
         index = index_ravdess(root)
         assert len(index.clips) == 4
-        assert index.set_aside == []
+        assert index.excluded == []
         archives = json.loads((root / "ravdess.lock.json").read_text())["archives"]
         assert {name: archive["md5"] for name, archive in archives.items()} == {
             entry["key"]: entry["checksum"].removeprefix("md5:") for entry in server.record()["files"]

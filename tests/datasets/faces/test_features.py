@@ -39,14 +39,9 @@ def read(source: Path, num_rows: int = 2) -> dict[str, list]:
 
 def test_one_row_per_clip(table):
     assert read(table, num_rows=8) == {CLIP: [[1.5, 2]], OTHER: [[-3, 4.25]]}
-
-
-def test_rows_are_float32_and_stored_by_clip(table):
-    tensors, set_aside = store_face_features(table, 8, table.parent / "cache")
+    tensors, excluded = store_face_features(table, 8, table.parent / "cache")
     assert tensors[CLIP]["face_embeddings"].dtype == np.float32
-    assert tensors.shapes == {"face_embeddings": (1, 2)}
-    assert set_aside == []
-    assert tensors.about["source"] == "features.csv"
+    assert (tensors.shapes, excluded, tensors.about["source"]) == ({"face_embeddings": (1, 2)}, [], "features.csv")
 
 
 def test_parquet_equals_csv(table, tmp_path):
@@ -68,11 +63,6 @@ def test_rows_of_video_frames_are_averaged_over_time(tmp_path):
         """,
     )
     assert read(table, 2) == {CLIP: [[1], [8]], OTHER: [[7], [7]]}
-
-
-def test_interleaved_rows_of_clips(tmp_path):
-    table = write(tmp_path / "t.csv", f"clip,x\n{CLIP},1\n{OTHER},5\n{CLIP},2\n{OTHER},6")
-    assert read(table, 2) == {CLIP: [[1], [2]], OTHER: [[5], [6]]}
 
 
 def test_video_frames_keep_their_order(tmp_path):
@@ -109,10 +99,10 @@ def test_incomplete_rows_are_dropped(tmp_path):
         {lost},2,inf
         """,
     )
-    tensors, set_aside = store_face_features(table, 1, tmp_path / "cache")
+    tensors, excluded = store_face_features(table, 1, tmp_path / "cache")
     assert tensors.clips == [CLIP]
     np.testing.assert_array_equal(tensors[CLIP]["face_embeddings"], [[3, 4]])
-    (aside,) = set_aside
+    (aside,) = excluded
     assert aside.what == f"{table}: {lost}"
     assert "missing" in aside.reason
 
@@ -133,11 +123,13 @@ def test_folder_of_npy(tmp_path):
     np.save(source / f"01-{CLIP}.npy", np.array([[0.0, 1], [2, 3], [4, 5], [6, 7]]))
     np.save(source / f"{OTHER}.npy", np.array([9.0, 8]))
     (source / "broken.npy").write_bytes(b"\x93NUMPY not really")
+    header = (source / f"{OTHER}.npy").read_bytes().replace(b"'descr'", b"('descr")
+    (source / "damaged.npy").write_bytes(header)
     (source / "notes.txt").write_text("not an array")
-    tensors, set_aside = store_face_features(source, 2, tmp_path / "cache")
+    tensors, excluded = store_face_features(source, 2, tmp_path / "cache")
     stored = {clip: tensors[clip]["face_embeddings"].tolist() for clip in tensors.clips}
     assert stored == {CLIP: [[1, 2], [5, 6]], OTHER: [[9, 8], [9, 8]]}
-    assert [aside.what for aside in set_aside] == [f"{source}: broken.npy"]
+    assert [aside.what for aside in excluded] == [f"{source}: broken.npy", f"{source}: damaged.npy"]
 
 
 @pytest.mark.parametrize(
@@ -202,6 +194,10 @@ def test_segment_means_of_a_short_clip_repeat_rows():
         ("clip,x\na,nan", "numeric"),
         ("clip,x\na,inf", "usable"),
         ("clip,x\na,1,2", "table"),
+        ("clip,success,x\na,0,1.5", "usable"),
+        ("clip,success,x\na,yes,1.5", "table"),
+        ("clip,x,x\na,1.5,2", "table"),
+        ("clip," + ",".join(f"c{number}" for number in range(10_000)), r"10,001 .*10,000"),
         ("", "table"),
     ],
 )
@@ -213,22 +209,14 @@ def test_table_without_features(tmp_path, text, message):
     assert "bad.csv" in str(caught.value)
 
 
-def test_damaged_parquet_file(tmp_path):
-    path = tmp_path / "bad.parquet"
-    path.write_bytes(b"PAR1 but not really")
-    with pytest.raises(DataError, match="table"):
-        store_face_features(path, 1, tmp_path / "cache")
-
-
-def test_missing_source(tmp_path):
-    with pytest.raises(DataError, match=r"gone\.csv"):
-        store_face_features(tmp_path / "gone.csv", 1, tmp_path / "cache")
-
-
-def test_empty_folder(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "message"), [("gone.csv", r"gone\.csv"), ("empty", "usable"), ("bad.parquet", "table")]
+)
+def test_source_without_features(tmp_path, name, message):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="usable"):
-        store_face_features(tmp_path / "empty", 1, tmp_path / "cache")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 but not really")
+    with pytest.raises(DataError, match=message):
+        store_face_features(tmp_path / name, 1, tmp_path / "cache")
 
 
 def test_clips_with_different_numbers_of_features(tmp_path):
@@ -243,42 +231,7 @@ def test_clips_with_different_numbers_of_features(tmp_path):
 def test_two_videos_of_one_performance_count_once(tmp_path):
     table = tmp_path / "both.csv"
     table.write_text("clip,AU01_r\n02-01-03-01-02-01-12,7.0\n01-01-03-01-02-01-12,5.0\n")
-    tensors, set_aside = store_face_features(table, num_rows=4, folder=tmp_path / "cache")
+    tensors, excluded = store_face_features(table, num_rows=4, folder=tmp_path / "cache")
     assert tensors["01-03-01-02-01-12"]["face_embeddings"].tolist() == [[5.0]]
-    (aside,) = set_aside
+    (aside,) = excluded
     assert "same clip" in aside.reason
-
-
-def test_table_without_a_detected_face(tmp_path):
-    path = write(tmp_path / "none.csv", f"clip,success,AU01_r\n{CLIP},0,1.5")
-    with pytest.raises(DataError, match="usable"):
-        store_face_features(path, 4, tmp_path)
-
-
-def test_success_column_with_text(tmp_path):
-    path = write(tmp_path / "text.csv", f"clip,success,AU01_r\n{CLIP},yes,1.5")
-    with pytest.raises(DataError, match="table"):
-        store_face_features(path, 4, tmp_path)
-
-
-def test_duplicate_column(tmp_path):
-    path = write(tmp_path / "twice.csv", f"clip,AU01_r,AU01_r\n{CLIP},1.5,2")
-    with pytest.raises(DataError, match="table"):
-        store_face_features(path, 4, tmp_path)
-
-
-def test_too_many_columns(tmp_path):
-    path = tmp_path / "wide.csv"
-    path.write_text("clip," + ",".join(f"c{number}" for number in range(10_000)) + "\n")
-    with pytest.raises(DataError, match=r"10,001 .*10,000"):
-        store_face_features(path, 4, tmp_path)
-
-
-def test_npy_with_a_damaged_header_is_excluded(tmp_path):
-    (tmp_path / "made").mkdir()
-    np.save(tmp_path / "made" / f"{CLIP}.npy", np.ones((2, 3)))
-    content = bytearray((tmp_path / "made" / f"{CLIP}.npy").read_bytes())
-    (tmp_path / "made" / f"{OTHER}.npy").write_bytes(content.replace(b"'descr'", b"('descr"))
-    tensors, set_aside = store_face_features(tmp_path / "made", 1, tmp_path)
-    assert tensors.clips == [CLIP]
-    assert len(set_aside) == 1

@@ -63,7 +63,7 @@ def corpus(folder: Path, count: int = 12) -> PreparedCorpus:
         for kind, array in arrays.items():
             paths[kind][name] = folder / f"{number}.{kind}.npy"
             np.save(paths[kind][name], array)
-    return PreparedCorpus(clips, **paths, set_aside=[], made=0, reused=0)
+    return PreparedCorpus(clips, **paths, excluded=[], made=0, reused=0)
 
 
 def write(target: Path, arrays: Path, source=MANIFEST) -> str:

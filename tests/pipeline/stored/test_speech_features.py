@@ -91,7 +91,6 @@ def test_every_clip_is_processed_once_for_all_students(ssl_args, finished, passe
     fit(ssl_args(tmp_path, "--name=fold", "--data.fold=1"))
     fit(ssl_args(tmp_path, "--name=other", "--transfer.model.lr=1e-3", "--data.label_set=speech6"))
     assert len(passes) == CLIPS
-    assert not list((finished.cache).glob("speech_features"))
 
 
 def test_stored_features_are_those_of_the_models_front_end(finished_ssl, tiny_ravdess):
@@ -99,8 +98,7 @@ def test_stored_features_are_those_of_the_models_front_end(finished_ssl, tiny_ra
     model, _ = load_model(AudioClassifier, folder / "runs" / "fit" / "finetune" / "model.safetensors")
     datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(folder / "cache"))
     datamodule.setup()
-    (key_folder,) = (folder / "cache" / "speech_features").iterdir()
-    assert key_folder.name == model.front_end.content_key()
+    key_folder = folder / "cache" / "speech_features" / model.front_end.content_key()
     for clip in datamodule.clips[::9]:
         path = datamodule.waveforms[clip.clip]
         features, length = model.run_front_end(torch.from_numpy(np.load(path)).view(1, 1, -1))

@@ -209,13 +209,6 @@ class TestRefusals:
         with pytest.raises(ConfigError, match=r"applications in .* methods in"):
             load_runs(tmp_path)
 
-    def test_another_corpus_is_refused(self, tmp_path):
-        write_application(tmp_path, "a", "seq6", 0, 0, {"control": voices(0, 5)})
-        corpus = {"kind": "synthetic", "faces": "pixels", "actors": {"val": ["09"], "test": TESTS[0]}}
-        write_application(tmp_path, "b", "seq6", 0, 0, {"control": voices(0, 5)}, corpus=corpus)
-        with pytest.raises(ConfigError, match=r"ravdess in .* synthetic in"):
-            load_runs(tmp_path)
-
     def test_a_control_with_another_budget_is_refused(self, tmp_path):
         stages = {stage: voices(0, 5) for stage in EPOCHS}
         epochs = {stage: {"epochs": number, "seconds": 1} for stage, number in (EPOCHS | {"control": 49}).items()}

@@ -5,8 +5,9 @@ import soundfile
 from crossmodal.datasets import FaceCrops, prepare_corpus
 from crossmodal.datasets.cache import VERSION
 from crossmodal.datasets.clip import Clip
+from crossmodal.datasets.clip_waveform import read_clip_waveform
+from crossmodal.datasets.faces.crops import clip_instants
 from crossmodal.datasets.ravdess import FACE_BOX
-from crossmodal.datasets.window import clip_instants, read_clip_waveform
 from crossmodal.errors import MediaError
 from crossmodal.media import read_waveform
 from crossmodal.storage import content_key, hash_file
@@ -91,7 +92,7 @@ def test_segments_have_their_own_arrays_and_whole_clips_keep_their_keys(tiny_vid
     ]
     crops = FaceCrops(2, 16, FACE_BOX)
     corpus = prepare_corpus(clips, crops=crops, folder=tmp_path, num_processes=1)
-    assert corpus.set_aside == []
+    assert corpus.excluded == []
     assert len({*corpus.waveforms.values()}) == len({*corpus.faces.values()}) == 3
     sizes = {name: len(np.load(path)) for name, path in corpus.waveforms.items()}
     assert (sizes["begin"], sizes["end"]) == (3200, 3200)

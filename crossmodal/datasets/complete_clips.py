@@ -1,4 +1,4 @@
-"""Selection of clips with all inputs that a batch needs, and preparation of their arrays."""
+"""Clips with all inputs that a batch needs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from crossmodal.media import SAMPLE_RATE
 MAX_DURATION = 60.0  # seconds, the default
 
 
-def prepare_usable(
+def prepare_complete(
     source: CorpusSource,
     clips: Sequence[Clip],
     *,
@@ -35,24 +35,20 @@ def prepare_usable(
         max_duration: Maximum duration of the sound in seconds; longer clips are excluded.
         folder: Cache folder.
     """
-    incomplete = {clip.clip: reason for clip in clips if (reason := _missing_input(clip, audio, crops, tensors))}
-    complete = [clip for clip in clips if clip.clip not in incomplete]
+    reasons = {clip.clip: reason for clip in clips if (reason := _missing_input(clip, audio, crops, tensors))}
+    complete = [clip for clip in clips if clip.clip not in reasons]
     corpus = source.prepare(complete, audio=audio, crops=crops, folder=folder)
-    too_long = {
-        clip.clip: reason
-        for clip in corpus.clips
-        if clip.clip in corpus.waveforms and (reason := _too_long(clip, corpus.waveforms[clip.clip], max_duration))
-    }
-    excluded = [ExcludedClip(name, reason) for name, reason in (incomplete | too_long).items()]
+    for clip in corpus.clips:
+        if clip.clip in corpus.waveforms and (reason := _too_long(clip, corpus.waveforms[clip.clip], max_duration)):
+            reasons[clip.clip] = reason
     return replace(
         corpus,
-        clips=[clip for clip in corpus.clips if clip.clip not in too_long],
-        set_aside=[*excluded, *corpus.set_aside],
+        clips=[clip for clip in corpus.clips if clip.clip not in reasons],
+        excluded=[*(ExcludedClip(name, reason) for name, reason in reasons.items()), *corpus.excluded],
     )
 
 
 def _missing_input(clip: Clip, audio: bool, crops: FaceCrops | None, tensors: ClipTensors | None) -> str | None:
-    """Return the reason why a clip is unusable, or None."""
     if audio and clip.audio is None:
         return "not paired: this face has no sound"
     if tensors is not None and clip.clip not in tensors:

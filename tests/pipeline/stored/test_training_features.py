@@ -1,0 +1,116 @@
+"""Features of students, stored for each clip and speed before training."""
+
+import shutil
+
+import pytest
+import torch
+
+from crossmodal.datamodules import AudioDataModule
+from crossmodal.errors import NotFiniteError
+from crossmodal.pipeline import fit
+from crossmodal.pipeline.stored import speech_features
+from crossmodal.pipeline.stored.speech_features import store_for_training
+from crossmodal.tasks import ControlTask
+from crossmodal.transforms import pad_features
+
+SPEED = {"speed": {"factors": [0.8, 1.25]}}
+ENCODERS = {"dense": {"hidden_size": 8, "dropout": 0.0}, "tdnn": {"hidden_size": 8, "dropout": 0.0}}
+
+
+@pytest.fixture
+def datamodule(tiny_ravdess, finished, tmp_path):
+    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", batch_size=8, cache=str(tmp_path))
+    datamodule.prepare_data()
+    datamodule.setup()
+    return datamodule
+
+
+def student(encoder="dense", **kwargs):
+    torch.manual_seed(0)
+    return ControlTask(encoder=encoder, encoder_kwargs=ENCODERS[encoder], dropout=0.0, **kwargs)
+
+
+def use_stored(task, datamodule):
+    task.fit_normalization(datamodule.loader(datamodule.split["train"]))
+    folders, datamodule.summaries = store_for_training(task, datamodule)
+    if folders:
+        datamodule.speech_features, *datamodule.feature_versions = folders
+    return folders, datamodule.summaries
+
+
+def at_drawn_speeds(task, batch):
+    """Return the features of each clip at the speed that `embed` draws with the same random numbers."""
+    clips = []
+    speeds = task.augmentation.waveform[0].draw(len(batch["label"]))
+    for waveform, length, speed in zip(batch["waveform"], batch["waveform_length"], speeds, strict=True):
+        played = task.augmentation.waveform[0].play(waveform[None, :, :length], length[None], speed)
+        features, frames = task.model.extract_features(*played)
+        clips.append(features[0, :, :frames])
+    return pad_features(clips)
+
+
+@pytest.mark.parametrize("encoder, summarizes", [("dense", True), ("tdnn", False)])
+def test_stored_features_are_those_of_the_front_end_at_the_drawn_speeds(datamodule, encoder, summarizes):
+    task = student(encoder, augmentation=SPEED)
+    plain, held_out = (next(iter(datamodule.loader(datamodule.split[name], shuffle=True))) for name in ("train", "val"))
+    folders, summaries = use_stored(task, datamodule)
+    assert (summaries is not None, len(folders)) == ((True, 0) if summarizes else (False, 3))
+    stored = next(iter(datamodule.loader(datamodule.split["train"], shuffle=True)))
+    assert stored["clip"] == plain["clip"] and "waveform" not in stored
+    torch.manual_seed(1)
+    expected = task.model.encode(*at_drawn_speeds(task.train(), plain))
+    torch.manual_seed(1)
+    torch.testing.assert_close(task.embed(stored), expected, atol=1e-4, rtol=1e-4)
+    stored = next(iter(datamodule.loader([clip for clip in datamodule.clips if clip.clip in held_out["clip"]])))
+    order = [held_out["clip"].index(clip) for clip in stored["clip"]]
+    expected = task.eval().embed(held_out)[order]
+    torch.testing.assert_close(task.embed(stored), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_clips_are_computed_once_for_all_students(tiny_args, decoded, monkeypatch):
+    calls, at_speed = [], speech_features._at_speed
+    monkeypatch.setattr(speech_features, "_at_speed", lambda *a, **k: calls.append(k) or at_speed(*a, **k))
+    shutil.rmtree(decoded / "cache" / "speech_features")
+    fit(tiny_args(decoded))
+    assert len(calls) == 32 * 3 + 32  # training clips at three speeds, the others at one
+    fit(tiny_args(decoded, "--transfer.model.lr=1e-3", "--name=other"))
+    assert len(calls) == 32 * 3 + 32
+    fit(tiny_args(decoded, "--transfer.model.front_end_kwargs.n_mfcc=12", "--stages=control"))
+    assert len(calls) == 2 * (32 * 3 + 32)
+
+
+@pytest.mark.parametrize(
+    "kwargs, max_bytes", [({"augmentation": {"noise": None}}, 2**40), ({"augmentation": SPEED}, 1000)]
+)
+def test_other_augmentation_and_large_corpora_are_computed_in_each_step(datamodule, monkeypatch, kwargs, max_bytes):
+    monkeypatch.setattr(speech_features, "MAX_BYTES", max_bytes)
+    assert use_stored(student("tdnn", **kwargs), datamodule) == ([], None)
+
+
+def test_another_normalization_gives_other_summaries(datamodule):
+    task = student()
+    _, first = use_stored(task, datamodule)
+    task.model.normalization.mean += 3
+    _, second = store_for_training(task, datamodule)
+    assert first != second
+
+
+def test_a_non_finite_summary_is_reported_with_its_clip(datamodule):
+    task = student()
+    use_stored(task, datamodule)
+    batch = next(iter(datamodule.loader(datamodule.split["train"], shuffle=True)))
+    batch["summary"][2] = torch.nan
+    with pytest.raises(NotFiniteError, match=batch["clip"][2]):
+        task.training_step(batch, 0)
+
+
+def test_mixup_mixes_stored_features(datamodule):
+    task = student(augmentation={"mixup": {"alpha": 5.0}})
+    folders, summaries = use_stored(task, datamodule)
+    assert len(folders) == 1 and summaries is None
+    batch = next(iter(datamodule.loader(datamodule.split["train"], shuffle=True)))
+    torch.manual_seed(0)
+    mixed = task.train()._augment(batch)
+    assert (mixed["label_weight"] < 1).any()
+    assert not torch.equal(mixed["features"], batch["features"])
+    assert task.compute_losses(mixed)[1]["loss"].isfinite()
