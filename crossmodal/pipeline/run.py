@@ -61,11 +61,7 @@ def fit(args: Sequence[str] = ()) -> dict[str, Any]:
 
 
 class Run:
-    """A run of the stages on one fold.
-
-    Args:
-        settings: Settings of the run, see `crossmodal.pipeline.settings.parse_settings`.
-    """
+    """A run of the stages on one fold."""
 
     def __init__(self, settings: Config) -> None:
         self.settings = settings
