@@ -26,8 +26,8 @@ def lookup(kind: str, table: Mapping[Any, Made], name: str) -> Made:
 def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Made:
     """Call with our arguments `given` and the user's `kwargs`; raise ConfigError if the user gives an unknown one.
 
-    Own arguments that the callable does not take are ignored. A user's None stands for the default, unless the parameter
-    is annotated to accept None.
+    Own arguments that the callable does not take are ignored. A user's None stands for the default, unless the
+    parameter is annotated to accept None.
     """
     parameters = _parameters(make)
     accepted = [name for name in parameters if name not in given]
