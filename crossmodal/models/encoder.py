@@ -56,8 +56,7 @@ class AudioEncoder(nn.Module):
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Encode each part of a clip, in order; shapes of the arguments as in `forward`.
 
-        Returns:
-            Steps of shape (B, pooling.in_features, steps), and the number of valid steps of each clip, of shape (B,).
+        Return steps of shape (B, pooling.in_features, steps), and the number of valid steps of each clip, (B,).
         """
         raise NotImplementedError
 
@@ -71,10 +70,9 @@ class AudioEncoder(nn.Module):
 
 
 class StridedConv1d(nn.Conv1d):
-    """Convolution that reduces every `subsampling` audio frames to one step, without padding's effect on a clip.
+    """Convolution that reduces every `subsampling` audio frames to one step, without padding's effect on a clip."""
 
-    Fewer steps make a model faster, and emotion changes more slowly than the 10 ms of an audio frame.
-    """
+    # Fewer steps make a model faster, and emotion changes more slowly than the 10 ms of an audio frame.
 
     def __init__(self, in_features: int, hidden_size: int, subsampling: int) -> None:
         taps = 2 * subsampling - 1
