@@ -20,14 +20,8 @@ from crossmodal.transforms import pad_features
 class ClipDataset(Dataset[dict[str, Any]]):
     """Dataset of clips with the requested data; only memory maps are kept open between reads.
 
-    Args:
-        clips: Clips in the order of their indices.
-        labels: Class names; the label of a clip is the index of its class, -1 if it has none.
-        waveforms: Array files of the waveforms by clip, if requested.
-        faces: Array files of the face crops by clip, if requested.
-        tensors: Tensors stored by clip: face embeddings, teacher outputs, or summaries of an audio encoder.
-        features: Array files of the V versions of the stored features by clip, if requested.
-        read: Function that opens a waveform or face crops.
+    Labels are class indices, -1 for a clip without one. `features` are array files of the V versions of stored features
+    by clip, `tensors` are others stored by clip, and `read` opens a waveform or face crops.
     """
 
     def __init__(

@@ -10,10 +10,6 @@ class UnweightedAverageRecall(MulticlassRecall):
     """Mean recall over the classes with at least one target.
 
     `MulticlassRecall` with macro average includes classes that are predicted but have no targets, with recall 0.
-
-    Args:
-        num_classes: Number of classes.
-        ignore_index: Label of clips to exclude.
     """
 
     def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
