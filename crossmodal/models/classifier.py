@@ -152,12 +152,9 @@ class AudioClassifier(nn.Module):
         return self.run_front_end(batch["waveform"], batch["waveform_length"])
 
     def predict_batch(self, batch: Mapping[str, Any], num_windows: int = 0) -> Outputs:
-        """Compute embeddings and logits of a batch.
+        """Compute the outputs of a batch of a datamodule: ``waveform``, or stored ``features``, and their lengths.
 
-        Args:
-            batch: A batch of a datamodule with ``waveform`` and ``waveform_length``, or with ``features`` and
-                ``feature_length`` stored from the front end.
-            num_windows: Number of windows of each clip; 0 for outputs of whole clips without ``features``.
+        Without `num_windows` these are embeddings and logits only.
         """
         features, length = self.normalize_clips(*self.batch_features(batch))
         if num_windows:

@@ -41,15 +41,7 @@ class AudioEncoder(nn.Module):
         return self.pooling.out_features
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Encode a batch.
-
-        Args:
-            features: Normalized features of shape (B, in_features, audio frames).
-            length: Number of valid audio frames of each clip, at least 1, of shape (B,).
-
-        Returns:
-            One vector per clip, of shape (B, out_features).
-        """
+        """Encode normalized features (B, in_features, audio frames), lengths (B,) at least 1, to (B, out_features)."""
         pooled: Tensor = self.pooling(*self.steps(features, length))
         return pooled
 
