@@ -111,7 +111,7 @@ def ridge_r2(
     new_y: Array,
     strengths: Sequence[float] = RIDGE_STRENGTHS,
 ) -> Array:
-    """Compute R^2 of ridge regression for each dimension of `new_y` of unseen actors, (D,); nan where it is constant.
+    """Compute R^2 of ridge regression for each dimension of unseen actors, (D,); nan where `new_y` is constant.
 
     The strength is chosen for each dimension by leave-one-group-out cross-validation over two or more actors
     (`groups`). Features, (n, P), are standardised with the statistics of the training clips.

@@ -41,7 +41,8 @@ def verify_checkpoint(checkpoint: Path) -> bool:
 def find_checkpoint(folder: Path, stage: str) -> Path | None:
     """Return the checkpoint to resume from, or None; damaged checkpoints are reported and removed.
 
-    Without the last checkpoint, training resumes from the best epoch. Without the best one, the stage starts again.
+    If the last one is damaged, training resumes from the best epoch, an earlier state of the same run. If the best one
+    is damaged, the best weights are lost and the stage starts again.
     """
     best, last = folder / BEST, folder / LAST
     for path in (best, last):

@@ -74,7 +74,10 @@ class Processes:
         return self._fabric.is_global_zero
 
     def run_on_rank_zero(self, function: Callable[[], T]) -> T:
-        """Call a function on rank zero and return its result in all processes; if it fails, the others exit."""
+        """Call a function on rank zero, however long it takes, and return its result in all processes.
+
+        If it fails, its exception is raised on rank zero, and the other ranks exit.
+        """
         result: T | None = None
         failure: Exception | None = None
         with self._fabric.rank_zero_first():

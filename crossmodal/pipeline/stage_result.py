@@ -13,7 +13,7 @@ MODEL, PREDICTIONS, RESULT, HISTORY = "model.safetensors", "predictions.csv", "r
 
 @dataclass(frozen=True)
 class StageResult:
-    """Result of a stage, with its metrics by split (``val``, ``test``) and its training time over interrupted runs.
+    """Result of a stage: metrics by split (``val``, ``test``), and training time summed over interrupted runs.
 
     `key` is made of all inputs of the stage, `best_epoch` is counted from 0, and `reused` results are from the store.
     """

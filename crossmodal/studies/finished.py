@@ -21,7 +21,7 @@ _SHARED = ("protocol", "speaker_dependent", "channel", "label_set", "labels", "n
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run of a study; `about` is the content of ``cell.json``, see `crossmodal.studies.grid.Cell.about`."""
+    """A finished run; `about` is the content of ``cell.json``: `Cell.about`, and the versions of the code."""
 
     folder: Path
     about: dict[str, Any]

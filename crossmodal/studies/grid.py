@@ -60,8 +60,8 @@ class Cell:
         if self.kind == "method":
             about |= {"self_taught": self.self_taught}
         else:
-            model = self.settings["transfer"].get("model", {})
-            about |= {name: model.get(name, _default(name)) for name in ("front_end", "encoder")}
+            model, defaults = self.settings["transfer"].get("model", {}), inspect.signature(AudioClassifier).parameters
+            about |= {name: model.get(name, defaults[name].default) for name in ("front_end", "encoder")}
         return {"study": self.folder.parent.parent.name, **about}
 
     @cached_property
@@ -147,8 +147,3 @@ def _without_networks(model: Config) -> Config:
     """Return the task arguments without those that could load a pretrained network, which the check does not need."""
     kept = {"front_end", "front_end_kwargs"} if model.get("front_end") != "ssl" else set()
     return {key: value for key, value in model.items() if key not in STUDENT or key in kept}
-
-
-def _default(name: str) -> str:
-    default: str = inspect.signature(AudioClassifier).parameters[name].default
-    return default

@@ -18,9 +18,9 @@ VERSION = 1
 
 
 def embed_faces(model: Config, datamodule: VideoDataModule, seed: int, device: torch.device) -> Path:
-    """Run the frozen backbone of a teacher's arguments over all face crops of a corpus that is set up, once.
+    """Run a frozen backbone over all face crops once, and return the file of ``face_embeddings``, (clips, N, D).
 
-    Return the file of ``face_embeddings``, (clips, N, D). The seed is for a backbone with random weights.
+    `model` has all arguments of `TeacherTask`, the datamodule is set up, and the seed is for random weights.
     """
     weights = model["weights"]
     key = content_key(

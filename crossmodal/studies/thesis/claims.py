@@ -12,9 +12,10 @@ from crossmodal.studies.finished import FinishedRun
 
 
 class Claim(TypedDict):
-    """A question and its answer from the runs under one protocol, a sentence as `verdict`.
+    """A question and its answer from the runs under one protocol; `verdict` is a sentence.
 
-    `difference` is None if no runs can be compared, `compared` names them, and `runs` counts those of the first side.
+    `difference` is None if no runs can be compared, `compared` names the comparisons, and `runs` counts the runs of the
+    first side.
     """
 
     question: str
