@@ -89,7 +89,7 @@ def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
             batch["waveform"] = _pad(values).unsqueeze(1)
         elif name == "features":
             versions = [one for value in values for one in (value if isinstance(value, list) else [value])]
-            features, length = pad_features([torch.from_numpy(np.array(one)) for one in versions])
+            features, length = pad_features([torch.tensor(np.asarray(one)) for one in versions])
             shape = (len(values), -1) if len(versions) > len(values) else (len(values),)
             batch["features"], batch["feature_length"] = features.unflatten(0, shape), length.unflatten(0, shape)
         else:
