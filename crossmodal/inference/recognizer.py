@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from crossmodal.errors import HubError, MissingExtraError, ModelFolderError
 from crossmodal.inference.model_config import ONNX, read_config
 from crossmodal.inference.prediction import SILENT, Prediction, Timeline
-from crossmodal.inference.recording import LONGEST, Recording, check_rate, open_recording, read_recording
-from crossmodal.inference.silence import is_silent
+from crossmodal.inference.recording import LONGEST, Recording, check_rate, is_silent, open_recording, read_recording
 from crossmodal.inference.streaming import EmotionStream
 from crossmodal.inference.timeline import make_timeline
 

@@ -1,4 +1,4 @@
-"""Inputs of a recognizer: a path, the bytes of a file, an open file, or samples."""
+"""Inputs of a recognizer: a path, the bytes of a file, an open file, or samples; and the detection of silence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +20,8 @@ SHORTEST = 0.1  # s; less than a syllable
 LONGEST = 120.0  # s, for one label; a timeline has no limit
 _BLOCK = 65_536  # samples
 _MAX_CHANNELS = 64
+SILENCE_DB = -60.0  # dB of full scale; the quietest of 960 RAVDESS clips has -54.7, 16-bit rounding noise -101
+_FRAME = 0.025  # s
 
 
 def read_recording(recording: Recording, sample_rate: int | None, model_rate: int) -> NDArray[np.float32]:
@@ -105,3 +107,17 @@ def check_long_enough(seconds: float, name: str) -> None:
     """Raise MediaError if a recording is too short for a prediction."""
     if seconds < SHORTEST:
         raise MediaError(name, f"it lasts {seconds:.3f} s, too short: a voice takes {SHORTEST} s or more")
+
+
+def loudness(waveform: NDArray[np.float32], sample_rate: int) -> float:
+    """Compute the level of the loudest 25 ms in dB of full scale; minus infinity if all samples are equal."""
+    # The RMS about the mean of these 25 ms, so that the constant offset of a cheap microphone is silent.
+    size = min(max(round(_FRAME * sample_rate), 1), len(waveform))
+    whole = waveform[: len(waveform) // size * size].reshape(-1, size)
+    power = max(float(whole.var(axis=1).max()), float(waveform[-size:].var()))  # the last frame may overlap the others
+    return 10 * np.log10(power) if power > 0 else -np.inf
+
+
+def is_silent(waveform: NDArray[np.float32], sample_rate: int) -> bool:
+    """Return True if no 25 ms of the waveform are above `SILENCE_DB`. Arguments are those of `loudness`."""
+    return loudness(waveform, sample_rate) < SILENCE_DB

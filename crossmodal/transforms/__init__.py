@@ -14,10 +14,10 @@ from crossmodal.transforms.factory import (
     list_augmentations,
 )
 from crossmodal.transforms.front_end import MFCC, LogMelFilterBank, MFCCAndLogMel
-from crossmodal.transforms.horizontal_flip import random_horizontal_flip
 from crossmodal.transforms.masking import length_mask, pad_features
 from crossmodal.transforms.mixup import Mixup
 from crossmodal.transforms.normalization import ClipNormalization, FeatureNormalization
+from crossmodal.transforms.random_transform import random_horizontal_flip
 from crossmodal.transforms.spec_augment import SpecAugment
 from crossmodal.transforms.speed_and_pitch import PitchPerturbation, SpeedPerturbation
 

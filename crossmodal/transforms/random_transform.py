@@ -1,4 +1,4 @@
-"""Base class of random augmentation, which is applied to single clips and in training only."""
+"""Base class of random augmentation, which is applied to single clips and in training only, and a flip of faces."""
 
 from typing import TypeVar
 
@@ -38,3 +38,11 @@ def check_number(name: str, value: Number, low: float, high: float, whole: bool 
     if not right_type or not low <= value <= high:
         raise ConfigError(f"{name} must be a {'whole ' if whole else ''}number from {low} to {high}, got {value!r}.")
     return value
+
+
+def random_horizontal_flip(faces: Tensor, p: float) -> Tensor:
+    """Flip random clips of (B, N, 3, H, W) as a whole; torchvision's transform flips all or none of a batch."""
+    from torchvision.transforms import v2  # half a second, which audio-only inference need not take
+
+    flip = v2.RandomHorizontalFlip(p)
+    return torch.stack([flip(clip) for clip in faces]) if p else faces

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossmodal import media
-from crossmodal.inference.silence import SILENCE_DB, is_silent, loudness
+from crossmodal.inference.recording import SILENCE_DB, is_silent, loudness
 
 RATE = 16_000
 
