@@ -1,7 +1,4 @@
-"""Cross-modal transfer learning for speech emotion recognition: a face model teaches a voice model.
-
-Public names are loaded lazily, so that ``import crossmodal`` is fast.
-"""
+"""Cross-modal transfer learning for speech emotion recognition: a face model teaches a voice model."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

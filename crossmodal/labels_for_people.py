@@ -9,52 +9,24 @@ _MAX_NAMES = 24  # people listed by name, as many as RAVDESS has
 
 
 def corpus_name(corpus: Mapping[str, Any], channel: str | None = None) -> str:
-    """Return the name of a corpus, with its channel if it has one.
-
-    Args:
-        corpus: Entry ``corpus`` of ``summary.json``.
-        channel: Entry ``channel`` of ``summary.json``.
-
-    Example:
-        >>> corpus_name({"kind": "ravdess"}, "song"), corpus_name({"kind": "manifest", "name": "cremad"})
-        ('RAVDESS, song', 'cremad')
-    """
+    """Return the name of a corpus in ``summary.json``, with its channel if it has one, such as ``RAVDESS, song``."""
     return ", ".join(filter(None, (str(corpus.get("name") or _NAMES[corpus["kind"]]), channel)))
 
 
 def protocol_name(protocol: str, num_folds: int | None = None) -> str:
-    """Return the name of a protocol, with the number of folds if the name does not imply it.
-
-    Example:
-        >>> protocol_name("grouped", 5), protocol_name("seq6")
-        ('grouped (5 folds)', 'seq6')
-    """
+    """Return the name of a protocol, with the number of folds if it is given, such as ``grouped (5 folds)``."""
     return f"{protocol} ({num_folds} folds)" if num_folds else protocol
 
 
 def format_for(corpus: Mapping[str, Any], text: str) -> str:
-    """Replace "actor" by "speaker" for the corpus of a manifest.
-
-    Args:
-        corpus: Entry ``corpus`` of ``summary.json``.
-        text: Text without names of files or people.
-
-    Example:
-        >>> format_for({"kind": "manifest"}, "Actors are drawn: each test actor once.")
-        'Speakers are drawn: each test speaker once.'
-    """
+    """Replace "actor" by "speaker" for the corpus of a manifest; the text must have no names of files or people."""
     if corpus["kind"] != "manifest":
         return text
     return re.sub(r"\b([Aa])ctor", lambda found: "Speaker" if found[1] == "A" else "speaker", text)
 
 
 def named(people: Sequence[str]) -> str:
-    """List people by name. A long list ends with the number of the others.
-
-    Example:
-        >>> named(["01", "02"]), named([str(number) for number in range(100, 300)])[-20:]
-        ('01, 02', '2, 123, and 176 more')
-    """
+    """List people by name. A long list ends with the number of the others."""
     more = f", and {len(people) - _MAX_NAMES} more" if len(people) > _MAX_NAMES else ""
     return ", ".join(people[:_MAX_NAMES]) + more
 
@@ -77,10 +49,5 @@ def in_ranges(people: Sequence[str]) -> str:
 
 
 def counted(name: str, numbers: Sequence[int]) -> str:
-    """Return the name of folds or seeds with their numbers.
-
-    Example:
-        >>> counted("folds", [0, 1]), counted("seeds", [3])
-        ('folds 0, 1', 'seed 3')
-    """
+    """Return the name of folds or seeds with their numbers, such as ``folds 0, 1`` or ``seed 3``."""
     return f"{name.removesuffix('s') if len(numbers) == 1 else name} {', '.join(map(str, numbers))}"

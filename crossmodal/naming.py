@@ -11,12 +11,7 @@ Made = TypeVar("Made")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return a sentence with the most similar known words, or an empty string.
-
-    Example:
-        >>> suggestion("ltsm", ["cnn", "dense", "lstm"])
-        " Did you mean 'lstm'?"
-    """
+    """Return a sentence with the most similar known words, or an empty string."""
     near = difflib.get_close_matches(word, list(known), n=3)
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
@@ -29,16 +24,10 @@ def lookup(kind: str, table: Mapping[Any, Made], name: str) -> Made:
 
 
 def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Made:
-    """Call with our own and the user's arguments.
+    """Call with our arguments `given` and the user's `kwargs`; raise ConfigError if the user gives an unknown one.
 
-    Args:
-        kind: Kind of the result, for the error message.
-        make: Callable that creates the result.
-        given: Our own arguments; those that the callable does not take are ignored.
-        kwargs: Arguments from the user; None stands for the default, unless the parameter is annotated to accept None.
-
-    Raises:
-        ConfigError: If the user gives an unknown argument.
+    Own arguments that the callable does not take are ignored. A user's None stands for the default, unless the
+    parameter is annotated to accept None.
     """
     parameters = _parameters(make)
     accepted = [name for name in parameters if name not in given]
@@ -59,9 +48,9 @@ def create(
 
 
 def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:
-    """Return arguments completed with defaults, so that a later change of a default changes no stored model.
+    """Return arguments without `ours`, completed with defaults: a later change of a default changes no stored model.
 
-    Tuples become lists, as in JSON. Arguments in `ours` are not part of the result. See `call_with_known`.
+    Tuples become lists, as in JSON. See `call_with_known`.
 
     Example:
         >>> with_defaults(lambda size, depth=2, width=8: None, {"width": 16}, ours=["size"])

@@ -30,15 +30,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Failure:
-    """Reason for a failed job.
+    """Reason for a failed job."""
 
-    Args:
-        reason: The message for the user.
-        lasting: True if the job is the cause, so that a retry would fail as well.
-    """
-
-    reason: str
-    lasting: bool
+    reason: str  # the message for the user
+    lasting: bool  # True if the job is the cause, so that a retry would fail as well
 
 
 def map_in_processes(
@@ -50,18 +45,10 @@ def map_in_processes(
     time_limit: float | None = None,
     again: Callable[[Result], bool] = lambda result: False,
 ) -> Iterator[tuple[Job, Result | Failure]]:
-    """Process foreign files with a progress bar.
+    """Process foreign files as in `run_in_processes`, with a progress bar; the time limit is `TIME_LIMIT` by default.
 
     A job that crashes or exceeds the time limit is tried twice: the machine may be the cause (memory, suspend). An
     exception other than MediaError stops all jobs.
-
-    Args:
-        work: As in `run_in_processes`, which explains the other arguments.
-        jobs: The arguments of `work`.
-        description: The label of the progress bar.
-        num_processes: Number of processes; default one per core.
-        time_limit: Seconds for one job; default `TIME_LIMIT`.
-        again: Returns True for a result whose job must be repeated after others.
     """
     if not jobs:
         return
@@ -91,10 +78,10 @@ def run_in_processes(
     again: Callable[[Result], bool] = lambda result: False,
     is_ready: Callable[[Job, Collection[Job]], bool] = lambda job, running: True,
 ) -> Generator[tuple[Job, Result | Failure], None, None]:
-    """Run jobs in child processes.
+    """Run jobs in child processes; yield each with its result or failure, in order of completion.
 
-    Processes are started with the spawn method: a script that calls this needs ``if __name__ == "__main__":``. Closing
-    the iterator ends all processes. They also end if this process is killed.
+    Processes are started with the spawn method: a script that calls this needs ``if __name__ == "__main__":``, or
+    ProcessStartError is raised. Closing the iterator ends all processes. They also end if this process is killed.
 
     Args:
         work: A function of a module.
@@ -106,12 +93,6 @@ def run_in_processes(
         catch: Type of the exceptions of `work` that are failures; others stop all jobs.
         again: Returns True for a result whose job must be repeated after others.
         is_ready: Returns True for a job that may start beside the running ones; any may start if none is running.
-
-    Yields:
-        Each job with its result or failure, in order of completion.
-
-    Raises:
-        ProcessStartError: If processes cannot start, for example for lack of the ``__main__`` guard.
     """
     queue = deque((job, tries) for job in jobs)
     if not queue:

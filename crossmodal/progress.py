@@ -15,8 +15,7 @@ from rich.progress import (
 def progress_bar(memory: float = 30.0) -> Progress:
     """Create a progress bar with count and remaining time, on stderr so that the output of a command can be piped.
 
-    Args:
-        memory: Window in seconds for the mean speed. It must span a few steps, or no remaining time is shown.
+    The speed is the mean over `memory` seconds, which must span a few steps, or no remaining time is shown.
     """
     return Progress(
         TextColumn("{task.description}"),

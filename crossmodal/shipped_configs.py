@@ -22,15 +22,7 @@ def config_names(kind: str = "") -> list[str]:
 
 
 def find_config(name: str, kind: str = "") -> Path:
-    """Return the path of a config.
-
-    Args:
-        name: A path, or the name of a shipped config, such as ``ravdess_action_units``. Existing files come first.
-        kind: See `config_names`.
-
-    Raises:
-        ConfigError: If neither such a file nor such a shipped config exists.
-    """
+    """Return the path of an existing file or a shipped config, see `config_names`; else raise ConfigError."""
     path = Path(name)
     if path.is_file():
         return path

@@ -40,8 +40,7 @@ def _is_in_a_destructor(frame: FrameType | None) -> bool:
 def handle_stops(handler: Handler) -> dict[int, Any]:
     """Install a handler for both signals. An ignored SIGINT, as in a background job of a shell, stays ignored.
 
-    Returns:
-        The previous handlers; empty outside the main thread, where Python cannot install handlers.
+    Returns the previous handlers; none outside the main thread, where Python cannot install handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}

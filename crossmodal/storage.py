@@ -25,19 +25,14 @@ def cache_dir() -> Path:
 
 
 def content_key(**inputs: Any) -> str:
-    """Return a key for a result from the JSON values that determine it; any different value gives a different key.
-
-    Example:
-        >>> content_key(size=96) == content_key(size=96), content_key(size=96) == content_key(size=112)
-        (True, False)
-    """
+    """Return a key for a result from the JSON values that determine it; any different value gives a different key."""
     text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that is renamed to `path` if the block succeeds, so that no reader sees a partial file.
+    """Yield a temporary path that is renamed to `path` if the block succeeds: no reader sees a partial file.
 
     If two processes write the same path at once, both succeed and the last one's file stays.
     """
@@ -63,15 +58,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool = True, message: str = "") -> Iterator[Literal["held", "taken", "none"]]:
-    """Hold a lock file while the block runs. The operating system releases it when the process ends, even by a crash.
+    """Hold a lock file, which is not removed, while the block runs. It is released even if the process crashes.
 
-    Args:
-        path: Path of the lock file, which is not removed.
-        wait: Wait for another process that holds the lock; otherwise the block runs without it.
-        message: Message that is printed before waiting.
-
-    Yields:
-        ``held``, ``taken`` if another process holds the lock, or ``none`` if the file system does not support locks.
+    Yields ``held``, or without `wait` ``taken`` if another process holds the lock, or ``none`` if the file system does
+    not support locks. The message is printed before waiting.
     """
     lock = FileLock(path)
     state: Literal["held", "taken", "none"] = "held"
@@ -156,11 +146,7 @@ def hash_file(path: Path) -> str:
 
 
 class FileHashes:
-    """SHA-256 of files, cached by size and modification time, so that an unchanged file is read once.
-
-    Args:
-        memory: Path of the JSON file with the cached hashes.
-    """
+    """SHA-256 of files, cached in a JSON file by size and modification time: an unchanged file is read once."""
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory

@@ -21,24 +21,17 @@ def configs_arguments(parser: argparse.ArgumentParser) -> None:
 
 def configs_command(args: argparse.Namespace) -> int:
     """Run `crossmodal configs`."""
-    if args.name is None:
-        _list(args)
-        return 0
-    path = find_config(args.name)
-    print(path if args.path else path.read_text(encoding="utf-8"), end="\n" if args.path else "")
-    return 0
-
-
-def _list(args: argparse.Namespace) -> None:
+    path = configs_folder() if args.name is None else find_config(args.name)
     if args.path:
-        print(configs_folder())
-        return
-    comments = dict(describe_configs())
-    if not comments:
-        raise ConfigError(f"{configs_folder()} has no configs: reinstall crossmodal.")
-    if args.format == "json":
+        print(path)
+    elif args.name is not None:
+        print(path.read_text(encoding="utf-8"), end="")
+    elif not (comments := dict(describe_configs())):
+        raise ConfigError(f"{path} has no configs: reinstall crossmodal.")
+    elif args.format == "json":
         print(json.dumps(comments, indent=2, ensure_ascii=False))
-        return
-    width = max(map(len, comments))
-    for name, comment in comments.items():
-        print(f"{name:<{width}}  {comment}")
+    else:
+        width = max(map(len, comments))
+        for name, comment in comments.items():
+            print(f"{name:<{width}}  {comment}")
+    return 0

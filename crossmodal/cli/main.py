@@ -21,18 +21,12 @@ _INTERRUPTED, _TERMINATED = 130, 143  # 128 + SIGINT and 128 + SIGTERM, as in sh
 
 @dataclass(frozen=True)
 class Command:
-    """A command of the command line.
-
-    Args:
-        summary: Description in one line.
-        target: ``module:NAME_command``, imported when the command runs. Unless `usage` is given, ``NAME_arguments`` of
-            the same module adds the arguments to an argparse parser.
-        usage: Help text of a command that parses its own arguments.
-    """
+    """A command of the command line."""
 
     summary: str
+    # module:NAME_command, imported when the command runs; NAME_arguments adds the arguments to an argparse parser.
     target: str
-    usage: str = ""
+    usage: str = ""  # help text of a command that parses its own arguments
 
     def make_parser(self, name: str) -> argparse.ArgumentParser:
         """Return the parser of a command that does not parse its own arguments."""
@@ -91,14 +85,10 @@ COMMANDS: dict[str, Command] = {
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one command line.
+    """Run one command line, by default that of the process, and return the exit status.
 
-    Args:
-        args: Arguments without the program name. Default: those of the process.
-
-    Returns:
-        The exit status: 0 for success, 1 for an error in data or settings, 2 for an invalid command line, 130 after
-        Ctrl-C and 143 after SIGTERM.
+    It is 0 for success, 1 for an error in data or settings, 2 for an invalid command line, 130 after Ctrl-C and 143
+    after SIGTERM.
     """
     args = list(sys.argv[1:] if args is None else args)
     if args == ["--version"]:

@@ -104,11 +104,7 @@ def _predictor(args: argparse.Namespace, model: Path, config: dict[str, Any], co
 
 
 def plot_paths(plot: str, inputs: Sequence[Input]) -> dict[str, Path]:
-    """Return the path of the plot of each input by name; `plot` is a file for one input, or a folder for several.
-
-    Raises:
-        ConfigError: If the suffix is not supported, or a file is given for several inputs.
-    """
+    """Return the path of the plot of each input by name; `plot` is a file for one input, or a folder for several."""
     target = Path(plot)
     if len(inputs) == 1 and not target.is_dir():
         if target.suffix.lower() not in PLOT_FORMATS:

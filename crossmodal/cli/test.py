@@ -42,8 +42,6 @@ def _print(result: dict[str, Any]) -> None:
     name = corpus_name(result["corpus"], result["channel"])
     protocol = protocol_name(result["protocol"], result["num_folds"])
     console, people = Console(), format_for(result["corpus"], "actors")
-    name = corpus_name(result["corpus"], result["channel"])
-    protocol = protocol_name(result["protocol"], result["num_folds"])
     console.print(
         f"{name}: {result['corpus']['clips']} clips of {people} {named(result['actors'])} "
         f"({protocol}, fold {result['fold']}); chance is {1 / len(result['labels']):.3f}"

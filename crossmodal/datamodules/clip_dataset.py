@@ -20,14 +20,8 @@ from crossmodal.transforms import pad_features
 class ClipDataset(Dataset[dict[str, Any]]):
     """Dataset of clips with the requested data; only memory maps are kept open between reads.
 
-    Args:
-        clips: Clips in the order of their indices.
-        labels: Class names; the label of a clip is the index of its class, -1 if it has none.
-        waveforms: Array files of the waveforms by clip, if requested.
-        faces: Array files of the face crops by clip, if requested.
-        tensors: Tensors stored by clip: face embeddings, teacher outputs, or summaries of an audio encoder.
-        features: Array files of the V versions of the stored features by clip, if requested.
-        read: Function that opens a waveform or face crops.
+    Labels are class indices, -1 for a clip without one. `features` are array files of the V versions of stored features
+    by clip, `tensors` are others stored by clip, and `read` opens a waveform or face crops.
     """
 
     def __init__(
@@ -95,7 +89,7 @@ def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
             batch["waveform"] = _pad(values).unsqueeze(1)
         elif name == "features":
             versions = [one for value in values for one in (value if isinstance(value, list) else [value])]
-            features, length = pad_features([torch.from_numpy(np.array(one)) for one in versions])
+            features, length = pad_features([torch.tensor(np.asarray(one)) for one in versions])
             shape = (len(values), -1) if len(versions) > len(values) else (len(values),)
             batch["features"], batch["feature_length"] = features.unflatten(0, shape), length.unflatten(0, shape)
         else:

@@ -11,12 +11,7 @@ from crossmodal.errors import ConfigError
 
 
 class Shard(NamedTuple):
-    """The part of the clips that a process reads.
-
-    Args:
-        rank: Index of the process, counted from 0.
-        world_size: Number of processes.
-    """
+    """The part of the clips that a process reads."""
 
     rank: int = 0
     world_size: int = 1
@@ -31,15 +26,6 @@ class EpochShuffle(DistributedSampler[int]):
     So student and control train on the same batches, a resumed run has the same order as an uninterrupted one, and a
     step does not depend on the number of processes. The last batch is dropped if it is smaller, unless it is the only
     one. Lightning calls `set_epoch`, and does not replace a `DistributedSampler`.
-
-    Args:
-        dataset: The clips.
-        seed: Seed of the order.
-        batch_size: Number of clips per batch, over all processes.
-        shard: Part of the clips that this process reads.
-
-    Raises:
-        ConfigError: If the clips of a batch cannot be divided evenly.
     """
 
     def __init__(self, dataset: ClipDataset, seed: int, batch_size: int, shard: Shard = SINGLE_PROCESS) -> None:
@@ -65,15 +51,7 @@ class EpochShuffle(DistributedSampler[int]):
 
 
 class UnpaddedDistributedSampler(DistributedSampler[int]):
-    """Yield every clip once in one of the processes; `DistributedSampler` repeats clips to make the shares equal.
-
-    Args:
-        dataset: The clips.
-        shard: Part of the clips that this process reads.
-
-    Raises:
-        ConfigError: If there are fewer clips than processes.
-    """
+    """Yield every clip once in one of the processes; `DistributedSampler` repeats clips to make the shares equal."""
 
     def __init__(self, dataset: ClipDataset, shard: Shard = SINGLE_PROCESS) -> None:
         super().__init__(dataset, num_replicas=shard.world_size, rank=shard.rank, shuffle=False)

@@ -18,12 +18,7 @@ class ThreadLoader(DataLoader[Any]):
 
     Reading a clip is a memory copy, which releases Python's lock. Passing a batch from another process needs one more
     copy into newly allocated memory, which takes several times as long as reading. Threads also start immediately and
-    share open memory maps.
-
-    Args:
-        arguments: Positional arguments of a `DataLoader` without workers.
-        num_threads: Number of threads that read ahead; 0 reads on demand.
-        kwargs: Keyword arguments of a `DataLoader`.
+    share open memory maps. Without threads, batches are read on demand.
     """
 
     def __init__(self, *arguments: Any, num_threads: int = 0, **kwargs: Any) -> None:

@@ -1,7 +1,7 @@
 """Corpus cache: every file is decoded once, in a child process, into an array that is memory-mapped when read.
 
-An array is named by a key of the source's hash, the settings and the version of this code. A killed run can therefore
-resume, several processes and machines can prepare the same corpus, and a changed file or setting uses no old array.
+An array is named by a key of the source's hash, the settings and the version of this code: a killed run can resume,
+processes and machines can share the work, and a changed file or setting uses no old array.
 """
 
 import contextlib

@@ -75,11 +75,9 @@ class ClipTensors:
     @staticmethod
     @contextlib.contextmanager
     def missing(path: Path, what: str) -> Iterator[bool]:
-        """Yield True if the block must create a file in the cache; other processes that need the file wait.
+        """Yield True if the block must create a file, in a sub-folder of the cache; other processes that need it wait.
 
-        Args:
-            path: Path of the file, in a sub-folder of the cache.
-            what: Name of the content, for the message to waiting users.
+        `what` names the content in the message to waiting users.
         """
         message = f"{what}: waiting for another run that computes the same"
         with locked(path.parents[1] / "locks" / f"{path.stem}.lock", message=message):

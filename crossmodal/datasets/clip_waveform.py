@@ -15,9 +15,7 @@ _LONGEST = 1800.0  # s, limit for clips without a duration: a small file may hol
 def read_clip_waveform(clip: Clip, path: Path) -> np.ndarray:
     """Read the sound of a clip, (T,) float32 at 16 kHz; decoding stops at its end, and only the clip is in memory.
 
-    Raises:
-        MediaError: If the file cannot be decoded or ends before the clip, or a clip without a duration is longer than
-            half an hour.
+    MediaError is also raised if the file ends before the clip, or a clip without a duration exceeds half an hour.
     """
     if clip.duration is None:
         return media.read_waveform(path, start=clip.audio_start, longest=_LONGEST)

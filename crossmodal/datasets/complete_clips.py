@@ -24,16 +24,9 @@ def prepare_complete(
     max_duration: float,
     folder: Path,
 ) -> PreparedCorpus:
-    """Decode the clips that have all required inputs; other clips are excluded.
+    """Decode the clips that have all required inputs and at most `max_duration` seconds of sound; others are excluded.
 
-    Args:
-        source: Corpus of the clips.
-        clips: Clips to prepare.
-        audio: True if clips need sound.
-        crops: Settings of the face crops that clips need, if any.
-        tensors: Stored tensors that must contain the clips, if any.
-        max_duration: Maximum duration of the sound in seconds; longer clips are excluded.
-        folder: Cache folder.
+    Required are sound if `audio`, faces if `crops`, and an entry in `tensors`, if given.
     """
     reasons = {clip.clip: reason for clip in clips if (reason := _missing_input(clip, audio, crops, tensors))}
     complete = [clip for clip in clips if clip.clip not in reasons]

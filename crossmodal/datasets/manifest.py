@@ -1,8 +1,4 @@
-"""Manifests: tables with one row per clip, for any corpus of paired recordings.
-
-Columns: `clip` (a unique name), `audio`, `video` (files), `label`, `speaker`, `split`, and for clips that are segments
-of their files `start` and `end` (seconds). See docs/manifests.md.
-"""
+"""Manifests: tables with one row per clip, for any corpus of paired recordings; see docs/manifests.md."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

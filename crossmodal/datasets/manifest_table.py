@@ -19,15 +19,11 @@ _DELIMITERS = (",", ";", "\t")  # spreadsheets write semicolons in locales with 
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Row | str]]:
-    """Read the table row by row.
+    """Yield the number of each row, and its columns as text or an error message.
 
-    Yields:
-        Number of the row, and its columns as text or an error message. In CSV the header is row 1, as in spreadsheets;
-        in Parquet rows count from 1. Missing columns and values are empty strings.
-
-    Raises:
-        CorpusNotFoundError: If the file does not exist.
-        DataError: If the file is not a table, or a required column is missing or duplicated.
+    In CSV the header is row 1, as in spreadsheets; in Parquet rows count from 1. Missing columns and values are empty
+    strings. CorpusNotFoundError is raised for a missing file, and DataError if it is not a table, or a required column
+    is missing or duplicated.
     """
     if not path.is_file():
         raise CorpusNotFoundError(f"Manifest {path} not found: give a CSV or Parquet file with {_shown(COLUMNS)}.")

@@ -39,10 +39,7 @@ class Quarantine:
     def update(self, damaged: Collection[Quarantined], whole: Collection[str], hashes: Mapping[str, str]) -> None:
         """Add the failures of a run; entries of repaired, replaced or removed files are dropped.
 
-        Args:
-            damaged: Files that could not be decoded.
-            whole: Cache keys of the arrays that exist.
-            hashes: SHA-256 of the files of the run, by path.
+        `whole` has the cache keys of the arrays that exist, and `hashes` the SHA-256 of the files of the run, by path.
         """
         with locked(self.path.with_suffix(".lock")) as state:
             if state == "held":

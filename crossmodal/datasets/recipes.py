@@ -121,15 +121,7 @@ RECIPES: dict[str, tuple[Callable[[Path], Listing], str]] = {
 
 
 def list_corpus(corpus: str, root: Path) -> Listing:
-    """List a published corpus.
-
-    Args:
-        corpus: One of `RECIPES`.
-        root: Folder of the corpus, searched recursively.
-
-    Raises:
-        CorpusNotFoundError: If the folder does not exist or has no clip of this corpus.
-    """
+    """List one of `RECIPES` in a folder; raise CorpusNotFoundError if there is no clip of the corpus."""
     if not root.is_dir():
         raise CorpusNotFoundError(f"Folder {root} does not exist.")
     list_clips, layout = RECIPES[corpus]

@@ -80,14 +80,7 @@ class CorpusSource(ABC):
 
 @dataclass(frozen=True)
 class RavdessSource(CorpusSource):
-    """RAVDESS, or a synthetic corpus, in a folder.
-
-    Args:
-        path: Path of the folder.
-        channel: ``speech``, ``song`` or ``both``.
-        label_set: Label set, which selects clips and defines classes.
-        is_built_in: True for the built-in corpus, which is created if it is missing.
-    """
+    """RAVDESS, or a synthetic corpus, in a folder. The label set selects clips and defines classes."""
 
     path: Path
     channel: Channel
@@ -132,12 +125,7 @@ class RavdessSource(CorpusSource):
 
 @dataclass(frozen=True)
 class ManifestSource(CorpusSource):
-    """Corpus of a manifest, which is read lazily.
-
-    Args:
-        path: Path of the table.
-        allow_outside_paths: See `index_manifest`.
-    """
+    """Corpus of a manifest, which is read lazily. See `index_manifest`."""
 
     path: Path
     allow_outside_paths: bool = False

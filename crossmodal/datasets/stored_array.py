@@ -1,7 +1,4 @@
-"""Memory-mapped arrays in NumPy's file format, followed by a checksum.
-
-`numpy.load` can read such a file, because it stops at the end of the array.
-"""
+"""Memory-mapped arrays in NumPy files, with a checksum after the array, where `numpy.load` ignores it."""
 
 import struct
 import zlib
@@ -42,9 +39,7 @@ def read_array(path: Path) -> NDArray[np.generic] | None:
 def cached(path: Path, make: Callable[[], NDArray[np.generic]]) -> Literal["made", "found", "busy"]:
     """Create an array of the cache, unless it exists or another process is creating it.
 
-    Args:
-        path: Path of the array, two folders below the cache; its name is a key.
-        make: Function that creates the array.
+    It is two folders below the cache, and its name is a key.
     """
     with locked(path.parents[2] / "locks" / f"{path.stem[:3]}.lock", wait=False) as state:
         if state == "taken":
@@ -58,12 +53,9 @@ def cached(path: Path, make: Callable[[], NDArray[np.generic]]) -> Literal["made
 
 
 def check_array(path: Path) -> NDArray[np.generic]:
-    """Verify the checksum of an array, which reads the whole file, and memory-map it.
+    """Verify the checksum of an array, if it has one, which reads the whole file, and memory-map it.
 
-    A file without a checksum is accepted.
-
-    Raises:
-        DataError: If the file is missing, truncated or changed. It is then removed, so that the next run rebuilds it.
+    If the file is missing, truncated or changed, DataError is raised and the file is removed: the next run rebuilds it.
     """
     array = read_array(path)
     if array is None or not _is_unchanged(path):

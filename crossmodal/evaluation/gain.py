@@ -1,8 +1,4 @@
-"""The gain of one model over another, as `fit`, studies and all reports compute it.
-
-The gain is the UAR of the student minus the UAR of its control. Each UAR is over the clips of all runs (folds and
-seeds) pooled, so that every clip counts once for each run.
-"""
+"""The gain of a student: its UAR minus that of its control, each over the clips of all runs (folds, seeds) pooled."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -101,13 +97,10 @@ def mean_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
 
 
 def mean_unpaired_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
-    """Compute the mean gain where the two sides have different actors or different clips.
+    """Compute the mean gain over comparisons whose two sides have different actors or different clips.
 
     The interval draws the actors of each side independently. The p-value is the Mann-Whitney test of the UARs of the
     actors of both sides, each the mean over the comparisons.
-
-    Args:
-        comparisons: As in `mean_gain`, one or more.
     """
     ours, theirs = (sorted({actor for pair in comparisons for actor in pair[side]}) for side in (0, 1))
     uars = [
@@ -121,14 +114,7 @@ def mean_unpaired_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
 
 
 def decide(gain: Gain) -> Literal["more", "less", "open"]:
-    """Decide what can be claimed: a gain or a loss only if the test and the interval agree.
-
-    Args:
-        gain: Result of `mean_gain`.
-
-    Returns:
-        ``more`` or ``less`` if p is below 0.05 and the interval is entirely above or below zero, else ``open``.
-    """
+    """Return ``more`` or ``less`` if p is below 0.05 and the interval excludes zero, else ``open``."""
     low, high = gain["ci95_pp"]
     if gain["p"] >= _LEVEL or low <= 0 <= high:
         return "open"

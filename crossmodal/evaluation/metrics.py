@@ -96,13 +96,9 @@ def calibration_error(predictions: Predictions) -> float:
 
 
 def reliability(predictions: Predictions) -> tuple[NDArray[np.float64], ...]:
-    """Compute the points of a reliability diagram.
+    """Compute mean confidence, accuracy and share of the clips in up to 15 bins of equal width, without empty bins.
 
     The ``ece`` of `describe` is the mean distance between confidence and accuracy, weighted by share.
-
-    Returns:
-        Mean confidence, accuracy and share of the clips, (n,) each, as fractions. There are 15 bins of equal width;
-        empty bins are excluded.
     """
     confidence = predictions.probabilities.max(axis=1)
     correct = predictions.probabilities.argmax(axis=1) == predictions.targets

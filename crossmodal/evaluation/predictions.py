@@ -21,16 +21,7 @@ SMALLEST_PROBABILITY = 5e-7
 
 
 def predict(model: "AudioClassifier | FaceClassifier", loader: Iterable[Mapping[str, Any]], **kwargs: Any) -> "Outputs":
-    """Run a trained model over all batches of a loader, on the model's device and in evaluation mode.
-
-    Args:
-        model: The model, with a method ``predict_batch``.
-        loader: Batches, as of a datamodule.
-        kwargs: Additional arguments of ``predict_batch``.
-
-    Returns:
-        The outputs for all clips, in the order of the loader, float32 on the CPU.
-    """
+    """Run a trained model over a loader, on the model's device in evaluation mode; outputs are float32 on the CPU."""
     import torch  # slow to import, and predictions can be read without it
 
     from crossmodal.models.outputs import Outputs
@@ -47,16 +38,7 @@ def predict(model: "AudioClassifier | FaceClassifier", loader: Iterable[Mapping[
 
 @dataclass(frozen=True)
 class Predictions:
-    """Labelled clips with the probabilities of a model.
-
-    Args:
-        labels: The K class names.
-        clips: Names of the clips.
-        actors: The actor of each clip.
-        splits: ``val`` or ``test`` for each clip.
-        targets: (n,) the true classes.
-        probabilities: (n, K), rows sum to one.
-    """
+    """Labelled clips with their split, ``val`` or ``test``, class index, and probabilities of a model, (n, K)."""
 
     labels: tuple[str, ...]
     clips: list[str]
@@ -69,13 +51,7 @@ class Predictions:
     def of_clips(
         cls, clips: Sequence[tuple[Clip, str]], labels: tuple[str, ...], probabilities: Sequence[NDArray[np.float64]]
     ) -> "Predictions":
-        """Combine clips with the probabilities that a model predicted for them.
-
-        Args:
-            clips: Labelled clips, each with its split.
-            labels: The K class names.
-            probabilities: Batches of (b, K) in the order of the clips.
-        """
+        """Combine labelled clips and their splits with batches of probabilities, (b, K), in the same order."""
         return cls(
             labels,
             [clip.clip for clip, _ in clips],

@@ -22,13 +22,9 @@ SPEAKER_DEPENDENT = "Speaker-dependent: the same actors are in training and test
 
 @dataclass(frozen=True)
 class Column(Generic[Row]):
-    """A column of a table.
+    """A column of a table; `is_text` aligns its cells left, as in the first column.
 
-    Args:
-        heading: Heading in Markdown and HTML.
-        cell: Returns the text of the cell of a row.
-        short: Heading on the screen and in LaTeX, which have less space; empty to omit the column there.
-        is_text: True to align the cells left, as in the first column.
+    `short` is the heading on the screen and in LaTeX, which have less space; empty omits the column there.
     """
 
     heading: str

@@ -1,7 +1,4 @@
-"""Measures of the similarity of two models, and of how well one predicts the other, on numpy arrays.
-
-Rows are clips, in the same order in every argument.
-"""
+"""Similarity of two models, or of how well one predicts the other, on numpy arrays with one row per clip."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,17 +15,10 @@ _TINY = 1e-12
 
 
 def linear_cka(first: Array, second: Array) -> float:
-    """Compute linear centred kernel alignment (Kornblith et al. 2019).
+    """Compute linear centred kernel alignment, from 0 to 1 (Kornblith et al. 2019); 0 where one side is constant.
 
     It is invariant to rotation, shift and isotropic scaling of either side, (n, D1) and (n, D2). With few clips and
     many dimensions it is far above zero even for unrelated embeddings: compare it with `shuffled`.
-
-    Returns:
-        A fraction from 0 to 1; 0 where one side is constant.
-
-    Example:
-        >>> round(linear_cka(np.array([[0.0], [1.0], [2.0]]), np.array([[5.0, 5.0], [4.0, 5.0], [3.0, 5.0]])), 6)
-        1.0
     """
     one, other = first - first.mean(axis=0), second - second.mean(axis=0)
     norms = np.linalg.norm(one.T @ one) * np.linalg.norm(other.T @ other)
@@ -39,15 +29,7 @@ def mutual_knn(first: Array, second: Array, k: int = 10) -> float:
     """Compute the mean share of a clip's k nearest neighbours that both sides have in common (Huh et al. 2024).
 
     Neighbours are by cosine similarity after the mean of all clips is subtracted; without that, mostly positive
-    embeddings would all have the same direction.
-
-    Args:
-        first: (n, D1).
-        second: (n, D2).
-        k: Number of neighbours, at most n - 1.
-
-    Returns:
-        A fraction from 0 to 1; k / (n - 1) by chance.
+    embeddings would all have the same direction. By chance the share is k / (n - 1).
     """
     n = len(first)
     k = min(k, n - 1)
@@ -75,15 +57,8 @@ def shuffled(
 ) -> float:
     """Compute the mean of a measure with the clips of one side shuffled: its value for unrelated embeddings.
 
-    No clip is paired with itself, unless it is the only one of its class.
-
-    Args:
-        measure: The measure of the two sides.
-        first: (n, ...) rows, which are shuffled.
-        second: (n, ...).
-        within: (n,) classes; clips are then shuffled within their class, which leaves what the class explains.
-        draws: Number of shuffles.
-        seed: Seed.
+    No clip is paired with itself, unless it is the only one of its class. With classes, (n,), in `within`, clips are
+    shuffled within their class, which leaves what the class explains.
     """
     rng = np.random.default_rng(seed)
     classes = np.zeros(len(first), np.int64) if within is None else within
@@ -99,18 +74,10 @@ def shuffled(
 
 
 def non_target_divergence(teacher_logits: Array, student_logits: Array, targets: NDArray[np.int64]) -> float:
-    """Compute the mean KL divergence from teacher to student over the classes that are not the target.
+    """Compute the mean KL(teacher || student) in nats over the classes that are not the target, from (n, K > 2) logits.
 
     The non-target divergence hypothesis (see docs/preflight.md): the smaller it is, the better a student can follow
     the soft labels of the teacher.
-
-    Args:
-        teacher_logits: (n, K) with K > 2.
-        student_logits: (n, K).
-        targets: (n,) the true classes.
-
-    Returns:
-        KL(teacher || student) in nats.
     """
     n, num_classes = teacher_logits.shape
     others = np.arange(num_classes)[None, :] != targets[:, None]
@@ -130,10 +97,6 @@ def cohen_kappa(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
     """Compute the agreement of two raters beyond chance from their (n,) classes (Cohen 1960).
 
     It is 1 for full agreement, 0 for chance, and 0 where both use only one and the same class.
-
-    Example:
-        >>> cohen_kappa(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
-        0.5
     """
     observed = float((first == second).mean())
     by_chance = sum(float((first == name).mean() * (second == name).mean()) for name in np.union1d(first, second))
@@ -148,24 +111,10 @@ def ridge_r2(
     new_y: Array,
     strengths: Sequence[float] = RIDGE_STRENGTHS,
 ) -> Array:
-    """Compute how well ridge regression predicts each dimension of y for unseen actors.
+    """Compute R^2 of ridge regression for each dimension of unseen actors, (D,); nan where `new_y` is constant.
 
-    The strength is chosen for each dimension by leave-one-group-out cross-validation. Features are standardised with
-    the statistics of the training clips.
-
-    Args:
-        x: (n, P) features.
-        y: (n, D) targets.
-        groups: (n,) the actor of each clip; two or more actors.
-        new_x: (m, P) features of other actors.
-        new_y: (m, D) their targets.
-        strengths: Candidate strengths.
-
-    Returns:
-        (D,) R^2 on the other actors: 1 is perfect, 0 is no better than their mean; nan where y is constant.
-
-    Raises:
-        ValueError: If there is only one group.
+    The strength is chosen for each dimension by leave-one-group-out cross-validation over two or more actors
+    (`groups`). Features, (n, P), are standardised with the statistics of the training clips.
     """
     names = np.asarray(groups)
     if len(np.unique(names)) < 2:
@@ -181,12 +130,7 @@ def ridge_r2(
 
 
 def r2(predicted: Array, true: Array) -> Array:
-    """Compute R^2 for each column, (D,); nan where a column of `true`, (n, D), is constant.
-
-    Example:
-        >>> r2(np.array([[1.0], [2.0]]), np.array([[1.0], [3.0]]))
-        array([0.5])
-    """
+    """Compute R^2 for each column, (D,); nan where a column of `true`, (n, D), is constant."""
     total = ((true - true.mean(axis=0)) ** 2).sum(axis=0)
     missed = ((true - predicted) ** 2).sum(axis=0)
     varies = total > _TINY * np.maximum(1, (true**2).sum(axis=0))
@@ -194,12 +138,7 @@ def r2(predicted: Array, true: Array) -> Array:
 
 
 def center_by_group(values: Array, groups: Sequence[str]) -> Array:
-    """Subtract the mean of its group from each row of (n, D) values.
-
-    Example:
-        >>> center_by_group(np.array([[1.0], [3.0], [9.0]]), ["01", "01", "02"]).ravel()
-        array([-1.,  1.,  0.])
-    """
+    """Subtract the mean of its group from each row of (n, D) values."""
     index = np.unique(groups, return_inverse=True)[1]
     return residualize(values, index, values, index)[0]
 

@@ -20,24 +20,14 @@ DARK_INK, LIGHT_INK = "#111111", "#ffffff"
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each label and for silence. Labels without a colour of their own get the unused colours.
-
-    Example:
-        >>> colours_of(("happy", "bored"))
-        {'happy': '#e69f00', 'bored': '#bbbbbb', 'silence': '#e3e3e3'}
-    """
+    """Return a colour for each label and for silence. Labels without a colour of their own get the unused colours."""
     unused = [colour for emotion, colour in EMOTION_COLOURS.items() if emotion not in labels]
     spare = cycle(unused or EMOTION_COLOURS.values())
     return {label: EMOTION_COLOURS.get(label) or next(spare) for label in labels} | {SILENCE: SILENCE_COLOUR}
 
 
 def ink_on(colour: str) -> str:
-    """Return black or white, the one with more contrast to a colour.
-
-    Example:
-        >>> ink_on("#f0e442"), ink_on("#0072b2")
-        ('#111111', '#ffffff')
-    """
+    """Return black or white, the one with more contrast to a colour."""
     dark, light, background = (luminance(one) + 0.05 for one in (DARK_INK, LIGHT_INK, colour))
     return DARK_INK if background / dark >= light / background else LIGHT_INK
 

@@ -23,13 +23,7 @@ _SPLITS = {"train": "training", "val": "validation (model selection)", "test": "
 
 
 def model_card(summary: dict[str, Any], config: dict[str, Any], parameters: int) -> str:
-    """Return the card as Markdown, with the metadata header of the Hugging Face Hub.
-
-    Args:
-        summary: Summary of the run.
-        config: Content of the model folder's ``config.json``.
-        parameters: Number of trained parameters.
-    """
+    """Return the card as Markdown, with the metadata header of the Hugging Face Hub, for the summary of a run."""
     from jinja2 import Environment
 
     corpus, stages, stage = summary["corpus"], summary["stages"], config.get("stage", "finetune")

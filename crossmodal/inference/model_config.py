@@ -14,15 +14,7 @@ _KEYS = ("format", "model", "labels", "sample_rate")
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """Read the configuration of a model folder.
-
-    Returns:
-        The content of ``config.json``. ``temperature``, which divides the logits before the softmax, is 1.0 if an older
-        folder does not have it.
-
-    Raises:
-        ModelFolderError: If the folder or its configuration is missing, damaged or from a newer version.
-    """
+    """Read and check ``config.json`` of a model folder, or raise ModelFolderError; `temperature` defaults to 1.0."""
     path = Path(folder) / CONFIG
     require_files(folder, CONFIG)
     try:

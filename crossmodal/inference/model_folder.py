@@ -47,20 +47,10 @@ def save_model_folder(
     front_end_weights: str | Path | None = None,
     stage: str = "finetune",
 ) -> Path:
-    """Write the model folder of a trained student, or of its control.
+    """Write the model folder of a trained student, or of its control (`stage`), and return the folder.
 
-    Args:
-        trained: Path of the stage's weights, written by `crossmodal.models.serialization.save_model`.
-        folder: Path of the model folder. It is created if needed, and its files are replaced.
-        summary: Summary of the run, for the card and the configuration.
-        front_end_weights: Path of the weights of a frozen front end. Default: the path that the model holds.
-        stage: Stage that trained the model: ``finetune``, or ``control``, which has no teacher.
-
-    Returns:
-        The folder.
-
-    Raises:
-        WeightsError: If the model or the weights of its front end are missing.
+    Existing files are replaced. `trained` is a file of `crossmodal.models.serialization.save_model`. The weights of a
+    frozen front end are by default those at the path that the model holds.
     """
     model, _ = load_model(AudioClassifier, trained)
     model_config = model.config
@@ -108,15 +98,7 @@ def save_model_folder(
 
 
 def load_model_folder(folder: str | Path, config: Mapping[str, Any] | None = None) -> ModelFolder:
-    """Load a model folder. No code in it is executed.
-
-    Args:
-        folder: Path of the model folder.
-        config: Its configuration. Default: read from the folder.
-
-    Raises:
-        ModelFolderError: If the folder or a file in it is missing, damaged or from a newer version.
-    """
+    """Load a model folder, by default with the configuration in it, or raise ModelFolderError. No code is executed."""
     folder = Path(folder)
     require_files(folder, CONFIG, WEIGHTS)
     config = dict(config or read_config(folder))

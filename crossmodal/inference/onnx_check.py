@@ -11,10 +11,8 @@ _SECONDS = (0.05, 1.1, 3.7)  # longest clip of a batch; the first is below min_s
 
 
 def hard_batches(sample_rate: int) -> Iterator[Batch]:
-    """Generate sounds of three lengths in batches of two sizes: voices, one cut short, one very quiet, and silence.
-
-    Samples beyond a length are not zero and must be ignored by the model.
-    """
+    """Generate sounds of three lengths in batches of two sizes: voices, one cut short, one very quiet, and silence."""
+    # Samples beyond a length are not zero: the model must ignore them.
     for seconds in _SECONDS:
         size = round(seconds * sample_rate)
         voices = [voice(sample_rate, size, seed) for seed in range(4)]

@@ -31,19 +31,9 @@ _AXES = {INPUTS[0]: {0: "batch", 1: "time"}, INPUTS[1]: {0: "batch"}, OUTPUT: {0
 
 
 def to_onnx(model: AudioClassifier, labels: Sequence[str], temperature: float) -> bytes:
-    """Export a voice model in evaluation mode; `temperature` divides the logits.
-
-    This uses torch's older exporter, which traces one call (``dynamo=False``). The newer one, as of torch 2.12, exports
-    an LSTM for clips of the example's length only, without a warning.
-
-    Returns:
-        Content of the file. The exported model maps waveforms and lengths, of any batch size and duration, to
-        probabilities.
-
-    Raises:
-        ExportError: If the front end cannot be exported, or ONNX does not support an operation of the model.
-        MissingExtraError: If onnx is not installed.
-    """
+    """Export a voice model in evaluation mode, for any batch size and duration; `temperature` divides the logits."""
+    # The newer exporter (``dynamo=True``), as of torch 2.12, exports an LSTM for clips of the example's length only,
+    # without a warning.
     if isinstance(model.front_end, SelfSupervisedFrontEnd):
         raise ExportError(
             f"The front end {model.front_end.bundle} normalizes over a whole clip, so it takes one clip at a time. An "
@@ -124,10 +114,6 @@ def to_int8(content: bytes) -> bytes:
     The front end is not quantized: its decibels need the precision. Small layers, such as the first ones of a CNN, are
     not quantized either: they save little space and cause most of the loss. Weights are unsigned because products of
     unsigned and signed bytes overflow on processors without VNNI.
-
-    Raises:
-        ExportError: If onnxruntime cannot quantize the model.
-        MissingExtraError: If onnx or onnxruntime is not installed.
     """
     try:
         import onnx

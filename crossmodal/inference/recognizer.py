@@ -155,11 +155,7 @@ class EmotionRecognizer:
         )
 
     def predict_batch(self, waveforms: Sequence[NDArray[np.float32]]) -> list[Prediction]:
-        """Predict the emotions of decoded waveforms. Silent ones skip the model.
-
-        Args:
-            waveforms: (T,) each, one channel at `sample_rate` in [-1, 1].
-        """
+        """Predict decoded waveforms, (T,) each, at `sample_rate` in [-1, 1]. Silent ones skip the model."""
         predictions = [SILENT] * len(waveforms)
         loud = [index for index, waveform in enumerate(waveforms) if not is_silent(waveform, self.sample_rate)]
         for group in _groups(loud, [len(waveform) for waveform in waveforms], round(LONGEST * self.sample_rate)):

@@ -25,11 +25,7 @@ _MAX_CHANNELS = 64
 def read_recording(recording: Recording, sample_rate: int | None, model_rate: int) -> NDArray[np.float32]:
     """Read `SHORTEST` to `LONGEST` seconds as one channel, (T,) in [-1, 1], at the sample rate of the model.
 
-    Arguments are those of `EmotionRecognizer.__call__`; rates are in Hz.
-
-    Raises:
-        MediaError: If the recording cannot be decoded, is too short or too long, or has samples that are not finite.
-        ConfigError: If the sample rate is invalid.
+    Arguments and errors are those of `EmotionRecognizer.__call__`.
     """
     if is_file(recording):
         waveform = media.read_waveform(recording, model_rate, longest=LONGEST)
@@ -45,10 +41,7 @@ def read_recording(recording: Recording, sample_rate: int | None, model_rate: in
 def open_recording(
     recording: Recording, sample_rate: int | None, model_rate: int
 ) -> Iterator[tuple[int, Iterator[NDArray[np.float32]]]]:
-    """Open a recording of any length. Yields its sample rate in Hz and its samples in blocks of shape (n,).
-
-    Arguments and errors are those of `read_recording`, without limits of length.
-    """
+    """Open a recording of any length; yield its sample rate and blocks (n,). Arguments as for `read_recording`."""
     if is_file(recording):
         with media.open_sound(recording) as sound:
             yield sound.sample_rate, sound.blocks()
@@ -69,11 +62,7 @@ def name_of(recording: Recording) -> str:
 
 
 def check_samples(samples: Any) -> NDArray[np.float32]:
-    """Return the mean of the channels, (T,), of an array or tensor as in `EmotionRecognizer.__call__`.
-
-    Raises:
-        MediaError: If the samples have another shape, are empty, not finite, or far beyond full scale.
-    """
+    """Return the mean of the channels, (T,), of samples as in `EmotionRecognizer.__call__`, or raise MediaError."""
     if hasattr(samples, "detach"):  # a tensor on any device; torch need not be imported
         samples = samples.detach().cpu()
         samples = (samples.float() if samples.is_floating_point() else samples).numpy()

@@ -8,14 +8,8 @@ _FRAME = 0.025  # s
 
 
 def loudness(waveform: NDArray[np.float32], sample_rate: int) -> float:
-    """Compute the level of the loudest 25 ms in dB of full scale; minus infinity if all samples are equal.
-
-    The level is the RMS about the mean of these 25 ms, so that the constant offset of a cheap microphone is silent.
-
-    Example:
-        >>> round(loudness(np.tile(np.float32([0.1, -0.1]), 8000), 16000))
-        -20
-    """
+    """Compute the level of the loudest 25 ms in dB of full scale; minus infinity if all samples are equal."""
+    # The RMS about the mean of these 25 ms, so that the constant offset of a cheap microphone is silent.
     size = min(max(round(_FRAME * sample_rate), 1), len(waveform))
     whole = waveform[: len(waveform) // size * size].reshape(-1, size)
     power = max(float(whole.var(axis=1).max()), float(waveform[-size:].var()))  # the last frame may overlap the others

@@ -19,21 +19,13 @@ def make_timeline(windows: Sequence[Window], duration: float, labels: Sequence[s
 def find_segments(
     windows: Sequence[Window], labels: Sequence[str], shortest: float = SHORTEST_SEGMENT
 ) -> list[Segment]:
-    """Smooth the predictions of overlapping windows and merge them into segments.
+    """Smooth the predictions of overlapping windows and merge them into segments without gaps.
 
     1. The probabilities at an instant are the mean over all windows that contain it. An instant in a silent window is
        silent.
     2. The label of an instant is its most probable emotion. Equal neighbours form one segment.
-    3. Segments shorter than `shortest` are merged, the shortest first, into the neighbour whose emotion has the higher
-       probability in them, but never into silence.
-
-    Args:
-        windows: Windows without gaps, with starts and ends in order.
-        labels: Emotions.
-        shortest: Shortest segment in seconds, limited to the length of the shortest window.
-
-    Returns:
-        Segments in order and without gaps, from the start of the first window to the end of the last.
+    3. Segments shorter than `shortest` seconds, or than the shortest window if that is less, are merged, the shortest
+       first, into the neighbour whose emotion has the higher probability in them, but never into silence.
     """
     if not windows:
         return []
@@ -60,9 +52,8 @@ def means_over_time(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Compute the mean probabilities at each instant: the first step of `find_segments`.
 
-    Returns:
-        N + 1 edges in seconds, one at each start and end of a window, and the mean probabilities between them,
-        (N, K + 1), silence last. Rows sum to one.
+    Return N + 1 edges in seconds, one at each start and end of a window, and the means between them, (N, K + 1),
+    silence last.
     """
     starts = np.array([window.start for window in windows])
     ends = np.array([window.end for window in windows])

@@ -14,16 +14,12 @@ from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 
 
 class TorchModel:
-    """PyTorch voice model with NumPy inputs and outputs. `temperature` divides the logits.
-
-    Attributes:
-        min_samples: Shorter waveforms are padded with zeros to this length.
-    """
+    """PyTorch voice model with NumPy inputs and outputs. `temperature` divides the logits."""
 
     def __init__(self, network: AudioClassifier, temperature: float = 1.0) -> None:
         self.network = network.eval()
         self.temperature = temperature
-        self.min_samples = network.min_samples
+        self.min_samples = network.min_samples  # shorter waveforms are padded with zeros
 
     @torch.inference_mode()
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
@@ -34,11 +30,7 @@ class TorchModel:
 
 
 def load_torch_model(folder: str | Path, config: Mapping[str, Any] | None = None) -> TorchModel:
-    """Load ``model.safetensors`` of a model folder. Arguments are those of `load_model_folder`.
-
-    Raises:
-        ModelFolderError: If the folder is incomplete, damaged or not from crossmodal.
-    """
+    """Load ``model.safetensors`` of a model folder, or raise ModelFolderError; arguments as for `load_model_folder`."""
     loaded = load_model_folder(folder, config)
     labels, num_classes = loaded.config["labels"], loaded.model.config["num_classes"]
     if len(labels) != num_classes:

@@ -1,8 +1,6 @@
-"""Losses between student and teacher outputs: pure modules that map two tensors to a scalar.
-
-Some also take the labels as a third argument. Every loss takes a batch of at least one clip. To teach only some clips
-of a batch, index all arguments with them, and skip the loss if there are none.
-"""
+"""Losses between student and teacher outputs: pure modules that map two tensors, and labels, to a scalar."""
+# Every loss takes a batch of at least one clip. To teach only some clips of a batch, index all arguments with them, and
+# skip the loss if there are none.
 
 from crossmodal.losses.alignment import (
     CosineAlignmentLoss,

@@ -1,7 +1,5 @@
-"""Losses by name.
-
-To add one, write a class in the file of its category, and add its name to the Literal and to the dict below it.
-"""
+"""Losses by name."""
+# To add one, write a class in the file of its category, and add its name to the Literal and to the dict below it.
 
 import inspect
 from dataclasses import dataclass
@@ -33,20 +31,12 @@ LossName = Literal[KDLossName, AlignLossName]
 
 @dataclass(frozen=True)
 class LossEntry:
-    """Description of a loss for the training step.
-
-    Args:
-        make: Class of the loss.
-        compares: Outputs of student and teacher that it takes, the student's first; ``features`` are those of the
-            teacher, which the student predicts from its embedding.
-        needs_label: Whether it takes the labels of shape (B,), -1 for unlabelled clips, as a third argument.
-        needs_projection: Whether the student's embedding has to be projected to the width of the teacher's output.
-    """
+    """Description of a loss for the training step."""
 
     make: type[nn.Module]
-    compares: Literal["logits", "embeddings", "features"]
-    needs_label: bool = False
-    needs_projection: bool = False
+    compares: Literal["logits", "embeddings", "features"]  # the student predicts the teacher's features
+    needs_label: bool = False  # (B,), -1 for unlabelled clips, as a third argument
+    needs_projection: bool = False  # of the student's embedding to the width of the teacher's output
 
 
 LOSSES: dict[LossName, LossEntry] = {

@@ -1,13 +1,7 @@
-"""Reading of audio and video frames from files.
+"""Reading of audio and video frames from files. soundfile, PyAV and decord are imported lazily.
 
-soundfile reads audio files. PyAV reads the audio of videos and of formats that soundfile does not support. PyAV, or
-decord by choice, reads video frames. Each library is imported lazily. All times are seconds on the container's clock as
-FFmpeg reads it: the first frame of most videos is at 0.
-
-Untrusted files have limits. Audio is read in blocks, so that memory does not depend on the header. Sample rates outside
-1 to 768 kHz and more than 64 channels are rejected. FFmpeg opens only self-contained formats, so that a playlist cannot
-make it read other files or connect to servers. The decoding time has no limit, because a small file may hold days of
-silence: servers must count the blocks.
+All times are seconds on the container's clock as FFmpeg reads it. Untrusted files cannot fill the memory, but may take
+long to decode, because a small file may hold days of silence: servers must count the blocks.
 """
 
 from crossmodal.media.sound import (

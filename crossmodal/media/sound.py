@@ -20,7 +20,7 @@ _MOST_CHANNELS = 64
 _CONTAINERS = frozenset({".avi", ".flv", ".m4a", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 _PEAK_LIMIT = 4.0  # decoders overshoot full scale slightly; samples far beyond it have another scale
 _DELAY_LIMIT = 60.0  # s; a damaged time stamp must not cause gigabytes of leading silence
-_BLOCK = 65_536  # samples
+_BLOCK = 65_536  # samples; reading in blocks, memory does not depend on the length in the header
 _UNKNOWN = 1 << 48  # libsndfile reports an unknown number of samples as a value far above this
 
 Blocks = Iterator[NDArray[np.float32]]
@@ -36,18 +36,10 @@ class Sound:
     decode: Callable[[], Blocks]  # starts decoding, see `blocks`
 
     def blocks(self, start: float = 0.0, longest: float | None = None) -> Blocks:
-        """Decode block by block; can be called once.
+        """Decode block by block, from `start` seconds on; can be called once.
 
-        Args:
-            start: Seconds to skip at the beginning.
-            longest: Maximum duration from there in seconds; decoding stops there.
-
-        Yields:
-            Mean over channels, (n,), with n up to some ten thousand. Not clipped.
-
-        Raises:
-            MediaError: If the file is truncated or damaged, or its samples are not finite or far above 1.
-            TooLongError: If the sound is longer than `longest`.
+        Yields the mean over channels, (n,), with n up to some ten thousand, not clipped. Decoding stops with
+        TooLongError `longest` seconds after `start`. MediaError is raised as in `read_waveform`.
         """
         samples, to_skip = 0, round(start * self.sample_rate)
         for block in self.decode():
@@ -72,11 +64,8 @@ class Sound:
 def open_sound(source: Source) -> Iterator[Sound]:
     """Open the sound of a path, of bytes or of an open binary file without decoding it.
 
-    An open file is read from its beginning and stays open; a pipe is copied to a temporary file.
-
-    Raises:
-        MediaError: If the file is missing, empty, truncated or not audio, or has an invalid sample rate or number of
-            channels.
+    An open file is read from its beginning and stays open; a pipe is copied to a temporary file. MediaError is raised
+    if the file is missing, empty, truncated or not audio, or has an invalid sample rate or number of channels.
     """
     name = name_of(source)
     with ExitStack() as stack:
@@ -94,25 +83,15 @@ def open_sound(source: Source) -> Iterator[Sound]:
 def read_waveform(
     source: Source, sample_rate: int = SAMPLE_RATE, *, start: float = 0.0, longest: float | None = None
 ) -> np.ndarray:
-    """Read the sound of a file as a mono waveform.
+    """Read the sound of a file as a mono waveform, (T,) float32 in [-1, 1], from `start` seconds on.
 
     Channels are averaged and resampled with soxr's HQ quality block by block, so that only the result is in memory. The
     sound of a video is aligned to the video's clock: a late start is padded with silence. Truncation is detected in
     formats that declare their length (wav, flac, mp4, mov).
 
-    Args:
-        source: Path, bytes or open binary file of an audio file or a video with sound.
-        sample_rate: Sample rate of the result in Hz.
-        start: Seconds to skip at the beginning.
-        longest: Maximum duration in seconds; decoding stops there.
-
-    Returns:
-        `(T,)` float32 in [-1, 1].
-
     Raises:
         MediaError: If the file is missing, empty, truncated or not audio, or its samples are not finite or far above 1.
-        TooLongError: If the sound is longer than `longest`.
-        ConfigError: If `start` is negative.
+        TooLongError: If the sound is longer than `longest` seconds; decoding stops there.
     """
     if start < 0:
         raise ConfigError(f"start must be 0 or more seconds, not {start}")
@@ -121,10 +100,9 @@ def read_waveform(
 
 
 def resampler(native_rate: int, sample_rate: int) -> Callable[..., NDArray[np.float32]]:
-    """Return a function that resamples a sound in chunks with soxr's HQ quality.
+    """Return a function that resamples a sound in chunks, (n,), with soxr's HQ quality. Rates are in Hz.
 
-    It takes a chunk, (n,), and ``last=True`` with the last one. Concatenated, its results equal `resample` of the whole
-    bit for bit. Rates are in Hz.
+    It takes ``last=True`` with the last chunk. Concatenated, its results equal `resample` of the whole bit for bit.
     """
     import soxr
 

@@ -28,11 +28,7 @@ def name_of(source: Source) -> str:
 
 @contextmanager
 def opened(source: Source) -> Iterator[Path | BinaryIO]:
-    """Open a source as a path or as a seekable file at position 0.
-
-    Raises:
-        MediaError: If the source is missing, empty or truncated.
-    """
+    """Open a source as a path or as a seekable file at 0; raise MediaError if it is missing, empty or truncated."""
     name = name_of(source)
     if isinstance(source, str | Path):
         path = Path(source)
@@ -47,7 +43,7 @@ def opened(source: Source) -> Iterator[Path | BinaryIO]:
         with on_disk:
             _check_whole(name, on_disk)
             # libsndfile and FFmpeg cannot open names that are not UTF-8.
-            yield path if name.isprintable() else _safe_seek(on_disk)
+            yield path if name.isprintable() else cast(BinaryIO, _SafeSeekFile(on_disk))
         return
     with ExitStack() as stack:
         if isinstance(source, bytes | bytearray | memoryview):
@@ -58,11 +54,11 @@ def opened(source: Source) -> Iterator[Path | BinaryIO]:
             file = cast(BinaryIO, stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY)))
             _copy(name, source, file)
         _check_whole(name, file)
-        yield _safe_seek(file)
+        yield cast(BinaryIO, _SafeSeekFile(file))
 
 
 class _SafeSeekFile:
-    """File for C code. `seek` to an invalid position, as from a damaged header, returns -1 instead of raising.
+    """File whose `seek` to an invalid position, as from a damaged header, returns -1 instead of raising.
 
     An exception cannot pass through C code and would be printed.
     """
@@ -79,10 +75,6 @@ class _SafeSeekFile:
             return self._file.seek(offset, whence)
         except (ValueError, OSError):
             return -1
-
-
-def _safe_seek(file: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, _SafeSeekFile(file))
 
 
 def _can_seek(file: BinaryIO) -> bool:

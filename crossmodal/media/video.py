@@ -48,11 +48,7 @@ class _Index:
 
 
 def probe_video(path: str | Path) -> VideoInfo:
-    """Return the properties of a video; only its first video frame is decoded.
-
-    Raises:
-        MediaError: If the file is missing, empty, truncated or not a video.
-    """
+    """Return the properties of a video; only its first video frame is decoded. It may raise MediaError."""
     return _index(Path(path)).info
 
 
@@ -64,19 +60,10 @@ def read_video_frames(
     size: int | None = None,
     decoder: VideoDecoder = "pyav",
 ) -> NDArray[np.uint8]:
-    """Read the video frame that is shown at each given time, upright.
+    """Read the video frame that is shown at each of N times, upright: (N, 3, H, W) uint8, RGB.
 
-    Times outside the video give its first or last frame. A frame that starts within half a millisecond counts as shown.
-
-    Args:
-        path: Path of the video.
-        seconds: `N` times in seconds, in any order.
-        box: Part of the picture to keep; by default all of it.
-        size: Width and height of the result in pixels; by default those of `box`, without resizing.
-        decoder: See `iterate_video_frames`.
-
-    Returns:
-        `(N, 3, size, size)` uint8, RGB.
+    The times are in seconds, in any order. Those outside the video give its first or last frame. A frame that starts
+    within half a millisecond counts as shown. See `crop_picture` for `box` and `size`.
 
     Raises:
         MediaError: If the file is missing, empty, truncated, damaged or not a video.
@@ -94,15 +81,8 @@ def iterate_video_frames(
 ) -> Iterator["Image"]:
     """Yield the picture that is shown at each of some increasing times, upright, with one picture in memory.
 
-    Args:
-        path: Path of the video.
-        seconds: Times in seconds, increasing.
-        decoder: ``pyav``; ``decord``, which must agree with the times that PyAV finds in the container; or ``auto``:
-            decord, and PyAV if decord is not installed, fails or disagrees.
-
-    Raises:
-        MediaError: As `read_video_frames`.
-        ConfigError: If there are no times.
+    The decoder is ``pyav``; ``decord``, which must agree with the times that PyAV finds in the container; or ``auto``:
+    decord, and PyAV if decord is not installed, fails or disagrees. Errors are those of `read_video_frames`.
     """
     instants, path = _check_instants(seconds), Path(path)
     index = _index(path)
@@ -117,15 +97,9 @@ def iterate_video_frames(
 
 
 def crop_picture(picture: "Image", box: Sequence[float] | Floats | None, size: int | None) -> NDArray[np.uint8]:
-    """Crop a picture and resize it with antialiasing.
+    """Crop a picture and resize it with antialiasing: (3, size, size) uint8, RGB.
 
-    Args:
-        picture: A picture.
-        box: Left, top, right and bottom as fractions of its width and height; None for all of it.
-        size: Height and width of the result in pixels; None for those of the box, rounded.
-
-    Returns:
-        `(3, size, size)` uint8, RGB.
+    The box, by default the whole picture, is in fractions of width and height. Without `size`, the crop keeps its size.
     """
     from PIL.Image import Resampling
 

@@ -1,7 +1,5 @@
-"""Face backbone: any timm network applied to one face at a time.
-
-timm and torchvision are imported lazily: they are slow to import and audio-only inference does not need them.
-"""
+"""Face backbone: any timm network applied to one face at a time."""
+# timm and torchvision are imported lazily: they are slow to import and audio-only inference does not need them.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -93,11 +91,7 @@ class FaceBackbone(nn.Module):
         return self
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Compute face embeddings of shape (B, N, num_features) from faces of shape (B, N, 3, H, W), uint8.
-
-        Raises:
-            ConfigError: If the faces have another shape or dtype.
-        """
+        """Compute embeddings (B, N, num_features) of faces (B, N, 3, H, W), uint8, or raise ConfigError."""
         if faces.ndim != 5 or faces.shape[2] != 3 or faces.dtype != torch.uint8:
             raise ConfigError(
                 f"Faces must be uint8 of shape (B, N, 3, H, W), got {faces.dtype} of shape {tuple(faces.shape)}."
@@ -108,11 +102,7 @@ class FaceBackbone(nn.Module):
 
 
 def check_network_name(name: str) -> None:
-    """Check that timm has a model of this name; ``hf_hub:user/repository`` is not checked.
-
-    Raises:
-        ConfigError: If timm has no model of that name.
-    """
+    """Raise ConfigError if timm has no model of this name; ``hf_hub:user/repository`` is not checked."""
     import timm
 
     if not name.startswith(_HUB_PREFIXES) and not timm.is_model(name):
@@ -122,14 +112,7 @@ def check_network_name(name: str) -> None:
 def create_network(
     name: str, pretrained: bool, weights: str | Path | None, model_kwargs: Mapping[str, Any]
 ) -> tuple[Any, int]:
-    """Create a timm network without its classifier, and return it with the width of its output.
-
-    `FaceBackbone` describes the arguments.
-
-    Raises:
-        ConfigError: If timm has no model of that name.
-        WeightsError: If the weights are not available or do not fit.
-    """
+    """Create a timm network without its classifier, and return its output width; arguments as for `FaceBackbone`."""
     check_network_name(name)
     network = _create(name, pretrained and weights is None, model_kwargs)
     if weights is not None:
@@ -158,10 +141,8 @@ def _create(name: str, pretrained: bool, model_kwargs: Mapping[str, Any]) -> Any
 
 @contextmanager
 def _offline_if_hub_unreachable() -> Iterator[bool]:
-    """Switch huggingface_hub to offline mode if one request to the hub fails; yield True if the hub is reachable.
-
-    Otherwise huggingface_hub would retry for most of a minute. In offline mode it still uses its cache.
-    """
+    """Switch huggingface_hub to offline mode if one request to the hub fails; yield True if the hub is reachable."""
+    # Otherwise huggingface_hub would retry for most of a minute. In offline mode it still uses its cache.
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 
 class _SharedStatistics(nn.modules.batchnorm._BatchNorm):
-    """Batch normalization (Ioffe & Szegedy, ICML 2015) with the same result for any number of processes.
+    """Batch normalization (Ioffe & Szegedy, ICML 2015) with the same result for any number of processes."""
 
-    `torch.nn.SyncBatchNorm` does the same, but on GPUs only.
-    """
+    # `torch.nn.SyncBatchNorm` does the same, but on GPUs only.
 
     @property
     def is_shared(self) -> bool:
@@ -75,17 +74,13 @@ class BatchNorm2d(_SharedStatistics, nn.BatchNorm2d):
 
 
 class MaskedBatchNorm1d(BatchNorm1d):
-    """Batch normalization whose statistics exclude padding, which would make them depend on the longest clip.
+    """Batch normalization whose statistics exclude padding, which would make them depend on the longest clip."""
 
-    Layer normalization of each frame needs no mask, but its UAR on RAVDESS was 6 points lower (8 training and 4
-    validation actors; two folds, one seed).
-    """
+    # Layer normalization needs no mask, but its UAR on RAVDESS was 6 points lower (8 training and 4 validation actors;
+    # two folds, one seed).
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalize features of shape (B, num_features, frames) with a mask of shape (B, frames), False in the padding.
-
-        The values in the padding are undefined.
-        """
+        """Normalize (B, num_features, frames) with a mask (B, frames); values in the padding, False, are undefined."""
         if not self.training or (mask.sum() == 1 and not self.is_shared):  # a single frame has no deviation
             statistics = self.running_mean, self.running_var
             return F.batch_norm(features, *statistics, self.weight, self.bias, training=False, eps=self.eps)

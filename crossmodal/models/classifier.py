@@ -131,11 +131,7 @@ class AudioClassifier(nn.Module):
         return features, length
 
     def normalize_clips(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply the clip normalization, if any, to new or stored results of `run_front_end`; lengths do not change.
-
-        Raises:
-            ConfigError: If the shape of the features is not that of the front end.
-        """
+        """Apply the clip normalization, if any, to new or stored results of `run_front_end`; lengths do not change."""
         if features.ndim != 3 or features.shape[1] != self.front_end.num_features:
             raise ConfigError(
                 f"Features must have shape (B, {self.front_end.num_features}, audio frames) for this front end, got "
@@ -156,12 +152,9 @@ class AudioClassifier(nn.Module):
         return self.run_front_end(batch["waveform"], batch["waveform_length"])
 
     def predict_batch(self, batch: Mapping[str, Any], num_windows: int = 0) -> Outputs:
-        """Compute embeddings and logits of a batch.
+        """Compute the outputs of a batch of a datamodule: ``waveform``, or stored ``features``, and their lengths.
 
-        Args:
-            batch: A batch of a datamodule with ``waveform`` and ``waveform_length``, or with ``features`` and
-                ``feature_length`` stored from the front end.
-            num_windows: Number of windows of each clip; 0 for outputs of whole clips without ``features``.
+        Without `num_windows` these are embeddings and logits only.
         """
         features, length = self.normalize_clips(*self.batch_features(batch))
         if num_windows:
@@ -181,11 +174,7 @@ class AudioClassifier(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Compute embeddings of whole clips and of `count` equal windows of each clip; other arguments as in `encode`.
 
-        Returns:
-            Embeddings of shapes (B, embedding_size) and (B, N, embedding_size).
-
-        Raises:
-            ConfigError: If the encoder does not encode parts of a clip.
+        Their shapes are (B, embedding_size) and (B, N, embedding_size). Raises ConfigError if the encoder has no steps.
         """
         if not self.encoder.has_steps:
             raise ConfigError(
@@ -218,10 +207,7 @@ class AudioClassifier(nn.Module):
         return features if self.layer_mix is None else self.layer_mix(features)
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
-        """Compute summaries of shape (B, P), which training does not change, from the results of `extract_features`.
-
-        See `AudioEncoder`.
-        """
+        """Compute summaries of shape (B, P), which training does not change, from the results of `extract_features`."""
         return self.encoder.summarize(self._normalize(features), length)
 
     def encode_summary(self, summary: Tensor) -> Tensor:
@@ -242,13 +228,10 @@ class AudioClassifier(nn.Module):
 
 
 def cut_into_windows(steps: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Cut the valid steps of each clip into `count` windows whose lengths differ by at most one step.
+    """Cut the valid steps of each clip, (B, C, steps), into `count` windows whose lengths differ by at most one step.
 
-    If a clip has fewer steps than windows, some steps are in several windows. Steps have shape (B, C, steps).
-
-    Returns:
-        Windows of shape (B * N, C, steps of the longest), those of a clip in sequence, and the number of valid steps of
-        each window, of shape (B * N,).
+    Return windows of shape (B * N, C, steps of the longest) and their numbers of valid steps, (B * N,). If a clip has
+    fewer steps than windows, some steps are in several windows.
     """
     edges = torch.arange(count + 1, device=length.device) * length[:, None] // count
     start = edges[:, :-1]

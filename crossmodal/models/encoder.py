@@ -41,23 +41,14 @@ class AudioEncoder(nn.Module):
         return self.pooling.out_features
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Encode a batch.
-
-        Args:
-            features: Normalized features of shape (B, in_features, audio frames).
-            length: Number of valid audio frames of each clip, at least 1, of shape (B,).
-
-        Returns:
-            One vector per clip, of shape (B, out_features).
-        """
+        """Encode normalized features (B, in_features, audio frames), lengths (B,) at least 1, to (B, out_features)."""
         pooled: Tensor = self.pooling(*self.steps(features, length))
         return pooled
 
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Encode each part of a clip, in order; shapes of the arguments as in `forward`.
 
-        Returns:
-            Steps of shape (B, pooling.in_features, steps), and the number of valid steps of each clip, of shape (B,).
+        Return steps of shape (B, pooling.in_features, steps), and the number of valid steps of each clip, (B,).
         """
         raise NotImplementedError
 
@@ -71,10 +62,9 @@ class AudioEncoder(nn.Module):
 
 
 class StridedConv1d(nn.Conv1d):
-    """Convolution that reduces every `subsampling` audio frames to one step, without padding's effect on a clip.
+    """Convolution that reduces every `subsampling` audio frames to one step, without padding's effect on a clip."""
 
-    Fewer steps make a model faster, and emotion changes more slowly than the 10 ms of an audio frame.
-    """
+    # Fewer steps make a model faster, and emotion changes more slowly than the 10 ms of an audio frame.
 
     def __init__(self, in_features: int, hidden_size: int, subsampling: int) -> None:
         taps = 2 * subsampling - 1

@@ -1,7 +1,5 @@
-"""Front ends and audio encoders by name.
-
-To add one, write a class in its own file, and add its name to the Literal and to the dict below it.
-"""
+"""Front ends and audio encoders by name."""
+# To add one, write a class in its own file, and add its name to the Literal and to the dict below it.
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -85,11 +83,7 @@ def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwarg
 
 
 def check_audio_encoder_name(name: str) -> str:
-    """Return a name if `create_audio_encoder` knows it, without building the encoder.
-
-    Raises:
-        ConfigError: If there is no such audio encoder or timm model.
-    """
+    """Return a name if `create_audio_encoder` knows it, else raise ConfigError, without building the encoder."""
     if name.startswith(_TIMM):
         check_network_name(name.removeprefix(_TIMM))
     else:

@@ -53,20 +53,16 @@ class BiLSTM(nn.Module):
         self.layers = nn.ModuleList(_BiLSTMLayer(size, hidden_size) for size in sizes)
 
     def forward(self, steps: Tensor, length: Tensor) -> Tensor:
-        """Encode steps of shape (B, steps, input_size), of valid length (B,), to (B, steps, 2 * hidden_size).
-
-        Output beyond a clip's length is undefined.
-        """
+        """Encode (B, steps, input_size) to (B, steps, 2 * hidden_size), undefined beyond each clip's length, (B,)."""
         for layer in self.layers:
             steps = layer(self.dropout(steps), length)
         return steps
 
 
 class _BiLSTMLayer(nn.Module):
-    """Bidirectional layer that reverses each clip for the backward direction, so that it does not start in the padding.
+    """Bidirectional layer that reverses each clip for the backward direction, so that padding is never its start."""
 
-    On a CPU this takes half the time of a packed sequence, and it can be exported with any number of steps.
-    """
+    # On a CPU this takes half the time of a packed sequence, and it can be exported with any number of steps.
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()

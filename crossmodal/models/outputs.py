@@ -7,10 +7,7 @@ from torch import Tensor
 
 
 class Outputs(NamedTuple):
-    """Outputs of a model for the B clips of a batch.
-
-    What is not requested, or what the model does not have, is None.
-    """
+    """Outputs of a model for the B clips of a batch; None if not requested or not available."""
 
     embedding: Tensor  # (B, E)
     logits: Tensor  # (B, K)

@@ -15,12 +15,7 @@ _EPS = 1e-5  # keeps the deviation of a single frame, and its gradient, finite
 
 
 class Pooling(nn.Module):
-    """Base class of the poolings. To add one, write a subclass with ``_pool`` and add it to the table below.
-
-    Attributes:
-        in_features: Number of features.
-        out_features: Width of the result.
-    """
+    """Base class of the poolings. To add one, write a subclass with ``_pool`` and add it to the table below."""
 
     values_per_feature: ClassVar[int] = 1
 
@@ -30,15 +25,7 @@ class Pooling(nn.Module):
         self.out_features = self.values_per_feature * num_features
 
     def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
-        """Pool over time.
-
-        Args:
-            features: Features of shape (B, num_features, frames).
-            length: Number of valid frames of each clip, at least 1, of shape (B,); defaults to all frames.
-
-        Returns:
-            One vector per clip, of shape (B, out_features).
-        """
+        """Pool (B, in_features, frames), with `length` valid frames of each clip, at least 1, to (B, out_features)."""
         if length is None:
             length = torch.full((len(features),), features.shape[-1], device=features.device)
         return self._pool(features, length, length_mask(length, features.shape[-1])[:, None])
@@ -85,10 +72,9 @@ class FunctionalsPooling(StatsPooling):
 
 
 class AttentionPooling(Pooling):
-    """Weighted mean over time with learned weights.
+    """Weighted mean over time with learned weights (Mirsamadi et al., ICASSP 2017).
 
-    The score of a frame is ``v . tanh(W x + b)``; the weights are the softmax of the scores over the clip's valid
-    frames (Mirsamadi et al., ICASSP 2017).
+    The score of a frame is ``v . tanh(W x + b)``; the weights are the softmax of the scores over the valid frames.
     """
 
     def __init__(self, num_features: int) -> None:

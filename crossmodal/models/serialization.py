@@ -17,13 +17,7 @@ ModelT = TypeVar("ModelT", AudioClassifier, FaceClassifier)
 
 
 def save_model(model: Model, path: str | Path, **about: Any) -> None:
-    """Write a model's weights and configuration atomically.
-
-    Args:
-        model: The model.
-        path: Path of the safetensors file.
-        about: JSON values to store with them, such as ``train_actors``.
-    """
+    """Write a model's weights and configuration atomically, with JSON values about it, such as ``train_actors``."""
     metadata = {"config": json.dumps(model.config), "about": json.dumps(about)}
     content = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, metadata)
     with atomic_path(Path(path)) as temporary:
@@ -39,14 +33,8 @@ def _sort_header(content: bytes) -> bytes:
 
 
 def load_model(model_class: type[ModelT], path: str | Path) -> tuple[ModelT, dict[str, Any]]:
-    """Load a model that `save_model` wrote; no code in the file is executed.
-
-    Returns:
-        The model in evaluation mode, and the values stored with it.
-
-    Raises:
-        WeightsError: If the file does not exist or holds another class.
-    """
+    """Return a model that `save_model` wrote, in evaluation mode, and the values about it, or raise WeightsError."""
+    # No code in the file is executed.
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -59,11 +47,7 @@ def load_model(model_class: type[ModelT], path: str | Path) -> tuple[ModelT, dic
 
 
 def load_weights(model: Model, path: str | Path) -> None:
-    """Load the weights of a model with the same configuration.
-
-    Raises:
-        WeightsError: If the file does not exist or its weights do not fit.
-    """
+    """Load the weights of a model with the same configuration, or raise WeightsError."""
     try:
         model.load_state_dict(load_file(path))
     except (OSError, SafetensorError) as error:

@@ -1,8 +1,5 @@
-"""Self-supervised speech networks: architectures and weights.
-
-The architectures, names and weight files are those of torchaudio's bundles. All weights were trained without labels;
-torchaudio's bundles with a speech recognition head are excluded.
-"""
+"""Self-supervised speech networks with the architectures, names and weight files of torchaudio's bundles."""
+# All weights were trained without labels; torchaudio's bundles with a speech recognition head are excluded.
 
 import hashlib
 from collections.abc import Callable
@@ -61,11 +58,8 @@ BUNDLES: dict[str, SpeechBundle] = {
 
 
 def find_weights(name: str, weights: str | Path | None = None) -> Path:
-    """Return the path of a bundle's weights file: the given one, or torchaudio's own, downloaded if necessary.
-
-    Raises:
-        WeightsError: If the file does not exist or cannot be downloaded; requests time out after ten seconds.
-    """
+    """Return the path of a bundle's weights file: the given one, or torchaudio's own, downloaded if necessary."""
+    # Requests time out after ten seconds.
     path = _download_path(name) if weights is None else Path(weights).expanduser()
     if path.is_file():
         return path
@@ -82,11 +76,8 @@ def find_weights(name: str, weights: str | Path | None = None) -> Path:
 def load_speech_network(name: str, weights: Path) -> nn.Module:
     """Return a network of `BUNDLES` with weights from a file, in float32, in evaluation mode and without gradients.
 
-    The file is one of safetensors or a state dict written by ``torch.save``, with torchaudio's tensor names. No random
-    numbers are drawn, so loading it during training does not change other results.
-
-    Raises:
-        WeightsError: If the file cannot be read or holds another network.
+    The file has torchaudio's tensor names; see `read_state_dict`. No random numbers are drawn, so loading it during
+    training does not change other results.
     """
     state = {key: value for key, value in read_state_dict(weights).items() if not key.startswith(_HEAD_PREFIX)}
     with torch.device("meta"):  # skips allocating and initializing random weights
@@ -109,11 +100,7 @@ def find_bundle(name: str) -> SpeechBundle:
 
 
 def weights_digest(path: Path) -> str:
-    """Hash the tensors of a weights file; a copy in another file format has the same digest.
-
-    Raises:
-        WeightsError: If the file cannot be read.
-    """
+    """Hash the tensors of a weights file; a copy in another file format has the same digest."""
     digest = hashlib.sha256()
     for name, tensor in sorted(read_state_dict(path).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
@@ -122,11 +109,7 @@ def weights_digest(path: Path) -> str:
 
 
 def copy_weights(source: Path, target: Path) -> None:
-    """Write the tensors of a weights file as safetensors, atomically.
-
-    Raises:
-        WeightsError: If the source cannot be read.
-    """
+    """Write the tensors of a weights file as safetensors, atomically."""
     state = read_state_dict(source)
     with atomic_path(target) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)

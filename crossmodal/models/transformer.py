@@ -64,9 +64,9 @@ class TransformerEncoder(AudioEncoder):
 class _Layer(nn.Module):
     """Attention and a feed-forward network, each with a shortcut.
 
-    Differs from `torch.nn.TransformerEncoderLayer` only in dropout: torch draws a random number for every activation
-    and every attention weight, which takes a third of a training step on a CPU. Here a channel is dropped for the whole
-    clip (Gal & Ghahramani, NeurIPS 2016).
+    Differs from `torch.nn.TransformerEncoderLayer` only in dropout. Torch draws a random number for every activation
+    and attention weight, which takes a third of a training step on a CPU. Here a channel is dropped for the whole clip
+    (Gal & Ghahramani, NeurIPS 2016).
     """
 
     def __init__(self, hidden_size: int, num_heads: int, dropout: float) -> None:

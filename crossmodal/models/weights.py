@@ -11,13 +11,10 @@ from crossmodal.errors import WeightsError
 
 
 def load_backbone_weights(network: nn.Module, path: str | Path) -> None:
-    """Load weights into a network from a file; see `read_state_dict`.
+    """Load weights into a network from a file; extra tensors in it, such as a classifier, are ignored.
 
-    Extra tensors in the file, such as a classifier, are ignored. If the network has one input channel, the three colour
-    channels of the file are summed, as in timm: a grey image then gives the same result.
-
-    Raises:
-        WeightsError: If the file cannot be read or does not have all tensors of the network.
+    If the network has one input channel, the three colour channels of the file are summed, as in timm: a grey image
+    then gives the same result. Raises WeightsError if the file does not fit.
     """
     weights = read_state_dict(Path(path))
     # The counters of batch normalization matter only if its momentum is None, and many files omit them.
@@ -45,9 +42,6 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file or a state dict written by ``torch.save`` to the CPU; no code in it is executed.
 
     The state dict may be under ``state_dict`` or ``model``. The prefix ``module.`` of its keys is removed.
-
-    Raises:
-        WeightsError: If the file does not exist or is not a state dict.
     """
     if not path.is_file():
         raise WeightsError(f"Weights file {path} does not exist.")

@@ -45,12 +45,7 @@ class StopAtOnce(Callback):
 
 
 class History(Callback):
-    """Collect the logged metrics of each epoch and the training time; both are stored in checkpoints.
-
-    Attributes:
-        rows: One dict of metrics per epoch, including ``epoch``.
-        seconds: Training time so far.
-    """
+    """Collect the logged metrics of each epoch and the training time in seconds; both are stored in checkpoints."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []

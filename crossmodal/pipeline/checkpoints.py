@@ -39,10 +39,10 @@ def verify_checkpoint(checkpoint: Path) -> bool:
 
 
 def find_checkpoint(folder: Path, stage: str) -> Path | None:
-    """Return the checkpoint in a folder to resume from, or None; damaged checkpoints are reported and removed.
+    """Return the checkpoint to resume from, or None; damaged checkpoints are reported and removed.
 
-    If the last checkpoint is damaged, training resumes from the best epoch, which is an earlier state of the same
-    run. If the best one is damaged, the best weights are lost and the stage starts again.
+    If the last one is damaged, training resumes from the best epoch, an earlier state of the same run. If the best one
+    is damaged, the best weights are lost and the stage starts again.
     """
     best, last = folder / BEST, folder / LAST
     for path in (best, last):

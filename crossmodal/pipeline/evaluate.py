@@ -34,19 +34,10 @@ def load_for_test(folder: str, backend: str = "torch") -> ModelFolder | Exported
 
 
 def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict[str, Any]:
-    """Evaluate a model on the test actors of a fold.
+    """Evaluate a model on the test actors of a fold; raise LeakageError if one was used for training or selection.
 
-    Args:
-        folder: Loaded model folder.
-        data: Arguments of `AudioDataModule`. Channel, label set, protocol and fold default to those that the model was
-            trained with, if both corpora are RAVDESS folders or both are manifests.
-
-    Returns:
-        The metrics, with the corpus, fold and actors that they were measured on.
-
-    Raises:
-        LeakageError: If a test actor was used for training or model selection.
-        ConfigError: If the labels of the corpus differ from those of the model.
+    `data` has arguments of `AudioDataModule`. Channel, label set, protocol and fold default to those that the model was
+    trained with, if both corpora are RAVDESS folders or both are manifests.
     """
     config = folder.config
     datamodule = AudioDataModule(**_data_defaults(config, data) | data)

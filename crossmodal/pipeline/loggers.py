@@ -29,15 +29,7 @@ def run_name(name: str) -> str:
 def create_loggers(wanted: Any, folder: Path, settings: Config, last_stage: str) -> list[Logger]:
     """Create the loggers of ``trainer.logger``, once for the whole run, and log its settings.
 
-    Args:
-        wanted: Value of the Trainer's ``logger``: a class path with arguments, a list of them, true for a CSV file, or
-            a false value for none.
-        folder: Folder of the run; the default folder of the loggers.
-        settings: Settings of the run.
-        last_stage: Stage whose validation UAR is also logged as ``val_uar``, see `LastStage`.
-
-    Raises:
-        ConfigError: If Weights & Biases cannot be reached or the login fails.
+    `wanted` is a class path with arguments, a list of them, true for a CSV file, or a false value for none.
     """
     if not wanted:
         return []

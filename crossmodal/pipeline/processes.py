@@ -15,16 +15,10 @@ T = TypeVar("T")
 
 
 class Processes:
-    """Processes that share a run.
+    """Processes that share a run, one per device of the Trainer arguments.
 
     Lightning would launch them in the first ``Trainer.fit``, after work that only one process may do. They are
     launched before everything else instead, and every Trainer uses them.
-
-    Args:
-        trainer: Section ``trainer`` of the run; ``accelerator``, ``devices`` and ``num_nodes`` are used.
-
-    Raises:
-        ConfigError: If the strategy launches processes for each stage, or the devices do not exist.
     """
 
     def __init__(self, trainer: Mapping[str, Any]) -> None:
@@ -40,11 +34,7 @@ class Processes:
 
     @contextlib.contextmanager
     def launch(self) -> Iterator[None]:
-        """Launch the processes, unless ``torchrun`` or a cluster did, and run the block in all of them.
-
-        Raises:
-            ProcessLostError: If another process has ended.
-        """
+        """Launch the processes, unless ``torchrun`` or a cluster did, and run the block in all of them."""
         if self.number == 1:
             yield
             return
@@ -84,11 +74,9 @@ class Processes:
         return self._fabric.is_global_zero
 
     def run_on_rank_zero(self, function: Callable[[], T]) -> T:
-        """Call a function on rank zero and return its result in all processes, however long it takes.
+        """Call a function on rank zero, however long it takes, and return its result in all processes.
 
-        Raises:
-            Exception: The exception of the function, on rank zero.
-            SystemExit: On the other ranks, if the function has failed.
+        If it fails, its exception is raised on rank zero, and the other ranks exit.
         """
         result: T | None = None
         failure: Exception | None = None

@@ -61,11 +61,7 @@ def fit(args: Sequence[str] = ()) -> dict[str, Any]:
 
 
 class Run:
-    """A run of the stages on one fold.
-
-    Args:
-        settings: Settings of the run, see `crossmodal.pipeline.settings.parse_settings`.
-    """
+    """A run of the stages on one fold."""
 
     def __init__(self, settings: Config) -> None:
         self.settings = settings
@@ -195,7 +191,8 @@ class Run:
 
     def _fill_in_teacher(self, model: Config, data: Config) -> None:
         """Set the teacher's input: pixels, stored embeddings of a frozen backbone, or face features."""
-        arguments = _defaults(TeacherTask) | self.settings["teacher"].get("model", {})
+        defaults = {name: parameter.default for name, parameter in inspect.signature(TeacherTask).parameters.items()}
+        arguments = defaults | self.settings["teacher"].get("model", {})
         size = self.corpus.face_embedding_size
         if size is None and arguments["freeze_backbone"]:
             if arguments["backbone"] is None:
@@ -278,10 +275,6 @@ def _stage_names(stages: str) -> list[str]:
     if not names:
         raise ConfigError(f"--stages is empty. Choose from {', '.join(STAGES)}.")
     return [name for name in STAGES if name in names]
-
-
-def _defaults(task: type) -> Config:
-    return {name: parameter.default for name, parameter in inspect.signature(task).parameters.items()}
 
 
 def _device(accelerator: str) -> torch.device:

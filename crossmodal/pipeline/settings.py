@@ -93,11 +93,7 @@ def build_parser() -> ArgumentParser:
 
 
 def parse_settings(args: Sequence[str]) -> Config:
-    """Parse a command line into the settings that it and the package's YAML defaults set, without class defaults.
-
-    Raises:
-        ConfigError: If a key does not exist (the message suggests the nearest one) or a value is invalid.
-    """
+    """Parse a command line into the settings that it and the package's YAML defaults set, without class defaults."""
     parser = build_parser()
     args = [_full_name(option, value) for option, value in pairwise(["", *args])]
     without_print = [argument for argument in args if not argument.startswith("--print_config")]

@@ -60,20 +60,12 @@ class StageRun:
 
     Args:
         stage: One of `crossmodal.pipeline.settings.STAGES`.
-        config: Configuration of the stage, see `crossmodal.pipeline.settings.stage_config`.
+        config: See `crossmodal.pipeline.settings.stage_config`.
         clips: Names of the clips of the run, the same in every stage.
         folder: The run's folder for this stage.
         upstream: Keys of the results that this stage depends on.
         left_out: Training actors that this stage must not use.
         processes: Processes of the run; by default only the current one.
-
-    Attributes:
-        task: The LightningModule.
-        datamodule: The LightningDataModule, set up.
-        key: Key of everything that determines the result.
-
-    Raises:
-        ConfigError: If a setting is invalid.
     """
 
     def __init__(

@@ -13,17 +13,9 @@ MODEL, PREDICTIONS, RESULT, HISTORY = "model.safetensors", "predictions.csv", "r
 
 @dataclass(frozen=True)
 class StageResult:
-    """Result of a stage.
+    """Result of a stage: metrics by split (``val``, ``test``), and training time summed over interrupted runs.
 
-    Args:
-        stage: Name of the stage.
-        folder: Folder with config.yaml, metrics.csv, predictions.csv, model.safetensors and result.json.
-        key: Key made of all inputs of the stage.
-        metrics: Metrics by split, ``val`` and ``test``.
-        seconds: Training time, summed over interrupted runs.
-        epochs: Number of trained epochs.
-        best_epoch: Epoch whose weights were kept, counted from 0.
-        reused: True if the result came from the store.
+    `key` is made of all inputs of the stage, `best_epoch` is counted from 0, and `reused` results are from the store.
     """
 
     stage: str

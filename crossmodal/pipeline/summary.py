@@ -17,23 +17,9 @@ _OPTIONAL = ("gain", "calibration", "control_model", "model")  # keys of summary
 class RunSummary:
     """Content of ``summary.json``.
 
-    Args:
-        crossmodal: Version of the package.
-        name: Name of the run.
-        corpus: Kind, name and root of the corpus, its clips and actors by split, and its face input.
-        protocol: Protocol of the split.
-        speaker_dependent: True if training and test share actors.
-        fold: Fold of the protocol.
-        channel: Channel of RAVDESS, or None.
-        label_set: Name of the labels, or None for those of a manifest.
-        labels: Class names.
-        seed: Seed of the run.
-        stages: Metrics of each stage as fractions, such as ``test_uar``, its seconds and epochs.
-        num_folds: Number of folds of the protocol ``grouped``, or None.
-        gain: Gain of the student over its control in points of UAR on the test actors, with its interval; or None.
-        calibration: See `crossmodal.evaluation.calibration.calibrate`.
-        control_model: Path of the control's model folder.
-        model: Path of the student's model folder.
+    `corpus` has its kind, name, root, clips and actors by split, and face input; `channel` and `label_set` are None for
+    a manifest, and `num_folds` is None unless the protocol is ``grouped``. Metrics of the stages are fractions; `gain`
+    is that of the student over its control in points of UAR on the test actors. Models are paths of folders.
     """
 
     crossmodal: str

@@ -14,10 +14,7 @@ LAST = {"control": "voice alone (control)", "teacher": "face alone (teacher)"}
 
 
 class Effect(TypedDict):
-    """A gain on test actors, as `crossmodal.evaluation.gain.measure_gain` computes it.
-
-    `p_holm` is the p-value corrected for the number of methods.
-    """
+    """A gain on test actors, see `measure_gain`; `p_holm` is its p-value corrected for the number of methods."""
 
     gain_pp: float
     ci95_pp: Interval
@@ -28,8 +25,7 @@ class Effect(TypedDict):
 class Row(TypedDict):
     """A method or a reference; UAR as fractions, gains in points of UAR.
 
-    `over_control` is None for the control itself, `over_self` is None for a method without runs with a voice teacher,
-    and `seconds` (of transfer and finetune together, median over runs) is None for a reference.
+    Values that a method or reference does not have are None. `seconds` are of transfer and finetune, median over runs.
     """
 
     name: str

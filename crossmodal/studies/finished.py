@@ -21,14 +21,7 @@ _SHARED = ("protocol", "speaker_dependent", "channel", "label_set", "labels", "n
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run of a study.
-
-    Args:
-        folder: Folder of the run.
-        about: Content of ``cell.json``: method and self_taught, or application with front_end and encoder; fold, seed
-            and code (the versions of the code, see `crossmodal.pipeline.stage.code_version`).
-        summary: Summary of the run.
-    """
+    """A finished run; `about` is the content of ``cell.json``: `Cell.about`, and the versions of the code."""
 
     folder: Path
     about: dict[str, Any]

@@ -1,7 +1,4 @@
-"""Plots of a study of any kind: bars, dots, and small multiples with one plot per model.
-
-Colours are always combined with hatches, markers or dashes, for print and for colour-blind readers.
-"""
+"""Plots of a study. Colours come with hatches, markers or dashes, for print and for colour-blind readers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,12 +38,7 @@ _GAIN, _SELF, _FOLD = STAGE_COLOURS["finetune"], STAGE_COLOURS["teacher"], "#555
 
 
 def join_warnings(warnings: Mapping[str, Sequence[str]]) -> list[str]:
-    """Merge the warnings of several protocols; name the protocols if a warning is not for all of them.
-
-    Example:
-        >>> join_warnings({"seq6": ["Synthetic."], "random": ["Synthetic.", "Speaker-dependent."]})
-        ['Synthetic.', 'random: Speaker-dependent.']
-    """
+    """Merge the warnings of several protocols; name the protocols if a warning is not for all of them."""
     protocols: dict[str, list[str]] = {}
     for protocol, sentences in warnings.items():
         for sentence in sentences:
@@ -58,12 +50,9 @@ def join_warnings(warnings: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def draw_gallery(models: Sequence[StudyModel], folder: Path, warnings: Mapping[str, Sequence[str]]) -> list[Section]:
-    """Draw the plots of models into a folder, and return a section for each plot.
+    """Draw the plots of models, from top to bottom, into a folder, and return a section for each plot.
 
-    Args:
-        models: The models, from top to bottom.
-        folder: Folder for the PNGs.
-        warnings: Warnings about the numbers, by protocol; its keys are the protocols.
+    `warnings` are about the numbers of each protocol; its keys are the protocols to plot.
     """
     note, sections = " ".join(join_warnings(warnings)), []
     for heading, name, caption, draw, space, label in (

@@ -23,17 +23,9 @@ _NOT_IN_KEY = ("name", "runs")
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the grid.
+    """One run of the grid: of a kind, ``method`` or ``application``, and its name.
 
-    Args:
-        kind: Kind of study: ``method`` or ``application``.
-        method: Name of the method or application.
-        self_taught: True if a voice teacher replaces the method's own teacher.
-        fold: Fold of the protocol.
-        seed: Seed.
-        folder: Folder of the run.
-        args: Arguments of `crossmodal.pipeline.fit`.
-        settings: The parsed arguments.
+    `self_taught` is True if a voice teacher replaces the method's own; `settings` are the parsed `args` of ``fit``.
     """
 
     kind: str
@@ -68,8 +60,8 @@ class Cell:
         if self.kind == "method":
             about |= {"self_taught": self.self_taught}
         else:
-            model = self.settings["transfer"].get("model", {})
-            about |= {name: model.get(name, _default(name)) for name in ("front_end", "encoder")}
+            model, defaults = self.settings["transfer"].get("model", {}), inspect.signature(AudioClassifier).parameters
+            about |= {name: model.get(name, defaults[name].default) for name in ("front_end", "encoder")}
         return {"study": self.folder.parent.parent.name, **about}
 
     @cached_property
@@ -98,18 +90,9 @@ _SPLITS = ("protocol", "num_folds", "allow_speaker_leakage")
 
 
 def plan(study: Study, out: Path, overrides: Sequence[str] = ()) -> list[Cell]:
-    """Return the runs of a study, after parsing the arguments of each.
+    """Return the runs of a study in the folder `out`; `overrides` are arguments of ``fit`` for all of them.
 
-    Args:
-        study: Study, see `crossmodal.studies.study_file.read_study`.
-        out: Folder of the study; runs are in its folder ``runs``.
-        overrides: Arguments of ``fit`` for all runs; they override the methods.
-
-    Returns:
-        The runs by seed, then fold, protocol and method, so that the first seed covers every method and fold.
-
-    Raises:
-        ConfigError: If a setting of any method is invalid.
+    They are by seed, then fold, protocol and method, so that the first seed covers every method and fold.
     """
     keys = [word[2:].partition("=")[0] for word in overrides if word.startswith("--")]
     study.check_settings("The command line", keys)
@@ -164,8 +147,3 @@ def _without_networks(model: Config) -> Config:
     """Return the task arguments without those that could load a pretrained network, which the check does not need."""
     kept = {"front_end", "front_end_kwargs"} if model.get("front_end") != "ssl" else set()
     return {key: value for key, value in model.items() if key not in STUDENT or key in kept}
-
-
-def _default(name: str) -> str:
-    default: str = inspect.signature(AudioClassifier).parameters[name].default
-    return default

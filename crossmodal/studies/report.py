@@ -25,14 +25,9 @@ _WIDTH = 132  # for a pipe or file, which has no terminal width
 
 @dataclass(frozen=True)
 class StudyReport:
-    """The report of a study.
+    """The report of a study: `numbers` are for JSON, `rows` for CSV files, by name.
 
-    Args:
-        numbers: All numbers, for JSON.
-        report: Content of ``table.md`` and ``report.html``.
-        table: Table on the screen and in ``table.tex``.
-        sentences: Sentences below it.
-        rows: Unrounded numbers for each CSV file, by its name.
+    `table` is on the screen, with `sentences` below it, and in ``table.tex``; `report` is for Markdown and HTML.
     """
 
     numbers: Mapping[str, Any]

@@ -26,15 +26,7 @@ _DAY = 24 * 3600.0
 
 
 def run_cells(cells: Sequence[Cell], jobs: int = 1) -> dict[str, str]:
-    """Run the cells that are not finished in `jobs` processes, each with one thread.
-
-    Returns:
-        The reason of each failure, by the name of the run.
-
-    Raises:
-        ConfigError: If the corpus cannot fill a fold.
-        DataError: If the recordings are missing.
-    """
+    """Run the unfinished cells in `jobs` processes, each with one thread; return the reason of each failure by run."""
     finished = [cell for cell in cells if cell.is_finished]
     todo = [cell for cell in cells if not cell.is_finished]
     prepare_corpora(todo)
@@ -80,12 +72,7 @@ def run_cell(cell: Cell) -> str | None:
 
 
 def prepare_corpora(cells: Sequence[Cell]) -> None:
-    """Decode the corpus once before the runs, and check that it can fill every fold.
-
-    Raises:
-        ConfigError: If a fold does not exist or the corpus cannot fill it.
-        DataError: If the recordings are missing.
-    """
+    """Decode the corpus once before the runs, and check that it can fill every fold."""
     # The control alone needs no faces, and an audio-only corpus has none.
     corpora = [(cell.stages == ["control"], cell.settings["data"]) for cell in cells]
     for is_audio_only, data in {content_key(corpus=one): one for one in corpora}.values():

@@ -110,21 +110,13 @@ class Study:
         folds: Sequence[int] | None = None,
         seeds: Sequence[int] | None = None,
     ) -> "Study":
-        """Return the study with only these methods or applications, and these protocols, folds and seeds.
-
-        Raises:
-            ConfigError: If a method or application does not exist, or a value is invalid.
-        """
+        """Return the study with only these methods or applications, and these protocols, folds and seeds."""
         chosen = {name: lookup(f"{self.kind} of {self.file}", self.compared, name) for name in names or ()}
         choices: dict[str, Any] = {self.key: chosen, "protocols": protocols, "folds": folds, "seeds": seeds}
         return replace(self, **{key: value for key, value in choices.items() if value})
 
     def check_settings(self, source: str, keys: Sequence[str]) -> None:
-        """Check that no setting is one that the study itself sets.
-
-        Raises:
-            ConfigError: If there is one; the message gives the way to change it.
-        """
+        """Raise ConfigError for a setting that the study itself sets; the message gives the way to change it."""
         reserved = _OF_THE_GRID | (_OF_THE_PROTOCOLS if self.protocols else {})
         for key in keys:
             if key in reserved:

@@ -12,13 +12,12 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassRecall
 
 from crossmodal.batch import UNLABELLED, Batch
 from crossmodal.errors import NotFiniteError
 from crossmodal.tasks.loss_accumulator import LossAccumulator
 from crossmodal.tasks.not_finite import explain_clips, explain_loss, non_finite_clips
-from crossmodal.tasks.recall import UnweightedAverageRecall
 from crossmodal.transforms import FeatureNormalization
 
 Losses = dict[str, Tensor]
@@ -33,6 +32,22 @@ def _moving_average(average: Tensor, current: Tensor, num_averaged: Tensor, deca
     Torch's own version, a sum of two products, changes constants slightly in each step, and they are in no checkpoint.
     """
     return average.lerp(current, 1 - decay) if average.is_floating_point() else current
+
+
+class UnweightedAverageRecall(MulticlassRecall):
+    """Mean recall over the classes with at least one target.
+
+    `MulticlassRecall` with macro average includes classes that are predicted but have no targets, with recall 0.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
+        super().__init__(num_classes, average=None, ignore_index=ignore_index)
+
+    def compute(self) -> Tensor:
+        """Return the recall as a fraction, of shape ()."""
+        true_positives, false_negatives = cast(Tensor, self.tp), cast(Tensor, self.fn)
+        support = true_positives + false_negatives
+        return (true_positives / support)[support > 0].mean()
 
 
 class BaseTask(LightningModule):

@@ -17,17 +17,10 @@ GateName = Literal["agreement", "teacher_correct"]
 
 @dataclass(frozen=True)
 class LossTerm:
-    """One loss of a distillation objective.
+    """One loss of a distillation objective; its weight, relative to the task loss, increases from 0 in the warm-up.
 
-    Args:
-        loss: Name of the loss.
-        weight: Weight relative to the task loss.
-        warmup: Fraction of all training steps in which the weight increases linearly from 0.
-        kwargs: Arguments of the loss's class.
-        over_time: Whether to compare embeddings of windows instead of clips.
-
-    Raises:
-        ConfigError: If a value is invalid, or if ``over_time`` is set for a loss that does not compare embeddings.
+    `warmup` is a fraction of all training steps, `kwargs` are arguments of the loss's class, and `over_time` compares
+    embeddings of windows instead of clips.
     """
 
     loss: LossName
@@ -46,11 +39,7 @@ class LossTerm:
 
     @classmethod
     def parse(cls, name: str, settings: float | Mapping[str, Any] | None) -> "LossTerm":
-        """Parse the settings of a loss, ``{weight: 0.1, warmup: 0.2, temperature: 4}`` or a weight alone.
-
-        Raises:
-            ConfigError: If the loss does not exist or has no weight.
-        """
+        """Parse the settings of a loss, ``{weight: 0.1, warmup: 0.2, temperature: 4}`` or a weight alone."""
         lookup("loss", LOSSES, name)
         arguments = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
         weight = arguments.pop("weight", None)
@@ -60,30 +49,18 @@ class LossTerm:
         return cls(name, weight, warmup, arguments, over_time)  # type: ignore[arg-type]
 
     def weight_at(self, progress: float) -> float:
-        """Return the weight at a progress of training from 0 to 1.
-
-        Example:
-            >>> LossTerm("kd", weight=0.4, warmup=0.5).weight_at(0.25)
-            0.2
-        """
+        """Return the weight at a progress of training from 0 to 1."""
         return self.weight if progress >= self.warmup else self.weight * progress / self.warmup
 
 
 class DistillationObjective(nn.Module):
-    """Losses between the outputs of student and teacher for the same clips.
+    """Losses between the outputs of student and teacher for the same clips, by their logged names.
 
     Args:
-        terms: Losses by their logged names.
-        embedding_size: Width of the student's embeddings.
-        teacher_embedding_size: Width E of the teacher's embeddings.
         teacher_features_size: Width D of the teacher's input features, for the loss that predicts them.
-        num_classes: Number of classes K.
         gate: Selection of the clips to teach. ``teacher_correct``: those that the teacher classifies correctly, and
             those without a label. ``agreement``: those for which the rankings of teacher and student agree (Kendall's
             tau above 0), as in the on-the-fly selection of C2KD (Huo et al., CVPR 2024). None: all clips.
-
-    Raises:
-        ConfigError: If an argument of a loss is invalid.
     """
 
     def __init__(
@@ -114,18 +91,10 @@ class DistillationObjective(nn.Module):
     def forward(
         self, student: Outputs, teacher: Outputs, label: Tensor, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the weighted sum and each loss.
+        """Compute the weighted sum, and each loss by name without its weight; all zero if the gate excludes all clips.
 
-        Args:
-            student: Outputs of the student, with embeddings of width embedding_size and, if a loss is over time, as
-                many windows as the teacher has.
-            teacher: Outputs of the teacher, with embeddings of width E and, if a loss compares them, features of width
-                D.
-            label: Labels of shape (B,), -1 for unlabelled clips.
-            progress: Progress of training, from 0 to 1.
-
-        Returns:
-            The weighted sum, and each loss by name without its weight; all zero if the gate excludes all clips.
+        For a loss over time, the student has as many windows as the teacher. Labels, (B,), are -1 for unlabelled clips,
+        and `progress` of training is from 0 to 1.
         """
         if self.gate is not None:
             keep = self.gate(student.logits, teacher.logits, label)

@@ -8,10 +8,9 @@ from torch import Tensor
 
 
 class LossAccumulator:
-    """Weighted means of named losses.
+    """Weighted means of named losses, each logged once per epoch.
 
-    Lightning's `log` can average too, but one call takes a tenth of the time of a step of a small model on a CPU. So
-    losses are accumulated here and each mean is logged once per epoch.
+    Lightning's `log` can average too, but one call takes a tenth of the time of a step of a small model on a CPU.
     """
 
     def __init__(self) -> None:

@@ -10,10 +10,7 @@ _MAX_NAMES = 8  # clips listed in a message
 
 
 def explain_loss(where: str, loss: float, batch: Mapping[str, Any], features: Tensor, logits: Tensor) -> str:
-    """Return a message with the place of a non-finite loss, the clips that caused it, and what to do.
-
-    Features of the front end have shape (B, ...), logits (B, K).
-    """
+    """Return a message with the place of a non-finite loss, the clips that caused it, and what to do."""
     if clips := non_finite_clips(batch, features):
         return f"{where}: the loss is {loss}. {explain_clips(clips)}"
     clips = _not_finite(_clips(batch, len(logits)), [logits])

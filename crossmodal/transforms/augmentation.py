@@ -15,20 +15,14 @@ _LOWEST_NOISE = 20.0  # Hz; lower frequencies are inaudible, but would hold most
 
 
 class WaveformAugmentation(RandomTransform):
-    """Base class of waveform augmentation, which applies `augment` to random clips of a batch.
+    """Base class of waveform augmentation, which applies `augment` to random clips of a batch, in training only.
 
     The output is zero beyond each clip's length and within [-1, 1]: a clip that exceeds full scale is scaled down as a
-    whole, because clipping would distort it. The input is not modified. In eval mode it is returned unchanged.
-
-    Args:
-        p: Probability for each clip, from 0 to 1.
+    whole, because clipping would distort it. The input is not modified.
     """
 
     def forward(self, waveform: Tensor, waveform_length: Tensor) -> tuple[Tensor, Tensor]:
-        """Augment waveforms in [-1, 1], of shape (B, 1, T), zero beyond their lengths in samples, int64 of shape (B,).
-
-        The results have the same form; T may change.
-        """
+        """Augment waveforms in [-1, 1], (B, 1, T), zero beyond their int64 lengths in samples, (B,); T may change."""
         if not self.training:
             return waveform, waveform_length
         clips = self.draw_clips(len(waveform)).nonzero().squeeze(1).to(waveform.device)
@@ -51,15 +45,7 @@ class WaveformAugmentation(RandomTransform):
 
 
 class RandomGain(WaveformAugmentation):
-    """Multiply a clip by a gain drawn uniformly in dB, as if the microphone were nearer or farther.
-
-    The result never exceeds full scale.
-
-    Args:
-        min_gain_db: Lowest gain in dB.
-        max_gain_db: Highest gain in dB.
-        p: Probability for each clip.
-    """
+    """Multiply a clip by a gain drawn uniformly in dB, as if the microphone were nearer or farther."""
 
     def __init__(self, min_gain_db: float = -6.0, max_gain_db: float = 6.0, p: float = 0.5) -> None:
         super().__init__(p)
@@ -78,14 +64,6 @@ class AdditiveNoise(WaveformAugmentation):
     The power of the noise falls with frequency as ``1 / f ** exponent`` from 20 Hz up, with an exponent drawn for each
     clip: 0 is white, 1 pink, 2 brown. The ratio is that of the energies over the clip, including pauses. A silent clip
     stays silent.
-
-    Args:
-        min_snr_db: Lowest ratio in dB, which is the loudest noise.
-        max_snr_db: Highest ratio in dB.
-        min_exponent: Lowest exponent.
-        max_exponent: Highest exponent.
-        sample_rate: Samples per second of the waveforms.
-        p: Probability for each clip.
     """
 
     def __init__(
@@ -124,13 +102,9 @@ class AdditiveNoise(WaveformAugmentation):
 
 
 class TimeShift(WaveformAugmentation):
-    """Shift the waveform within its clip, to the left or right. Zeros are shifted in; samples beyond an end are lost.
+    """Shift the waveform to the left or right by at most a fraction `max_shift` of its length, filling with zeros."""
 
-    Args:
-        max_shift: Largest shift, as a fraction of the clip's length. The pauses before and after the sentences of
-            RAVDESS are longer than the default.
-        p: Probability for each clip.
-    """
+    # The pauses before and after the sentences of RAVDESS are longer than the default.
 
     def __init__(self, max_shift: float = 0.1, p: float = 0.5) -> None:
         super().__init__(p)
@@ -149,12 +123,7 @@ class TimeShift(WaveformAugmentation):
 
 
 class RandomCrop(WaveformAugmentation):
-    """Crop a clip to a contiguous part, with length and position drawn uniformly. The clip becomes shorter.
-
-    Args:
-        min_share: Smallest length of the crop, as a fraction of the clip's length.
-        p: Probability for each clip.
-    """
+    """Crop a clip to at least a fraction `min_share` of its length; length and position are drawn uniformly."""
 
     def __init__(self, min_share: float = 0.7, p: float = 0.5) -> None:
         super().__init__(p)

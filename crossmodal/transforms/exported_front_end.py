@@ -1,8 +1,6 @@
-"""The front end's computations with operations that ONNX supports, used during export.
-
-ONNX's own Fourier transform is several times slower in onnxruntime than this code. Batch and time are dynamic, so this
-code uses ``reshape`` and ``shape[0]``: the exporter would fix the sizes of ``unflatten`` and ``len``.
-"""
+"""The front end's computations with operations that ONNX supports, used during export."""
+# ONNX's own Fourier transform is several times slower in onnxruntime than this code. Batch and time are dynamic, so
+# this code uses ``reshape`` and ``shape[0]``: the exporter would fix the sizes of ``unflatten`` and ``len``.
 
 import math
 
@@ -12,12 +10,11 @@ from torch import Tensor
 
 
 def mel_power(waveform: Tensor, window: Tensor, filters: Tensor, hop_length: int) -> Tensor:
-    """Compute the power in mel bands around every ``hop_length``-th sample.
+    """Compute power in mel bands, (B, n_mels, 1 + T // hop_length), of (B, T); filters are (n_fft // 2 + 1, n_mels).
 
     This is one step of the fast Fourier transform (Cooley & Tukey 1965): the samples are split into phases, a
     convolution computes a short spectrum of each phase of each frame, and a matrix product combines these into the full
-    spectrum. Waveforms of shape (B, T), a window of shape (n_fft,) and filters of shape (n_fft // 2 + 1, n_mels) give
-    power of shape (B, n_mels, 1 + T // hop_length).
+    spectrum.
     """
     n_fft = len(window)
     phases = next(n for n in (16, 8, 4, 2, 1) if n == 1 or n_fft % (2 * n) == hop_length % n == 0)

@@ -1,7 +1,5 @@
-"""Augmentation by name.
-
-To add one, write a class in its own file, and add its name to the Literal and to the dict below it.
-"""
+"""Augmentation by name."""
+# To add one, write a class in its own file, and add its name to the Literal and to the dict below it.
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -38,16 +36,7 @@ _AUGMENTATIONS: dict[AugmentationName, type[RandomTransform]] = {
 
 
 class Augmentation(nn.Module):
-    """Random augmentation of waveforms, of pairs of clips and of features.
-
-    It has two methods, because the front end runs between them. In eval mode, and if nothing is configured, both return
-    their input unchanged.
-
-    Args:
-        waveform: Waveform augmentations, in order of application.
-        mixup: Mixup of clips.
-        spec_augment: Masking of features.
-    """
+    """Random augmentation in training. It has two methods, because the front end runs between them."""
 
     def __init__(
         self,
@@ -61,15 +50,7 @@ class Augmentation(nn.Module):
         self.spec_augment = spec_augment
 
     def batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Augment a batch.
-
-        Args:
-            batch: A batch of `crossmodal.datamodules`. ``waveform`` (B, 1, T) and ``waveform_length`` (B,) are
-                augmented if present; see `Mixup` for its keys.
-
-        Returns:
-            A new batch. After `Mixup` it also has ``mixed_label`` and ``label_weight``.
-        """
+        """Return a new batch with the ``waveform`` augmented, if present, and clips mixed; see `Mixup` for its keys."""
         if "waveform" in batch:
             waveform, length = batch["waveform"], batch["waveform_length"]
             for augment in self.waveform:
@@ -85,16 +66,7 @@ class Augmentation(nn.Module):
 def create_augmentation(
     settings: Mapping[AugmentationName, Mapping[str, Any] | None] | None = None, sample_rate: int = 16000
 ) -> Augmentation:
-    """Create augmentation by names.
-
-    Args:
-        settings: Arguments of each requested class, by name from `list_augmentations`; None or an empty mapping for its
-            defaults. Their order does not matter.
-        sample_rate: Samples per second of the waveforms.
-
-    Raises:
-        ConfigError: If a name or an argument does not exist, or a value is invalid.
-    """
+    """Create augmentation from arguments by name, in any order; None or an empty mapping means the defaults."""
     modules: dict[str, Any] = {}
     for name, arguments in (settings or {}).items():
         if not isinstance(arguments, Mapping | None):

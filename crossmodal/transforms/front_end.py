@@ -1,8 +1,6 @@
-"""Front ends that compute features per audio frame from a waveform and remove silent frames.
-
-A clip's features do not depend on its batch: its ends are padded with zeros, and ``top_db`` is relative to its own
-maximum; torchaudio takes the maximum over the whole batch.
-"""
+"""Front ends that compute features per audio frame from a waveform and remove silent frames."""
+# A clip's features do not depend on its batch: its ends are padded with zeros, and ``top_db`` is relative to its own
+# maximum; torchaudio takes the maximum over the whole batch.
 
 from typing import Any, ClassVar
 
@@ -196,10 +194,7 @@ class MFCC(LogMelFilterBank):
 
 
 class MFCCAndLogMel(MFCC):
-    """MFCC concatenated with the log-mel filter bank from which they are computed.
-
-    MFCC are decorrelated and the filter bank is local in frequency; both cost as much as one. Arguments as for `MFCC`.
-    """
+    """MFCC, which are decorrelated, and the log-mel filter bank, which is local in frequency, at the cost of one."""
 
     @property
     def _num_rows(self) -> int:
@@ -210,10 +205,8 @@ class MFCCAndLogMel(MFCC):
 
 
 def _band_groups(filters: Tensor, size: int = 16) -> list[tuple[slice, slice]]:
-    """Split mel bands into groups, each with the range of its frequency bins.
-
-    Most of the matrix is zero: multiplying it by groups takes less than half the time.
-    """
+    """Split mel bands into groups, each with the range of its frequency bins."""
+    # Most of the matrix is zero: multiplying it by groups takes less than half the time.
     groups = []
     for start in range(0, filters.shape[1], size):
         mels = slice(start, start + size)
@@ -232,10 +225,7 @@ def _loudest(decibels: Tensor, mask: Tensor) -> Tensor:
 
 
 def _append_deltas(features: Tensor, length: Tensor, order: int) -> Tensor:
-    """Append deltas to features of shape (B, F, frames); return shape (B, F * (1 + order), frames).
-
-    Deltas use two frames before and after. Beyond the ends of a clip its first and last frames are repeated.
-    """
+    """Append deltas to (B, F, frames), giving (B, F * (1 + order), frames); a clip's ends are padded by repetition."""
     frames = torch.arange(-2, features.shape[-1] + 2, device=features.device).clamp(min=0).minimum(length[:, None] - 1)
     frames = frames[:, None].expand(-1, features.shape[1], -1)
     rows = [features]

@@ -5,15 +5,7 @@ from torch import Tensor
 
 
 def random_horizontal_flip(faces: Tensor, p: float) -> Tensor:
-    """Flip random clips, each with all its video frames; torchvision's transform flips all or none of a batch.
-
-    Args:
-        faces: Faces of shape (B, N, 3, H, W).
-        p: Probability for each clip.
-
-    Returns:
-        A new tensor of the same shape, or `faces` itself if `p` is 0.
-    """
+    """Flip random clips of (B, N, 3, H, W) as a whole; torchvision's transform flips all or none of a batch."""
     from torchvision.transforms import v2  # half a second, which audio-only inference need not take
 
     flip = v2.RandomHorizontalFlip(p)

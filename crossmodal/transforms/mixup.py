@@ -18,14 +18,10 @@ class Mixup(RandomTransform):
 
     Zhang, Cissé, Dauphin and Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018. The weight is drawn for
     each clip from Beta(alpha, alpha); the larger of the two weights is the clip's own. A clip without a label (-1) is
-    neither changed nor mixed into another clip.
+    neither changed nor mixed into another clip. Teacher outputs have to be in the batch already: a live teacher would
+    process faces that are not mixed.
 
     The task loss is then ``weight * loss(logits, label) + (1 - weight) * loss(logits, mixed_label)`` for each clip.
-    Teacher outputs have to be in the batch already: a live teacher would process faces that are not mixed.
-
-    Args:
-        alpha: Parameter of the Beta distribution, above 0; with larger values the two weights are more similar.
-        p: Probability for each clip.
     """
 
     def __init__(self, alpha: float = 0.2, p: float = 1.0) -> None:
@@ -33,20 +29,10 @@ class Mixup(RandomTransform):
         self.alpha = check_number("alpha", alpha, 0.001, 1000)
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Mix a batch; in eval mode it is returned unchanged.
+        """Mix the waveforms or normalized features of a batch and all its teacher outputs, in training only.
 
-        Args:
-            batch: A batch with ``label`` (B,); ``waveform`` (B, 1, T) and ``waveform_length`` (B,), or normalized
-                ``features`` (B, F, frames) and ``feature_length`` (B,); and optionally teacher outputs, such as
-                ``teacher_embedding`` (B, E) and ``teacher_logits`` (B, K).
-
-        Returns:
-            A new batch with these mixed, where a length is the longer of the two. It also has ``mixed_label`` (B,)
-            int64, the label of the clip that was mixed in, and ``label_weight`` (B,) float32 from 0.5 to 1, the weight
-            of the clip's own label.
-
-        Raises:
-            ConfigError: If the batch has neither waveforms nor features.
+        The new batch also has ``mixed_label`` (B,) int64, the label of the clip that was mixed in, and ``label_weight``
+        (B,) float32 from 0.5 to 1, the weight of the clip's own label. A length is the longer of the two.
         """
         if not self.training:
             return batch

@@ -11,14 +11,11 @@ Number = TypeVar("Number", int, float)
 
 
 class RandomTransform(nn.Module):
-    """Base class of transforms that are applied to random clips of a batch.
+    """Base class of transforms that are applied to random clips of a batch, each with probability `p`.
 
-    Results are determined by `torch.manual_seed`. The clips and the strengths are drawn on the CPU, so that they do not
-    differ between devices. There are no parameters or buffers: checkpoints are the same with and without augmentation.
-    A setting that is not a number in its range is a `ConfigError`, here and in all subclasses.
-
-    Args:
-        p: Probability for each clip, from 0 to 1.
+    Results are determined by `torch.manual_seed`. Clips and strengths are drawn on the CPU, so that they do not differ
+    between devices. There are no parameters or buffers: checkpoints are the same with and without augmentation. A
+    setting that is not a number in its range is a `ConfigError`, here and in all subclasses.
     """
 
     def __init__(self, p: float) -> None:
@@ -36,16 +33,7 @@ def draw_uniform(low: float, high: float, size: int) -> Tensor:
 
 
 def check_number(name: str, value: Number, low: float, high: float, whole: bool = False) -> Number:
-    """Return the value of a setting if it is a number from `low` to `high`, and whole if required.
-
-    Raises:
-        ConfigError: If the value is not a number or out of range.
-
-    Example:
-        >>> check_number("p", 1.5, 0, 1)
-        Traceback (most recent call last):
-        crossmodal.errors.ConfigError: p must be a number from 0 to 1, got 1.5.
-    """
+    """Return a setting that is a number from `low` to `high`, and whole if required, or raise ConfigError."""
     right_type = isinstance(value, int if whole else (int, float))  # YAML reads "1e-1" as text
     if not right_type or not low <= value <= high:
         raise ConfigError(f"{name} must be a {'whole ' if whole else ''}number from {low} to {high}, got {value!r}.")

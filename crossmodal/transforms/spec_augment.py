@@ -12,16 +12,9 @@ class SpecAugment(RandomTransform):
     """Set random bands of features and ranges of time to zero, the mean of normalized features.
 
     Park et al., "SpecAugment: a simple data augmentation method for automatic speech recognition", Interspeech 2019,
-    without time warping. The width of each mask is drawn uniformly from 0 to its maximum, and so is its position. Masks
-    may overlap. Time masks are within the clip's valid frames. For MFCCs, a band is a range of neighbouring
+    without time warping. The width of each mask is drawn uniformly from 0 to its maximum, a share of the features or of
+    the clip's valid frames, and so is its position. Masks may overlap. For MFCCs, a band is a range of neighbouring
     coefficients, not of frequencies.
-
-    Args:
-        num_freq_masks: Number of masks over features, from 0 to 100.
-        freq_mask_share: Largest width of each, as a fraction of the features.
-        num_time_masks: Number of masks over time, from 0 to 100.
-        time_mask_share: Largest width of each, as a fraction of the clip's valid frames.
-        p: Probability for each clip.
     """
 
     def __init__(

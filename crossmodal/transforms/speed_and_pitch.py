@@ -19,15 +19,11 @@ _MAX_DENOMINATOR = 50
 
 
 class SpeedPerturbation(WaveformAugmentation):
-    """Change the speed of a clip, and with it tempo, pitch and length.
+    """Change the speed of a clip, and with it tempo, pitch and length, by a factor drawn from `factors`, 0.5 to 2.
 
-    Ko, Peddinti, Povey and Khudanpur, "Audio augmentation for speech recognition", Interspeech 2015.
-
-    Args:
-        factors: Speed factors, from 0.5 to 2, one of which is drawn for each clip; at 1.1 tempo and pitch are 1.1 times
-            as high. Each factor is rounded to the nearest ratio with a denominator of at most 50, so multiples of 0.05
-            or 0.02 are exact.
-        p: Probability for each clip of drawing a factor; 1 as in the paper, whose factors include 1.0.
+    Ko, Peddinti, Povey and Khudanpur, "Audio augmentation for speech recognition", Interspeech 2015. Each factor is
+    rounded to the nearest ratio with a denominator of at most 50, so multiples of 0.05 or 0.02 are exact. The default
+    `p` is 1 as in the paper, whose factors include 1.0.
     """
 
     def __init__(self, factors: Sequence[float] = (0.9, 1.0, 1.1), p: float = 1.0) -> None:
@@ -66,16 +62,11 @@ class SpeedPerturbation(WaveformAugmentation):
 
 
 class PitchPerturbation(WaveformAugmentation):
-    """Shift the pitch of a clip by a whole number of semitones without changing its duration.
+    """Shift the pitch by 1 to `max_semitones` (at most 12) whole semitones, up or down, and keep the duration.
 
     A phase vocoder stretches the clip (Flanagan and Golden, "Phase vocoder", Bell System Technical Journal 1966), and
     resampling restores its length. The energy is preserved. Formants are shifted with the pitch, as if the speaker were
     smaller or larger. This is the most expensive augmentation: four times as long as the front end.
-
-    Args:
-        max_semitones: Largest shift in semitones, from 1 to 12; the shift is up or down and never zero.
-        sample_rate: Samples per second of the waveforms; the windows last about 32 ms.
-        p: Probability for each clip.
     """
 
     def __init__(self, max_semitones: int = 2, sample_rate: int = 16000, p: float = 0.5) -> None:
@@ -111,11 +102,8 @@ def _small_ratio(factor: float) -> Fraction:
 
 
 def _shift_pitch(waveform: Tensor, ratio: Fraction, n_fft: int) -> Tensor:
-    """Multiply every frequency of waveforms (B, T) by a ratio.
-
-    `torchaudio.functional.pitch_shift` does the same but takes seconds for one clip, because it resamples by ratios of
-    large numbers.
-    """
+    """Multiply every frequency of waveforms (B, T) by a ratio."""
+    # `torchaudio.functional.pitch_shift` takes seconds for one clip, because it resamples by ratios of large numbers.
     size = waveform.shape[-1]
     window = torch.hann_window(n_fft, dtype=waveform.dtype, device=waveform.device)
     hop_length = n_fft // 4
@@ -133,11 +121,8 @@ def _shift_pitch(waveform: Tensor, ratio: Fraction, n_fft: int) -> Tensor:
 
 
 def _stretch(spectrum: Tensor, ratio: Fraction) -> Tensor:
-    """Stretch a spectrum (B, frequencies, frames) in time by a ratio with a phase vocoder.
-
-    The result equals `torchaudio.functional.phase_vocoder`. It is several times as fast, because it multiplies phases
-    as complex numbers of magnitude 1 instead of converting them to angles and back.
-    """
+    """Stretch a spectrum (B, frequencies, frames) in time by a ratio, like `torchaudio.functional.phase_vocoder`."""
+    # Several times as fast: it multiplies phases as complex numbers of magnitude 1, without converting them to angles.
     frames = spectrum.permute(2, 0, 1)
     times = torch.arange(-(-len(frames) * ratio.numerator // ratio.denominator), device=spectrum.device)
     previous = times * ratio.denominator // ratio.numerator

@@ -1,10 +1,9 @@
-import math
-
 import numpy as np
 import pytest
 import torch
 
 from crossmodal.losses import CosineAlignmentLoss, FrequencyMSELoss, SharedClassifierLoss, StandardizedMSELoss
+from tests.losses import value_and_gradient
 
 
 @pytest.fixture
@@ -36,12 +35,8 @@ def test_standardized_mse_in_evaluation_does_not_depend_on_the_batch(embeddings)
 
 
 def test_standardized_mse_of_one_clip_does_not_update_the_statistics(embeddings):
-    student, teacher = (e[:1].clone().requires_grad_() for e in embeddings)
     loss = StandardizedMSELoss(5)
-    value = loss(student, teacher)
-    value.backward()
-    assert value.isfinite()
-    assert student.grad.isfinite().all()
+    value_and_gradient(loss, *(e[:1] for e in embeddings))
     assert torch.equal(loss.student_norm.running_mean, torch.zeros(5))
 
 
@@ -85,15 +80,6 @@ def test_both_bands_have_the_same_default_weight(embeddings):
     torch.testing.assert_close(two - one, one - without)
 
 
-def test_frequency_mse_is_larger_for_low_frequencies():
-    steps = torch.arange(32.0)
-    slow, fast = torch.cos(2 * torch.pi * 2 * steps / 32)[None], torch.cos(2 * torch.pi * 15 * steps / 32)[None]
-    loss = FrequencyMSELoss()
-    teacher = slow + fast
-    assert loss(slow - fast, teacher) < loss(fast - slow, teacher)
-    assert loss(slow - fast, teacher).item() > 0.1
-
-
 def test_frequency_mse_ignores_scale_offset_and_band_energy():
     steps = torch.arange(32.0)
     slow, fast = torch.cos(2 * torch.pi * 2 * steps / 32)[None], torch.cos(2 * torch.pi * 15 * steps / 32)[None]
@@ -102,12 +88,9 @@ def test_frequency_mse_ignores_scale_offset_and_band_energy():
 
 def test_extreme_shares_leave_one_band(embeddings):
     student, teacher = embeddings
-    z_scores = [
-        (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True) for x in (student.numpy(), teacher.numpy())
-    ]
-    assert FrequencyMSELoss(low_share=1.0)(student, teacher).item() == pytest.approx(
-        np.mean((z_scores[0] - z_scores[1]) ** 2), rel=1e-3
-    )
+    one, other = ((x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True) for x in (student.numpy(), teacher.numpy()))
+    expected = np.mean((one - other) ** 2)
+    assert FrequencyMSELoss(low_share=1.0)(student, teacher).item() == pytest.approx(expected, rel=1e-3)
     assert FrequencyMSELoss(low_share=0.0, high_weight=0.0)(student, teacher).item() == pytest.approx(0, abs=1e-6)
 
 
@@ -136,15 +119,6 @@ def test_shared_classifier_equals_a_naive_loop(labelled):
                 scores = weight @ row + bias
                 total -= np.log(np.exp(scores[class_index]) / np.exp(scores).sum())
     assert loss(student.double(), teacher.double(), label).item() == pytest.approx(total / clips)
-
-
-@pytest.mark.parametrize("label", [[3], [-1, 0, -1], [7, -1, 2]])
-def test_a_uniform_classifier_has_twice_the_loss_log_num_classes(label):
-    loss = SharedClassifierLoss(5, 8)
-    torch.nn.init.zeros_(loss.classifier.weight)
-    torch.nn.init.zeros_(loss.classifier.bias)
-    value = loss(torch.randn(len(label), 5), torch.randn(len(label), 5), torch.tensor(label))
-    assert value.item() == pytest.approx(2 * math.log(8))
 
 
 def test_shared_classifier_has_no_gradient_for_the_teacher(labelled):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossmodal.losses import CKALoss, MMDLoss, RKDLoss
+from tests.losses import value_and_gradient
 
 
 def draw(seed, *widths, size=6):
@@ -62,13 +63,6 @@ def test_rkd_is_accurate_for_close_embeddings_far_from_zero():
     assert RKDLoss()(student, teacher).item() == pytest.approx(expected.item(), rel=1e-3)
 
 
-def test_rkd_by_hand():
-    student = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(3) / 2]])
-    teacher = torch.tensor([[0.0], [0.0], [10.0]])
-    # Relative to the mean over pairs, the student's distances are 1, 1, 1, and the teacher's 0, 1.5, 1.5.
-    assert RKDLoss(1, 0)(student, teacher).item() == pytest.approx((0.5 + 0.125 + 0.125) / 3)
-
-
 @pytest.mark.parametrize("widths", [(4, 4), (3, 7)])
 def test_cka_equals_the_formula_on_features(widths):
     """Compare with |T'S|^2 / (|S'S| |T'T|), the paper's form over dimensions instead of clips."""
@@ -85,14 +79,10 @@ def naive_mmd(student, teacher, bandwidths):
     median = distances[(len(distances) - 1) // 2]
 
     def mean_kernel(first, second):
-        return np.mean(
-            [
-                math.exp(-((np.linalg.norm(x - y) / (b * median)) ** 2) / 2)
-                for x in first
-                for y in second
-                for b in bandwidths
-            ]
-        )
+        kernels = []
+        for x, y, bandwidth in itertools.product(first, second, bandwidths):
+            kernels.append(math.exp(-((np.linalg.norm(x - y) / (bandwidth * median)) ** 2) / 2))
+        return np.mean(kernels)
 
     return mean_kernel(student, student) + mean_kernel(teacher, teacher) - 2 * mean_kernel(student, teacher)
 
@@ -105,14 +95,6 @@ def test_mmd_equals_a_naive_loop(bandwidths, width):
     expected = naive_mmd(student.numpy(), teacher.numpy(), bandwidths)
     assert expected > 0.01
     assert MMDLoss(bandwidths)(student, teacher).item() == pytest.approx(expected)
-
-
-def test_mmd_of_two_clips_by_hand():
-    """Standardized embeddings are the corners of a square: its side is the median, its diagonal sqrt(2) times that."""
-    student, teacher = torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-    side, diagonal = math.exp(-1 / 2), math.exp(-2 / 2)
-    expected = 2 * (1 + diagonal) / 2 - 2 * side
-    assert MMDLoss([1.0])(student, teacher).item() == pytest.approx(expected, rel=1e-3)
 
 
 def test_mmd_bandwidth_has_no_gradient():
@@ -129,19 +111,6 @@ def test_mmd_compares_distributions_and_ignores_pairs():
     loss = MMDLoss()
     assert loss(teacher.flip(0), teacher).item() == pytest.approx(0, abs=1e-12)
     assert loss(other, teacher) > 1.5 * loss(student, teacher)
-
-
-def test_training_reduces_the_discrepancy():
-    generator = torch.Generator().manual_seed(0)
-    teacher = torch.randn(32, 3, generator=generator).sign() + 0.1 * torch.randn(32, 3, generator=generator)
-    student = torch.randn(32, 3, generator=generator).requires_grad_()
-    before = MMDLoss()(student, teacher).item()
-    optimizer = torch.optim.Adam([student], lr=0.05)
-    for _ in range(60):
-        optimizer.zero_grad()
-        MMDLoss()(student, teacher).backward()
-        optimizer.step()
-    assert MMDLoss()(student, teacher).item() < 0.3 * before
 
 
 @settings(max_examples=30, deadline=None)
@@ -178,12 +147,7 @@ def test_identical_embeddings_have_finite_gradients(loss, rows, of):
     student, teacher = draw(3, 4, 4, size=4)
     student = student[rows] if of != "teacher" else student
     teacher = teacher[rows] if of != "student" else teacher
-    student = student.clone().requires_grad_()
-    value = loss(student, teacher)
-    value.backward()
-    assert value.isfinite()
-    assert student.grad.isfinite().all()
-    assert student.grad.abs().max() < 1e3
+    assert value_and_gradient(loss, student, teacher)[1].abs().max() < 1e3
 
 
 @pytest.mark.parametrize("widths", [(4, 4), (3, 7)])

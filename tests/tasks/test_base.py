@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, seed_everything
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from crossmodal.tasks import ControlTask, FinetuneTask, TeacherTask, TransferTask
-from crossmodal.tasks.recall import UnweightedAverageRecall
+from crossmodal.tasks.base import UnweightedAverageRecall
 from tests.tasks.tiny import (
     STUDENT,
     TEACHER,

@@ -1,8 +1,6 @@
-"""A decoder process of the server: ``python -m crossmodal.apps.serve.decoder_process SETTINGS``.
-
-It reads a line of JSON, ``{"bytes": N, "longest": S}``, and N bytes. It writes a line of JSON, ``{"samples": T}``, and
-T float32 samples, or ``{"status": ..., "code": ..., "reason": ...}``. It exits at the end of its input.
-"""
+"""A decoder process of the server: ``python -m crossmodal.apps.serve.decoder_process SETTINGS``."""
+# It reads a line of JSON, ``{"bytes": N, "longest": S}``, and N bytes. It writes a line of JSON, ``{"samples": T}``,
+# and T float32 samples, or ``{"status": ..., "code": ..., "reason": ...}``. It exits at the end of its input.
 
 import json
 import os
@@ -47,13 +45,7 @@ def main() -> None:
 
 
 def decode(encoded: bytes, longest: float, max_channels: int, sample_rate: int) -> NDArray[np.float32]:
-    """Decode the content of a sound file, or of a video with sound: (T,), one channel at `sample_rate` in [-1, 1].
-
-    Decoding stops after `longest` seconds.
-
-    Raises:
-        RequestError: The file is not sound, is damaged, or exceeds a limit.
-    """
+    """Decode at most `longest` seconds of a sound or video file to (T,) in [-1, 1], or raise RequestError."""
     if not sniff_audio(encoded[:_HEAD]):
         raise RequestError(415, "not_sound", "this is not a sound or video file of a known format")
     try:

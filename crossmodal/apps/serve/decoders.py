@@ -1,10 +1,7 @@
-"""Decoding in child processes that can be killed. The server process itself never decodes an upload.
-
-Each child runs `crossmodal.apps.serve.decoder_process` and communicates through its standard input and output.
-`pebble`, which prepares a corpus, is not used here. Its children share one pipe, so a child that is killed while it
-writes leaves half a message to the others. Its results are pickles, so a decoder that a hostile file has taken over
-could run code in the server.
-"""
+"""Decoding in child processes that can be killed. The server process itself never decodes an upload."""
+# `pebble`, which prepares a corpus, is not used here. Its children share one pipe, so a child that is killed while it
+# writes leaves half a message to the others. Its results are pickles, so a decoder that a hostile file has taken over
+# could run code in the server.
 
 import asyncio
 import json
@@ -52,11 +49,7 @@ class Decoders:
         await asyncio.gather(*(decoder.kill() for decoder in self._all))
 
     async def decode(self, encoded: bytes, longest: float) -> NDArray[np.float32]:
-        """Decode one upload of at most `longest` seconds in the next free child: (T,), one channel at the sample rate.
-
-        Raises:
-            RequestError: The upload is not sound, is damaged, exceeds a limit, or takes too long to decode.
-        """
+        """Decode one upload of at most `longest` seconds in the next free child, (T,), or raise RequestError."""
         decoder = await self._idle.get()
         if not decoder.is_running:  # killed while idle, for example by a system without free memory
             self._replace(decoder)

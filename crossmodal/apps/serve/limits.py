@@ -44,13 +44,7 @@ class Limits:
 
 
 class RequestError(Exception):
-    """An error response.
-
-    Args:
-        status: HTTP status.
-        code: An identifier for programs. It does not change between versions.
-        reason: A sentence for people. It contains nothing of the request.
-    """
+    """An error response. `code` is stable between versions; `reason` is for people and has nothing of the request."""
 
     def __init__(self, status: int, code: str, reason: str) -> None:
         super().__init__(status, code, reason)

@@ -35,11 +35,9 @@ def error_response(error: RequestError) -> Response:
 
 
 class RequestMiddleware:
-    """ASGI middleware around the whole application.
+    """ASGI middleware around the whole application."""
 
-    A log line has the request's ID, method, path, status and duration. It has nothing that a client sent, and no
-    address; uvicorn's own access log has both the client's address and the query.
-    """
+    # A log line has nothing that a client sent, and no address; uvicorn's access log has the address and the query.
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -33,11 +33,7 @@ class _AnnouncedServer(uvicorn.Server):
 
 
 def run_server(app: FastAPI, listening: socket.socket, on_ready: Callable[[], None]) -> int:
-    """Serve on a bound socket until SIGTERM or Ctrl-C; `on_ready` is called when the server accepts connections.
-
-    Returns:
-        The exit status: 0, or 130 after a second Ctrl-C, which drops requests in progress.
-    """
+    """Serve on a bound socket until SIGTERM or Ctrl-C, and return the exit status; call `on_ready` when it is ready."""
     server = _AnnouncedServer(make_config(app), on_ready)
     _log_to_stderr()
     # Ignore the signal that stopped the server: uvicorn raises it again, and the status would not be 0.
@@ -51,10 +47,8 @@ def run_server(app: FastAPI, listening: socket.socket, on_ready: Callable[[], No
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Bind an address before a model is loaded, or raise ConfigError; port 0 is any free port.
-
-    uvicorn's own function exits the process on an error, and its sockets keep Nagle's algorithm on.
-    """
+    """Bind an address before a model is loaded, or raise ConfigError; port 0 is any free port."""
+    # uvicorn's own function exits the process on an error, and its sockets keep Nagle's algorithm on.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio turns Nagle off for TCP only
     try:

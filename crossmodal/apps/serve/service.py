@@ -43,10 +43,10 @@ class Work:
 
 
 class Service:
-    """Recognition for many clients at the same time.
+    """Recognition for many clients at the same time, with ``model`` and, if there is one, ``control``.
 
     Labels are computed in batches in one thread, timelines one at a time in a second, live sound in a third. A long
-    recording does not delay a short one. The recognizers are ``model``, and ``control`` if there is one.
+    recording does not delay a short one.
     """
 
     def __init__(self, models: dict[str, EmotionRecognizer], limits: Limits, work: Work) -> None:
@@ -92,11 +92,7 @@ class Service:
                 thread.shutdown(cancel_futures=True)
 
     async def predict(self, request: Request, model: str) -> Prediction:
-        """Return the emotion in an upload.
-
-        Raises:
-            RequestError: The upload is invalid or exceeds a limit, or the server is busy.
-        """
+        """Return the emotion in an upload, or raise RequestError."""
         longest = min(LONGEST, self.limits.seconds)
         async with self._admit(), self._uploads.read(request) as encoded, self._labels:
             return await self._batchers[model].predict(await self._decoders.decode(encoded, longest))

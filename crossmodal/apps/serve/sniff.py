@@ -23,12 +23,7 @@ _PACKET = 188  # bytes in an MPEG-TS packet
 
 
 def sniff_audio(head: bytes) -> bool:
-    """Return True if a file with these first 256 bytes or more is in one of the formats that the server decodes.
-
-    Example:
-        >>> sniff_audio(b"RIFF....WAVEfmt "), sniff_audio(b"PK...")
-        (True, False)
-    """
+    """Return True if a file with these first 256 bytes or more is in one of the formats that the server decodes."""
     return (
         any(head.startswith(signature, offset) for offset, signature in _SIGNATURES)
         or (head[:4] in _RIFF and head[8:12] in _IN_RIFF)

@@ -22,14 +22,7 @@ class Uploads:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """Read an upload and count its bytes for the duration of the block.
-
-        Yields:
-            The content of the form's only file, or the body if it is not a form.
-
-        Raises:
-            RequestError: The upload is too large, too slow, empty, or not one file; or all uploads are too large.
-        """
+        """Read the form's only file, or else the body, and count its bytes in the block; may raise RequestError."""
         limits, size = self._limits, 0
 
         async def chunks() -> AsyncGenerator[bytes, None]:

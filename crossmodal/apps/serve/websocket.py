@@ -1,8 +1,4 @@
-"""Live sound over a WebSocket.
-
-The client sends a JSON message with the format, then binary messages with samples. The server sends a JSON message for
-each complete window. The client sends ``{"end": true}`` to receive the remaining windows.
-"""
+"""Live sound over a WebSocket; `crossmodal.apps.serve.app` describes its messages."""
 
 import asyncio
 import contextlib

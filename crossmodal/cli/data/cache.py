@@ -79,9 +79,6 @@ def prune(folder: Path, kinds: list[str], days: float = 0.0) -> list[Stored]:
     """Remove stored results of at least the given age, and return what was removed.
 
     A run that is reading them stops with an error; the same command then rebuilds them.
-
-    Raises:
-        DataError: If an entry cannot be removed.
     """
     before = time.time() - days * _DAY
     removed = []

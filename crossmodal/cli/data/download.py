@@ -54,15 +54,7 @@ def download_command(args: argparse.Namespace) -> int:
 
 
 def parse_actors(text: str) -> list[int]:
-    """Parse a list of actors.
-
-    Raises:
-        ConfigError: If the text is not a list of numbers and ranges from 1 to 24.
-
-    Example:
-        >>> parse_actors("1-4,7")
-        [1, 2, 3, 4, 7]
-    """
+    """Parse numbers and ranges from 1 to 24, such as ``1-4,7``; raise ConfigError for anything else."""
     actors: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,2})(?:-(\d{1,2}))?\s*", part)

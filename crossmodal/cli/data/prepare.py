@@ -97,12 +97,7 @@ def prepare_command(args: argparse.Namespace) -> int:
 
 
 def take_shard(items: Sequence[Item], shard: str) -> list[Item]:
-    """Take the part ``i/n`` of items, i from 1 to n; raise ConfigError for another form.
-
-    Example:
-        >>> take_shard("abcdefg", "2/3")
-        ['b', 'e']
-    """
+    """Take the part ``i/n`` of items: every n-th, from the i-th on; raise ConfigError for another form."""
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= part <= parts:

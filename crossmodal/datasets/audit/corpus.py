@@ -48,21 +48,12 @@ def column_of(name: RavdessName) -> Column:
 
 
 def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int | None = None) -> CheckReport:
-    """Check every file of a RAVDESS folder, each in a child process with a time limit.
+    """Check every file of a RAVDESS folder, searched to any depth, in child processes with a time limit.
 
     Errors are: files that do not decode completely; a duration that no clip has; a wrong number of video frames; a
     wrong checksum; sound that differs from the wav or is not 33.3 ms later; unknown names; and identical files with
     different labels. Notes are stereo, other formats, copies of a file, and the pair of takes that RAVDESS published
-    twice.
-
-    Args:
-        root: The folder; searched to any depth.
-        channel: ``speech``, ``song`` or ``both``.
-        num_processes: Number of processes; default one per core.
-
-    Raises:
-        CorpusNotFoundError: The folder does not exist, or has no RAVDESS file of this channel.
-        DataError: The lock file of the download is damaged.
+    twice. A folder without files of the channel raises CorpusNotFoundError, a damaged lock file DataError.
     """
     root = Path(root)
     index_ravdess(root, channel)  # raises if the corpus is missing

@@ -28,10 +28,9 @@ class Sync:
 
 
 def compare_sounds(of_video: Floats, of_wav: Floats) -> tuple[Sync, str | None]:
-    """Compare the sound of a video, (T,) at `SYNC_RATE`, with the wav, (U,) at `SYNC_RATE`.
+    """Compare the sound of a video with the wav, (T,) and (U,) at `SYNC_RATE`, and return a message if they differ.
 
-    Returns:
-        The comparison at the lag with the highest correlation, and a message if they differ.
+    The lag of the comparison is the one with the highest correlation.
     """
     offset = int(signal.correlate(of_video, of_wav, method="fft").argmax()) - (len(of_wav) - 1)
     video, wav = of_video[max(offset, 0) :], of_wav[max(-offset, 0) :]

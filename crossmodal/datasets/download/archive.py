@@ -34,15 +34,9 @@ class Member:
 def list_members(path: Path, parse: Callable[[str], object]) -> list[Member]:
     """Read the central directory of an archive, and check that all members are safe to extract.
 
-    Folders and metadata files of macOS are ignored.
-
-    Args:
-        path: Path of the zip.
-        parse: Function that raises ValueError for the path of an unexpected member.
-
-    Raises:
-        ArchiveError: If the archive is damaged, or has a member with an unsafe path or an unexpected name, the same
-            name twice, or too large members. The message names the member and the reason.
+    Folders and metadata files of macOS are ignored. `parse` raises ValueError for the path of an unexpected member.
+    ArchiveError, with the member and the reason, is raised for a damaged archive, an unsafe path, an unexpected name,
+    the same name twice, or too large members.
     """
     with _open(path) as archive:
         infos = [info for info in archive.infolist() if not _is_ignored(info.filename)]
@@ -67,18 +61,10 @@ def list_members(path: Path, parse: Callable[[str], object]) -> list[Member]:
 def extract_members(
     path: Path, members: Sequence[Member], folder: Path, work: Path, on_bytes: Callable[[int], None]
 ) -> None:
-    """Extract members of an archive. Each file is renamed to its target after its size and CRC are verified.
+    """Extract members, validated by `list_members`, to a folder, in which they keep their paths.
 
-    Args:
-        path: Path of the zip, validated with `list_members`.
-        members: Members to extract.
-        folder: Target folder; members keep their paths in it.
-        work: Folder for temporary files, on the same file system.
-        on_bytes: Progress callback, called with the number of bytes of each block.
-
-    Raises:
-        ArchiveError: If a member is damaged. Members before it are extracted.
-        OSError: If a file cannot be written.
+    Each file is written to `work`, on the same file system, and renamed to its target after its size and CRC are
+    verified. If a member is damaged, ArchiveError is raised; members before it are extracted.
     """
     with _open(path) as archive:
         for member in members:

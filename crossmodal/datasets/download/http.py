@@ -1,6 +1,6 @@
 """Resumable downloads over HTTP, with retries and a checksum.
 
-urllib handles proxies, redirects and certificates. The usual client libraries do not both resume and verify a transfer.
+The usual client libraries do not both resume and verify a transfer. urllib handles proxies, redirects and certificates.
 """
 
 import contextlib
@@ -53,12 +53,7 @@ class _TemporaryError(Exception):
 
 
 class Downloader:
-    """Downloader of files, for use by several threads.
-
-    Args:
-        show: Function that shows a message.
-        timeout: Seconds for connecting and for each read.
-    """
+    """Downloader of files, for use by several threads. `show` shows a message."""
 
     def __init__(self, show: Callable[[str], None], timeout: float = TIMEOUT) -> None:
         self._show = show
@@ -86,16 +81,8 @@ class Downloader:
     def fetch(self, file: RemoteFile, target: Path, on_bytes: Callable[[int], None] = lambda count: None) -> None:
         """Download a file; it has the suffix ``.part`` until it is complete and verified.
 
-        An existing partial file is resumed. A file with a wrong checksum is downloaded once more from the beginning.
-
-        Args:
-            file: File to download.
-            target: Path to write.
-            on_bytes: Progress callback, called with the number of new bytes, which is negative after a restart.
-
-        Raises:
-            DownloadError: If the download fails.
-            ChecksumError: If the checksum is wrong twice.
+        An existing partial file is resumed. A file with a wrong checksum is downloaded once more from the beginning;
+        then ChecksumError is raised. `on_bytes` gets the number of new bytes, which is negative after a restart.
         """
         part = target.with_name(f"{target.name}.part")
         for _ in range(2):

@@ -13,14 +13,7 @@ LOCK_FILE = "ravdess.lock.json"
 
 
 class LockFile:
-    """Pinned sizes, checksums and members of archives. It is thread-safe.
-
-    Args:
-        path: Path of the JSON file, which need not exist.
-
-    Raises:
-        DataError: If the file is damaged.
-    """
+    """Pinned sizes, checksums and members of archives; thread-safe. A damaged file raises DataError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,14 +37,9 @@ class LockFile:
             ) from error
 
     def pin(self, sums: Mapping[str, tuple[int, str]], source: str) -> None:
-        """Pin the sizes and checksums of archives.
+        """Pin the size in bytes and the md5 of archives; `source` is their source for the error message.
 
-        Args:
-            sums: Size in bytes and md5 of each archive.
-            source: Source of the checksums, for the error message.
-
-        Raises:
-            ChecksumError: If an archive was pinned with another size or md5. Then nothing is pinned.
+        If an archive was pinned with another size or md5, ChecksumError is raised and nothing is pinned.
         """
         for name, (size, md5) in sums.items():
             if (pinned := self.sums.get(name, (size, md5))) != (size, md5):

@@ -37,11 +37,7 @@ class Archive:
     actors: tuple[int, ...]
 
     def parse_member(self, path: str) -> RavdessName:
-        """Parse the name of a recording in this archive.
-
-        Raises:
-            ValueError: If it is not a RAVDESS name, or the recording does not belong to this archive.
-        """
+        """Parse the name of a recording; raise ValueError if it does not belong to this archive."""
         name = parse_name(path)
         modalities, suffix = (("03",), ".wav") if self.modality == "audio" else (("01", "02"), ".mp4")
         belongs = name.modality in modalities and CHANNELS[name.channel] == self.channel
@@ -58,12 +54,7 @@ class Archive:
 def needed_archives(
     channel: Channel = "both", modality: Modality = "both", actors: Collection[int] = ACTORS
 ) -> list[Archive]:
-    """Return the archives with the requested recordings; there are 49 in all.
-
-    Example:
-        >>> [archive.name for archive in needed_archives("song", "both", [17, 18])]
-        ['Audio_Song_Actors_01-24.zip', 'Video_Song_Actor_17.zip']
-    """
+    """Return the archives with the requested recordings; there are 49 in all."""
     archives = []
     for name in CHANNELS.values() if channel == "both" else (channel,):
         recorded = tuple(actor for actor in ACTORS if name != "song" or actor != NOT_SUNG)
@@ -76,17 +67,10 @@ def needed_archives(
 
 
 def read_record(content: bytes, url: str) -> dict[str, RemoteFile]:
-    """Read the archives of RAVDESS from the JSON of a record, by name.
+    """Read the archives of RAVDESS from the JSON of a record, by name; raise DownloadError if it is invalid.
 
     Links may be relative, and a file without a link is expected beside the JSON, so that a mirror can be a folder with
     the archives and the JSON.
-
-    Args:
-        content: The JSON.
-        url: URL of the JSON.
-
-    Raises:
-        DownloadError: If the JSON is invalid.
     """
     names = {archive.name for archive in needed_archives()}
     try:

@@ -13,16 +13,11 @@ VERSION = 1
 
 
 def center_by_actor(tensors: ClipTensors, actors: Mapping[str, str], folder: Path) -> ClipTensors:
-    """Subtract each actor's mean over all clips and video frames; the result is stored in the cache.
+    """Subtract each actor's mean over all clips and video frames from ``face_embeddings`` of shape (N, D).
 
     A face at rest identifies the actor, not the emotion. No label is used, and actors are independent of each other, so
     nothing leaks between splits. The result for a clip depends on the actor's other clips, which suits a teacher: all
-    recordings are available when it predicts.
-
-    Args:
-        tensors: ``face_embeddings`` by clip, of shape (N, D).
-        actors: The actor of each clip; other clips are dropped.
-        folder: The cache.
+    recordings are available when it predicts. Clips without an actor in `actors` are dropped.
     """
     clips = [clip for clip in tensors.clips if clip in actors]
     actor_of_clip = np.array([actors[clip] for clip in clips])

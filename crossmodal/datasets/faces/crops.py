@@ -57,9 +57,7 @@ def read_face_crops(clip: Clip, path: Path, crops: FaceCrops) -> NDArray[np.uint
     """Read crops, (N, 3, H, W), at the middles of N equal segments of the clip.
 
     A clip with sound and without a given duration lasts as long as its sound, so that both cover the same time.
-
-    Raises:
-        MediaError: The video cannot be decoded, ends before the clip does, or no face is found in it.
+    MediaError is also raised if the video ends before the clip does, or no face is found in it.
     """
     clip = _with_duration_of_sound(clip)
     seconds = clip_instants(clip, path, crops.num_video_frames)
@@ -69,11 +67,7 @@ def read_face_crops(clip: Clip, path: Path, crops: FaceCrops) -> NDArray[np.uint
 
 
 def clip_instants(clip: Clip, path: Path, pieces: int) -> list[float]:
-    """Return the middles of equal segments of a clip, in seconds of its video.
-
-    Raises:
-        MediaError: If the file is not a video, or ends before the clip.
-    """
+    """Return the middles of equal segments of a clip, in seconds of its video, which must not end before the clip."""
     ends = media.probe_video(path).duration
     duration = ends - clip.video_start if clip.duration is None else clip.duration
     last = clip.video_start + duration

@@ -1,7 +1,6 @@
-"""Face features from other programs, as input of the teacher in place of pixels.
+"""Face features from other programs (OpenFace, py-feat, ...), as input of the teacher in place of pixels.
 
-The source is a CSV or Parquet table with a column `clip` and one row per clip or video frame (OpenFace, py-feat, ...),
-or a folder with one `.npy` per clip.
+The source is a CSV or Parquet table with a column `clip` and one row per clip or video frame, or a folder of `.npy`.
 """
 
 import contextlib
@@ -81,11 +80,7 @@ def feature_names(source: str | Path) -> list[str] | None:
 def clip_name(name: str) -> str:
     """Return the clip name for an entry of a table: the six fields of a RAVDESS file, else the entry itself.
 
-    Folders and the suffix of a media file are removed; other dots are kept.
-
-    Example:
-        >>> clip_name("faces/03-01-06-01-02-01-12.wav"), clip_name("dia0_utt1.mp4"), clip_name("take 2.1")
-        ('01-06-01-02-01-12', 'dia0_utt1', 'take 2.1')
+    Folders and the suffix of a media file are removed; other dots are kept, as in ``take 2.1``.
     """
     if name.count("-") >= 6:  # as in RAVDESS names; trying to parse all others is slow for long tables
         with contextlib.suppress(ValueError):

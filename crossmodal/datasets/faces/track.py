@@ -25,21 +25,9 @@ _LEAST = 0.25  # share of the video frames in which the face must be found
 def track_face(instants: Floats, detections: Sequence[Floats], width: int, height: int) -> Floats | None:
     """Follow the face with the largest sum of widths, and smooth its box over time.
 
-    The box is interpolated where the face was not found. Single outliers are removed.
-
-    Args:
-        instants: (M,) seconds, increasing.
-        detections: For each instant the (K, 4) detected faces: left, top, right, bottom, in pixels.
-        width: Width of the picture, in pixels.
-        height: Height of the picture, in pixels.
-
-    Returns:
-        (M, 4) square boxes in pixels, inside the picture; None where no face is found in a quarter of the instants.
-
-    Example:
-        >>> boxes = track_face(np.arange(3.0), [np.array([[40.0, 40, 60, 60]])] * 3, 100, 100)
-        >>> boxes.round(1).tolist()[0]
-        [35.5, 35.5, 64.5, 64.5]
+    The M increasing `instants` are in seconds. For each, `detections` has (K, 4) faces: left, top, right, bottom, in
+    pixels. The result has (M, 4) square boxes in pixels, inside the picture. They are interpolated where the face was
+    not found, and single outliers are removed. It is None if no face is found in a quarter of the instants.
     """
     if len(instants) != len(detections):
         raise ConfigError(f"{len(detections)} lists of detections for {len(instants)} instants")

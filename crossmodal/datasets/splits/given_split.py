@@ -12,9 +12,7 @@ _SHOWN = 8  # maximum number of speakers in an error message
 def split_as_given(clips: Sequence[Clip], fold: int, allow_speaker_leakage: bool = False) -> dict[Split, list[Clip]]:
     """Divide clips by the split that their corpus defines; clips without one are dropped.
 
-    Raises:
-        ProtocolError: If no clip has a split, or the fold is not 0.
-        LeakageError: If speakers are in more than one split, without `allow_speaker_leakage`.
+    LeakageError is raised if speakers are in more than one split, without `allow_speaker_leakage`.
     """
     if fold != 0:
         raise ProtocolError(f"Protocol given has only fold 0, the split of the corpus, not {fold}.")

@@ -1,7 +1,6 @@
-"""Label sets, protocols and folds: the division of clips into training, validation and test.
+"""Label sets, protocols and folds: the division of clips into training, validation and test by actors.
 
-An actor is in one split only. The actors of the fold are for test, those of the next fold for validation, and the rest
-for training.
+The actors of the fold are for test, those of the next fold for validation, and the rest for training.
 """
 
 import random
@@ -86,13 +85,10 @@ def filled_folds(protocol: Protocol, actors: Iterable[str], label_set: LabelSet 
 def split_actors(
     protocol: Protocol, fold: int, actors: Iterable[str], label_set: LabelSet = "speech8"
 ) -> dict[Split, tuple[str, ...]]:
-    """Divide the actors of a corpus by a protocol's fold.
+    """Divide the actors of a corpus by a protocol's fold; raise ProtocolError if the corpus cannot fill all splits.
 
     A corpus with only some actors uses the folds that it can fill; the next filled fold is for validation. The label
     set determines whether actor 18 is expected. ``grouped``, ``given`` and ``random`` have no fixed actors.
-
-    Raises:
-        ProtocolError: The fold does not exist, or the corpus cannot fill it, its validation fold or training.
     """
     actors = sorted(set(actors))
     groups = _groups(protocol)
@@ -154,11 +150,7 @@ def split_clips(
 
 
 def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
-    """Remove the labels of the last `num_actors` actors that have labels.
-
-    Raises:
-        ConfigError: No actor would keep labels, or the number is negative.
-    """
+    """Remove the labels of the last `num_actors` actors that have labels; at least one actor must keep them."""
     if num_actors == 0:
         return list(clips)
     actors = sorted({clip.actor for clip in clips if clip.label is not None})

@@ -16,10 +16,7 @@ def split_by_speaker(
 ) -> dict[Split, list[Clip]]:
     """Divide clips by folds of their speakers: one for test, the next for validation, the rest for training.
 
-    The folds are made from all clips of the `corpus`, so that unusable clips do not change them.
-
-    Raises:
-        ProtocolError: The fold does not exist; or see `group_speakers`.
+    The folds are made from all clips of the `corpus`, so that unusable clips do not change them; see `group_speakers`.
     """
     folds = group_speakers(corpus, num_folds)
     if not 0 <= fold < num_folds:

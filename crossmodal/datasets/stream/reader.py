@@ -1,7 +1,7 @@
 """A corpus as a stream: waveforms and face crops in chunks of litdata, in a folder or in object storage.
 
-``waveforms`` and ``faces`` are datasets of litdata with one array per clip. A third one, ``about``, has one JSON text,
-because litdata writes no other files to object storage. It is written last: if it exists, the stream is complete.
+``waveforms`` and ``faces`` have one array per clip. ``about`` has one JSON text, because litdata writes no other files
+to object storage. It is written last: if it exists, the stream is complete.
 """
 
 import json
@@ -32,36 +32,19 @@ _ADVICE = "write one with `crossmodal data prepare ... --to litdata`, or check t
 
 @dataclass(frozen=True)
 class StreamAbout:
-    """Description of a stream.
-
-    Args:
-        kind: Kind of the corpus.
-        name: Name of the corpus in reports.
-        protocol: Default protocol.
-        labels: Class names of a manifest, in the order of their indices; None for RAVDESS, which has label sets.
-        crops: Settings of the face crops.
-        clips: All clips, in the order of the arrays; ``audio`` and ``video`` are the names of their arrays.
-    """
+    """Description of a stream."""
 
     kind: CorpusKind
     name: str
     protocol: Protocol
-    labels: tuple[str, ...] | None
+    labels: tuple[str, ...] | None  # of a manifest, in the order of class indices; None for RAVDESS
     crops: FaceCrops
-    clips: list[Clip]
+    clips: list[Clip]  # in the order of the arrays; audio and video are the names of their arrays
 
 
 @dataclass(frozen=True)
 class StreamSource(CorpusSource):
-    """Corpus of a stream, whose arrays are read by clip: from object storage, a clip is two requests for its bytes.
-
-    Args:
-        path: Folder or URL.
-        about: Description of the stream.
-        face_box: Box of the face crops.
-        channel: Channel of RAVDESS, None for other corpora.
-        label_set: Label set of RAVDESS, None for other corpora.
-    """
+    """Corpus of a stream, whose arrays are read by clip: in object storage, a clip is two requests for its bytes."""
 
     path: str
     about: StreamAbout
@@ -99,11 +82,7 @@ class StreamSource(CorpusSource):
         return self.label_set is None or in_label_set(clip, self.label_set)
 
     def prepare(self, clips: Sequence[Clip], *, audio: bool, crops: FaceCrops | None, folder: Path) -> PreparedCorpus:
-        """Return the names of the arrays of clips.
-
-        Raises:
-            ConfigError: If the face crops of the stream have other settings.
-        """
+        """Return the names of the arrays of clips; raise ConfigError if the face crops have other settings."""
         written = self.about.crops
         if crops and replace(crops, detector=crops.detector or written.detector) != written:
             raise ConfigError(f"The stream {self.path} has {written}, not {crops}: use the same settings.")
@@ -130,12 +109,7 @@ class StreamSource(CorpusSource):
 
 
 def open_stream(stream: str, channel: Channel, label_set: LabelSet | None) -> StreamSource:
-    """Open a stream.
-
-    Args:
-        stream: Folder or URL written by `write_stream`.
-        channel: Channel of RAVDESS; a manifest has none.
-        label_set: Label set of RAVDESS; None for the default of the channel.
+    """Open a folder or URL that `write_stream` wrote; channel and label set are for RAVDESS only.
 
     Raises:
         ConfigError: If the label set does not match the channel.
@@ -200,11 +174,7 @@ def part_of(stream: str, name: str) -> str:
 
 
 def require_litdata() -> Any:
-    """Import litdata.
-
-    Raises:
-        MissingExtraError: If litdata is not installed.
-    """
+    """Import litdata; raise MissingExtraError if it is not installed."""
     try:
         import litdata
     except ModuleNotFoundError as error:

@@ -31,23 +31,10 @@ Part = tuple[Callable[[str], Any], Sequence[str]]  # a function that makes an it
 def write_stream(
     source: CorpusSource, corpus: PreparedCorpus, crops: FaceCrops, target: str, num_processes: int | None = None
 ) -> StreamAbout:
-    """Write the clips with sound and faces as a stream. A folder is written atomically.
+    """Write the prepared clips with sound and faces as a stream, and return its description.
 
-    Args:
-        source: Corpus.
-        corpus: Its prepared clips.
-        crops: Settings of their face crops.
-        target: A new folder, or a URL that litdata writes to, such as ``s3://bucket/folder``.
-        num_processes: Number of processes that write to a URL; default one per core. This process writes folders.
-
-    Returns:
-        The description of the stream.
-
-    Raises:
-        ConfigError: See `check_target`.
-        CorpusNotFoundError: If no clip has sound and faces.
-        DataError: If litdata could not write to the URL.
-        MissingExtraError: If litdata is not installed.
+    The target, see `check_target`, is a new folder, which is written atomically by this process, or a URL that litdata
+    writes to with `num_processes`, such as ``s3://bucket/folder``. DataError is raised if litdata cannot write.
     """
     check_target(target)
     clips = [clip for clip in corpus.clips if clip.clip in corpus.waveforms and clip.clip in corpus.faces]
@@ -77,12 +64,7 @@ def write_stream(
 
 
 def check_target(target: str) -> None:
-    """Check that a stream can be written to a target.
-
-    Raises:
-        ConfigError: If the target exists, or several processes were started to write it.
-        MissingExtraError: If litdata is not installed.
-    """
+    """Raise ConfigError if a target exists, or several processes were started to write it."""
     require_litdata()
     if not is_remote(target) and Path(target).exists():
         raise ConfigError(f"{target} already exists: remove it, or write the stream to another place.")

@@ -38,15 +38,9 @@ _SIGNED = np.array([unit.startswith("head") for unit in UNITS])  # other units a
 
 
 def action_units(performance: Performance, seed: int, loudness: Floats) -> Floats:
-    """Return the action units of a clip over time.
+    """Return tracks of `UNITS`, (video frames, units), about 0 to 1; head positions about -1 to 1.
 
-    Args:
-        performance: Performance of the clip.
-        seed: Seed of the corpus.
-        loudness: Loudness of the voice at each video frame, from 0 to 1; the jaw follows it.
-
-    Returns:
-        Tracks of `UNITS`, `(video frames, units)`, about 0 to 1; head positions about -1 to 1.
+    The jaw follows the loudness of the voice at each video frame, from 0 to 1.
     """
     random = random_stream(seed, performance, "face")
     time = np.linspace(0, 1, len(loudness))

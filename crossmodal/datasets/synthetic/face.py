@@ -1,8 +1,7 @@
-"""Drawing of a face: filled outlines that follow the action units, with antialiasing by oversampling.
+"""Drawing of a face: filled outlines that follow the action units. Lengths are as in `sketch`.
 
-Lengths are in heights of the picture, relative to the point between the eyes, x to the right and y down. Head and
-shoulders fill the picture as in RAVDESS: in a 16:9 picture, the head covers 0.35 to 0.65 of the width and 0.04 to 0.77
-of the height.
+Head and shoulders fill the picture as in RAVDESS: in a 16:9 picture, the head covers 0.35 to 0.65 of the width and 0.04
+to 0.77 of the height.
 """
 
 from collections.abc import Iterator
@@ -29,15 +28,9 @@ ARC = 1 - ACROSS**2
 
 
 def draw_face(look: Look, tracks: Floats, resolution: tuple[int, int]) -> Iterator[npt.NDArray[np.uint8]]:
-    """Draw the video frames of a clip.
+    """Draw the video frames of a clip, (height, width, 3) RGB, with antialiasing by oversampling.
 
-    Args:
-        look: Appearance of the actor.
-        tracks: `UNITS` over time, `(video frames, units)`.
-        resolution: Width and height in pixels.
-
-    Yields:
-        Video frames, `(height, width, 3)` RGB.
+    The tracks are `UNITS` over time, (video frames, units); the resolution is width and height in pixels.
     """
     width, height = resolution
     left = max(0, round(EYES[0] * width - DRAWN_HALF_WIDTH * height))

@@ -22,12 +22,7 @@ FEMALE_STYLES: list[HairStyle] = ["long", "bob", "fringe"]
 
 
 class Look:
-    """Appearance of an actor; odd actors are male. Unless noted, sizes are factors relative to an average face.
-
-    Args:
-        actor: Number of the actor.
-        seed: Seed of the corpus.
-    """
+    """Appearance of an actor; odd actors are male. Unless noted, sizes are factors relative to an average face."""
 
     def __init__(self, actor: int, seed: int) -> None:
         random = random_stream(seed, "look", actor)

@@ -18,12 +18,9 @@ AROUND = np.linspace(0, 2 * np.pi, 40, endpoint=False)
 
 
 class Sketch:
-    """Outlines of all video frames of a clip, in painting order.
+    """Outlines of all video frames of a clip, in painting order, for tracks of `UNITS`, (video frames, units).
 
-    Args:
-        tracks: `UNITS` over time, `(video frames, units)`.
-        pixels: Height of the picture in pixels.
-        eyes: Position of the point between the eyes at rest, in heights of the picture.
+    The height of the picture is in pixels, and the point between the eyes at rest in heights of the picture.
     """
 
     def __init__(self, tracks: Floats, pixels: int, eyes: tuple[float, float]) -> None:
@@ -39,13 +36,10 @@ class Sketch:
         self._shift = np.concatenate([0.012 * self.units["head_turn"], 0.012 * self.units["head_down"]], axis=-1)
 
     def add(self, outline: Floats, colour: Colour | list[Colour], depth: float = 1.0, fixed: bool = False) -> None:
-        """Add a filled outline.
+        """Add a filled outline, (points, 2) or (video frames, points, 2), in one colour or one per video frame.
 
-        Args:
-            outline: `(points, 2)` or `(video frames, points, 2)`, for a head that faces the camera.
-            colour: One colour, or one per video frame.
-            depth: Protrusion from the head: the amount of motion when the head turns or nods.
-            fixed: True for outlines that do not move with the head.
+        The depth is its protrusion from a head that faces the camera: the amount of motion when the head turns or nods.
+        Fixed outlines do not move with the head.
         """
         frames = len(self._turn)
         points = np.broadcast_to(outline, (frames, *outline.shape[-2:]))

@@ -116,10 +116,9 @@ def _voice_cues(performance: Performance, speaker: Speaker, seed: int) -> dict[s
 
 
 def synthesize_voice(performance: Performance, seed: int) -> Floats:
-    """Synthesize a spoken or sung clip: silence, the sentence, silence.
+    """Synthesize a spoken or sung clip: silence, the sentence, silence; (samples,) float32 in [-1, 1] at 48 kHz.
 
-    Returns:
-        Waveform, `(samples,)` float32 in [-1, 1] at 48 kHz. It lasts 2.94 to 5.27 s, a whole number of video frames.
+    It lasts 2.94 to 5.27 s, a whole number of video frames.
     """
     speaker = Speaker(performance.actor, seed)
     cues = _voice_cues(performance, speaker, seed)

@@ -45,12 +45,7 @@ def _rows(result: AudioResult) -> list[tuple[str, ...]]:
 
 
 def clock(seconds: float) -> str:
-    """Format seconds as a clock time.
-
-    Example:
-        >>> clock(3.25), clock(75), clock(3725.5)
-        ('0:03.2', '1:15.0', '1:02:05.5')
-    """
+    """Format seconds as a clock time, such as ``1:15.0`` or ``1:02:05.5``."""
     tenths = round(seconds * 10)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)

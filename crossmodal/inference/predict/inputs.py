@@ -18,10 +18,7 @@ SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Input:
-    """One recording of the command line.
-
-    It has a name in the output, a path or the reason why it was not found, and the path of its plot, if any.
-    """
+    """One recording of the command line; without a path it has the error for which it was not found."""
 
     name: str
     path: Path | None = None
@@ -40,10 +37,9 @@ def _input_from_path(path: Path) -> Input:
 
 
 def find_inputs(words: Sequence[str], folder: Path) -> list[Input]:
-    """Find the recordings of a command line, each once, in order. `folder` is for a copy of standard input.
+    """Find the recordings of a command line, each once, in order: files, folders, globs, and ``-`` for standard input.
 
-    A folder means the recordings below it, a glob its matches, ``-`` standard input. An argument that matches nothing
-    becomes an input with an error, which is reported like a file that cannot be read.
+    Standard input is copied to `folder`. An argument that matches nothing becomes an input with an error.
     """
     found: dict[str, Input] = {}
     for word in words:

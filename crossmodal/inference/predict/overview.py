@@ -17,19 +17,12 @@ MOST_COLUMNS = 4000
 
 @dataclass(frozen=True)
 class Overview:
-    """Envelope and spectrogram of a recording.
+    """Envelope and spectrogram of a recording in n columns of equal duration, the last one padded."""
 
-    Args:
-        duration: Seconds that the columns cover: those of the recording and the padding of the last column.
-        low: (n,) smallest sample of each of n columns of equal duration.
-        high: (n,) largest sample of each column.
-        power: (n, F) mean power at F frequencies from 0 Hz to half of `RATE`.
-    """
-
-    duration: float
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
-    power: NDArray[np.float32]
+    duration: float  # s, with the padding
+    low: NDArray[np.float32]  # (n,) smallest sample
+    high: NDArray[np.float32]  # (n,) largest sample
+    power: NDArray[np.float32]  # (n, F) mean power at F frequencies from 0 Hz to half of `RATE`
 
     @property
     def times(self) -> NDArray[np.float64]:
@@ -38,11 +31,7 @@ class Overview:
 
 
 def compute_overview(recording: Recording, duration: float) -> Overview:
-    """Compute the overview of a recording of `duration` seconds block by block, in constant memory.
-
-    Raises:
-        MediaError: If the recording cannot be decoded.
-    """
+    """Compute the overview of a recording of `duration` seconds block by block, in constant memory."""
     columns = _Columns(hops=math.ceil(duration * RATE / _HOP / MOST_COLUMNS))
     with open_recording(recording, None, RATE) as (rate, blocks):
         for block in media.resample_blocks(blocks, rate, RATE):

@@ -25,12 +25,7 @@ _LETTER = 0.0068  # width of a letter as a fraction of the plot
 
 
 def plot_timeline(recording: Recording, timeline: Timeline, path: Path, title: str = "") -> None:
-    """Plot a recording and its timeline to a png, pdf or svg file. The recording is read block by block.
-
-    Raises:
-        ConfigError: If the suffix of the file is not supported.
-        MediaError: If the recording cannot be decoded.
-    """
+    """Plot a recording, read block by block, and its timeline to a png, pdf or svg file."""
     from matplotlib.figure import Figure  # not pyplot, which opens windows and shares state
 
     if path.suffix.lower() not in PLOT_FORMATS:

@@ -32,10 +32,7 @@ class AudioResult:
 
 @dataclass(frozen=True)
 class FilePredictor:
-    """Predict recordings with the model of a folder whose configuration has been read.
-
-    A timeline has windows of `window` seconds; None means one label per recording.
-    """
+    """Predict recordings with the model of a folder, over time in windows of `window` seconds unless it is None."""
 
     folder: Path
     config: Mapping[str, Any]
@@ -49,11 +46,7 @@ class FilePredictor:
         return load_recognizer(self.folder, self.config, self.backend)
 
     def predict(self, inputs: Sequence[Input], jobs: int = 1) -> Iterator[AudioResult]:
-        """Predict each input in order, in this process or in several with one thread each.
-
-        Raises:
-            ModelFolderError: If the model cannot be loaded.
-        """
+        """Predict each input in order, in this process or in several with one thread each."""
         size = _BATCH_SIZE if self.window is None else 1
         batches = [inputs[first : first + size] for first in range(0, len(inputs), size)]
         if jobs == 1 or len(batches) == 1:

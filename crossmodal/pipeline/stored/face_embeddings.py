@@ -18,16 +18,9 @@ VERSION = 1
 
 
 def embed_faces(model: Config, datamodule: VideoDataModule, seed: int, device: torch.device) -> Path:
-    """Run a frozen backbone over all face crops of the corpus, once.
+    """Run a frozen backbone over all face crops once, and return the file of ``face_embeddings``, (clips, N, D).
 
-    Args:
-        model: All arguments of `TeacherTask`.
-        datamodule: A datamodule with pixels, set up.
-        seed: The seed of a backbone with random weights.
-        device: The device of the backbone.
-
-    Returns:
-        The file of ``face_embeddings``, (clips, N, D), by clip.
+    `model` has all arguments of `TeacherTask`, the datamodule is set up, and the seed is for random weights.
     """
     weights = model["weights"]
     key = content_key(

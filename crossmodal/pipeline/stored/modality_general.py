@@ -32,23 +32,12 @@ def sound_statistics(
 def general_dimensions(
     embedding: NDArray[np.floating], sound: NDArray[np.float64], actors: Sequence[str], share: float
 ) -> NDArray[np.int64]:
-    """Choose the dimensions that are predicted best from sound for unseen actors.
+    """Return the sorted indices of the share of dimensions, at least one, that sound predicts best for unseen actors.
 
     Information that is only in the face cannot help a voice model: Xue et al., "The Modality Focusing Hypothesis",
     ICLR 2023, arXiv:2206.06487. The paper ranks channels by permuting them; here dimensions are ranked by the R^2 of
-    ridge regression from sound, averaged over groups of actors that are predicted from the others.
-
-    Args:
-        embedding: (n, E) embeddings of the training clips.
-        sound: (n, P) statistics of the same clips, see `sound_statistics`.
-        actors: (n,) actors of the clips.
-        share: The share of the E dimensions to choose; at least one is chosen.
-
-    Returns:
-        The indices of the dimensions, in ascending order.
-
-    Raises:
-        ConfigError: If there are fewer than three actors.
+    ridge regression from sound, averaged over groups of actors that are predicted from the others. The inputs are
+    embeddings, (n, E), and `sound_statistics`, (n, P), of the training clips.
     """
     people = sorted(set(actors))
     if len(people) < 3:

@@ -29,8 +29,7 @@ def store_for_stages(
 ) -> Path | None:
     """Store the speech features of the corpus for the students of a run, if their front end is a frozen network.
 
-    The students are built first, so that invalid settings fail at once and not after a long computation. For the
-    result and errors see `store_speech_features`.
+    The students are built first, so that invalid settings fail at once and not after a long computation.
     """
     students = [stage for stage in _STUDENT_STAGES if stage in stages]
     if not students or settings.get("transfer", {}).get("model", {}).get("front_end") != "ssl":
@@ -76,21 +75,11 @@ def store_speech_features(
 
 
 def store_for_training(task: FinetuneTask, datamodule: CorpusDataModule) -> tuple[list[Path], Path | None]:
-    """Store what the front end of a student computes for each clip and speed.
+    """Store what the front end of a student computes for each clip and speed: folders by speed, or a file of summaries.
 
     On a CPU, a training step then takes a third of the time. If the encoder summarizes a clip before its first learned
-    layer, only the summary is stored. Nothing is stored if the waveforms are augmented in other ways than by speed, for
-    streams, or if the features would take more than `MAX_BYTES`; they are then computed in each step.
-
-    Args:
-        task: The student; a normalization before its summaries is fitted.
-        datamodule: A datamodule with sound, set up.
-
-    Returns:
-        Folders of features, one for each speed, and a file of summaries.
-
-    Raises:
-        DataError: If a waveform is missing in the cache.
+    layer, only the summary is stored; a normalization before it must be fitted. Nothing is stored if the waveforms are
+    augmented in other ways than by speed, for streams, or if the features would take more than `MAX_BYTES`.
     """
     model, speeds, folders = task.model, task.stored_speeds, list[Path]()
     if not speeds or datamodule.speech_features or datamodule.stream:

@@ -32,13 +32,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Member:
-    """A trained teacher.
-
-    Args:
-        stage: The stage that trained it.
-        result: The result of the stage.
-        left_out: Training actors that it was not trained on.
-    """
+    """A trained teacher; `left_out` are training actors that it was not trained on."""
 
     stage: str
     result: StageResult
@@ -47,9 +41,6 @@ class Member:
 
 def groups_of_actors(actors: Iterable[str], count: int) -> list[frozenset[str]]:
     """Divide actors into groups of similar size: every `count`-th actor is in the same group.
-
-    Raises:
-        ConfigError: If there are more groups than actors.
 
     Example:
         >>> [sorted(group) for group in groups_of_actors(["01", "02", "03", "04", "05"], 2)]
@@ -68,20 +59,12 @@ def store_teacher_outputs(
     device: torch.device,
     sound: NDArray[np.float64] | None = None,
 ) -> Path:
-    """Compute the outputs of the trained teachers for every clip, once.
+    """Compute the outputs of the trained teachers for every clip, once, and return their file.
 
-    Args:
-        settings: How the outputs are combined.
-        members: The trained teachers; the first of each stage was trained on all training actors.
-        datamodules: The inputs of the teachers of each stage, set up.
-        device: The device of the teachers.
-        sound: Statistics of the training clips, to keep only the dimensions that they predict; see
-            `crossmodal.pipeline.stored.modality_general.sound_statistics`.
-
-    Returns:
-        The file of ``teacher_embedding``, (clips, E), ``teacher_logits``, (clips, K), ``teacher_features``, (clips, D),
-        and, for teachers with windows, ``teacher_windows``, (clips, N, E), by clip; with the actors that any of the
-        teachers was trained on.
+    It has ``teacher_embedding``, (clips, E), ``teacher_logits``, (clips, K), ``teacher_features``, (clips, D), and, for
+    teachers with windows, ``teacher_windows``, (clips, N, E), with the actors that any of the teachers was trained on.
+    The first member of each stage was trained on all training actors. With `sound`, the `sound_statistics` of the
+    training clips, only the dimensions that sound predicts are kept.
     """
     datamodule = datamodules[settings.stages[0]]
     key = content_key(

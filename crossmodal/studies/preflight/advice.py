@@ -55,7 +55,7 @@ class Advice(TypedDict):
 
 
 def advise(numbers: dict[str, Any]) -> Advice:
-    """Predict whether a teacher can help a student.
+    """Predict from all numbers of the pre-flight whether a teacher can help a student.
 
     The first of five rules that applies gives the verdict:
 
@@ -67,9 +67,6 @@ def advise(numbers: dict[str, Any]) -> Advice:
     5. else: ``can_help``.
 
     Problems with the training of either model are appended.
-
-    Args:
-        numbers: Result of `crossmodal.studies.preflight.measures.measure`, and the ``corpus`` of the run's summary.
     """
     teacher, student = numbers["uar"]["teacher"], numbers["uar"]["student"]
     embedding, fusion = numbers["sound_carries"]["teacher_embedding"], numbers["fusion_gain"]

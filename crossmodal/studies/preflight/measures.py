@@ -24,17 +24,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Inputs and outputs of both models for n labelled clips of one split, one row per clip.
+    """Inputs and outputs of both models for labelled clips of one split, one row per clip.
 
-    Args:
-        clips: The clips.
-        targets: (n,) the true classes.
-        teacher_embedding: (n, E).
-        teacher_logits: (n, K).
-        student_embedding: (n, S).
-        student_logits: (n, K).
-        sound: (n, 2F), mean and standard deviation over time of the front end's features.
-        face_input: (n, D), mean over time of the teacher's input; None for pixels.
+    `sound` is `sound_statistics`; `face_input` is the mean over time of the teacher's input, None for pixels.
     """
 
     clips: list[Clip]
@@ -61,14 +53,7 @@ class Pairs:
 def measure(
     train: Pairs, val: Pairs, labels: tuple[str, ...], face_names: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Compute all measures of the pre-flight as nested dictionaries for JSON; see docs/preflight.md.
-
-    Args:
-        train: The training clips.
-        val: The validation clips.
-        labels: The K class names.
-        face_names: The names of the D dimensions of the face input, if any.
-    """
+    """Compute all measures of the pre-flight as nested dictionaries for JSON; see docs/preflight.md."""
     divergence = partial(similarity.non_target_divergence, targets=val.targets)
     embeddings, logits = (val.teacher_embedding, val.student_embedding), (val.teacher_logits, val.student_logits)
     return {

@@ -1,7 +1,4 @@
-"""`study preflight`: a cheap prediction of whether a teacher can help a student, before the expensive run.
-
-All numbers are from training and validation actors; test actors are not used.
-"""
+"""`study preflight`: a cheap prediction of whether a teacher can help a student, without the test actors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,18 +42,8 @@ class _StagesOnly(pipeline.Run):
 def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
     """Train teacher and control like `fit`, compare them, and write ``preflight.json`` and ``preflight.png``.
 
-    The two stages are in ``runs/<name>/preflight/``; `fit` with the same settings reuses them from the store.
-
-    Args:
-        args: A command line of `crossmodal fit`; its ``--stages`` are ignored.
-
-    Returns:
-        The numbers, as in ``preflight.json``; UAR and shares are fractions, entropies and divergences in nats.
-
-    Raises:
-        ConfigError: If a setting is invalid.
-        DataError: If the recordings are missing or cannot fill the fold, or there is only one training actor.
-        WeightsError: If pretrained weights are not available.
+    The two stages are in ``runs/<name>/preflight/``; `fit` with the same settings reuses them from the store. The
+    arguments are those of `fit`, without ``--stages``. UAR and shares are fractions, entropies and divergences in nats.
     """
     settings = parse_settings([*args, "--stages", ",".join(_STAGES)])
     folder = Path(settings["runs"]) / settings["name"]
@@ -86,12 +73,7 @@ def _describe(settings: Config, summary: RunSummary) -> dict[str, Any]:
 
 
 def gather(run: pipeline.Run, split: _Split) -> Pairs:
-    """Predict the labelled clips of one split with both models.
-
-    Args:
-        run: A run with the finished stages teacher and control.
-        split: ``train`` or ``val``.
-    """
+    """Predict the labelled clips of one split with teacher and control of a finished run."""
     clips = [clip for clip in run.corpus.split[split] if clip.label is not None]
     outputs = {**_run_teacher(run, clips), **_run_student(run, clips)}
     targets = np.array([run.corpus.labels.index(str(clip.label)) for clip in clips], np.int64)

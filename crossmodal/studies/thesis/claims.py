@@ -12,10 +12,10 @@ from crossmodal.studies.finished import FinishedRun
 
 
 class Claim(TypedDict):
-    """A question and its answer from the runs under one protocol.
+    """A question and its answer from the runs under one protocol; `verdict` is a sentence.
 
-    `difference` is None if no runs can be compared, `compared` names the comparisons, `runs` counts the runs of the
-    first side, and `verdict` is a sentence.
+    `difference` is None if no runs can be compared, `compared` names the comparisons, and `runs` counts the runs of the
+    first side.
     """
 
     question: str
@@ -111,10 +111,7 @@ def _compare(
     match: Callable[[FinishedRun], Hashable],
     paired: bool = True,
 ) -> list[Comparison]:
-    """Compare applications that match; if paired, only runs with the same fold, seed and actors.
-
-    The first by name of several matching applications is used.
-    """
+    """Compare matching applications, each the first by name; paired, only runs with the same fold, seed and actors."""
     ours, theirs = _by(match, firsts), _by(match, seconds)
     comparisons = []
     for key in [key for key in ours if key in theirs]:

@@ -40,6 +40,19 @@ def small_port():
         yield port
 
 
+@pytest.fixture
+def failing_port():
+    """The port of a server whose model fails."""
+    recognizer = fake_recognizer()
+
+    def fail(waveforms):
+        raise ValueError("my-diary")
+
+    recognizer.predict_batch = fail
+    with serving(create_app(recognizer, work=Work(decoders=1))) as port:
+        yield port
+
+
 @pytest.fixture(scope="session")
 def guarded():
     """The port of a server with a token."""

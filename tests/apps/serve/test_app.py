@@ -29,6 +29,7 @@ RECORDINGS = {
     "mp4": through_ffmpeg("mp4", 1.2),
     "webm": through_ffmpeg("webm", 1.2),
     "a quarter of a second": wav(0.25),
+    "silence": encoded(np.zeros(16_000, np.int16)),
 }
 
 
@@ -53,11 +54,6 @@ def test_a_timeline_is_that_of_the_recognizer(query, arguments, port, shared):
     schemas.TimelineResponse.model_validate(answer.json)
 
 
-def test_silence_has_its_own_label(port):
-    answer = post(port, encoded(np.zeros(16_000, np.int16)))
-    assert (answer.status, answer.json) == (200, {"label": "silence", "score": 1.0, "probabilities": {}})
-
-
 def test_a_real_model_answers_as_in_python(recognizer: EmotionRecognizer, tiny_ravdess):
     wavs = sorted(tiny_ravdess.rglob("*.wav"))[:5]
     with serving(create_app(recognizer, work=Work(decoders=1))) as port:
@@ -73,15 +69,12 @@ def test_requests_that_arrive_together_are_one_batch_and_get_their_own_answers()
     contents = [wav(0.5 + 0.01 * index, pitch=100 + 20 * index) for index in range(24)]
     expected = [recognizer(content).as_dict() for content in contents]
     recognizer.model.batches.clear()
-    with (
-        serving(create_app(recognizer, work=Work(batch_size=8, batch_wait=0.1))) as port,
-        ThreadPoolExecutor(24) as clients,
-    ):
+    app = create_app(recognizer, work=Work(batch_size=8, batch_wait=0.1))
+    with serving(app) as port, ThreadPoolExecutor(24) as clients:
         found = list(clients.map(lambda content: post(port, content), contents))
     assert [answer.json for answer in found] == expected
     sizes = [size for size, _ in recognizer.model.batches]
-    assert sum(sizes) == 24
-    assert max(sizes) == 8
+    assert (sum(sizes), max(sizes)) == (24, 8)
     assert len(sizes) < 12
 
 
@@ -91,23 +84,17 @@ def test_the_model_is_described_without_paths(summary, port):
     with serving(create_app(recognizer, work=Work(decoders=1))) as described:
         answer = ask(described, "/v1/model").json
     schemas.ModelResponse.model_validate(answer)
-    assert answer["labels"] == list(LABELS)
-    assert answer["sample_rate"] == 16_000
-    assert answer["backend"] == "onnx"
-    assert answer["colours"] == colours_of(LABELS)
-    assert answer["limits"]["upload_bytes"] == 32_000_000
-    assert answer["limits"]["seconds"] == 120
-    assert answer["limits"]["timeline_seconds"] == 300
+    expected = {"labels": list(LABELS), "sample_rate": 16_000, "backend": "onnx", "colours": colours_of(LABELS)}
+    expected |= {"licence": "cc-by-nc-sa-4.0", "versions": {"crossmodal": __version__}}
+    assert answer.items() >= expected.items()
+    assert answer["limits"].items() >= {"upload_bytes": 32_000_000, "seconds": 120, "timeline_seconds": 300}.items()
     assert answer["trained_on"] == {"corpus": "ravdess", "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
-    assert answer["licence"] == "cc-by-nc-sa-4.0"
-    assert answer["versions"] == {"crossmodal": __version__}
     unknown = ask(port, "/v1/model").json
     assert (unknown["trained_on"], unknown["licence"]) == ({"corpus": "unknown"}, "unknown")
 
 
 def test_health(port, monkeypatch):
-    answer = ask(port, "/healthz")
-    assert (answer.status, answer.json) == (200, {"status": "ok"})
+    assert ask(port, "/healthz").json == {"status": "ok"}
     monkeypatch.setattr("crossmodal.apps.serve.service.Service.is_healthy", False)
     answer = ask(port, "/healthz")
     assert (answer.status, answer.code) == (503, "unhealthy")
@@ -128,21 +115,13 @@ class TestInvalidRequests:
 
     @pytest.mark.parametrize(
         "query",
-        [
-            "timeline=perhaps",
-            "timeline=true&window=long",
-            "timeline=true&window=0.05",
-            "timeline=true&window=31",
-            "timeline=true&window=nan",
-            "timeline=true&hop=0.01",
-            "timeline=true&hop=inf",
-            "timeline=true&hop=4",
-            "timeline=true&window=30&hop=2",
-            "model=teacher",
-        ],
+        ["timeline=perhaps", "model=teacher", "window=30&hop=2"]
+        + [f"window={value}" for value in ("long", 0.05, 31, "nan")]
+        + [f"hop={value}" for value in (0.01, "inf", 4)],
     )
     def test_an_invalid_parameter(self, query, port):
-        answer = post(port, wav(), f"/v1/predict?{query}")
+        more = "" if query.startswith("timeline") else "&timeline=true"
+        answer = post(port, wav(), f"/v1/predict?{query}{more}")
         assert (answer.status, answer.code) == (422, "bad_parameter")
         assert re.match("timeline|window|hop|model", answer.json["error"]["reason"])
 
@@ -187,9 +166,8 @@ class TestPage:
     FILES = sorted(path.name for path in PAGE.iterdir())
 
     def test_it_is_served_at_the_root(self, port):
-        answer = ask(port, "/")
-        assert answer.headers["content-type"].startswith("text/html")
-        assert answer.body == (PAGE / "index.html").read_bytes()
+        assert ask(port, "/").body == (PAGE / "index.html").read_bytes()
+        assert ask(port, "/").headers["content-type"].startswith("text/html")
 
     @pytest.mark.parametrize("name", FILES)
     def test_its_files_are_public_and_name_no_other_host(self, name, port):
@@ -208,8 +186,7 @@ class TestPage:
     def test_the_browser_may_load_from_this_server_only(self, path, port):
         policy = ask(port, path).headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; connect-src 'self';")
-        assert "unsafe" not in policy
-        assert "http" not in policy
+        assert not re.search("unsafe|http", policy)
 
 
 @pytest.fixture(scope="module")

@@ -20,14 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="neit
 HOSTILE = "${alert(1)} {{value}} <img src=x onerror=alert(2)>.wav"
 TOKEN = "s3cret"
 FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
+    *("--no-sandbox", "--disable-gpu", "--no-first-run"),
+    *(f"--disable-{service}" for service in ("background-networking", "component-update", "sync")),
+    *(f"--use-fake-{part}-for-media-stream" for part in ("device", "ui")),
 ]
 FOCUS = """() => {
     const element = document.activeElement, style = getComputedStyle(element.closest("label") ?? element);
@@ -169,11 +164,16 @@ def test_a_recording_is_uploaded_compared_and_downloaded(page, voice, model_fold
         assert [part["label"] for part in model["timeline"]["segments"]] == [part.label for part in timeline.segments]
 
 
-def test_the_rows_show_the_mean_probabilities_of_the_windows(page, voice, model_folder):
+def test_the_rows_have_the_colours_of_the_plots_and_the_mean_probabilities(page, voice, model_folder):
+    from crossmodal.inference.colours import EMOTION_COLOURS
     from crossmodal.inference.timeline import means_over_time
 
     upload(page, str(voice))
     timeline = EmotionRecognizer.from_pretrained(model_folder).timeline(voice)
+    rows = page.locator("#models .card:first-child .emotion").evaluate_all(
+        "rows => rows.map((row) => [row.dataset.label, row.style.getPropertyValue('--colour')])"
+    )
+    assert dict(rows) == EMOTION_COLOURS
     edges, means = means_over_time(timeline.windows, timeline.labels)
     for time_shown in (0.0, 2.7, 5.9):
         page.evaluate(f"document.querySelector('audio').currentTime = {time_shown}")
@@ -182,16 +182,6 @@ def test_the_rows_show_the_mean_probabilities_of_the_windows(page, voice, model_
         values = page.locator("#models .card:first-child .emotion .aside").all_inner_texts()
         shown = [float(value.removesuffix("\N{NO-BREAK SPACE}%")) for value in values]
         assert shown == pytest.approx(100 * means[cell, :-1], abs=0.51)
-
-
-def test_the_colours_are_those_of_the_plots(page, voice):
-    from crossmodal.inference.colours import EMOTION_COLOURS
-
-    upload(page, str(voice))
-    rows = page.locator("#models .card:first-child .emotion").evaluate_all(
-        "rows => rows.map((row) => [row.dataset.label, row.style.getPropertyValue('--colour')])"
-    )
-    assert dict(rows) == EMOTION_COLOURS
 
 
 def test_the_cursor_follows_the_sound_and_the_current_emotion_is_highlighted(page, voice, model_folder):
@@ -240,10 +230,7 @@ def test_the_microphone_shows_live_emotions_and_then_its_timeline(page):
 
 
 def test_a_recording_stops_at_the_size_limit(browser, model_folder):
-    with (
-        running(model_folder, "--max_megabytes", "0.15") as address,
-        opened(browser, address) as page,
-    ):
+    with running(model_folder, "--max_megabytes", "0.15") as address, opened(browser, address) as page:
         page.wait_for_selector("main:not([hidden])")
         page.get_by_role("button", name="Record", exact=True).click()
         page.get_by_role("heading", name="microphone.wav").wait_for(timeout=20_000)
@@ -354,10 +341,7 @@ def test_a_server_that_is_busy_or_has_stopped_is_an_error_message(page, voice):
 
 
 def test_the_page_asks_for_the_token(browser, model_folder, voice):
-    with (
-        running(model_folder, CROSSMODAL_TOKEN=TOKEN) as address,
-        opened(browser, address) as page,
-    ):
+    with running(model_folder, CROSSMODAL_TOKEN=TOKEN) as address, opened(browser, address) as page:
         page.wait_for_selector("#token-form:not([hidden])")
         assert not page.locator("main").is_visible()
         page.keyboard.type("wrong")
@@ -374,7 +358,6 @@ def test_the_page_asks_for_the_token(browser, model_folder, voice):
         page.wait_for_selector("main:not([hidden])")  # the tab remembers the token
 
 
-def test_the_description_of_the_interface_is_shown(browser, address):
-    with opened(browser, f"{address}") as page:
-        page.get_by_role("link", name="API").click()
-        page.get_by_text("/v1/predict").wait_for(timeout=20_000)
+def test_the_description_of_the_interface_is_shown(page):
+    page.get_by_role("link", name="API").click()
+    page.get_by_text("/v1/predict").wait_for(timeout=20_000)

@@ -79,15 +79,6 @@ def test_a_child_that_hangs_or_crashes_is_replaced(crashes, code):
     assert run(scenario, decode_seconds=1.0) == (422, code)
 
 
-def test_a_child_that_died_while_idle_is_replaced_without_an_error():
-    async def scenario(decoders):
-        os.kill(pid(decoders), signal.SIGKILL)
-        await decoders._all[0]._process.wait()
-        return await asyncio.wait_for(decoders.decode(wav(), 10.0), 10)
-
-    assert len(run(scenario)) == 8_000
-
-
 def test_it_is_unhealthy_while_no_child_can_be_started(monkeypatch):
     async def scenario(decoders):
         assert decoders.is_healthy
@@ -121,18 +112,6 @@ def test_a_child_that_does_not_start_is_an_error(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(OSError, match="does not start"):
         run(lambda decoders: asyncio.sleep(0))
-
-
-def test_a_child_ignores_signals_and_stops_with_the_server():
-    async def scenario(decoders):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            os.kill(pid(decoders), number)
-        samples = len(await decoders.decode(wav(), 10.0))
-        process = decoders._all[0]._process
-        process.stdin.close()
-        return samples, await asyncio.wait_for(process.wait(), 5)
-
-    assert run(scenario) == (8_000, 0)
 
 
 @LINUX

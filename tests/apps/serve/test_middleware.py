@@ -4,14 +4,12 @@ import time
 
 import pytest
 
-from crossmodal.apps.serve.app import create_app
 from crossmodal.apps.serve.authentication import Token
 from crossmodal.apps.serve.limits import RequestError
 from crossmodal.apps.serve.middleware import LOG
-from crossmodal.apps.serve.service import Work
-from tests.apps.serve.client import FORM, ask, form, post, serving, wav
+from tests.apps.serve import conftest
+from tests.apps.serve.client import FORM, ask, form, post, wav
 from tests.apps.serve.conftest import SECRET
-from tests.inference.fake_model import fake_recognizer
 
 BEARER = {"Authorization": f"Bearer {SECRET}"}
 LINE = re.compile(r"[0-9a-f]{12} (GET|POST|WEBSOCKET|\(unknown\)) (/[\w./]*|\(unknown\)) \d{3} \d+\.\d{3} s")
@@ -99,19 +97,12 @@ class TestLog:
         assert not re.search("my-diary|PROPFIND", "".join(lines))
         assert "calm" not in "".join(lines)
 
-    def test_an_internal_error_is_logged_with_its_location(self, log):
-        recognizer = fake_recognizer()
-
-        def fail(waveforms):
-            raise ValueError("my-diary")
-
-        recognizer.predict_batch = fail
-        with serving(create_app(recognizer, work=Work(decoders=1))) as port:
-            answer = post(port, wav())
-            assert (answer.status, answer.code) == (500, "internal_error")
-            assert "my-diary" not in answer.body.decode()
-            assert answer.headers["x-request-id"] in answer.json["error"]["reason"]
-            failure, line = log(2)
-            assert re.fullmatch(rf"[0-9a-f]{{12}} failed: ValueError at {re.escape(__file__)}:\d+", failure)
-            assert line.startswith(answer.headers["x-request-id"])
-            assert ask(port, "/healthz").status == 200
+    def test_an_internal_error_is_logged_with_its_location(self, failing_port, log):
+        answer = post(failing_port, wav())
+        assert (answer.status, answer.code) == (500, "internal_error")
+        assert "my-diary" not in answer.body.decode()
+        assert answer.headers["x-request-id"] in answer.json["error"]["reason"]
+        failure, line = log(2)
+        assert re.fullmatch(rf"[0-9a-f]{{12}} failed: ValueError at {re.escape(conftest.__file__)}:\d+", failure)
+        assert line.startswith(answer.headers["x-request-id"])
+        assert ask(failing_port, "/healthz").status == 200

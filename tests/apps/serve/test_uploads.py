@@ -15,6 +15,7 @@ from tests.inference.fake_model import fake_recognizer
 
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: here\r\n"
 TOO_LARGE = 5 * SMALL.upload_bytes
+CHUNKS = [b"x" * 50_000] * 40  # without a declared length
 
 
 def refused(answer):
@@ -28,23 +29,17 @@ class TestBytes:
             (bytes(TOO_LARGE), {}),
             (form(bytes(TOO_LARGE)), FORM),
             (form(wav(), more=field(value=bytes(TOO_LARGE))), FORM),
+            (CHUNKS, {}),
+            ([form(b"")[: -len(BOUNDARY) - 8], *CHUNKS], FORM),
         ],
-        ids=["body", "file", "field"],
+        ids=["body", "file", "field", "chunked body", "chunked form"],
     )
     def test_an_upload_that_is_too_large(self, content, headers, small_port):
         assert refused(post(small_port, content, headers=headers)) == (413, "upload_too_large")
 
-    @pytest.mark.parametrize("headers", [{}, FORM], ids=["body", "form"])
-    def test_a_chunked_body_without_a_declared_length(self, headers, small_port):
-        chunks = [b"x" * 50_000] * 40
-        if headers:
-            chunks = [form(b"")[: -len(BOUNDARY) - 8], *chunks]
-        assert refused(post(small_port, iter(chunks), headers=headers)) == (413, "upload_too_large")
-
     def test_a_large_declared_length_is_rejected_before_the_body_is_sent(self, small_port):
         answer = talk(small_port, HEAD + b"Content-Length: 99999999999\r\n\r\n")
-        assert b" 413 " in answer
-        assert b"upload_too_large" in answer
+        assert b" 413 " in answer and b"upload_too_large" in answer
 
     def test_a_declared_length_that_is_too_small_does_not_let_more_in(self, small_port):
         """The declared part is a truncated file; the rest is neither part of this request nor another one."""
@@ -145,8 +140,7 @@ class TestSound:
 class TestTime:
     def test_an_incomplete_upload_times_out(self, small_port):
         answer = talk(small_port, HEAD + b"Content-Length: 1000\r\n\r\n" + bytes(10))
-        assert b" 408 " in answer
-        assert b"upload_too_slow" in answer
+        assert b" 408 " in answer and b"upload_too_slow" in answer
 
     def test_a_client_that_disconnects_frees_its_place(self, small_port):
         for _ in range(3 * SMALL.requests):
@@ -161,20 +155,16 @@ class TestConcurrency:
         recognizer = fake_recognizer()
         predict, proceed = recognizer.predict_batch, threading.Event()
         recognizer.predict_batch = lambda waveforms: proceed.wait(20) and predict(waveforms)
-        with (
-            serving(create_app(recognizer, limits=Limits(requests=4))) as port,
-            ThreadPoolExecutor(12) as clients,
-        ):
+        app = create_app(recognizer, limits=Limits(requests=4))
+        with serving(app) as port, ThreadPoolExecutor(12) as clients:
             waiting = [clients.submit(post, port, wav()) for _ in range(12)]
             while sum(one.done() for one in waiting) < 8:
                 time.sleep(0.01)
             proceed.set()
             found = [one.result() for one in waiting]
             again = post(port, wav())
-        busy = [answer for answer in found if answer.status != 200]
-        assert len(busy) == 8
-        assert {refused(answer) for answer in busy} == {(503, "busy")}
-        assert {answer.headers["retry-after"] for answer in busy} == {"1"}
+        busy = [(*refused(answer), answer.headers["retry-after"]) for answer in found if answer.status != 200]
+        assert busy == [(503, "busy", "1")] * 8
         assert len({str(answer.json) for answer in found if answer.status == 200}) == 1
         assert again.status == 200
 

@@ -11,11 +11,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from crossmodal.apps.serve import schemas
-from crossmodal.apps.serve.app import create_app
-from crossmodal.apps.serve.service import Work
-from tests.apps.serve.client import post, serving, voice, wav
+from tests.apps.serve.client import post, voice, wav
 from tests.apps.serve.conftest import SECRET, SMALL
-from tests.inference.fake_model import LABELS, fake_recognizer
+from tests.inference.fake_model import LABELS
 
 HELLO = {"sample_rate": 16_000, "format": "float32", "window": 0.5, "hop": 0.25}
 
@@ -114,20 +112,11 @@ class TestErrors:
     @pytest.mark.parametrize(
         "hello, code",
         [
-            ("no json", "bad_hello"),
-            (b"bytes", "bad_hello"),
-            ("[]", "bad_hello"),
-            ({}, "bad_hello"),
-            (HELLO | {"format": "mp3"}, "bad_hello"),
-            (HELLO | {"sample_rate": "fast"}, "bad_hello"),
-            (HELLO | {"url": "http://127.0.0.1/"}, "bad_hello"),
-            (HELLO | {"sample_rate": 0}, "bad_sample_rate"),
-            (HELLO | {"sample_rate": 10**9}, "bad_sample_rate"),
-            (HELLO | {"channels": 0}, "too_many_channels"),
-            (HELLO | {"channels": 9}, "too_many_channels"),
-            (HELLO | {"window": 0}, "bad_parameter"),
-            (HELLO | {"window": 1e9}, "bad_parameter"),
-            (HELLO | {"hop": 0.001}, "bad_parameter"),
+            *((hello, "bad_hello") for hello in ("no json", b"bytes", "[]", {}, HELLO | {"url": "http://127.0.0.1/"})),
+            *((HELLO | one, "bad_hello") for one in ({"format": "mp3"}, {"sample_rate": "fast"})),
+            *((HELLO | {"sample_rate": rate}, "bad_sample_rate") for rate in (0, 10**9)),
+            *((HELLO | {"channels": channels}, "too_many_channels") for channels in (0, 9)),
+            *((HELLO | one, "bad_parameter") for one in ({"window": 0}, {"window": 1e9}, {"hop": 0.001})),
             ('{"sample_rate": 16000, "format": "int16", "hop": NaN}', "bad_parameter"),
         ],
         ids=str,
@@ -187,21 +176,14 @@ def test_the_number_of_streams_is_limited(small_port):
     assert post(small_port, wav()).status == 200
 
 
-def test_an_internal_error_is_logged_without_content(caplog):
+def test_an_internal_error_is_logged_without_content(failing_port, caplog):
     caplog.set_level("INFO", "crossmodal.serve")
-    recognizer = fake_recognizer()
-
-    def fail(waveforms):
-        raise ValueError("my-diary")
-
-    recognizer.predict_batch = fail
-    with serving(create_app(recognizer, work=Work(decoders=1))) as port:
-        with stream(port) as connection:
-            connection.recv()
-            connection.send(SOUND.tobytes())
-            assert rest(connection) == []
-            assert connection.close_code == 1011
-        assert post(port, b"not sound").status == 415
+    with stream(failing_port) as connection:
+        connection.recv()
+        connection.send(SOUND.tobytes())
+        assert rest(connection) == []
+        assert connection.close_code == 1011
+    assert post(failing_port, b"not sound").status == 415
     messages = [record.getMessage() for record in caplog.records if record.name == "crossmodal.serve"]
     # Another test's server may say late what it answered.
     (failed,) = (place for place, line in enumerate(messages) if "failed: ValueError at " in line)
