@@ -10,18 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-BENCHMARKS = (
-    "start_up",
-    "front_end",
-    "training_epoch",
-    "cached_epoch",
-    "loading",
-    "preparing",
-    "stored_teacher",
-    "teaching_cost",
-    "memory",
-    "server_load",
-)
+BENCHMARKS = ("front_end", "training_epoch", "loading", "preparing", "stored_teacher")
+BENCHMARKS += ("teaching_cost", "memory", "server_load")
 
 
 def main(names: list[str]) -> int:

@@ -29,7 +29,6 @@ Voices = dict[str, list[tuple[NDArray[np.float32], str]]]  # waveforms with thei
 
 
 def read_voices(root: Path) -> Voices:
-    """Decode all speech clips of a folder."""
     voices: Voices = {}
     with progress_bar() as progress:
         for clip in progress.track(index_ravdess(root, "speech").clips, description="Decoding"):

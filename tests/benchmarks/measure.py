@@ -33,7 +33,6 @@ class Row:
 
 
 def seconds(run: Run) -> float:
-    """Return the wall time of one run."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
@@ -60,7 +59,6 @@ def compare_memory(what: str, module: str, folders: dict[int, Path]) -> Row:
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Set the number of torch's threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -81,7 +79,6 @@ def noise_loader(clips: int, more: Callable[[torch.Generator], dict[str, Any]] =
 
 
 def draw_teacher_outputs(generator: torch.Generator) -> dict[str, Any]:
-    """Draw stored outputs of a teacher for one clip."""
     widths = {"teacher_embedding": 128, "teacher_logits": 8}
     return {name: torch.randn(width, generator=generator) for name, width in widths.items()}
 

@@ -18,12 +18,12 @@ def run(folder: Path) -> list[Any]:
 
 
 def _epoch(folder: Path, clips: int) -> None:
-    from lightning.pytorch import Trainer
     from torch.utils.data import DataLoader
 
     from crossmodal.datamodules import ClipDataset, collate_clips
     from crossmodal.datasets import Clip, ClipTensors
     from crossmodal.tasks import TransferTask
+    from tests.benchmarks.measure import train_epoch
 
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -38,8 +38,7 @@ def _epoch(folder: Path, clips: int) -> None:
     corpus = [Clip(name, "01", "happy") for name in names]
     dataset = ClipDataset(corpus, ["happy"], **paths, tensors=ClipTensors(folder / "outputs.safetensors"))
     loader = DataLoader(dataset, batch_size=32, collate_fn=collate_clips)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    Trainer(max_epochs=1, accelerator="cpu", enable_model_summary=False, **quiet).fit(TransferTask(), loader)
+    train_epoch(TransferTask(), loader)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ def write_copies(folder: Path, count: int) -> None:
 
 
 def prepare_copies(folder: Path, count: int) -> None:
-    """Prepare the copies with two child processes."""
     (clip,) = index_ravdess(folder / "one").clips
     clips = [
         replace(clip, clip=str(number), audio=folder / f"{number}.wav", video=folder / f"{number}.mp4")

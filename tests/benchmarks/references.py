@@ -66,7 +66,6 @@ def _regression(strength: float) -> Pipeline:
 
 
 def _table(name: str, datamodule: CorpusDataModule, folder: Path) -> dict[str, NDArray[np.float64]]:
-    """Return the features of every clip by name, computed once."""
     path = folder / f"{name.split()[0]}.npz"
     stored = dict(np.load(path)) if path.exists() else {}
     missing = [clip for clip in datamodule.clips if clip.clip not in stored]

@@ -97,7 +97,6 @@ def _serve(model: Path) -> tuple[int, subprocess.Popen[str]]:
 
 
 def _load(port: int, clients: int, seconds: float, clip: Path) -> dict[str, Any]:
-    """Run the clients in another process."""
     command = [sys.executable, "-m", "tests.benchmarks.server_load", str(port), str(clients), str(seconds), str(clip)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

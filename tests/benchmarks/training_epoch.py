@@ -13,7 +13,6 @@ from tests.benchmarks.measure import Row, compare, noise_loader, train_epoch
 
 
 def run(folder: Path) -> list[Row]:
-    """Measure each encoder on 320 clips."""
     loader = noise_loader(320)
     return [_row(encoder, loader) for encoder in list_audio_encoders()]
 

@@ -46,8 +46,6 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Job:
-    """One training run."""
-
     front_end: str
     encoder: str
     fold: int
@@ -122,7 +120,6 @@ def row(name: str, trials: Sequence[Trial], parameters: str, milliseconds: str) 
 
 
 def model_trials(jobs: Sequence[Job], runs: Path) -> dict[str, dict[Path, Trial]]:
-    """Load the finished runs of each model, by the folder of the run."""
     trials: dict[str, dict[Path, Trial]] = {}
     for job in jobs:
         folder = runs / job.name / "control"
@@ -165,7 +162,6 @@ def verdict(models: dict[str, dict[Path, Trial]], references: dict[str, list[Tri
 
 
 def write(rows: Sequence[dict[str, str]], folder: Path) -> str:
-    """Write table.csv and table.md, and return the latter."""
     with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

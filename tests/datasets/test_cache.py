@@ -88,9 +88,7 @@ def test_other_settings_do_not_reuse_arrays(videos):
 
 
 def test_changed_source_is_decoded_again(tiny_ravdess, tmp_path):
-    source = next(tiny_ravdess.rglob("*.wav"))
-    path = tmp_path / source.name
-    shutil.copy(source, path)
+    path = Path(shutil.copy(next(tiny_ravdess.rglob("*.wav")), tmp_path))
     clips = index_ravdess(tmp_path).clips
     before = prepare_corpus(clips, folder=tmp_path / "cache")
     samples, sample_rate = soundfile.read(path)
@@ -150,71 +148,59 @@ def test_damaged_files_are_excluded_with_a_reason(videos, tmp_path):
         assert read_array(corpus.faces[clip.clip]) is not None
 
 
-def test_missing_file_is_excluded(videos, tmp_path):
-    clips, folder, _ = videos
-    gone = Clip("gone", "01", "sad", audio=tmp_path / "gone.wav")
-    corpus = prepare_corpus([clips[0], gone], folder=folder)
-    assert corpus.clips == [clips[0]]
-    (aside,) = corpus.excluded
-    assert aside.what == str(gone.audio)
-    assert "No such file" in aside.reason
-
-
 def test_files_with_the_same_content_are_decoded_once(videos, tmp_path):
     (good, _), _, _ = videos
     names = [f"03-01-0{emotion}-01-01-01-01.wav" for emotion in range(1, 5)]
-    for name in names[:2]:
-        shutil.copy(good.audio, tmp_path / name)
-    for name in names[2:]:
-        (tmp_path / name).write_bytes(b"")
-    corpus = prepare_corpus(index_ravdess(tmp_path).clips, folder=tmp_path / "cache")
+    for name in names:
+        (tmp_path / name).write_bytes(good.audio.read_bytes() if name in names[:2] else b"")
+    gone = Clip("gone", "01", "sad", audio=tmp_path / "gone.wav")
+    corpus = prepare_corpus([*index_ravdess(tmp_path).clips, gone], folder=tmp_path / "cache")
     assert [clip.audio.name for clip in corpus.clips] == names[:2]
-    assert [Path(aside.what).name for aside in corpus.excluded] == names[2:]
+    reasons = {Path(aside.what).name: aside.reason for aside in corpus.excluded}
+    assert reasons.keys() == {*names[2:], "gone.wav"}
+    assert "No such file" in reasons["gone.wav"]
     assert corpus.made == len(arrays(tmp_path / "cache")) == 1
 
 
-def test_hanging_and_crashing_decoders_do_not_affect_other_files(videos, tmp_path, monkeypatch, child_processes):
-    clips, _, _ = videos
-    monkeypatch.setattr(process_pool, "TIME_LIMIT", 2.0)
-    folder = tmp_path / "waveforms" / "00"
-    hanging = HangingJob(clips[0], folder / "hanging.npy")
-    crashing = CrashingJob(clips[0], folder / "crashing.npy")
-    good = cache._Job(clips[0], folder / "good.npy")
-    made, damaged = cache._make_all([hanging, crashing, good], 2)
-    assert (made, damaged.keys()) == (1, {hanging.target, crashing.target})
-    assert "2 s" in damaged[hanging.target].reason
-    assert "crashed" in damaged[crashing.target].reason
-    assert not damaged[hanging.target].lasting
-    assert not damaged[crashing.target].lasting
-    np.testing.assert_array_equal(read_array(good.target), media.read_waveform(clips[0].audio))
+@pytest.fixture
+def job(videos, tmp_path):
+    return cache._Job(videos[0][0], tmp_path / "waveforms" / "00" / "a.npy")
 
 
-def test_failed_write_leaves_no_array(videos, tmp_path, monkeypatch):
+def test_failed_write_leaves_no_array(job, monkeypatch):
     def write_half(file, array):
         file.write(b"\x93NUMPY")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(cache.np, "save", write_half)
     with pytest.raises(OSError, match="No space left"):
-        cache._make(cache._Job(videos[0][0], tmp_path / "waveforms" / "00" / "a.npy"))
-    assert list((tmp_path / "waveforms" / "00").iterdir()) == []
+        cache._make(job)
+    assert list(job.target.parent.iterdir()) == []
 
 
-def test_arrays_are_created_without_lock_support(videos, tmp_path, monkeypatch):
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_leftovers_of_a_killed_writer_are_removed_with_lock_support(job, monkeypatch, has_locks):
     def refuse(self, *args, **kwargs):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(storage.FileLock, "acquire", refuse)
-    job = cache._Job(videos[0][0], tmp_path / "waveforms" / "00" / "a.npy")
-    assert (cache._make(job), cache._make(job)) == ("made", "found")
-
-
-def test_leftovers_of_a_killed_writer_are_removed(videos, tmp_path):
-    job = cache._Job(videos[0][0], tmp_path / "waveforms" / "00" / "a.npy")
+    if not has_locks:
+        monkeypatch.setattr(storage.FileLock, "acquire", refuse)
     left, other = (job.target.parent / f".{name}.npy.xyz.tmp" for name in "ab")
     job.target.parent.mkdir(parents=True)
     for path in (left, other):
         path.write_bytes(b"half")
-    assert cache._make(job) == "made"
-    assert not left.exists()
-    assert other.exists()
+    assert (cache._make(job), cache._make(job)) == ("made", "found")
+    assert (left.exists(), other.exists()) == (not has_locks, True)
+
+
+def test_hanging_and_crashing_decoders_do_not_affect_other_files(videos, tmp_path, monkeypatch, child_processes):
+    clip = videos[0][0]
+    monkeypatch.setattr(process_pool, "TIME_LIMIT", 2.0)
+    kinds = {"hanging": HangingJob, "crashing": CrashingJob, "good": cache._Job}
+    jobs = [kind(clip, tmp_path / "waveforms" / "00" / f"{name}.npy") for name, kind in kinds.items()]
+    made, damaged = cache._make_all(jobs, 2)
+    assert (made, damaged.keys()) == (1, {job.target for job in jobs[:2]})
+    for job, word in zip(jobs[:2], ("2 s", "crashed"), strict=True):
+        assert word in damaged[job.target].reason
+        assert not damaged[job.target].lasting
+    np.testing.assert_array_equal(read_array(jobs[2].target), media.read_waveform(clip.audio))

@@ -30,30 +30,24 @@ def listed(folder: Path) -> dict[str, dict]:
     return {Path(entry["file"]).name: entry for entry in json.loads((folder / QUARANTINE_FILE).read_text())}
 
 
-def test_damaged_files_are_listed_with_a_reason(clips, folder):
-    corpus = prepare_corpus(clips, folder=folder)
+def test_known_damaged_files_are_only_decoded_with_retry_or_after_a_temporary_failure(clips, folder, monkeypatch):
+    first = prepare_corpus(clips, folder=folder)
     entries = listed(folder)
     assert entries.keys() == {"text.wav", "cut.wav"}
     assert {entry["wanted"] for entry in entries.values()} == {"waveforms"}
-    assert {aside.what: aside.reason for aside in corpus.excluded} == {
-        entry["file"]: entry["reason"] for entry in entries.values()
-    }
-
-
-def test_known_damaged_files_are_only_decoded_with_retry_or_after_a_temporary_failure(clips, folder, monkeypatch):
-    first = prepare_corpus(clips, folder=folder)
+    reasons = {entry["file"]: entry["reason"] for entry in entries.values()}
+    assert {aside.what: aside.reason for aside in first.excluded} == reasons
     decoded = []
     monkeypatch.setattr(cache, "map_in_processes", lambda work, jobs, **kwargs: decoded.extend(jobs) or [])
     again = prepare_corpus(clips, folder=folder)
     assert decoded == []
     assert (again.excluded, again.clips, again.reused) == (first.excluded, first.clips, 1)
-    prepare_corpus(clips, folder=folder, retry=True)
-    assert {job.clip.clip for job in decoded} == {"text", "cut"}
-    decoded.clear()
     path = folder / QUARANTINE_FILE
-    path.write_text(path.read_text().replace('"lasting": true', '"lasting": false'))
-    prepare_corpus(clips, folder=folder)
-    assert {job.clip.clip for job in decoded} == {"text", "cut"}
+    for retry in (True, False):
+        prepare_corpus(clips, folder=folder, retry=retry)
+        assert {job.clip.clip for job in decoded} == {"text", "cut"}
+        decoded.clear()
+        path.write_text(json.dumps([entry | {"lasting": False} for entry in entries.values()]))
 
 
 def test_repaired_and_removed_files_are_dropped(clips, folder):
@@ -79,17 +73,14 @@ def test_concurrent_runs_share_a_list(tmp_path):
     assert Quarantine(tmp_path / "cache").reasons == {"key of a": "no face", "key of b": "no face"}
 
 
-@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": 1}', "5", '[{"file": 1}]'])
-def test_invalid_list_is_ignored_and_rebuilt(clips, folder, content):
+ENTRY = {"file": "a", "wanted": "faces", "reason": "cut", "lasting": True, "sha256": "0", "key": "k"}
+PARTLY_VALID = json.dumps([ENTRY, ENTRY | {"key": []}])
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": 1}', "5", '[{"file": 1}]', PARTLY_VALID])
+def test_invalid_entries_are_ignored_and_rebuilt(clips, folder, content):
     folder.mkdir()
     (folder / QUARANTINE_FILE).write_text(content)
-    assert Quarantine(folder).reasons == {}
+    assert Quarantine(folder).reasons == ({"k": "cut"} if content == PARTLY_VALID else {})
     prepare_corpus(clips, folder=folder)
     assert listed(folder).keys() == {"text.wav", "cut.wav"}
-
-
-def test_invalid_entry_is_ignored(folder):
-    folder.mkdir()
-    entry = {"file": "a", "wanted": "faces", "reason": "cut", "lasting": True, "sha256": "0", "key": "k"}
-    (folder / QUARANTINE_FILE).write_text(json.dumps([entry, entry | {"key": []}]))
-    assert Quarantine(folder).reasons == {"k": "cut"}

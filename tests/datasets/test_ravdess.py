@@ -11,14 +11,8 @@ from crossmodal.errors import CorpusNotFoundError
 
 RAVDESS_NAME = re.compile(r"0[123]-0[12]-0[1-8]-0[12]-0[12]-0[12]-(0[1-9]|1[0-9]|2[0-4])", re.ASCII)
 
-NAMES = [
-    "01-01-01-01-01-01-01.mp4",
-    "02-01-01-01-01-01-01.mp4",
-    "03-01-01-01-01-01-01.wav",
-    "03-01-08-02-02-02-24.wav",
-    "03-02-06-01-02-01-02.wav",
-    "01-02-06-01-02-01-02.mp4",
-]
+NAMES = ["01-01-01-01-01-01-01.mp4", "02-01-01-01-01-01-01.mp4", "03-01-01-01-01-01-01.wav"]
+NAMES += ["03-01-08-02-02-02-24.wav", "03-02-06-01-02-01-02.wav", "01-02-06-01-02-01-02.mp4"]
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -84,20 +78,16 @@ def test_error_names_the_invalid_field(name, message):
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_every_layout_gives_the_same_clips(tmp_path, layout):
-    index = index_ravdess(touch(tmp_path, *map(layout, NAMES)), "both")
-    assert [(clip.clip, clip.actor, clip.label, clip.channel) for clip in index.clips] == [
+    touch(tmp_path, *map(layout, NAMES))
+    indices = {channel: index_ravdess(tmp_path, channel) for channel in ("both", "speech", "song")}
+    found = [(clip.clip, clip.actor, clip.label, clip.channel) for clip in indices["both"].clips]
+    assert found == [
         ("01-01-01-01-01-01", "01", "neutral", "speech"),
         ("01-08-02-02-02-24", "24", "surprised", "speech"),
         ("02-06-01-02-01-02", "02", "fearful", "song"),
     ]
-    assert index.excluded == []
-
-
-@pytest.mark.parametrize(("channel", "clips"), [("speech", 2), ("song", 1), ("both", 3)])
-def test_only_the_requested_channel_is_indexed(tmp_path, channel, clips):
-    index = index_ravdess(touch(tmp_path, *NAMES), channel)
-    assert len(index.clips) == clips
-    assert {clip.channel for clip in index.clips} <= ({"speech", "song"} if channel == "both" else {channel})
+    assert (indices["speech"].clips, indices["song"].clips) == (indices["both"].clips[:2], indices["both"].clips[2:])
+    assert indices["both"].excluded == []
 
 
 @pytest.mark.parametrize(
@@ -115,7 +105,9 @@ def test_only_the_requested_channel_is_indexed(tmp_path, channel, clips):
 def test_sound_and_face_come_from_the_best_file_on_one_time_base(tmp_path, modalities, audio, video, audio_start):
     for modality in modalities:
         touch(tmp_path, f"{modality}-01-05-01-01-01-07.{'wav' if modality == '03' else 'mp4'}")
-    (clip,) = index_ravdess(tmp_path).clips
+    touch(tmp_path, "01-01-05-01-01-02-07.mp4")  # another performance
+    clip, other = index_ravdess(tmp_path).clips
+    assert other.audio == other.video == tmp_path / "01-01-05-01-01-02-07.mp4"
     assert (clip.audio and clip.audio.name[:2], clip.video and clip.video.name[:2]) == (audio, video)
     assert clip.video_start == 0.0
     if audio is not None:
@@ -123,31 +115,18 @@ def test_sound_and_face_come_from_the_best_file_on_one_time_base(tmp_path, modal
     assert pytest.approx(0.0333, abs=1e-4) == MP4_SOUND_DELAY
 
 
-def test_clips_are_not_paired_with_other_performances(tmp_path):
-    touch(tmp_path, "03-01-05-01-01-01-07.wav", "01-01-05-01-01-02-07.mp4")
-    first, second = index_ravdess(tmp_path).clips
-    assert (first.audio is not None, first.video) == (True, None)
-    assert second.audio == second.video == tmp_path / "01-01-05-01-01-02-07.mp4"
-
-
 def test_second_copy_is_excluded(tmp_path):
-    touch(tmp_path, "a/03-01-05-01-01-01-07.wav", "b/03-01-05-01-01-01-07.wav")
-    index = index_ravdess(tmp_path)
-    assert [clip.audio for clip in index.clips] == [tmp_path / "a/03-01-05-01-01-01-07.wav"]
+    first, second = (f"{folder}/03-01-05-01-01-01-07.wav" for folder in "ab")
+    index = index_ravdess(touch(tmp_path, first, second))
+    assert [clip.audio for clip in index.clips] == [tmp_path / first]
     (aside,) = index.excluded
-    assert aside.what == str(tmp_path / "b/03-01-05-01-01-01-07.wav")
-    assert str(tmp_path / "a/03-01-05-01-01-01-07.wav") in aside.reason
+    assert aside.what == str(tmp_path / second)
+    assert str(tmp_path / first) in aside.reason
 
 
-def test_metadata_of_macos_is_ignored(tmp_path):
-    touch(tmp_path, NAMES[2], f"._{NAMES[2]}", f"__MACOSX/Actor_01/{NAMES[2]}", ".DS_Store")
-    index = index_ravdess(tmp_path)
-    assert len(index.clips) == 1
-    assert index.excluded == []
-
-
-def test_files_with_other_names_are_excluded(tmp_path):
-    index = index_ravdess(touch(tmp_path, NAMES[2], "hello.wav", "03-01-09-01-01-01-01.wav", "notes.txt"))
+def test_files_with_other_names_are_excluded_and_metadata_of_macos_is_ignored(tmp_path):
+    metadata = (f"._{NAMES[2]}", f"__MACOSX/Actor_01/{NAMES[2]}", ".DS_Store")
+    index = index_ravdess(touch(tmp_path, NAMES[2], "hello.wav", "03-01-09-01-01-01-01.wav", "notes.txt", *metadata))
     assert [clip.clip for clip in index.clips] == ["01-01-01-01-01-01"]
     reasons = {Path(aside.what).name: aside.reason for aside in index.excluded}
     assert reasons.keys() == {"hello.wav", "03-01-09-01-01-01-01.wav"}

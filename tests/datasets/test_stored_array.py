@@ -20,33 +20,23 @@ def test_round_trip_with_numpy(tmp_path_factory, array):
 
 
 @given(array=ANY.filter(lambda array: array.size), data=st.data())
-def test_flipped_bit_is_detected(tmp_path_factory, array, data):
+def test_flipped_bits_and_truncation_are_detected(tmp_path_factory, array, data):
     path = tmp_path_factory.mktemp("array") / "a.npy"
     write_array(path, array)
     content = bytearray(path.read_bytes())
-    bit = data.draw(st.integers(0, 8 * len(content) - 1))
-    content[bit // 8] ^= 1 << bit % 8
-    path.write_bytes(content)
-    try:
-        found = check_array(path)
-    except DataError:
-        assert not path.exists(), "a damaged file must be removed, so that the next run rebuilds it"
+    if data.draw(st.booleans()):
+        bit = data.draw(st.integers(0, 8 * len(content) - 1))
+        content[bit // 8] ^= 1 << bit % 8
     else:
-        assert found.tobytes() == array.tobytes(), "only a changed checksum marker may pass"
-
-
-@given(array=ANY.filter(lambda array: array.size), share=st.floats(0, 1))
-def test_truncation_is_detected(tmp_path_factory, array, share):
-    path = tmp_path_factory.mktemp("array") / "a.npy"
-    write_array(path, array)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
+        del content[data.draw(st.integers(0, len(content))) :]
+    path.write_bytes(content)
     try:
         found = check_array(path)
     except DataError as error:
         assert "rerun" in str(error)
+        assert not path.exists(), "a damaged file must be removed, so that the next run rebuilds it"
     else:
-        np.testing.assert_array_equal(found, array)
+        assert found.tobytes() == array.tobytes(), "only a changed checksum marker may pass"
 
 
 def test_file_without_a_checksum_is_accepted(tmp_path):

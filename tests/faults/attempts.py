@@ -38,8 +38,6 @@ class Way:
 
 @dataclass(frozen=True)
 class Job:
-    """An input to create and read."""
-
     kind: str  # suffix of its module
     folder: Path  # of the good files and of the input
     seed: int

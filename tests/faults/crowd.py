@@ -13,8 +13,7 @@ def crowd(bench: Bench, number: int) -> Counter[str]:
     """Start parallel runs of the same command and wait; return how often each cache entry was written."""
     victims = [bench.start(f"one of {number}, {one}", "--data.cache=../shared cache") for one in range(number)]
     for victim in victims:
-        assert victim.wait() == 0, victim.output
-        assert "Traceback" not in victim.output, victim.output
+        victim.assert_ends(0)
     cache = (bench.folder / "shared cache").resolve()
     written = [Path(line) for victim in victims for line in (victim.folder / FILES).read_text().splitlines()]
     # Files at the top, such as the hashes of files, are shared and updated by all runs.

@@ -40,7 +40,6 @@ def fuzz(jobs: Sequence[Job]) -> Iterator[tuple[Job, list[Attempt]]]:
 
 
 def keep(job: Job, folder: Path) -> Path:
-    """Write an input to a folder for inspection."""
     damaged = job.make()
     path = folder / f"{job.seed}_{job.number}_{damaged.name}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +48,6 @@ def keep(job: Job, folder: Path) -> Path:
 
 
 def wrong(job: Job, one: Attempt) -> str | None:
-    """Return a description of a problem with an attempt, or None."""
     if one.foreign:
         return one.foreign
     if one.seconds > job.module.SECONDS:

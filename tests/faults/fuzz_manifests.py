@@ -30,22 +30,9 @@ from crossmodal.models.serialization import load_model, save_model
 from crossmodal.models.weights import read_state_dict
 from crossmodal.pipeline.checkpoints import verify_checkpoint
 from crossmodal.storage import write_json
+from tests.faults import reading_files as reading
 from tests.faults.attempts import Damaged, Way
 from tests.faults.mutations import BYTES
-from tests.faults.reading_files import (
-    check_folder,
-    copied,
-    empty,
-    extract,
-    load_model_with,
-    read_array,
-    read_features,
-    read_lock,
-    read_manifest,
-    read_quarantine,
-    read_tensors,
-    remember_sums,
-)
 from tests.in_this_process import in_this_process
 
 SECONDS = 10.0  # for one file
@@ -158,31 +145,34 @@ def damage(rng: Random, folder: Path) -> Damaged:
 
 
 def ways(folder: Path, path: Path) -> dict[str, Way]:
-    """Return the readers of a file by its name."""
     corpus_check.map_in_processes = in_this_process
     kind = path.name if path.suffix == ".json" else path.suffix
     if path.suffix in (".csv", ".parquet"):
         kind = path.stem
     readers: dict[str, dict[str, Callable[[], object]]] = {
-        "manifest": {"manifest": lambda: read_manifest(path)},
-        "features": {"face features": lambda: read_features(path, empty(folder / "cache"))},
+        "manifest": {"manifest": lambda: reading.read_manifest(path)},
+        "features": {"face features": lambda: reading.read_features(path, reading.empty(folder / "cache"))},
         ".npy": {
-            "cache": lambda: check_array(copied(path, folder)),
-            "features of .npy": lambda: read_array(path, folder),
+            "cache": lambda: check_array(reading.copied(path, folder)),
+            "features of .npy": lambda: reading.read_array(path, folder),
         },
-        ".zip": {"archive": lambda: extract(path, empty(folder / "extracted"))},
+        ".zip": {"archive": lambda: reading.extract(path, reading.empty(folder / "extracted"))},
         LOCK_FILE: {
-            "lock file": lambda: read_lock(path),
-            "data check": lambda: check_folder(path, empty(folder / "checked")),
+            "lock file": lambda: reading.read_lock(path),
+            "data check": lambda: reading.check_folder(path, reading.empty(folder / "checked")),
         },
-        QUARANTINE_FILE: {"quarantine": lambda: read_quarantine(path, empty(folder / "quarantined"))},
-        "hashes.json": {"hashes": lambda: remember_sums(path, empty(folder / "remembered"))},
-        CONFIG: {"model folder's config": lambda: load_model_with(path, folder / _GOOD, empty(folder / "model"))},
+        QUARANTINE_FILE: {"quarantine": lambda: reading.read_quarantine(path, reading.empty(folder / "quarantined"))},
+        "hashes.json": {"hashes": lambda: reading.remember_sums(path, reading.empty(folder / "remembered"))},
+        CONFIG: {
+            "model folder's config": lambda: reading.load_model_with(
+                path, folder / _GOOD, reading.empty(folder / "model")
+            )
+        },
         ".safetensors": {
-            "tensors": lambda: read_tensors(path),
+            "tensors": lambda: reading.read_tensors(path),
             "model": lambda: load_model(AudioClassifier, path),
             "weights": lambda: read_state_dict(path),
-            "model folder": lambda: load_model_with(path, folder / _GOOD, empty(folder / "model")),
+            "model folder": lambda: reading.load_model_with(path, folder / _GOOD, reading.empty(folder / "model")),
         },
         ".ckpt": {"foreign weights": lambda: read_state_dict(path), "checkpoint": lambda: verify_checkpoint(path)},
     }

@@ -112,7 +112,6 @@ def _check_timeline(path: Path) -> None:
 
 @cache
 def _server() -> Callable[[bytes], np.ndarray]:
-    """Return a function that decodes with the server's decoder process."""
     loop, decoders = asyncio.new_event_loop(), Decoders(Limits(), media.SAMPLE_RATE, 1)
     loop.run_until_complete(decoders.start())
     return lambda encoded: loop.run_until_complete(decoders.decode(encoded, LONGEST))

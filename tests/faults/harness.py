@@ -24,30 +24,18 @@ REPOSITORY = Path(__file__).parents[2]
 TIMEOUT = 240.0  # seconds for one start, less than a test has
 POLL = 0.02  # seconds; a shorter one takes the processor from the run
 SETTINGS = [
-    "--runs=runs",
-    "--data.cache=cache",
-    "--data.protocol=loso24",
-    "--data.batch_size=2",
-    "--data.num_video_frames=2",
-    "--data.face_size=32",
-    "--teacher.model.backbone=test_resnet",
-    "--teacher.model.pretrained=false",
-    "--transfer.model.encoder=dense",
-    "--transfer.model.encoder_kwargs.hidden_size=16",
-    "--transfer.model.augmentation={speed: {}, mixup: {}}",
-    "--transfer.model.ema_decay=0.9",
-    "--teacher.trainer.max_epochs=6",
-    "--transfer.trainer.max_epochs=4",
-    "--finetune.trainer.max_epochs=3",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
+    *("--runs=runs", "--data.cache=cache", "--data.protocol=loso24", "--data.batch_size=2"),
+    *("--data.num_video_frames=2", "--data.face_size=32"),
+    *("--teacher.model.backbone=test_resnet", "--teacher.model.pretrained=false"),
+    *("--transfer.model.encoder=dense", "--transfer.model.encoder_kwargs.hidden_size=16"),
+    *("--transfer.model.augmentation={speed: {}, mixup: {}}", "--transfer.model.ema_decay=0.9"),
+    *("--teacher.trainer.max_epochs=6", "--transfer.trainer.max_epochs=4", "--finetune.trainer.max_epochs=3"),
+    *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"),
 ]
 
 
 @dataclass(frozen=True)
 class Stop:
-    """A signal to send in a phase."""
-
     signal: signal.Signals
     phase: str
     share: float  # of the phase's duration, after which it is sent
@@ -55,8 +43,6 @@ class Stop:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The effect of a signal."""
-
     signal: signal.Signals
     hit: str | None  # phase that was hit; None if the command had already finished
     again: int  # number of batches that the next start repeated
@@ -76,9 +62,8 @@ class Victim:
         # Each start has its own file, because children of a killed process may still write.
         self._output = folder / f"output_{len(list(folder.glob('output_*')))}.txt"
         with self._output.open("w") as output:
-            self.process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, **how
-            )
+            how |= {"cwd": folder, "env": environment, "stdout": output, "stderr": subprocess.STDOUT}
+            self.process = subprocess.Popen(command, **how)
 
     @property
     def output(self) -> str:
@@ -103,14 +88,18 @@ class Victim:
         return "prepare" if self._count_arrays() > self._arrays else "start"
 
     def wait(self) -> int:
-        """Wait for the end and return the exit status."""
         try:
             return self.process.wait(TIMEOUT)
         finally:
             self.process.kill()
 
+    def assert_ends(self, status: int, *words: str) -> None:
+        """Wait for the end with a status, with words in the output and without a traceback."""
+        assert self.wait() == status, self.output
+        assert "Traceback" not in self.output, self.output
+        assert all(one in self.output for one in words), self.output
+
     def wait_for(self, phase: str) -> None:
-        """Wait until the command reaches a phase or ends."""
         while self.is_alive and PHASES.index(self.phase) < PHASES.index(phase):
             time.sleep(POLL)
 
@@ -141,8 +130,7 @@ class Bench:
             time.sleep(POLL)
         ends = [*began.values(), time.monotonic()][1:]
         self._durations = {phase: end - since for (phase, since), end in zip(began.items(), ends, strict=True)}
-        assert victim.wait() == 0, victim.output
-        assert "Traceback" not in victim.output, victim.output
+        victim.assert_ends(0)
         return victim
 
     def survive(self, name: str, stops: Sequence[Stop]) -> list[Outcome]:
@@ -152,9 +140,7 @@ class Bench:
             hit = self._stop(name, stop)
             begun.append(len(self._batches(name)))
             outcomes.append((stop.signal, hit))
-        victim = self.start(name)
-        assert victim.wait() == 0, victim.output
-        assert "Traceback" not in victim.output, victim.output
+        self.start(name).assert_ends(0)
         batches = self._batches(name)
         ends = [*begun, len(batches)][1:]
         again = [len({*batches[:end]} & {*batches[end:then]}) for end, then in zip(begun, ends, strict=True)]
@@ -196,7 +182,6 @@ def draw_stops(rng: random.Random, signals: Sequence[signal.Signals], phases: Se
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
-    """Return a Markdown table of hit phases and repeated batches."""
     rows: dict[tuple[str, str], list[int]] = {}
     for outcome in outcomes:
         rows.setdefault((outcome.hit or "(finished)", outcome.signal.name), []).append(outcome.again)

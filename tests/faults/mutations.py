@@ -50,7 +50,6 @@ def blank(rng: Random, content: bytes) -> bytes:
 
 
 def repeat(rng: Random, content: bytes) -> bytes:
-    """Repeat a block."""
     first, last = sorted(rng.randrange(len(content) + 1) for _ in range(2))
     times = min(rng.choice((2, 3, 50)), 1 + 200_000 // (last - first + 1))
     return content[:first] + content[first:last] * times + content[last:]

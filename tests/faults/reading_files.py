@@ -50,7 +50,6 @@ def read_features(path: Path, cache_folder: Path) -> None:
 
 
 def read_array(path: Path, folder: Path) -> None:
-    """Read an array as the features of a clip."""
     place = empty(folder / "arrays")
     shutil.copy(path, place / "01-01-01-01-01-01-01.npy")
     read_features(place, empty(folder / "cache"))
@@ -87,7 +86,6 @@ def read_quarantine(path: Path, folder: Path) -> None:
 
 
 def remember_sums(path: Path, folder: Path) -> None:
-    """Read and write a file of hashes."""
     memory = Path(shutil.copy(path, folder))
     hashes = FileHashes(memory)
     assert not hashes.knows(path)
@@ -104,7 +102,6 @@ def read_tensors(path: Path) -> None:
 
 
 def load_model_with(path: Path, good: Path, place: Path) -> None:
-    """Load a model folder with one damaged file."""
     for name in (CONFIG, WEIGHTS):
         shutil.copy(path if name == path.name or path.suffix == Path(name).suffix else good / name, place / name)
     load_model_folder(place)

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import av
 import numpy as np
 import soundfile
 
-from tests.media.recordings import FRAME_RATE, write_video
+from tests.media.recordings import write_video
 
 RATE, SECONDS = 48_000, 0.4
 _SOUNDS = {
@@ -14,13 +13,9 @@ _SOUNDS = {
     "24_bit.wav": {"subtype": "PCM_24"},
     "float.wav": {"subtype": "FLOAT"},
     "adpcm.wav": {"subtype": "IMA_ADPCM"},
-    "sound.flac": {},
     "vorbis.ogg": {"subtype": "VORBIS"},
     "sound.mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III"},
-    "sound.aiff": {},
-    "sound.au": {},
-    "sound.caf": {},
-    "sound.w64": {},
+    **{f"sound.{suffix}": {} for suffix in ("flac", "aiff", "au", "caf", "w64")},
 }
 # Video and audio codec of each file.
 _VIDEOS = {
@@ -46,23 +41,6 @@ def write_good_recordings(folder: Path) -> None:
     write_video(folder / "h264.mp4", pictures, sound=sound)
     write_video(folder / "faststart.mp4", pictures, sound=sound, delay=1600, faststart=True)
     write_video(folder / "without_sound.mp4", pictures)
-    for name, codecs in _VIDEOS.items():
-        _write(folder / name, pictures, sound, *codecs)
-
-
-def _write(path: Path, pictures: np.ndarray, sound: np.ndarray, of_pictures: str, of_sound: str | None) -> None:
-    with av.open(str(path), "w") as container:
-        video = container.add_stream(of_pictures, rate=25 if of_pictures in ("mpeg4", "mpeg2video") else FRAME_RATE)
-        video.height, video.width = pictures[0].shape[:2]
-        video.pix_fmt = "rgb8" if of_pictures == "gif" else "yuv420p"
-        audio = container.add_stream(of_sound, rate=RATE, layout="mono") if of_sound else None
-        for index, picture in enumerate(pictures):
-            video_frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=video.pix_fmt)
-            video_frame.pts = index
-            container.mux(video.encode(video_frame))
-        container.mux(video.encode(None))
-        if audio is not None:
-            frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
-            frame.sample_rate = RATE
-            for part in (frame, None):
-                container.mux(audio.encode(part))
+    for name, (codec, sound_codec) in _VIDEOS.items():
+        its_sound = sound if sound_codec else None
+        write_video(folder / name, pictures, sound=its_sound, codec=codec, sound_codec=sound_codec)

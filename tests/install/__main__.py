@@ -29,16 +29,11 @@ RESOLUTIONS = {
 }
 EXTRA = "export"
 SMALL_FIT = [
-    "--data.root=corpus",
     "--data.protocol=loso24",  # the default protocol needs more actors
-    "--data.num_video_frames=4",
-    "--data.face_size=64",
-    "--teacher.model.backbone=test_efficientnet",
-    "--teacher.model.pretrained=false",
+    *("--data.root=corpus", "--data.num_video_frames=4", "--data.face_size=64"),
+    *("--teacher.model.backbone=test_efficientnet", "--teacher.model.pretrained=false"),
     "--teacher.model.freeze_backbone=false",
-    "--teacher.trainer.max_epochs=1",
-    "--transfer.trainer.max_epochs=1",
-    "--finetune.trainer.max_epochs=1",
+    *(f"--{stage}.trainer.max_epochs=1" for stage in ("teacher", "transfer", "finetune")),
     "--trainer.enable_progress_bar=false",
 ]
 VIDEO = "corpus/Video_Speech_Actor_01/Actor_01/01-01-01-01-01-01-01.mp4"
@@ -72,7 +67,6 @@ def parse_args(args: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def find_uv() -> str:
-    """Return the path of uv, from the running environment if it is there."""
     uv = shutil.which("uv", path=sysconfig.get_path("scripts")) or shutil.which("uv")
     if uv is None:
         sys.exit("uv is not installed; run: python -m pip install -e '.[dev]'")

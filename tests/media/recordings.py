@@ -16,17 +16,26 @@ def sine(frequency: float, seconds: float, sample_rate: int) -> np.ndarray:
 
 
 def write_video(
-    path: Path, pictures, *, sound=None, delay=0, channels=1, codec="libx264", faststart=False, options=None
+    path: Path,
+    pictures,
+    *,
+    sound=None,
+    delay=0,
+    channels=1,
+    codec="libx264",
+    sound_codec="aac",
+    faststart=False,
+    options=None,
 ) -> Path:
-    """Write pictures at 30000/1001 Hz, and 48 kHz sound as AAC that starts `delay` samples late."""
+    """Write pictures at 30000/1001 Hz, and 48 kHz sound that starts `delay` samples late."""
     with av.open(str(path), "w", options={"movflags": "faststart"} if faststart else {}) as container:
         if len(pictures):
             video = container.add_stream(codec, rate=FRAME_RATE, options=options or {"crf": "10", "g": "12", "bf": "2"})
             video.height, video.width = pictures[0].shape[:2]
-            video.pix_fmt, video.bit_rate = "yuv420p", 4_000_000
+            video.pix_fmt, video.bit_rate = "rgb8" if codec == "gif" else "yuv420p", 4_000_000
         if sound is not None:
             layout = {1: "mono", 2: "stereo"}[channels]
-            audio = container.add_stream("aac", rate=48_000, layout=layout)
+            audio = container.add_stream(sound_codec, rate=48_000, layout=layout)
             audio.bit_rate = 192_000
         for index, picture in enumerate(pictures):
             video_frame = av.VideoFrame.from_ndarray(picture, format="rgb24")

@@ -5,20 +5,18 @@ from hypothesis import strategies as st
 
 from crossmodal.errors import MediaError
 from crossmodal.media import read_waveform
-from tests.media.recordings import (
-    numbered_pictures,
-    sine,
-    write_video,
-    write_wav,
-)
+from tests.media.recordings import numbered_pictures, sine, write_video, write_wav
 
 
 class TestSound:
     def test_samples_equal_the_file(self, tmp_path):
         expected = sine(440, 0.5, 16_000)
-        waveform = read_waveform(write_wav(tmp_path / "a.wav", expected, subtype="FLOAT"))
-        assert waveform.dtype == np.float32
-        np.testing.assert_array_equal(waveform, expected)
+        path = write_wav(tmp_path / "a.wav", expected, subtype="FLOAT")
+        assert read_waveform(path).dtype == np.float32
+        np.testing.assert_array_equal(read_waveform(path), expected)
+        np.testing.assert_array_equal(read_waveform(path, start=0.25), expected[4000:])
+        write_wav(path, np.float32([0.5, 1.5, -2.0]), subtype="FLOAT")  # overshoot is clipped
+        np.testing.assert_array_equal(read_waveform(path), np.float32([0.5, 1.0, -1.0]))
 
     @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
     def test_formats(self, tmp_path, suffix):
@@ -30,25 +28,15 @@ class TestSound:
         path = write_wav(tmp_path / "a.wav", np.stack([left, right], axis=1), subtype="FLOAT")
         np.testing.assert_allclose(read_waveform(path), (left + right) / 2, atol=1e-7)
 
-    @pytest.mark.parametrize("sample_rate", [44_100, 48_000, 8_000])
-    def test_resampled_sine_is_the_sine_at_the_new_rate(self, tmp_path, sample_rate):
-        waveform = read_waveform(write_wav(tmp_path / "a.wav", sine(1000, 1.0, sample_rate), sample_rate))
+    @pytest.mark.parametrize(
+        ("sample_rate", "frequency"), [(44_100, 1000), (48_000, 1000), (8_000, 1000), (48_000, 12_000)]
+    )
+    def test_resampled_sine_is_the_sine_at_the_new_rate(self, tmp_path, sample_rate, frequency):
+        waveform = read_waveform(write_wav(tmp_path / "a.wav", sine(frequency, 1.0, sample_rate), sample_rate))
         inside = slice(800, -800)  # without the edge effects of the filter
         assert len(waveform) == 16_000
-        np.testing.assert_allclose(waveform[inside], sine(1000, 1.0, 16_000)[inside], atol=1e-3)
-
-    def test_resampling_removes_frequencies_above_nyquist(self, tmp_path):
-        waveform = read_waveform(write_wav(tmp_path / "a.wav", sine(12_000, 1.0, 48_000), 48_000))
-        assert np.abs(waveform[800:-800]).max() < 1e-3
-
-    def test_start_skips_the_beginning(self, tmp_path):
-        samples = sine(440, 1.0, 16_000)
-        path = write_wav(tmp_path / "a.wav", samples, subtype="FLOAT")
-        np.testing.assert_array_equal(read_waveform(path, start=0.25), samples[4000:])
-
-    def test_overshoot_is_clipped(self, tmp_path):
-        path = write_wav(tmp_path / "a.wav", np.float32([0.5, 1.5, -2.0]), subtype="FLOAT")
-        np.testing.assert_array_equal(read_waveform(path), np.float32([0.5, 1.0, -1.0]))
+        expected = sine(frequency, 1.0, 16_000)[inside] * (frequency < 8_000)  # silence above Nyquist's frequency
+        np.testing.assert_allclose(waveform[inside], expected, atol=1e-3)
 
     @settings(max_examples=60, deadline=None)
     @given(
@@ -61,10 +49,8 @@ class TestSound:
     def test_any_sound_keeps_its_duration_and_range(self, folder, length, channels, gain, sample_rate, seed):
         samples = gain * np.random.default_rng(seed).uniform(-1, 1, (length, channels))
         waveform = read_waveform(write_wav(folder / "any.wav", samples, sample_rate))
-        assert waveform.ndim == 1
-        assert waveform.dtype == np.float32
-        assert np.isfinite(waveform).all()
-        assert np.abs(waveform).max() <= 1
+        assert (waveform.ndim, waveform.dtype) == (1, np.float32)
+        assert np.abs(waveform).max() <= 1  # False for NaN
         assert abs(len(waveform) - round(length * 16_000 / sample_rate)) <= 1
 
 
@@ -83,9 +69,8 @@ class TestSoundOfVideo:
     @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
     def test_delay_is_padded(self, tmp_path, suffix):
         sound = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
-        late = read_waveform(
-            write_video(tmp_path / f"late{suffix}", numbered_pictures(), sound=sound, delay=9600), 48_000
-        )
+        path = write_video(tmp_path / f"late{suffix}", numbered_pictures(), sound=sound, delay=9600)
+        late = read_waveform(path, 48_000)
         lag = np.correlate(late, sound, "valid").argmax()
         assert abs(lag - 9600) <= 48  # Matroska rounds times to milliseconds
         assert np.abs(late[:8000]).max() < 0.01
@@ -93,9 +78,6 @@ class TestSoundOfVideo:
     def test_start_cuts_the_delay(self, tmp_path):
         path = write_video(tmp_path / "a.mp4", numbered_pictures(5), sound=sine(440, 0.5, 48_000), delay=4800)
         np.testing.assert_array_equal(read_waveform(path, 48_000, start=0.1), read_waveform(path, 48_000)[4800:])
-
-    def test_invalid_delay(self, tmp_path):
-        sound = sine(440, 0.1, 48_000)
-        path = write_video(tmp_path / "a.mkv", numbered_pictures(5), sound=sound, delay=48_000 * 90_000)
+        late = write_video(tmp_path / "a.mkv", [], sound=sine(440, 0.1, 48_000), delay=48_000 * 90_000)
         with pytest.raises(MediaError, match="90,000 s"):
-            read_waveform(path)
+            read_waveform(late)

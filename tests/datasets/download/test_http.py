@@ -3,6 +3,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.error import URLError
 
 import pytest
@@ -118,8 +119,7 @@ class TestChecksum:
         server.faults[NAME] = [Fault(flip=50_000), Fault(flip=0)]
         with pytest.raises(ChecksumError, match=file.md5):
             fetch(file, target)
-        assert not target.exists()
-        assert not part.exists()
+        assert not (target.exists() or part.exists())
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
@@ -165,21 +165,22 @@ class TestRetries:
         fetch(file, target)
         assert target.read_bytes() == content
         assert max(pauses) <= 1
+        server.faults["record"] = [Fault(cut_after=10), Fault(status=502)]
+        server.requests.clear()
+        assert b'"files"' in Downloader(print).read(server.url)  # a small response
+        assert len(server.requests) == 3
 
     @pytest.mark.parametrize("status", [400, 403, 404])
-    def test_permanent_errors_are_not_retried(self, server, file, target, pauses, status):
-        server.faults[NAME] = [Fault(status=status)]
+    def test_next_url_is_used_after_a_permanent_error(self, server, file, content, target, part, pauses, status):
+        part.write_bytes(content[:60_000])
+        server.faults[NAME] = [Fault(status=status)] * 2
         with pytest.raises(DownloadError, match=rf"127\.0\.0\.1:\d+/.* {status} "):
             fetch(file, target)
         assert len(server.requests) == 1
-
-    def test_next_url_is_used_after_a_permanent_error(self, server, file, content, target, part):
-        part.write_bytes(content[:60_000])
         api = f"{server.base}/api/records/1188976/files/{NAME}/content"  # without Range support
-        server.faults[NAME] = [Fault(status=404)]
         fetch(RemoteFile(NAME, SIZE, file.md5, (*file.urls, api)), target)
         assert target.read_bytes() == content
-        assert [request.path.endswith("/content") for request in server.requests] == [False, True]
+        assert [request.path.endswith("/content") for request in server.requests] == [False, False, True]
 
     @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/a", "http://a b/", "http://[x/"])
     def test_invalid_urls(self, target, url):
@@ -208,7 +209,7 @@ class TestRetries:
     def test_untrusted_certificate(self, monkeypatch, target, pauses):
         def refuse(request, timeout):
             error = ssl.SSLCertVerificationError("certificate verify failed")
-            error.verify_message = "unable to get local issuer certificate"
+            error.verify_message = "unable to get local issuer"
             raise URLError(error)
 
         monkeypatch.setattr(http, "urlopen", refuse)
@@ -217,34 +218,21 @@ class TestRetries:
         assert pauses == []
 
 
-def test_interrupted_small_response_is_retried(server, pauses):
-    server.faults["record"] = [Fault(cut_after=10), Fault(status=502)]
-    assert b'"files"' in Downloader(print).read(server.url)
-    assert len(server.requests) == 3
-
-
 class TestStop:
     def test_nothing_is_written_after_a_stop(self, server, file, content, target, part):
         downloader, release = Downloader(print), threading.Event()
         server.faults[NAME] = [Fault(wait=release)]
-        stopped = []
-
-        def run():
-            with pytest.raises(StoppedError) as raised:
-                downloader.fetch(file, target)
-            stopped.append(raised)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        while not (part.exists() and part.stat().st_size):
-            assert thread.is_alive()
-            time.sleep(0.002)
-        time.sleep(0.05)  # it has written the received bytes and waits for more
-        downloader.stop()
-        received = part.read_bytes()
-        assert content.startswith(received)
-        release.set()
-        thread.join()
-        assert stopped
+        with ThreadPoolExecutor(1) as pool:
+            fetching = pool.submit(downloader.fetch, file, target)
+            while not (part.exists() and part.stat().st_size):
+                assert not fetching.done()
+                time.sleep(0.002)
+            time.sleep(0.05)  # it has written the received bytes and waits for more
+            downloader.stop()
+            received = part.read_bytes()
+            assert content.startswith(received)
+            release.set()
+            with pytest.raises(StoppedError):
+                fetching.result()
         assert not target.exists()
         assert part.read_bytes() == received

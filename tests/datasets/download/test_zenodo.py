@@ -85,18 +85,12 @@ class TestRecord:
     @pytest.mark.parametrize(
         "content",
         [
-            b"<html>Log in to the guest network</html>",
-            b"[]",
-            b"null",
-            b'{"status": 404, "message": "not found"}',
-            b"\xff\xfe",
-            record([{"size": 3}]),
-            record(["x"]),
+            *(b"<html>Log in to the guest network</html>", b"[]", b"null", b'{"status": 404}', b"\xff\xfe"),
+            *(record([{"size": 3}]), record(["x"])),
             record([entry(size="500")]),
             record([entry(size=-1)]),
             record([entry(checksum="sha256:00")]),
-            record([entry(links=["x"])]),
-            record([entry(links={"self": 3})]),
+            *(record([entry(links=["x"])]), record([entry(links={"self": 3})])),
         ],
     )
     def test_invalid_record(self, content):

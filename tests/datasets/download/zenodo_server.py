@@ -86,8 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        path = unquote(urlsplit(self.path).path)
-        request = ReceivedRequest(self.path, self.headers.get("Range"), self.headers.get("User-Agent"))
+        path, headers = unquote(urlsplit(self.path).path), self.headers
+        request = ReceivedRequest(self.path, headers.get("Range"), headers.get("User-Agent"))
         self.server.requests.append(request)
         name = re.search(r"[^/]+\.zip", path)
         key = "record" if path == RECORD else name[0] if name else path

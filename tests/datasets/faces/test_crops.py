@@ -38,12 +38,9 @@ def positions() -> np.ndarray:
 
 def write_moving(path: Path, patch: np.ndarray) -> Path:
     background = np.random.default_rng(0).integers(90, 130, (HEIGHT // 10, WIDTH // 10, 3), np.uint8)
-    background = background.repeat(10, 0).repeat(10, 1)
-    pictures = []
-    for left, top in positions():
-        picture = background.copy()
+    pictures = np.stack([background.repeat(10, 0).repeat(10, 1)] * NUM_PICTURES)
+    for picture, (left, top) in zip(pictures, positions(), strict=True):
         picture[top : top + len(patch), left : left + patch.shape[1]] = patch
-        pictures.append(picture)
     return write_video(path, pictures)
 
 
@@ -173,29 +170,19 @@ class TestYuNet:
         assert np.abs(np.array(middles) - 31.5).max() < 10  # its resolution is 8 pixels
         assert (is_mark.mean(axis=(1, 2)) > 0.3).all()
 
-    def test_file_that_is_not_a_network(self, tmp_path, moving):
-        path = tmp_path / "text.onnx"
-        path.write_text("not a network")
-        with pytest.raises(ConfigError, match="YuNet"):
-            read_face_crops(moving, moving.video, FaceCrops(6, 64, (0, 0, 1, 1), str(path)))
 
-
-class TestUnavailableDetectors:
-    def test_unknown_detector(self, moving, tmp_path):
-        with pytest.raises(ConfigError, match=r"harr.*'haar'"):
-            prepare_corpus([moving], crops=FaceCrops(6, 64, (0, 0, 1, 1), "harr"), folder=tmp_path)
-
-    def test_error_names_the_missing_extra(self, moving, tmp_path, monkeypatch):
-        monkeypatch.setitem(sys.modules, "cv2", None)
-        with pytest.raises(MissingExtraError, match=r"pip install 'crossmodal\[face\]'"):
-            prepare_corpus([moving], crops=HAAR, folder=tmp_path)
+def test_unavailable_detectors(moving, tmp_path, monkeypatch):
+    (tmp_path / "text.onnx").write_bytes(b"not a network")
+    for detector, message in ((str(tmp_path / "text.onnx"), "YuNet"), ("harr", r"harr.*'haar'")):
+        with pytest.raises(ConfigError, match=message):
+            prepare_corpus([moving], crops=FaceCrops(6, 64, (0, 0, 1, 1), detector), folder=tmp_path)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'crossmodal\[face\]'"):
+        prepare_corpus([moving], crops=HAAR, folder=tmp_path)
 
 
 class TestWindow:
     """Sound and face of a clip cover the same time."""
-
-    def seconds_of(self, crops: np.ndarray) -> np.ndarray:
-        return crops.mean(axis=(1, 2, 3)) / 2 * 1001 / 30_000
 
     def prepare(self, tmp_path: Path, sound_lasts: float, **kwargs) -> cache.PreparedCorpus:
         shades = 2 * np.arange(120, dtype=np.uint8)
@@ -205,29 +192,26 @@ class TestWindow:
         clip = Clip("a", "one", None, audio=wav, video=video, **kwargs)
         return prepare_corpus([clip], crops=FaceCrops(4, 16, (0, 0, 1, 1)), folder=tmp_path / "cache")
 
-    def test_face_crops_cover_the_sound(self, tmp_path):
-        corpus = self.prepare(tmp_path, 2.0)
-        assert len(read_array(corpus.waveforms["a"])) == 32_000
-        seconds = self.seconds_of(read_array(corpus.faces["a"]))
-        np.testing.assert_allclose(seconds, [0.25, 0.75, 1.25, 1.75], atol=0.04)
-
-    def test_segment_of_sound_and_face(self, tmp_path):
-        corpus = self.prepare(tmp_path, 4.0, audio_start=1.0, video_start=1.0, duration=2.0)
-        assert len(read_array(corpus.waveforms["a"])) == 32_000
-        seconds = self.seconds_of(read_array(corpus.faces["a"]))
-        np.testing.assert_allclose(seconds, [1.25, 1.75, 2.25, 2.75], atol=0.04)
+    @pytest.mark.parametrize(
+        ("sound_lasts", "start", "duration", "expected"),
+        [
+            (2.0, 0.0, None, [0.25, 0.75, 1.25, 1.75]),
+            (3.0, 0.0, None, [0.375, 1.125, 1.875, 2.625]),
+            (4.0, 1.0, 2.0, [1.25, 1.75, 2.25, 2.75]),  # a segment
+        ],
+    )
+    def test_face_crops_cover_the_sound(self, tmp_path, sound_lasts, start, duration, expected):
+        corpus = self.prepare(tmp_path, sound_lasts, audio_start=start, video_start=start, duration=duration)
+        assert len(read_array(corpus.waveforms["a"])) == 16_000 * (duration or sound_lasts)
+        crops = read_array(corpus.faces["a"])
+        np.testing.assert_allclose(crops.mean(axis=(1, 2, 3)) / 2 * 1001 / 30_000, expected, atol=0.04)
+        assert self.prepare(tmp_path, 3.5).faces != corpus.faces  # the array depends on the sound
 
     def test_video_shorter_than_the_sound_is_excluded(self, tmp_path):
         corpus = self.prepare(tmp_path, 6.0)
         assert corpus.clips == []
         assert corpus.waveforms.keys() == {"a"}
         assert re.search(r"4\.00 s.*6\.00 s", corpus.excluded[0].reason)
-
-    def test_face_array_depends_on_the_sound(self, tmp_path):
-        first = self.prepare(tmp_path, 2.0).faces["a"]
-        second = self.prepare(tmp_path, 3.0).faces["a"]
-        assert first != second
-        np.testing.assert_allclose(self.seconds_of(read_array(second)), [0.375, 1.125, 1.875, 2.625], atol=0.04)
 
     def test_face_crops_cover_the_video_if_the_sound_is_damaged(self, tmp_path):
         (tmp_path / "a.wav").write_bytes(b"no sound")

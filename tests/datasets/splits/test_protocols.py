@@ -115,17 +115,14 @@ def test_song_does_not_need_actor_18(label_set):
     assert filled_folds("loso24", singers, label_set) == [fold for fold in range(24) if fold != 17]
 
 
-def test_speech6_drops_actor_18_and_classes_without_song():
+def test_label_sets():
+    """The set speech6 drops actor 18 and the classes without songs."""
+    assert {"speech8": EIGHT, "both8": EIGHT, "song6": EIGHT[:6], "speech6": EIGHT[:6]} == LABEL_SETS
     clips = [clip for clip in make_clips() if in_label_set(clip, "speech6")]
     assert {clip.actor for clip in clips} == set(ALL) - {"18"}
     assert {clip.label for clip in clips} == set(EIGHT[:6])
     assert in_label_set(Clip("x", "01", None), "speech6")
     assert all(in_label_set(clip, "speech8") for clip in make_clips())
-
-
-def test_label_sets():
-    expected = {"speech8": EIGHT, "both8": EIGHT, "song6": EIGHT[:6], "speech6": EIGHT[:6]}
-    assert expected == LABEL_SETS
 
 
 @pytest.mark.parametrize(("channel", "label_set"), [("speech", "speech8"), ("song", "song6"), ("both", "both8")])
@@ -157,11 +154,6 @@ def test_error_names_the_folds_that_can_be_filled(protocol, fold, actors, messag
         split_actors(protocol, fold, ["Ada", "Bo"])
 
 
-def test_random_needs_permission_for_leakage():
-    with pytest.raises(LeakageError, match=r"--data\.allow_speaker_leakage true"):
-        split_clips(make_clips(), "random", 0)
-
-
 def test_random_folds():
     clips = make_clips()
     shuffled = random.Random(1).sample(clips, len(clips))
@@ -177,11 +169,10 @@ def test_random_folds():
         assert len(actors) > 0.8 * len(ALL)
         assert max(actors.values()) <= 8  # of 16
         assert {clip.actor for clip in divided["train"]} == set(ALL)
-
-
-def test_random_with_an_unknown_fold_or_too_few_clips():
+    with pytest.raises(LeakageError, match=r"--data\.allow_speaker_leakage true"):
+        split_clips(clips, "random", 0)
     with pytest.raises(ProtocolError, match=r"fold 6.* 0 to 5"):
-        split_clips(make_clips(), "random", 6, allow_speaker_leakage=True)
+        split_clips(clips, "random", 6, allow_speaker_leakage=True)
     with pytest.raises(ProtocolError, match=r"fold 3 .*val, test"):
         split_clips(make_clips(["01"], ["sad"]), "random", 3, allow_speaker_leakage=True)
 

@@ -133,19 +133,15 @@ def test_too_few_speakers_or_folds(speakers, num_folds, expected):
         group_speakers(clips, num_folds)
 
 
-@pytest.mark.parametrize("fold", [-1, 3])
-def test_unknown_fold(fold):
-    clips = corpus({f"{n}": {"sad": 1, "calm": 1} for n in range(4)})
-    with pytest.raises(ProtocolError, match=rf"fold {fold}: .* 0 to 2"):
-        split_clips(clips, "grouped", fold, num_folds=3)
-
-
-def test_fold_without_usable_clips():
+def test_fold_without_usable_clips_and_unknown_fold():
     clips = corpus({f"{n}": {"sad": 2, "calm": 2} for n in range(3)})
     test = group_speakers(clips, 3)[0]
     usable = [clip for clip in clips if clip.actor not in test]
     with pytest.raises(ProtocolError, match=r"grouped: .*test"):
         split_clips(usable, "grouped", 0, num_folds=3, corpus=clips)
+    for fold in (-1, 3):
+        with pytest.raises(ProtocolError, match=rf"fold {fold}: .* 0 to 2"):
+            split_clips(clips, "grouped", fold, num_folds=3)
 
 
 class TestGiven:
@@ -155,11 +151,12 @@ class TestGiven:
     def test_split_is_used_unchanged(self):
         clips = self.clips(Ada="train", Bo="val", Cy="test", Di="train")
         divided = split_clips(clips, "given", 0)
-        assert {name: [clip.actor for clip in part] for name, part in divided.items()} == {
-            "train": ["Ada", "Di"],
-            "val": ["Bo"],
-            "test": ["Cy"],
-        }
+        actors = {name: [clip.actor for clip in part] for name, part in divided.items()}
+        assert actors == {"train": ["Ada", "Di"], "val": ["Bo"], "test": ["Cy"]}
+        with pytest.raises(ProtocolError, match=r"fold 0.* 1\."):
+            split_clips(clips, "given", 1)
+        with pytest.raises(ProtocolError, match="grouped"):
+            split_clips(self.clips(Ada=None, Bo=None), "given", 0)
 
     def test_speakers_in_two_parts_are_rejected(self):
         clips = [*self.clips(Ada="train", Bo="val", Cy="test"), Clip("more", "Ada", "sad", split="test")]
@@ -172,14 +169,6 @@ class TestGiven:
         clips = [Clip(f"{n}{part}", f"who{n:02d}", "sad", split=part) for n in range(20) for part in ("train", "val")]
         with pytest.raises(LeakageError, match=r"20 speaker.* who07 \(train, val\); and 12 more"):
             split_as_given(clips, 0)
-
-    def test_corpus_without_a_split(self):
-        with pytest.raises(ProtocolError, match="grouped"):
-            split_clips(corpus({f"{n}": {"sad": 1} for n in range(4)}), "given", 0)
-
-    def test_other_fold(self):
-        with pytest.raises(ProtocolError, match=r"fold 0.* 1\."):
-            split_clips(self.clips(Ada="train", Bo="val", Cy="test"), "given", 1)
 
     @pytest.mark.parametrize("part", ["val", "test", "train"])
     def test_part_without_labels(self, part):

@@ -23,12 +23,9 @@ from crossmodal.storage import cache_dir
 
 LABELS = ("neutral", "happy", "sad", "angry")
 CROPS = FaceCrops(2, 8, (0.0, 0.0, 1.0, 1.0))
-MANIFEST = SimpleNamespace(
-    kind="manifest", name="tiny", protocol="grouped", labels=LABELS, label_set=None, path="tiny.csv"
-)
-RAVDESS = SimpleNamespace(
-    kind="ravdess", name="RAVDESS", protocol="seq6", labels=LABELS, label_set="speech8", path="ravdess"
-)
+FIELDS = {"kind": "manifest", "name": "tiny", "protocol": "grouped", "labels": LABELS}
+MANIFEST = SimpleNamespace(**FIELDS, label_set=None, path="tiny.csv")
+RAVDESS = SimpleNamespace(**FIELDS | {"kind": "ravdess"}, label_set="speech8", path="ravdess")
 
 # Writes a stream slowly, and prints a line when it has started.
 _SLOW_WRITER = """
@@ -54,9 +51,8 @@ def corpus(folder: Path, count: int = 12) -> PreparedCorpus:
     clips, paths = [], {"waveforms": {}, "faces": {}}
     for number in range(count):
         name, label, channel = f"clip {number:02d}", (*LABELS, None)[number % 5], ("speech", "song")[number // 8]
-        clips.append(
-            Clip(name, f"0{number % 3 + 1}", label, channel, Path("a.wav"), Path("a.mp4"), 0.5, 0.5, split="val")
-        )
+        files = Path("a.wav"), Path("a.mp4"), 0.5, 0.5
+        clips.append(Clip(name, f"0{number % 3 + 1}", label, channel, *files, split="val"))
         arrays = {
             "waveforms": rng.uniform(-0.5, 0.5, 1600 + 37 * number).astype(np.float32),
             "faces": rng.integers(0, 256, (2, 3, 8, 8), dtype=np.uint8),
@@ -115,14 +111,6 @@ class TestReader:
             assert clip.duration == len(np.load(expected.waveforms[clip.clip])) / 16_000
         assert_equals(source, expected)
 
-    def test_arrays_have_the_names_of_the_cache(self, whole):
-        (clip, *_), _ = open_stream(whole, "speech", None).index()
-        assert (clip.audio, clip.video) == (Path("waveforms/0.waveforms.npy"), Path("faces/0.faces.npy"))
-
-    def test_relative_path(self, whole, monkeypatch):
-        monkeypatch.chdir(Path(whole).parent)
-        assert read_about("stream") == read_about(whole)
-
     @pytest.mark.parametrize(("channel", "count"), [("speech", 8), ("song", 4), ("both", 12)])
     def test_channel_and_label_set_of_ravdess(self, tmp_path, channel, count):
         stream = write(tmp_path / "stream", tmp_path / "arrays", RAVDESS)
@@ -130,47 +118,37 @@ class TestReader:
         assert len(source.index()[0]) == count
         assert source.label_set == {"speech": "speech8", "song": "song6", "both": "both8"}[channel]
         assert len(source.labels) == int(source.label_set[-1])
-        assert open_stream(stream, "speech", "speech6").labels == (
-            "neutral",
-            "calm",
-            "happy",
-            "sad",
-            "angry",
-            "fearful",
-        )
+        six = ("neutral", "calm", "happy", "sad", "angry", "fearful")
+        assert open_stream(stream, "speech", "speech6").labels == six
         with pytest.raises(ConfigError, match="song6"):
             open_stream(stream, "speech", "song6")
 
-    @pytest.mark.parametrize("arguments", [("song", None), ("speech", "speech6")])
-    def test_a_manifest_has_its_own_labels(self, whole, arguments):
-        channel, label_set = arguments
-        with pytest.raises(ConfigError, match="label_set"):
-            _ = AudioDataModule(stream=whole, channel=channel, label_set=label_set).source
-
-    def test_settings_of_the_face_crops_are_fixed(self, whole, tmp_path):
+    def test_labels_and_settings_of_the_face_crops_are_fixed(self, whole, tmp_path):
+        for channel, label_set in (("song", None), ("speech", "speech6")):
+            with pytest.raises(ConfigError, match="label_set"):  # a manifest has its own labels
+                _ = AudioDataModule(stream=whole, channel=channel, label_set=label_set).source
         source = open_stream(whole, "speech", None)
         clips, _ = source.index()
+        assert (clips[0].audio, clips[0].video) == (Path("waveforms/0.waveforms.npy"), Path("faces/0.faces.npy"))
         with pytest.raises(ConfigError, match="face_size"):
             source.prepare(clips, audio=True, crops=replace(CROPS, face_size=16), folder=tmp_path)
         prepared = source.prepare(clips, audio=False, crops=CROPS, folder=tmp_path)
         assert (prepared.clips, len(prepared.waveforms), len(prepared.faces)) == (clips, 0, 12)
 
-    def test_missing_stream(self, tmp_path):
+    def test_missing_stream_other_version_and_missing_extra(self, whole, tmp_path, monkeypatch):
         for where in ("nothing", "."):
             with pytest.raises(CorpusNotFoundError, match="--to litdata"):
                 read_about(str(tmp_path / where))
         with pytest.raises(DataError, match=r"local:.*nothing"):
             read_about(f"local:{tmp_path / 'nothing'}")
-
-    def test_other_version(self, whole, monkeypatch):
+        monkeypatch.chdir(Path(whole).parent)
+        assert read_about("stream") == read_about(whole)
         monkeypatch.setattr(reader, "VERSION", 99)
         with pytest.raises(DataError, match=r"version 2.*version 99"):
             read_about(whole)
-
-    def test_damaged_description(self, stream):
-        (stream / "about" / "chunk-0-0.bin").write_bytes(b"\0" * 200)
-        with pytest.raises(DataError, match="litdata"):
-            read_about(str(stream))
+        monkeypatch.setitem(sys.modules, "litdata", None)
+        with pytest.raises(MissingExtraError, match=r"pip install 'crossmodal\[stream\]'"):
+            read_about(whole)
 
     @pytest.mark.parametrize("part", ["waveforms", "faces"])
     def test_truncated_or_missing_chunk(self, stream, part):
@@ -183,7 +161,10 @@ class TestReader:
             read_about(str(stream))
 
     @pytest.mark.parametrize("content", ["", "[]", json.dumps({"chunks": [{}]})])
-    def test_damaged_index(self, stream, content):
+    def test_damaged_index_and_description(self, stream, content):
+        (stream / "about" / "chunk-0-0.bin").write_bytes(b"\0" * 200)
+        with pytest.raises(DataError, match="litdata"):
+            read_about(str(stream))
         (stream / "faces" / "index.json").write_text(content)
         with pytest.raises(DataError, match="damaged"):
             read_about(str(stream))
@@ -191,11 +172,6 @@ class TestReader:
     def test_part_of_and_is_remote(self):
         assert part_of("s3://bucket/folder/", "faces") == "s3://bucket/folder/faces"
         assert not is_remote("folder") and is_remote("gs://bucket/folder")
-
-    def test_error_names_the_missing_extra(self, whole, monkeypatch):
-        monkeypatch.setitem(sys.modules, "litdata", None)
-        with pytest.raises(MissingExtraError, match=r"pip install 'crossmodal\[stream\]'"):
-            read_about(whole)
 
 
 class TestWriter:
@@ -230,18 +206,18 @@ class TestWriter:
         assert [path.name for path in folders["out"].iterdir()] == ["stream"]
         assert list(folders["home"].iterdir()) == list(folders["tmp"].iterdir()) == []
 
-    def test_existing_target_is_not_overwritten(self, tmp_path):
-        (tmp_path / "stream").mkdir()
-        with pytest.raises(ConfigError, match="already exists"):
-            write(tmp_path / "stream", tmp_path / "arrays")
-        assert list((tmp_path / "stream").iterdir()) == []
-
-    def test_failed_writer_leaves_nothing(self, tmp_path):
+    def test_failed_writer_leaves_nothing_and_existing_target_is_not_overwritten(self, tmp_path, monkeypatch):
         found = corpus(tmp_path / "arrays")
         found.faces["clip 11"].unlink()
         with pytest.raises(DataError, match="faces"):
             write_stream(MANIFEST, found, CROPS, str(tmp_path / "out" / "stream"))
         assert list((tmp_path / "out").iterdir()) == []
+        with pytest.raises(ConfigError, match="already exists"):
+            write(tmp_path / "out", tmp_path / "arrays")
+        assert list((tmp_path / "out").iterdir()) == []
+        monkeypatch.setenv("WORLD_SIZE", "4")
+        with pytest.raises(ConfigError, match="WORLD_SIZE"):
+            write(tmp_path / "stream", tmp_path / "arrays")
 
     def test_killed_writer_leaves_no_stream_and_the_next_one_cleans_up(self, tmp_path):
         target, arrays = tmp_path / "out" / "stream", tmp_path / "arrays"
@@ -260,11 +236,6 @@ class TestWriter:
         assert [path.name for path in target.parent.iterdir()] == ["stream"]
         read_about(str(target))
 
-    def test_several_processes_are_rejected(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("WORLD_SIZE", "4")
-        with pytest.raises(ConfigError, match="WORLD_SIZE"):
-            write(tmp_path / "stream", tmp_path / "arrays")
-
     def test_url_is_written_by_litdata_with_the_description_last(self, tmp_path, monkeypatch):
         calls = []
 
@@ -274,20 +245,18 @@ class TestWriter:
 
         monkeypatch.setattr("litdata.optimize", optimize)
         write_stream(MANIFEST, corpus(tmp_path / "arrays"), CROPS, "s3://bucket/corpus", num_processes=3)
-        assert [where for where, _, _ in calls] == [
-            f"s3://bucket/corpus/{name}" for name in ("waveforms", "faces", "about")
-        ]
+        parts = [f"s3://bucket/corpus/{name}" for name in ("waveforms", "faces", "about")]
+        assert [where for where, _, _ in calls] == parts
         assert [len(items) for _, items, _ in calls] == [12, 12, 1]
         assert json.loads(bytes(calls[-1][1][0]))["name"] == "tiny"
         assert [settings["num_workers"] for *_, settings in calls] == [3, 3, 1]
         assert all(settings["keep_data_ordered"] and not settings["reorder_files"] for *_, settings in calls)
         assert "DATA_OPTIMIZER_CACHE_FOLDER" not in os.environ
 
-    def test_errors_of_litdata_are_converted(self, tmp_path, monkeypatch):
-        def optimize(*_, **__):
+        def fail(*_, **__):
             raise RuntimeError("no credentials")
 
-        monkeypatch.setattr("litdata.optimize", optimize)
+        monkeypatch.setattr("litdata.optimize", fail)
         with pytest.raises(DataError, match=r"s3://bucket/corpus.*no credentials"):
             write_stream(MANIFEST, corpus(tmp_path / "arrays"), CROPS, "s3://bucket/corpus")
 
