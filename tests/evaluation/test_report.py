@@ -6,15 +6,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from crossmodal.evaluation.report import (
-    Column,
-    Picture,
-    Report,
-    Section,
-    Table,
-    screen_table,
-    write_template,
-)
+from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, screen_table, write_template
 
 EVIL = '<script src="http://evil.example/x.js">alert("&")</script>'
 VOID = {"meta", "img", "br"}
