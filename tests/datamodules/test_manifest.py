@@ -6,6 +6,7 @@ import pytest
 import soundfile
 import torch
 
+import tests.datamodules
 from crossmodal import AudioDataModule, PairedDataModule, VideoDataModule
 from crossmodal.datasets import index_ravdess
 from crossmodal.datasets.synthetic import SYNTHETIC_MARKER
@@ -36,11 +37,8 @@ def recordings(tiny_videos, tmp_path_factory):
 
 
 def ready(datamodule_class, manifest, **settings):
-    sizes = {"num_video_frames": 3, "face_size": 32, "batch_size": 8, "num_folds": 3}
-    datamodule = datamodule_class(manifest=manifest, **sizes | settings)
-    datamodule.prepare_data()
-    datamodule.setup()
-    return datamodule
+    sizes = {"num_video_frames": 3, "face_size": 32, "num_folds": 3}
+    return tests.datamodules.ready(datamodule_class, manifest=manifest, **sizes | settings)
 
 
 def people(datamodule):
@@ -90,10 +88,9 @@ class TestBatches:
         long = np.concatenate([wav for wav, _ in wavs])
         soundfile.write(tmp_path / "long.wav", long, 48_000, subtype="PCM_16")
         ends = np.cumsum([len(wav) for wav, _ in wavs]) / 48_000
-        starts = [0.0, *ends[:-1]]
         pieces = [
             row | {"audio": "long.wav", "video": "", "start": start, "end": end}
-            for row, start, end in zip(rows, starts, ends, strict=True)
+            for row, start, end in zip(rows, [0.0, *ends[:-1]], ends, strict=True)
         ]
         cut = ready(AudioDataModule, write(tmp_path / "pieces.csv", pieces))
         apart = ready(AudioDataModule, write(folder / "apart.csv", rows))
@@ -102,9 +99,8 @@ class TestBatches:
             assert ours["clip"] == theirs["clip"]
             torch.testing.assert_close(ours["waveform_length"], theirs["waveform_length"])
             inside = slice(40, int(ours["waveform_length"].min()) - 40)
-            torch.testing.assert_close(
-                ours["waveform"][..., inside], theirs["waveform"][..., inside], atol=2e-3, rtol=0
-            )
+            one, other = (batch["waveform"][..., inside] for batch in (ours, theirs))
+            torch.testing.assert_close(one, other, atol=2e-3, rtol=0)
 
 
 class TestFaceFeatures:
@@ -214,10 +210,8 @@ class TestUsableClips:
         bad = [rows[0] | {"clip": "broken", "audio": "broken.wav"}, rows[0] | {"clip": "gone", "audio": "gone.wav"}]
         datamodule = ready(AudioDataModule, write(folder / "bad.csv", [*rows, *bad]))
         assert len(datamodule.clips) == 24
-        assert [aside.what.split("/")[-1] for aside in datamodule.excluded] == [
-            "bad.csv row 27 (clip gone)",
-            "broken.wav",
-        ]
+        excluded = [aside.what.split("/")[-1] for aside in datamodule.excluded]
+        assert excluded == ["bad.csv row 27 (clip gone)", "broken.wav"]
 
     def test_audio_without_video_is_an_error_for_pairs(self, recordings):
         folder, rows = recordings

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+import tests.datamodules
 from crossmodal import AudioDataModule
 from crossmodal.datamodules import collate_clips
 from crossmodal.errors import ConfigError, DataError
@@ -10,10 +11,7 @@ HEIGHT = 6
 
 
 def ready(root, **settings):
-    datamodule = AudioDataModule(str(root), **{"protocol": "loso24", "batch_size": 8, **settings})
-    datamodule.prepare_data()
-    datamodule.setup()
-    return datamodule
+    return tests.datamodules.ready(AudioDataModule, root, **settings)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import tests.datamodules
 from crossmodal.cli.main import main
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
 from crossmodal.errors import ConfigError, CorpusNotFoundError
@@ -19,10 +20,7 @@ def stream(tiny_videos, tmp_path_factory):
 
 
 def ready(datamodule_class, **settings):
-    datamodule = datamodule_class(**SETTINGS | settings)
-    datamodule.prepare_data()
-    datamodule.setup()
-    return datamodule
+    return tests.datamodules.ready(datamodule_class, **SETTINGS | settings)
 
 
 def assert_same(batches, others):

@@ -15,6 +15,7 @@ from crossmodal.datasets.ravdess import FACE_BOX, index_ravdess
 from crossmodal.datasets.synthetic import corpus as synthetic
 from crossmodal.datasets.synthetic.performance import Performance
 from crossmodal.media import read_waveform
+from tests.datamodules import ready
 
 RATE = 16_000
 CLIPS = [Performance(1, 3, 1, 1, 1, actor) for actor in (1, 2, 3)]
@@ -30,9 +31,7 @@ def drawn(tmp_path_factory) -> Path:
 
 def waveforms(root: Path, cache: Path) -> dict[str, np.ndarray]:
     """Return the datamodule's items by clip."""
-    datamodule = PairedDataModule(str(root), protocol="loso24", face_size=16, cache=str(cache))
-    datamodule.prepare_data()
-    datamodule.setup()
+    datamodule = ready(PairedDataModule, root, face_size=16, cache=str(cache))
     found = {}
     for batch in datamodule.loader(datamodule.clips):
         for clip, waveform, length in zip(batch["clip"], batch["waveform"], batch["waveform_length"], strict=True):
@@ -88,11 +87,8 @@ def test_audio_lag_of_real_recordings_is_compensated(pytestconfig, tmp_path):
 
 
 def test_the_requested_face_detector_is_used(drawn, tmp_path):
-    kwargs = {"protocol": "loso24", "num_video_frames": 2, "face_size": 32, "cache": str(tmp_path)}
-    fixed, followed = (VideoDataModule(str(drawn), face_detector=name, **kwargs) for name in (None, "haar"))
-    for datamodule in (fixed, followed):
-        datamodule.prepare_data()
-        datamodule.setup()
+    kwargs = {"num_video_frames": 2, "face_size": 32, "cache": str(tmp_path)}
+    fixed, followed = (ready(VideoDataModule, drawn, face_detector=name, **kwargs) for name in (None, "haar"))
     assert fixed.fingerprint["clips"] != followed.fingerprint["clips"]
     (clip,) = followed.split["test"]
     crops = next(iter(followed.test_dataloader()))["faces"][0]

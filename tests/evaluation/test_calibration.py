@@ -13,14 +13,8 @@ LABELS = ("calm", "angry", "sad")
 
 def predictions(probabilities, targets) -> Predictions:
     count = len(targets)
-    return Predictions(
-        LABELS,
-        [f"clip{index}" for index in range(count)],
-        ["01"] * count,
-        ["val"] * count,
-        np.array(targets, np.int64),
-        np.array(probabilities, np.float64).reshape(count, len(LABELS)),
-    )
+    names = ([f"clip{index}" for index in range(count)], ["01"] * count, ["val"] * count)
+    return Predictions(LABELS, *names, np.array(targets, np.int64), np.array(probabilities, float).reshape(count, 3))
 
 
 def overconfident(count: int = 400, sure: float = 4.0) -> Predictions:

@@ -7,16 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from crossmodal.evaluation.metrics import (
-    describe,
-    late_fusion,
-    macro_f1,
-    pool,
-    reliability,
-    uar,
-    uar_interval,
-    war,
-)
+from crossmodal.evaluation.metrics import describe, late_fusion, macro_f1, pool, reliability, uar, uar_interval, war
 from crossmodal.evaluation.predictions import Predictions
 from tests.evaluation import LABELS, make_predictions, shuffle
 
@@ -82,11 +73,6 @@ def test_metrics_match_sklearn_with_an_absent_class(clips, seed, absent):
     assert float(uar(matrix)) == pytest.approx(expected_uar)
     assert float(war(matrix)) == pytest.approx(expected_war)
     assert macro_f1(matrix) == pytest.approx(expected_f1)
-
-
-def test_a_class_without_clips_is_ignored():
-    matrix = [[3, 0, 1], [0, 2, 0], [0, 0, 0]]
-    assert float(uar(matrix)) == pytest.approx((3 / 4 + 1) / 2)
 
 
 def test_metrics_of_several_matrices():

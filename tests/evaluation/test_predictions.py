@@ -55,12 +55,8 @@ def test_csv_round_trip(folder, clips, seed):
     predictions = make_predictions(clips=clips, seed=seed)
     predictions.write_csv(path)
     read = Predictions.read_csv(path)
-    assert (read.labels, read.clips, read.actors, read.splits) == (
-        predictions.labels,
-        predictions.clips,
-        predictions.actors,
-        predictions.splits,
-    )
+    for name in ("labels", "clips", "actors", "splits"):
+        assert getattr(read, name) == getattr(predictions, name)
     np.testing.assert_array_equal(read.targets, predictions.targets)
     np.testing.assert_allclose(read.probabilities, predictions.probabilities, atol=1e-6)
     assert read.probabilities.shape == predictions.probabilities.shape

@@ -44,12 +44,9 @@ def naive_cka(first, second):
 
 def naive_neighbours(embedding, clip, k):
     centred = embedding - embedding.mean(axis=0)
-    cosine = {
-        other: centred[clip] @ centred[other] / (np.linalg.norm(centred[clip]) * np.linalg.norm(centred[other]))
-        for other in range(len(embedding))
-        if other != clip
-    }
-    return set(sorted(cosine, key=lambda other: -cosine[other])[:k])
+    cosine = [centred[clip] @ row / (np.linalg.norm(centred[clip]) * np.linalg.norm(row)) for row in centred]
+    others = [other for other in range(len(embedding)) if other != clip]
+    return set(sorted(others, key=lambda other: -cosine[other])[:k])
 
 
 class TestCKA:
@@ -76,10 +73,8 @@ class TestMutualNeighbours:
     def test_matches_a_loop(self, seed, n, k):
         first, second = normal(seed, n, 3) + 2, normal(seed + 1, n, 4)
         k_used = min(k, n - 1)
-        shares = [
-            len(naive_neighbours(first, clip, k_used) & naive_neighbours(second, clip, k_used)) / k_used
-            for clip in range(n)
-        ]
+        both = ([naive_neighbours(side, clip, k_used) for clip in range(n)] for side in (first, second))
+        shares = [len(one & other) / k_used for one, other in zip(*both, strict=True)]
         assert mutual_knn(first, second, k) == pytest.approx(np.mean(shares))
         assert mutual_knn(first, first, k) == 1
 
@@ -146,19 +141,12 @@ class TestNonTargetDivergence:
         assert value >= 0
         assert non_target_divergence(louder, teacher, targets) == pytest.approx(0, abs=1e-9)
 
-    def test_the_divergence_is_from_teacher_to_student(self):
-        sure, unsure = np.array([[0.0, 9.0, 0.0]]), np.array([[0.0, 1.0, 0.0]])
-        targets = np.array([0])
-        assert non_target_divergence(sure, unsure, targets) < non_target_divergence(unsure, sure, targets)
 
-
-class TestEntropy:
-    def test_range_of_the_entropy(self):
-        assert mean_entropy(np.array([[1000.0, 0, 0, 0]])) == pytest.approx(0)
-        assert mean_entropy(np.zeros((3, 4))) == pytest.approx(np.log(4))
-        mixed = np.log([[0.5, 0.5], [0.9, 0.1]])
-        expected = -(np.log(0.5) + 0.9 * np.log(0.9) + 0.1 * np.log(0.1)) / 2
-        assert mean_entropy(mixed) == pytest.approx(expected)
+def test_range_of_the_entropy():
+    assert mean_entropy(np.array([[1000.0, 0, 0, 0]])) == pytest.approx(0)
+    assert mean_entropy(np.zeros((3, 4))) == pytest.approx(np.log(4))
+    expected = -(np.log(0.5) + 0.9 * np.log(0.9) + 0.1 * np.log(0.1)) / 2
+    assert mean_entropy(np.log([[0.5, 0.5], [0.9, 0.1]])) == pytest.approx(expected)
 
 
 class TestKappa:
@@ -209,14 +197,6 @@ class TestRidge:
         strengths = (0.01, 0.3, 10.0)
         expected = naive_ridge_r2(x, y, groups, new_x, new_y, strengths)
         assert ridge_r2(x, y, groups, new_x, new_y, strengths) == pytest.approx(expected, rel=1e-6)
-
-    def test_dependent_and_independent_targets(self):
-        x, y, groups = people(0, 90, 5, 2, noise=0.1)
-        new_x, new_y, _ = people(5, 30, 5, 2, noise=0.1)
-        y[:, 1], new_y[:, 1] = normal(7, 90), normal(8, 30)
-        follows, does_not = ridge_r2(x, y, groups, new_x, new_y)
-        assert follows > 0.95
-        assert does_not < 0.05
 
     def test_many_noisy_features_are_regularized(self):
         x, new_x = normal(0, 60, 300), normal(1, 60, 300)

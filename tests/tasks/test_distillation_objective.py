@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader
 
 from crossmodal.datamodules import collate_clips
 from crossmodal.errors import ConfigError
-from crossmodal.losses import KnowledgeDistillationLoss, RKDLoss
+from crossmodal.losses import KnowledgeDistillationLoss
 from crossmodal.models import Outputs
 from crossmodal.tasks import TransferTask
 from crossmodal.tasks.distillation_objective import DistillationObjective, LossTerm
@@ -44,16 +44,6 @@ def outputs(clips=6, seed=0):
 def make_objective(gate=None, **terms):
     settings = {name: LossTerm.parse(name, given) for name, given in terms.items()}
     return DistillationObjective(settings, 16, WIDTH, FEATURES, NUM_CLASSES, gate)
-
-
-def test_total_is_the_weighted_sum_of_the_losses():
-    student, teacher = outputs()
-    total, parts = make_objective(kd={"weight": 0.5, "temperature": 3.0}, rkd=0.2)(
-        student, teacher, torch.zeros(6).long(), 1.0
-    )
-    kd, rkd = KnowledgeDistillationLoss(3.0)(student[1], teacher[1]), RKDLoss()(student[0], teacher[0])
-    torch.testing.assert_close(parts, {"kd": kd, "rkd": rkd})
-    torch.testing.assert_close(total, 0.5 * kd + 0.2 * rkd)
 
 
 def test_losses_over_time_compare_windows():
@@ -94,11 +84,10 @@ def test_weight_increases_linearly_and_stays(progress, warmup, weight):
 def test_loss_is_zero_at_the_start_of_warmup():
     student, teacher = outputs()
     objective = make_objective(mse={"weight": 0.5, "warmup": 0.5})
-    totals = [
-        float(objective(student, teacher, torch.zeros(6).long(), progress)[0].detach()) for progress in (0, 0.25, 0.5)
-    ]
-    assert totals[0] == 0
-    assert totals[1] == pytest.approx(totals[2] / 2)
+    label = torch.zeros(6).long()
+    start, middle, end = (float(objective(student, teacher, label, at)[0].detach()) for at in (0, 0.25, 0.5))
+    assert start == 0
+    assert middle == pytest.approx(end / 2)
 
 
 def test_gate_teacher_correct_keeps_correct_and_unlabelled_clips():
@@ -181,11 +170,9 @@ def test_student_learns_the_timing_of_the_teacher():
     items = []
     for number, pair in enumerate(tones.tolist()):
         halves = [voices([tone], seed=number)[0]["waveform"] for tone in pair]
-        outputs = {"teacher_embedding": torch.zeros(WIDTH), "teacher_logits": torch.zeros(NUM_CLASSES)}
-        windows = torch.eye(WIDTH)[torch.tensor(pair)]
-        items.append(
-            {"clip": f"{number}", "label": 0, "waveform": torch.cat(halves), "teacher_windows": windows, **outputs}
-        )
+        item = {"clip": f"{number}", "label": 0, "waveform": torch.cat(halves)}
+        item |= {"teacher_embedding": torch.zeros(WIDTH), "teacher_logits": torch.zeros(NUM_CLASSES)}
+        items.append(item | {"teacher_windows": torch.eye(WIDTH)[torch.tensor(pair)]})
     task = make(kd_loss=None, align_loss="cosine", task_loss_weight=0.0, **OVER_TIME)
     batch = collate_clips(items)
     fit(task, DataLoader(items, batch_size=8, collate_fn=collate_clips), max_epochs=60)

@@ -22,11 +22,7 @@ def test_a_name_from_the_command_line_is_a_plain_string(name):
 
 @pytest.mark.parametrize(
     "name, message",
-    [
-        ("timm:resnet81", "'resnet81'.*'resnet18'"),
-        ("tdn", "'tdn'.*'tdnn'"),
-        ("resnet18", "'resnet18'.*cnn"),
-    ],
+    [("timm:resnet81", "'resnet81'.*'resnet18'"), ("tdn", "'tdn'.*'tdnn'"), ("resnet18", "'resnet18'.*cnn")],
 )
 def test_a_typo_is_a_config_error_of_the_parser(name, message):
     with pytest.raises(ConfigError, match=message) as raised:

@@ -73,12 +73,8 @@ def test_mixing_centred_features_equals_mixing_normalized_features(settings):
     torch.manual_seed(0)
     expected = task.augmentation.mixup({**batch, "features": normalization(batch["features"])})
     for row, length in enumerate(mixed["feature_length"].tolist()):
-        torch.testing.assert_close(
-            normalization(mixed["features"])[row, :, :length],
-            expected["features"][row, :, :length],
-            rtol=1e-3,
-            atol=1e-3,
-        )
+        one, other = (values[row, :, :length] for values in (normalization(mixed["features"]), expected["features"]))
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
     assert torch.equal(mixed["label_weight"], expected["label_weight"])
 
 

@@ -43,15 +43,8 @@ def voices(labels, seed=0, loudness=0.3):
 def faces(labels, seed=0, size=32):
     """Return two video frames of noise for each label."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (2, 3, size, size)
-    return [
-        {
-            "clip": f"clip-{number}",
-            "label": label,
-            "faces": torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
-        }
-        for number, label in enumerate(labels)
-    ]
+    pixels = torch.randint(0, 256, (len(labels), 2, 3, size, size), dtype=torch.uint8, generator=generator)
+    return [{"clip": f"clip-{row}", "label": label, "faces": pixels[row]} for row, label in enumerate(labels)]
 
 
 def face_embeddings(labels, seed=0):
@@ -68,14 +61,8 @@ def face_embeddings(labels, seed=0):
 def with_teacher_outputs(items, width=5, seed=1):
     """Return the items with random teacher outputs."""
     generator = torch.Generator().manual_seed(seed)
-    return [
-        item
-        | {
-            "teacher_embedding": torch.randn(width, generator=generator),
-            "teacher_logits": torch.randn(NUM_CLASSES, generator=generator),
-        }
-        for item in items
-    ]
+    widths = {"teacher_embedding": width, "teacher_logits": NUM_CLASSES}
+    return [item | {name: torch.randn(of, generator=generator) for name, of in widths.items()} for item in items]
 
 
 def loader(items, batch_size=4, **kwargs):
@@ -83,14 +70,8 @@ def loader(items, batch_size=4, **kwargs):
 
 
 def trainer(max_epochs=1, **kwargs):
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-    }
-    return Trainer(accelerator="cpu", devices=1, max_epochs=max_epochs, **quiet | kwargs)
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "num_sanity_val_steps")
+    return Trainer(accelerator="cpu", devices=1, max_epochs=max_epochs, **dict.fromkeys(off, False) | kwargs)
 
 
 def fit(task, training, validation=None, max_epochs=1, **kwargs):
