@@ -15,6 +15,9 @@ from crossmodal.models.classifier import cut_into_windows
 PAIRS = list(itertools.product([name for name in list_front_ends() if name != "ssl"], list_audio_encoders()))
 
 
+RAW = {"silence_db": None, "top_db": None}
+
+
 def make(front_end="mfcc", encoder="lstm", **kwargs):
     """Create a model with fitted normalization and non-initial batch statistics, in evaluation mode."""
     torch.manual_seed(0)
@@ -62,18 +65,9 @@ def test_config_and_state_dict_rebuild_the_model(pair):
 
 
 def test_every_argument_is_in_the_config():
-    arguments = {
-        "front_end": "lmfb",
-        "encoder": "cnn",
-        "num_classes": 6,
-        "embedding_size": 32,
-        "sample_rate": 8000,
-        "front_end_kwargs": {"n_mels": 32},
-        "encoder_kwargs": {"channels": [4, 8], "pooling": "mean"},
-        "dropout": 0.0,
-        "clip_normalization": "mean",
-        "corpus_normalization": False,
-    }
+    arguments = {"front_end": "lmfb", "encoder": "cnn", "num_classes": 6, "embedding_size": 32, "sample_rate": 8000}
+    arguments |= {"front_end_kwargs": {"n_mels": 32}, "encoder_kwargs": {"channels": [4, 8], "pooling": "mean"}}
+    arguments |= {"dropout": 0.0, "clip_normalization": "mean", "corpus_normalization": False}
     model = AudioClassifier(**arguments)
     config = model.config
     config["encoder_kwargs"]["dropout"] = 1.0
@@ -109,14 +103,6 @@ def test_silence_gives_finite_logits_and_nan_gives_nan(pair):
     torch.testing.assert_close(logits[2:], healthy, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
-def test_a_very_short_clip_can_be_trained_on(pair):
-    model = make(*pair).train()
-    logits = model(torch.randn(1, 1, 5))
-    logits.sum().backward()
-    assert logits.isfinite().all()
-
-
 def test_features_are_float32_and_the_model_runs_under_autocast():
     model, waveform = model_of("mfcc", "lstm"), torch.randn(2, 1, 5000)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -134,12 +120,9 @@ def test_lengths_are_those_of_the_front_end():
 
 
 @pytest.mark.parametrize("shape", [(5000,), (2, 5000), (2, 2, 5000), (2, 1, 0)])
-def test_a_wrong_waveform_shape_is_a_config_error(shape):
+def test_a_wrong_shape_is_a_config_error(shape):
     with pytest.raises(ConfigError, match=r"\(B, 1, T\).*got \(" + str(shape[0])):
         model_of("mfcc", "dense")(torch.zeros(shape))
-
-
-def test_a_wrong_length_shape_is_a_config_error():
     with pytest.raises(ConfigError, match=r"waveform_length.*\(2,\).*\(3,\)"):
         model_of("mfcc", "dense")(torch.zeros(2, 1, 3200), torch.tensor([1, 2, 3]))
 
@@ -160,11 +143,8 @@ def test_windows_equal_slices_of_the_clip(lengths, count):
 
 def test_a_window_depends_only_on_its_part_of_the_clip():
     torch.manual_seed(0)
-    model = AudioClassifier(
-        encoder="tdnn",
-        encoder_kwargs={"hidden_size": 8, "num_layers": 1},
-        front_end_kwargs={"silence_db": None, "top_db": None},
-    ).eval()
+    kwargs = {"hidden_size": 8, "num_layers": 1}
+    model = AudioClassifier("mfcc", "tdnn", encoder_kwargs=kwargs, front_end_kwargs=RAW).eval()
     waveform = 0.1 * torch.randn(1, 1, 32000)
     changed = waveform.clone()
     changed[..., 24000:] *= 0.3

@@ -1,5 +1,6 @@
 """Requirements on every audio encoder."""
 
+import itertools
 from functools import cache, partial
 from typing import get_args
 
@@ -28,16 +29,10 @@ ENCODERS = {name: partial(make, name) for name in list_audio_encoders()}
 ENCODERS |= {f"lstm by {n}": partial(make, "lstm", subsampling=n, num_layers=2, hidden_size=16) for n in (1, 2, 3)}
 ENCODERS |= {f"crnn by {n}": partial(make, "crnn", subsampling=n, num_layers=2, hidden_size=16) for n in (1, 3)}
 ENCODERS |= {f"{name} by {n}": partial(make, name, subsampling=n) for name in ("tdnn", "transformer") for n in (1, 3)}
-ENCODERS |= {
-    "tdnn of 5 taps": partial(make, "tdnn", kernel_size=5),
-    "transformer of 1 head": partial(make, "transformer", num_heads=1),
-}
-ENCODERS |= {
-    f"{name} {pool}": partial(make, name, pooling=pool)
-    for name in list_audio_encoders()
-    for pool in get_args(PoolingName)
-    if name != "dense"
-}
+ENCODERS["tdnn of 5 taps"] = partial(make, "tdnn", kernel_size=5)
+ENCODERS["transformer of 1 head"] = partial(make, "transformer", num_heads=1)
+POOLED = itertools.product([name for name in list_audio_encoders() if name != "dense"], get_args(PoolingName))
+ENCODERS |= {f"{name} {pool}": partial(make, name, pooling=pool) for name, pool in POOLED}
 # timm: feature maps, channels-last feature maps, patches, patches with a fixed size, and tokens without a grid.
 TIMM = {
     "resnet18": {},
@@ -79,15 +74,6 @@ def test_a_clip_gives_the_same_result_alone_and_padded_in_a_batch(name, length, 
     torch.testing.assert_close(together, alone, atol=atol(name), rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-def test_the_order_of_clips_is_kept(name):
-    features, length = torch.randn(4, NUM_FEATURES, 30), torch.tensor([5, 30, 1, 17])
-    order = torch.tensor([2, 0, 3, 1])
-    with torch.no_grad():
-        whole, permuted = encoder_of(name)(features, length), encoder_of(name)(features[order], length[order])
-    torch.testing.assert_close(permuted, whole[order], atol=atol(name), rtol=1e-4)
-
-
 @pytest.mark.parametrize("name", [*list_audio_encoders(), "timm:resnet18", "timm:test_vit"])
 @pytest.mark.parametrize("batch_size, frames", [(1, 1), (1, 40), (3, 1)])
 def test_short_clips_and_small_batches_can_be_trained_on(name, batch_size, frames):
@@ -107,13 +93,6 @@ def test_half_precision_can_be_trained(name):
         out = encoder(features, length)
         out.float().square().sum().backward()
     torch.testing.assert_close(out.float(), encoder(features, length), atol=0.2, rtol=0.2)
-
-
-@pytest.mark.parametrize("name", list_audio_encoders())
-def test_any_number_of_features_is_accepted(name):
-    for num_features in (1, 13, 64):
-        encoder = create_audio_encoder(name, num_features).eval()
-        assert encoder(torch.randn(2, num_features, 9), torch.tensor([9, 4])).shape == (2, encoder.out_features)
 
 
 @pytest.mark.parametrize("name", list_audio_encoders())
@@ -149,8 +128,8 @@ def test_subsampling_sets_the_number_of_steps(name):
     encoder, seen = make(name, subsampling=4), []
     encoder.pooling.register_forward_pre_hook(lambda _module, inputs: seen.append((inputs[0].shape[2], inputs[1])))
     encoder(torch.randn(3, NUM_FEATURES, 41), torch.tensor([41, 40, 1]))
-    assert seen[0][0] == 11
-    assert seen[0][1].tolist() == [11, 10, 1]
+    ((steps, length),) = seen
+    assert (steps, length.tolist()) == (11, [11, 10, 1])
 
 
 @pytest.mark.parametrize("name", ["crnn", "lstm"])
@@ -208,10 +187,8 @@ def test_tdnn_equals_its_formula_on_the_unpadded_clip():
         return torch.stack(out, dim=1)
 
     def normalize(norm, steps):
-        return (
-            norm.weight[:, None] * (steps - norm.running_mean[:, None]) / (norm.running_var[:, None] + norm.eps).sqrt()
-            + norm.bias[:, None]
-        )
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        return scale[:, None] * (steps - norm.running_mean[:, None]) + norm.bias[:, None]
 
     with torch.no_grad():
         steps = normalize(encoder.norm, convolve(encoder.conv, clip)).relu()
@@ -222,11 +199,6 @@ def test_tdnn_equals_its_formula_on_the_unpadded_clip():
         batch[1, :, :length] = clip
         out = encoder(batch, torch.tensor([60, length]))[1]
     torch.testing.assert_close(out, steps.mean(dim=1), atol=1e-5, rtol=1e-4)
-
-
-def test_an_even_kernel_size_is_a_config_error():
-    with pytest.raises(ConfigError, match="odd"):
-        create_audio_encoder("tdnn", NUM_FEATURES, kernel_size=4)
 
 
 def test_transformer_layer_equals_torch_on_the_unpadded_clip():
@@ -255,6 +227,10 @@ def test_transformer_uses_order_and_accepts_long_clips():
         assert encoder(torch.randn(1, NUM_FEATURES, 3000), torch.tensor([3000])).isfinite().all()
 
 
-def test_an_indivisible_hidden_size_is_a_config_error():
-    with pytest.raises(ConfigError, match="hidden_size 100"):
-        create_audio_encoder("transformer", NUM_FEATURES, hidden_size=100, num_heads=3)
+@pytest.mark.parametrize(
+    "name, kwargs, message",
+    [("tdnn", {"kernel_size": 4}, "odd"), ("transformer", {"hidden_size": 100, "num_heads": 3}, "hidden_size 100")],
+)
+def test_invalid_settings_are_config_errors(name, kwargs, message):
+    with pytest.raises(ConfigError, match=message):
+        create_audio_encoder(name, NUM_FEATURES, **kwargs)

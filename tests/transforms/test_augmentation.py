@@ -23,14 +23,9 @@ from crossmodal.transforms import (
 from crossmodal.transforms.speed_and_pitch import _shift_pitch, _stretch
 
 SAMPLE_RATE = 16000
-ALL = {
-    "crop": RandomCrop(p=1.0),
-    "gain": RandomGain(p=1.0),
-    "noise": AdditiveNoise(p=1.0),
-    "pitch": PitchPerturbation(p=1.0),
-    "shift": TimeShift(p=1.0),
-    "speed": SpeedPerturbation(p=1.0),
-}
+KINDS = {"crop": RandomCrop, "gain": RandomGain, "noise": AdditiveNoise}
+KINDS |= {"pitch": PitchPerturbation, "shift": TimeShift, "speed": SpeedPerturbation}
+ALL = {name: kind(p=1.0) for name, kind in KINDS.items()}
 every = pytest.mark.parametrize("name", ALL)
 
 
@@ -82,10 +77,10 @@ def test_output_is_a_valid_batch_of_waveforms(name, batch, seed):
     assert torch.equal(length, length_before)
 
     assert augmented.shape[:2] == waveform.shape[:2]
-    assert augmented.dtype == torch.float32
-    assert augmented_length.dtype == torch.int64
-    assert augmented_length.min() >= 1
-    assert augmented_length.max() <= augmented.shape[-1]
+    assert (augmented.dtype, augmented_length.dtype) == (torch.float32, torch.int64)
+    assert 1 <= augmented_length.min() <= augmented_length.max() <= augmented.shape[-1]
+    silent = ~waveform.flatten(1).any(dim=1)
+    assert not augmented[silent].any()
     assert augmented.isfinite().all()
     assert augmented.abs().max() <= 1
     assert not augmented.squeeze(1)[~length_mask(augmented_length, augmented.shape[-1])].any()
@@ -101,8 +96,7 @@ def test_output_is_a_valid_batch_of_waveforms(name, batch, seed):
 @given(batch=batches())
 def test_no_change_in_eval_mode_or_at_probability_zero(name, batch):
     waveform, length = batch
-    kind = type(ALL[name])
-    for augment in (kind(p=1.0).eval(), kind(p=0.0)):
+    for augment in (KINDS[name](p=1.0).eval(), KINDS[name](p=0.0)):
         augmented, augmented_length = augment(waveform, length)
         assert torch.equal(augmented, waveform)
         assert torch.equal(augmented_length, length)
@@ -112,7 +106,7 @@ def test_no_change_in_eval_mode_or_at_probability_zero(name, batch):
 def test_probability_is_per_clip_and_other_clips_do_not_change(name):
     waveform, length = batch_of([sine(300, 400)] * 400)
     torch.manual_seed(1)
-    augmented, augmented_length = type(ALL[name])(p=0.25)(waveform, length)
+    augmented, augmented_length = KINDS[name](p=0.25)(waveform, length)
     size = min(augmented.shape[-1], 400)
     same = (augmented[..., :size] == waveform[..., :size]).flatten(1).all(dim=1) & (augmented_length == length)
     # One of the three default speed factors is 1; a crop or shift may be zero samples.
@@ -206,13 +200,6 @@ def test_noise_spectrum_has_its_exponent(exponent):
     assert power[:, :20].sum() < 1e-6 * power.sum()  # inaudible frequencies do not affect the ratio
 
 
-def test_noise_does_not_change_silence():
-    waveform, length = batch_of([torch.zeros(500), sine(300, 1000)])
-    augmented, _ = AdditiveNoise(p=1.0)(waveform, length)
-    assert not augmented[0].any()
-    assert augmented[1].any()
-
-
 def test_shift_is_at_most_its_share_and_pads_with_zeros():
     waveform, length = batch_of([sine(300, 1000), sine(300, 600)] * 50, padding=20)
     torch.manual_seed(0)
@@ -245,10 +232,6 @@ def test_crop_is_a_contiguous_part():
         starts.append(start)
     assert min(starts) < 20
     assert max(starts) > 500
-
-
-def test_crop_keeps_at_least_one_sample():
-    torch.manual_seed(0)
     _, kept = RandomCrop(min_share=0.0, p=1.0)(*batch_of([torch.ones(3)] * 100))
     assert kept.min() == 1
 
@@ -317,30 +300,17 @@ def test_pitch_keeps_audio_after_digital_silence():
     assert decibels(pause / first) < -15
 
 
-@pytest.mark.parametrize("sample_rate, n_fft", [(8000, 256), (16000, 512), (22050, 1024), (48000, 2048)])
-def test_pitch_windows_are_about_32_ms(sample_rate, n_fft):
-    assert PitchPerturbation(sample_rate=sample_rate)._n_fft == n_fft
-
-
 @pytest.mark.parametrize(
-    "make",
+    "kind, kwargs",
     [
-        lambda: RandomGain(p=1.5),
-        lambda: RandomGain(p="1e-1"),
-        lambda: RandomGain(min_gain_db=3, max_gain_db=2),
-        lambda: RandomGain(max_gain_db=math.nan),
-        lambda: AdditiveNoise(min_snr_db=50),
-        lambda: AdditiveNoise(max_exponent=9),
-        lambda: TimeShift(max_shift=-0.1),
-        lambda: RandomCrop(min_share=1.2),
-        lambda: SpeedPerturbation(factors=[]),
-        lambda: SpeedPerturbation(factors=1.1),
-        lambda: SpeedPerturbation(factors="1.1"),
-        lambda: SpeedPerturbation(factors=[0.1]),
-        lambda: PitchPerturbation(max_semitones=0),
-        lambda: PitchPerturbation(max_semitones=1.5),
+        *((RandomGain, {"p": p}) for p in (1.5, "1e-1")),
+        *((RandomGain, gains) for gains in ({"min_gain_db": 3, "max_gain_db": 2}, {"max_gain_db": math.nan})),
+        *((AdditiveNoise, limit) for limit in ({"min_snr_db": 50}, {"max_exponent": 9})),
+        *((TimeShift, {"max_shift": -0.1}), (RandomCrop, {"min_share": 1.2})),
+        *((SpeedPerturbation, {"factors": factors}) for factors in ([], 1.1, "1.1", [0.1])),
+        *((PitchPerturbation, {"max_semitones": semitones}) for semitones in (0, 1.5)),
     ],
 )
-def test_invalid_settings_are_config_errors(make):
+def test_invalid_settings_are_config_errors(kind, kwargs):
     with pytest.raises(ConfigError):
-        make()
+        kind(**kwargs)

@@ -2,19 +2,7 @@ import pytest
 import torch
 
 from crossmodal.errors import ConfigError
-from crossmodal.transforms import (
-    AdditiveNoise,
-    Augmentation,
-    Mixup,
-    PitchPerturbation,
-    RandomCrop,
-    RandomGain,
-    SpecAugment,
-    SpeedPerturbation,
-    TimeShift,
-    create_augmentation,
-    list_augmentations,
-)
+from crossmodal.transforms import Augmentation, Mixup, RandomCrop, TimeShift, create_augmentation, list_augmentations
 
 
 def voices(batch_size=4, num_samples=1600):
@@ -41,8 +29,7 @@ def test_each_augmentation_acts_in_training_only(name):
     before = {key: value.clone() for key, value in batch.items() if key != "clip"}
     torch.manual_seed(0)
     augmented = augmentation.batch(batch)
-    changed = not torch.equal(augmented["waveform"], batch["waveform"])
-    assert changed == (name != "spec_augment")
+    assert torch.equal(augmented["waveform"], batch["waveform"]) == (name == "spec_augment")
     assert torch.equal(augmentation.features(features, length), features) == (name != "spec_augment")
     assert ("label_weight" in augmented) == (name == "mixup")
     assert all(torch.equal(batch[key], value) for key, value in before.items())
@@ -54,29 +41,12 @@ def test_each_augmentation_acts_in_training_only(name):
     assert augmentation.features(features, length) is features
 
 
-def test_order_does_not_depend_on_the_settings():
+def test_order_does_not_depend_on_the_settings_and_there_is_no_state():
     everything = create_augmentation(dict.fromkeys(reversed(list_augmentations())))
-    assert [type(module) for module in everything.waveform] == [
-        SpeedPerturbation,
-        PitchPerturbation,
-        RandomCrop,
-        TimeShift,
-        RandomGain,
-        AdditiveNoise,
-    ]
-    assert isinstance(everything.mixup, Mixup)
-    assert isinstance(everything.spec_augment, SpecAugment)
-
-
-def test_the_same_seed_gives_the_same_batch():
-    augmentation = create_augmentation(dict.fromkeys(list_augmentations()))
-    batch = voices()
-    results = []
-    for _ in range(2):
-        torch.manual_seed(5)
-        results.append(augmentation.batch(batch))
-    assert results[0].keys() == results[1].keys() == {*batch, "mixed_label", "label_weight"}
-    assert all(torch.equal(results[0][key], results[1][key]) for key in results[0] if key != "clip")
+    order = "SpeedPerturbation PitchPerturbation RandomCrop TimeShift RandomGain AdditiveNoise Mixup SpecAugment"
+    modules = [*everything.waveform, everything.mixup, everything.spec_augment]
+    assert [type(module).__name__ for module in modules] == order.split()
+    assert everything.state_dict() == {}
 
 
 def test_arguments_and_sample_rate_are_passed_on():
@@ -88,10 +58,6 @@ def test_arguments_and_sample_rate_are_passed_on():
 def test_a_batch_without_waveforms_is_unchanged():
     batch = {"label": torch.tensor([0, 1]), "face_embeddings": torch.zeros(2, 3, 4)}
     assert create_augmentation({"gain": {}, "speed": {}}).batch(batch) is batch
-
-
-def test_state_dict_is_empty():
-    assert create_augmentation(dict.fromkeys(list_augmentations())).state_dict() == {}
 
 
 def test_a_custom_module_can_be_used():

@@ -67,9 +67,8 @@ def test_deltas_equal_librosa_and_torchaudio():
     # librosa fits a parabola to an odd window; its slope in the middle equals that of the line.
     theirs = librosa.feature.delta(first.numpy(), width=5, order=1, mode="nearest")
     np.testing.assert_allclose(delta.numpy(), theirs, atol=TOLERANCE)
-    np.testing.assert_allclose(
-        delta_of_delta.numpy(), librosa.feature.delta(delta.numpy(), width=5, mode="nearest"), atol=TOLERANCE
-    )
+    theirs = librosa.feature.delta(delta.numpy(), width=5, mode="nearest")
+    np.testing.assert_allclose(delta_of_delta.numpy(), theirs, atol=TOLERANCE)
 
 
 def test_both_is_mfcc_followed_by_log_mel():
@@ -119,6 +118,7 @@ def test_num_audio_frames_matches_the_output(name, num_samples):
     features, length = front_end(torch.zeros(1, 1, num_samples))
     assert length.tolist() == [features.shape[-1]]  # all frames of silence are equally loud
     assert features.shape == (1, front_end.num_features, front_end.num_audio_frames(torch.tensor([num_samples])))
+    assert features.isfinite().all()
 
 
 def test_only_silent_audio_frames_are_removed():
@@ -141,11 +141,6 @@ def test_nan_input_gives_nan_features(position, silence_db, top_db):
     assert MFCC(top_db=top_db, silence_db=silence_db)(waveform)[0].isnan().any()
 
 
-@pytest.mark.parametrize("name", FRONT_ENDS)
-def test_silence_is_finite(name):
-    assert FRONT_ENDS[name](torch.zeros(1, 1, 8000))[0].isfinite().all()
-
-
 def test_top_db_limits_the_range():
     waveform = torch.cat([voice(4, 8000), torch.zeros(1, 1, 8000)], dim=-1)
     assert np.ptp(LogMelFilterBank(top_db=30.0, silence_db=None)(waveform)[0].numpy()) == pytest.approx(30, abs=1e-4)
@@ -162,15 +157,12 @@ def test_autocast_does_not_lower_the_precision(name):
 
 
 @pytest.mark.parametrize(
-    "make",
+    "kwargs",
     [
-        lambda: MFCC(n_mfcc=65, n_mels=64),
-        lambda: LogMelFilterBank(win_length=600, n_fft=512),
-        lambda: LogMelFilterBank(sample_rate=8000, f_max=7000.0),
-        lambda: LogMelFilterBank(f_min=5000.0, f_max=4000.0),
-        lambda: MFCC(deltas=3),
+        *({"n_mfcc": 65, "n_mels": 64}, {"win_length": 600, "n_fft": 512}, {"deltas": 3}),
+        *({"sample_rate": 8000, "f_max": 7000.0}, {"f_min": 5000.0, "f_max": 4000.0}),
     ],
 )
-def test_invalid_settings_are_config_errors(make):
+def test_invalid_settings_are_config_errors(kwargs):
     with pytest.raises(ConfigError):
-        make()
+        MFCC(**kwargs)

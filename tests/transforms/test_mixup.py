@@ -59,25 +59,22 @@ def test_mixup_equals_a_naive_implementation(batch, seed, alpha, p):
 
     sound, length = ("waveform", "waveform_length") if "waveform" in batch else ("features", "feature_length")
     weight = mixed["label_weight"]
-    assert weight.dtype == torch.float32
-    assert ((weight >= 0.5) & (weight <= 1)).all()
-    assert mixed["mixed_label"].dtype == torch.int64
+    assert (weight.dtype, mixed["mixed_label"].dtype) == (torch.float32, torch.int64)
+    assert 0.5 <= weight.min() <= weight.max() <= 1
     assert mixed["clip"] == batch["clip"]
     assert torch.equal(mixed["label"], batch["label"])
     for clip, own_weight in enumerate(weight.tolist()):
         number = clip + 1
-        total = -2 * mixed["teacher_logits"][clip, 0].item() / 2
-        if own_weight == 1:
-            partner = clip
-        else:  # the mixed value identifies the partner
-            partner = round((total - own_weight * number) / (1 - own_weight)) - 1 if own_weight < 0.9999 else None
-        if partner is None:
-            continue
+        total = -mixed["teacher_logits"][clip, 0].item()
+        partner = clip
+        if own_weight < 1:  # the mixed value identifies the partner
+            if own_weight > 0.9999:
+                continue
+            partner = round((total - own_weight * number) / (1 - own_weight)) - 1
         expected = own_weight * batch[sound][clip] + (1 - own_weight) * batch[sound][partner]
         torch.testing.assert_close(mixed[sound][clip], expected, atol=1e-4, rtol=0)
-        torch.testing.assert_close(
-            mixed["teacher_embedding"][clip], torch.full((4,), own_weight * number + (1 - own_weight) * (partner + 1))
-        )
+        value = own_weight * number + (1 - own_weight) * (partner + 1)
+        torch.testing.assert_close(mixed["teacher_embedding"][clip], torch.full((4,), value))
         assert mixed[length][clip] == max(batch[length][clip], batch[length][partner])
         assert mixed["mixed_label"][clip] == batch["label"][partner]
 

@@ -7,10 +7,6 @@ from crossmodal.errors import ConfigError
 from crossmodal.transforms import SpecAugment
 
 
-def ones(batch_size, num_features, num_frames):
-    return torch.ones(batch_size, num_features, num_frames)
-
-
 def hidden_columns(masked):
     """Return a mask of the frames that are masked in all features, (B, frames)."""
     return (masked == 0).all(dim=1)
@@ -51,9 +47,8 @@ def test_other_values_are_unchanged(batch, seed, masks, shares):
 
 def test_bands_have_all_widths_up_to_their_share():
     torch.manual_seed(0)
-    masked = SpecAugment(num_freq_masks=1, freq_mask_share=0.2, num_time_masks=0)(
-        ones(500, 40, 6), torch.full((500,), 6)
-    )
+    augment = SpecAugment(num_freq_masks=1, freq_mask_share=0.2, num_time_masks=0)
+    masked = augment(torch.ones(500, 40, 6), torch.full((500,), 6))
     hidden = hidden_rows(masked)
     assert torch.equal((masked == 0).sum(dim=(1, 2)), 6 * hidden.sum(dim=1))  # a band is masked in all frames
     assert hidden.sum(dim=1).unique().tolist() == list(range(9))
@@ -66,7 +61,7 @@ def test_bands_have_all_widths_up_to_their_share():
 def test_time_masks_are_within_the_length_of_the_clip():
     length = torch.tensor([20, 100] * 250)
     torch.manual_seed(0)
-    masked = SpecAugment(num_freq_masks=0, num_time_masks=1, time_mask_share=0.3)(ones(500, 3, 120), length)
+    masked = SpecAugment(num_freq_masks=0, num_time_masks=1, time_mask_share=0.3)(torch.ones(500, 3, 120), length)
     hidden = hidden_columns(masked)
     for valid in (20, 100):
         widths = hidden[length == valid].sum(dim=1)
@@ -79,30 +74,23 @@ def test_time_masks_are_within_the_length_of_the_clip():
 def test_several_masks_cover_more_than_one():
     torch.manual_seed(0)
     length = torch.full((300,), 100)
-    one, three = (
-        hidden_columns(SpecAugment(0, 0.0, masks, 0.2)(ones(300, 2, 100), length)).float().mean() for masks in (1, 3)
-    )
+    augments = (SpecAugment(0, 0.0, masks, 0.2) for masks in (1, 3))
+    one, three = (hidden_columns(augment(torch.ones(300, 2, 100), length)).float().mean() for augment in augments)
     assert one == pytest.approx(0.1, abs=0.01)
     assert 0.23 < three < 0.29  # 0.3, less where they overlap
 
 
 def test_probability_is_per_clip():
     torch.manual_seed(0)
-    masked = SpecAugment(2, 1.0, 2, 1.0, p=0.3)(ones(500, 40, 40), torch.full((500,), 40))
+    masked = SpecAugment(2, 1.0, 2, 1.0, p=0.3)(torch.ones(500, 40, 40), torch.full((500,), 40))
     touched = (masked == 0).any(dim=(1, 2))
     assert touched.float().mean() == pytest.approx(0.3, abs=0.06)
 
 
 @pytest.mark.parametrize(
-    "kwargs",
-    [
-        {"num_freq_masks": -1},
-        {"num_time_masks": 1.5},
-        {"freq_mask_share": 1.1},
-        {"time_mask_share": -0.1},
-        {"p": 2},
-    ],
+    "name, value",
+    {"num_freq_masks": -1, "num_time_masks": 1.5, "freq_mask_share": 1.1, "time_mask_share": -0.1, "p": 2}.items(),
 )
-def test_invalid_settings_are_config_errors(kwargs):
-    with pytest.raises(ConfigError, match=next(iter(kwargs))):
-        SpecAugment(**kwargs)
+def test_invalid_settings_are_config_errors(name, value):
+    with pytest.raises(ConfigError, match=name):
+        SpecAugment(**{name: value})
