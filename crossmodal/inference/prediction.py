@@ -26,9 +26,18 @@ class Prediction:
 
     @classmethod
     def of_probabilities(cls, labels: Sequence[str], probabilities: NDArray[np.floating[Any]]) -> "Prediction":
-        """Create a prediction from non-negative probabilities, (K,), normalized in float64 to sum to one.
+        """Create a prediction from probabilities.
 
-        Raises ModelFolderError if they are not finite, because the weights of the model are damaged.
+        Args:
+            labels: The K emotions.
+            probabilities: (K,) non-negative. They are normalized in float64 to sum to one.
+
+        Raises:
+            ModelFolderError: If they are not finite, because the weights of the model are damaged.
+
+        Example:
+            >>> Prediction.of_probabilities(("calm", "angry"), np.array([0.25, 0.75])).label
+            'angry'
         """
         exact = probabilities.astype(np.float64)
         if not np.isfinite(exact).all():

@@ -154,7 +154,11 @@ class EmotionRecognizer:
         )
 
     def predict_batch(self, waveforms: Sequence[NDArray[np.float32]]) -> list[Prediction]:
-        """Predict decoded waveforms, (T,) each, at `sample_rate` in [-1, 1]. Silent ones skip the model."""
+        """Predict the emotions of decoded waveforms. Silent ones skip the model.
+
+        Args:
+            waveforms: (T,) each, one channel at `sample_rate` in [-1, 1].
+        """
         predictions = [SILENT] * len(waveforms)
         loud = [index for index, waveform in enumerate(waveforms) if not is_silent(waveform, self.sample_rate)]
         for group in _groups(loud, [len(waveform) for waveform in waveforms], round(LONGEST * self.sample_rate)):

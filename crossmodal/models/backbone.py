@@ -91,7 +91,11 @@ class FaceBackbone(nn.Module):
         return self
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Compute embeddings (B, N, num_features) of faces (B, N, 3, H, W), uint8, or raise ConfigError."""
+        """Compute face embeddings of shape (B, N, num_features) from faces of shape (B, N, 3, H, W), uint8.
+
+        Raises:
+            ConfigError: If the faces have another shape or dtype.
+        """
         if faces.ndim != 5 or faces.shape[2] != 3 or faces.dtype != torch.uint8:
             raise ConfigError(
                 f"Faces must be uint8 of shape (B, N, 3, H, W), got {faces.dtype} of shape {tuple(faces.shape)}."

@@ -131,7 +131,11 @@ class AudioClassifier(nn.Module):
         return features, length
 
     def normalize_clips(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply the clip normalization, if any, to new or stored results of `run_front_end`; lengths do not change."""
+        """Apply the clip normalization, if any, to new or stored results of `run_front_end`; lengths do not change.
+
+        Raises:
+            ConfigError: If the shape of the features is not that of the front end.
+        """
         if features.ndim != 3 or features.shape[1] != self.front_end.num_features:
             raise ConfigError(
                 f"Features must have shape (B, {self.front_end.num_features}, audio frames) for this front end, got "
@@ -152,9 +156,12 @@ class AudioClassifier(nn.Module):
         return self.run_front_end(batch["waveform"], batch["waveform_length"])
 
     def predict_batch(self, batch: Mapping[str, Any], num_windows: int = 0) -> Outputs:
-        """Compute the outputs of a batch of a datamodule: ``waveform``, or stored ``features``, and their lengths.
+        """Compute embeddings and logits of a batch.
 
-        Without `num_windows` these are embeddings and logits only.
+        Args:
+            batch: A batch of a datamodule with ``waveform`` and ``waveform_length``, or with ``features`` and
+                ``feature_length`` stored from the front end.
+            num_windows: Number of windows of each clip; 0 for outputs of whole clips without ``features``.
         """
         features, length = self.normalize_clips(*self.batch_features(batch))
         if num_windows:
@@ -174,7 +181,11 @@ class AudioClassifier(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Compute embeddings of whole clips and of `count` equal windows of each clip; other arguments as in `encode`.
 
-        Their shapes are (B, embedding_size) and (B, N, embedding_size). Raises ConfigError if the encoder has no steps.
+        Returns:
+            Embeddings of shapes (B, embedding_size) and (B, N, embedding_size).
+
+        Raises:
+            ConfigError: If the encoder does not encode parts of a clip.
         """
         if not self.encoder.has_steps:
             raise ConfigError(
@@ -207,7 +218,10 @@ class AudioClassifier(nn.Module):
         return features if self.layer_mix is None else self.layer_mix(features)
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
-        """Compute summaries of shape (B, P), which training does not change, from the results of `extract_features`."""
+        """Compute summaries of shape (B, P), which training does not change, from the results of `extract_features`.
+
+        See `AudioEncoder`.
+        """
         return self.encoder.summarize(self._normalize(features), length)
 
     def encode_summary(self, summary: Tensor) -> Tensor:

@@ -41,14 +41,23 @@ class AudioEncoder(nn.Module):
         return self.pooling.out_features
 
     def forward(self, features: Tensor, length: Tensor) -> Tensor:
-        """Encode normalized features (B, in_features, audio frames), lengths (B,) at least 1, to (B, out_features)."""
+        """Encode a batch.
+
+        Args:
+            features: Normalized features of shape (B, in_features, audio frames).
+            length: Number of valid audio frames of each clip, at least 1, of shape (B,).
+
+        Returns:
+            One vector per clip, of shape (B, out_features).
+        """
         pooled: Tensor = self.pooling(*self.steps(features, length))
         return pooled
 
     def steps(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Encode each part of a clip, in order; shapes of the arguments as in `forward`.
 
-        Return steps of shape (B, pooling.in_features, steps), and the number of valid steps of each clip, (B,).
+        Returns:
+            Steps of shape (B, pooling.in_features, steps), and the number of valid steps of each clip, of shape (B,).
         """
         raise NotImplementedError
 

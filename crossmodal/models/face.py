@@ -86,8 +86,12 @@ class FaceEncoder(nn.Module):
     def extract_features(self, faces: Tensor) -> Tensor:
         """Compute the features of shape (B, in_features, N) that the normalization is fitted to.
 
-        The input is faces of shape (B, N, 3, H, W), uint8, if there is a backbone; or face embeddings or face features
-        of shape (B, N, in_features), float. Other input raises ConfigError.
+        Args:
+            faces: Faces of shape (B, N, 3, H, W), uint8; or face embeddings or face features of shape
+                (B, N, in_features), float.
+
+        Raises:
+            ConfigError: If the shape or dtype is wrong, or if the input is faces and there is no backbone.
         """
         features = self.backbone(faces) if self.backbone is not None and faces.ndim == 5 else faces
         if features.ndim != 3 or features.shape[2] != self.in_features or not features.is_floating_point():

@@ -109,8 +109,11 @@ class SelfSupervisedFrontEnd(nn.Module):
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute the features in single precision, even under autocast, and round them to half precision.
 
-        Shapes are those of `LogMelFilterBank`; features are zero in the padding. Waveforms shorter than one frame, 25
-        ms, are zero-padded.
+        Shapes are those of `LogMelFilterBank`; features are zero in the padding. Waveforms too short for one frame
+        (25 ms) are zero-padded.
+
+        Raises:
+            WeightsError: If the network has to be loaded and its weights are not available.
         """
         lengths = [waveform.shape[-1]] * len(waveform) if waveform_length is None else waveform_length.tolist()
         network = self.load(waveform.device)
@@ -133,7 +136,11 @@ class SelfSupervisedFrontEnd(nn.Module):
         return features.clamp(-largest, largest).half().float()
 
     def load(self, device: torch.device | str = "cpu") -> Any:
-        """Return the network on a device; the first call loads it, or raises WeightsError. `forward` calls this."""
+        """Return the network on a device; it is loaded at the first call. `forward` calls this.
+
+        Raises:
+            WeightsError: If its weights are not available.
+        """
         if not self._network:
             with torch.inference_mode(False):  # weights created in inference mode are unusable outside of it
                 self._network = (load_speech_network(self.bundle, self.weights_file()),)

@@ -34,9 +34,12 @@ class FeatureNormalization(nn.Module):
 
     @staticmethod
     def accumulate(features: Tensor, length: Tensor | None = None) -> Tensor:
-        """Compute count, sum and sum of squares, (3, num_features), of (B, num_features, frames) for `fit_from_sums`.
+        """Compute the sums of a batch for `fit_from_sums`; add those of batches and of processes with ``+``.
 
-        Add those of batches and processes with ``+``. They are on the CPU: Apple's GPUs do not support float64.
+        They are on the CPU, because Apple's GPUs do not support float64.
+
+        Features of shape (B, num_features, frames) with valid lengths of shape (B,), all frames by default, give count,
+        sum and sum of squares of each feature, of shape (3, num_features).
         """
         values = features.detach().cpu().double().transpose(1, 2)
         values = values.flatten(0, 1) if length is None else values[length_mask(length.cpu(), values.shape[1])]
@@ -44,7 +47,11 @@ class FeatureNormalization(nn.Module):
         return torch.stack([count, values.sum(dim=0), values.square().sum(dim=0)])
 
     def fit_from_sums(self, count: Tensor, total: Tensor, total_of_squares: Tensor) -> None:
-        """Set the statistics; a constant feature is shifted but not scaled."""
+        """Set the statistics; a constant feature is shifted but not scaled.
+
+        Raises:
+            ValueError: If there are no frames.
+        """
         if not (count > 0).all():
             raise ValueError("Cannot fit a normalization without frames.")
         mean = total / count
