@@ -1,4 +1,3 @@
-import itertools
 import re
 from pathlib import Path
 
@@ -6,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossmodal.datasets.ravdess import EMOTIONS, MP4_SOUND_DELAY, index_ravdess, parse_name
+from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, index_ravdess, parse_name
 from crossmodal.errors import CorpusNotFoundError
 
 RAVDESS_NAME = re.compile(r"0[123]-0[12]-0[1-8]-0[12]-0[12]-0[12]-(0[1-9]|1[0-9]|2[0-4])", re.ASCII)
@@ -39,19 +38,11 @@ LAYOUTS = {
 }
 
 
-def test_every_combination_of_valid_fields_is_parsed():
-    actors = [f"{actor:02d}" for actor in range(1, 25)]
-    two = ("01", "02")
-    for fields in itertools.product(("01", "02", "03"), two, EMOTIONS, two, two, two, actors):
-        parsed = parse_name("-".join(fields))
-        assert tuple(parsed) == fields
-        assert parsed.clip == "-".join(fields[1:])
-
-
 @given(st.text() | st.from_regex(r"\A(0\d-){6}\d\d\Z") | st.from_regex(r"\A(0[123]-){6}[0-2]\d(\.[a-z]{3})?\Z"))
 def test_any_other_string_raises_value_error(name):
     if RAVDESS_NAME.fullmatch(Path(name).stem):
-        assert "-".join(parse_name(name)) == Path(name).stem
+        parsed = parse_name(name)
+        assert "-".join(parsed) == Path(name).stem == f"{parsed.modality}-{parsed.clip}"
     else:
         with pytest.raises(ValueError, match="RAVDESS"):
             parse_name(name)
@@ -145,10 +136,7 @@ def test_files_with_other_names_are_excluded_and_metadata_of_macos_is_ignored(tm
 def test_error_for_a_folder_without_clips(tmp_path, names, channel, message):
     with pytest.raises(CorpusNotFoundError, match=message):
         index_ravdess(touch(tmp_path, *names), channel)
-
-
-@pytest.mark.parametrize("name", ["nowhere", NAMES[2]])
-def test_root_that_is_no_folder(tmp_path, name):
-    touch(tmp_path, NAMES[2])
-    with pytest.raises(CorpusNotFoundError, match=rf"{re.escape(name)}.*--data\.root"):
-        index_ravdess(tmp_path / name)
+    touch(tmp_path, "file")
+    for name in ("nowhere", "file"):
+        with pytest.raises(CorpusNotFoundError, match=rf"{name}.*--data\.root"):
+            index_ravdess(tmp_path / name)

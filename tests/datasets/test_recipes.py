@@ -1,5 +1,6 @@
 import argparse
 import csv
+import shutil
 from fractions import Fraction
 
 import av
@@ -97,8 +98,7 @@ class TestCremad:
         assert len(index_manifest(path, allow_outside_paths=True).clips) == 21
 
     def test_corpus_without_videos(self, cremad, capsys):
-        for path in (cremad / "VideoFlash").iterdir():
-            path.unlink()
+        shutil.rmtree(cremad / "VideoFlash")
         run("cremad", cremad)
         assert all(clip.video is None for clip in index_manifest(cremad / "cremad.csv").clips)
         assert "fit --stages control" in capsys.readouterr().out
@@ -142,9 +142,6 @@ class TestMeld:
         clips = index_manifest(meld / "meld.csv").clips
         with pytest.raises(LeakageError, match=r"Monica \(train, val\)"):
             split_clips(clips, "given", 0)
-        divided = split_clips(clips, "given", 0, allow_speaker_leakage=True)
-        assert {name: len(part) for name, part in divided.items()} == {"train": 3, "val": 2, "test": 3}
-        assert split_clips(clips, "grouped", 0, num_folds=3)["test"]
 
     def test_missing_split_and_video(self, meld, capsys):
         (meld / "test" / "test_sent_emo.csv").unlink()

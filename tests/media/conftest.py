@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +22,6 @@ def quadrants(folder) -> Path:
     picture[:48, :64], picture[:48, 64:] = (200, 40, 40), (40, 200, 40)
     picture[48:, :64], picture[48:, 64:] = (40, 40, 200), (220, 220, 220)
     return write_video(folder / "quadrants.mp4", [picture] * 3)
-
-
-@pytest.fixture
-def without_decord(monkeypatch):
-    monkeypatch.setitem(sys.modules, "decord", None)
 
 
 @pytest.fixture(params=["decord", "pyav"])

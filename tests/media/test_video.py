@@ -1,4 +1,5 @@
 import struct
+import sys
 
 import av
 import numpy as np
@@ -67,19 +68,18 @@ class TestVideo:
         inside = crop[:, 2:-2, 2:-2].astype(int)  # chroma subsampling blurs the borders
         assert np.abs(inside - np.array(colour)[:, None, None]).max() <= 6
 
-    def test_box_borders_are_exact(self, quadrants):
+    def test_box_borders_are_exact_and_resizing_is_antialiased(self, quadrants, tmp_path):
         # The box has 24 columns left of the middle and 40 right of it, so the edge is at 3/8 of the crop.
         (crop,) = read_video_frames(quadrants, [0], box=(40 / 128, 0, 104 / 128, 0.5), size=64)
         edge = np.abs(np.diff(crop[1].astype(int).mean(axis=0))).argmax()
         assert edge == 23
-
-    def test_resize_is_antialiased(self, tmp_path):
         stripes = np.zeros((64, 64, 3), np.uint8)
         stripes[:, ::2] = 255
         (crop,) = read_video_frames(write_video(tmp_path / "a.mp4", [stripes] * 2), [0], size=8)
         assert crop.std() < 3
 
-    def test_decord_that_is_not_installed(self, numbered, without_decord):
+    def test_decord_that_is_not_installed(self, numbered, monkeypatch):
+        monkeypatch.setitem(sys.modules, "decord", None)
         assert indices_of(read_video_frames(numbered, [0.49], decoder="auto")) == [14]
         with pytest.raises(MediaError, match="not installed"):
             read_video_frames(numbered, [0.5], decoder="decord")

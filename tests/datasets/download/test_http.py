@@ -56,7 +56,6 @@ def part(tmp_path):
 
 
 def fetch(file, target, **options):
-    """Fetch a file, and return the counts of bytes and the messages."""
     counts, messages = [], []
     Downloader(messages.append, **options).fetch(file, target, counts.append)
     return counts, messages
@@ -115,23 +114,25 @@ class TestChecksum:
         assert (sum(counts), ranges(server)) == (SIZE, [None, None])
         assert "md5" in messages[0]
 
-    def test_second_wrong_checksum_is_an_error(self, server, file, target, part):
-        server.faults[NAME] = [Fault(flip=50_000), Fault(flip=0)]
-        with pytest.raises(ChecksumError, match=file.md5):
-            fetch(file, target)
-        assert not (target.exists() or part.exists())
-
     @pytest.mark.parametrize(
-        ("fault", "reason"),
+        ("faults", "error", "reason"),
         [
-            (Fault(body=b"short"), "5 bytes.* 100000"),
-            (Fault(body=b"<html>" * 100, headers=(("Content-Type", "text/html; charset=utf-8"),)), "page"),
+            ([Fault(flip=50_000), Fault(flip=0)], ChecksumError, " md5 "),
+            ([Fault(body=b"short")], DownloadError, "5 bytes.* 100000"),
+            (
+                [Fault(body=b"<html>" * 100, headers=(("Content-Type", "text/html; charset=utf-8"),))],
+                DownloadError,
+                "page",
+            ),
         ],
     )
-    def test_other_content_is_refused(self, server, file, target, fault, reason):
-        server.faults[NAME] = [fault]
-        with pytest.raises(DownloadError, match=reason):
+    def test_other_content_is_refused(self, server, file, target, part, faults, error, reason):
+        server.faults[NAME] = faults
+        with pytest.raises(error, match=reason) as caught:
             fetch(file, target)
+        assert (file.md5 in str(caught.value)) == (error is ChecksumError)
+        assert not target.exists()
+        assert error is DownloadError or not part.exists()
 
 
 class TestRetries:

@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 import shutil
@@ -28,12 +29,8 @@ SUM_OF_SOUND = (208_468_073, "bc696df654c87fed845eb13823edef8a")
 
 
 def names(modalities, actors, suffix):
-    return [
-        f"{modality}-01-{emotion:02d}-01-01-01-{actor:02d}.{suffix}"
-        for actor in actors
-        for modality in modalities
-        for emotion in (1, 5)
-    ]
+    fields = itertools.product(actors, modalities, (1, 5))
+    return [f"{modality}-01-{emotion:02d}-01-01-01-{actor:02d}.{suffix}" for actor, modality, emotion in fields]
 
 
 def write_record(folder):
@@ -46,7 +43,6 @@ def write_record(folder):
 
 @pytest.fixture(autouse=True)
 def no_checksums_and_pauses(monkeypatch):
-    """Remove the known checksums and the pauses."""
     monkeypatch.setattr(ravdess, "KNOWN_SUMS", {})
     monkeypatch.setattr(Downloader, "pause", lambda self, seconds: None)
 
@@ -75,7 +71,6 @@ def get(server, root):
 
 
 def recordings(root):
-    """Return the recordings in a folder by path."""
     files = [path for path in root.rglob("*") if path.suffix in (".wav", ".mp4")]
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
@@ -214,20 +209,6 @@ class TestRefusals:
         (root / "ravdess.lock.json").unlink()
         get()
 
-    def test_unsafe_archive(self, get, root, server, tmp_path):
-        with zipfile.ZipFile(server.folder / FACES[0], "w") as archive:
-            archive.writestr("Actor_01/01-01-05-01-01-01-01.mp4", b"good")
-            archive.writestr("../../escaped.mp4", b"bad")
-        with pytest.raises(ArchiveError, match="outside the folder"):
-            get(modality="video", actors=[1])
-        assert recordings(tmp_path) == {}
-
-    def test_record_without_some_archives(self, get, root, server):
-        (server.folder / FACES[1]).unlink()
-        with pytest.raises(DownloadError, match=FACES[1]):
-            get()
-        assert recordings(root) == {}
-
     def test_required_space_counts_simultaneous_archives(self, get, root, server, monkeypatch):
         sizes = {name: (server.folder / name).stat().st_size for name in [SOUND, *FACES]}
         recordings = sum(round(size * 1.05) for name, size in sizes.items() if name != SOUND)
@@ -242,14 +223,23 @@ class TestRefusals:
             get(**options)
             shutil.rmtree(root)
 
-    def test_full_disk(self, get, root, monkeypatch):
+    def test_unsafe_and_missing_archives_and_full_disk(self, get, root, server, monkeypatch):
         def full(*args):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("crossmodal.datasets.download.archive.os.fsync", full)
-        with pytest.raises(DiskSpaceError, match="No space left on device"):
+        with monkeypatch.context() as patch, pytest.raises(DiskSpaceError, match="No space left on device"):
+            patch.setattr("crossmodal.datasets.download.archive.os.fsync", full)
+            get(modality="video", actors=[2])
+        (server.folder / FACES[1]).unlink()
+        with pytest.raises(DownloadError, match=FACES[1]):
+            get()
+        shutil.rmtree(root)
+        with zipfile.ZipFile(server.folder / FACES[0], "w") as archive:
+            archive.writestr("Actor_01/01-01-05-01-01-01-01.mp4", b"good")
+            archive.writestr("../../escaped.mp4", b"bad")
+        with pytest.raises(ArchiveError, match="outside the folder"):
             get(modality="video", actors=[1])
-        assert recordings(root) == {}
+        assert recordings(root.parent) == {}
 
     @pytest.mark.parametrize(
         ("name", "error", "reason"),
@@ -337,8 +327,13 @@ def test_killed_command_is_resumed(root, content, server, number):
 
 
 class TestCommand:
-    def test_output_summarizes_the_download(self, root, server, capsys):
+    def test_output_is_one_line_for_an_error_or_summarizes_the_download(self, root, server, capsys):
         command = ["data", "download", str(root), "--actors=1-2", "--url", server.url]
+        server.faults["record"] = [Fault(status=404)]
+        assert main(command) == 1
+        error = capsys.readouterr().err
+        assert re.search(r"^crossmodal data download: .*http://\S+.* 404", error, re.MULTILINE)
+        assert "Traceback" not in error
         assert main(command) == 0
         out, err = capsys.readouterr()
         assert re.search(rf"12 recordings .*3 archive.*{root}.*12 extracted", out)
@@ -348,13 +343,6 @@ class TestCommand:
         assert f"{FACES[0]}: verified, 4 recording(s) extracted" in err
         assert main([*command[:-1], "http://127.0.0.1:1/nobody"]) == 0  # needs no request
         assert re.search(r"\b0 extracted.*\b0 bytes", capsys.readouterr().out)
-
-    def test_error_is_one_line_with_status_1(self, root, server, capsys):
-        server.faults["record"] = [Fault(status=404)]
-        assert main(["data", "download", str(root), "--url", server.url]) == 1
-        error = capsys.readouterr().err
-        assert re.search(r"^crossmodal data download: .*http://\S+.* 404", error, re.MULTILINE)
-        assert "Traceback" not in error
 
     @pytest.mark.parametrize(
         ("text", "actors"),

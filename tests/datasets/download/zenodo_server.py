@@ -22,8 +22,6 @@ os.environ.setdefault("no_proxy", "127.0.0.1")  # urllib would otherwise use the
 
 @dataclass
 class Fault:
-    """A fault of one response."""
-
     status: int = 200
     headers: tuple = ()
     cut_after: int | None = None  # bytes of the body, then the connection is closed
