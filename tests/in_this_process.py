@@ -10,11 +10,7 @@ from crossmodal.process_pool import Failure
 
 
 def in_this_process(
-    work: Callable[[Any], Any],
-    jobs: Iterable[Any],
-    *,
-    again: Callable[[Any], bool] = lambda result: False,
-    **how: Any,
+    work: Callable[[Any], Any], jobs: Iterable[Any], *, again: Callable[[Any], bool] = lambda result: False, **how: Any
 ) -> Iterator[tuple[Any, Any]]:
     """Do the jobs of `crossmodal.process_pool.map_in_processes` in this process."""
     queue = deque(jobs)

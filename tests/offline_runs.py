@@ -12,19 +12,12 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 @dataclass
 class OfflineRun:
-    """One ``run-*.wandb``.
+    """One ``run-*.wandb``."""
 
-    Args:
-        run: The record of the run itself: ``run_id``, ``sweep_id``, ``project``, ``display_name``.
-        config: By key; what an agent sets stands there under its dotted name.
-        history: Every value that was logged, by name, in order.
-        artifacts: The files of each by type, and where their content waits for the upload.
-    """
-
-    run: Any = None
-    config: dict[str, Any] = field(default_factory=dict)
-    history: dict[str, list[Any]] = field(default_factory=dict)
-    artifacts: dict[str, dict[str, Path]] = field(default_factory=dict)
+    run: Any = None  # the record of the run itself: ``run_id``, ``sweep_id``, ``project``, ``display_name``
+    config: dict[str, Any] = field(default_factory=dict)  # what an agent sets is under its dotted name
+    history: dict[str, list[Any]] = field(default_factory=dict)  # all logged values by name, in order
+    artifacts: dict[str, dict[str, Path]] = field(default_factory=dict)  # files by type, with their local copies
 
 
 def read_offline_run(path: Path) -> OfflineRun:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crossmodal import errors
-from crossmodal.errors import CrossmodalError, DataError, MediaError, MissingExtraError
+from crossmodal.errors import CrossmodalError, DataError, InstallationError, MediaError, MissingExtraError
 
 ERRORS = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)]
 
@@ -13,6 +13,7 @@ ERRORS = [value for value in vars(errors).values() if inspect.isclass(value) and
 @pytest.mark.parametrize("error", ERRORS)
 def test_every_error_has_our_base_class(error):
     assert issubclass(error, CrossmodalError)
+    assert issubclass(error, ImportError) == (error in (InstallationError, MissingExtraError))
 
 
 def test_media_error_names_its_file_and_can_be_pickled():
@@ -20,7 +21,3 @@ def test_media_error_names_its_file_and_can_be_pickled():
     assert isinstance(error, DataError)
     assert (error.path, error.reason) == (Path("a.wav"), "the file is empty")
     assert str(error) == "a.wav: the file is empty"
-
-
-def test_missing_extra_is_an_import_error():
-    assert issubclass(MissingExtraError, ImportError)

@@ -32,7 +32,6 @@ def run(monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def model_folder(tiny_ravdess, tmp_path_factory) -> Path:
-    """The model folder of a voice model that was trained for one epoch."""
     runs = tmp_path_factory.mktemp("runs")
     corpus = ["--data.root", str(tiny_ravdess), "--data.protocol", "loso24"]
     model = ["--transfer.model.encoder", "dense", "--transfer.model.augmentation", "null"]
@@ -44,7 +43,6 @@ def model_folder(tiny_ravdess, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory, tiny_ravdess) -> Path:
-    """A recording at the model's sample rate."""
     samples, sample_rate = soundfile.read(min(tiny_ravdess.rglob("*.wav")))
     path = tmp_path_factory.mktemp("recording") / "clip.wav"
     soundfile.write(path, samples[:: sample_rate // 16_000], 16_000)
@@ -57,12 +55,9 @@ def labels_in(lines: list[str]) -> set[str]:
 
 def test_train_lightning(run, tiny_videos, tmp_path):
     teacher = tmp_path / "teacher.safetensors"
-    backbone = ["--backbone", "test_efficientnet", "--random-weights"]
-    lines = run(
-        "train_lightning.py", tiny_videos, "--protocol", "loso24", *backbone, "--epochs", 1, "--teacher", teacher
-    )
-    numbers = [float(number) for number in re.findall(r"[+-]?\d\.\d+|[+-]\d+\.\d", lines[-1])]
-    student, control, gain = numbers
+    settings = ["--backbone", "test_efficientnet", "--random-weights", "--epochs", 1, "--teacher", teacher]
+    lines = run("train_lightning.py", tiny_videos, "--protocol", "loso24", *settings)
+    student, control, gain = map(float, re.findall(r"[+-]?\d\.\d+|[+-]\d+\.\d", lines[-1]))
     assert gain == pytest.approx(100 * (student - control), abs=0.2)
     assert teacher.is_file()
 
@@ -97,17 +92,14 @@ def test_recognize_files(run, model_folder, recording, tiny_ravdess, tmp_path):
     assert lines[-1].startswith(str(broken))
 
 
-def test_recognize_stream(run, model_folder, recording):
-    lines = run("recognize_stream.py", model_folder, recording, "--window", 0.5, "--hop", 0.25)
+def test_recognize_stream_and_timeline(run, model_folder, recording):
+    windows = ("--window", 0.5, "--hop", 0.25)
+    lines = run("recognize_stream.py", model_folder, recording, *windows)
     assert [float(line.split()[0]) for line in lines[:3]] == [0.5, 0.75, 1.0]
     assert labels_in(lines) <= LABELS
-
-
-def test_timeline(run, model_folder, recording):
-    lines = run("timeline.py", model_folder, recording, "--window", 0.5, "--hop", 0.25)
-    first, last = lines[0].split(), lines[-1].split()
-    assert float(first[0]) == 0
-    assert float(last[2]) == pytest.approx(soundfile.info(recording).duration, abs=0.01)
+    lines = run("timeline.py", model_folder, recording, *windows)
+    assert float(lines[0].split()[0]) == 0
+    assert float(lines[-1].split()[2]) == pytest.approx(soundfile.info(recording).duration, abs=0.01)
 
 
 def test_export_and_run_without_torch(run, model_folder, recording, tmp_path):

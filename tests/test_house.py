@@ -26,19 +26,8 @@ CONFIGS = sorted(
     {*(REPOSITORY / "configs").rglob("*.yaml"), *(PACKAGE / "pipeline").glob("*.yaml")} - {*STUDIES, *SWEEPS}
 )
 
-SMALL_FILES = {
-    "batch",
-    "errors",
-    "installation",
-    "labels_for_people",
-    "naming",
-    "process_pool",
-    "progress",
-    "shipped_configs",
-    "stopping",
-    "storage",
-    "version",
-}
+SMALL_FILES = {"batch", "errors", "installation", "labels_for_people", "naming", "process_pool", "progress"}
+SMALL_FILES |= {"shipped_configs", "stopping", "storage", "version"}
 MODELS = {"models", "losses", "transforms"}
 DATA = {"datasets", "media"}
 COMMANDS = {"cli"}
@@ -85,15 +74,6 @@ def imported_packages(path: Path) -> set[str]:
 def test_every_package_has_import_rules():
     packages = {package_of(path) for path in FILES} - {"__init__", "__main__"}
     assert packages == COMMANDS | MAY_IMPORT.keys()
-
-
-def test_imported_packages_finds_every_kind_of_import(tmp_path):
-    path = tmp_path / "a.py"
-    path.write_text(
-        "import crossmodal.tasks\nfrom crossmodal import media\nfrom crossmodal.models.cnn import CNNEncoder\n"
-        "def f():\n    from crossmodal.datasets import Clip\n    from crossmodal import __version__\n"
-    )
-    assert imported_packages(path) == {"tasks", "media", "models", "datasets"}
 
 
 @pytest.mark.parametrize("name", sorted(MAY_IMPORT))

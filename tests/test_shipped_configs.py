@@ -16,24 +16,16 @@ def test_every_config_is_found_by_its_name(name):
     assert find_config(name) == configs_folder() / f"{name}.yaml"
 
 
-@pytest.mark.parametrize("name", ["cnn", "cnn.yaml", "configs/cnn.yaml", "configs/cnn"])
-def test_a_checkouts_path_works_from_any_folder(name):
-    assert find_config(name) == configs_folder() / "cnn.yaml"
-
-
-def test_a_study_needs_no_folder_in_its_name():
-    assert find_config("teaching", "studies") == configs_folder() / "studies" / "teaching.yaml"
-    assert find_config("configs/studies/teaching.yaml", "studies") == configs_folder() / "studies" / "teaching.yaml"
-    with pytest.raises(ConfigError):
-        find_config("teaching")
-
-
-def test_a_file_comes_before_a_shipped_config(tmp_path):
+def test_a_checkouts_path_works_from_any_folder(tmp_path):
+    for name in ("cnn", "cnn.yaml", "configs/cnn.yaml", "configs/cnn"):
+        assert find_config(name) == configs_folder() / "cnn.yaml"
+    for name in ("teaching", "configs/studies/teaching.yaml"):
+        assert find_config(name, "studies") == configs_folder() / "studies" / "teaching.yaml"
     (tmp_path / "cnn").write_text("name: mine", encoding="utf-8")
-    assert find_config("cnn").resolve() == tmp_path / "cnn"
+    assert find_config("cnn").resolve() == tmp_path / "cnn"  # a file comes before a shipped config
 
 
-@pytest.mark.parametrize("name", ["ravdess_action_unit", "../cnn", "", "configs/none.yaml"])
+@pytest.mark.parametrize("name", ["ravdess_action_unit", "../cnn", "", "teaching", "configs/none.yaml"])
 def test_an_unknown_name_is_an_error_with_the_nearest(name):
     with pytest.raises(ConfigError, match="'ravdess_action_units'" if "action" in name else "shipped config"):
         find_config(name)

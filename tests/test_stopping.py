@@ -1,7 +1,7 @@
 import os
 import signal
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -23,22 +23,11 @@ def test_signal_stops_the_block_and_handlers_are_restored(number, error):
     assert handlers() == before
 
 
-def test_second_sigterm_is_ignored():
-    with stopped_by_signals():
-        with pytest.raises(Terminated) as stopped:
-            signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
-    assert stopped.value.code == 143
-
-
 @pytest.mark.parametrize("number, error", [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
 def test_signal_during_a_destructor_is_not_lost(number, error):
     class Closing:
         def __del__(self):
-            close()
-
-    def close():
-        signal.raise_signal(number)
+            signal.raise_signal(number)
 
     with pytest.raises(error), stopped_by_signals():
         closing = Closing()
@@ -46,28 +35,26 @@ def test_signal_during_a_destructor_is_not_lost(number, error):
         time.sleep(10)
 
 
-@pytest.fixture
-def ignored():
-    """Ignore both signals, as shells do with SIGINT for background jobs."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def test_sigterm_stops_a_background_job_and_sigint_stays_ignored(ignored):
-    with pytest.raises(Terminated), stopped_by_signals():
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGTERM)
-    assert handlers() == [signal.SIG_IGN] * 2
+def test_sigterm_stops_a_background_job_and_sigint_stays_ignored():
+    """Shells let background jobs ignore SIGINT; a second SIGTERM is ignored."""
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, signal.SIG_IGN) for number in signals]
+    try:
+        with stopped_by_signals():
+            with pytest.raises(Terminated) as stopped:
+                for number in reversed(signals):
+                    signal.raise_signal(number)
+            signal.raise_signal(signal.SIGTERM)
+        assert handlers() == [signal.SIG_IGN] * 2
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+    assert stopped.value.code == 143
 
 
 def test_threads_install_no_handlers():
-    installed = []
-    thread = threading.Thread(target=lambda: installed.append(handle_stops(lambda *_: None)))
-    thread.start()
-    thread.join()
-    assert installed == [{}]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(handle_stops, lambda *_: None).result() == {}
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -103,17 +90,14 @@ def test_system_errors_of_safetensors_are_converted():
         raise SafetensorError("Error while deserializing header: header too large")
 
 
-def test_file_in_place_of_a_folder(tmp_path):
+def test_unusable_folders(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(StorageError, match=r"runs/fit.*: Not a directory"), disk_errors():
         (tmp_path / "runs" / "fit").mkdir()
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
-def test_folder_without_write_permission(tmp_path):
-    tmp_path.chmod(0o555)
-    with pytest.raises(StorageError, match="Permission denied"), disk_errors():
-        (tmp_path / "runs").mkdir()
+    if os.geteuid():  # root can write everywhere
+        tmp_path.chmod(0o555)
+        with pytest.raises(StorageError, match="Permission denied"), disk_errors():
+            (tmp_path / "more").mkdir()
 
 
 def test_other_errors_are_unchanged(tmp_path):

@@ -67,7 +67,6 @@ def sung_and_spoken(tiny_ravdess, tiny_face_features, tmp_path_factory):
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path, sung_and_spoken):
-    """A folder and an environment in which an agent runs."""
     root, features = sung_and_spoken
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {"RAVDESS": str(root), "FACE_FEATURES": str(features), "WANDB_DIR": str(tmp_path), "PATH": path}
@@ -85,7 +84,7 @@ def machine(monkeypatch, tmp_path, sung_and_spoken):
 def start(machine):
     """Return a function that lets W&B's agent build and start the command of a trial."""
 
-    def start(config, args, run_id):
+    def start(config, args, run_id="trial"):
         agent = Agent(None, None, sweep_id="tiny")
         agent._sweep_command = list(config["command"])  # the server sends it once for all trials
         agent._command_run({"type": "run", "run_id": run_id, "args": args, "program": config["program"]})
@@ -97,13 +96,8 @@ def start(machine):
 @pytest.fixture
 def command_of(start, monkeypatch):
     """Return a function that builds the command of a trial without starting it."""
-
-    def command_of(config, args, run_id="trial"):
-        with monkeypatch.context() as patch:
-            patch.setattr("wandb.wandb_agent.AgentProcess", SimpleNamespace)
-            return start(config, args, run_id).command
-
-    return command_of
+    monkeypatch.setattr("wandb.wandb_agent.AgentProcess", SimpleNamespace)
+    return lambda config, args: start(config, args).command
 
 
 def shortened(folder):
@@ -114,7 +108,6 @@ def shortened(folder):
 
 
 def run_trial(folder, config, args, command):
-    """Run a shortened trial in this process."""
     assert main([*command[4:], *shortened(folder)]) == 0
     return check_trial(folder, config, args)
 
@@ -142,12 +135,6 @@ def test_the_shipped_sweeps():
 @each_sweep
 def test_wandb_accepts_the_file(path):
     assert sweeps.schema_violations_from_proposed_config(read(path)) == []
-
-
-def test_wandb_refuses_a_file_with_a_mistake():
-    config = read(SWEEPS["applications"])
-    config["parameters"]["data.fold"] = {"vlaues": [0]}
-    assert sweeps.schema_violations_from_proposed_config(config)
 
 
 @each_sweep
@@ -194,10 +181,14 @@ def test_bayes_continues_from_logged_metrics():
     assert sweeps.next_run(sweeps.SweepConfig(config), done).config.keys() == config["parameters"].keys()
 
 
-def test_a_trial_of_teaching_logs_gain_and_model_in_one_run(machine, command_of):
-    config = read(SWEEPS["teaching"])
+def first_trial(name, machine, command_of):
+    config = read(SWEEPS[name])
     (args,) = proposals(config, 1)
-    offline, summary = run_trial(machine, config, args, command_of(config, args))
+    return args, *run_trial(machine, config, args, command_of(config, args))
+
+
+def test_a_trial_of_teaching_logs_gain_and_model_in_one_run(machine, command_of):
+    args, offline, summary = first_trial("teaching", machine, command_of)
     assert offline.history["gain/uar_pp"] == [summary["gain"]["uar_pp"]]
     assert offline.config["transfer"]["model"]["kd_loss"] == args["transfer.model.kd_loss"]["value"]
     assert {"model.safetensors", "config.json", "README.md"} <= offline.artifacts["model"].keys()
@@ -206,9 +197,7 @@ def test_a_trial_of_teaching_logs_gain_and_model_in_one_run(machine, command_of)
 
 def test_a_trial_of_encoders_needs_no_faces(machine, command_of, monkeypatch):
     monkeypatch.delenv("FACE_FEATURES")
-    config = read(SWEEPS["encoders"])
-    (args,) = proposals(config, 1)
-    _, summary = run_trial(machine, config, args, command_of(config, args))
+    *_, summary = first_trial("encoders", machine, command_of)
     assert list(summary["stages"]) == ["control"]
 
 

@@ -57,16 +57,11 @@ def run_installed(wheel, tmp_path_factory):
     return run
 
 
-def test_the_wheel_holds_every_config(wheel):
-    names = {name.removeprefix("crossmodal/configs/") for name in zipfile.ZipFile(wheel).namelist()}
-    configs = {path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*.yaml")}
-    assert configs and configs <= names
-
-
-@pytest.mark.parametrize("folder", ["apps/serve/page", "evaluation/templates"])
-def test_the_wheel_holds_every_file_of_the_pages(wheel, folder):
-    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "crossmodal" / folder).iterdir()}
-    assert files and files <= set(zipfile.ZipFile(wheel).namelist())
+@pytest.mark.parametrize("folder", ["configs", "crossmodal/apps/serve/page", "crossmodal/evaluation/templates"])
+def test_the_wheel_holds_every_config_and_file_of_the_pages(wheel, folder):
+    names = {name.removeprefix("crossmodal/") for name in zipfile.ZipFile(wheel).namelist()}
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
+    assert files and {name.removeprefix("crossmodal/") for name in files} <= names
 
 
 def test_the_wheel_holds_the_package_its_licence_and_nothing_else(wheel):
@@ -77,14 +72,13 @@ def test_the_wheel_holds_the_package_its_licence_and_nothing_else(wheel):
     assert not [name for name in names if Path(name).name.startswith(("test_", "conftest")) or "__pycache__" in name]
 
 
-def test_the_installed_package_is_imported_not_the_checkout(run_installed, tmp_path):
-    location = run_installed(tmp_path, "-c", "import crossmodal; print(crossmodal.__file__)").strip()
-    assert Path(location).is_relative_to(run_installed.folder)
-
-
 class TestInAnEmptyFolder:
-    def test_the_version_is_that_of_the_wheel(self, run_installed, tmp_path):
+    def test_the_installed_package_is_imported_not_the_checkout(self, run_installed, tmp_path):
+        location = run_installed(tmp_path, "-c", "import crossmodal; print(crossmodal.__file__)").strip()
+        assert Path(location).is_relative_to(run_installed.folder)
         assert crossmodal.__version__ in run_installed(tmp_path, "-m", "crossmodal", "--version")
+        listed = run_installed(tmp_path, "-m", "crossmodal", "configs")
+        assert "ravdess_action_units" in listed and "studies/teaching" in listed
 
     def test_fit_trains_a_model(self, run_installed, tiny_ravdess, tiny_face_features, tmp_path):
         stages = ("teacher", "transfer", "finetune")
@@ -97,15 +91,9 @@ class TestInAnEmptyFolder:
             "--data.protocol=loso24",
             *(f"--{stage}.trainer.max_epochs=1" for stage in stages),
         )
-        assert (tmp_path / "runs" / "ravdess_action_units" / "model" / "model.safetensors").is_file()
-        assert set(read_json(tmp_path / "runs" / "ravdess_action_units" / "summary.json")["stages"]) == {
-            "control",
-            *stages,
-        }
-
-    def test_configs_are_listed(self, run_installed, tmp_path):
-        listed = run_installed(tmp_path, "-m", "crossmodal", "configs")
-        assert "ravdess_action_units" in listed and "studies/teaching" in listed
+        folder = tmp_path / "runs" / "ravdess_action_units"
+        assert (folder / "model" / "model.safetensors").is_file()
+        assert set(read_json(folder / "summary.json")["stages"]) == {"control", *stages}
 
     def test_a_study_is_found_by_name(self, run_installed, tiny_ravdess, tmp_path):
         command = ["-m", "crossmodal", "study", "run", "teaching", "--print-commands", "--data.root", str(tiny_ravdess)]
