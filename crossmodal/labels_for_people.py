@@ -34,7 +34,7 @@ def named(people: Sequence[str]) -> str:
 def in_ranges(people: Sequence[str]) -> str:
     """List people by name, with consecutive numbers as ranges; a long list is cut.
 
-    Example:
+    Examples:
         >>> in_ranges(["01", "02", "03", "07", "08"]), in_ranges(["Joey", "Ross"])
         ('01 to 03, 07, 08', 'Joey, Ross')
     """

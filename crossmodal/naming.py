@@ -52,7 +52,7 @@ def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Ite
 
     Tuples become lists, as in JSON. See `call_with_known`.
 
-    Example:
+    Examples:
         >>> with_defaults(lambda size, depth=2, width=8: None, {"width": 16}, ours=["size"])
         {'depth': 2, 'width': 16}
     """

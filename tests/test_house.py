@@ -95,6 +95,13 @@ def test_packages_without_lightning_do_not_import_it_or_wandb(name):
     assert importers == set()
 
 
+def test_examples_in_docstrings_are_shown_as_code():
+    """Check the name of the section: the site shows `>>>` below ``Example:`` as quotations."""
+    assert [
+        path.name for path in FILES if re.search(r"^\s+Example:$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ] == []
+
+
 def test_no_module_has_a_catch_all_name():
     names = {part.removesuffix(".py") for path in FILES for part in path.relative_to(PACKAGE).parts}
     assert not names & {"utils", "util", "common", "core", "helpers", "helper", "misc", "tools"}

@@ -81,7 +81,7 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
 def order_labels(labels: Iterable[str | None]) -> tuple[str, ...]:
     """Sort labels in the order of RAVDESS if all are emotions of RAVDESS, else alphabetically; None is dropped.
 
-    Example:
+    Examples:
         >>> order_labels(["sad", None, "angry", "neutral"]), order_labels(["sad", "bored"])
         (('neutral', 'sad', 'angry'), ('bored', 'sad'))
     """

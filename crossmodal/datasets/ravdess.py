@@ -65,7 +65,7 @@ def parse_name(name: str) -> RavdessName:
     Raises:
         ValueError: If it is not a RAVDESS name. The message names the invalid field.
 
-    Example:
+    Examples:
         >>> parse_name("Actor_12/03-01-06-01-02-01-12.wav").clip
         '01-06-01-02-01-12'
     """

@@ -54,7 +54,7 @@ def measure_gain(students: Sequence[Predictions], controls: Sequence[Predictions
     Raises:
         ValueError: If the numbers of runs differ, or a student and its control were not evaluated on the same clips.
 
-    Example:
+    Examples:
         >>> targets, guesses = np.array([0, 0, 1, 1]), np.eye(2)[[0, 1, 1, 1]]
         >>> control = Predictions(("a", "b"), list("wxyz"), ["01"] * 4, ["test"] * 4, targets, guesses)
         >>> student = Predictions(("a", "b"), list("wxyz"), ["01"] * 4, ["test"] * 4, targets, np.eye(2)[targets])
@@ -77,7 +77,7 @@ def mean_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
         comparisons: One or more pairs of students and controls, pooled over runs. Comparisons may have different
             actors and different numbers of classes.
 
-    Example:
+    Examples:
         >>> right, half = np.diag([4, 4]), np.full((2, 2), 2)
         >>> mean_gain([({"01": right, "02": half}, {"01": half, "02": half})])["by_actor_pp"]
         {'01': 50.0, '02': 0.0}
@@ -131,7 +131,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
         The corrected p-values, in the same order. The chance of one or more false rejections at a level is at most
         that level.
 
-    Example:
+    Examples:
         >>> holm([0.01, 0.04, 0.03])
         [0.03, 0.06, 0.06]
     """

@@ -35,7 +35,7 @@ def uar(confusion: ArrayLike) -> NDArray[np.float64]:
     Returns:
         (...) fractions; nan where there are no clips.
 
-    Example:
+    Examples:
         >>> float(uar([[9, 1], [1, 1]]))
         0.7
     """
@@ -51,7 +51,7 @@ def uar(confusion: ArrayLike) -> NDArray[np.float64]:
 def war(confusion: ArrayLike) -> NDArray[np.float64]:
     """Compute the weighted average recall (WAR), which is accuracy, of (..., K, K) confusion matrices.
 
-    Example:
+    Examples:
         >>> round(float(war([[9, 1], [1, 1]])), 4)
         0.8333
     """
@@ -63,7 +63,7 @@ def war(confusion: ArrayLike) -> NDArray[np.float64]:
 def macro_f1(confusion: ArrayLike) -> float:
     """Compute the mean F1 over the classes that occur in a (K, K) confusion matrix.
 
-    Example:
+    Examples:
         >>> round(macro_f1([[9, 1], [1, 1]]), 4)
         0.7
     """

@@ -35,7 +35,7 @@ class Prediction:
         Raises:
             ModelFolderError: If they are not finite, because the weights of the model are damaged.
 
-        Example:
+        Examples:
             >>> Prediction.of_probabilities(("calm", "angry"), np.array([0.25, 0.75])).label
             'angry'
         """

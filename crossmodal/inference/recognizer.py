@@ -46,7 +46,7 @@ class EmotionRecognizer:
         labels: The K emotions in the order of the model.
         sample_rate: Sample rate of the model in Hz. Recordings are resampled to it.
 
-    Example:
+    Examples:
         ```python
         recognizer = EmotionRecognizer.from_pretrained("runs/fit/model")
         recognizer("clip.wav").label

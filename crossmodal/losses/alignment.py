@@ -19,7 +19,7 @@ class StandardizedMSELoss(nn.Module):
     Args:
         num_features: Width of the embeddings.
 
-    Example:
+    Examples:
         >>> import torch
         >>> teacher = torch.randn(16, 4)
         >>> StandardizedMSELoss(num_features=4)(3 * teacher + 1, teacher) < 1e-4
@@ -54,7 +54,7 @@ class FeatureRegressionLoss(nn.Module):
 class CosineAlignmentLoss(nn.Module):
     """One minus the cosine similarity of embeddings, mean over the batch: ``mean_i(1 - cos(s[i], t[i]))``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> CosineAlignmentLoss()(torch.tensor([[0.0, 2.0]]), torch.tensor([[3.0, 0.0]]))
         tensor(1.)
@@ -87,7 +87,7 @@ class FrequencyMSELoss(nn.Module):
     Raises:
         ValueError: If ``low_share`` is not from 0 to 1.
 
-    Example:
+    Examples:
         >>> import torch
         >>> teacher = torch.randn(4, 16)
         >>> FrequencyMSELoss()(3 * teacher + 1, teacher) < 1e-3
@@ -129,7 +129,7 @@ class SharedClassifierLoss(nn.Module):
         num_features: Width of the embeddings.
         num_classes: Number of emotions.
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss = SharedClassifierLoss(num_features=4, num_classes=8)
         >>> loss(torch.randn(2, 4), torch.randn(2, 4), torch.tensor([3, -1])).shape

@@ -25,7 +25,7 @@ class CrossModalSupConLoss(nn.Module):
     Raises:
         ValueError: If the temperature is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> faces, label = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
         >>> loss = CrossModalSupConLoss()

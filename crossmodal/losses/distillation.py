@@ -20,7 +20,7 @@ class KnowledgeDistillationLoss(nn.Module):
     Raises:
         ValueError: If the temperature is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss = KnowledgeDistillationLoss(temperature=1.0)
         >>> loss(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 100.0]]))
@@ -52,7 +52,7 @@ class LogitStandardizedKDLoss(KnowledgeDistillationLoss):
     Raises:
         ValueError: If the temperature is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> teacher = torch.tensor([[1.0, 2.0, 4.0]])
         >>> LogitStandardizedKDLoss()(10 * teacher + 5, teacher) < 1e-6
@@ -81,7 +81,7 @@ class DISTLoss(nn.Module):
     Raises:
         ValueError: If the temperature is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> logits = torch.tensor([[1.0, 2.0, 4.0], [3.0, 0.0, 1.0]])
         >>> DISTLoss()(logits, logits).abs() < 1e-6
@@ -123,7 +123,7 @@ class DecoupledKDLoss(nn.Module):
     Raises:
         ValueError: If the temperature is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> teacher = torch.tensor([[2.0, 1.0, -1.0]])
         >>> student = torch.tensor([[5.0, 1.0, -1.0]])  # differs only in the target class

@@ -71,7 +71,7 @@ def create_loss(name: LossName, num_features: int, num_classes: int, **kwargs: A
         ConfigError: If the loss or an argument does not exist.
         ValueError: If an argument has an invalid value.
 
-    Example:
+    Examples:
         >>> create_loss("mse", num_features=128, num_classes=8).student_norm.num_features
         128
         >>> LOSSES["mse"].compares, LOSSES["mse"].needs_projection, LOSSES["mse"].needs_label

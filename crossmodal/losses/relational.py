@@ -22,7 +22,7 @@ class RKDLoss(nn.Module):
         distance_weight: Weight of the distances.
         angle_weight: Weight of the angles.
 
-    Example:
+    Examples:
         >>> import torch
         >>> teacher = torch.randn(8, 2)
         >>> student = torch.cat([-teacher, torch.ones(8, 3)], dim=1)  # rotated, in a wider space
@@ -59,7 +59,7 @@ class CKALoss(nn.Module):
     In a batch with fewer clips than dimensions even unrelated embeddings are similar, so compare only values for the
     same batch size. For one clip the loss is 0.
 
-    Example:
+    Examples:
         >>> import torch
         >>> teacher = torch.randn(8, 2)
         >>> student = torch.cat([5 * teacher.flip(1), torch.ones(8, 3)], dim=1)
@@ -87,7 +87,7 @@ class MMDLoss(nn.Module):
     Args:
         bandwidths: Bandwidths b of the kernels, in units of the median distance.
 
-    Example:
+    Examples:
         >>> import torch
         >>> teacher = torch.randn(16, 4)
         >>> MMDLoss()(3 * teacher.flip(0) + 1, teacher) < 1e-4

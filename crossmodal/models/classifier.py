@@ -49,7 +49,7 @@ class AudioClassifier(nn.Module):
     Raises:
         ConfigError: If a name or an argument does not exist.
 
-    Example:
+    Examples:
         >>> model = AudioClassifier(front_end="mfcc", encoder="lstm", num_classes=8)
         >>> waveform = torch.randn(2, 1, 16000)
         >>> model(waveform, waveform_length=torch.tensor([16000, 9000])).shape

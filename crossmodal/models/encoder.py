@@ -22,7 +22,7 @@ class AudioEncoder(nn.Module):
         summarizes: Whether the encoder reduces a clip to one vector before any learned layer, so that a training loop
             can cache it. Such an encoder implements ``summarize`` and ``encode_summary``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from crossmodal.models import LSTMEncoder
         >>> encoder = LSTMEncoder(in_features=40, hidden_size=128, pooling="mean")

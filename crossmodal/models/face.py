@@ -123,7 +123,7 @@ class FaceClassifier(nn.Module):
     Attributes:
         encoder: The encoder.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model = FaceClassifier(in_features=35, num_classes=8)
         >>> model(torch.randn(2, 16, 35)).shape

@@ -48,7 +48,7 @@ def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any
     Raises:
         ConfigError: If the name or an argument does not exist.
 
-    Example:
+    Examples:
         >>> create_front_end("mfcc", sample_rate=16000, n_mfcc=20).num_features
         20
     """
@@ -72,7 +72,7 @@ def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwarg
     Raises:
         ConfigError: If the name or an argument does not exist.
 
-    Example:
+    Examples:
         >>> create_audio_encoder("timm:resnet18", in_features=40, pooling="mean").out_features
         512
     """

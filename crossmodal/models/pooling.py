@@ -112,7 +112,7 @@ def create_pooling(name: PoolingName, num_features: int) -> Pooling:
     Raises:
         ConfigError: If there is no pooling of that name.
 
-    Example:
+    Examples:
         >>> create_pooling("stats", num_features=3)(torch.zeros(2, 3, 10)).shape
         torch.Size([2, 6])
     """

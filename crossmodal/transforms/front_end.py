@@ -43,7 +43,7 @@ class LogMelFilterBank(nn.Module):
         ConfigError: If the window is longer than the transform, the frequencies do not fit the sample rate, or
             ``deltas`` is not 0, 1 or 2.
 
-    Example:
+    Examples:
         >>> front_end = LogMelFilterBank(n_mels=64)
         >>> features, length = front_end(torch.randn(2, 1, 16000))
         >>> features.shape, length

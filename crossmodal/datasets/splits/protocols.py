@@ -70,7 +70,7 @@ def in_label_set(clip: Clip, label_set: LabelSet) -> bool:
 def filled_folds(protocol: Protocol, actors: Iterable[str], label_set: LabelSet = "speech8") -> list[int]:
     """Return the folds whose test actors are all present, except actor 18 in label sets with song.
 
-    Example:
+    Examples:
         >>> filled_folds("seq6", [f"{actor:02d}" for actor in range(1, 17)])
         [0, 1, 2, 3]
     """

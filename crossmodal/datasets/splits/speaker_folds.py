@@ -43,7 +43,7 @@ def group_speakers(clips: Iterable[Clip], num_folds: int) -> list[tuple[str, ...
     Raises:
         ProtocolError: There are fewer than 3 folds, or fewer speakers with labelled clips than folds.
 
-    Example:
+    Examples:
         >>> clips = [Clip(f"{actor}{take}", actor, "happy") for actor in "abcde" for take in range(3)]
         >>> group_speakers(clips, 3)
         [('a', 'd'), ('b', 'e'), ('c',)]

@@ -42,7 +42,7 @@ class Member:
 def groups_of_actors(actors: Iterable[str], count: int) -> list[frozenset[str]]:
     """Divide actors into groups of similar size: every `count`-th actor is in the same group.
 
-    Example:
+    Examples:
         >>> [sorted(group) for group in groups_of_actors(["01", "02", "03", "04", "05"], 2)]
         [['01', '03', '05'], ['02', '04']]
     """
@@ -195,7 +195,7 @@ def _correct(logits: Array, targets: Mapping[str, NDArray[np.int64]], settings: 
 def shuffled_order(groups: Sequence[object], seed: int = 0) -> NDArray[np.int64]:
     """Return the indices of the clips, shuffled within each group with a fixed seed.
 
-    Example:
+    Examples:
         >>> order = shuffled_order(["a", "b", "a", "b", "b"])
         >>> sorted(order[[0, 2]].tolist()), sorted(order[[1, 3, 4]].tolist())
         ([0, 2], [1, 3, 4])
