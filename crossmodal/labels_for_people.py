@@ -25,7 +25,7 @@ def format_for(corpus: Mapping[str, Any], text: str) -> str:
     return re.sub(r"\b([Aa])ctor", lambda found: "Speaker" if found[1] == "A" else "speaker", text)
 
 
-def named(people: Sequence[str]) -> str:
+def list_names(people: Sequence[str]) -> str:
     """List people by name. A long list ends with the number of the others."""
     more = f", and {len(people) - _MAX_NAMES} more" if len(people) > _MAX_NAMES else ""
     return ", ".join(people[:_MAX_NAMES]) + more
@@ -45,7 +45,7 @@ def in_ranges(people: Sequence[str]) -> str:
             groups[-1].append(name)
         else:
             groups.append([name])
-    return named([f"{group[0]} to {group[-1]}" if len(group) > 2 else ", ".join(group) for group in groups])
+    return list_names([f"{group[0]} to {group[-1]}" if len(group) > 2 else ", ".join(group) for group in groups])
 
 
 def counted(name: str, numbers: Sequence[int]) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from crossmodal.labels_for_people import corpus_name, counted, format_for, named, protocol_name
+from crossmodal.labels_for_people import corpus_name, counted, format_for, list_names, protocol_name
 
 
 @pytest.mark.parametrize("text", ["The test actors, an actor, each actor's gain; Actors.", "Factors of an actor"])
@@ -12,8 +12,8 @@ def test_format_for_replaces_whole_words(text):
 
 
 def test_a_long_list_of_people_is_shortened():
-    assert named([f"{number:02d}" for number in range(24)]).endswith("22, 23")
-    assert named([f"{number:02d}" for number in range(25)]).endswith("23, and 1 more")
+    assert list_names([f"{number:02d}" for number in range(24)]).endswith("22, 23")
+    assert list_names([f"{number:02d}" for number in range(25)]).endswith("23, and 1 more")
 
 
 def test_names_of_corpora_protocols_and_folds():

@@ -11,7 +11,7 @@ from rich.table import Table
 from crossmodal.datamodules import AudioDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.report import print_warnings, warnings
-from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
+from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
 from crossmodal.pipeline.evaluate import evaluate, load_for_test
 from crossmodal.pipeline.settings import parse_or_raise
 
@@ -43,7 +43,7 @@ def _print(result: dict[str, Any]) -> None:
     protocol = protocol_name(result["protocol"], result["num_folds"])
     console, people = Console(), format_for(result["corpus"], "actors")
     console.print(
-        f"{name}: {result['corpus']['clips']} clips of {people} {named(result['actors'])} "
+        f"{name}: {result['corpus']['clips']} clips of {people} {list_names(result['actors'])} "
         f"({protocol}, fold {result['fold']}); chance is {1 / len(result['labels']):.3f}"
     )
     console.print(

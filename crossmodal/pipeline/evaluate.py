@@ -11,7 +11,7 @@ from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.inference.model_config import read_config
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
-from crossmodal.labels_for_people import corpus_name, named, protocol_name
+from crossmodal.labels_for_people import corpus_name, list_names, protocol_name
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 
 # Data arguments whose defaults are taken from the model's config.
@@ -50,7 +50,7 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
     if seen and same_corpus and not datamodule.is_speaker_dependent:
         protocol = protocol_name(config["protocol"], config.get("num_folds"))
         raise LeakageError(
-            f"The model was trained or selected on actors {named(seen)}, so they cannot test it. Test it on "
+            f"The model was trained or selected on actors {list_names(seen)}, so they cannot test it. Test it on "
             f"{protocol} fold {config['fold']}, which it was trained for. If these are different people "
             "with the same names, rename them in the manifest."
         )

@@ -8,7 +8,7 @@ from rich.console import Console
 from crossmodal.evaluation.plots import plot_actors, plot_confusion, plot_curves
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, print_warnings, screen_table, warnings
-from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
+from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
 from crossmodal.pipeline.summary import RunSummary
 
 _ROLE = {
@@ -63,7 +63,7 @@ def _sections(folder: Path, summary: RunSummary) -> list[Section]:
         [
             Column("split", lambda split: split),
             Column("clips", lambda split: str(corpus["clips"][split])),
-            Column(people, lambda split: named(corpus["actors"][split]), is_text=True),
+            Column(people, lambda split: list_names(corpus["actors"][split]), is_text=True),
         ],
         [list(corpus["clips"])],
     )

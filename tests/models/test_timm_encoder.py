@@ -1,4 +1,4 @@
-"""What is specific to timm image models as audio encoders; `test_encoders` has the requirements on all."""
+"""Requirements on timm image models as audio encoders; `test_encoders` has those on all encoders."""
 
 import json
 

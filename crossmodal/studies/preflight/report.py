@@ -10,7 +10,7 @@ from rich.console import Console
 
 from crossmodal.evaluation.plots import STAGE_COLOURS, STYLE, save_figure
 from crossmodal.evaluation.report import Column, Table, print_warnings, screen_table, warnings
-from crossmodal.labels_for_people import corpus_name, format_for, named, protocol_name
+from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
 from crossmodal.studies.preflight.advice import CARRIED_R2
 
 _TEACHER, _STUDENT, _FUSION = STAGE_COLOURS["teacher"], STAGE_COLOURS["control"], STAGE_COLOURS["transfer"]
@@ -44,7 +44,7 @@ def print_preflight(folder: Path, numbers: dict[str, Any]) -> None:
         Column("details", lambda row: format_for(corpus, row[2]), "details", is_text=True),
     ]
     groups = [rows(numbers) for rows in (_accuracy_rows, _agreement_rows, _similarity_rows, _sound_rows)]
-    people = f"{format_for(corpus, 'actors')} {named(corpus['actors']['val'])}"
+    people = f"{format_for(corpus, 'actors')} {list_names(corpus['actors']['val'])}"
     setting = (
         f"Pre-flight: {corpus_name(corpus, numbers['channel'])}, protocol "
         f"{protocol_name(numbers['protocol'], numbers['num_folds'])}, fold {numbers['fold']}, seed {numbers['seed']}; "

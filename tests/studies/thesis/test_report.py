@@ -57,7 +57,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def screen(study):
-    """What the command prints."""
+    """Tests of the printed output."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert main(["study", "report", str(study)]) == 0
     return " ".join(printed.getvalue().split())
