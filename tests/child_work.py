@@ -26,3 +26,10 @@ def work(job: tuple[str, Path]) -> str:
     if what == "busy" and count < 3:
         return "busy"
     return f"{what} {count}"
+
+
+def wait_for(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -21,3 +21,8 @@ def test_names_of_corpora_protocols_and_folds():
     assert corpus_name({"kind": "manifest", "name": "cremad"}) == "cremad"
     assert (protocol_name("grouped", 5), protocol_name("seq6")) == ("grouped (5 folds)", "seq6")
     assert (counted("folds", [0, 1]), counted("seeds", [3])) == ("folds 0, 1", "seed 3")
+
+
+@pytest.mark.parametrize(("number", "end"), [(24, "22, 23"), (25, "23, and 1 more")])
+def test_a_long_list_of_people_is_shortened(number, end):
+    assert named([f"{one:02d}" for one in range(number)]).endswith(end)

@@ -12,7 +12,7 @@ from pebble.pool.process import PoolManager
 
 from crossmodal import process_pool
 from crossmodal.process_pool import Failure, map_in_processes, run_in_processes
-from tests.child_work import work
+from tests.child_work import wait_for, work
 
 
 def run(folder, *whats, **kwargs):
@@ -22,7 +22,9 @@ def run(folder, *whats, **kwargs):
 
 
 def hang(path: str) -> None:
-    """Never end and ignore SIGTERM, as Lightning does."""
+    """Never end and ignore SIGTERM, as Lightning does, if there is a path."""
+    if not path:
+        return
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Path(path).write_text(str(os.getpid()))
     while True:
@@ -37,13 +39,6 @@ def is_alive(process: int) -> bool:
     return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
 
 
-def wait_for(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_each_job_has_a_result_or_a_failure(tmp_path):
     outcomes = run(tmp_path, "good", "damaged", "hangs", "dies", "hangs once", "other", time_limit=1.5)
     assert outcomes == {
@@ -54,16 +49,22 @@ def test_each_job_has_a_result_or_a_failure(tmp_path):
         "dies": outcomes["dies"],
         "hangs once": "hangs once 2",  # as if the machine was suspended or short of memory
     }
-    assert "2 s" in outcomes["hangs"].reason
-    assert "exit code" in outcomes["dies"].reason
-    assert not outcomes["hangs"].lasting
-    assert not outcomes["dies"].lasting
+    for name, words in (("hangs", "2 s"), ("dies", "exit code")):
+        assert words in outcomes[name].reason
+        assert not outcomes[name].lasting
     tries = {path.name: len(path.read_text()) for path in tmp_path.iterdir()}
     assert tries == {"good": 1, "other": 1, "damaged": 1, "hangs": 2, "dies": 2, "hangs once": 2}
 
 
 def test_busy_jobs_are_repeated(tmp_path):
     assert run(tmp_path, "busy", "good", again=lambda result: result == "busy") == {"busy": "busy 3", "good": "good 1"}
+
+
+def test_any_number_of_jobs(tmp_path, monkeypatch):
+    names = [f"job {number}" for number in range(40)]  # more than the queue holds
+    assert run(tmp_path, *names, num_processes=1) == {name: f"{name} 1" for name in names}
+    monkeypatch.setattr(process_pool, "ProcessPool", None)
+    assert run(tmp_path) == {}
 
 
 def test_other_errors_stop_all_jobs(tmp_path):
@@ -90,28 +91,14 @@ def test_broken_pool_loses_no_other_job(tmp_path, monkeypatch):
     assert not outcomes["dies"].lasting
 
 
-def test_no_process_is_started_without_jobs(monkeypatch):
-    monkeypatch.setattr(process_pool, "ProcessPool", None)
-    assert list(map_in_processes(work, [], description="Working")) == []
-
-
-def test_more_jobs_than_the_queue_holds(tmp_path):
-    names = [f"job {number}" for number in range(40)]
-    assert run(tmp_path, *names, num_processes=1) == {name: f"{name} 1" for name in names}
-
-
 @pytest.mark.parametrize("how", ["script", "standard input"])
 def test_script_without_a_guard_ends_with_one_error(tmp_path, how):
-    code = (
-        "import os\n"
-        "from crossmodal.process_pool import run_in_processes\n"
-        "print(len(list(run_in_processes(os.path.basename, ['a', 'b'], 2))))\n"
-    )
+    code = "import os\nfrom crossmodal.process_pool import run_in_processes\n"
+    code += "print(len(list(run_in_processes(os.path.basename, ['a', 'b'], 2))))\n"
     (tmp_path / "script.py").write_text(code)
     command, text = (["script.py"], None) if how == "script" else (["-"], code)
-    run = subprocess.run(
-        [sys.executable, *command], cwd=tmp_path, input=text, capture_output=True, text=True, timeout=60
-    )
+    settings = {"cwd": tmp_path, "input": text, "capture_output": True, "text": True, "timeout": 60}
+    run = subprocess.run([sys.executable, *command], **settings)
     if how == "standard input" and run.returncode == 0:  # some versions of Python do not import it in the child
         assert run.stdout == "2\n"
     else:
@@ -121,20 +108,11 @@ def test_script_without_a_guard_ends_with_one_error(tmp_path, how):
 
 def test_closing_the_pool_kills_processes_that_ignore_sigterm(tmp_path):
     path = tmp_path / "process"
-    with (
-        pytest.raises(KeyboardInterrupt),
-        closing(run_in_processes(hang_if_path, ["", str(path)], 2)) as results,
-    ):
+    with pytest.raises(KeyboardInterrupt), closing(run_in_processes(hang, ["", str(path)], 2)) as results:
         next(results)
         wait_for(path.exists)
         raise KeyboardInterrupt
     assert not is_alive(int(path.read_text()))
-
-
-def hang_if_path(path: str) -> None:
-    """Hang if there is a path."""
-    if path:
-        hang(path)
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")

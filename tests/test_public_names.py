@@ -32,17 +32,17 @@ def test_public_names_are_sorted_and_importable():
         assert getattr(crossmodal, name) is getattr(sys.modules[f"crossmodal.{home}"], name)
 
 
+def test_dir_lists_public_names_and_unknown_names_raise():
+    assert set(crossmodal.__all__) <= set(dir(crossmodal))
+    with pytest.raises(AttributeError, match="AudioClasifier"):
+        _ = crossmodal.AudioClasifier
+
+
 def test_type_checkers_see_the_same_names():
     tree = ast.parse(Path(crossmodal.__file__).read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     imported = {name.name: node.module for node in block.body for name in node.names}
     assert imported == {name: f"crossmodal.{home}" for name, home in crossmodal._HOME.items()}
-
-
-def test_dir_lists_public_names_and_unknown_names_raise():
-    assert set(crossmodal.__all__) <= set(dir(crossmodal))
-    with pytest.raises(AttributeError, match="AudioClasifier"):
-        _ = crossmodal.AudioClasifier
 
 
 def test_importing_package_and_command_line_is_light():

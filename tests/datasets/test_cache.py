@@ -30,23 +30,15 @@ def videos(tiny_videos, tmp_path_factory):
     return clips, folder, prepare_corpus(clips, crops=CROPS, folder=folder)
 
 
-def test_waveform_equals_media(videos):
-    clips, _, corpus = videos
-    for clip in clips:
-        waveform = read_array(corpus.waveforms[clip.clip])
-        assert waveform.dtype == np.float32
-        assert isinstance(waveform, np.memmap)
-        assert not waveform.flags.writeable
-        np.testing.assert_array_equal(waveform, media.read_waveform(clip.audio))
-
-
-def test_face_crops_are_the_middles_of_equal_segments(videos):
+def test_arrays_equal_media_with_face_crops_at_the_middles_of_equal_segments(videos):
     clips, _, corpus = videos
     duration = 12 * 1001 / 30_000
     seconds = [duration * (piece + 0.5) / 4 for piece in range(4)]
     for clip in clips:
-        faces = read_array(corpus.faces[clip.clip])
-        assert (faces.shape, faces.dtype) == ((4, 3, 32, 32), np.uint8)
+        waveform, faces = read_array(corpus.waveforms[clip.clip]), read_array(corpus.faces[clip.clip])
+        assert isinstance(waveform, np.memmap) and not waveform.flags.writeable
+        assert (waveform.dtype, faces.shape, faces.dtype) == (np.float32, (4, 3, 32, 32), np.uint8)
+        np.testing.assert_array_equal(waveform, media.read_waveform(clip.audio))
         expected = media.read_video_frames(clip.video, seconds, box=FACE_BOX, size=32, decoder="pyav")
         np.testing.assert_array_equal(faces, expected)
         assert not np.array_equal(faces[0], faces[-1])
@@ -118,9 +110,8 @@ def test_truncated_arrays_are_rebuilt(videos, tmp_path):
 
 def test_damaged_files_are_excluded_with_a_reason(videos, tmp_path):
     good, _, _ = videos
-    for clip in good:
-        shutil.copy(clip.audio, tmp_path)
-        shutil.copy(clip.video, tmp_path)
+    for path in (path for clip in good for path in (clip.audio, clip.video)):
+        shutil.copy(path, tmp_path)
     wav, mp4 = good[0].audio.read_bytes(), good[0].video.read_bytes()
     bad = {
         "03-01-03-01-01-01-01.wav": (wav[: len(wav) // 2], "truncated"),

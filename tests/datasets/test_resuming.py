@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from filelock import FileLock
 from crossmodal.datasets.cache import prepare_corpus
 from crossmodal.datasets.ravdess import index_ravdess
 from crossmodal.datasets.synthetic import synthesize
+from tests.child_work import wait_for
 from tests.datasets.arrays import arrays
 
 SCRIPT = """
@@ -32,13 +32,6 @@ print(corpus.made, corpus.reused, len(corpus.clips))
 def start(root: Path, folder: Path) -> subprocess.Popen:
     command = [sys.executable, "-c", SCRIPT, str(root), str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +63,7 @@ def test_array_of_another_process_is_awaited(voices, tmp_path):
     lock.acquire()
     process = start(root, tmp_path)
     try:
-        wait_until(lambda: len(arrays(tmp_path)) == len(expected) - 1)
+        wait_for(lambda: len(arrays(tmp_path)) == len(expected) - 1)
         time.sleep(0.3)
         assert process.poll() is None
     finally:
@@ -83,7 +76,7 @@ def test_killed_run_resumes_with_the_same_result(voices, tmp_path):
     root, expected = voices
     for least in (2, 7):
         process = start(root, tmp_path)
-        wait_until(lambda least=least: len(arrays(tmp_path)) >= least)
+        wait_for(lambda least=least: len(arrays(tmp_path)) >= least)
         process.kill()
         process.wait(timeout=60)
     leftover = arrays(tmp_path)
