@@ -103,27 +103,19 @@ class TestBatches:
             torch.testing.assert_close(one, other, atol=2e-3, rtol=0)
 
 
-class TestFaceFeatures:
-    @pytest.fixture
-    def features(self, recordings, tmp_path):
-        path = tmp_path / "faces.csv"
-        with path.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["clip", "AU01_r", "AU02_r"])
-            writer.writerows([row["clip"], number, -number] for number, row in enumerate(recordings[1][:-1]))
-        return str(path)
-
-    def test_video_files_are_not_needed(self, recordings, features):
-        folder, rows = recordings
-        path = write(folder / "audio.csv", [row | {"video": ""} for row in rows])
-        datamodule = ready(PairedDataModule, path, face_features=features)
-        assert datamodule.face_embedding_size == 2
-        (aside,) = datamodule.excluded
-        assert aside.what == rows[-1]["clip"]
-        assert "faces.csv" in aside.reason
-        batch = next(iter(datamodule.test_dataloader()))
-        numbers = {row["clip"]: float(number) for number, row in enumerate(rows)}
-        assert batch["face_embeddings"][:, 0, 0].tolist() == [numbers[clip] for clip in batch["clip"]]
+def test_video_files_are_not_needed_with_face_features(recordings, tmp_path):
+    folder, rows = recordings
+    numbers = {row["clip"]: number for number, row in enumerate(rows)}
+    lines = [f"{clip},{number},{-number}" for clip, number in numbers.items()]
+    (tmp_path / "faces.csv").write_text("\n".join(["clip,AU01_r,AU02_r", *lines[:-1]]))
+    path = write(folder / "audio.csv", [row | {"video": ""} for row in rows])
+    datamodule = ready(PairedDataModule, path, face_features=str(tmp_path / "faces.csv"))
+    assert datamodule.face_embedding_size == 2
+    (aside,) = datamodule.excluded
+    assert aside.what == rows[-1]["clip"]
+    assert "faces.csv" in aside.reason
+    batch = next(iter(datamodule.test_dataloader()))
+    assert batch["face_embeddings"][:, 0, 0].tolist() == [numbers[clip] for clip in batch["clip"]]
 
 
 class TestSplits:
@@ -245,10 +237,3 @@ class TestSettings:
     def test_ravdess_settings_are_a_config_error_for_manifests(self, manifest, settings):
         with pytest.raises(ConfigError, match=r"data\.label_set"):
             AudioDataModule(manifest=manifest, **settings)
-
-    def test_face_settings_are_passed_on(self, manifest):
-        crops = VideoDataModule(manifest=manifest, face_size=64, face_box=(0.1, 0.2, 0.3, 0.4)).crops
-        assert (crops.face_size, crops.box, crops.detector) == (64, (0.1, 0.2, 0.3, 0.4), None)
-        assert VideoDataModule(manifest=manifest).crops.box == (0.0, 0.0, 1.0, 1.0)
-        assert VideoDataModule(manifest=manifest, face_detector="haar").crops.detector == "haar"
-        assert VideoDataModule(manifest=manifest, video_decoder="auto").crops.decoder == "auto"

@@ -60,19 +60,6 @@ def test_video_batches_have_pixels(tiny_videos):
     assert batch["faces"].float().std() > 20
 
 
-def test_paired_batches_have_audio_and_pixels_of_the_same_clip(tiny_videos):
-    paired = ready(PairedDataModule, tiny_videos, **SIZE)
-    batch = next(iter(paired.val_dataloader()))
-    assert batch.keys() == {"clip", "label", "waveform", "waveform_length", "faces"}
-    video = ready(VideoDataModule, tiny_videos, **SIZE)
-    alone = next(iter(video.val_dataloader()))
-    assert alone["clip"] == batch["clip"]
-    assert torch.equal(alone["faces"], batch["faces"])
-    # The height of an emotion's bar is its number, so pixels and label belong to the same clip.
-    blue = batch["faces"][:, 0, 2].float().mean(dim=(1, 2))
-    assert blue[batch["label"].argsort()].diff().min() > 0
-
-
 def test_face_features_replace_pixels(tiny_ravdess, tiny_face_features):
     settings = {"face_features": str(tiny_face_features)}
     datamodule = ready(VideoDataModule, tiny_ravdess, **settings)

@@ -67,13 +67,6 @@ def test_the_gain_is_the_difference_of_pooled_recalls(seed, num_runs):
     assert gain["gain_pp"] == pytest.approx(100 * (pooled_recall(students) - pooled_recall(controls)))
 
 
-def test_runs_are_weighted_by_their_clips():
-    """10 points over one actor and 40 over three: the pooled gain is 32.5 points, the mean of the runs 25."""
-    controls = [graded({"01": 5}), graded({"02": 5, "03": 5, "04": 5})]
-    students = [graded({"01": 6}), graded({"02": 9, "03": 9, "04": 9})]
-    assert measure_gain(students, controls)["gain_pp"] == pytest.approx(32.5)
-
-
 def test_fit_study_claims_and_preflight_report_the_same_gain(tmp_path):
     rng = np.random.default_rng(4)
     targets = np.tile(np.arange(4), 30)
@@ -259,15 +252,6 @@ class TestMeanUnpairedGain:
         found = mean_unpaired_gain([first, second])
         assert found["gain_pp"] == pytest.approx(30)
         assert found["ci95_pp"] == pytest.approx((30, 30))
-
-    def test_the_interval_is_wider_than_the_paired_one(self):
-        ours, theirs = actors(2, 4, 6, 8), actors(1, 3, 5, 7)
-        widths = []
-        for compute in (mean_gain, mean_unpaired_gain):
-            low, high = compute([(ours, theirs)])["ci95_pp"]
-            widths.append(high - low)
-        assert widths[0] == pytest.approx(0, abs=1e-9)
-        assert widths[1] > 20
 
 
 @pytest.mark.parametrize(

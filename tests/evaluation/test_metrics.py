@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from crossmodal.evaluation.metrics import describe, late_fusion, macro_f1, pool, reliability, uar, uar_interval, war
 from crossmodal.evaluation.predictions import Predictions
-from tests.evaluation import LABELS, make_predictions, shuffle
+from tests.evaluation import make_predictions, shuffle
 
 
 def predicted(predictions: Predictions) -> np.ndarray:
@@ -105,16 +105,6 @@ def test_the_interval_matches_a_naive_bootstrap_over_actors():
     narrower = naive_interval([predictions], draws=4000, level=90)
     assert low < narrower[0] - 0.02
     assert high > narrower[1] + 0.02
-
-
-def test_the_interval_resamples_actors_not_clips():
-    """A hundred clips of two opposite actors are two independent units, not a hundred."""
-    targets = np.tile(np.arange(4), 25)
-    actors = ["01"] * 52 + ["02"] * 48
-    right = np.eye(4)[targets]
-    right[52:] = np.eye(4)[(targets[52:] + 1) % 4]  # all wrong
-    predictions = Predictions(LABELS, [str(index) for index in range(100)], actors, ["test"] * 100, targets, right)
-    assert uar_interval(predictions) == (0.0, 1.0)
 
 
 def test_one_actor_has_no_spread():

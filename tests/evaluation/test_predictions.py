@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix
 
 from crossmodal.evaluation.predictions import Predictions
 from tests.evaluation import make_predictions
@@ -20,13 +19,6 @@ def test_predictions_of_one_split():
     np.testing.assert_array_equal(test.targets, predictions.targets[rows])
     np.testing.assert_array_equal(test.probabilities, predictions.probabilities[rows])
     assert predictions.of("train").clips == []
-
-
-def test_confusion_matrix_matches_sklearn():
-    predictions = make_predictions(clips=100)
-    predicted = predictions.probabilities.argmax(axis=1)
-    expected = confusion_matrix(predictions.targets, predicted, labels=range(len(predictions.labels)))
-    np.testing.assert_array_equal(predictions.confusion(), expected)
 
 
 def test_confusion_matrices_of_actors_sum_to_the_total():

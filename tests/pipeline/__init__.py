@@ -1,0 +1,27 @@
+import csv
+
+
+def read_rows(path):
+    """Return the rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def reused(summary):
+    """Return the stages that a run reused."""
+    return [stage for stage, numbers in summary["stages"].items() if numbers["reused"]]
+
+
+def tiny_command(folder, *more):
+    """Return a command line of a short run with a small student, and its runs and cache in a folder."""
+    return [
+        f"--runs={folder / 'runs'}",
+        f"--data.cache={folder / 'cache'}",
+        "--data.protocol=loso24",
+        "--data.batch_size=8",
+        "--transfer.model.encoder=dense",
+        "--transfer.model.encoder_kwargs.hidden_size=16",
+        "--trainer.enable_progress_bar=false",
+        *(f"--{stage}.trainer.max_epochs=1" for stage in ("teacher", "transfer", "finetune")),
+        *more,
+    ]

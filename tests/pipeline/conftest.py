@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from crossmodal.pipeline import fit
+from tests.pipeline import tiny_command
 
 EPOCHS = {"teacher": 3, "transfer": 3, "finetune": 2}  # 5 for the control
 
@@ -37,22 +38,9 @@ def tiny_args(tiny_ravdess, tiny_face_features) -> Callable[..., list[str]]:
 
     def make(folder: Path, *more: str, root: Path = tiny_ravdess) -> list[str]:
         epochs = [f"--{stage}.trainer.max_epochs={number}" for stage, number in EPOCHS.items()]
-        return [
-            f"--runs={folder / 'runs'}",
-            f"--data.cache={folder / 'cache'}",
-            f"--data.root={root}",
-            f"--data.face_features={tiny_face_features}",
-            "--data.protocol=loso24",
-            "--data.batch_size=8",
-            "--transfer.model.encoder=dense",
-            "--transfer.model.encoder_kwargs.hidden_size=16",
-            "--transfer.model.encoder_kwargs.dropout=0.1",
-            "--transfer.model.lr=3e-3",
-            "--teacher.model.lr=3e-3",
-            "--trainer.enable_progress_bar=false",
-            *epochs,
-            *more,
-        ]
+        corpus = (f"--data.root={root}", f"--data.face_features={tiny_face_features}")
+        rates = ("--transfer.model.lr=3e-3", "--teacher.model.lr=3e-3")
+        return tiny_command(folder, *corpus, "--transfer.model.encoder_kwargs.dropout=0.1", *rates, *epochs, *more)
 
     return make
 

@@ -22,3 +22,10 @@ def stop_at(monkeypatch, error, *where):
             raise error
 
     at_each_batch(monkeypatch, do)
+
+
+def assert_same_results(ours, theirs, *names):
+    """Check that two runs have equal files in each stage."""
+    for stage in ("teacher", "control", "transfer", "finetune"):
+        for name in ("predictions.csv", "metrics.csv", *names):
+            assert (ours / stage / name).read_bytes() == (theirs / stage / name).read_bytes(), f"{stage}/{name}"

@@ -1,11 +1,11 @@
-import csv
-
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from torch.utils.data import DataLoader
 
 from crossmodal.pipeline.callbacks import History, SeedEachBatch
+from tests.pipeline import read_rows
+from tests.tasks import tiny
 
 
 class Draws(LightningModule):
@@ -27,16 +27,7 @@ class Draws(LightningModule):
 
 def fit(folder, callbacks, max_epochs=3, ckpt_path=None):
     task = Draws()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=max_epochs,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
+    trainer = tiny.trainer(max_epochs, callbacks=callbacks, default_root_dir=folder)
     trainer.fit(task, DataLoader(torch.zeros(4, 1), batch_size=2), ckpt_path=ckpt_path, weights_only=True)
     return trainer, task
 
@@ -86,11 +77,9 @@ def test_history_writes_a_column_per_name_and_an_empty_cell_for_a_missing_value(
     history = History()
     history.load_state_dict({"rows": [{"epoch": 0.0, "a": 1 / 3}, {"epoch": 1.0, "a": 0.5, "b": 1e-9}], "seconds": 0.0})
     history.write_csv(tmp_path / "metrics.csv")
-    with (tmp_path / "metrics.csv").open(newline="") as file:
-        assert list(csv.DictReader(file)) == [
-            {"epoch": "0", "a": "0.333333", "b": ""},
-            {"epoch": "1", "a": "0.5", "b": "1e-09"},
-        ]
+    first, second = read_rows(tmp_path / "metrics.csv")
+    assert first == {"epoch": "0", "a": "0.333333", "b": ""}
+    assert second == {"epoch": "1", "a": "0.5", "b": "1e-09"}
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
 
 

@@ -1,13 +1,7 @@
-import csv
-
 import pytest
 
 from crossmodal.pipeline import fit
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+from tests.pipeline import read_rows
 
 
 def test_bf16_gives_the_same_results_within_its_precision(finished, decoded, tiny_args):
@@ -16,7 +10,7 @@ def test_bf16_gives_the_same_results_within_its_precision(finished, decoded, tin
     labels, clips = summary["labels"], summary["corpus"]["clips"]["test"]
     for stage, numbers in summary["stages"].items():
         folders = (decoded / "runs" / "fit", finished.folder)
-        ours, theirs = (rows(folder / stage / "predictions.csv") for folder in folders)
+        ours, theirs = (read_rows(folder / stage / "predictions.csv") for folder in folders)
         pairs = zip(ours, theirs, strict=True)
         differences = [abs(float(one[name]) - float(other[name])) for one, other in pairs for name in labels]
         assert 0 < max(differences) < 0.01, stage

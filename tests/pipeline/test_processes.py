@@ -1,4 +1,3 @@
-import csv
 import os
 import signal
 import socket
@@ -12,6 +11,7 @@ import pytest
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline import fit
 from crossmodal.pipeline.processes import Processes
+from tests.pipeline import read_rows
 
 # Only the order of the clips is random, and it does not depend on the number of processes.
 DETERMINISTIC = [
@@ -29,11 +29,6 @@ def start(args, launcher=(sys.executable,)):
     environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [*launcher, "-m", "crossmodal", "fit", "--trainer.accelerator=cpu", *args]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def rows(file):
-    with file.open(encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
 
 
 def assert_alike(first, second, tolerance=2e-5):
@@ -56,7 +51,7 @@ def test_two_processes_give_the_same_results_as_one(tiny_args, tmp_path):
     assert "Warning" not in output
     for stage in ("teacher", "control", "transfer", "finetune"):
         for file in ("predictions.csv", "metrics.csv"):
-            one, two = (rows(tmp_path / "runs" / name / stage / file) for name in ("one", "two"))
+            one, two = (read_rows(tmp_path / "runs" / name / stage / file) for name in ("one", "two"))
             assert_alike(one, two)
 
 

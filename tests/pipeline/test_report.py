@@ -39,22 +39,10 @@ def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = Fals
         "faces": "face crops",
         "excluded": 2,
     }
-    return RunSummary(
-        "1.0",
-        "first",
-        corpus,
-        protocol="seq6",
-        num_folds=None,
-        speaker_dependent=speaker_dependent,
-        fold=3,
-        channel="speech",
-        label_set="speech8",
-        labels=list(LABELS),
-        seed=0,
-        stages=numbers,
-        gain=gain,
-        model=str(folder / "model"),
-    )
+    protocol = {"protocol": "seq6", "num_folds": None, "speaker_dependent": speaker_dependent, "fold": 3, "seed": 0}
+    labels = {"channel": "speech", "label_set": "speech8", "labels": list(LABELS)}
+    results = {"stages": numbers, "gain": gain, "model": str(folder / "model")}
+    return RunSummary("1.0", "first", corpus, **protocol, **labels, **results)
 
 
 def test_content_of_the_report(tmp_path):

@@ -1,4 +1,3 @@
-import csv
 import json
 import shutil
 
@@ -7,34 +6,19 @@ from lightning.pytorch import Trainer
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from crossmodal import EmotionRecognizer
-from crossmodal.cli.fit import fit_command
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.errors import ConfigError, CorpusNotFoundError, ProtocolError
+from crossmodal.errors import ConfigError
 from crossmodal.evaluation.calibration import calibrate
 from crossmodal.evaluation.predictions import Predictions
-from crossmodal.models import AudioClassifier
-from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import fit
 from crossmodal.storage import read_json
-from tests.pipeline.stops import at_each_batch, stop_at
+from tests.pipeline import read_rows, reused
+from tests.pipeline.conftest import EPOCHS
+from tests.pipeline.stops import assert_same_results, at_each_batch, stop_at
 
 ORDER = ["teacher", "control", "transfer", "finetune"]
 # Fold K of loso24: actor K + 1 is the test actor, the next one the validation actor.
 TRAIN, VAL, TEST = ["03", "04"], ["02"], ["01"]
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def reused(summary):
-    return [stage for stage, numbers in summary["stages"].items() if numbers["reused"]]
-
-
-def without_reuse(summary):
-    stages = {stage: numbers | {"reused": None} for stage, numbers in summary["stages"].items()}
-    return summary | {"stages": stages}
 
 
 class TestOutputs:
@@ -57,17 +41,12 @@ class TestOutputs:
         assert summary["model"] == str(finished.folder / "model")
         assert list(summary["stages"]) == ORDER
         assert not reused(summary)
-        assert {stage: numbers["epochs"] for stage, numbers in summary["stages"].items()} == {
-            "teacher": 3,
-            "control": 5,
-            "transfer": 3,
-            "finetune": 2,
-        }
+        assert {stage: numbers["epochs"] for stage, numbers in summary["stages"].items()} == {**EPOCHS, "control": 5}
         assert all(0 < numbers["seconds"] < 60 for numbers in summary["stages"].values())
 
     @pytest.mark.parametrize("stage", ORDER)
     def test_metrics_match_the_predictions(self, finished, stage):
-        predictions = rows(finished.folder / stage / "predictions.csv")
+        predictions = read_rows(finished.folder / stage / "predictions.csv")
         numbers = finished.summary["stages"][stage]
         for split, actors in (("val", VAL), ("test", TEST)):
             of_split = [row for row in predictions if row["split"] == split]
@@ -77,27 +56,10 @@ class TestOutputs:
             assert numbers[f"{split}_uar"] == pytest.approx(balanced_accuracy_score(true, predicted))
             assert numbers[f"{split}_war"] == pytest.approx(accuracy_score(true, predicted))
 
-    def test_the_gain_is_finetune_minus_control_in_points(self, finished):
-        stages, gain = finished.summary["stages"], finished.summary["gain"]
-        points = 100 * (stages["finetune"]["test_uar"] - stages["control"]["test_uar"])
-        assert gain["uar_pp"] == pytest.approx(points, abs=0.005)
-        low, high = gain["ci95_pp"]
-        assert low <= gain["uar_pp"] <= high
-
     def test_models_learn_the_tiny_corpus(self, finished):
         # Otherwise the tests below would compare chance with chance.
         assert finished.summary["stages"]["control"]["test_uar"] > 0.3
         assert finished.summary["stages"]["teacher"]["test_uar"] > 0.3
-
-    def test_the_report_shows_the_same_metrics(self, finished):
-        report = (finished.folder / "report.md").read_text()
-        for stage in ORDER:
-            (line,) = [line for line in report.splitlines() if line.startswith(f"| {stage} |")]
-            assert f"{finished.summary['stages'][stage]['test_uar']:.3f}" in line
-        assert f"{finished.summary['gain']['uar_pp']:+.1f} points" in report
-        for picture in ("confusion.png", "curves.png", "actors.png"):
-            assert f"({picture})" in report
-            assert (finished.folder / picture).read_bytes().startswith(b"\x89PNG")
 
     def test_each_stage_writes_its_configuration_checkpoints_metrics_and_weights(self, finished):
         for stage in ORDER:
@@ -112,7 +74,7 @@ class TestOutputs:
         assert recognizer.config["stage"] == stage
         assert recognizer.config["actors_seen"] == VAL + TRAIN
         temperature = recognizer.config["temperature"]
-        for row in rows(finished.folder / stage / "predictions.csv")[::7]:
+        for row in read_rows(finished.folder / stage / "predictions.csv")[::7]:
             wav = tiny_ravdess / f"Actor_{row['actor']}" / f"03-{row['clip']}.wav"
             prediction = recognizer(wav)
             assert prediction.label == row["predicted"]
@@ -131,22 +93,16 @@ class TestOutputs:
         assert expected["temperature"] != 1
         assert expected["nll_after"] < expected["nll_before"]
 
-    def test_the_model_folder_has_the_weights_of_finetune(self, finished):
-        student, metadata = load_model(AudioClassifier, finished.folder / "finetune" / "model.safetensors")
-        shipped = EmotionRecognizer.from_pretrained(finished.folder / "model").model.network
-        assert metadata["train_actors"] == TRAIN
-        assert all((value == shipped.state_dict()[name]).all() for name, value in student.state_dict().items())
-
     def test_the_best_epoch_by_validation_uar_is_kept(self, finished):
         for stage in ORDER:
-            curve = [float(row[f"{stage}/val_uar"]) for row in rows(finished.folder / stage / "metrics.csv")]
+            curve = [float(row[f"{stage}/val_uar"]) for row in read_rows(finished.folder / stage / "metrics.csv")]
             numbers = finished.summary["stages"][stage]
             assert numbers["best_epoch"] == curve.index(max(curve))
             assert numbers["val_uar"] == pytest.approx(max(curve), abs=1e-5)
 
     def test_validation_and_test_actors_are_not_trained_on(self, finished):
         for stage in ORDER:
-            split = {row["actor"] for row in rows(finished.folder / stage / "predictions.csv")}
+            split = {row["actor"] for row in read_rows(finished.folder / stage / "predictions.csv")}
             assert split == {*VAL, *TEST}
         (path,) = (finished.cache / "teacher_outputs").iterdir()
         outputs = ClipTensors(path)
@@ -162,8 +118,8 @@ class TestReuse:
         output = capsys.readouterr().out
         assert all(f"{stage}: reused" in output for stage in ORDER)
         assert reused(summary) == ORDER
-        moved = json.loads(json.dumps(finished.summary).replace(str(finished.folder), str(store / "runs" / "fit")))
-        assert without_reuse(json.loads(json.dumps(summary))) == without_reuse(moved)
+        moved = json.dumps(finished.summary).replace(str(finished.folder), str(store / "runs" / "fit"))
+        assert json.loads(json.dumps(summary)) == json.loads(moved.replace('"reused": false', '"reused": true'))
 
     @pytest.mark.parametrize(
         "change, kept",
@@ -181,14 +137,6 @@ class TestReuse:
     def test_a_change_retrains_only_the_stages_that_depend_on_it(self, store, tiny_args, change, kept):
         assert reused(fit(tiny_args(store, *change))) == kept
 
-    def test_the_same_seed_gives_the_same_results(self, finished, decoded, tiny_args):
-        summary = fit(tiny_args(decoded))
-        assert not reused(summary)
-        for stage in ORDER:
-            ours, theirs = decoded / "runs" / "fit" / stage, finished.folder / stage
-            for name in ("predictions.csv", "metrics.csv"):
-                assert (ours / name).read_text() == (theirs / name).read_text()
-
 
 class TestResume:
     def test_a_failed_run_gives_the_same_results(self, finished, decoded, tiny_args):
@@ -204,11 +152,9 @@ class TestResume:
                 fit(args)
         summary = fit(args)
         assert reused(summary) == ["teacher", "control", "transfer"]
-        for stage in ORDER:
-            ours, theirs = decoded / "runs" / "fit" / stage, finished.folder / stage
-            for name in ("predictions.csv", "metrics.csv"):
-                assert (ours / name).read_text() == (theirs / name).read_text(), f"{stage}/{name}"
-            assert summary["stages"][stage]["epochs"] == finished.summary["stages"][stage]["epochs"]
+        assert_same_results(decoded / "runs" / "fit", finished.folder)
+        for stage, numbers in finished.summary["stages"].items():
+            assert summary["stages"][stage]["epochs"] == numbers["epochs"]
         assert summary["gain"] == finished.summary["gain"]
 
     def test_a_changed_setting_restarts_the_stage(self, decoded, tiny_args, monkeypatch):
@@ -219,7 +165,7 @@ class TestResume:
         at_each_batch(monkeypatch, lambda *here: trained.append(here))
         fit(tiny_args(decoded, "--stages=teacher", "--teacher.model.hidden_size=8"))
         assert trained[0] == ("teacher", 0, 0)
-        assert len(rows(decoded / "runs" / "fit" / "teacher" / "metrics.csv")) == 3
+        assert len(read_rows(decoded / "runs" / "fit" / "teacher" / "metrics.csv")) == 3
 
 
 class TestStages:
@@ -232,10 +178,15 @@ class TestStages:
         assert "| teacher |" in (decoded / "runs" / "fit" / "report.md").read_text()
 
     @pytest.mark.parametrize(
-        "stages, advice", [("finetune", "--stages teacher,finetune"), ("transfer", "--stages teacher,transfer")]
+        "stages, message",
+        [
+            ("finetune", "--stages teacher,finetune"),
+            ("transfer", "--stages teacher,transfer"),
+            ("techer", r"'techer'.*teacher, control, transfer"),
+        ],
     )
-    def test_a_missing_dependency_names_the_stages_to_run(self, decoded, tiny_args, stages, advice):
-        with pytest.raises(ConfigError, match=advice):
+    def test_missing_dependencies_and_unknown_stages_are_refused(self, decoded, tiny_args, stages, message):
+        with pytest.raises(ConfigError, match=message):
             fit(tiny_args(decoded, f"--stages={stages}"))
 
     def test_dependencies_are_loaded_from_the_store(self, store, tiny_args):
@@ -244,10 +195,6 @@ class TestStages:
         assert list(summary["stages"]) == ["teacher", "transfer", "finetune"]
         assert "gain" not in summary
         EmotionRecognizer.from_pretrained(summary["model"])
-
-    def test_an_unknown_stage_is_refused(self, tiny_args, tmp_path):
-        with pytest.raises(ConfigError, match=r"'techer'.*teacher, control, transfer"):
-            fit(tiny_args(tmp_path, "--stages=techer"))
 
     def test_stages_run_in_their_fixed_order(self, store, tiny_args):
         assert list(fit(tiny_args(store, "--stages=control, teacher"))["stages"]) == ["teacher", "control"]
@@ -274,21 +221,7 @@ class TestBadInput:
         assert "3 file(s)" in output
         assert str(cut) in output
 
-    def test_a_fold_that_the_corpus_cannot_fill_is_refused(self, decoded, tiny_args):
-        with pytest.raises(ProtocolError, match=r"loso24 fold 9.*0, 1, 2, 3"):
-            fit(tiny_args(decoded, "--data.fold=9"))
-
-    def test_a_missing_folder_is_refused(self, tiny_args, tmp_path):
-        with pytest.raises(CorpusNotFoundError, match="gone"):
-            fit(tiny_args(tmp_path, root=tmp_path / "gone"))
-
     def test_pixels_without_a_backbone_are_refused(self, tiny_videos, tmp_path):
         args = [f"--data.root={tiny_videos}", "--data.protocol=loso24", f"--runs={tmp_path}"]
         with pytest.raises(ConfigError, match=r"--data\.face_features"):
             fit([*args, "--teacher.model.backbone=null", f"--data.cache={tmp_path / 'cache'}"])
-
-
-def test_the_command_runs_fit(finished, store, tiny_args):
-    assert fit_command(tiny_args(store)) == 0
-    stages = read_json(store / "runs" / "fit" / "summary.json")["stages"]
-    assert stages["finetune"]["test_uar"] == finished.summary["stages"]["finetune"]["test_uar"]

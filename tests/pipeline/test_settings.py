@@ -33,12 +33,8 @@ def test_later_files_override_earlier_ones_and_arguments_override_files(tmp_path
 
 def test_defaults_of_the_package():
     settings = parse_settings([REAL])
-    assert {key: settings[key] for key in ("name", "runs", "stages", "seed_everything")} == {
-        "name": "fit",
-        "runs": "runs",
-        "stages": "teacher,control,transfer,finetune",
-        "seed_everything": 0,
-    }
+    assert (settings["name"], settings["runs"], settings["seed_everything"]) == ("fit", "runs", 0)
+    assert settings["stages"] == "teacher,control,transfer,finetune"
     assert settings["teacher"]["trainer"]["max_epochs"] > 12
     assert "model" not in settings["teacher"]
 
@@ -85,49 +81,32 @@ def test_an_unknown_key_suggests_the_nearest_one(argument, nearest):
 
 
 def test_an_unknown_key_in_a_file_suggests_the_nearest_one(tmp_path):
-    config = write(tmp_path, "mine.yaml", transfer={"model": {"kd_loss_wieght": 1.0}})
     with pytest.raises(ConfigError, match=r"mean (transfer\.model\.)?kd_loss_weight\?"):
-        parse_settings([config])
-
-
-def test_an_unknown_key_without_a_near_one_suggests_print_config():
-    with pytest.raises(ConfigError, match=r"xyzzy(.|\n)*--print_config"):
-        parse_settings(["--xyzzy=1"])
+        parse_settings([write(tmp_path, "mine.yaml", transfer={"model": {"kd_loss_wieght": 1.0}})])
 
 
 @pytest.mark.parametrize(
-    "argument, names",
+    "argument, words",
     [
-        ("--transfer.model.encoder=ltsm", "cnn dense lstm ltsm"),
-        ("--transfer.model.front_end=mffc", "lmfb mfcc mffc"),
-        ("--transfer.model.kd_loss=kl", "dist kd logit_std kl"),
-        ("--data.protocol=loso", "seq6 luna5 loso24 random"),
-        ("--data.channel=speach", "speech song both speach"),
-    ],
-)
-def test_an_unknown_name_lists_the_names(argument, names):
-    with pytest.raises(ConfigError) as raised:
-        parse_settings([argument])
-    assert all(name in str(raised.value) for name in names.split())
-    assert argument[2:].split("=")[0] in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    "argument, expected",
-    [
+        ("--transfer.model.encoder=ltsm", "transfer.model.encoder cnn dense lstm ltsm"),
+        ("--transfer.model.front_end=mffc", "transfer.model.front_end lmfb mfcc mffc"),
+        ("--transfer.model.kd_loss=kl", "transfer.model.kd_loss dist kd logit_std kl"),
+        ("--data.protocol=loso", "data.protocol seq6 luna5 loso24 random"),
+        ("--data.channel=speach", "data.channel speech song both speach"),
         ("--data.fold=x", "data.fold"),
         ("--transfer.model.kd_loss_weight=much", "float"),
         ("--data.allow_speaker_leakage=maybe", "bool"),
+        ("--config=gone.yaml", "gone.yaml"),
+        ("--xyzzy=1", "xyzzy --print_config"),
+        ("--stage=teacher", "stage"),  # keys cannot be abbreviated
+        *((f"--finetune.model.{key}=1", f"finetune.model.{key}") for key in [*STUDENT, "num_classes"]),
+        *((f"--transfer.model.{key}=1", f"transfer.model.{key}") for key in ("teacher", "weights")),
     ],
 )
-def test_a_value_of_the_wrong_type_names_the_key_or_the_type(argument, expected):
-    with pytest.raises(ConfigError, match=expected):
+def test_an_invalid_argument_is_named(argument, words):
+    with pytest.raises(ConfigError) as raised:
         parse_settings([argument])
-
-
-def test_a_missing_file_is_named():
-    with pytest.raises(ConfigError, match=r"gone\.yaml"):
-        parse_settings(["--config=gone.yaml"])
+    assert all(word in str(raised.value) for word in words.split())
 
 
 @pytest.mark.parametrize(
@@ -157,18 +136,6 @@ def test_files_may_have_scientific_numbers_and_anchors(tmp_path):
     settings = parse_settings([f"--config={path}"])
     assert settings["teacher"]["model"]["lr"] == settings["finetune"]["model"]["lr"] == 1e-3
     assert settings["name"] == "2020-02-02"
-
-
-@pytest.mark.parametrize("key", STUDENT)
-def test_the_student_is_only_set_under_transfer(key):
-    with pytest.raises(ConfigError, match=f"finetune.model.{key}"):
-        parse_settings([f"--finetune.model.{key}=1"])
-
-
-@pytest.mark.parametrize("key", ["transfer.model.teacher", "transfer.model.weights", "finetune.model.num_classes"])
-def test_arguments_that_the_run_sets_are_refused(key):
-    with pytest.raises(ConfigError, match=key):
-        parse_settings([f"--{key}=1"])
 
 
 def test_student_arguments_match_the_audio_classifier():
@@ -207,12 +174,9 @@ class TestStageConfig:
                 "--data.face_features=au.csv",
                 "--data.fold=2",
                 "--trainer.gradient_clip_val=0.5",
-                "--transfer.model.encoder=cnn",
-                "--transfer.model.encoder_kwargs.dropout=0.1",
-                "--transfer.model.embedding_size=32",
-                "--transfer.model.lr=0.002",
-                "--transfer.model.weight_decay=0.01",
-                "--transfer.model.kd_loss=dist",
+                *("--transfer.model.encoder=cnn", "--transfer.model.encoder_kwargs.dropout=0.1"),
+                *("--transfer.model.embedding_size=32", "--transfer.model.lr=0.002"),
+                *("--transfer.model.weight_decay=0.01", "--transfer.model.kd_loss=dist"),
                 "--transfer.trainer.max_epochs=7",
                 "--transfer.trainer.gradient_clip_val=2.0",
                 "--finetune.trainer.max_epochs=4",
@@ -231,22 +195,15 @@ class TestStageConfig:
 
     def test_finetune_inherits_student_and_training_of_transfer(self):
         config = stage_config(self.settings(), "finetune", model={"weights": "student.safetensors"})
-        assert config["model"] == self.STUDENT_SET | {
-            "lr": 0.0001,
-            "weight_decay": 0.01,
-            "weights": "student.safetensors",
-        }
+        model = {"lr": 0.0001, "weight_decay": 0.01, "weights": "student.safetensors"}
+        assert config["model"] == self.STUDENT_SET | model
         assert config["trainer"]["max_epochs"] == 4
         assert config["trainer"]["gradient_clip_val"] == 0.5
 
     def test_transfer_has_its_whole_section(self):
         config = stage_config(self.settings(), "transfer", model={"num_classes": 8}, data={"teacher_outputs": "file"})
-        assert config["model"] == self.STUDENT_SET | {
-            "lr": 0.002,
-            "weight_decay": 0.01,
-            "kd_loss": "dist",
-            "num_classes": 8,
-        }
+        model = {"lr": 0.002, "weight_decay": 0.01, "kd_loss": "dist", "num_classes": 8}
+        assert config["model"] == self.STUDENT_SET | model
         assert config["data"]["teacher_outputs"] == "file"
 
     @pytest.mark.parametrize("stage", STAGES)
@@ -276,23 +233,15 @@ def test_merge_is_recursive_and_changes_neither_argument():
 
 
 def test_every_key_has_help():
-    without_help = [
-        action.dest
-        for action in build_parser()._actions
-        if action.dest.startswith(("data.", "teacher.model.", "transfer.model.", "finetune.model.")) and not action.help
-    ]
-    assert not without_help
+    sections = ("data.", "teacher.model.", "transfer.model.", "finetune.model.")
+    actions = [action for action in build_parser()._actions if action.dest.startswith(sections)]
+    assert [action.dest for action in actions if not action.help] == []
 
 
 def test_a_trainer_setting_overrides_the_defaults_of_a_stage():
     settings = parse_settings(["--data.root=x", "--trainer.max_epochs=1", "--finetune.trainer.max_epochs=2"])
     epochs = {stage: stage_config(settings, stage)["trainer"]["max_epochs"] for stage in STAGES}
     assert epochs == {"teacher": 1, "transfer": 1, "finetune": 2, "control": 3}
-
-
-def test_keys_cannot_be_abbreviated():
-    with pytest.raises(ConfigError):
-        parse_settings(["--stage=teacher"])
 
 
 @pytest.mark.parametrize("section", ["data", "trainer", "teaching", "teacher", "transfer.model", "finetune.trainer"])

@@ -1,10 +1,8 @@
-import csv
 import shutil
 
 import pytest
 import torch
 import yaml
-from sklearn.metrics import balanced_accuracy_score
 
 from crossmodal.datamodules import PairedDataModule
 from crossmodal.errors import ConfigError
@@ -12,6 +10,7 @@ from crossmodal.pipeline.settings import parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun, _model_in_key
 from crossmodal.pipeline.stage_result import has_result, load_result
 from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
+from tests.pipeline import read_rows
 
 
 @pytest.fixture
@@ -47,9 +46,12 @@ def test_the_key_depends_on_the_content_of_weights_not_on_their_path(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    ["--trainer.logger=true", "--trainer.enable_model_summary=true", "--trainer.log_every_n_steps=1", "--name=other"],
+    [
+        *("--trainer.logger=true", "--trainer.enable_model_summary=true", "--trainer.log_every_n_steps=1"),
+        *("--name=other", "--transfer.model.kd_loss_weight=1", "--teacher.model.lr=1", "--finetune.model.lr=1"),
+    ],
 )
-def test_settings_of_the_output_are_not_in_the_key(make, change):
+def test_settings_of_the_output_and_of_other_stages_are_not_in_the_key_of_the_control(make, change):
     assert make(change).key == make().key
 
 
@@ -70,20 +72,12 @@ def test_settings_of_the_result_change_the_key(make, change):
     assert make(*change.split()).key != make().key
 
 
-@pytest.mark.parametrize(
-    "change", ["--transfer.model.kd_loss_weight=1", "--teacher.model.lr=1", "--finetune.model.lr=1"]
-)
-def test_the_control_does_not_depend_on_the_teacher(make, change):
-    assert make(change).key == make().key
-
-
 def test_the_key_depends_on_upstream_keys(make):
     assert make(stage="finetune", upstream=["one"]).key != make(stage="finetune", upstream=["other"]).key
 
 
 def test_the_key_depends_on_the_clips(make, finished):
-    with (finished.folder / "control" / "predictions.csv").open(newline="") as file:
-        held_out = [row["clip"] for row in csv.DictReader(file)]
+    held_out = [row["clip"] for row in read_rows(finished.folder / "control" / "predictions.csv")]
     all_clips = [clip.clip for split in make().datamodule.split.values() for clip in split]
     assert make(clips=all_clips).key == make().key
     assert make(clips=[clip for clip in all_clips if clip != held_out[0]]).key != make().key
@@ -142,9 +136,6 @@ def test_load_result(finished):
     assert result.seconds == numbers["seconds"]
     assert result.best_epoch == numbers["best_epoch"]
     assert result.model.name == "model.safetensors"
-    test = result.predictions.of("test")
-    predicted = test.probabilities.argmax(axis=1)
-    assert numbers["test_uar"] == pytest.approx(balanced_accuracy_score(test.targets, predicted))
 
 
 def test_the_store_has_no_partial_results(make, store, monkeypatch):

@@ -9,9 +9,8 @@ from crossmodal.cli.main import main
 from crossmodal.pipeline import fit
 from crossmodal.stopping import Terminated
 from crossmodal.tasks import ControlTask
-from tests.pipeline.stops import at_each_batch
+from tests.pipeline.stops import assert_same_results, at_each_batch
 
-ORDER = ["teacher", "control", "transfer", "finetune"]
 BATCHES = 4  # in an epoch of the tiny corpus
 # Everything that has a state or draws random numbers.
 EVERY_STATE = [
@@ -60,12 +59,6 @@ def batches_of(args):
     return started
 
 
-def assert_same_results(ours, theirs):
-    for stage in ORDER:
-        for name in ("predictions.csv", "metrics.csv", "model.safetensors"):
-            assert (ours / stage / name).read_bytes() == (theirs / stage / name).read_bytes(), f"{stage}/{name}"
-
-
 @pytest.mark.parametrize(
     "more",
     [EVERY_STATE, pytest.param(["--data.num_workers=2"], marks=pytest.mark.slow)],
@@ -80,7 +73,7 @@ def test_an_interrupted_run_gives_the_same_results(decoded, tiny_args, handlers,
     for index, stop in enumerate(stops):
         fit_until(args, (signal.SIGTERM, signal.SIGINT)[index % 2], *stop)
     fit(args)
-    assert_same_results(decoded / "runs" / "fit", decoded / "runs" / "whole")
+    assert_same_results(decoded / "runs" / "fit", decoded / "runs" / "whole", "model.safetensors")
 
 
 def test_a_signal_interrupts_training_at_once_and_the_epoch_is_repeated(decoded, tiny_args, handlers):
@@ -117,10 +110,7 @@ def cut(content):
 
 
 @pytest.mark.parametrize("damage", [flip, cut, lambda content: b""], ids=["flipped", "cut", "empty"])
-@pytest.mark.parametrize(
-    "name, action, first_epoch",
-    [("last", "resuming", None), ("best", "restarting", 0)],
-)
+@pytest.mark.parametrize("name, action, first_epoch", [("last", "resuming", None), ("best", "restarting", 0)])
 def test_a_damaged_checkpoint_is_reported_and_not_used(
     finished, decoded, tiny_args, capsys, name, action, first_epoch, damage
 ):
@@ -138,10 +128,15 @@ def test_a_damaged_checkpoint_is_reported_and_not_used(
     assert (ours / "predictions.csv").read_bytes() == (theirs / "predictions.csv").read_bytes()
 
 
+def teachers_folder(store):
+    stages = (store / "cache" / "stages").glob("*/metrics.csv")
+    (folder,) = [path.parent for path in stages if path.read_text().startswith("epoch,teacher/")]
+    return folder
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "predictions.csv", "result.json"])
 def test_a_damaged_result_is_not_reused(finished, store, tiny_args, name):
-    (folder,) = [path.parent for path in (store / "cache" / "stages").glob("*/result.json") if is_teachers(path)]
-    path = folder / name
+    path = teachers_folder(store) / name
     path.write_bytes(flip(path.read_bytes()))
     args = tiny_args(store, "--stages=teacher")
     assert batches_of(args)
@@ -149,14 +144,10 @@ def test_a_damaged_result_is_not_reused(finished, store, tiny_args, name):
     assert not batches_of(args)
 
 
-def is_teachers(result):
-    return (result.parent / "metrics.csv").read_text().startswith("epoch,teacher/")
-
-
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_waiting_for_another_run_can_be_interrupted(store, tiny_args, capsys, number, status):
-    (result,) = [path for path in (store / "cache" / "stages").glob("*/result.json") if is_teachers(path)]
-    path = result.parents[1] / ".locks" / f"{result.parent.name}.lock"
+    folder = teachers_folder(store)
+    path = folder.parent / ".locks" / f"{folder.name}.lock"
     timer = threading.Timer(3.0, lambda: signal.pthread_kill(threading.main_thread().ident, number))
     timer.start()
     with path.open("a") as lock:

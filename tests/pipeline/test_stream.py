@@ -3,25 +3,15 @@ import pytest
 from crossmodal.cli.main import main
 from crossmodal.cli.test import test_command as run_test
 from crossmodal.pipeline import fit
+from tests.pipeline import tiny_command
 
 SIZES = ("num_video_frames=2", "face_size=32")
 
 
-def args(folder, name, *corpus):
-    return [
-        f"--runs={folder}",
-        f"--name={name}",
-        f"--data.cache={folder / name}",
-        "--data.protocol=loso24",
-        *(f"--data.{size}" for size in SIZES),
-        "--data.batch_size=4",
-        "--teacher.model.backbone=test_resnet",
-        "--teacher.model.pretrained=false",
-        "--transfer.model.encoder=dense",
-        "--trainer.enable_progress_bar=false",
-        *(f"--{stage}.trainer.max_epochs=1" for stage in ("teacher", "transfer", "finetune")),
-        *corpus,
-    ]
+def args(folder, name, corpus):
+    frames = ["--data.batch_size=4", *(f"--data.{size}" for size in SIZES)]
+    backbone = ["--teacher.model.backbone=test_resnet", "--teacher.model.pretrained=false"]
+    return tiny_command(folder / name, f"--name={name}", *frames, *backbone, corpus)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +34,6 @@ def test_all_stages_have_the_same_results_from_a_stream(tiny_videos, stream, tmp
         for name in error - {"seconds"}:
             assert streamed["stages"][stage][name] == pytest.approx(numbers[name], abs=1e-6)
     capsys.readouterr()
-    model = f"--model={tmp_path / 'streamed' / 'model'}"
-    assert run_test([model, f"--data.stream={stream}", f"--data.cache={tmp_path / 'streamed'}", "--format=json"]) == 0
+    model, cache = f"--model={streamed['model']}", f"--data.cache={tmp_path / 'streamed' / 'cache'}"
+    assert run_test([model, f"--data.stream={stream}", cache, "--format=json"]) == 0
     assert '"kind": "ravdess"' in capsys.readouterr().out

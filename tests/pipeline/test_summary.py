@@ -41,14 +41,8 @@ def result(folder, stage, wrong):
     for actor, number in wrong.items():
         rows = [row for row, name in enumerate(actors) if name == actor][:number]
         predicted[rows] = 1 - predicted[rows]
-    predictions = Predictions(
-        LABELS,
-        [f"clip-{row}" for row in range(12)],
-        actors,
-        ["val"] * 4 + ["test"] * 8,
-        targets,
-        np.eye(2)[predicted] * 0.8 + 0.1,
-    )
+    names = ([f"clip-{row}" for row in range(12)], actors, ["val"] * 4 + ["test"] * 8)
+    predictions = Predictions(LABELS, *names, targets, np.eye(2)[predicted] * 0.8 + 0.1)
     (folder / stage).mkdir()
     predictions.write_csv(folder / stage / "predictions.csv")
     metrics = {split: describe(predictions.of(split)) for split in ("val", "test")}
@@ -58,24 +52,13 @@ def result(folder, stage, wrong):
 def test_the_gain_matches_a_manual_computation(tmp_path):
     # Of the four calm clips the student misses one and the control two. Calm recall is 3/4 against 2/4, sad recall is 1
     # for both: UAR 0.875 against 0.75, a gain of 12.5 points.
-    results = {
-        "control": result(tmp_path, "control", {"01": 2}),
-        "finetune": result(tmp_path, "finetune", {"01": 1}),
-    }
+    results = {"control": result(tmp_path, "control", {"01": 2}), "finetune": result(tmp_path, "finetune", {"01": 1})}
     summary = summarize(SETTINGS, corpus(), results)
     assert summary.stages["finetune"]["test_uar"] == pytest.approx(0.875)
     assert summary.stages["control"]["test_uar"] == pytest.approx(0.75)
     assert summary.gain["uar_pp"] == 12.5
     # Two actors drawn with replacement: 01 twice (a gain of 25 points), once (12.5) or never (0).
     assert summary.gain["ci95_pp"] == [0.0, 25.0]
-
-
-def test_a_loss_is_a_negative_gain(tmp_path):
-    results = {
-        "control": result(tmp_path, "control", {}),
-        "finetune": result(tmp_path, "finetune", {"01": 1, "05": 1}),
-    }
-    assert summarize(SETTINGS, corpus(), results).gain["uar_pp"] == -25.0
 
 
 @pytest.mark.parametrize("stage", ["control", "finetune", "transfer"])
@@ -86,35 +69,16 @@ def test_there_is_no_gain_without_a_student_and_its_control(tmp_path, stage):
     assert "gain" not in summary.to_dict()
 
 
-def test_the_summary_describes_corpus_and_stages(tmp_path):
-    summary = summarize(SETTINGS, corpus(), {"teacher": result(tmp_path, "teacher", {"02": 1})})
-    assert summary.corpus == {
-        "kind": "ravdess",
-        "name": "RAVDESS",
-        "root": "ravdess",
-        "clips": {"train": 3, "val": 4, "test": 8},
-        "actors": {"train": ["03", "04"], "val": ["02"], "test": ["01", "05"]},
-        "unlabelled_actors": 2,
-        "unlabelled_clips": 0,
-        "faces": "pixels",
-        "excluded": 1,
-    }
-    assert (summary.seed, summary.fold, summary.labels, summary.name) == (3, 1, ["calm", "sad"], "tiny")
-    stage = summary.stages["teacher"]
-    assert (stage["val_uar"], stage["val_war"], stage["test_uar"]) == (0.75, 0.75, 1.0)
-    assert (stage["seconds"], stage["epochs"], stage["best_epoch"], stage["reused"]) == (1.5, 4, 2, False)
-
-
 def test_the_summary_marks_synthetic_and_speaker_dependent_runs(tmp_path):
     results = {"teacher": result(tmp_path, "teacher", {})}
     plain = summarize(SETTINGS, corpus(), results)
-    synthetic = SimpleNamespace(
-        kind="synthetic", name="Synthetic corpus", path="synthetic", channel="speech", label_set="speech8"
-    )
+    synthetic = SimpleNamespace(**vars(corpus().source) | {"kind": "synthetic"})
     marked = summarize(SETTINGS, corpus("random", source=synthetic, face_features="au.csv"), results)
     assert (plain.corpus["kind"], plain.speaker_dependent) == ("ravdess", False)
     assert (marked.corpus["kind"], marked.speaker_dependent) == ("synthetic", True)
-    assert marked.corpus["faces"] == "au.csv"
+    assert (plain.corpus["faces"], marked.corpus["faces"]) == ("pixels", "au.csv")
+    assert (plain.corpus["unlabelled_actors"], plain.corpus["excluded"]) == (2, 1)
+    assert (plain.seed, plain.fold, plain.labels, plain.name) == (3, 1, ["calm", "sad"], "tiny")
 
 
 def test_a_summary_is_read_back_from_its_json(tmp_path):

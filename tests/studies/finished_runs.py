@@ -11,13 +11,8 @@ from tests.evaluation import LABELS
 
 CLIPS = 10  # per actor and label: one more correct clip is 10 / (number of labels) points
 EPOCHS = {"teacher": 30, "control": 50, "transfer": 40, "finetune": 10}
-SUMMARY = {
-    "protocol": "seq6",
-    "speaker_dependent": False,
-    "channel": "speech",
-    "label_set": "speech8",
-    "labels": list(LABELS),
-}
+SPEECH = {"channel": "speech", "label_set": "speech8", "labels": list(LABELS)}
+SUMMARY = {"protocol": "seq6", "speaker_dependent": False, **SPEECH}
 
 
 def make_predictions(num_correct: dict[str, list[int]], split: str, confidence: float = 0.7) -> Predictions:
@@ -54,17 +49,8 @@ def write_run(
 ) -> Path:
     """Write the folder of a finished run of a method.
 
-    Args:
-        study: Folder of the study.
-        method: Name of the method.
-        fold: Fold of the protocol.
-        seed: Seed of the run.
-        hits: Argument of `make_predictions` by stage and split.
-        self_taught: True for a voice teacher.
-        epochs: Epochs of each stage.
-        key: Suffix of the keys of teacher and control.
-        code: Version of the package.
-        summary: Differences from `SUMMARY`.
+    `hits` has arguments of `make_predictions` by stage and split, `key` is a suffix of the keys of teacher and control,
+    and `summary` has the differences from `SUMMARY`.
     """
     predictions = {}
     for stage in epochs:

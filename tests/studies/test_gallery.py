@@ -5,11 +5,7 @@ import pytest
 
 from crossmodal.evaluation.plots import STAGE_COLOURS, STAGE_DASHES
 from crossmodal.studies.finished import StudyModel
-from crossmodal.studies.gallery import (
-    PROTOCOL_COLOURS,
-    draw_gallery,
-    join_warnings,
-)
+from crossmodal.studies.gallery import PROTOCOL_COLOURS, draw_gallery, join_warnings
 from tests.evaluation import make_predictions
 from tests.evaluation.test_plots import read, write_history
 

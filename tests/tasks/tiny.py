@@ -8,24 +8,10 @@ from crossmodal.datamodules import collate_clips
 
 NUM_CLASSES = 4
 FEATURES = 6  # width of the face embeddings
-STUDENT = {
-    "front_end_kwargs": {"n_mfcc": 13},
-    "encoder": "dense",
-    "encoder_kwargs": {"hidden_size": 32, "dropout": 0.0},
-    "embedding_size": 16,
-    "dropout": 0.0,
-    "num_classes": NUM_CLASSES,
-    "lr": 1e-2,
-}
-TEACHER = {
-    "backbone": None,
-    "in_features": FEATURES,
-    "embedding_size": 5,
-    "hidden_size": 16,
-    "dropout": 0.0,
-    "num_classes": NUM_CLASSES,
-    "lr": 1e-2,
-}
+COMMON = {"dropout": 0.0, "num_classes": NUM_CLASSES, "lr": 1e-2}
+DENSE = {"encoder": "dense", "encoder_kwargs": {"hidden_size": 32, "dropout": 0.0}}
+STUDENT = {"front_end_kwargs": {"n_mfcc": 13}, "embedding_size": 16, **DENSE, **COMMON}
+TEACHER = {"backbone": None, "in_features": FEATURES, "embedding_size": 5, "hidden_size": 16, **COMMON}
 
 
 def voices(labels, seed=0, loudness=0.3):

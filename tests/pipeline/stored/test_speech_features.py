@@ -17,6 +17,8 @@ from crossmodal.pipeline.settings import parse_settings
 from crossmodal.pipeline.stored import speech_features
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 from crossmodal.storage import read_json
+from tests.datamodules import ready
+from tests.pipeline import reused
 from tests.tiny_speech import BUNDLE, LAYERS, WIDTH, shrink, write_weights
 
 CLIPS = 64
@@ -77,10 +79,6 @@ def stored(folder):
     return sorted((folder / "cache" / "speech_features").glob("*/*.npy"))
 
 
-def reused(summary):
-    return [stage for stage, numbers in summary["stages"].items() if numbers["reused"]]
-
-
 def test_every_clip_is_processed_once_for_all_students(ssl_args, finished, passes, tmp_path):
     shutil.copytree(finished.cache, tmp_path / "cache")
     summary = fit(ssl_args(tmp_path))
@@ -96,8 +94,7 @@ def test_every_clip_is_processed_once_for_all_students(ssl_args, finished, passe
 def test_stored_features_are_those_of_the_models_front_end(finished_ssl, tiny_ravdess):
     folder, _ = finished_ssl
     model, _ = load_model(AudioClassifier, folder / "runs" / "fit" / "finetune" / "model.safetensors")
-    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(folder / "cache"))
-    datamodule.setup()
+    datamodule = ready(AudioDataModule, tiny_ravdess, cache=str(folder / "cache"))
     key_folder = folder / "cache" / "speech_features" / model.front_end.content_key()
     for clip in datamodule.clips[::9]:
         path = datamodule.waveforms[clip.clip]
@@ -112,8 +109,7 @@ def test_stored_features_give_the_same_predictions_as_waveforms(finished_ssl, ti
     folder, _ = finished_ssl
     stage = folder / "runs" / "fit" / "finetune"
     model, _ = load_model(AudioClassifier, stage / "model.safetensors")
-    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", cache=str(folder / "cache"), batch_size=16)
-    datamodule.setup()
+    datamodule = ready(AudioDataModule, tiny_ravdess, cache=str(folder / "cache"), batch_size=16)
     (batch,) = datamodule.test_dataloader()
     with torch.no_grad():
         expected_rows = model(batch["waveform"], batch["waveform_length"]).softmax(dim=-1)
@@ -151,9 +147,7 @@ def test_clips_with_the_same_content_are_processed_once(tiny_ravdess, tmp_path, 
     root = shutil.copytree(tiny_ravdess, tmp_path / "corpus")
     first, second = sorted((root / "Actor_01").glob("*.wav"))[:2]
     shutil.copy(first, second)
-    datamodule = AudioDataModule(str(root), protocol="loso24", cache=str(tmp_path / "cache"))
-    datamodule.prepare_data()
-    datamodule.setup()
+    datamodule = ready(AudioDataModule, root, cache=str(tmp_path / "cache"))
     model = AudioClassifier("ssl", "dense", front_end_kwargs={"weights": write_weights(tmp_path / "weights.pth")})
     store_speech_features(model, datamodule, datamodule.clips)
     assert len(passes) == CLIPS - 1
@@ -207,12 +201,8 @@ class TestModelFolder:
         names = {"model.safetensors", "front_end.safetensors", "config.json", "README.md"}
         assert {path.name for path in shipped.iterdir()} == names
         config = json.loads((shipped / "config.json").read_text())
-        assert config["model"]["front_end_kwargs"] == {
-            "bundle": BUNDLE,
-            "weights": "front_end.safetensors",
-            "layers": None,
-            "subsampling": 2,
-        }
+        kwargs = {"bundle": BUNDLE, "weights": "front_end.safetensors", "layers": None, "subsampling": 2}
+        assert config["model"]["front_end_kwargs"] == kwargs
         assert str(finished_ssl[0]) not in "".join(path.read_text() for path in shipped.glob("*[nd]"))
         assert BUNDLE in (shipped / "README.md").read_text()
         folder = finished_ssl[0]
@@ -226,12 +216,10 @@ class TestModelFolder:
 
     def test_a_damaged_or_missing_network_names_its_file(self, shipped):
         path = shipped / "front_end.safetensors"
-        path.write_bytes(path.read_bytes()[:1000])
-        with pytest.raises(ModelFolderError, match=r"shipped.*front_end\.safetensors"):
-            EmotionRecognizer.from_pretrained(shipped)
-        path.unlink()
-        with pytest.raises(ModelFolderError, match=r"shipped.*front_end\.safetensors"):
-            EmotionRecognizer.from_pretrained(shipped)
+        for damage in (lambda: path.write_bytes(path.read_bytes()[:1000]), path.unlink):
+            damage()
+            with pytest.raises(ModelFolderError, match=r"shipped.*front_end\.safetensors"):
+                EmotionRecognizer.from_pretrained(shipped)
 
     def test_saving_a_model_without_network_removes_the_old_network(self, finished, shipped):
         save_model_folder(finished.folder / "finetune" / "model.safetensors", shipped, finished.summary)
@@ -252,13 +240,11 @@ class TestModelFolder:
         assert len(passes) == len(stored(tmp_path)) == 16
 
 
-def test_only_the_default_augmentation_is_removed():
-    def augmentation(*args):
-        return parse_settings(["--transfer.model.front_end=ssl", *args])["transfer"]["model"]["augmentation"]
-
-    assert augmentation() is None
-    assert augmentation("--transfer.model.augmentation", '{"speed": {}}') == {"speed": {}}
-    assert augmentation("--transfer.model.augmentation", '{"mixup": {}}') == {"mixup": {}}
+@pytest.mark.parametrize("augmentation", [None, {"speed": {}}, {"mixup": {}}])
+def test_only_the_default_augmentation_is_removed(augmentation):
+    given = [] if augmentation is None else [f"--transfer.model.augmentation={json.dumps(augmentation)}"]
+    settings = parse_settings(["--transfer.model.front_end=ssl", *given])
+    assert settings["transfer"]["model"]["augmentation"] == augmentation
 
 
 class TestRefusals:
@@ -269,23 +255,21 @@ class TestRefusals:
 
         monkeypatch.setattr("crossmodal.pipeline.stage.StageRun.run", run)
 
-    def test_waveform_augmentation_is_refused_before_any_stage_runs(self, ssl_args, done):
-        (done / "augment.yaml").write_text("transfer: {model: {augmentation: {noise: {}, mixup: {}}}}")
-        with pytest.raises(ConfigError, match="noise"):
-            fit(ssl_args(done, f"--config={done / 'augment.yaml'}"))
-
-    def test_waveform_augmentation_of_finetune_is_refused(self, ssl_args, done):
-        (done / "augment.yaml").write_text("finetune: {model: {augmentation: {gain: {}}}}")
-        with pytest.raises(ConfigError, match="augmentation gain"):
-            fit(ssl_args(done, f"--config={done / 'augment.yaml'}"))
+    @pytest.mark.parametrize(
+        ("argument", "message"),
+        [
+            ("--transfer.model.augmentation={noise: {}, mixup: {}}", "noise"),
+            ("--finetune.model.augmentation={gain: {}}", "augmentation gain"),
+            ("--transfer.model.front_end_kwargs.bundel=WAVLM_BASE", r"'bundel'.*'bundle'"),
+        ],
+    )
+    def test_an_invalid_argument_is_refused_before_any_stage_runs(self, ssl_args, done, argument, message):
+        with pytest.raises(ConfigError, match=message):
+            fit(ssl_args(done, argument))
 
     def test_missing_weights_are_refused_before_any_stage_runs(self, ssl_args, done):
         with pytest.raises(WeightsError, match=r"nowhere\.pth"):
             fit(ssl_args(done, weights="nowhere.pth"))
-
-    def test_an_unknown_argument_of_the_front_end_is_refused(self, ssl_args, done):
-        with pytest.raises(ConfigError, match=r"'bundel'.*'bundle'"):
-            fit(ssl_args(done, "--transfer.model.front_end_kwargs.bundel=WAVLM_BASE"))
 
     def test_a_teacher_alone_stores_no_speech_features(self, ssl_args, done, monkeypatch):
         monkeypatch.setattr(speech_features, "store_speech_features", None)

@@ -12,6 +12,7 @@ from crossmodal.pipeline.stored import speech_features
 from crossmodal.pipeline.stored.speech_features import store_for_training
 from crossmodal.tasks import ControlTask
 from crossmodal.transforms import pad_features
+from tests.datamodules import ready
 
 SPEED = {"speed": {"factors": [0.8, 1.25]}}
 ENCODERS = {"dense": {"hidden_size": 8, "dropout": 0.0}, "tdnn": {"hidden_size": 8, "dropout": 0.0}}
@@ -19,10 +20,7 @@ ENCODERS = {"dense": {"hidden_size": 8, "dropout": 0.0}, "tdnn": {"hidden_size":
 
 @pytest.fixture
 def datamodule(tiny_ravdess, finished, tmp_path):
-    datamodule = AudioDataModule(str(tiny_ravdess), protocol="loso24", batch_size=8, cache=str(tmp_path))
-    datamodule.prepare_data()
-    datamodule.setup()
-    return datamodule
+    return ready(AudioDataModule, tiny_ravdess, cache=str(tmp_path))
 
 
 def student(encoder="dense", **kwargs):

@@ -1,3 +1,4 @@
+import functools
 import json
 import shutil
 from copy import deepcopy
@@ -28,6 +29,7 @@ from crossmodal.studies.preflight.report import plot_preflight, print_preflight
 from crossmodal.studies.preflight.run import preflight
 from tests.evaluation import LABELS
 from tests.evaluation.test_plots import read
+from tests.pipeline import reused, tiny_command
 from tests.tiny_speech import shrink, write_weights
 
 K = len(LABELS)
@@ -38,19 +40,14 @@ TRAIN, VAL, TEST = ["03", "04"], ["02"], "01"
 def make_pairs(actors, seed=0, clips=40, skill=(2.0, 2.0), width=6):
     """Return outputs of two models with the given skill, with independent errors; sound is noise."""
     rng = np.random.default_rng([seed, *map(int, actors)])
-    targets = np.tile(np.arange(K), clips // K)
-    names = [Clip(f"{actor}-{index}", actor, LABELS[targets[index]]) for actor in actors for index in range(clips)]
-    targets = np.tile(targets, len(actors))
-    teacher, student = (rng.normal(size=(len(targets), K)) + scale * np.eye(K)[targets] for scale in skill)
-    return Pairs(
-        names,
-        targets,
-        teacher_embedding=rng.normal(size=(len(targets), 4)),
-        teacher_logits=teacher,
-        student_embedding=rng.normal(size=(len(targets), 3)),
-        student_logits=student,
-        sound=rng.normal(size=(len(targets), width)),
-    )
+    names = [Clip(f"{actor}-{index}", actor, LABELS[index % K]) for actor in actors for index in range(clips)]
+    targets = np.tile(np.arange(K), len(names) // K)
+    arrays = {
+        f"{model}_logits": rng.normal(size=(len(names), K)) + scale * np.eye(K)[targets]
+        for model, scale in zip(("teacher", "student"), skill, strict=True)
+    }
+    widths = {"teacher_embedding": 4, "student_embedding": 3, "sound": width}
+    return Pairs(names, targets, **arrays, **{name: rng.normal(size=(len(names), of)) for name, of in widths.items()})
 
 
 def of_both(change, **options):
@@ -217,12 +214,9 @@ def healthy():
 
 
 def with_value(path, value):
-    numbers = deepcopy(healthy())
     *parents, last = path
-    part = numbers
-    for name in parents:
-        part = part[name]
-    part[last] = value
+    numbers = healthy()
+    functools.reduce(dict.__getitem__, parents, numbers)[last] = value
     return numbers
 
 
@@ -292,21 +286,8 @@ class TestAdvice:
 @pytest.fixture(scope="module")
 def make_args(tiny_face_features):
     def make(folder, root, *more):
-        return [
-            f"--runs={folder / 'runs'}",
-            f"--data.cache={folder / 'cache'}",
-            f"--data.root={root}",
-            f"--data.face_features={tiny_face_features}",
-            "--data.protocol=loso24",
-            "--data.batch_size=8",
-            "--transfer.model.encoder=dense",
-            "--transfer.model.encoder_kwargs.hidden_size=16",
-            "--teacher.trainer.max_epochs=2",
-            "--transfer.trainer.max_epochs=1",
-            "--finetune.trainer.max_epochs=1",
-            "--trainer.enable_progress_bar=false",
-            *more,
-        ]
+        corpus = (f"--data.root={root}", f"--data.face_features={tiny_face_features}")
+        return tiny_command(folder, *corpus, "--teacher.trainer.max_epochs=2", *more)
 
     return make
 
@@ -341,7 +322,7 @@ class TestCommand:
         shutil.copytree(folder, tmp_path / "copy")
         args = [arg.replace(str(folder), str(tmp_path / "copy")) for arg in args]
         summary = fit(args)
-        assert [stage for stage, one in summary["stages"].items() if one["reused"]] == ["teacher", "control"]
+        assert reused(summary) == ["teacher", "control"]
         before = (tmp_path / "copy" / "runs" / "fit" / "summary.json").read_bytes()
         preflight([*args, "--seed_everything=3"])
         assert (tmp_path / "copy" / "runs" / "fit" / "summary.json").read_bytes() == before

@@ -8,6 +8,7 @@ from tests.studies.finished_runs import make_predictions, write_application
 
 ACTORS = [f"{number:02d}" for number in range(1, 9)]
 TRANSFER, FRONT_END, SONG, SONG_AS_THESIS = range(4)
+MFCC, LMFB, SONG_MODEL = ("speech8", "mfcc", "dense"), ("speech8", "lmfb", "dense"), ("song6", "mfcc", "dense")
 
 
 def voices(test: dict[str, int], val: dict[str, int] | None = None):
@@ -70,9 +71,9 @@ class TestTransfer:
 class TestFrontEnds:
     def test_the_difference_is_the_mean_over_encoders_and_channels(self, study):
         folder = study(
-            ("a", hits(5, 1, 1, 1, 1, 1, 1, 1, 1), "speech8", "mfcc", "dense"),
-            ("b", hits(5), "speech8", "lmfb", "dense"),
-            ("c", hits(5, 3, 3, 3, 3, 3, 3, 3, 3), "song6", "mfcc", "dense"),
+            ("a", hits(5, 1, 1, 1, 1, 1, 1, 1, 1), *MFCC),
+            ("b", hits(5), *LMFB),
+            ("c", hits(5, 3, 3, 3, 3, 3, 3, 3, 3), *SONG_MODEL),
             ("d", hits(5), "song6", "lmfb", "dense"),
             ("e", hits(9), "speech8", "mfcc", "lstm"),  # no counterpart
             ("f", hits(9), "speech6", "mfcc", "dense"),  # the same clips as a
@@ -84,27 +85,23 @@ class TestFrontEnds:
         assert claim["verdict"].startswith("MFCC is better than LMFB: +20.0")
 
     def test_only_runs_of_the_same_fold_are_compared(self, study):
-        study(("a", hits(7), "speech8", "mfcc", "dense"), ("b", hits(5), "speech8", "lmfb", "dense"))
-        folder = study(("a", hits(9), "speech8", "mfcc", "dense"), fold=1)
+        study(("a", hits(7), *MFCC), ("b", hits(5), *LMFB))
+        folder = study(("a", hits(9), *MFCC), fold=1)
         claim = claim_of(folder, FRONT_END)
         assert claim["runs"] == 1
         assert claim["difference"]["gain_pp"] == pytest.approx(20)
 
     def test_the_first_of_two_matching_applications_is_used(self, study):
-        folder = study(
-            ("z", hits(9), "speech8", "mfcc", "dense"),
-            ("a", hits(7), "speech8", "mfcc", "dense"),
-            ("b", hits(5), "speech8", "lmfb", "dense"),
-        )
+        folder = study(("z", hits(9), *MFCC), ("a", hits(7), *MFCC), ("b", hits(5), *LMFB))
         assert claim_of(folder, FRONT_END)["compared"] == ["a - b"]
 
 
 class TestSong:
     def test_song_and_speech6_are_paired_by_actor(self, study):
         folder = study(
-            ("song", hits(5, 1, 1, 2, 1, 1, 1, 1, 0), "song6", "mfcc", "dense"),
+            ("song", hits(5, 1, 1, 2, 1, 1, 1, 1, 0), *SONG_MODEL),
             ("six", hits(5), "speech6", "mfcc", "dense"),
-            ("eight", hits(3), "speech8", "mfcc", "dense"),
+            ("eight", hits(3), *MFCC),
         )
         claim = claim_of(folder, SONG)
         assert claim["compared"] == ["song - six"]
@@ -112,7 +109,7 @@ class TestSong:
         assert claim["difference"]["by_actor_pp"]["08"] == 0
 
     def test_song_and_speech8_are_not_paired(self, study):
-        folder = study(("song", hits(8), "song6", "mfcc", "dense"), ("eight", hits(3), "speech8", "mfcc", "dense"))
+        folder = study(("song", hits(8), *SONG_MODEL), ("eight", hits(3), *MFCC))
         claim = claim_of(folder, SONG_AS_THESIS)
         assert claim["compared"] == ["song - eight"]
         assert claim["difference"]["gain_pp"] == pytest.approx(50)
@@ -121,24 +118,22 @@ class TestSong:
         assert claim_of(folder, SONG)["difference"] is None
 
     def test_different_training_actors_are_not_compared(self, study):
-        study(("song", hits(8), "song6", "mfcc", "dense"))
-        folder = study(
-            ("six", hits(5), "speech6", "mfcc", "dense"),
-            corpus={"kind": "ravdess", "faces": "pixels", "actors": {"train": ["12"], "val": ["09"], "test": ACTORS}},
-        )
+        study(("song", hits(8), *SONG_MODEL))
+        corpus = {"kind": "ravdess", "faces": "pixels", "actors": {"train": ["12"], "val": ["09"], "test": ACTORS}}
+        folder = study(("six", hits(5), "speech6", "mfcc", "dense"), corpus=corpus)
         claim = claim_of(folder, SONG)
         assert claim["difference"] is None
         assert "actors" in claim["verdict"]
 
     def test_random_splits_compare_the_actors_of_all_splits(self, study):
-        study(("song", hits(8), "song6", "mfcc", "dense"), protocol="random")
+        study(("song", hits(8), *SONG_MODEL), protocol="random")
         corpus = {"kind": "ravdess", "faces": "pixels", "actors": {"train": ACTORS, "val": [], "test": [*ACTORS, "09"]}}
         folder = study(("six", hits(5), "speech6", "mfcc", "dense"), protocol="random", corpus=corpus)
         assert claim_of(folder, SONG)["difference"]["gain_pp"] == pytest.approx(30)
 
 
 def test_claims_without_runs_name_the_required_runs(study):
-    folder = study(("a", hits(5), "speech8", "mfcc", "dense"))
+    folder = study(("a", hits(5), *MFCC))
     verdicts = [claim["verdict"] for claim in answer(load_runs(folder))]
     assert all(verdict.startswith("Not answered") for verdict in verdicts)
     assert "with transfer and its control" in verdicts[TRANSFER]
@@ -147,7 +142,7 @@ def test_claims_without_runs_name_the_required_runs(study):
 
 def test_few_actors_are_noted(study):
     few = {actor: 8 for actor in ACTORS[:5]}
-    folder = study(("a", few, "speech8", "mfcc", "dense"), ("b", dict.fromkeys(few, 5), "speech8", "lmfb", "dense"))
+    folder = study(("a", few, *MFCC), ("b", dict.fromkeys(few, 5), *LMFB))
     verdict = claim_of(folder, FRONT_END)["verdict"]
     assert "No significant difference" in verdict
     assert "+30.0" in verdict
@@ -155,5 +150,5 @@ def test_few_actors_are_noted(study):
 
 
 def test_a_single_actor(study):
-    folder = study(("a", {"01": 8}, "speech8", "mfcc", "dense"), ("b", {"01": 5}, "speech8", "lmfb", "dense"))
+    folder = study(("a", {"01": 8}, *MFCC), ("b", {"01": 5}, *LMFB))
     assert "+30.0 (+30.0 to +30.0) points of UAR, p 1.000, 1 actor." in claim_of(folder, FRONT_END)["verdict"]
