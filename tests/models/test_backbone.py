@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 from crossmodal.errors import ConfigError, WeightsError
 from crossmodal.models import FaceBackbone
 
+NETWORKS = ["test_resnet", "test_efficientnet", "mobilenetv3_small_050", "test_convnext", "test_vit"]
+
 
 @pytest.fixture
 def faces():
@@ -42,18 +44,13 @@ def test_embeddings_equal_timm_on_scaled_resized_and_normalized_faces(faces, kwa
     torch.testing.assert_close(backbone(faces).flatten(0, 1), expected, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "mobilenetv3_small_050", "test_convnext"])
-def test_num_features_is_the_output_width(name, faces):
+@pytest.mark.parametrize("name", NETWORKS)
+def test_num_features_is_the_output_width_and_faces_are_resized_only_if_required(name, faces):
     backbone = FaceBackbone(name, pretrained=False)
     assert backbone(faces).shape == (2, 3, backbone.num_features)
-
-
-def test_faces_are_resized_only_if_required(faces):
-    vit = FaceBackbone("test_vit", pretrained=False)
-    assert vit.size == 160
-    assert vit(faces).shape == (2, 3, vit.num_features)
-    assert FaceBackbone("test_vit", pretrained=False, model_kwargs={"img_size": 96}).size == 96
-    assert FaceBackbone("test_resnet", pretrained=False).size is None
+    assert backbone.size == (160 if name == "test_vit" else None)
+    if name == "test_vit":
+        assert FaceBackbone(name, pretrained=False, model_kwargs={"img_size": 96}).size == 96
 
 
 def test_a_frozen_backbone_does_not_change(faces):

@@ -103,12 +103,10 @@ def test_silence_gives_finite_logits_and_nan_gives_nan(pair):
     torch.testing.assert_close(logits[2:], healthy, atol=1e-3, rtol=1e-3)
 
 
-def test_features_are_float32_and_the_model_runs_under_autocast():
+def test_the_model_runs_under_autocast():
     model, waveform = model_of("mfcc", "lstm"), torch.randn(2, 1, 5000)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        features, _ = model.extract_features(waveform)
         logits = model(waveform)
-    assert torch.equal(features, model.extract_features(waveform)[0])
     torch.testing.assert_close(logits.float(), model(waveform), atol=0.1, rtol=0.1)
 
 

@@ -36,28 +36,20 @@ def clips(*lengths):
     return waveform, torch.tensor(lengths)
 
 
-def test_features_are_concatenated_layers_averaged_over_time(weights):
-    front_end = SelfSupervisedFrontEnd(weights=weights, subsampling=5)
-    waveform, length = clips(8000)
-    with torch.no_grad():
-        states, _ = random_network().extract_features(waveform[0])
-    frames = states[0].shape[1]
-    assert frames == 24
-    means = [state[0, start : start + 5].mean(dim=0) for state in states for start in range(0, frames, 5)]
-    expected = torch.stack(means).view(LAYERS, 5, WIDTH).transpose(1, 2).reshape(1, LAYERS * WIDTH, 5)
-    torch.testing.assert_close(front_end(waveform, length)[0], expected, rtol=1e-3, atol=1e-3)  # half precision
-    assert (front_end.num_layers, front_end.num_features) == (LAYERS, LAYERS * WIDTH)
-
-
+@pytest.mark.parametrize("subsampling", [1, 5])
 @pytest.mark.parametrize("name", KINDS)
-def test_waveforms_are_normalized_like_torchaudio(tmp_path, name):
-    front_end = SelfSupervisedFrontEnd(bundle=name, weights=write_weights(tmp_path / "a.pth", name), subsampling=1)
-    waveform, _ = clips(8000)
+def test_features_are_the_layers_of_torchaudio_averaged_over_time(tmp_path, name, subsampling):
+    weights = write_weights(tmp_path / "a.pth", name)
+    front_end = SelfSupervisedFrontEnd(bundle=name, weights=weights, subsampling=subsampling)
+    waveform, length = clips(8000)
     inputs = torch.nn.functional.layer_norm(waveform[0], waveform[0].shape) if name.endswith("LARGE") else waveform[0]
     with torch.no_grad():
         states, _ = random_network(name).extract_features(inputs)
-    expected = torch.cat(states, dim=-1).transpose(1, 2)
-    torch.testing.assert_close(front_end(waveform)[0], expected, rtol=1e-3, atol=1e-3)
+    assert states[0].shape[1] == 24
+    steps = torch.cat(states, dim=-1)[0].split(subsampling)
+    expected = torch.stack([step.mean(dim=0) for step in steps], dim=-1)[None]
+    torch.testing.assert_close(front_end(waveform, length)[0], expected, rtol=1e-3, atol=1e-3)  # half precision
+    assert (front_end.num_layers, front_end.num_features) == (LAYERS, LAYERS * WIDTH)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -210,24 +202,3 @@ def test_invalid_arguments_are_config_errors(kwargs, message):
 def test_stored_features_of_another_front_end_are_a_config_error(weights):
     with pytest.raises(ConfigError, match=r"\(B, 48, .*\(2, 40, 9\)"):
         model_of(weights).normalize_clips(torch.zeros(2, 40, 9), torch.tensor([9, 9]))
-
-
-class TestRealArchitectures:
-    @pytest.fixture(autouse=True)
-    def tiny(self):
-        """Disable the module's fixture, which shrinks the networks."""
-
-    @pytest.mark.parametrize("name", ["WAV2VEC2_BASE", "HUBERT_BASE", "WAVLM_BASE"])
-    @pytest.mark.slow
-    def test_real_architectures_load_and_extract_features(self, tmp_path, name):
-        write_weights(tmp_path / "weights.pth", name)
-        model = AudioClassifier("ssl", "dense", front_end_kwargs={"bundle": name, "weights": tmp_path / "weights.pth"})
-        waveform, length = clips(16000, 9000)
-        with torch.no_grad():
-            states, _ = random_network(name).extract_features(waveform[1, :, :9000])
-            features, frames = model.extract_features(waveform, length)
-        assert features.shape == (2, 12 * 768, 10)
-        assert frames.tolist() == [10, 6]
-        expected = torch.stack([state[0, :5].mean(dim=0) for state in states]).flatten()
-        torch.testing.assert_close(features[1, :, 0], expected, rtol=1e-3, atol=1e-3)
-        assert model.eval()(waveform, length).shape == (2, 8)

@@ -48,15 +48,6 @@ def test_small_features_are_scaled():
     assert fitted_to([(features,)])(features).std().item() == pytest.approx(1, rel=1e-2)
 
 
-def test_statistics_are_in_the_state_dict():
-    normalization = fitted_to([(torch.randn(2, 3, 5),)])
-    twin = FeatureNormalization(3)
-    twin.load_state_dict(normalization.state_dict())
-    features = torch.randn(1, 3, 4)
-    assert twin.fitted
-    assert torch.equal(twin(features), normalization(features))
-
-
 def test_no_frames_are_a_value_error():
     sums = FeatureNormalization.accumulate(torch.randn(1, 3, 5), torch.tensor([0]))
     with pytest.raises(ValueError, match="frames"):

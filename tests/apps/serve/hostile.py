@@ -49,23 +49,15 @@ def lying_headers() -> dict[str, bytes]:
     sound = wav()[44:]
     hours = 10 * 3600 * 16_000 * 2
     return {
-        "ten hours": riff(sound, size=hours),
-        "ten hours without a byte": riff(size=hours),
-        "endless": riff(sound, size=0xFFFFFFFF),
-        "endless without a byte": riff(size=0xFFFFFFFF),
         "no samples": riff(),
-        "no rate": riff(sound, rate=0),
-        "1 Hz": riff(sound, rate=1),
-        "4 GHz": riff(sound, rate=2**32 - 1),
         "no channels": riff(sound, channels=0, block=2),
-        "1,000 channels": riff(sound * 10, channels=1000),
-        "65,535 channels": riff(sound * 10, channels=65_535),
-        "no bits": riff(sound, bits=0),
-        "3 bits": riff(sound, bits=3),
-        "512 bits": riff(sound, bits=512),
         "no block": riff(sound, block=0),
-        "unknown codec": riff(sound, kind=0x7777),
-        "mp3 in wav": riff(sound, kind=0x55),
+        **{f"{size:,} bytes": riff(sound, size=size) for size in (hours, 0xFFFFFFFF)},
+        **{f"{size:,} bytes without a byte": riff(size=size) for size in (hours, 0xFFFFFFFF)},
+        **{f"{rate:,} Hz": riff(sound, rate=rate) for rate in (0, 1, 2**32 - 1)},
+        **{f"{number:,} channels": riff(sound * 10, channels=number) for number in (1000, 65_535)},
+        **{f"{bits} bits": riff(sound, bits=bits) for bits in (0, 3, 512)},
+        **{f"codec {kind:#x}": riff(sound, kind=kind) for kind in (0x7777, 0x55)},  # unknown, and mp3
         "endless list": riff(sound, before=b"LIST\xff\xff\xff\xff"),
         "chunks without end": b"RIFF\xff\xff\xff\xffWAVE" + b"LIST\x00\x00\x00\x00" * 20_000,
         "rf64": b"RF64\xff\xff\xff\xffWAVEds64\x1c\x00\x00\x00" + b"\xff" * 28 + riff(sound)[12:],
@@ -79,15 +71,10 @@ def lying_headers() -> dict[str, bytes]:
 def odd_samples() -> dict[str, bytes]:
     """Wav files with samples that are not finite, or not sound."""
     loud = np.full(16_000, 1.0, np.float32)
-    return {
-        "nan": riff((loud * np.nan).tobytes(), bits=32, kind=3),
-        "infinity": riff((loud * np.inf).tobytes(), bits=32, kind=3),
-        "1e30": riff((loud * 1e30).tobytes(), bits=32, kind=3),
-        "one nan at the end": riff(np.append(voice()[:, 0], np.nan).astype("<f4").tobytes(), bits=32, kind=3),
-        "denormals": riff((loud * 1e-42).tobytes(), bits=32, kind=3),
-        "one sample": riff(b"\x00\x01"),
-        "constant": riff(loud.tobytes(), bits=32, kind=3),
-    }
+    floats = {f"all {value}": loud * value for value in (np.nan, np.inf, 1e30, 1e-42, 1)}
+    floats["one nan at the end"] = np.append(voice()[:, 0], np.nan)
+    content = {name: samples.astype("<f4").tobytes() for name, samples in floats.items()}
+    return {name: riff(data, bits=32, kind=3) for name, data in content.items()} | {"one sample": riff(b"\x00\x01")}
 
 
 def bombs() -> dict[str, bytes]:

@@ -41,14 +41,11 @@ class TestBytes:
         answer = talk(small_port, HEAD + b"Content-Length: 99999999999\r\n\r\n")
         assert b" 413 " in answer and b"upload_too_large" in answer
 
-    def test_a_declared_length_that_is_too_small_does_not_let_more_in(self, small_port):
-        """The declared part is a truncated file; the rest is neither part of this request nor another one."""
-        answer = talk(small_port, HEAD + b"Content-Length: 100\r\n\r\n" + wav(3.0))
-        assert answer.startswith((b"HTTP/1.1 422 ", b"HTTP/1.1 400 "))
-
-    @pytest.mark.parametrize("lie", [b"-5", b"many", b"1e3", b"0x10"])
+    @pytest.mark.parametrize("lie", [b"100", b"-5", b"many", b"1e3", b"0x10"])
     def test_an_invalid_declared_length(self, lie, small_port):
-        assert talk(small_port, HEAD + b"Content-Length: " + lie + b"\r\n\r\n" + wav()).startswith(b"HTTP/1.1 400 ")
+        """The 100 bytes are a truncated file; the rest is neither part of this request nor another one."""
+        answer = talk(small_port, HEAD + b"Content-Length: " + lie + b"\r\n\r\n" + wav(3.0))
+        assert answer.startswith((b"HTTP/1.1 422 ", b"HTTP/1.1 400 ") if lie == b"100" else b"HTTP/1.1 400 ")
 
     def test_an_endless_body_is_rejected_while_it_is_sent(self, small_port):
         with socket.create_connection(("127.0.0.1", small_port), timeout=10) as connection:
