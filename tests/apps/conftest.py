@@ -1,5 +1,5 @@
 """Models of the inference tests, for the applications that serve them."""
 
-from tests.inference.conftest import model, model_folder, recognizer, summary
+from tests.inference.conftest import model, model_folder, recognizer, save, summary
 
-__all__ = ("model", "model_folder", "recognizer", "summary")
+__all__ = ("model", "model_folder", "recognizer", "save", "summary")

@@ -28,8 +28,3 @@ def test_print_paths(capsys):
         str(configs_folder() / "sweeps" / "teaching.yaml"),
         str(configs_folder()),
     ]
-
-
-def test_a_typo_names_the_nearest_config(capsys):
-    assert main(["configs", "cn"]) == 1
-    assert "'cnn'" in capsys.readouterr().err

@@ -49,8 +49,7 @@ class TestStop:
             with pytest.raises(ConnectionRefusedError):
                 ask(server.port, "/healthz")
             assert [one.result().status for one in under_way] == [200, 200, 200]
-            server.process.wait(20)
-            assert server.process.returncode == 0
+            assert server.process.wait(20) == 0
             assert [line.split()[-3] for line in server.log().splitlines()] == ["200"] * 3
         assert list(tmp_path.iterdir()) == [], "no temporary file is left"
 
@@ -137,11 +136,10 @@ class TestToken:
             read_token(str(tmp_path / "token"))
 
     def test_a_missing_file_and_an_empty_variable(self, tmp_path, monkeypatch):
-        with pytest.raises(ConfigError, match="gone"):
-            read_token(str(tmp_path / "gone"))
         monkeypatch.setenv("CROSSMODAL_TOKEN", "")
-        with pytest.raises(ConfigError, match="CROSSMODAL_TOKEN"):
-            read_token(None)
+        for file, word in ((str(tmp_path / "gone"), "gone"), (None, "CROSSMODAL_TOKEN")):
+            with pytest.raises(ConfigError, match=word):
+                read_token(file)
 
 
 class TestErrors:
@@ -160,8 +158,7 @@ class TestErrors:
     def test_a_port_in_use(self, tmp_path, capsys):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             error = self.fails(capsys, tmp_path, "--port", taken.getsockname()[1])
-        assert "cannot be used" in error
-        assert "--port" in error
+        assert "cannot be used" in error and "--port" in error
 
     @pytest.mark.parametrize("host, port", [("127.0.0.1", 70_000), ("192.0.2.1", 0), ("no.such.host.invalid", 0)])
     def test_an_address_of_another_machine(self, host, port, tmp_path, capsys):
@@ -172,15 +169,10 @@ class TestErrors:
         error = capsys.readouterr().err
         assert "anyone who can reach 0.0.0.0" in error and "is not a model folder" in error
 
-    @pytest.mark.parametrize(
-        "option",
-        [
-            *(f"--{name}=0" for name in ("max_megabytes", "max_seconds", "max_requests", "decoders")),
-            *(f"--max_megabytes={number}" for number in ("nan", "inf", "-1")),
-        ],
-    )
-    def test_an_invalid_limit(self, option, tmp_path, capsys):
-        assert "must be above 0, not" in self.fails(capsys, tmp_path, "--port", 0, option)
+    def test_an_invalid_limit(self, tmp_path, capsys):
+        options = [f"--{name}=0" for name in ("max_megabytes", "max_seconds", "max_requests", "decoders")]
+        for option in (*options, *(f"--max_megabytes={number}" for number in ("nan", "inf", "-1"))):
+            assert "must be above 0, not" in self.fails(capsys, tmp_path, "--port", 0, option)
 
     @pytest.mark.parametrize("package", ["fastapi", "fastapi_offline", "uvicorn", "python_multipart", "websockets"])
     def test_without_the_extra_it_says_what_to_install(self, package, tmp_path):
@@ -188,8 +180,7 @@ class TestErrors:
         command = [sys.executable, "-c", code, "serve", str(tmp_path), "--port", "0"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 1
-        assert "pip install 'crossmodal[serve]'" in done.stderr
-        assert "Traceback" not in done.stderr
+        assert "pip install 'crossmodal[serve]'" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_neither_the_server_nor_a_decoder_imports_torch():
@@ -218,11 +209,3 @@ def test_demo_and_serve_differ_in_their_port_only():
     demo, serve = (vars(COMMANDS[name].make_parser(name).parse_args(["m"])) for name in ("demo", "serve"))
     assert (demo.pop("port"), serve.pop("port")) == (7860, 8000)
     assert demo == serve
-
-
-def test_a_control_with_other_labels_is_one_line(monkeypatch, capsys):
-    models = {"model": fake_recognizer(), "control": fake_recognizer()}
-    models["control"].labels = ("calm", "bored", "sad")
-    monkeypatch.setattr(EmotionRecognizer, "from_pretrained", lambda name, **kwargs: models[name])
-    assert main(["serve", "model", "--control", "control", "--port", "0"]) == 1
-    assert "bored" in capsys.readouterr().err

@@ -15,17 +15,11 @@ LABELS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "sur
 def summary() -> dict:
     return {
         "corpus": {
-            "kind": "ravdess",
-            "root": "somewhere",
-            "clips": {"train": 30, "val": 20, "test": 10},
+            **{"kind": "ravdess", "root": "somewhere", "clips": {"train": 30, "val": 20, "test": 10}},
             "actors": {"train": ["09", "10"], "val": ["05", "06"], "test": ["01", "02"]},
         },
-        "protocol": "seq6",
-        "fold": 0,
-        "channel": "speech",
-        "label_set": "speech8",
-        "labels": LABELS,
-        "speaker_dependent": False,
+        **{"protocol": "seq6", "fold": 0, "channel": "speech", "speaker_dependent": False},
+        **{"label_set": "speech8", "labels": LABELS},
         "stages": {"finetune": {"test_uar": 0.512, "test_uar_ci95": [0.41, 0.6], "test_war": 0.534}},
         "gain": {"uar_pp": 2.5, "ci95_pp": [-1.0, 6.0]},
     }
@@ -40,10 +34,20 @@ def model() -> AudioClassifier:
 
 
 @pytest.fixture(scope="session")
-def model_folder(model, summary, tmp_path_factory):
-    trained = tmp_path_factory.mktemp("trained") / "model.safetensors"
-    save_model(model, trained)
-    return save_model_folder(trained, trained.parent / "model", summary)
+def save(model, summary, tmp_path_factory):
+    """Return a function that saves the model, or another one, as a model folder."""
+
+    def save_folder(folder=None, model=model, **changes):
+        trained = tmp_path_factory.mktemp("trained") / "model.safetensors"
+        save_model(model, trained)
+        return save_model_folder(trained, folder or trained.parent / "model", summary | changes)
+
+    return save_folder
+
+
+@pytest.fixture(scope="session")
+def model_folder(save):
+    return save()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -8,7 +6,6 @@ import torch
 from crossmodal import EmotionRecognizer, __version__
 from crossmodal.errors import ModelFolderError, WeightsError
 from crossmodal.inference import load_model_folder, save_model_folder
-from crossmodal.models.serialization import save_model
 
 
 def change_config(folder, **changes) -> None:
@@ -21,35 +18,20 @@ def test_a_saved_model_is_loaded(model, model_folder):
     loaded = load_model_folder(model_folder)
     assert not loaded.model.training
     assert loaded.model.config == model.config
-    weights, expected = loaded.model.state_dict(), model.state_dict()
-    assert weights.keys() == expected.keys()
-    for name, tensor in expected.items():
-        assert torch.equal(weights[name], tensor), name
-    waveform = torch.linspace(-0.5, 0.5, 16_000).view(1, 1, -1)
-    with torch.inference_mode():
-        torch.testing.assert_close(loaded.model(waveform), model(waveform), rtol=0, atol=0)
+    torch.testing.assert_close(loaded.model.state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
 def test_content_of_the_config(model_folder, summary):
     assert {path.name for path in model_folder.iterdir()} == {"model.safetensors", "config.json", "README.md"}
     config = json.loads((model_folder / "config.json").read_text())
-    assert config["labels"] == summary["labels"]
-    assert config["sample_rate"] == 16_000
+    assert (config["labels"], config["sample_rate"]) == (summary["labels"], 16_000)
     assert config["actors_seen"] == ["05", "06", "09", "10"]  # training and validation actors
     # The path of the recordings is private.
     assert config["corpus"] == {key: value for key, value in summary["corpus"].items() if key != "root"}
     assert "somewhere" not in (model_folder / "README.md").read_text()
     assert (config["model"]["front_end"], config["model"]["encoder"]) == ("mfcc", "dense")
-    assert config["versions"]["crossmodal"] == __version__
-    assert config["versions"]["torch"] == torch.__version__
+    assert config["versions"].items() >= {"crossmodal": __version__, "torch": torch.__version__}.items()
     assert not config["speaker_dependent"]
-
-
-def test_an_existing_folder_is_replaced(model, copy, summary, model_folder, tmp_path):
-    (copy / "model.safetensors").write_bytes(b"old")
-    save_model(model, tmp_path / "trained.safetensors")
-    save_model_folder(tmp_path / "trained.safetensors", copy, summary)
-    assert (copy / "model.safetensors").read_bytes() == (model_folder / "model.safetensors").read_bytes()
 
 
 def test_invalid_weights_are_rejected(summary, tmp_path):
@@ -86,13 +68,9 @@ def test_a_config_that_is_damaged_or_of_another_program(copy, content):
 @pytest.mark.parametrize(
     "key, value",
     [
-        ("format", "two"),
-        ("format", None),
-        ("labels", 8),
-        ("labels", [1, 2]),
-        ("sample_rate", {}),
-        ("sample_rate", 1),
-        ("sample_rate", True),
+        *(("format", value) for value in ("two", None)),
+        *(("labels", value) for value in (8, [1, 2])),
+        *(("sample_rate", value) for value in ({}, 1, True)),
         *(("temperature", value) for value in (0, -1.0, "warm", float("inf"), float("nan"), True)),
     ],
 )
@@ -107,10 +85,8 @@ def test_an_invalid_value_in_the_config(copy, key, value):
     [
         ({"format": 2}, "newer"),
         ({"labels": ["neutral", "calm"]}, r"2 labels.* 8 classes"),
-        *(
-            ({"model": model}, "copy")
-            for model in ({"encoder": "transfomer"}, {"encoder": "lstm"}, {"depth": 3}, "text", [])
-        ),
+        *(({"model": {"encoder": name}}, "copy") for name in ("transfomer", "lstm")),
+        *(({"model": model}, "copy") for model in ({"depth": 3}, "text", [])),
     ],
     ids=str,
 )
@@ -128,28 +104,10 @@ def test_damaged_weights_name_the_folder(copy, size):
         load_model_folder(copy)
 
 
-def test_the_temperature_is_in_the_config(model, summary, tmp_path):
-    save_model(model, tmp_path / "trained.safetensors")
-    calibration = {"temperature": 1.5, "clips": 20, "ece_before": 0.2, "ece_after": 0.1}
-    folder = save_model_folder(
-        tmp_path / "trained.safetensors", tmp_path / "model", {**summary, "calibration": calibration}
-    )
-    config = json.loads((folder / "config.json").read_text())
-    assert config["temperature"] == 1.5
-    assert config["calibration"] == {"clips": 20, "ece_before": 0.2, "ece_after": 0.1}
-
-
-def test_default_temperature_is_one(copy):
+def test_the_temperature_is_in_the_config_and_one_by_default(save, copy):
+    calibration = {"clips": 20, "ece_before": 0.2, "ece_after": 0.1}
+    config = json.loads((save(calibration=calibration | {"temperature": 1.5}) / "config.json").read_text())
+    assert (config["temperature"], config["calibration"]) == (1.5, calibration)
     assert json.loads((copy / "config.json").read_text())["temperature"] == 1.0  # the summary has no calibration
     change_config(copy, temperature=None)
-    assert "temperature" not in json.loads((copy / "config.json").read_text())
     assert EmotionRecognizer.from_pretrained(copy).model.temperature == 1.0
-
-
-def test_inference_imports_no_training_code():
-    code = "import sys, crossmodal.inference, crossmodal.cli.predict; print(*sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert "crossmodal.inference.recognizer" in loaded
-    training = ("lightning", "pytorch_lightning", "wandb", "crossmodal.tasks", "crossmodal.datamodules")
-    assert not loaded & {*training, "crossmodal.losses", "crossmodal.pipeline"}

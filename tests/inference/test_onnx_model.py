@@ -26,15 +26,6 @@ def rewrite(path, change) -> None:
     path.write_bytes(file.SerializeToString())
 
 
-def test_inputs_and_outputs_are_numpy_arrays(onnx_folder):
-    model = load_onnx_model(onnx_folder)
-    assert (list(model.labels), model.sample_rate, model.min_samples) == (LABELS, 16_000, 1600)
-    waveforms = np.stack([voice(16_000, 20_000, seed) for seed in range(3)])
-    found = model.probabilities(waveforms, np.array([20_000, 12_000, 100]))
-    assert (found.shape, found.dtype) == ((3, 8), np.float32)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
-
-
 def test_backends_predict_the_same(onnx_folder, model_folder, tiny_ravdess):
     torch_recognizer = EmotionRecognizer.from_pretrained(model_folder, backend="torch")
     recognizer = EmotionRecognizer.from_pretrained(onnx_folder)
@@ -47,6 +38,10 @@ def test_backends_predict_the_same(onnx_folder, model_folder, tiny_ravdess):
     np.testing.assert_allclose(onnx_, exact, atol=1e-4)
     np.testing.assert_allclose(rounded, exact, atol=0.05)
     assert not np.array_equal(onnx_, rounded)
+    model = load_onnx_model(onnx_folder)
+    assert (list(model.labels), model.sample_rate, model.min_samples) == (LABELS, 16_000, 1600)
+    found = model.probabilities(np.stack([voice(16_000, 20_000, seed) for seed in (0, 1)]), np.array([20_000, 100]))
+    assert (found.shape, found.dtype) == ((2, 8), np.float32)
 
 
 @pytest.mark.parametrize(("variable", "expected"), [("3", 3), (None, 1), ("0", 1), ("many", 1)])
@@ -69,10 +64,7 @@ def test_a_missing_file_names_the_command(model_folder, int8):
     "change",
     [
         *(lambda content, size=size: content[:size] for size in (0, 1, 1000, -1000)),
-        *(
-            lambda _, other=other: other
-            for other in (b"text", bytes(5000), b"\x89PNG\r\n", np.random.default_rng(0).bytes(5000))
-        ),
+        *(lambda _, other=other: other for other in (b"text", bytes(5000), np.random.default_rng(0).bytes(5000))),
     ],
 )
 def test_a_file_that_is_damaged_or_of_another_kind(copy, change, capfd):
@@ -87,13 +79,11 @@ def test_a_model_of_another_program_or_with_its_operators(copy):
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    original = (copy / "model.onnx").read_bytes()
-    (copy / "model.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ModelFolderError, match="not exported by crossmodal"):
-        load_onnx_model(copy)
-    (copy / "model.onnx").write_bytes(original)
     rewrite(copy / "model.onnx", lambda file: setattr(file.graph.node[-1], "domain", "com.evil"))
     with pytest.raises(ModelFolderError, match=r"model\.onnx.*com\.evil"):
+        load_onnx_model(copy)
+    (copy / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFolderError, match="not exported by crossmodal"):
         load_onnx_model(copy)
 
 

@@ -34,12 +34,10 @@ def test_silence_has_score_one_and_no_probabilities():
 
 
 def test_a_timeline_converts_to_json():
-    prediction = Prediction("calm", {"calm": 0.75, "angry": 0.25})
-    timeline = Timeline((Window(0.0, 1.0, prediction),), (Segment(0.0, 1.0, "calm", 0.75),), 1.0, ("calm", "angry"))
-    window = {"start": 0.0, "end": 1.0, "label": "calm", "score": 0.75, "probabilities": {"calm": 0.75, "angry": 0.25}}
-    assert json.loads(json.dumps(timeline.as_dict())) == {
-        "duration": 1.0,
-        "labels": ["calm", "angry"],
-        "segments": [{"start": 0.0, "end": 1.0, "label": "calm", "score": 0.75}],
-        "windows": [window],
-    }
+    probabilities = {"calm": 0.75, "angry": 0.25}
+    windows = (Window(0.0, 1.0, Prediction("calm", probabilities)),)
+    timeline = Timeline(windows, (Segment(0.0, 1.0, "calm", 0.75),), 1.0, ("calm", "angry"))
+    segment = {"start": 0.0, "end": 1.0, "label": "calm", "score": 0.75}
+    windows = [segment | {"probabilities": probabilities}]
+    expected = {"duration": 1.0, "labels": ["calm", "angry"], "segments": [segment], "windows": windows}
+    assert json.loads(json.dumps(timeline.as_dict())) == expected

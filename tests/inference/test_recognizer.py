@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -31,26 +32,20 @@ def numbers(prediction: Prediction) -> list[float]:
 
 
 class TestPredictions:
-    def test_a_file_has_a_probability_for_each_emotion(self, recognizer, wav):
-        prediction = recognizer(wav)
-        assert list(prediction.probabilities) == LABELS
-        assert sum(numbers(prediction)) == pytest.approx(1, abs=1e-9)
-        assert prediction.score == prediction.probabilities[prediction.label] == max(numbers(prediction))
-
     def test_probabilities_are_the_softmax_of_the_logits(self, recognizer, model, wav):
         waveform = torch.from_numpy(media.read_waveform(wav)).view(1, 1, -1)
         with torch.inference_mode():
             expected = model(waveform).softmax(dim=-1)[0]
         np.testing.assert_allclose(numbers(recognizer(wav)), expected, atol=1e-6)
+        assert list(recognizer(wav).probabilities) == LABELS
 
     def test_the_temperature_divides_the_logits(self, recognizer, model_folder, tmp_path, wav):
         folder = shutil.copytree(model_folder, tmp_path / "warm")
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | {"temperature": 2.5}))
         powers = np.array(numbers(recognizer(wav))) ** (1 / 2.5)
-        np.testing.assert_allclose(
-            numbers(EmotionRecognizer.from_pretrained(folder)(wav)), powers / powers.sum(), atol=1e-6
-        )
+        found = numbers(EmotionRecognizer.from_pretrained(folder)(wav))
+        np.testing.assert_allclose(found, powers / powers.sum(), atol=1e-6)
 
     @settings(max_examples=15)
     @given(hnp.arrays(np.float32, st.integers(1600, 4000), elements=st.floats(-1, 1, width=32)))
@@ -87,9 +82,8 @@ class TestRecordings:
             samples = np.clip(np.round(floats * half) + (0 if scale.min else half), scale.min, scale.max).astype(dtype)
         else:
             samples = floats.astype(dtype)
-        np.testing.assert_allclose(numbers(recognizer(samples, 48_000)), numbers(recognizer(wav)), atol=0.05)
-        if dtype in (np.int16, np.int32):
-            np.testing.assert_allclose(numbers(recognizer(samples, 48_000)), numbers(recognizer(wav)), atol=1e-4)
+        atol = 1e-4 if dtype in (np.int16, np.int32) else 0.05
+        np.testing.assert_allclose(numbers(recognizer(samples, 48_000)), numbers(recognizer(wav)), atol=atol)
 
     def test_channels_and_default_sample_rate(self, recognizer, wav):
         waveform = media.read_waveform(wav)
@@ -130,12 +124,10 @@ class TestRecordings:
             recognizer.stream(sample_rate)
 
     def test_unreadable_files_are_named(self, recognizer, tmp_path):
-        path = tmp_path / "text.wav"
-        path.write_text("not audio")
-        with pytest.raises(MediaError, match=r"text\.wav"):
-            recognizer(path)
-        with pytest.raises(MediaError, match=r"gone\.wav"):
-            recognizer(tmp_path / "gone.wav")
+        (tmp_path / "text.wav").write_text("not audio")
+        for name in ("text.wav", "gone.wav"):
+            with pytest.raises(MediaError, match=re.escape(name)):
+                recognizer(tmp_path / name)
 
 
 class TestLength:
@@ -179,7 +171,6 @@ class TestSeveral:
     def test_a_list_is_equivalent_to_single_recordings(self, recognizer, tiny_ravdess, tiny_videos):
         files = [*sorted(tiny_ravdess.rglob("*.wav"))[:20], next(tiny_videos.rglob("*.mp4"))]
         predictions = recognizer([files[0].read_bytes(), *files[1:-1], str(files[-1])])
-        assert isinstance(predictions, list)
         for one, path in zip(predictions, files, strict=True):
             assert numbers(one) == pytest.approx(numbers(recognizer(path)), abs=1e-5)
         assert recognizer([]) == []
@@ -226,12 +217,9 @@ class TestFromPretrained:
         with pytest.raises(ModelFolderError, match="is not a model folder"):
             EmotionRecognizer.from_pretrained(path)
 
-    def test_the_default_backend_is_onnx_if_available(self, model_folder, onnx_folder, wav, monkeypatch):
+    def test_the_default_backend_is_onnx_if_available(self, model_folder, onnx_folder, monkeypatch):
         assert EmotionRecognizer.from_pretrained(model_folder).backend == "torch"
-        exported = EmotionRecognizer.from_pretrained(onnx_folder)
-        assert exported.backend == "onnx"
-        expected = EmotionRecognizer.from_pretrained(model_folder)(wav)
-        assert numbers(exported(wav)) == pytest.approx(numbers(expected), abs=1e-4)
+        assert EmotionRecognizer.from_pretrained(onnx_folder).backend == "onnx"
         both = shutil.copytree(onnx_folder, onnx_folder.with_name("both"))
         shutil.copy(model_folder / "model.safetensors", both)
         assert EmotionRecognizer.from_pretrained(both).backend == "onnx"
@@ -257,4 +245,5 @@ def test_the_onnx_backend_does_not_import_torch(onnx_folder, wav):
     label, windows, backend = result.split()
     assert label in LABELS
     assert (windows, backend) == ("1", "onnx")
-    assert not {name.partition(".")[0] for name in modules.split()} & {"torch", "torchaudio", "lightning", "matplotlib"}
+    training = {f"crossmodal.{name}" for name in ("tasks", "datamodules", "losses", "pipeline")}
+    assert not {"torch", "torchaudio", "lightning", "wandb", "matplotlib", *training} & {*modules.split()}

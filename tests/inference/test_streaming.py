@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from crossmodal.errors import ConfigError, MediaError
 from crossmodal.inference import SILENCE
-from tests.inference.fake_model import FakeModel, fake_recognizer
+from tests.inference.fake_model import fake_recognizer
 
 RATES = [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000]
 
@@ -95,6 +95,9 @@ def test_windows_are_returned_when_they_are_complete():
     assert counts == [0, 0, 0, 1, 0, 1, 0, 1]
     assert stream.duration == 2.0
     assert stream.finish() == []
+    for use in (lambda: stream.feed(sound(0.5)), stream.finish):
+        with pytest.raises(ConfigError, match="closed"):
+            use()
 
 
 def test_the_resampler_has_a_short_delay_and_the_buffer_does_not_grow():
@@ -125,10 +128,7 @@ def test_a_long_file_is_read_in_blocks(tmp_path):
 def test_the_batch_size_is_limited():
     recognizer = fake_recognizer()
     recognizer.timeline(np.tile(sound(10.0), 6), window=1.0, hop=0.25)
-    assert isinstance(recognizer.model, FakeModel)
-    sizes = [size for size, _ in recognizer.model.batches]
-    assert max(sizes) == 16
-    assert {length for _, length in recognizer.model.batches} == {16_000}
+    assert max(recognizer.model.batches) == (16, 16_000)
 
 
 def test_silent_windows_skip_the_model():
@@ -136,21 +136,10 @@ def test_silent_windows_skip_the_model():
     recognizer = fake_recognizer()
     timeline = recognizer.timeline(samples, window=1.0, hop=0.5)
     silent = [window for window in timeline.windows if window.prediction.is_silence]
-    assert spans(silent)[0] == (2.0, 3.0)
-    assert spans(silent)[-1] == (4.0, 5.0)
+    assert (spans(silent)[0], spans(silent)[-1]) == ((2.0, 3.0), (4.0, 5.0))
     assert sum(size for size, _ in recognizer.model.batches) == len(timeline.windows) - len(silent)
     (segment,) = [segment for segment in timeline.segments if segment.label == SILENCE]
     assert (segment.start, segment.end) == (2.0, 5.0)
-
-
-def test_a_closed_stream_cannot_be_used():
-    stream = fake_recognizer().stream()
-    stream.feed(sound(0.5))
-    stream.finish()
-    with pytest.raises(ConfigError, match="closed"):
-        stream.feed(sound(0.5))
-    with pytest.raises(ConfigError, match="closed"):
-        stream.finish()
 
 
 @pytest.mark.parametrize("chunk", [np.array([0.1, np.nan]), np.full(4, 1e9), np.zeros((1, 2, 3)), np.array(["a"])])

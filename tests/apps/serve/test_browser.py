@@ -265,9 +265,6 @@ def test_everything_works_with_the_keyboard(page, voice):
     tab_to(" s: ")
     page.keyboard.press("Enter")
     wait_until(page, "!document.querySelector('audio').paused")
-
-
-def test_a_recording_is_started_and_stopped_with_the_keyboard(page):
     page.locator("#record").focus()
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Stop (1 s)").wait_for(timeout=10_000)

@@ -34,11 +34,20 @@ def root(tiny_videos, tmp_path):
     return root
 
 
-def test_prepare_decodes_unpaired_clips_and_lists_damaged_files(root, tmp_path, capsys):
-    command = ["data", "prepare", str(root), "--cache", str(tmp_path / "cache"), "--num_video_frames", "3"]
-    command += ["--face_size", "40", "--contact_sheet", str(tmp_path / "sheet.png")]
-    assert main(command) == 0
-    out = capsys.readouterr().out
+@pytest.fixture
+def prepare(root, tmp_path, capsys):
+    """Return a function that prepares the corpus and returns the output."""
+
+    def run(*arguments, corpus=(str(root),), cache="cache", face_size=16, num_video_frames=2):
+        sizes = ["--face_size", str(face_size), "--num_video_frames", str(num_video_frames)]
+        assert main(["data", "prepare", *corpus, "--cache", str(tmp_path / cache), *sizes, *arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_prepare_decodes_unpaired_clips_and_lists_damaged_files(prepare, tmp_path):
+    out = prepare("--contact_sheet", str(tmp_path / "sheet.png"), face_size=40, num_video_frames=3)
     assert "3 waveforms and the faces of 3 clips are in" in out
     assert "6 decoded, 0 reused" in out
     assert "2 file(s) excluded" in out
@@ -48,8 +57,7 @@ def test_prepare_decodes_unpaired_clips_and_lists_damaged_files(root, tmp_path, 
     assert sheet.shape == (3 * (40 + 14), 3 * 40, 3)
     assert sheet[:14].min() < 128  # the name above
     assert sheet[14:54].std() > 20  # the crops
-    assert main(command[:-2]) == 0
-    assert "0 decoded, 6 reused" in capsys.readouterr().out
+    assert "0 decoded, 6 reused" in prepare(face_size=40, num_video_frames=3)
 
 
 @pytest.mark.parametrize(
@@ -81,31 +89,22 @@ def test_a_missing_root(tmp_path, capsys, command):
     assert "Traceback" not in out
 
 
-def test_damaged_files_are_listed_and_retried(root, tmp_path, capsys):
-    command = ["data", "prepare", str(root), "--cache", str(tmp_path / "cache"), "--num_video_frames", "2"]
-    assert main(command) == 0
+def test_damaged_files_are_listed_and_retried(prepare, root, tmp_path):
     listed = tmp_path / "cache" / "quarantine.json"
-    assert str(listed) in capsys.readouterr().out
+    assert str(listed) in prepare()
     assert [Path(entry["file"]).name for entry in json.loads(listed.read_text())] == ["03-01-05-01-01-01-01.wav"]
     shutil.copy(root / "03-01-01-01-01-01-01.wav", root / "03-01-05-01-01-01-01.wav")
-    assert main(command) == 0
-    assert "quarantine" not in capsys.readouterr().out
+    assert "quarantine" not in prepare()
     assert json.loads(listed.read_text()) == []
 
 
-def test_shards_need_no_merging(root, tmp_path, capsys):
-    command = ["data", "prepare", str(root), "--face_size", "16", "--cache"]
-    for shard in ("1/2", "2/2"):
-        assert main([*command, str(tmp_path / "shards"), "--shard", shard]) == 0
-    out = capsys.readouterr().out
-    assert "Shard 1/2: 3 of 5 clips." in out
-    assert "Shard 2/2: 2 of 5 clips." in out
-    assert main([*command, str(tmp_path / "whole")]) == 0
+def test_shards_need_no_merging(prepare, tmp_path):
+    assert "Shard 1/2: 3 of 5 clips." in prepare("--shard", "1/2", cache="shards")
+    assert "Shard 2/2: 2 of 5 clips." in prepare("--shard", "2/2", cache="shards")
+    prepare(cache="whole")
     assert arrays(tmp_path / "shards") == arrays(tmp_path / "whole")
-    capsys.readouterr()
-    assert main([*command, str(tmp_path / "shards")]) == 0
-    assert "3 waveforms and the faces of 3 clips are in" in (out := capsys.readouterr().out)
-    assert "0 decoded, 6 reused" in out
+    out = prepare(cache="shards")
+    assert "3 waveforms and the faces of 3 clips are in" in out and "0 decoded, 6 reused" in out
 
 
 @given(st.lists(st.integers()), st.integers(1, 9))
@@ -124,28 +123,24 @@ def test_an_invalid_shard(root, shard, capsys):
         take_shard([1, 2], shard)
 
 
-def test_prepare_takes_a_manifest(root, tmp_path, capsys):
+def test_prepare_takes_a_manifest(prepare, root, tmp_path):
     manifest = root / "corpus.csv"
     manifest.write_text(
         "clip,audio,video,label,speaker\n"
         "one,03-01-01-01-01-01-01.wav,01-01-01-01-01-01-01.mp4,neutral,a\n"
         "two,03-01-02-01-01-01-01.wav,01-01-02-01-01-01-01.mp4,calm,b\n"
     )
-    command = ["data", "prepare", "--manifest", str(manifest), "--cache", str(tmp_path / "cache")]
-    assert main([*command, "--face_size", "16", "--num_video_frames", "2"]) == 0
-    assert "2 waveforms and the faces of 2 clips are in" in capsys.readouterr().out
+    corpus = ("--manifest", str(manifest))
+    assert "2 waveforms and the faces of 2 clips are in" in prepare(corpus=corpus)
     whole = arrays(tmp_path / "cache")
-    box = ["--face_box", "0.25", "0", "0.75", "1"]
-    assert main([*command, "--face_size", "16", "--num_video_frames", "2", *box]) == 0
-    assert "2 decoded, 2 reused" in capsys.readouterr().out
+    assert "2 decoded, 2 reused" in prepare("--face_box", "0.25", "0", "0.75", "1", corpus=corpus)
     assert len(arrays(tmp_path / "cache")) == len(whole) + 2
 
 
-def test_prepare_with_another_video_decoder(root, tmp_path, capsys):
+def test_prepare_with_another_video_decoder(prepare, tmp_path):
     found = {}
     for decoder in ("pyav", "auto"):
-        command = ["data", "prepare", str(root), "--cache", str(tmp_path / decoder), "--face_size", "16"]
-        assert main([*command, "--video_decoder", decoder]) == 0
+        prepare("--video_decoder", decoder, cache=decoder)
         found[decoder] = arrays(tmp_path / decoder / "faces")
     assert sorted(found["auto"].values()) == sorted(found["pyav"].values())
     assert not found["auto"].keys() & found["pyav"].keys()

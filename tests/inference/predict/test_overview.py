@@ -53,11 +53,6 @@ def test_merged_columns_keep_extremes_and_mean_power(length, limit, seed):
     np.testing.assert_allclose(overview.power[:whole], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_number_of_columns_is_limited(monkeypatch):
-    monkeypatch.setattr(module, "MOST_COLUMNS", 100)
-    assert [len(overview_of(tone(300, seconds)).low) for seconds in (0.2, 2, 20)] == [50, 100, 100]
-
-
 def test_sample_rate_and_channels_do_not_matter(tmp_path):
     expected = overview_of(tone(700, 1.0))
     soundfile.write(tmp_path / "stereo.wav", np.stack([tone(700, 1.0, 44_100)] * 2, axis=1), 44_100)
