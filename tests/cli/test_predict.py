@@ -283,3 +283,14 @@ class TestProcesses:
             shutil.copy(folder / "a.wav", folder / f"{name}.wav")
         assert main(["predict", "--model", str(damaged), str(folder), "--jobs", "2"]) == 1
         assert "damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_the_config_of_a_model_is_read_once(backend, folder, model_folder, onnx_folder, capsys, monkeypatch):
+    opened = []
+    read_text = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, **kwargs: opened.append(path.name) or read_text(path, **kwargs))
+    model = onnx_folder if backend == "onnx" else model_folder
+    arguments = ["--model", str(model), "--backend", backend, "--timeline"]
+    assert main(["predict", *arguments, str(folder / "a.wav"), str(folder / "deeper" / "B.MP4")]) == 0
+    assert opened.count("config.json") == 1

@@ -7,7 +7,7 @@ from lightning.pytorch import seed_everything
 
 from crossmodal.datamodules import PairedDataModule, VideoDataModule
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.errors import ConfigError, WeightsError
+from crossmodal.errors import ConfigError, LeakageError, WeightsError
 from crossmodal.models import AudioClassifier, FaceBackbone, FaceClassifier
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import fit
@@ -37,6 +37,13 @@ class TestFaceFeatures:
         for row, clip in enumerate(batch["clip"]):
             np.testing.assert_allclose(outputs[clip]["teacher_embedding"], embedding[row], atol=1e-5)
             np.testing.assert_allclose(outputs[clip]["teacher_logits"], logits[row], atol=1e-5)
+
+    @pytest.mark.parametrize("fold, actors", [(1, "03"), (2, "03, 04")])
+    def test_a_teacher_of_another_fold_is_refused(self, finished, tiny_ravdess, fold, actors):
+        (path,) = (finished.cache / "teacher_outputs").iterdir()  # trained on 03 and 04
+        settings = {"protocol": "loso24", "fold": fold, "teacher_outputs": str(path), "cache": str(finished.cache)}
+        with pytest.raises(LeakageError, match=f"actors {actors}"):
+            PairedDataModule(str(tiny_ravdess), **settings).setup()
 
 
 def test_damaged_files_are_rebuilt(store, tiny_args):
