@@ -229,7 +229,7 @@ class StageRun:
             self.folder,
             key=self.key,
             metrics={split: describe(predictions.of(split)) for split in ("val", "test")},
-            seconds=round(self._history.seconds, 1),
+            seconds=round(self._history.seconds, 3),
             epochs=self._trainer.current_epoch,
             best_epoch=best["epoch"],
         )
