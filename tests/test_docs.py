@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from crossmodal.cli.main import COMMANDS
-from crossmodal.cli.study import plan_runs
+from crossmodal.cli.study_run import plan_runs
 from crossmodal.pipeline.settings import build_parser, parse_settings
 
 ROOT = Path(__file__).parents[1]
@@ -114,9 +114,9 @@ def test_every_example_is_accepted(page, monkeypatch):
         if command in ("fit", "study preflight"):
             parse_settings(args)
         elif command == "study run":
-            assert plan_runs(args)[1]
+            assert plan_runs(COMMANDS[command].parse(command, args))[1]
         elif not COMMANDS[command].usage:
-            COMMANDS[command].make_parser(command).parse_args(args)
+            COMMANDS[command].parse(command, args)
 
 
 def test_yaml_example_is_accepted(tmp_path):

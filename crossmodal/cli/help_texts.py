@@ -83,30 +83,3 @@ examples
   crossmodal study preflight
   crossmodal study preflight --config ravdess_action_units --data.root ravdess --data.face_features au.csv
 """
-
-STUDY_RUN = """\
-usage: crossmodal study run FILE [--out DIR] [--jobs N] [--protocols LIST] [--folds LIST] [--seeds LIST]
-                            [--methods LIST | --applications LIST] [--only LIST] [--print-commands] [--key value]...
-
-Run a study: each method on each fold with each seed, where every run is a fit with its own control; or each application
-with its own stages under each protocol. Finished runs are skipped and interrupted runs are resumed. Failed runs are
-listed at the end (exit status 1) and retried when the command is rerun. Runs share the decoded corpus, teachers and
-controls. Then write the report with crossmodal study report DIR.
-
-  FILE                 YAML file, or the name of a shipped study: teaching, teaching_lstm, unlabelled, students, live
-                       and applications (see crossmodal configs)
-  --out DIR            folder of the study; default: studies/ and the name of the file
-  --jobs N             parallel runs, each in a process with one thread; default: 1
-  --protocols LIST     override the protocols of applications, such as loso24,random
-  --folds LIST         override the folds, such as 0,1
-  --seeds LIST         override the seeds, such as 0,1,2
-  --methods LIST       run only these methods, by name; --applications LIST is the same
-  --only LIST          run only these runs, by the names of their folders
-  --print-commands     print a command line for each unfinished run, for any scheduler, and run nothing
-  --key value          key of fit for all runs: --data.root DIR, --transfer.trainer.max_epochs N, ...; overrides FILE
-
-examples
-  crossmodal study run teaching --jobs 2 --data.root ravdess --data.face_features au.csv
-  crossmodal study run applications --jobs 2 --folds 0 --seeds 0
-  crossmodal study run applications --data.root ravdess --print-commands > commands.txt
-"""

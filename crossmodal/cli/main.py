@@ -27,12 +27,22 @@ class Command:
     # module:NAME_command, imported when the command runs; NAME_arguments adds the arguments to an argparse parser.
     target: str
     usage: str = ""  # help text of a command that parses its own arguments
+    takes_keys: bool = False  # True if all other arguments are keys of `fit`
 
-    def make_parser(self, name: str) -> argparse.ArgumentParser:
-        """Return the parser of a command that does not parse its own arguments."""
-        parser = argparse.ArgumentParser(f"crossmodal {name}", description=f"{self.summary.capitalize()}.")
+    def parse(self, name: str, args: Sequence[str]) -> argparse.Namespace:
+        """Parse the arguments of a command that does not parse its own."""
+        description = f"{self.summary.capitalize()}."
+        parser = argparse.ArgumentParser(
+            f"crossmodal {name}", description=description, allow_abbrev=not self.takes_keys
+        )
         self.load("_arguments")(parser)
-        return parser
+        if not self.takes_keys:
+            return parser.parse_args(args)
+        if args and args[0].startswith("-") and args[0] not in ("-h", "--help"):
+            parser.error("FILE must be the first argument")  # the value of a key would be parsed as FILE
+        options, keys = parser.parse_known_args(args)
+        options.keys, options.words = keys, list(args)
+        return options
 
     def load(self, suffix: str = "_command") -> Callable[..., Any]:
         """Import a function of the command."""
@@ -55,13 +65,13 @@ COMMANDS: dict[str, Command] = {
     "serve": Command("serve a model over HTTP and WebSocket", "crossmodal.cli.serve:serve_command"),
     "study preflight": Command(
         "check whether this teacher can help this student, before fit",
-        "crossmodal.cli.study:preflight_command",
+        "crossmodal.cli.study_preflight:preflight_command",
         help_texts.PREFLIGHT,
     ),
     "study run": Command(
         "compare teaching methods or applications over folds and seeds",
-        "crossmodal.cli.study:run_command",
-        help_texts.STUDY_RUN,
+        "crossmodal.cli.study_run:run_command",
+        takes_keys=True,
     ),
     "study report": Command("write the tables and the report of a study", "crossmodal.cli.study_report:report_command"),
     "data download": Command(
@@ -115,7 +125,7 @@ def _run(name: str, args: list[str]) -> int:
         return 0
     try:
         with stopped_by_signals(), disk_errors(), import_errors():
-            return int(command.load()(args if command.usage else command.make_parser(name).parse_args(args)))
+            return int(command.load()(args if command.usage else command.parse(name, args)))
     except CrossmodalError as error:
         print(f"crossmodal {name}: {error}", file=sys.stderr)
         return 1

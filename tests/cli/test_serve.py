@@ -206,6 +206,6 @@ def test_demo_is_the_server_with_its_page_opened_in_the_browser(model_folder, tm
 
 
 def test_demo_and_serve_differ_in_their_port_only():
-    demo, serve = (vars(COMMANDS[name].make_parser(name).parse_args(["m"])) for name in ("demo", "serve"))
+    demo, serve = (vars(COMMANDS[name].parse(name, ["m"])) for name in ("demo", "serve"))
     assert (demo.pop("port"), serve.pop("port")) == (7860, 8000)
     assert demo == serve

@@ -1,0 +1,109 @@
+"""`crossmodal study run`. Studies are imported when the command runs: they import torch."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossmodal.naming import lookup
+from crossmodal.shipped_configs import find_config
+
+if TYPE_CHECKING:
+    from crossmodal.studies.grid import Cell
+
+_EXAMPLES = """examples:
+  crossmodal study run teaching --jobs 2 --data.root ravdess --data.face_features au.csv
+  crossmodal study run applications --jobs 2 --folds 0 --seeds 0
+  crossmodal study run applications --data.root ravdess --print-commands > commands.txt
+"""
+
+
+def run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `study run`; other arguments are keys of `fit`."""
+    parser.usage = "crossmodal study run FILE [options] [--key value]..."
+    parser.description = (
+        "Run a study: each method on each fold with each seed, where every run is a fit with its own control; or each "
+        "application with its own stages under each protocol. Finished runs are skipped and interrupted runs are "
+        "resumed. Failed runs are listed at the end (exit status 1) and retried when the command is rerun. Runs share "
+        "the decoded corpus, teachers and controls. Then write the report with `crossmodal study report DIR`. "
+        "--key value is a key of fit for all runs, such as --data.root DIR, and overrides FILE."
+    )
+    parser.formatter_class, parser.epilog = _HelpFormatter, _EXAMPLES
+    shipped = (
+        "YAML file, or the name of a shipped study: teaching, teaching_lstm, unlabelled, students, live or applications"
+    )
+    parser.add_argument("file", type=lambda name: find_config(name, "studies"), metavar="FILE", help=shipped)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder; default: studies/ and the name of the file")
+    jobs = "parallel runs, each in a process with one thread; default: %(default)s"
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help=jobs)
+    for name, parse, meaning in (
+        ("protocols", _names, "override the protocols of applications, such as loso24,random"),
+        ("folds", _numbers, "override the folds, such as 0,1"),
+        ("seeds", _numbers, "override the seeds, such as 0,1,2"),
+        ("only", _names, "run only these runs, by the names of their folders"),
+    ):
+        parser.add_argument(f"--{name}", type=parse, metavar="LIST", help=meaning)
+    names = "run only these methods or applications, by name"
+    parser.add_argument("--methods", "--applications", dest="names", type=_names, metavar="LIST", help=names)
+    commands = "print a command for each unfinished run, for any scheduler, and run nothing"
+    parser.add_argument("--print-commands", action="store_true", help=commands)
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Formatter that keeps the lines of the examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text == _EXAMPLES else super()._fill_text(text, width, indent)
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """Run `crossmodal study run`; `args.words` is the whole command line and `args.keys` the keys of fit in it."""
+    out, cells = plan_runs(args)
+    if args.print_commands:
+        _print_commands(args.words, cells)
+        return 0
+    from crossmodal.pipeline.run import silence_lightning
+    from crossmodal.studies.run_grid import LOG, run_cells
+
+    silence_lightning()
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes: idle OpenMP threads would spin on the cores of the others
+    failed = run_cells(cells, args.jobs)
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}\n  log: {out / 'runs' / name / LOG}", file=sys.stderr)
+    advice = "; rerun the same command to retry the others" if failed else ""
+    print(f"{len(cells) - len(failed)} of {len(cells)} runs are finished{advice}.")
+    print(f"To print the table: python -m crossmodal study report {out}")
+    return 1 if failed else 0
+
+
+def plan_runs(args: argparse.Namespace) -> tuple[Path, "list[Cell]"]:
+    """Return the folder of a study and the requested runs."""
+    from crossmodal.studies.grid import plan
+    from crossmodal.studies.study_file import read_study
+
+    study = read_study(args.file).narrow(args.names, args.protocols, args.folds, args.seeds)
+    out = args.out or Path("studies") / args.file.stem
+    cells = {cell.folder.name: cell for cell in plan(study, out, args.keys)}
+    return out, [lookup("run of this study", cells, name) for name in args.only or cells]
+
+
+def _print_commands(args: Sequence[str], cells: "Sequence[Cell]") -> None:
+    """Print a command for each unfinished run that runs only it, for a scheduler."""
+    common = [word for word in args if word != "--print-commands"]
+    for cell in cells:
+        if not cell.is_finished:
+            print(shlex.join(["python", "-m", "crossmodal", "study", "run", *common, "--only", cell.folder.name]))
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected comma-separated numbers such as 0,1,2, not {text!r}") from None
