@@ -8,6 +8,7 @@ from pathlib import Path
 from crossmodal.datasets.clip import SPLITS, Clip, ExcludedClip, Split, nothing_usable
 from crossmodal.datasets.faces.features import clip_name
 from crossmodal.datasets.manifest_table import Row, read_rows
+from crossmodal.datasets.manifest_values import one_spelling, speaker_name
 from crossmodal.datasets.ravdess import EMOTIONS
 from crossmodal.errors import CorpusNotFoundError, DataError
 
@@ -120,8 +121,8 @@ def _read_clip(row: Row | str, find: Callable[[str], Path | str], has_split: boo
         raise ValueError(f"it starts at {min(start, start + delay):g} s, before its files")
     return Clip(
         clip=clip_name(row["clip"]),
-        actor=row["speaker"],
-        label=row["label"] or None,
+        actor=speaker_name(row["speaker"]),
+        label=one_spelling(row["label"]) or None,
         audio=audio or video,
         video=video,
         audio_start=start + delay,
