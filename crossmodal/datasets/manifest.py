@@ -1,14 +1,15 @@
 """Manifests: tables with one row per clip, for any corpus of paired recordings; see docs/manifests.md."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
 from crossmodal.datasets.clip import SPLITS, Clip, ExcludedClip, Split, nothing_usable
 from crossmodal.datasets.faces.features import clip_name
 from crossmodal.datasets.manifest_table import Row, read_rows
-from crossmodal.datasets.manifest_values import one_spelling, speaker_name
+from crossmodal.datasets.manifest_values import is_missing, merge_labels, speaker_name
 from crossmodal.datasets.ravdess import EMOTIONS
 from crossmodal.errors import CorpusNotFoundError, DataError
 
@@ -26,11 +27,13 @@ class ManifestIndex:
         path: Path of the table.
         clips: Clips, sorted by name.
         excluded: Unusable rows with reasons.
+        notes: Sentences about values that were read as other values, for the user.
     """
 
     path: Path
     clips: list[Clip]
     excluded: list[ExcludedClip]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -44,7 +47,7 @@ class ManifestIndex:
 
 
 def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> ManifestIndex:
-    """Read a manifest and check every row. Files must exist but are not decoded.
+    """Read a manifest and check every row. Files must exist but are not decoded. Notes are printed to stderr.
 
     Args:
         path: Path of a ``.csv`` or ``.parquet`` file.
@@ -60,10 +63,12 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
     find = cache(partial(_find_file, path.parent, allow_outside_paths))
     rows, excluded = list(read_rows(path)), []
     clips: dict[str, Clip] = {}
-    has_split = any(row["split"] for _, row in rows if not isinstance(row, str))
+    readable = [row for _, row in rows if not isinstance(row, str)]
+    has_split = not all(is_missing(row["split"]) for row in readable)
+    labels, notes = merge_labels((row["label"] for row in readable), preferred=EMOTIONS.values())
     for number, row in rows:
         try:
-            clip = _read_clip(row, find, has_split)
+            clip = _read_clip(row, find, labels, has_split)
             if clip.clip in clips:
                 raise ValueError("an earlier row has the same clip")
         except ValueError as error:
@@ -73,7 +78,9 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
             clips[clip.clip] = clip
     if not clips:
         raise CorpusNotFoundError(nothing_usable(path, excluded))
-    index = ManifestIndex(path, [clips[name] for name in sorted(clips)], excluded)
+    index = ManifestIndex(path, [clips[name] for name in sorted(clips)], excluded, notes)
+    for note in notes:
+        print(f"{path.name}: {note}", file=sys.stderr, flush=True)
     if len(index.labels) < 2:
         raise DataError(f"{path} needs at least two different labels, but has {index.labels or 'none'}.")
     return index
@@ -104,14 +111,16 @@ def _find_file(folder: Path, allow_outside_paths: bool, name: str) -> Path | str
         return f"cannot access {path}: {error.strerror}"
 
 
-def _read_clip(row: Row | str, find: Callable[[str], Path | str], has_split: bool) -> Clip:
+def _read_clip(
+    row: Row | str, find: Callable[[str], Path | str], labels: Mapping[str, str | None], has_split: bool
+) -> Clip:
     """Convert a row to a clip; raises ValueError with the reason if it is invalid."""
     if isinstance(row, str):
         raise ValueError(row)
     for name in ("clip", "speaker"):
-        if not row[name]:
-            raise ValueError(f"its {name} is empty")
-    audio, video = (find(row[name]) if row[name] else None for name in ("audio", "video"))
+        if is_missing(row[name]):
+            raise ValueError(f"its {name} is {row[name] or 'empty'}")
+    audio, video = (None if is_missing(row[name]) else find(row[name]) for name in ("audio", "video"))
     if not (audio or video):
         raise ValueError("it has neither sound nor video")
     if isinstance(audio, str) or isinstance(video, str):
@@ -122,7 +131,7 @@ def _read_clip(row: Row | str, find: Callable[[str], Path | str], has_split: boo
     return Clip(
         clip=clip_name(row["clip"]),
         actor=speaker_name(row["speaker"]),
-        label=one_spelling(row["label"]) or None,
+        label=labels[row["label"]],
         audio=audio or video,
         video=video,
         audio_start=start + delay,
@@ -152,7 +161,7 @@ def _duration(row: Row, start: float) -> float | None:
 
 
 def _split(name: str, is_required: bool) -> Split | None:
-    if not name and not is_required:
+    if is_missing(name) and not is_required:
         return None
     split = _SPLIT_NAMES.get(name.lower())
     if split is None:

@@ -8,6 +8,7 @@ from typing import TextIO
 import pyarrow as pa
 import pyarrow.parquet
 
+from crossmodal.datasets.manifest_values import shown
 from crossmodal.errors import CorpusNotFoundError, DataError
 from crossmodal.storage import atomic_path
 
@@ -26,7 +27,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row | str]]:
     is missing or duplicated.
     """
     if not path.is_file():
-        raise CorpusNotFoundError(f"Manifest {path} not found: give a CSV or Parquet file with {_shown(COLUMNS)}.")
+        raise CorpusNotFoundError(f"Manifest {path} not found: give a CSV or Parquet file with {shown(COLUMNS)}.")
     if path.suffix.lower() == ".parquet":
         yield from _read_parquet(path)
         return
@@ -94,11 +95,11 @@ def _checked(path: Path, header: Sequence[str]) -> Sequence[str]:
         missing.append("audio or video")
     if missing:
         raise DataError(
-            f"{path} has no column(s) {_shown(missing)}; its columns are {_shown(header)}. A manifest has "
-            f"{_shown(COLUMNS)}; split, start, end and audio_delay are optional."
+            f"{path} has no column(s) {shown(missing)}; its columns are {shown(header)}. A manifest has "
+            f"{shown(COLUMNS)}; split, start, end and audio_delay are optional."
         )
     if duplicates := [name for name in COLUMNS if header.count(name) > 1]:
-        raise DataError(f"{path} has the column(s) {_shown(duplicates)} more than once.")
+        raise DataError(f"{path} has the column(s) {shown(duplicates)} more than once.")
     return header
 
 
@@ -118,8 +119,3 @@ def _text(value: object) -> str:
     if value is None or value != value:  # NaN, which pandas writes for missing values
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _shown(names: Iterable[str]) -> str:
-    short = [name[:30] for name in names]
-    return ", ".join(short[:12]) + (", ..." if len(short) > 12 else "") or "none"
