@@ -14,7 +14,12 @@ from crossmodal.datasets.ravdess import EMOTIONS
 from crossmodal.errors import CorpusNotFoundError, DataError
 
 # Common names of splits.
-_SPLIT_NAMES: dict[str, Split] = {**{name: name for name in SPLITS}, "dev": "val", "valid": "val", "validation": "val"}
+_SPLIT_NAMES: dict[str, Split] = {
+    **{name: name for name in SPLITS},
+    **dict.fromkeys(("dev", "valid", "validation", "development"), "val"),
+    "training": "train",
+    "testing": "test",
+}
 
 _MOST_SECONDS = 1e7  # four months, longer than any recording
 
@@ -61,11 +66,13 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
     path = Path(path)
     # Each file is checked once, because a long recording may have thousands of rows.
     find = cache(partial(_find_file, path.parent, allow_outside_paths))
-    rows, excluded = list(read_rows(path)), []
+    notes: list[str] = []
+    rows, excluded = list(read_rows(path, notes)), []
     clips: dict[str, Clip] = {}
     readable = [row for _, row in rows if not isinstance(row, str)]
     has_split = not all(is_missing(row["split"]) for row in readable)
-    labels, notes = merge_labels((row["label"] for row in readable), preferred=EMOTIONS.values())
+    labels, merged = merge_labels((row["label"] for row in readable), preferred=EMOTIONS.values())
+    notes.extend(merged)
     for number, row in rows:
         try:
             clip = _read_clip(row, find, labels, has_split)
@@ -100,7 +107,7 @@ def order_labels(labels: Iterable[str | None]) -> tuple[str, ...]:
 
 def _find_file(folder: Path, allow_outside_paths: bool, name: str) -> Path | str:
     """Return the path of a file of a manifest, or the reason why it cannot be used."""
-    path = Path(name)
+    path = Path(name.replace("\\", "/"))  # as written on Windows
     if not allow_outside_paths and (path.is_absolute() or ".." in path.parts):
         advice = "if you trust the manifest, use --data.allow_outside_paths true"
         return f"{name} may be outside the manifest's folder; {advice}"
@@ -145,7 +152,7 @@ def _seconds(row: Row, name: str) -> float:
     try:
         seconds = float(row[name] or 0.0)
     except ValueError:
-        raise ValueError(f"{name} is {row[name]!r}, not a number of seconds") from None
+        raise ValueError(f"{name} is {row[name]!r}, not a number of seconds such as 61.5") from None
     if not abs(seconds) < _MOST_SECONDS:  # also catches NaN
         raise ValueError(f"{name} is {row[name]}, not a number of seconds")
     return seconds

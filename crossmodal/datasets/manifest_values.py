@@ -5,8 +5,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 _MISSING = ("", "-", "nan", "none", "null", "na", "<na>", "n/a", "#n/a")
-_WHOLE_NUMBER = re.compile(r"([0-9]+)(?:[.,]0+)?")
+_WHOLE_NUMBER = re.compile(r"([0-9]+)(?:\.0+|,0)?")
 
 
 def speaker_name(text: str) -> str:
@@ -32,6 +34,17 @@ def one_spelling(text: str) -> str:
 def is_missing(text: str) -> bool:
     """Return True for an empty text, and for what programs write in place of a missing value, such as ``nan``."""
     return text.strip().lower() in _MISSING
+
+
+def with_decimal_point(text: str, is_sure: bool) -> str:
+    """Replace a decimal comma. If it is not `is_sure`, ``1,500`` is kept, because it could be one and a half thousand.
+
+    Examples:
+        >>> with_decimal_point("1,5", is_sure=False), with_decimal_point("1,500", is_sure=False)
+        ('1.5', '1,500')
+    """
+    is_decimal = _DECIMAL_COMMA.fullmatch(text) and (is_sure or not _THOUSANDS.fullmatch(text))
+    return text.replace(",", ".") if is_decimal else text
 
 
 def shown(names: Iterable[str]) -> str:
