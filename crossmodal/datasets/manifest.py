@@ -1,18 +1,25 @@
 """Manifests: tables with one row per clip, for any corpus of paired recordings; see docs/manifests.md."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
 from crossmodal.datasets.clip import SPLITS, Clip, ExcludedClip, Split, nothing_usable
 from crossmodal.datasets.faces.features import clip_name
 from crossmodal.datasets.manifest_table import Row, read_rows
+from crossmodal.datasets.manifest_values import is_missing, merge_labels, speaker_name
 from crossmodal.datasets.ravdess import EMOTIONS
 from crossmodal.errors import CorpusNotFoundError, DataError
 
 # Common names of splits.
-_SPLIT_NAMES: dict[str, Split] = {**{name: name for name in SPLITS}, "dev": "val", "valid": "val", "validation": "val"}
+_SPLIT_NAMES: dict[str, Split] = {
+    **{name: name for name in SPLITS},
+    **dict.fromkeys(("dev", "valid", "validation", "development"), "val"),
+    "training": "train",
+    "testing": "test",
+}
 
 _MOST_SECONDS = 1e7  # four months, longer than any recording
 
@@ -25,11 +32,13 @@ class ManifestIndex:
         path: Path of the table.
         clips: Clips, sorted by name.
         excluded: Unusable rows with reasons.
+        notes: Sentences about values that were read as other values, for the user.
     """
 
     path: Path
     clips: list[Clip]
     excluded: list[ExcludedClip]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -43,7 +52,7 @@ class ManifestIndex:
 
 
 def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> ManifestIndex:
-    """Read a manifest and check every row. Files must exist but are not decoded.
+    """Read a manifest and check every row. Files must exist but are not decoded. Notes are printed to stderr.
 
     Args:
         path: Path of a ``.csv`` or ``.parquet`` file.
@@ -57,12 +66,16 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
     path = Path(path)
     # Each file is checked once, because a long recording may have thousands of rows.
     find = cache(partial(_find_file, path.parent, allow_outside_paths))
-    rows, excluded = list(read_rows(path)), []
+    notes: list[str] = []
+    rows, excluded = list(read_rows(path, notes)), []
     clips: dict[str, Clip] = {}
-    has_split = any(row["split"] for _, row in rows if not isinstance(row, str))
+    readable = [row for _, row in rows if not isinstance(row, str)]
+    has_split = not all(is_missing(row["split"]) for row in readable)
+    labels, merged = merge_labels((row["label"] for row in readable), preferred=EMOTIONS.values())
+    notes.extend(merged)
     for number, row in rows:
         try:
-            clip = _read_clip(row, find, has_split)
+            clip = _read_clip(row, find, labels, has_split)
             if clip.clip in clips:
                 raise ValueError("an earlier row has the same clip")
         except ValueError as error:
@@ -72,7 +85,9 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
             clips[clip.clip] = clip
     if not clips:
         raise CorpusNotFoundError(nothing_usable(path, excluded))
-    index = ManifestIndex(path, [clips[name] for name in sorted(clips)], excluded)
+    index = ManifestIndex(path, [clips[name] for name in sorted(clips)], excluded, notes)
+    for note in notes:
+        print(f"{path.name}: {note}", file=sys.stderr, flush=True)
     if len(index.labels) < 2:
         raise DataError(f"{path} needs at least two different labels, but has {index.labels or 'none'}.")
     return index
@@ -92,7 +107,7 @@ def order_labels(labels: Iterable[str | None]) -> tuple[str, ...]:
 
 def _find_file(folder: Path, allow_outside_paths: bool, name: str) -> Path | str:
     """Return the path of a file of a manifest, or the reason why it cannot be used."""
-    path = Path(name)
+    path = Path(name.replace("\\", "/"))  # as written on Windows
     if not allow_outside_paths and (path.is_absolute() or ".." in path.parts):
         advice = "if you trust the manifest, use --data.allow_outside_paths true"
         return f"{name} may be outside the manifest's folder; {advice}"
@@ -103,14 +118,16 @@ def _find_file(folder: Path, allow_outside_paths: bool, name: str) -> Path | str
         return f"cannot access {path}: {error.strerror}"
 
 
-def _read_clip(row: Row | str, find: Callable[[str], Path | str], has_split: bool) -> Clip:
+def _read_clip(
+    row: Row | str, find: Callable[[str], Path | str], labels: Mapping[str, str | None], has_split: bool
+) -> Clip:
     """Convert a row to a clip; raises ValueError with the reason if it is invalid."""
     if isinstance(row, str):
         raise ValueError(row)
     for name in ("clip", "speaker"):
-        if not row[name]:
-            raise ValueError(f"its {name} is empty")
-    audio, video = (find(row[name]) if row[name] else None for name in ("audio", "video"))
+        if is_missing(row[name]):
+            raise ValueError(f"its {name} is {row[name] or 'empty'}")
+    audio, video = (None if is_missing(row[name]) else find(row[name]) for name in ("audio", "video"))
     if not (audio or video):
         raise ValueError("it has neither sound nor video")
     if isinstance(audio, str) or isinstance(video, str):
@@ -120,8 +137,8 @@ def _read_clip(row: Row | str, find: Callable[[str], Path | str], has_split: boo
         raise ValueError(f"it starts at {min(start, start + delay):g} s, before its files")
     return Clip(
         clip=clip_name(row["clip"]),
-        actor=row["speaker"],
-        label=row["label"] or None,
+        actor=speaker_name(row["speaker"]),
+        label=labels[row["label"]],
         audio=audio or video,
         video=video,
         audio_start=start + delay,
@@ -135,7 +152,7 @@ def _seconds(row: Row, name: str) -> float:
     try:
         seconds = float(row[name] or 0.0)
     except ValueError:
-        raise ValueError(f"{name} is {row[name]!r}, not a number of seconds") from None
+        raise ValueError(f"{name} is {row[name]!r}, not a number of seconds such as 61.5") from None
     if not abs(seconds) < _MOST_SECONDS:  # also catches NaN
         raise ValueError(f"{name} is {row[name]}, not a number of seconds")
     return seconds
@@ -151,7 +168,7 @@ def _duration(row: Row, start: float) -> float | None:
 
 
 def _split(name: str, is_required: bool) -> Split | None:
-    if not name and not is_required:
+    if is_missing(name) and not is_required:
         return None
     split = _SPLIT_NAMES.get(name.lower())
     if split is None:
