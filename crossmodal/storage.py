@@ -125,7 +125,9 @@ def remove_leftovers(path: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        # A file name that is not UTF-8 has lone surrogates. Their escapes are those of JSON, and are read back.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path) -> Any:
