@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import stat
+import sys
 import threading
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from crossmodal.storage import (
     content_key,
     hash_file,
     locked,
+    paths_below,
     read_json,
     remove_leftovers,
     write_json,
@@ -200,3 +202,32 @@ def test_block_runs_without_lock_support(tmp_path, monkeypatch):
     hashes[tmp_path / "a"]
     hashes.save()
     assert FileHashes(tmp_path / "hashes.json").knows(tmp_path / "a")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+class TestPathsBelow:
+    @staticmethod
+    def files(root):
+        return [path.relative_to(root).as_posix() for path in paths_below(root) if path.is_file()]
+
+    def test_links_to_folders_are_followed_and_each_folder_is_searched_once(self, tmp_path):
+        root, store = tmp_path / "root", tmp_path / "store"
+        for path in (root / "real" / "a.wav", store / "deep" / "b.wav", store / "c.wav"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        links = {"again": root / "real", "out": store, "out2": store, "real/loop": root, "self": root / "self"}
+        links |= {"gone": tmp_path / "gone", "c.wav": store / "c.wav"}  # a broken link, and a link to a file
+        for name, target in links.items():
+            (root / name).symlink_to(target)
+        (store / "back").symlink_to(root)
+        assert self.files(root) == ["c.wav", "out/c.wav", "out/deep/b.wav", "real/a.wav"]
+        assert root / "again" in paths_below(root)
+        (tmp_path / "entry").symlink_to(root)
+        assert self.files(tmp_path / "entry") == self.files(root)
+
+    def test_metadata_of_macos_is_skipped(self, tmp_path):
+        for name in ("a.wav", "._a.wav", "__MACOSX/b.wav", "deeper/__MACOSX/c.wav", "deeper/._d.wav", "deeper/e.wav"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        assert self.files(tmp_path) == ["a.wav", "deeper/e.wav"]
+        assert self.files(tmp_path / "__MACOSX") == ["b.wav"]  # it was asked for
