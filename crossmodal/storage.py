@@ -1,4 +1,4 @@
-"""Atomic writes, file locks, file hashes and content keys."""
+"""Atomic writes, file locks, file hashes, content keys and listings of folders."""
 
 import contextlib
 import errno
@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -125,7 +126,9 @@ def remove_leftovers(path: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        # A file name that is not UTF-8 has lone surrogates. Their escapes are those of JSON, and are read back.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path) -> Any:
@@ -191,6 +194,35 @@ def _mark(path: Path) -> list[int]:
 
 _UMASK = os.umask(0)  # at import: os.umask can only be read by setting it, which is not thread-safe
 os.umask(_UMASK)
+
+
+def is_metadata(name: str) -> bool:
+    """Return True for the name of a folder or file that macOS adds to zips and to disks of other systems."""
+    return name == "__MACOSX" or name.startswith("._")
+
+
+def paths_below(folder: Path) -> list[Path]:
+    """Return all files and folders below a folder, sorted, without metadata of macOS.
+
+    Links to folders are followed. A folder that is reached twice, as in a loop of links, is searched once: under its
+    own path if that is below `folder`, else under the first link to it. Folders that cannot be read are empty.
+    """
+    found: list[Path] = []
+    folders, links, searched = [folder], deque[Path](), set()
+    while folders or links:
+        current = folders.pop() if folders else links.popleft()
+        if (real := os.path.realpath(current)) in searched:
+            continue
+        searched.add(real)
+        with contextlib.suppress(PermissionError), os.scandir(current) as entries:
+            for entry in sorted((one for one in entries if not is_metadata(one.name)), key=lambda one: one.name):
+                path = current / entry.name
+                found.append(path)
+                if entry.is_symlink() and path.is_dir():
+                    links.append(path)
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(path)
+    return sorted(found)
 
 
 def replace_folder(source: Path, target: Path, **copy: Any) -> None:

@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import stat
+import sys
 import threading
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from crossmodal.storage import (
     content_key,
     hash_file,
     locked,
+    paths_below,
     read_json,
     remove_leftovers,
     write_json,
@@ -45,6 +47,12 @@ def test_key_does_not_depend_on_order_or_process():
     assert content_key(a=1) != content_key(b=1)
     assert content_key(path=Path("a")) == content_key(path="a") != content_key(path=Path("b"))
     assert content_key() == hashlib.sha256(b"{}").hexdigest()[:32]
+
+
+def test_a_file_name_that_is_not_utf_8_can_be_stored(folder):
+    value = {"file": "\udcff\udce9.wav", "name": "\u65e5\U0001f600"}
+    write_json(folder / "names.json", value)
+    assert read_json(folder / "names.json") == value
 
 
 @given(JSON)
@@ -194,3 +202,32 @@ def test_block_runs_without_lock_support(tmp_path, monkeypatch):
     hashes[tmp_path / "a"]
     hashes.save()
     assert FileHashes(tmp_path / "hashes.json").knows(tmp_path / "a")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+class TestPathsBelow:
+    @staticmethod
+    def files(root):
+        return [path.relative_to(root).as_posix() for path in paths_below(root) if path.is_file()]
+
+    def test_links_to_folders_are_followed_and_each_folder_is_searched_once(self, tmp_path):
+        root, store = tmp_path / "root", tmp_path / "store"
+        for path in (root / "real" / "a.wav", store / "deep" / "b.wav", store / "c.wav"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        links = {"again": root / "real", "out": store, "out2": store, "real/loop": root, "self": root / "self"}
+        links |= {"gone": tmp_path / "gone", "c.wav": store / "c.wav"}  # a broken link, and a link to a file
+        for name, target in links.items():
+            (root / name).symlink_to(target)
+        (store / "back").symlink_to(root)
+        assert self.files(root) == ["c.wav", "out/c.wav", "out/deep/b.wav", "real/a.wav"]
+        assert root / "again" in paths_below(root)
+        (tmp_path / "entry").symlink_to(root)
+        assert self.files(tmp_path / "entry") == self.files(root)
+
+    def test_metadata_of_macos_is_skipped(self, tmp_path):
+        for name in ("a.wav", "._a.wav", "__MACOSX/b.wav", "deeper/__MACOSX/c.wav", "deeper/._d.wav", "deeper/e.wav"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        assert self.files(tmp_path) == ["a.wav", "deeper/e.wav"]
+        assert self.files(tmp_path / "__MACOSX") == ["b.wav"]  # it was asked for

@@ -29,7 +29,7 @@ def configs_command(args: argparse.Namespace) -> int:
     elif not (comments := dict(describe_configs())):
         raise ConfigError(f"{path} has no configs: reinstall crossmodal.")
     elif args.format == "json":
-        print(json.dumps(comments, indent=2, ensure_ascii=False))
+        print(json.dumps(comments, indent=2))
     else:
         width = max(map(len, comments))
         for name, comment in comments.items():

@@ -49,7 +49,7 @@ def env_command(args: argparse.Namespace) -> int:
     """Run `crossmodal env`; the status is 1 if torch, torchvision and torchaudio cannot be imported."""
     report = describe_environment()
     if args.format == "json":
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(json.dumps(report, indent=2))
     else:
         for section, entries in report.items():
             print(f"{section}:")

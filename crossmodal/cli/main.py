@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -100,6 +101,9 @@ def main(args: Sequence[str] | None = None) -> int:
     It is 0 for success, 1 for an error in data or settings, 2 for an invalid command line, 130 after Ctrl-C and 143
     after SIGTERM.
     """
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is escaped, as in \u65e5
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args = list(sys.argv[1:] if args is None else args)
     if args == ["--version"]:
         print(f"crossmodal {__version__}")

@@ -22,7 +22,7 @@ def report_command(args: argparse.Namespace) -> int:
     report = (report_applications if runs[0].kind == "application" else report_methods)(folder, runs)
     report.write(folder)
     if args.format == "json":
-        print(json.dumps(report.numbers, indent=2, ensure_ascii=False))
+        print(json.dumps(report.numbers, indent=2))
     else:
         report.print(folder)
     return 0

@@ -67,7 +67,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
             table = pa.table({name: [row[index] for row in values] for index, name in enumerate(columns)})
             pa.parquet.write_table(table, temporary)
             return
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             csv.writer(file).writerows([columns, *values])
 
 

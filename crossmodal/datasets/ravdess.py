@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.errors import CorpusNotFoundError
+from crossmodal.storage import is_metadata, paths_below
 
 Channel = Literal["speech", "song", "both"]
 
@@ -113,9 +114,7 @@ def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex
 
 def media_files(root: Path) -> list[Path]:
     """Return every wav and mp4 below a folder, sorted."""
-    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in MEDIA_SUFFIXES)
-    # macOS adds metadata files such as "._name.wav" to zips and to disks of other systems.
-    return [path for path in found if not path.name.startswith("._") and "__MACOSX" not in path.parts]
+    return [path for path in paths_below(root) if path.suffix.lower() in MEDIA_SUFFIXES]
 
 
 def published_names(channel: Channel = "both") -> list[RavdessName]:
@@ -165,7 +164,7 @@ def _pair(files: dict[str, Path]) -> Clip:
 
 
 def _nothing_found(root: Path, channel: Channel, excluded: list[ExcludedClip]) -> str:
-    zips = sorted(path.name for path in root.glob("*.zip"))
+    zips = sorted(path.name for path in root.glob("*.zip") if not is_metadata(path.name))
     which = "RAVDESS" if channel == "both" else f"RAVDESS {channel}"
     message = f"No {which} clip in {root.resolve()}: no .wav or .mp4 has a name like 03-01-06-01-02-01-12.wav."
     if zips:

@@ -9,6 +9,7 @@ from pathlib import Path
 from crossmodal.datasets.clip import ExcludedClip
 from crossmodal.datasets.ravdess import index_ravdess
 from crossmodal.errors import CorpusNotFoundError
+from crossmodal.storage import paths_below
 
 Row = dict[str, object]
 _VIDEO_SUFFIXES = (".flv", ".mp4", ".avi", ".mkv", ".mov", ".webm")
@@ -75,12 +76,13 @@ def list_meld(root: Path) -> Listing:
     arXiv:1810.02508.
     """
     listing = Listing()
+    paths = paths_below(root)
     for part, (table, folder) in _MELD_PARTS.items():
-        found = sorted(root.rglob(table))
+        found = [path for path in paths if path.name == table]
         if not found:
             listing.notes.append(f"There is no {table}: the split {part} is skipped.")
             continue
-        videos = next(iter(sorted(root.rglob(folder))), root / folder)
+        videos = next((path for path in paths if path.name == folder), root / folder)
         for row in _read_meld_table(found[0]):
             _add_meld_row(listing, part, row, videos)
     parts: dict[object, set[object]] = {}
@@ -138,9 +140,7 @@ def list_corpus(corpus: str, root: Path) -> Listing:
 def _by_stem(root: Path, suffixes: tuple[str, ...], listing: Listing) -> dict[str, Path]:
     """Return files with the given suffixes by stem; of duplicates, the first one is used."""
     found: dict[str, Path] = {}
-    for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in suffixes):
-        if path.name.startswith("._"):  # metadata of macOS
-            continue
+    for path in (path for path in paths_below(root) if path.suffix.lower() in suffixes):
         if path.stat().st_size <= 1024 and path.read_bytes().startswith(b"version https://git-lfs.github.com/spec/"):
             listing.exclude(path, "a Git LFS pointer instead of the file: run git lfs pull")
         elif found.setdefault(path.stem, path) != path:

@@ -80,7 +80,7 @@ def write_template(path: Path, template: str, **values: Any) -> None:
     """Render a template of this package and write the text atomically."""
     text = _ENVIRONMENT.get_template(f"{template}.jinja").render(values)
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

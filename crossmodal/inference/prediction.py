@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodal.errors import ModelFolderError
+from crossmodal.errors import ConfigError, ModelFolderError
 
 SILENCE = "silence"  # label of recordings below the energy gate; no emotion has this name
 
@@ -54,6 +54,19 @@ class Prediction:
     def is_silence(self) -> bool:
         """True if the recording is below the energy gate."""
         return self.label == SILENCE
+
+    def top_k(self, k: int) -> list[dict[str, Any]]:
+        """Return the `k` most probable emotions, or all if there are fewer, as ``{"label": ..., "score": ...}``.
+
+        Examples:
+            >>> Prediction("sad", {"calm": 0.2, "angry": 0.1, "sad": 0.7}).top_k(2)
+            [{'label': 'sad', 'score': 0.7}, {'label': 'calm', 'score': 0.2}]
+        """
+        if k < 1:
+            raise ConfigError(f"top_k is a number of emotions, 1 or more, not {k}")
+        scores = self.probabilities or {self.label: self.score}
+        ranked = sorted(scores.items(), key=lambda item: -item[1])
+        return [{"label": label, "score": score} for label, score in ranked[:k]]
 
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"label": ..., "score": ..., "probabilities": {...}}``."""

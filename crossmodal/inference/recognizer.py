@@ -105,14 +105,16 @@ class EmotionRecognizer:
         Args:
             recording: Audio file or video with audio: a path, its bytes or an open binary file (read from its start
                 and left open). Or samples: an array or tensor of shape (T,) or (channels, T), floats in [-1, 1] or
-                integers of full scale. Or a list of these. Any sample rate and number of channels; 0.1 to 120 s.
-            sample_rate: Sample rate of samples in Hz. Default: that of the model. Ignored for files.
+                integers of full scale, of 8, 16 or 32 bits. Or audio of Hugging Face's datasets: a dict of ``array``
+                and ``sampling_rate``. Or a list of these. Any sample rate and number of channels; 0.1 to 120 s.
+            sample_rate: Sample rate of samples in Hz. Default: that of the model. Ignored for files and dicts.
 
         Returns:
             The prediction, or a list of predictions in the order of the given list.
 
         Raises:
-            MediaError: If a recording cannot be decoded, is too short or too long, or has samples that are not finite.
+            MediaError: If a recording cannot be decoded, is too short or too long, or has samples that are not finite
+                or whose full scale is unknown: integers of 64 bits, of a list, or of 32 bits that use at most 24.
             ConfigError: If the sample rate is invalid.
         """
         if not isinstance(recording, list | tuple):

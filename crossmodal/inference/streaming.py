@@ -51,20 +51,20 @@ class EmotionStream:
         return (self._held_from + len(self._held)) / self._rate
 
     def feed(self, samples: NDArray[Any]) -> list[Window]:
-        """Add a chunk: (n,) or (channels, n), any n, floats in [-1, 1] or integers of full scale.
+        """Add a chunk: (n,) or (channels, n), any n, floats in [-1, 1] or integers of 8 or 16 bits.
 
         Returns:
             The windows that the chunk completes, zero or more.
 
         Raises:
-            MediaError: If the samples have another shape, are not finite, or far beyond full scale.
+            MediaError: If the samples have another type or shape, are not finite, or far beyond full scale.
             ConfigError: If the stream is closed.
         """
         if self._closed:
             raise ConfigError("This stream is closed: open a new one with EmotionRecognizer.stream().")
-        if not np.shape(samples)[-1:] or not np.shape(samples)[-1]:
+        if np.shape(samples)[-1:] == (0,):
             return []
-        self._take(check_samples(samples), last=False)
+        self._take(check_samples(samples, is_chunk=True), last=False)
         return self._complete_windows()
 
     def finish(self) -> list[Window]:

@@ -59,7 +59,8 @@ def run_cell(cell: Cell) -> str | None:
     torch.set_num_threads(1)  # in case OMP_NUM_THREADS was set too late
     cell.folder.mkdir(parents=True, exist_ok=True)
     (cell.folder / CELL).unlink(missing_ok=True)  # from other settings
-    with (cell.folder / LOG).open("w", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+    opened = (cell.folder / LOG).open("w", encoding="utf-8", errors="backslashreplace")
+    with opened as log, redirect_stdout(log), redirect_stderr(log):
         try:
             fit(cell.args)
         except (Exception, SystemExit) as error:

@@ -1,3 +1,4 @@
+import io
 import json
 import re
 import subprocess
@@ -169,6 +170,14 @@ class TestBadInput:
     def test_a_model_trained_on_a_test_actor(self, trained, tiny_ravdess, capsys):
         args = ["test", f"--model={trained[1]}", f"--data.root={tiny_ravdess}", trained[0][0], "--data.fold=2"]
         assert "actors 03" in fails(capsys, *args)
+
+    @pytest.mark.parametrize("command", ["data check", "data manifest cremad", "fit --data.root", "export"])
+    def test_a_name_that_the_terminal_cannot_show_is_escaped(self, command, tmp_path, monkeypatch):
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+        monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+        assert main([*command.split(), str(tmp_path / "\u65e5\u672c")]) == 1
+        sys.stderr.flush()
+        assert b"\\u65e5\\u672c" in sys.stderr.buffer.getvalue()
 
 
 def test_fit_test_and_predict(trained, tiny_ravdess, capsys):

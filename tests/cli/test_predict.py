@@ -116,6 +116,24 @@ class TestFormats:
         assert (window["start"], window["end"], window["label"]) == ("0.000", "1.000", "silence")
         assert predict(path, "--format", "audacity")[1] == "0.000000\t1.000000\tsilence\n"
 
+    @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+    @pytest.mark.parametrize("form", ["table", "csv", "json", "jsonl"])
+    def test_names_that_the_output_cannot_show_are_escaped(self, folder, model_folder, encoding, form, monkeypatch):
+        names = ["a.wav", "m\u65e5\xe9\U0001f600.wav", "z.wav"]
+        for name in names[1:]:
+            shutil.copy(folder / "a.wav", folder / name)
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+        assert main(["predict", "--model", str(model_folder), *names, "--format", form]) == 0
+        sys.stdout.flush()
+        out = sys.stdout.buffer.getvalue().decode(encoding)
+        if form in ("json", "jsonl"):
+            results = json.loads(out) if form == "json" else [json.loads(line) for line in out.splitlines()]
+            assert [one["file"] for one in results] == names
+        else:
+            escaped = [name.encode(encoding, "backslashreplace").decode(encoding) for name in names]
+            assert [line.split(",")[0].split()[0] for line in out.splitlines()[1:]] == escaped
+
 
 class TestTimeline:
     def test_json(self, long_wav, recognizer, predict):

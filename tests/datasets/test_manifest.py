@@ -261,6 +261,14 @@ class TestParquet:
         assert found == [dict.fromkeys(COLUMNS, "") | {key: str(value) for key, value in row.items()} for row in rows]
 
 
+def test_a_file_name_that_is_not_utf_8_is_an_error_of_its_row_only(tmp_path):
+    rows = [{"clip": name, "audio": audio, "label": "x"} for name, audio in (("a", "\udcff.wav"), ("b", "b.wav"))]
+    write_rows(tmp_path / "mine.csv", rows)
+    (_, error), (_, found) = read_rows(tmp_path / "mine.csv")
+    assert "UTF-8" in error
+    assert found["audio"] == "b.wav"
+
+
 def test_manifest_of_ravdess_gives_the_same_clips(tiny_videos, tmp_path):
     from crossmodal.datasets.recipes import list_ravdess
 

@@ -1,4 +1,5 @@
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,17 @@ def test_sound_and_face_come_from_the_best_file_on_one_time_base(tmp_path, modal
     if audio is not None:
         assert clip.audio_start == pytest.approx(audio_start)
     assert pytest.approx(0.0333, abs=1e-4) == MP4_SOUND_DELAY
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+def test_linked_folders_are_searched_once(tmp_path):
+    root = touch(tmp_path / "root", "Actor_07/03-01-05-01-01-01-07.wav")
+    touch(tmp_path / "disk", "Actor_08/03-01-05-01-01-01-08.wav")
+    for name, target in {"Actor_08": tmp_path / "disk/Actor_08", "all": tmp_path / "disk", "loop": root}.items():
+        (root / name).symlink_to(target)
+    index = index_ravdess(root)
+    assert [clip.actor for clip in index.clips] == ["07", "08"]
+    assert index.excluded == []
 
 
 def test_second_copy_is_excluded(tmp_path):

@@ -1,6 +1,7 @@
 import argparse
 import csv
 import shutil
+import sys
 from fractions import Fraction
 
 import av
@@ -60,6 +61,8 @@ def meld(tmp_path):
     # Videos without a row, and metadata of macOS.
     touch(tmp_path, "dev/dev_splits_complete/dia66_utt9.mp4")
     touch(tmp_path, "test/output_repeated_splits_test/._dia0_utt0.mp4")
+    for table, videos, _ in MELD:  # sorted before the real ones
+        touch(tmp_path, f"__MACOSX/{videos}/._dia0_utt0.mp4", f"__MACOSX/{table}", f"._{table}")
     return tmp_path
 
 
@@ -67,6 +70,22 @@ def run(corpus, root, *more):
     parser = argparse.ArgumentParser()
     manifest_arguments(parser)
     return manifest_command(parser.parse_args([corpus, str(root), *map(str, more)]))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+@pytest.mark.parametrize("corpus", ["cremad", "meld"])
+def test_linked_folders_are_searched(corpus, tmp_path, request):
+    original = request.getfixturevalue(corpus)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    entries = [path for path in original.iterdir() if path.is_dir() and path != linked]
+    for path in entries:
+        path.rename(tmp_path.parent / f"{tmp_path.name}-{path.name}")
+        (linked / path.name).symlink_to(tmp_path.parent / f"{tmp_path.name}-{path.name}")
+    (linked / "loop").symlink_to(linked)
+    listing = list_corpus(corpus, linked)
+    assert len(listing.rows) == {"cremad": 21, "meld": 8}[corpus]
+    assert not [clip for clip in listing.excluded if "copy" in clip.reason]
 
 
 class TestCremad:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from crossmodal.errors import ModelFolderError
+from crossmodal.errors import ConfigError, ModelFolderError
 from crossmodal.inference import SILENCE, Prediction, Segment, Timeline, Window
 from crossmodal.inference.prediction import SILENT
 
@@ -19,6 +19,15 @@ def test_probabilities_sum_to_one(numbers):
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-12)
     assert prediction.score == max(prediction.probabilities.values())
     assert prediction.label == LABELS[int((numbers / numbers.sum()).argmax())]
+
+
+def test_top_k():
+    prediction = Prediction("calm", {"sad": 0.1, "calm": 0.7, "angry": 0.2})
+    ranked = [{"label": "calm", "score": 0.7}, {"label": "angry", "score": 0.2}, {"label": "sad", "score": 0.1}]
+    assert [prediction.top_k(k) for k in (1, 3, 9)] == [ranked[:1], ranked, ranked]
+    assert SILENT.top_k(3) == [{"label": SILENCE, "score": 1.0}]
+    with pytest.raises(ConfigError, match="top_k"):
+        prediction.top_k(0)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

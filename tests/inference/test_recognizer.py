@@ -85,6 +85,51 @@ class TestRecordings:
         atol = 1e-4 if dtype in (np.int16, np.int32) else 0.05
         np.testing.assert_allclose(numbers(recognizer(samples, 48_000)), numbers(recognizer(wav)), atol=atol)
 
+    @pytest.mark.parametrize("wrap", [np.int32, np.int64, np.uint32, np.uint64, torch.int32, torch.int64, list])
+    def test_integers_of_unknown_full_scale_are_refused(self, recognizer, wrap):
+        samples = np.random.default_rng(0).integers(0, 2**15, 16_000).astype(np.int16)
+        if isinstance(wrap, torch.dtype):
+            wide = torch.from_numpy(samples).to(wrap)
+        else:
+            wide = samples.tolist() if wrap is list else samples.astype(wrap)
+        for predict in (recognizer.timeline, recognizer.stream().feed, lambda samples: recognizer([samples])):
+            with pytest.raises(MediaError, match=r"full scale .* 32768"):
+                predict(wide)
+        with pytest.raises(MediaError, match="full scale"):
+            recognizer(samples.tolist())  # a flat list is a list of recordings
+        assert recognizer(samples) == recognizer((samples / 2**15).astype(np.float32))
+
+    def test_int32_is_full_scale_if_it_uses_more_than_24_bits(self, recognizer):
+        samples = np.random.default_rng(0).integers(-(2**23), 2**23, 16_000).astype(np.int32)
+        assert recognizer(samples * 256) == recognizer((samples / 2**23).astype(np.float32))
+        samples[0] = -(2**31)
+        assert not recognizer(samples).is_silence
+        with pytest.raises(MediaError, match="full scale"):
+            recognizer(samples[1:])
+        with pytest.raises(MediaError, match="full scale"):
+            recognizer.stream().feed(samples)
+        assert recognizer(np.zeros(16_000, np.int32)).is_silence  # at any full scale
+
+    def test_audio_of_hugging_face(self, recognizer, wav):
+        class Decoder:  # audio of `datasets` 4, which has the keys but is no Mapping
+            get_all_samples = None
+
+            def __getitem__(self, key):
+                return audio[key]
+
+        samples = soundfile.read(wav, dtype="float32")[0]
+        audio = {"path": None, "array": samples, "sampling_rate": 48_000}
+        expected = recognizer(samples, 48_000)
+        assert recognizer(audio) == recognizer(audio, 8_000) == recognizer(Decoder()) == expected
+        assert recognizer([audio, samples], 48_000) == recognizer([samples, samples], 48_000)
+        assert recognizer.timeline(audio) == recognizer.timeline(samples, 48_000)
+        with pytest.raises(MediaError, match="sampling_rate"):
+            recognizer({"array": samples})
+        with pytest.raises(ConfigError, match="sampling_rate"):
+            recognizer(audio | {"sampling_rate": None})
+        with pytest.raises(MediaError, match="full scale"):
+            recognizer(audio | {"array": [100, -100] * 8000})
+
     def test_channels_and_default_sample_rate(self, recognizer, wav):
         waveform = media.read_waveform(wav)
         assert recognizer(waveform) == recognizer(waveform, 16_000)

@@ -100,6 +100,12 @@ def test_windows_are_returned_when_they_are_complete():
             use()
 
 
+@pytest.mark.parametrize("chunk", [b"\0\1" * 800, {"array": sound(0.5)}, None, 0.5], ids=str)
+def test_a_chunk_that_is_no_array_is_an_error(chunk):
+    with pytest.raises(MediaError, match="expected"):
+        fake_recognizer().stream().feed(chunk)
+
+
 def test_the_resampler_has_a_short_delay_and_the_buffer_does_not_grow():
     stream = fake_recognizer().stream(48_000, window=1.0, hop=0.5)
     for second in range(20):

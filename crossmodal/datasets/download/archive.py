@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from crossmodal.errors import ArchiveError
+from crossmodal.storage import is_metadata
 
 # RAVDESS's largest archive has 0.6 GB, and its highest compression ratio is 7.
 LARGEST_TOTAL = 4 << 30  # bytes
@@ -110,4 +111,4 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
 def _is_ignored(path: str) -> bool:
     """Return True for folders and metadata files of macOS."""
     *folders, name = path.split("/")
-    return not name or folders[:1] == ["__MACOSX"] or name.startswith("._") or name == ".DS_Store"
+    return not name or any(map(is_metadata, [*folders, name])) or name == ".DS_Store"

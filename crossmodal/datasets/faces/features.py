@@ -18,7 +18,7 @@ from crossmodal.datasets.clip import ExcludedClip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.datasets.ravdess import parse_name
 from crossmodal.errors import DataError
-from crossmodal.storage import FileHashes, cache_dir, content_key
+from crossmodal.storage import FileHashes, cache_dir, content_key, paths_below
 
 # Increase when the same table or folder gives different features.
 VERSION = 2
@@ -98,7 +98,7 @@ def segment_means(rows: NDArray[np.float32], num_rows: int) -> NDArray[np.float3
 
 
 def _arrays(source: Path) -> list[Path]:
-    return sorted(source.rglob("*.npy"))
+    return [path for path in paths_below(source) if path.suffix == ".npy"]
 
 
 def _read_folder(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -20,7 +20,7 @@ from crossmodal.datasets.synthetic.performance import SAMPLE_RATE, VIDEO_FRAME, 
 from crossmodal.datasets.synthetic.voice import synthesize_voice
 from crossmodal.errors import ConfigError, DataError
 from crossmodal.process_pool import Failure, map_in_processes
-from crossmodal.storage import atomic_path, write_json
+from crossmodal.storage import atomic_path, paths_below, write_json
 
 SYNTHETIC_MARKER = "synthetic.json"
 """Name of the file that marks a folder as synthetic and stores its settings."""
@@ -121,7 +121,7 @@ def _mark(root: Path, settings: dict[str, Any]) -> None:
                 f"{root} has a synthetic corpus with other settings: {differing} instead of {settings}. Choose another "
                 "folder, or remove this one."
             )
-    elif root.is_dir() and (recording := next(root.rglob(RAVDESS_FILES), None)):
+    elif root.is_dir() and (recording := next((path for path in paths_below(root) if path.match(RAVDESS_FILES)), None)):
         raise ConfigError(
             f"{root} has real recordings, such as {recording.name}. Choose another folder, so that real and "
             "synthetic recordings are not mixed."

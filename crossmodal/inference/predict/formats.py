@@ -57,7 +57,7 @@ def write_json(results: Iterable[AudioResult], labels: Sequence[str], over_time:
     separator = "[\n"
     try:
         for result in results:
-            text = json.dumps(result.as_dict(), indent=2, ensure_ascii=False)
+            text = json.dumps(result.as_dict(), indent=2)
             out.write(separator + textwrap.indent(text, "  "))
             separator = ",\n"
     finally:
@@ -67,7 +67,7 @@ def write_json(results: Iterable[AudioResult], labels: Sequence[str], over_time:
 def write_json_lines(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:
     """Write one line per recording as soon as it is predicted."""
     for result in results:
-        print(json.dumps(result.as_dict(), ensure_ascii=False), file=out, flush=True)
+        print(json.dumps(result.as_dict()), file=out, flush=True)
 
 
 def write_csv(results: Iterable[AudioResult], labels: Sequence[str], over_time: bool, out: TextIO) -> None:

@@ -4,9 +4,11 @@ import glob
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from crossmodal.storage import paths_below
 
 STANDARD_INPUT = "-"
 # Suffixes of recordings in a folder. A file that is named on the command line may have any suffix.
@@ -54,7 +56,7 @@ def _find(word: str) -> list[Input]:
         return _in_folder(path) or [Input(word, error="there is no audio or video file in this folder or below it")]
     if path.exists():
         return [_input_from_path(path)]
-    matches = sorted(map(Path, glob.glob(word, recursive=True)))  # noqa: PTH207 (the glob may be absolute)
+    matches = _without_loops(map(Path, glob.glob(word, recursive=True)))  # noqa: PTH207 (the glob may be absolute)
     files = [one for path in matches for one in (_in_folder(path) if path.is_dir() else [_input_from_path(path)])]
     if files:
         return files
@@ -63,9 +65,17 @@ def _find(word: str) -> list[Input]:
     return [Input(word, error="no file matches it" if glob.has_magic(word) else "there is no such file or folder")]
 
 
+def _without_loops(paths: Iterable[Path]) -> list[Path]:
+    """Sort paths, and keep the shortest of those that a loop of links repeats."""
+    kept: dict[tuple[str, str], Path] = {}
+    for path in sorted(paths, key=lambda path: (len(path.parts), path)):
+        kept.setdefault((os.path.realpath(path.parent), path.name), path)
+    return sorted(kept.values())
+
+
 def _in_folder(folder: Path) -> list[Input]:
-    files = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
-    # Skip hidden files, such as the ._clip.wav that macOS writes beside clip.wav.
+    files = (path for path in paths_below(folder) if path.suffix.lower() in SUFFIXES and path.is_file())
+    # Skip hidden files.
     return [_input_from_path(path) for path in files if not path.name.startswith(".")]
 
 

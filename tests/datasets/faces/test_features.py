@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,20 @@ def test_folder_of_npy(tmp_path):
     np.save(source / "other.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"\[2, 3\]"):  # numbers of features
         store_face_features(source, 1, tmp_path / "cache")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+def test_folder_of_npy_with_links_and_metadata_of_macos(tmp_path):
+    source, disk = tmp_path / "features", tmp_path / "disk"
+    for path in (source / "__MACOSX", disk):
+        path.mkdir(parents=True)
+    np.save(disk / f"{CLIP}.npy", np.ones(3))
+    (disk / f"._{CLIP}.npy").write_bytes(b"metadata")
+    (source / "__MACOSX" / f"{CLIP}.npy").write_bytes(b"metadata")
+    (source / "Actor_07").symlink_to(disk)
+    (disk / "loop").symlink_to(source)
+    clips, excluded = store_face_features(source, 1, tmp_path / "cache")
+    assert (list(clips.clips), excluded) == ([CLIP], [])
 
 
 @pytest.mark.parametrize(

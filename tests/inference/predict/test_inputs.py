@@ -41,6 +41,21 @@ def test_hidden_files_in_a_folder_are_skipped(folder, find):
     assert paths(find(folder / "._a.wav")) == [folder / "._a.wav"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+def test_linked_folders_are_searched_once_and_metadata_of_macos_is_skipped(folder, find, tmp_path):
+    disk = tmp_path / "disk"
+    (folder / "__MACOSX").mkdir()
+    disk.mkdir()
+    for path in (disk / "c.wav", disk / "._c.wav", folder / "__MACOSX" / "d.wav"):
+        shutil.copy(folder / "a.wav", path)
+    (folder / "linked").symlink_to(disk)
+    (folder / "loop").symlink_to(folder)
+    wavs = [folder / "a.wav", folder / "linked" / "c.wav"]
+    assert paths(find(folder)) == [wavs[0], folder / "deeper" / "B.MP4", wavs[1]]
+    shutil.rmtree(folder / "__MACOSX")
+    assert paths(find(folder / "**" / "*.wav")) == wavs
+
+
 def test_arguments_without_a_match_have_an_error(tmp_path, find):
     (tmp_path / "empty" / "deeper").mkdir(parents=True)
     found = find(tmp_path / "gone.wav", tmp_path / "*.ogg", tmp_path / "empty", tmp_path / "emp*")
