@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossmodal.datamodules import AudioDataModule
+from crossmodal.datasets.manifest_values import speaker_name
 from crossmodal.datasets.stream.reader import read_about
 from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.evaluation.metrics import describe
@@ -45,7 +46,8 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
     datamodule.prepare_data()
     datamodule.setup()
     actors = sorted({clip.actor for clip in datamodule.split["test"]})
-    seen = sorted({*actors} & {*config["actors_seen"]})
+    trained = {speaker_name(name) for name in config["actors_seen"]}
+    seen = sorted({actor for actor in actors if speaker_name(actor) in trained})
     same_corpus = datamodule.is_synthetic == (config["corpus"]["kind"] == "synthetic")
     if seen and same_corpus and not datamodule.is_speaker_dependent:
         protocol = protocol_name(config["protocol"], config.get("num_folds"))

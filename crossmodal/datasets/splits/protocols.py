@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from crossmodal.datasets.clip import Clip, Split
+from crossmodal.datasets.manifest_values import speaker_name
 from crossmodal.datasets.splits.given_split import split_as_given
 from crossmodal.datasets.splits.speaker_folds import split_by_speaker
 from crossmodal.errors import ConfigError, LeakageError, ProtocolError
@@ -166,7 +167,8 @@ def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
 def check_teacher(trained_on: Iterable[str], split: dict[Split, list[Clip]]) -> None:
     """Raise LeakageError if a teacher was trained on a validation or test actor of the student's split."""
     held_out = {clip.actor for name in ("val", "test") for clip in split[name]}
-    seen = held_out & set(trained_on)
+    trained = {speaker_name(name) for name in trained_on}
+    seen = {actor for actor in held_out if speaker_name(actor) in trained}
     if seen:
         raise LeakageError(
             f"The teacher was trained on actors {_names(sorted(seen))}, who are validation or test actors here, so its "
