@@ -189,7 +189,9 @@ def test_labels_of_the_last_actors_are_hidden():
             hide_labels(clips, number)
 
 
-@pytest.mark.parametrize(("seen", "leaked"), [(["01", "02"], "02"), (["03", "02", "24"], "02, 03"), (["2", "3.0"], "02, 03")])
+@pytest.mark.parametrize(
+    ("seen", "leaked"), [(["01", "02"], "02"), (["03", "02", "24"], "02, 03"), (["2", "3.0"], "02, 03")]
+)
 def test_teacher_trained_on_a_held_out_actor_is_rejected(seen, leaked):
     split = {"train": make_clips(["01"]), "val": make_clips(["02"]), "test": make_clips(["03"])}
     check_teacher(["01", "24"], split)
