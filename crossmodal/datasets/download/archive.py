@@ -1,6 +1,7 @@
 """Untrusted zip archives: validated before extraction, and extracted atomically."""
 
 import contextlib
+import errno
 import os
 import re
 import struct
@@ -104,7 +105,9 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: the position of a member is negative
+            raise
         raise ArchiveError(f"{path.name} is damaged: {error or type(error).__name__}.") from error
 
 

@@ -82,6 +82,16 @@ def test_damaged_and_missing_recordings_are_detected(tmp_path, changed, is_whole
     assert is_extracted(member, tmp_path, nothing) == is_whole
 
 
+def test_members_before_the_start_of_an_archive_are_damage(tmp_path):
+    path = tmp_path / "a.zip"
+    write_zip(path, NAMES[:1], size=40)
+    content = bytearray(path.read_bytes())
+    content[-6] += 1  # the offset of the directory: zipfile shifts all members by the difference
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError, match="damaged"):
+        extract_members(path, list_members(path, parse), tmp_path / "out", tmp_path, nothing)
+
+
 @given(st.data())
 @settings(max_examples=150)
 def test_damaged_archive_never_gives_wrong_content(tmp_path_factory, data):
