@@ -247,10 +247,10 @@ def test_everything_works_with_the_keyboard(page, voice):
                 return
         raise AssertionError(f"{name} cannot be reached")
 
+    # Set before the first key: Playwright does not wait until the browser intercepts choosers.
+    page.on("filechooser", lambda chooser: chooser.set_files(str(voice)))
     tab_to("Choose a recording")
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
-    chooser.value.set_files(str(voice))
+    page.keyboard.press("Enter")
     page.get_by_role("heading", name="voice.wav").wait_for(timeout=20_000)
     tab_to("Record")
     tab_to("Download JSON")
