@@ -180,15 +180,15 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
 
     def loader(self, clips: Sequence[Clip], shuffle: bool = False, shard: Shard = SINGLE_PROCESS) -> DataLoader[Any]:
         """Return a loader of some clips; with shuffle it drops the last, smaller batch."""
-        folders = [self._feature_folder, *(self.feature_versions if shuffle else [])] if self._feature_folder else []
-        features = {clip: [folder / path.name for folder in folders] for clip, path in self.waveforms.items()}
+        features = self._feature_files(versions=shuffle)
+        tensors = [self._tensors, ClipTensors(self.summaries) if self.summaries else None]
         dataset = ClipDataset(
             clips,
             self.labels,
-            self.waveforms if self.needs_audio and not (folders or self.summaries) else None,
+            self.waveforms if self.needs_audio and features is None and not self.summaries else None,
             self._corpus.faces if self._reads_pixels else None,
-            [*([self._tensors] if self._tensors else []), *([ClipTensors(self.summaries)] if self.summaries else [])],
-            features if folders else None,
+            [one for one in tensors if one],
+            features,
             read=self.source.read,
         )
         if shuffle:
@@ -211,6 +211,13 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
     @property
     def _feature_folder(self) -> Path | None:
         return Path(self.speech_features) if self.speech_features and self.needs_audio else None
+
+    def _feature_files(self, versions: bool) -> dict[str, list[Path]] | None:
+        """Return the files of stored features by clip, with more versions of the training clips; None if none exist."""
+        if self._feature_folder is None:
+            return None
+        folders = [self._feature_folder, *(self.feature_versions if versions else ())]
+        return {clip: [folder / path.name for folder in folders] for clip, path in self.waveforms.items()}
 
     @property
     def _reads_pixels(self) -> bool:
