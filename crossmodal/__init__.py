@@ -7,7 +7,7 @@ from crossmodal.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
-    from crossmodal.inference import EmotionRecognizer
+    from crossmodal.inference import EmotionRecognizer, push_to_hub, save_pretrained
     from crossmodal.models import AudioClassifier, FaceClassifier, FaceEncoder
     from crossmodal.pipeline import fit
     from crossmodal.tasks import ControlTask, FinetuneTask, TeacherTask, TransferTask
@@ -25,6 +25,8 @@ _HOME = {
     "TransferTask": "tasks",
     "VideoDataModule": "datamodules",
     "fit": "pipeline",
+    "push_to_hub": "inference",
+    "save_pretrained": "inference",
 }
 
 __all__ = (
@@ -40,6 +42,8 @@ __all__ = (
     "TransferTask",
     "VideoDataModule",
     "fit",
+    "push_to_hub",
+    "save_pretrained",
 )
 
 

@@ -1,0 +1,50 @@
+"""The voice model in a checkpoint of a training stage. This module needs torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crossmodal.errors import ConfigError, WeightsError
+from crossmodal.inference.model_folder import check_labels
+from crossmodal.models import AudioClassifier
+
+_PREFIX = "model."  # of the weights of `task.model`
+
+
+def load_student(path: Path, labels: Sequence[str] | None = None) -> tuple[AudioClassifier, Sequence[str]]:
+    """Load the voice model and its labels; see `crossmodal.EmotionRecognizer.from_checkpoint`."""
+    content = _read(path)
+    about = content.get("crossmodal") if isinstance(content, dict) else None
+    if not isinstance(about, dict):
+        raise WeightsError(
+            f"{path} is not a checkpoint of a crossmodal task: it does not describe a voice model. Load it with its "
+            "own program, and save the model with crossmodal.save_pretrained."
+        )
+    if "model" not in about:
+        raise WeightsError(
+            f"{path} is a checkpoint of the stage {about.get('stage')}, which trains a face model. Give a checkpoint "
+            "of the stage transfer, finetune or control."
+        )
+    try:
+        model = AudioClassifier(**about["model"])
+        weights = {name: tensor for name, tensor in content["state_dict"].items() if name.startswith(_PREFIX)}
+        model.load_state_dict({name.removeprefix(_PREFIX): tensor for name, tensor in weights.items()})
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(f"The voice model in {path} cannot be loaded: {error}") from error
+    labels = labels or about.get("labels")
+    if not labels:
+        raise ConfigError(f"{path} does not hold the names of the classes: pass labels=[...], in their order.")
+    check_labels(model, labels)
+    return model.eval(), labels
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise WeightsError(f"There is no checkpoint {path}.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise many types
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{path} cannot be read as a checkpoint: it is damaged or holds code. {reason}") from error
