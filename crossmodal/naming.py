@@ -163,7 +163,8 @@ class Part:
             )
         if self.instance is None:
             return with_defaults(self.make, self.kwargs, ours)
-        names = [name for name in _parameters(self.make) if name not in {*ours}]
+        # `reduction` of a loss of torch replaces two older arguments.
+        names = [name for name in _parameters(self.make) if name not in {*ours, "size_average", "reduce"}]
         if missing := [name for name in names if not hasattr(self.instance, name)]:
             raise ConfigError(
                 f"The {self.kind} cannot be saved: a {self.name} has no attribute {missing[0]!r}, so the value of its "

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,18 +14,15 @@ _PREFIX = "model."  # of the weights of `task.model`
 
 def load_student(path: Path, labels: Sequence[str] | None = None) -> tuple[AudioClassifier, Sequence[str]]:
     """Load the voice model and its labels; see `crossmodal.EmotionRecognizer.from_checkpoint`."""
-    content = _read(path)
-    about = content.get("crossmodal") if isinstance(content, dict) else None
-    if not isinstance(about, dict):
-        raise WeightsError(
-            f"{path} is not a checkpoint of a crossmodal task: it does not describe a voice model. Load it with its "
-            "own program, and save the model with crossmodal.save_pretrained."
-        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # missing and damaged files raise many types
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{path} cannot be read as a checkpoint: {reason}") from error
+    about = content.get("crossmodal", {}) if isinstance(content, dict) else {}
     if "model" not in about:
-        raise WeightsError(
-            f"{path} is a checkpoint of the stage {about.get('stage')}, which trains a face model. Give a checkpoint "
-            "of the stage transfer, finetune or control."
-        )
+        what = "a face model" if about else "no crossmodal task"
+        raise WeightsError(f"{path} holds {what}: give a checkpoint of the stage transfer, finetune or control.")
     try:
         model = AudioClassifier(**about["model"])
         weights = {name: tensor for name, tensor in content["state_dict"].items() if name.startswith(_PREFIX)}
@@ -38,13 +34,3 @@ def load_student(path: Path, labels: Sequence[str] | None = None) -> tuple[Audio
         raise ConfigError(f"{path} does not hold the names of the classes: pass labels=[...], in their order.")
     check_labels(model, labels)
     return model.eval(), labels
-
-
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise WeightsError(f"There is no checkpoint {path}.")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files raise many types
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"{path} cannot be read as a checkpoint: it is damaged or holds code. {reason}") from error

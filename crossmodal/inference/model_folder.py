@@ -73,66 +73,43 @@ def save_model_folder(
 
 
 def save_pretrained(
-    model: AudioClassifier,
-    folder: str | Path,
-    *,
-    labels: Sequence[str],
-    actors_seen: Iterable[str] | None,
-    temperature: float = 1.0,
+    model: AudioClassifier, folder: str | Path, *, labels: Sequence[str], actors_seen: Iterable[str] | None
 ) -> Path:
     """Write the model folder of a voice model that was trained in any loop, and return the folder.
-
-    The card and ``config.json`` state that corpus, protocol and results are not recorded.
 
     Args:
         model: The voice model, such as ``task.model`` of a `crossmodal.FinetuneTask`.
         folder: Path of the model folder. Existing files are replaced.
         labels: The K emotions in the order of the class indices.
-        actors_seen: Names of the actors used for training or for model selection. ``crossmodal test`` refuses to test
-            the model on them. None if they are unknown: the model then has no speaker-independent test.
-        temperature: Divisor of the logits, e.g. fitted to validation clips.
+        actors_seen: Names of the actors used for training or for model selection, on which ``crossmodal test`` refuses
+            to test the model; None if they are unknown.
 
     Raises:
-        ConfigError: If the model is not a voice model, the labels are not K different names, `actors_seen` is one
-            string, or the temperature is not positive.
+        ConfigError: If the model is not a voice model, the labels are not K names, or `actors_seen` is a string.
         WeightsError: If the weights of a frozen front end are not available.
 
     Examples:
         >>> import tempfile
         >>> model = AudioClassifier("mfcc", "dense", num_classes=2)
         >>> folder = save_pretrained(model, tempfile.mkdtemp(), labels=["happy", "sad"], actors_seen=["01", "02"])
-        >>> sorted(path.name for path in folder.iterdir())
-        ['README.md', 'config.json', 'model.safetensors']
     """
     check_labels(model, labels)
-    if isinstance(actors_seen, str) or not 0 < temperature < float("inf"):
-        what = "actors_seen must be a list of names" if isinstance(actors_seen, str) else "temperature must be above 0"
-        raise ConfigError(f"{what}, got {actors_seen!r} and {temperature!r}.")
-    about = {
-        "labels": list(labels),
-        "temperature": temperature,
-        "actors_seen": None if actors_seen is None else sorted({*map(str, actors_seen)}),
-        "corpus": {"kind": UNKNOWN},
-    }
+    if isinstance(actors_seen, str):
+        raise ConfigError(f"actors_seen must be a list of names, or None, not {actors_seen!r}.")
+    seen = None if actors_seen is None else sorted({*map(str, actors_seen)})
+    about = {"labels": list(labels), "actors_seen": seen, "corpus": {"kind": UNKNOWN}}
     return _write(model, Path(folder), about, about | {"stages": {}})
 
 
-def push_to_hub(model: AudioClassifier, repo_id: str, **options: Any) -> str:
-    """Upload a voice model that was trained in any loop to the Hugging Face Hub; return the URL of the commit.
+def push_to_hub(
+    model: AudioClassifier, repo_id: str, *, labels: Sequence[str], actors_seen: Iterable[str] | None, **options: Any
+) -> str:
+    """Upload the folder of `save_pretrained` to the Hub as ``owner/name``; return the URL of the commit.
 
-    Args:
-        model: As in `save_pretrained`.
-        repo_id: Name of the model, such as ``owner/name``. The repository is created if it does not exist.
-        options: Arguments of `save_pretrained`, of which ``labels`` and ``actors_seen`` are required, and of
-            `crossmodal.inference.hub.push`, such as ``private=True``.
-
-    Raises:
-        ConfigError, WeightsError: See `save_pretrained`.
-        HubError: If the Hub cannot be reached or denies access.
+    Options and errors are also those of `crossmodal.inference.hub.push`, such as ``private=True``.
     """
-    about = {name: options.pop(name) for name in ("labels", "actors_seen", "temperature") if name in options}
     with tempfile.TemporaryDirectory() as folder:
-        return push(save_pretrained(model, folder, **about), repo_id, **options)
+        return push(save_pretrained(model, folder, labels=labels, actors_seen=actors_seen), repo_id, **options)
 
 
 def check_labels(model: nn.Module, labels: Sequence[str]) -> None:

@@ -95,8 +95,7 @@ class EmotionRecognizer:
 
         Args:
             checkpoint: Path of a checkpoint of `crossmodal.FinetuneTask`, `TransferTask` or `ControlTask`.
-            labels: The K emotions in the order of the class indices. Default: those in the checkpoint, which has them
-                if the task was trained with a datamodule that has ``labels``.
+            labels: The K emotions in the order of the class indices. Default: those of the task's datamodule.
 
         Raises:
             WeightsError: If the file is missing or damaged, or is not a checkpoint of such a task.

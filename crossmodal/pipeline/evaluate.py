@@ -44,8 +44,8 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
     config = folder.config
     if config["actors_seen"] is None and not data.get("allow_speaker_leakage"):
         raise LeakageError(
-            "The model does not state which actors it was trained on, so no test of it is known to be fair. Save it "
-            "with actors_seen, or test it with --data.protocol random --data.allow_speaker_leakage true."
+            "The actors that the model was trained on are unknown. Save it with actors_seen, or test it with "
+            "--data.protocol random --data.allow_speaker_leakage true."
         )
     datamodule = AudioDataModule(**_data_defaults(config, data) | data)
     _check_labels(datamodule, config["labels"])

@@ -110,9 +110,9 @@ def test_other_checkpoints_are_refused_with_a_reason(trained, tmp_path):
     content = path.read_bytes()
     (tmp_path / "cut.ckpt").write_bytes(content[: len(content) // 2])
     (tmp_path / "text.ckpt").write_text("text")
-    words = {"foreign": "crossmodal task", "teacher": "face model", "empty": "state_dict", "missing": "no checkpoint"}
+    words = {"foreign": "crossmodal task", "teacher": "face model", "empty": "state_dict"}
     for name in ("foreign", "teacher", "empty", "code", "cut", "text", "missing"):
-        with pytest.raises(WeightsError, match=words.get(name, "damaged")) as caught:
+        with pytest.raises(WeightsError, match=words.get(name, "cannot be read")) as caught:
             EmotionRecognizer.from_checkpoint(tmp_path / f"{name}.ckpt", labels=LABELS)
         assert name in str(caught.value)
 
@@ -145,8 +145,7 @@ def test_invalid_arguments_of_a_folder_are_config_errors(trained, tmp_path):
     for model in (task, task.model.encoder):
         with pytest.raises(ConfigError, match="voice model"):
             crossmodal.save_pretrained(model, tmp_path / "model", **valid)
-    invalid = [{"labels": LABELS[1:]}, {"labels": "four"}, {"actors_seen": "01"}, {"temperature": 0.0}]
-    for change in [*invalid, {"temperature": float("nan")}]:
+    for change in ({"labels": LABELS[1:]}, {"labels": "four"}, {"actors_seen": "01"}):
         with pytest.raises(ConfigError, match=next(iter(change))):
             crossmodal.save_pretrained(task.model, tmp_path / "model", **valid | change)
     assert not (tmp_path / "model").exists()
