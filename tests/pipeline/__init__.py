@@ -1,5 +1,13 @@
 import csv
 
+from crossmodal.pipeline import Run
+from crossmodal.pipeline.settings import parse_settings
+
+
+def fit(args):
+    """Run a command line of `crossmodal fit`; return the content of ``summary.json``."""
+    return Run(parse_settings(args)).fit().to_dict()
+
 
 def read_rows(path):
     """Return the rows of a CSV file."""
