@@ -12,7 +12,7 @@ import yaml
 
 from crossmodal.cli.main import COMMANDS
 from crossmodal.pipeline.settings import build_parser, parse_settings
-from crossmodal.studies.study import plan_study
+from crossmodal.studies.run_study import plan_study
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -13,7 +13,7 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
 
 def report_command(args: argparse.Namespace) -> int:
     """Run `crossmodal study report`."""
-    from crossmodal.studies.study import report_study
+    from crossmodal.studies.run_study import report_study
 
     folder = Path(args.folder)
     report = report_study(folder)

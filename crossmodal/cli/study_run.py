@@ -60,7 +60,7 @@ class _HelpFormatter(argparse.HelpFormatter):
 def run_command(args: argparse.Namespace) -> int:
     """Run `crossmodal study run`; `args.words` is the whole command line and `args.keys` the keys of fit in it."""
     from crossmodal.studies.run_grid import run_cells
-    from crossmodal.studies.study import describe_failures, plan_study
+    from crossmodal.studies.run_study import describe_failures, plan_study
 
     narrowed = {name: getattr(args, name) for name in ("only", "names", "protocols", "folds", "seeds")}
     out, cells = plan_study(args.file, args.keys, args.out, **narrowed)

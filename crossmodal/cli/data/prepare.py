@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from crossmodal.cli.data.reasons import print_reasons
 from crossmodal.datasets.cache import PreparedCorpus
-from crossmodal.datasets.prepare import prepare
+from crossmodal.datasets.preparation import prepare
 from crossmodal.datasets.quarantine import QUARANTINE_FILE
 from crossmodal.datasets.stored_array import check_array
 from crossmodal.datasets.synthetic import synthesize

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crossmodal.cli.main import main
-from crossmodal.datasets.prepare import take_shard
+from crossmodal.datasets.preparation import take_shard
 from crossmodal.datasets.ravdess import index_ravdess
 from crossmodal.datasets.synthetic import corpus
 from crossmodal.datasets.synthetic.performance import Performance
