@@ -93,6 +93,10 @@ class ProcessStartError(CrossmodalError):
     """Child processes cannot start, for example because the script has no ``__main__`` guard."""
 
 
+class StudyError(CrossmodalError):
+    """Some runs of a study failed."""
+
+
 class ExportError(CrossmodalError):
     """A model cannot be exported, or the exported file gives different outputs."""
 

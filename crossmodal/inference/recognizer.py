@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal.errors import HubError, MissingExtraError, ModelFolderError
-from crossmodal.inference.model_config import ONNX, read_config
+from crossmodal.inference.model_config import ONNX, read_config, warning_of
 from crossmodal.inference.prediction import SILENT, Prediction, Timeline
 from crossmodal.inference.recording import LONGEST, Recording, check_rate, is_silent, open_recording, read_recording
 from crossmodal.inference.streaming import EmotionStream
@@ -64,6 +64,11 @@ class EmotionRecognizer:
         self.backend = backend
         self.labels: tuple[str, ...] = tuple(config["labels"])
         self.sample_rate: int = config["sample_rate"]
+
+    @property
+    def warning(self) -> str | None:
+        """Warning about a model that was trained on the synthetic corpus; None for other models."""
+        return warning_of(self.config)
 
     @staticmethod
     def from_pretrained(

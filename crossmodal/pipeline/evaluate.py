@@ -10,7 +10,7 @@ from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.inference.model_card import UNKNOWN
-from crossmodal.inference.model_config import read_config
+from crossmodal.inference.model_config import read_config, warning_of
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
 from crossmodal.labels_for_people import corpus_name, list_names, protocol_name
@@ -75,6 +75,7 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
         "label_set": datamodule.source.label_set,
         "actors": actors,
         "speaker_dependent": datamodule.is_speaker_dependent,
+        "warning": None if datamodule.is_synthetic else warning_of(config),
         "labels": list(predictions.labels),
         **describe(predictions),
         "confusion": predictions.confusion().tolist(),
@@ -83,12 +84,16 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
 
 def _data_defaults(config: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return the data arguments of the model's training, or none if the given corpus is of another kind."""
-    if config["corpus"]["kind"] == UNKNOWN:
+    kind = config["corpus"]["kind"]
+    if kind == UNKNOWN:
         return {}
-    is_manifest = config["corpus"]["kind"] == "manifest" or config["channel"] is None
-    if is_manifest and not (data.get("manifest") or data.get("root") or data.get("stream")):
+    is_manifest = kind == "manifest" or config["channel"] is None
+    if not any(data.get(name) for name in ("root", "manifest", "stream")) and (is_manifest or kind != "synthetic"):
+        name = corpus_name(config["corpus"], config["channel"])
+        advice = "--data.manifest FILE" if is_manifest else "--data.root DIR"
         raise ConfigError(
-            f"The model was trained on the manifest {corpus_name(config['corpus'])}. Pass --data.manifest FILE."
+            f"The model was trained on {'the manifest ' if is_manifest else ''}{name}. Pass the recordings to test it "
+            f"on: {advice} or --data.stream DIR."
         )
     if is_manifest != bool(data.get("manifest") or (data.get("stream") and read_about(data["stream"]).labels)):
         return {}

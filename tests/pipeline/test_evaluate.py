@@ -8,6 +8,7 @@ from scipy.special import softmax
 
 from crossmodal import AudioClassifier, AudioDataModule, EmotionRecognizer, save_pretrained
 from crossmodal.cli.test import test_command as run_command
+from crossmodal.datasets import source
 from crossmodal.errors import ConfigError, LeakageError, ModelFolderError
 from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.inference.export import export_model
@@ -111,9 +112,28 @@ def test_equal_actor_names_in_another_corpus_are_allowed(finished, tiny_ravdess,
     assert result["actors"] == ["02"]
 
 
+def test_model_of_the_synthetic_corpus_warns_when_it_is_tested_on_recordings(finished, args, tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(finished.folder / "model", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"corpus": config["corpus"] | {"kind": "synthetic"}}))
+    for format_ in ("table", "json"):
+        assert run_command([f"--model={folder}", *args[1:], f"--format={format_}"]) == 0
+        assert "trained on the synthetic corpus" in " ".join(capsys.readouterr().out.split())
+        assert run_command([*args, f"--format={format_}"]) == 0
+        assert "synthetic" not in capsys.readouterr().out
+
+
 def test_different_labels_are_refused(args):
     with pytest.raises(ConfigError, match=r"surprised.*label_set speech6"):
         run_command([*args, "--data.label_set=speech6"])
+
+
+@pytest.mark.parametrize("data", [[], ["--data.root="], ["--data.fold=0"]])
+def test_model_of_real_recordings_is_never_tested_on_the_synthetic_corpus(finished, data, monkeypatch):
+    monkeypatch.setattr(source, "synthesize", lambda *args, **kwargs: pytest.fail("a corpus was synthesized"))
+    with pytest.raises(ConfigError, match=r"RAVDESS, speech.*--data\.root"):
+        run_command([f"--model={finished.folder / 'model'}", f"--data.cache={finished.cache}", *data])
 
 
 def test_a_missing_model_argument_is_refused():

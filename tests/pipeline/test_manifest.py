@@ -10,9 +10,8 @@ from crossmodal.cli.test import test_command as run_command
 from crossmodal.datasets import index_ravdess
 from crossmodal.errors import ConfigError, CorpusNotFoundError, LeakageError
 from crossmodal.inference.model_folder import load_model_folder
-from crossmodal.pipeline import fit
 from crossmodal.pipeline.evaluate import evaluate
-from tests.pipeline import read_rows, tiny_command
+from tests.pipeline import fit, read_rows, tiny_command
 
 NAMES = {"01": "Ada", "02": "Bo", "03": "Cy", "04": "Di"}
 

@@ -12,7 +12,6 @@ from sklearn.metrics import balanced_accuracy_score
 from crossmodal.cli.main import main
 from crossmodal.datasets.clip import Clip
 from crossmodal.errors import ProtocolError
-from crossmodal.pipeline import fit
 from crossmodal.storage import read_json
 from crossmodal.studies.preflight import run as command
 from crossmodal.studies.preflight.advice import (
@@ -25,16 +24,22 @@ from crossmodal.studies.preflight.advice import (
     advise,
 )
 from crossmodal.studies.preflight.measures import Pairs, measure
-from crossmodal.studies.preflight.report import plot_preflight, print_preflight
-from crossmodal.studies.preflight.run import preflight
+from crossmodal.studies.preflight.report import plot_preflight, preflight_report
 from tests.evaluation import LABELS
 from tests.evaluation.test_plots import read
-from tests.pipeline import reused, tiny_command
+from tests.pipeline import fit, reused, tiny_command
 from tests.tiny_speech import shrink, write_weights
 
 K = len(LABELS)
 # Actors of fold 0 of loso24 in the tiny corpus.
 TRAIN, VAL, TEST = ["03", "04"], ["02"], "01"
+
+
+def preflight(args):
+    """Run and print a pre-flight with a command line; return its numbers."""
+    report = command.run_preflight(args)
+    report.print()
+    return report.numbers
 
 
 def make_pairs(actors, seed=0, clips=40, skill=(2.0, 2.0), width=6):
@@ -393,7 +398,7 @@ def test_a_report_of_a_teacher_on_pixels_with_a_warning(finished, tmp_path, caps
     numbers = deepcopy(finished[2])
     numbers["corpus"]["kind"] = "synthetic"
     del numbers["sound_carries"]["face_input"]
-    print_preflight(tmp_path, numbers)
+    preflight_report(tmp_path, numbers).print()
     printed = capsys.readouterr().out
     assert "Synthetic corpus" in printed
     assert "face input" not in printed
