@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ def predict(model: "AudioClassifier | FaceClassifier", loader: Iterable[Mapping[
 
     from crossmodal.models.outputs import Outputs
 
-    device = next(model.parameters()).device
+    device = next((tensor.device for tensor in chain(model.parameters(), model.buffers())), torch.device("cpu"))
     model.eval()
     outputs = []
     with torch.no_grad():

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossmodal.datamodules import AudioDataModule
+from crossmodal.datamodules.settings import CORPORA
 from crossmodal.datasets.manifest_values import speaker_name
 from crossmodal.datasets.stream.reader import read_about
 from crossmodal.errors import ConfigError, LeakageError
@@ -14,6 +15,7 @@ from crossmodal.inference.model_config import read_config, warning_of
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
 from crossmodal.labels_for_people import corpus_name, list_names, protocol_name
+from crossmodal.own_code import is_class_path
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 
 # Data arguments whose defaults are taken from the model's config.
@@ -88,16 +90,21 @@ def _data_defaults(config: dict[str, Any], data: dict[str, Any]) -> dict[str, An
     if kind == UNKNOWN:
         return {}
     is_manifest = kind == "manifest" or config["channel"] is None
-    if not any(data.get(name) for name in ("root", "manifest", "stream")) and (is_manifest or kind != "synthetic"):
+    if not any(data.get(name) for name in CORPORA) and (is_manifest or kind != "synthetic"):
         name = corpus_name(config["corpus"], config["channel"])
         advice = "--data.manifest FILE" if is_manifest else "--data.root DIR"
         raise ConfigError(
             f"The model was trained on {'the manifest ' if is_manifest else ''}{name}. Pass the recordings to test it "
             f"on: {advice} or --data.stream DIR."
         )
-    if is_manifest != bool(data.get("manifest") or (data.get("stream") and read_about(data["stream"]).labels)):
+    if is_manifest != bool(
+        data.get("manifest") or data.get("corpus") or (data.get("stream") and read_about(data["stream"]).labels)
+    ):
         return {}
-    return {name: config[name] for name in _DATA_DEFAULTS if config.get(name) is not None}
+    known = {name: config[name] for name in _DATA_DEFAULTS if config.get(name) is not None}
+    if is_class_path(str(config["protocol"])):  # code that this command does not name is not run
+        del known["protocol"]
+    return known
 
 
 def _check_labels(datamodule: AudioDataModule, known: list[str]) -> None:

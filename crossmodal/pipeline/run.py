@@ -20,6 +20,7 @@ from crossmodal.errors import ConfigError
 from crossmodal.evaluation.calibration import calibrate
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
+from crossmodal.models.own_teacher import OwnTeacher
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary
@@ -79,6 +80,9 @@ class Run:
         self.folder = Path(settings["runs"]) / settings["name"]
         self.stages = _stage_names(settings["stages"])
         self.teaching = TeachingSettings(**settings.get("teaching", {}))
+        self._own_teacher = OwnTeacher(self.teaching.teacher) if self.teaching.teacher else None
+        if self._own_teacher:
+            self.stages = [stage for stage in self.stages if stage != "teacher"]
         self.device = _device(settings["trainer"]["accelerator"])
         self.processes = Processes(settings["trainer"])
         # All stages use the same clips, those with audio and faces. The control alone needs no faces.
@@ -132,7 +136,9 @@ class Run:
         members: list[Member] = []
         datamodules: dict[str, CorpusDataModule] = {}
         groups = groups_of_actors((clip.actor for clip in self.corpus.split["train"]), self.teaching.cross_fit)
-        for stage in self.teaching.stages:
+        if self._own_teacher:
+            members, datamodules = [Member("own", self._own_teacher)], {"own": self._faces()}
+        for stage in () if self._own_teacher else self.teaching.stages:
             variants = [(frozenset[str](), number) for number in range(1 if groups else self.teaching.num_teachers)]
             variants += [(group, number) for group in groups for number in range(self.teaching.num_teachers)]
             for left_out, number in variants:
@@ -197,7 +203,9 @@ class Run:
             return [teacher.key]
         outputs = self._store_teacher_outputs()
         shapes = ClipTensors(outputs).shapes
-        model |= {f"teacher_{name}_size": shapes[f"teacher_{name}"][-1] for name in ("embedding", "features")}
+        for name in ("embedding", "features"):
+            if f"teacher_{name}" in shapes:
+                model[f"teacher_{name}_size"] = shapes[f"teacher_{name}"][-1]
         data["teacher_outputs"] = str(outputs)
         return []
 
@@ -222,11 +230,15 @@ class Run:
 
     def _embed_faces(self, model: Config) -> Path:
         """Store the face embeddings of a frozen backbone."""
-        pixels = VideoDataModule(**self.settings["data"])
+        return embed_faces(model, self._faces(), self.settings["seed_everything"], self.device)
+
+    def _faces(self) -> VideoDataModule:
+        """Return the faces, or face features, of the clips of the run."""
+        faces = VideoDataModule(**self.settings["data"])
         used = {clip.clip for clip in self.corpus.clips}
-        pixels.restrict(lambda clip: clip.clip in used)
-        pixels.setup()
-        return embed_faces(model, pixels, self.settings["seed_everything"], self.device)
+        faces.restrict(lambda clip: clip.clip in used)
+        faces.setup()
+        return faces
 
     def finalize(self) -> RunSummary:
         """Write the model folders, summary.json and report.md, and print the summary."""

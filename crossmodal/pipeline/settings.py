@@ -15,6 +15,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
+from crossmodal.datamodules.settings import CORPORA
 from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.teaching import TeachingSettings
@@ -99,7 +100,7 @@ def parse_settings(args: Sequence[str]) -> Config:
     without_print = [argument for argument in args if not argument.startswith("--print_config")]
     requested = parse_or_raise(parser, without_print)
     overlays = ["--config", str(_DEFAULTS)]
-    if not any(requested.get("data", {}).get(name) for name in ("root", "manifest", "stream")):
+    if not any(requested.get("data", {}).get(name) for name in CORPORA):
         overlays += ["--config", str(_SYNTHETIC)]
     # To print every key, jsonargparse must fill in the classes' own defaults.
     settings = parse_or_raise(parser, [*overlays, *args], defaults=args != without_print)

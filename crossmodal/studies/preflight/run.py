@@ -10,7 +10,7 @@ from torch import Tensor
 
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.faces.features import feature_names
-from crossmodal.errors import ProtocolError
+from crossmodal.errors import ConfigError, ProtocolError
 from crossmodal.evaluation.predictions import predict
 from crossmodal.evaluation.report import warnings
 from crossmodal.models import AudioClassifier, FaceClassifier
@@ -69,6 +69,8 @@ def preflight(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpac
 def run_preflight(words: Sequence[str]) -> PreflightReport:
     """Run the pre-flight with the arguments of `fit`, without ``--stages``."""
     settings = parse_settings([*words, "--stages", ",".join(_STAGES)])
+    if settings.get("teaching", {}).get("teacher"):
+        raise ConfigError("The pre-flight measures the stage teacher: remove teaching.teacher.")
     folder = Path(settings["runs"]) / settings["name"]
     run = _StagesOnly(settings | {"name": f"{settings['name']}/preflight"})
     summary = run.fit()
