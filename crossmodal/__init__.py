@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from crossmodal.datasets import prepare
     from crossmodal.inference import EmotionRecognizer
     from crossmodal.models import AudioClassifier, FaceClassifier, FaceEncoder
-    from crossmodal.pipeline import RunSummary, fit
+    from crossmodal.pipeline import RunSummary, fit, test
     from crossmodal.studies import study
     from crossmodal.studies.preflight import preflight
     from crossmodal.tasks import ControlTask, FinetuneTask, TeacherTask, TransferTask
@@ -32,6 +32,7 @@ _HOME = {
     "preflight": "studies.preflight",
     "prepare": "datasets",
     "study": "studies",
+    "test": "pipeline",
 }
 
 __all__ = (
@@ -51,6 +52,7 @@ __all__ = (
     "preflight",
     "prepare",
     "study",
+    "test",
 )
 
 
