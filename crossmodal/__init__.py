@@ -8,7 +8,7 @@ from crossmodal.version import __version__ as __version__
 if TYPE_CHECKING:
     from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
     from crossmodal.datasets import prepare
-    from crossmodal.inference import EmotionRecognizer
+    from crossmodal.inference import EmotionRecognizer, push_to_hub, save_pretrained
     from crossmodal.models import AudioClassifier, FaceClassifier, FaceEncoder
     from crossmodal.pipeline import RunSummary, fit, test
     from crossmodal.studies import study
@@ -31,6 +31,8 @@ _HOME = {
     "fit": "pipeline",
     "preflight": "studies.preflight",
     "prepare": "datasets",
+    "push_to_hub": "inference",
+    "save_pretrained": "inference",
     "study": "studies",
     "test": "pipeline",
 }
@@ -51,6 +53,8 @@ __all__ = (
     "fit",
     "preflight",
     "prepare",
+    "push_to_hub",
+    "save_pretrained",
     "study",
     "test",
 )

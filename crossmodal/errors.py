@@ -73,6 +73,10 @@ class ModelFolderError(CrossmodalError):
     """Incomplete, damaged or incompatible model folder."""
 
 
+class UntrustedCodeError(CrossmodalError):
+    """A file names a class of the user's own code, and the caller does not trust it."""
+
+
 class NotFiniteError(CrossmodalError):
     """The loss is NaN or infinite."""
 

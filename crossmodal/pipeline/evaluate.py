@@ -11,6 +11,7 @@ from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.evaluation.metrics import Interval, describe
 from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.evaluation.report import Column, Report, Section, Table, warnings
+from crossmodal.inference.model_card import UNKNOWN
 from crossmodal.inference.model_config import read_config, warning_of
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
@@ -151,20 +152,28 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> Eval
     trained with, if both corpora are RAVDESS folders or both are manifests.
     """
     config = folder.config
+    if config["actors_seen"] is None and not data.get("allow_speaker_leakage"):
+        raise LeakageError(
+            "The actors that the model was trained on are unknown. Save it with actors_seen, or test it with "
+            "--data.protocol random --data.allow_speaker_leakage true."
+        )
     datamodule = AudioDataModule(**_data_defaults(config, data) | data)
     _check_labels(datamodule, config["labels"])
     datamodule.prepare_data()
     datamodule.setup()
     actors = sorted({clip.actor for clip in datamodule.split["test"]})
-    trained = {speaker_name(name) for name in config["actors_seen"]}
+    trained = {speaker_name(name) for name in config["actors_seen"] or ()}
     seen = sorted({actor for actor in actors if speaker_name(actor) in trained})
-    same_corpus = datamodule.is_synthetic == (config["corpus"]["kind"] == "synthetic")
+    kind = config["corpus"]["kind"]
+    same_corpus = kind == UNKNOWN or datamodule.is_synthetic == (kind == "synthetic")
     if seen and same_corpus and not datamodule.is_speaker_dependent:
-        protocol = protocol_name(config["protocol"], config.get("num_folds"))
+        fold = "a fold with other test actors"
+        if kind != UNKNOWN:
+            protocol = protocol_name(config["protocol"], config.get("num_folds"))
+            fold = f"{protocol} fold {config['fold']}, which it was trained for"
         raise LeakageError(
             f"The model was trained or selected on actors {list_names(seen)}, so they cannot test it. Test it on "
-            f"{protocol} fold {config['fold']}, which it was trained for. If these are different people "
-            "with the same names, rename them in the manifest."
+            f"{fold}. If these are different people with the same names, rename them in the manifest."
         )
     predictions, source = _predict(folder, datamodule), datamodule.source
     return Evaluation(
@@ -186,6 +195,8 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> Eval
 def _data_defaults(config: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return the data arguments of the model's training, or none if the given corpus is of another kind."""
     kind = config["corpus"]["kind"]
+    if kind == UNKNOWN:
+        return {}
     is_manifest = kind == "manifest" or config["channel"] is None
     if not any(data.get(name) for name in ("root", "manifest", "stream")) and (is_manifest or kind != "synthetic"):
         name = corpus_name(config["corpus"], config["channel"])

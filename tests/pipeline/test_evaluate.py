@@ -7,7 +7,7 @@ import torch
 from scipy.special import softmax
 
 import crossmodal
-from crossmodal import AudioDataModule, EmotionRecognizer
+from crossmodal import AudioClassifier, AudioDataModule, EmotionRecognizer, save_pretrained
 from crossmodal.cli.test import test_command as run_command
 from crossmodal.datasets import source
 from crossmodal.errors import ConfigError, LeakageError, ModelFolderError
@@ -15,6 +15,7 @@ from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.inference.export import export_model
 from crossmodal.inference.model_folder import load_model_folder
+from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import evaluate as module
 from crossmodal.pipeline.evaluate import evaluate
 from crossmodal.tasks import FinetuneTask
@@ -157,3 +158,40 @@ def test_a_missing_model_argument_is_refused():
 def test_an_unknown_key_suggests_the_nearest_one(args):
     with pytest.raises(ConfigError, match=r"data\.fold\b"):
         run_command([*args, "--data.fodl=1"])
+
+
+def test_a_model_of_ones_own_loop_is_saved_and_tested_like_that_of_a_run(finished, args, tmp_path, capsys):
+    model, _ = load_model(AudioClassifier, finished.folder / "finetune" / "model.safetensors")
+    config = json.loads((finished.folder / "model" / "config.json").read_text())
+    known = {"labels": config["labels"], "actors_seen": config["actors_seen"]}
+    folder = save_pretrained(model, tmp_path / "model", **known)
+    saved = json.loads((folder / "config.json").read_text())
+    unknown = {"stage", "protocol", "fold", "num_folds", "channel", "label_set", "speaker_dependent"}
+    unknown |= {"calibration", "temperature"}
+    assert config.keys() - saved.keys() == unknown
+    assert saved == {name: value for name, value in config.items() if name in saved} | {"corpus": {"kind": "unknown"}}
+    weights = "model.safetensors"
+    assert (folder / weights).read_bytes() == (finished.folder / "model" / weights).read_bytes()
+
+    args[0] = f"--model={folder}"
+    assert run_command([*args, "--data.protocol=loso24", "--format=json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["uar"] == pytest.approx(finished.summary["stages"]["finetune"]["test_uar"])
+    with pytest.raises(LeakageError, match="02"):
+        run_command([*args, "--data.protocol=loso24", "--data.fold=1"])
+    args[0] = f"--model={save_pretrained(model, folder, **known | {'actors_seen': None})}"
+    with pytest.raises(LeakageError, match="actors_seen"):
+        run_command([*args, "--data.protocol=loso24"])
+    leaky = ["--data.protocol=random", "--data.allow_speaker_leakage=true", "--format=json"]
+    assert run_command([*args, *leaky]) == 0
+    assert json.loads(capsys.readouterr().out)["speaker_dependent"] is True
+
+
+def test_the_checkpoint_of_a_stage_is_a_recognizer(finished, tiny_ravdess):
+    by_folder = EmotionRecognizer.from_pretrained(finished.folder / "model", backend="torch")
+    by_checkpoint = EmotionRecognizer.from_checkpoint(finished.folder / "finetune" / "checkpoints" / "best.ckpt")
+    assert by_checkpoint.labels == by_folder.labels
+    recording = next(tiny_ravdess.rglob("*.wav"))
+    logits = [np.log([*one(recording).probabilities.values()]) for one in (by_folder, by_checkpoint)]
+    centred = [one - one.mean() for one in logits]  # the checkpoint has no temperature
+    np.testing.assert_allclose(centred[0] * by_folder.config["temperature"], centred[1], atol=1e-4)
