@@ -1,7 +1,6 @@
 """`study preflight`: a cheap prediction of whether a teacher can help a student, without the test actors."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +33,8 @@ _DESCRIBED = ("corpus", "protocol", "num_folds", "speaker_dependent", "fold", "c
 class _StagesOnly(pipeline.Run):
     """A run without the final report, which is about test actors."""
 
+    part = "preflight"
+
     def finalize(self) -> RunSummary:
         end_loggers(self._loggers)
         return summarize(self.settings, self.corpus, self.results)
@@ -46,9 +47,9 @@ def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
     arguments are those of `fit`, without ``--stages``. UAR and shares are fractions, entropies and divergences in nats.
     """
     settings = parse_settings([*args, "--stages", ",".join(_STAGES)])
-    folder = Path(settings["runs"]) / settings["name"]
-    run = _StagesOnly(settings | {"name": f"{settings['name']}/preflight"})
+    run = _StagesOnly(settings)
     summary = run.fit()
+    folder = run.folder.parent
     train, val = (gather(run, split) for split in _SPLITS)
     if len(set(train.actors)) < 2:
         raise ProtocolError(
