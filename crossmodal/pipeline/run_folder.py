@@ -5,7 +5,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 from crossmodal.datamodules import CorpusDataModule
@@ -19,9 +19,6 @@ Keys = dict[str, str]
 CONFIGURATION, LOG = "configuration.json", "log.txt"
 _LOCK, _HOLDER = ".lock", ".holder.json"
 _OUTPUTS = ("summary.json", "preflight", *STAGES)
-# Data arguments that say where files are, and not what is in them, or only how fast they are read.
-_PLACES = {"root", "manifest", "stream", "allow_outside_paths", "face_features", "face_embeddings", "speech_features"}
-_PLACES |= {"teacher_outputs", "cache", "num_workers"}
 
 
 @contextmanager
@@ -38,13 +35,12 @@ def in_use(folder: Path) -> Iterator[None]:
 
 
 def configuration_of(settings: Config, teaching: TeachingSettings, corpus: CorpusDataModule) -> Keys:
-    """Return keys of everything that decides the results of a run; the control alone has no faces."""
+    """Return keys of everything that decides the results of a run, not of paths; the control alone has no faces."""
     model = {"num_classes": corpus.num_classes}
     stages = [settings_in_key(stage, stage_config(settings, stage, model=model)) for stage in STAGES]
-    data = {one.name: getattr(corpus, one.name) for one in fields(corpus) if one.name not in _PLACES}
     clips = [(split, clip.clip, clip.label) for split, clips in corpus.split.items() for clip in clips]
     sounds = [corpus.waveforms[clip].stem for _, clip, _ in clips]
-    source = corpus.source
+    source, data = corpus.source, [corpus.protocol, corpus.fold, corpus.batch_size]
     keys = {
         "settings": content_key(stages=stages, teaching=asdict(teaching), data=data),
         "versions of the code": code_version(),
