@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from crossmodal.datasets import prepare
     from crossmodal.inference import EmotionRecognizer, push_to_hub, save_pretrained
     from crossmodal.models import AudioClassifier, FaceClassifier, FaceEncoder
-    from crossmodal.pipeline import RunSummary, fit
+    from crossmodal.pipeline import RunSummary, fit, test
     from crossmodal.studies import study
     from crossmodal.studies.preflight import preflight
     from crossmodal.tasks import ControlTask, FinetuneTask, TeacherTask, TransferTask
@@ -34,6 +34,7 @@ _HOME = {
     "push_to_hub": "inference",
     "save_pretrained": "inference",
     "study": "studies",
+    "test": "pipeline",
 }
 
 __all__ = (
@@ -55,6 +56,7 @@ __all__ = (
     "push_to_hub",
     "save_pretrained",
     "study",
+    "test",
 )
 
 

@@ -85,6 +85,10 @@ class StorageError(CrossmodalError):
     """A file or folder cannot be read or written, because of its permissions or a read-only disk."""
 
 
+class FolderInUseError(CrossmodalError):
+    """Another run writes to the folder."""
+
+
 class ProcessLostError(CrossmodalError):
     """A process of a distributed run ended, so the others cannot continue."""
 

@@ -91,8 +91,8 @@ class SplitSettings:
 
     Args:
         protocol: Partition of the speakers into folds, by name or as a class of your own (see
-            `crossmodal.datasets.splits.own_protocol.split_by_own`); the default is ``seq6``, and for a manifest ``given`` if it has
-            splits, otherwise ``grouped``.
+            `crossmodal.datasets.splits.own_protocol.split_by_own`); the default is ``seq6``, and for a manifest
+            ``given`` if it has splits, otherwise ``grouped``.
         fold: Test fold, counted from 0; the speakers of the next fold validate, and the others train.
         num_folds: Number of folds of ``grouped``, at least 3.
         allow_speaker_leakage: Whether to allow the protocol ``random`` and given splits that share speakers, whose

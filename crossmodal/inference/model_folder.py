@@ -1,5 +1,6 @@
 """Write and load model folders: weights, ``config.json`` and the model card. This module needs torch."""
 
+import json
 import platform
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 import torchaudio
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from crossmodal.errors import ConfigError, ModelFolderError
@@ -20,8 +21,6 @@ from crossmodal.inference.model_config import (
     CONFIG,
     FORMAT,
     FRONT_END,
-    ONNX,
-    ONNX_INT8,
     WEIGHTS,
     read_config,
     require_files,
@@ -29,7 +28,7 @@ from crossmodal.inference.model_config import (
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.serialization import load_model
 from crossmodal.models.speech_network import copy_weights, find_weights
-from crossmodal.storage import atomic_path, write_json
+from crossmodal.storage import atomic_path, move_aside, read_json, write_json
 from crossmodal.version import __version__
 
 _SHIPPED = ("kind", "name", "clips", "actors")  # keys of the corpus; its path is private
@@ -53,8 +52,9 @@ def save_model_folder(
 ) -> Path:
     """Write the model folder of a trained student, or of its control (`stage`), and return the folder.
 
-    Existing files are replaced. `trained` is a file of `crossmodal.models.serialization.save_model`. The weights of a
-    frozen front end are by default those at the path that the model holds.
+    A folder that has this model is not changed. Another model in it is moved to a new folder, with the files that were
+    added to it. `trained` is a file of `crossmodal.models.serialization.save_model`. The weights of a frozen front end
+    are by default those at the path that the model holds.
     """
     model, _ = load_model(AudioClassifier, trained)
     calibration = dict(summary.get("calibration") or {})
@@ -130,13 +130,8 @@ def _write(
 ) -> Path:
     model_config = model.config
     if isinstance(model.front_end, SelfSupervisedFrontEnd):
-        weights = find_weights(model.front_end.bundle, front_end_weights or model.front_end.weights)
-        copy_weights(weights, folder / FRONT_END)
+        front_end_weights = find_weights(model.front_end.bundle, front_end_weights or model.front_end.weights)
         model_config["front_end_kwargs"]["weights"] = FRONT_END
-    else:
-        (folder / FRONT_END).unlink(missing_ok=True)  # may belong to an older model
-    for name in (ONNX, ONNX_INT8):
-        (folder / name).unlink(missing_ok=True)
     versions = {"torch": torch.__version__, "torchaudio": torchaudio.__version__, "python": platform.python_version()}
     config = {
         "format": FORMAT,
@@ -145,13 +140,29 @@ def _write(
         **about,
         "versions": {"crossmodal": __version__, **versions},
     }
+    content = save({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})
+    if _holds(folder, config, content):
+        return folder
+    if (folder / CONFIG).exists():
+        print(f"{folder} held another model, which is now in {move_aside(folder)}.", flush=True)
+    if isinstance(model.front_end, SelfSupervisedFrontEnd):
+        copy_weights(Path(str(front_end_weights)), folder / FRONT_END)
     with atomic_path(folder / WEIGHTS) as temporary:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}, temporary)
+        temporary.write_bytes(content)
     with atomic_path(folder / CARD) as temporary:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         temporary.write_text(model_card(summary, config, parameters), encoding="utf-8")
     write_json(folder / CONFIG, config)  # last: a folder with a configuration is complete
     return folder
+
+
+def _holds(folder: Path, config: dict[str, Any], weights: bytes) -> bool:
+    """Return True if a folder has this model, perhaps from other versions of the packages."""
+    held = read_json(folder / CONFIG)
+    if not isinstance(held, dict) or held | {"versions": 0} != json.loads(json.dumps(config)) | {"versions": 0}:
+        return False
+    files = [WEIGHTS, *([FRONT_END] if config["model"]["front_end"] == "ssl" else [])]
+    return all((folder / name).is_file() for name in files) and (folder / WEIGHTS).read_bytes() == weights
 
 
 def load_model_folder(folder: str | Path, config: Mapping[str, Any] | None = None) -> ModelFolder:

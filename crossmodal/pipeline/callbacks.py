@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
 
+from crossmodal.errors import FolderInUseError
 from crossmodal.stopping import handle_stops, stop_now
 from crossmodal.storage import atomic_path
 
@@ -44,10 +46,29 @@ class StopAtOnce(Callback):
         handle_stops(stop_now)
 
 
-class History(Callback):
-    """Collect the logged metrics of each epoch and the training time in seconds; both are stored in checkpoints."""
+class EpochBar(RichProgressBar):
+    """Progress bar with epochs counted from 1."""
 
-    def __init__(self) -> None:
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}".ljust(len(self.validation_description))
+
+
+class ProgressLines(Callback):
+    """Print some ten lines with the validation UAR, for a log that is no terminal."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the epoch, if it is due."""
+        epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 1
+        uar = trainer.callback_metrics.get(str(pl_module.monitor))
+        if trainer.is_global_zero and (epoch % -(-last // 10) == 0 or epoch == last):
+            print(f"{pl_module.stage}: epoch {epoch}/{last}{'' if uar is None else f', UAR {uar:.3f}'}", flush=True)
+
+
+class History(Callback):
+    """Collect the logged metrics of each epoch and the training time; stored in checkpoints with the stage's key."""
+
+    def __init__(self, key: str = "") -> None:
+        self.key = key
         self.rows: list[Row] = []
         self.seconds = 0.0
         self._started = 0.0
@@ -65,10 +86,15 @@ class History(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
         self._update_seconds()
-        return {"rows": self.rows, "seconds": self.seconds}
+        return {"rows": self.rows, "seconds": self.seconds, "key": self.key}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state from a checkpoint."""
+        """Restore the state from a checkpoint; raise FolderInUseError if it has another key."""
+        if state_dict.get("key", "") != self.key:
+            raise FolderInUseError(
+                "The folder has a checkpoint of a run with other settings. Runs at the same time need different names "
+                "(--name NAME). Rerun the command with another name."
+            )
         self.rows, self.seconds = list(state_dict["rows"]), state_dict["seconds"]
 
     def write_csv(self, path: Path) -> None:

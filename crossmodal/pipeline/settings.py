@@ -80,6 +80,8 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--config", action=_ConfigByName, help=config)
     parser.add_argument("--name", type=str, default="fit", help="Name of the run: runs/<name>.")
     parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+    resume = "Fail if there is no run to resume; without it, an interrupted run is resumed and a new one is started."
+    parser.add_argument("--resume", type=bool, default=False, help=resume)
     parser.add_argument("--stages", type=str, default=",".join(STAGES), help="Comma-separated stages to run.")
     parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the run.")
     parser.add_class_arguments(PairedDataModule, "data", skip={"seed", "teacher_outputs", "speech_features"})

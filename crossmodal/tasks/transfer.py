@@ -55,7 +55,7 @@ class TransferTask(FinetuneTask):
         teacher_features_size: Width D of the teacher's input features; only the loss ``regression`` needs it.
         teacher: Path of a trained teacher to run in each step, or a classifier of your own, see
             `crossmodal.models.own_teacher.OwnTeacher`. Stored teacher outputs are many times faster.
-        teacher_actors: Actors that a teacher of your own has seen, ``[]`` if none of the corpus; ``unknown`` allows any.
+        teacher_actors: Actors that a teacher of your own has seen, ``[]`` if none of the corpus, or ``unknown``.
         horizontal_flip: Probability of flipping the faces of a clip for such a teacher.
         student: Arguments of `FinetuneTask`.
 

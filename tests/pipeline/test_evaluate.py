@@ -6,10 +6,12 @@ import pytest
 import torch
 from scipy.special import softmax
 
+import crossmodal
 from crossmodal import AudioClassifier, AudioDataModule, EmotionRecognizer, save_pretrained
 from crossmodal.cli.test import test_command as run_command
 from crossmodal.datasets import source
 from crossmodal.errors import ConfigError, LeakageError, ModelFolderError
+from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.inference.export import export_model
 from crossmodal.inference.model_folder import load_model_folder
@@ -63,10 +65,22 @@ def test_the_table_shows_the_same_metrics(finished, args, capsys):
     assert "chance is 0.125" in output
 
 
+def test_python_gives_the_result_of_the_command(finished, args, tiny_ravdess, capsys):
+    assert run_command([*args, "--format=json"]) == 0
+    model, cache = finished.folder / "model", finished.cache
+    result = crossmodal.test(model, data_root=tiny_ravdess, fold=0, cache=cache)
+    assert json.loads(json.dumps(result.to_dict())) == json.loads(capsys.readouterr().out)
+    page = result._repr_html_()
+    assert f"UAR {result.uar:.3f}" in page
+    assert page.count("<tr>") == 1 + 8  # the heading and the true classes
+    with pytest.raises(LeakageError):
+        crossmodal.test(model, data_root=tiny_ravdess, fold=1, cache=cache)
+
+
 def test_every_caller_gets_the_same_answer_for_the_same_clips(finished, tiny_ravdess, monkeypatch):
     """The callers: the stage, the test command, the recognizer, stored teacher outputs, and a plain Trainer."""
     measured = []
-    monkeypatch.setattr(module, "describe", lambda predictions: measured.append(predictions) or {})
+    monkeypatch.setattr(module, "describe", lambda predictions: measured.append(predictions) or describe(predictions))
     folder = load_model_folder(finished.folder / "model")
     assert folder.config["temperature"] != 1
     evaluate(folder, {"root": str(tiny_ravdess), "cache": str(finished.cache)})
@@ -108,8 +122,8 @@ def test_equal_actor_names_in_another_corpus_are_allowed(finished, tiny_ravdess,
     (root / SYNTHETIC_MARKER).write_text("{}")
     folder = load_model_folder(finished.folder / "model")
     result = evaluate(folder, {"root": str(root), "fold": 1, "cache": str(finished.cache)})
-    assert result["corpus"]["kind"] == "synthetic"
-    assert result["actors"] == ["02"]
+    assert result.corpus["kind"] == "synthetic"
+    assert result.actors == ["02"]
 
 
 def test_model_of_the_synthetic_corpus_warns_when_it_is_tested_on_recordings(finished, args, tmp_path, capsys):

@@ -1,6 +1,7 @@
 import importlib
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,6 @@ import crossmodal
 from crossmodal import EmotionRecognizer
 from crossmodal.cli.main import main
 from crossmodal.cli.test import test_command as run_command
-from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.inference.export import export_model
 from tests.pipeline import fit, own_parts, reused, tiny_command
@@ -51,9 +51,8 @@ def test_a_run_with_own_parts(summary, args, tiny_ravdess, tmp_path):
 
 def test_own_parts_are_reused_until_their_code_changes(summary, args, monkeypatch, tmp_path):
     assert reused(fit([*args, "--name=again"])) == ["control", "transfer", "finetune"]
-    source = own_parts.__file__
     changed = tmp_path / "changed_parts.py"
-    changed.write_text(open(source).read())
+    changed.write_text(Path(own_parts.__file__).read_text())
     monkeypatch.syspath_prepend(tmp_path)
     moved = [word.replace(MODULE, "changed_parts") for word in args]
     fit([*moved, "--name=moved"])
@@ -108,7 +107,7 @@ def test_python_takes_the_classes(summary, args, tiny_ravdess, tiny_face_feature
 def test_a_teacher_without_embeddings(summary, args):
     teacher = {"class_path": f"{MODULE}.MeanOfFaces", "init_args": {"embeddings": False}}
     words = [*args, f"--teaching.teacher={json.dumps(teacher)}", "--name=logits"]
-    with pytest.raises(ConfigError, match="align_loss|embeddings"):
+    with pytest.raises(ConfigError, match="embeddings"):
         fit(words)
     assert fit([*words, "--transfer.model.align_loss=null"])["gain"]
 
@@ -118,12 +117,12 @@ def test_the_actors_of_an_own_teacher_are_asked_for_and_checked(summary, args):
     with pytest.raises(LeakageError, match="teacher_actors"):
         fit(words)
     for actors in ("[3]", '["04"]'):
-        with pytest.raises(LeakageError, match="04|03"):
+        with pytest.raises(LeakageError, match=r"04|03"):
             fit([*words, f"--teaching.teacher_actors={actors}", "--name=leak"])
     marked = fit([*words, "--teaching.teacher_actors=unknown", "--name=unknown"])
     assert marked["speaker_dependent"] is True
     for other in ("cross_fit=2", "num_teachers=2", "by=voice", "live=true", "mirror=true"):
-        with pytest.raises(ConfigError, match="teaching.teacher"):
+        with pytest.raises(ConfigError, match="teaching"):
             fit([*args, f"--teaching.{other}"])
 
 
