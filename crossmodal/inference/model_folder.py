@@ -10,7 +10,7 @@ import torch
 import torchaudio
 from safetensors.torch import load_file, save_file
 
-from crossmodal.errors import ModelFolderError
+from crossmodal.errors import ModelFolderError, UntrustedCodeError
 from crossmodal.inference.model_card import model_card
 from crossmodal.inference.model_config import (
     CARD,
@@ -26,6 +26,7 @@ from crossmodal.inference.model_config import (
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.serialization import load_model
 from crossmodal.models.speech_network import copy_weights, find_weights
+from crossmodal.own_code import own_code_of
 from crossmodal.storage import atomic_path, write_json
 from crossmodal.version import __version__
 
@@ -46,13 +47,14 @@ def save_model_folder(
     summary: dict[str, Any],
     front_end_weights: str | Path | None = None,
     stage: str = "finetune",
+    trust_own_code: bool = False,
 ) -> Path:
     """Write the model folder of a trained student, or of its control (`stage`), and return the folder.
 
     Existing files are replaced. `trained` is a file of `crossmodal.models.serialization.save_model`. The weights of a
-    frozen front end are by default those at the path that the model holds.
+    frozen front end are by default those at the path that the model holds. See `load_model` for `trust_own_code`.
     """
-    model, _ = load_model(AudioClassifier, trained)
+    model, _ = load_model(AudioClassifier, trained, trust_own_code)
     model_config = model.config
     if isinstance(model.front_end, SelfSupervisedFrontEnd):
         weights = find_weights(model.front_end.bundle, front_end_weights or model.front_end.weights)
@@ -97,14 +99,25 @@ def save_model_folder(
     return folder
 
 
-def load_model_folder(folder: str | Path, config: Mapping[str, Any] | None = None) -> ModelFolder:
-    """Load a model folder, by default with the configuration in it, or raise ModelFolderError. No code is executed."""
+def load_model_folder(
+    folder: str | Path, config: Mapping[str, Any] | None = None, trust_own_code: bool = False
+) -> ModelFolder:
+    """Load a model folder, by default with the configuration in it.
+
+    Raises:
+        ModelFolderError: If the folder is incomplete, damaged or not from crossmodal.
+        UntrustedCodeError: If the model has parts outside of crossmodal, whose modules have to be imported, and
+            `trust_own_code` is false.
+    """
     folder = Path(folder)
     require_files(folder, CONFIG, WEIGHTS)
     config = dict(config or read_config(folder))
     try:
-        model = AudioClassifier(**_with_front_end(config["model"], folder))
+        with own_code_of(folder, trust_own_code):
+            model = AudioClassifier(**_with_front_end(config["model"], folder))
         model.load_state_dict(load_file(folder / WEIGHTS))
+    except UntrustedCodeError:
+        raise
     except Exception as error:  # damaged files raise many types; name the folder in all cases
         raise ModelFolderError(f"The model in {folder} cannot be loaded: {error}") from error
     return ModelFolder(model.eval(), config)

@@ -27,10 +27,10 @@ class ExportedFolder:
     config: dict[str, Any]
 
 
-def load_for_test(folder: str, backend: str = "torch") -> ModelFolder | ExportedFolder:
+def load_for_test(folder: str, backend: str = "torch", trust_own_code: bool = False) -> ModelFolder | ExportedFolder:
     """Load a model folder, or with the backend ``onnx`` or ``int8`` its exported model."""
     if backend == "torch":
-        return load_model_folder(folder)
+        return load_model_folder(folder, trust_own_code=trust_own_code)
     return ExportedFolder(load_onnx_model(folder, int8=backend == "int8"), read_config(folder))
 
 

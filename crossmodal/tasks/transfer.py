@@ -45,6 +45,7 @@ class TransferTask(FinetuneTask):
         teacher_embedding_size: Width E of the teacher's embeddings.
         teacher_features_size: Width D of the teacher's input features; only the loss ``regression`` needs it.
         teacher: Path of a trained teacher to run in each step. Stored teacher outputs are many times faster.
+        trust_own_code: Whether to import the class that the teacher's file names, if it is not part of crossmodal.
         horizontal_flip: Probability of flipping the faces of a clip for such a teacher.
         student: Arguments of `FinetuneTask`.
 
@@ -54,7 +55,7 @@ class TransferTask(FinetuneTask):
     """
 
     stage: ClassVar[str] = "transfer"
-    ignored_hyperparameters: ClassVar[tuple[str, ...]] = ("weights", "teacher")
+    ignored_hyperparameters: ClassVar[tuple[str, ...]] = (*FinetuneTask.ignored_hyperparameters, "teacher")
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class TransferTask(FinetuneTask):
         teacher_embedding_size: int = 128,
         teacher_features_size: int = 1,
         teacher: str | None = None,
+        trust_own_code: bool = False,
         horizontal_flip: float = 0.5,
         **student: Any,
     ) -> None:
@@ -91,23 +93,21 @@ class TransferTask(FinetuneTask):
             lookup("alignment loss", ALIGN_LOSSES, align_loss)
             over_time = align_loss_over_time
             terms["align_loss"] = LossTerm(align_loss, align_loss_weight, align_loss_warmup, over_time=over_time)
-        config = self.model.config
+        num_classes, embedding_size = self.model.classes_and_width
         teacher_sizes = teacher_embedding_size, teacher_features_size
-        self.teaching = DistillationObjective(
-            terms, config["embedding_size"], *teacher_sizes, config["num_classes"], gate
-        )
+        self.teaching = DistillationObjective(terms, embedding_size, *teacher_sizes, num_classes, gate)
         if self.teaching.over_time:
             self._check_synchronous()
         # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().
         self._teacher: tuple[FaceClassifier, ...] = ()
         self._teacher_actors: set[str] = set()
         if teacher:
-            self._load_teacher(teacher, teacher_embedding_size)
+            self._load_teacher(teacher, teacher_embedding_size, trust_own_code)
 
     def _check_synchronous(self) -> None:
-        if not self.model.encoder.has_steps:
+        if not self.model.has_steps:
             raise ConfigError(
-                f"The encoder {self.model.config['encoder']!r} only encodes whole clips. To teach over time, choose an "
+                f"The encoder {self.model.encoder_part.name!r} only encodes whole clips. To teach over time, choose an "
                 "encoder with steps, such as tdnn or lstm."
             )
         if getattr(self.model.front_end, "silence_db", None) is not None:
@@ -122,13 +122,13 @@ class TransferTask(FinetuneTask):
                 f"Teaching over time needs synchronous voice and face: remove the augmentation {', '.join(names)}."
             )
 
-    def _load_teacher(self, teacher: str, teacher_embedding_size: int) -> None:
+    def _load_teacher(self, teacher: str, teacher_embedding_size: int, trust_own_code: bool) -> None:
         if self.augmentation.mixup is not None:
             raise ConfigError(
                 "mixup needs stored teacher outputs, because it does not mix the faces for a live teacher. "
                 "Remove mixup or the teacher's file."
             )
-        model, about = load_model(FaceClassifier, teacher)
+        model, about = load_model(FaceClassifier, teacher, trust_own_code)
         if model.encoder.out_features != teacher_embedding_size:
             raise ConfigError(
                 f"{teacher} has embeddings of width {model.encoder.out_features}, but teacher_embedding_size is "
