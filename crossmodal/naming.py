@@ -171,7 +171,8 @@ class Part:
         Raises:
             ConfigError: If a file cannot hold the class or an argument.
         """
-        if self.name == class_path_of(self.make) and self.make is not _importable(self.make):
+        module = sys.modules.get(self.make.__module__)
+        if self.name == class_path_of(self.make) and not hasattr(module, self.make.__qualname__):
             raise ConfigError(
                 f"The {self.kind} cannot be saved: {self.name} cannot be imported. Define the class at the top level "
                 "of a module."
@@ -226,11 +227,6 @@ def _builtin(kind: str, table: Mapping[Any, Callable[..., Any]], name: str) -> C
         return lookup(kind, table, name)
     except ConfigError as error:
         raise ConfigError(f"{error} To use your own class, give its path, such as my_module.MyClass.") from None
-
-
-def _importable(made: Any) -> Any:
-    """Return the object that is found under the path of a class."""
-    return getattr(sys.modules.get(made.__module__), made.__qualname__, None)
 
 
 def _parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -26,7 +26,7 @@ from crossmodal.inference.model_config import (
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.serialization import load_model
 from crossmodal.models.speech_network import copy_weights, find_weights
-from crossmodal.own_code import own_code_of
+from crossmodal.own_code import own_code_of, own_sources
 from crossmodal.storage import atomic_path, write_json
 from crossmodal.version import __version__
 
@@ -69,6 +69,7 @@ def save_model_folder(
         "format": FORMAT,
         "stage": stage,
         "model": model_config,
+        **({"own_code": list(own)} if (own := own_sources(model.modules())) else {}),  # modules that it imports
         "labels": summary["labels"],
         "sample_rate": model.config["sample_rate"],
         # The temperature is 1 if there were no clips to fit it to.
