@@ -16,12 +16,15 @@ from crossmodal.storage import atomic_path
 if TYPE_CHECKING:
     from crossmodal.models import AudioClassifier, FaceClassifier
     from crossmodal.models.outputs import Outputs
+    from crossmodal.models.own_teacher import OwnTeacher
 
 SMALLEST_PROBABILITY = 5e-7
 """Half of the last digit in predictions.csv: smaller probabilities are stored as 0."""
 
 
-def predict(model: "AudioClassifier | FaceClassifier", loader: Iterable[Mapping[str, Any]], **kwargs: Any) -> "Outputs":
+def predict(
+    model: "AudioClassifier | FaceClassifier | OwnTeacher", loader: Iterable[Mapping[str, Any]], **kwargs: Any
+) -> "Outputs":
     """Run a trained model over a loader, on the model's device in evaluation mode; outputs are float32 on the CPU."""
     import torch  # slow to import, and predictions can be read without it
 

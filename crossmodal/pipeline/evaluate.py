@@ -140,10 +140,10 @@ def test(
     return evaluate(load_for_test(str(model), backend), wanted)
 
 
-def load_for_test(folder: str, backend: str = "torch") -> ModelFolder | ExportedFolder:
+def load_for_test(folder: str, backend: str = "torch", trust_own_code: bool = False) -> ModelFolder | ExportedFolder:
     """Load a model folder, or with the backend ``onnx`` or ``int8`` its exported model."""
     if backend == "torch":
-        return load_model_folder(folder)
+        return load_model_folder(folder, trust_own_code=trust_own_code)
     return ExportedFolder(load_onnx_model(folder, int8=backend == "int8"), read_config(folder))
 
 
@@ -180,7 +180,7 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> Eval
     predictions, source = _predict(folder, datamodule), datamodule.source
     return Evaluation(
         corpus={"kind": source.kind, "name": source.name, "clips": len(predictions.clips)},
-        protocol=datamodule.protocol,
+        protocol=str(datamodule.protocol),
         num_folds=datamodule.num_folds if datamodule.protocol == "grouped" else None,
         fold=datamodule.fold,
         channel=datamodule.source.channel,

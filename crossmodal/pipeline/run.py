@@ -210,17 +210,16 @@ class Run:
         """Set the teaching inputs: stored outputs, or a live teacher, whose key is then returned."""
         if self.teaching.live:
             teacher = self.results["teacher"]
-            face, _ = load_model(FaceClassifier, teacher.model)
-            model |= {"teacher": str(teacher.model)}
+            face, _ = load_model(FaceClassifier, teacher.model, trust_own_code=True)
+            model |= {"teacher": str(teacher.model), "trust_own_code": True}
             model |= {"teacher_embedding_size": face.encoder.out_features}
-            model |= {"teacher_features_size": face.encoder.in_features}
+            model |= {"teacher_features_size": face.encoder.in_features or 1}
             self._fill_in_teacher({}, data)
             return [teacher.key]
         outputs = self._store_teacher_outputs()
         shapes = ClipTensors(outputs).shapes
-        for name in ("embedding", "features"):
-            if f"teacher_{name}" in shapes:
-                model[f"teacher_{name}_size"] = shapes[f"teacher_{name}"][-1]
+        widths = {f"teacher_{name}_size": shapes.get(f"teacher_{name}") for name in ("embedding", "features")}
+        model |= {name: shape[-1] for name, shape in widths.items() if shape}
         data["teacher_outputs"] = str(outputs)
         return []
 
@@ -229,16 +228,18 @@ class Run:
         defaults = {name: parameter.default for name, parameter in inspect.signature(TeacherTask).parameters.items()}
         arguments = defaults | self.settings["teacher"].get("model", {})
         size = self.corpus.face_embedding_size
-        if size is None and arguments["freeze_backbone"]:
+        if arguments["encoder"] is not None:
+            model["backbone"] = None
+        elif size is None and arguments["freeze_backbone"]:
             if arguments["backbone"] is None:
                 raise ConfigError("The teacher needs --teacher.model.backbone for pixels, or --data.face_features.")
             path = self.processes.run_on_rank_zero(lambda: self._embed_faces(arguments))
             data["face_embeddings"] = str(path)
             size = ClipTensors(path).shapes["face_embeddings"][-1]
-        elif size is None and self.corpus.face_normalization:
+        if size is None and self.corpus.face_normalization:
             raise ConfigError(
-                "face_normalization needs face features or a frozen backbone, but this teacher trains its backbone on "
-                "pixels. Remove it, or pass --teacher.model.freeze_backbone true."
+                "face_normalization needs face features or a frozen backbone, but this teacher is trained on pixels. "
+                "Remove it, or pass --teacher.model.freeze_backbone true."
             )
         if size is not None:
             model |= {"backbone": None, "in_features": size}
@@ -263,7 +264,9 @@ class Run:
             if stage in self.results:
                 result = self.results[stage]
                 summary = replace(summary, calibration=calibrate(result.predictions.of("val")))
-                folder = save_model_folder(result.model, self.folder / name, summary.to_dict(), weights, stage)
+                folder = save_model_folder(
+                    result.model, self.folder / name, summary.to_dict(), weights, stage, trust_own_code=True
+                )
                 changes: Config = {name: str(folder)}
                 summary = replace(summary, **changes)
         write_json(self.folder / "summary.json", summary.to_dict())

@@ -46,7 +46,7 @@ _DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
 STUDENT = tuple(name for name in inspect.signature(AudioClassifier).parameters if name != "num_classes")
 _RECIPE = ("augmentation", *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
 # Arguments that the pipeline sets for each stage.
-_FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
+_FILLED_IN = ("num_classes", "weights", "teacher", "trust_own_code", "teacher_embedding_size", "teacher_features_size")
 
 
 class _ConfigByName(ActionConfigFile):
@@ -86,9 +86,10 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the run.")
     parser.add_class_arguments(PairedDataModule, "data", skip={"seed", "teacher_outputs", "speech_features"})
     parser.add_class_arguments(Trainer, "trainer", fail_untyped=False)
-    parser.add_class_arguments(TeacherTask, "teacher.model", skip=set(_FILLED_IN) - {"weights"})
+    own = {"fail_untyped": False}  # of the arguments of the user's own classes
+    parser.add_class_arguments(TeacherTask, "teacher.model", skip=set(_FILLED_IN) - {"weights"}, **own)
     parser.add_class_arguments(TeachingSettings, "teaching")
-    parser.add_class_arguments(TransferTask, "transfer.model", skip=set(_FILLED_IN))
+    parser.add_class_arguments(TransferTask, "transfer.model", skip=set(_FILLED_IN), **own)
     parser.add_class_arguments(FinetuneTask, "finetune.model", skip={*_FILLED_IN, *STUDENT})
     for stage in ("teacher", "transfer", "finetune"):
         parser.add_class_arguments(Trainer, f"{stage}.trainer", fail_untyped=False)

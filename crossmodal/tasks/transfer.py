@@ -56,6 +56,7 @@ class TransferTask(FinetuneTask):
         teacher: Path of a trained teacher to run in each step, or a classifier of your own, see
             `crossmodal.models.own_teacher.OwnTeacher`. Stored teacher outputs are many times faster.
         teacher_actors: Actors that a teacher of your own has seen, ``[]`` if none of the corpus, or ``unknown``.
+        trust_own_code: Whether to import the class that the teacher's file names, if it is not part of crossmodal.
         horizontal_flip: Probability of flipping the faces of a clip for such a teacher.
         student: Arguments of `FinetuneTask`.
 
@@ -65,7 +66,7 @@ class TransferTask(FinetuneTask):
     """
 
     stage: ClassVar[str] = "transfer"
-    ignored_hyperparameters: ClassVar[tuple[str, ...]] = ("weights", "teacher")
+    ignored_hyperparameters: ClassVar[tuple[str, ...]] = (*FinetuneTask.ignored_hyperparameters, "teacher")
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class TransferTask(FinetuneTask):
         teacher_features_size: int = 1,
         teacher: str | dict[str, Any] | Any | None = None,
         teacher_actors: list[str | int] | Literal["unknown"] | None = None,
+        trust_own_code: bool = False,
         horizontal_flip: float = 0.5,
         **student: Any,
     ) -> None:
@@ -102,18 +104,16 @@ class TransferTask(FinetuneTask):
             parsed = _parse_loss("align_loss", align_loss, terms)
             terms["align_loss"] = LossTerm(parsed, align_loss_weight, align_loss_warmup, align_loss_over_time)
         self._store_losses(more_losses or {}, terms)
-        config = self.model.config
+        num_classes, embedding_size = self.model.classes_and_width
         teacher_sizes = teacher_embedding_size, teacher_features_size
-        self.teaching = DistillationObjective(
-            terms, config["embedding_size"], *teacher_sizes, config["num_classes"], gate
-        )
+        self.teaching = DistillationObjective(terms, embedding_size, *teacher_sizes, num_classes, gate)
         if self.teaching.over_time:
             self._check_synchronous()
         # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().
         self._teacher: tuple[FaceClassifier | OwnTeacher, ...] = ()
         self._teacher_actors: Collection[str] = ()
         if teacher is not None:
-            self._load_teacher(teacher, teacher_actors, teacher_embedding_size)
+            self._load_teacher(teacher, teacher_actors, teacher_embedding_size, trust_own_code)
 
     def _store_losses(self, more_losses: Mapping[Any, Any], terms: Mapping[str, LossTerm]) -> None:
         """Replace classes and modules in the hyper-parameters by class paths: checkpoints hold no code."""
@@ -126,9 +126,9 @@ class TransferTask(FinetuneTask):
                 self.hparams[name] = {"class_path": part.name, "init_args": part.stored_kwargs(ours)}
 
     def _check_synchronous(self) -> None:
-        if not self.model.encoder.has_steps:
+        if not self.model.has_steps:
             raise ConfigError(
-                f"The encoder {self.model.config['encoder']!r} only encodes whole clips. To teach over time, choose an "
+                f"The encoder {self.model.encoder_part.name!r} only encodes whole clips. To teach over time, choose an "
                 "encoder with steps, such as tdnn or lstm."
             )
         if getattr(self.model.front_end, "silence_db", None) is not None:
@@ -143,7 +143,9 @@ class TransferTask(FinetuneTask):
                 f"Teaching over time needs synchronous voice and face: remove the augmentation {', '.join(names)}."
             )
 
-    def _load_teacher(self, teacher: Any, actors: Collection[str] | None, teacher_embedding_size: int) -> None:
+    def _load_teacher(
+        self, teacher: Any, actors: Collection[Any] | None, teacher_embedding_size: int, trust_own_code: bool
+    ) -> None:
         if self.augmentation.mixup is not None:
             raise ConfigError(
                 "mixup needs stored teacher outputs, because it does not mix the faces for a live teacher. "
@@ -154,7 +156,7 @@ class TransferTask(FinetuneTask):
                 raise LeakageError(UNKNOWN_ACTORS)
             self._teacher, self._teacher_actors = (OwnTeacher(teacher),), () if actors == "unknown" else actors
             return
-        model, about = load_model(FaceClassifier, teacher)
+        model, about = load_model(FaceClassifier, teacher, trust_own_code)
         if model.encoder.out_features != teacher_embedding_size:
             raise ConfigError(
                 f"{teacher} has embeddings of width {model.encoder.out_features}, but teacher_embedding_size is "
@@ -167,7 +169,7 @@ class TransferTask(FinetuneTask):
         """Check that a live teacher was not trained on held-out actors, and move it to the device."""
         datamodule = getattr(self.trainer, "datamodule", None)
         trained_on = {str(actor).lstrip("0") for actor in self._teacher_actors}
-        held_out = getattr(datamodule, "held_out_actors", set())
+        held_out: set[str] = getattr(datamodule, "held_out_actors", set())
         if seen := {actor for actor in held_out if actor.lstrip("0") in trained_on}:
             raise LeakageError(
                 f"The teacher was trained on actors {', '.join(sorted(seen))}, which are validation or test actors "

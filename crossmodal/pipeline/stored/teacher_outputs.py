@@ -145,19 +145,19 @@ def _predict(
     if isinstance(member.result, OwnTeacher):
         return predict(member.result.to(device), loader), set()  # `settings` has its actors
     if member.stage == "teacher":
-        face, metadata = load_model(FaceClassifier, member.result.model)
+        face, metadata = load_model(FaceClassifier, member.result.model, trust_own_code=True)
         outputs = predict(face.to(device), loader)
         if mirror:
             outputs = _mean_with_mirrored(outputs, face, loader)
     else:
-        voice, metadata = load_model(AudioClassifier, member.result.model)
+        voice, metadata = load_model(AudioClassifier, member.result.model, trust_own_code=True)
         outputs = predict(voice.to(device), loader, num_windows=datamodule.crops.num_video_frames)
     return outputs, set(metadata["train_actors"])
 
 
 def _mean_with_mirrored(outputs: Outputs, model: FaceClassifier, loader: Iterable[dict[str, Any]]) -> Outputs:
     """Average the outputs of a teacher on pixels with those for mirrored faces."""
-    if model.encoder.backbone is None:
+    if model.encoder.backbone is None and model.encoder.in_features:
         raise ConfigError("teaching.mirror needs a teacher on pixels: stored features cannot be mirrored.")
     mirrored = predict(model, ({"faces": batch["faces"].flip(-1)} for batch in loader))
     pairs = zip(outputs, mirrored, strict=True)

@@ -106,7 +106,7 @@ def gather(run: pipeline.Run, split: _Split) -> Pairs:
 
 
 def _run_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
-    model, _ = load_model(FaceClassifier, run.results["teacher"].model)
+    model, _ = load_model(FaceClassifier, run.results["teacher"].model, trust_own_code=True)
     loader = run.prepare_stage("teacher").datamodule.loader(clips)
     outputs = predict(model.to(run.device), loader)
     rows = {"teacher_embedding": outputs.embedding, "teacher_logits": outputs.logits}
@@ -115,7 +115,7 @@ def _run_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
 
 
 def _run_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
-    model, _ = load_model(AudioClassifier, run.results["control"].model)
+    model, _ = load_model(AudioClassifier, run.results["control"].model, trust_own_code=True)
     datamodule = run.prepare_stage("control").datamodule
     outputs = predict(model.to(run.device), datamodule.loader(clips))
     rows = {"student_embedding": outputs.embedding, "student_logits": outputs.logits}
