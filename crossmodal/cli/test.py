@@ -54,5 +54,5 @@ def _print(result: dict[str, Any]) -> None:
     for label, row in zip(result["labels"], result["confusion"], strict=True):
         table.add_row(label, *(str(count) if count else "·" for count in row))
     console.print(table)
-    about_model = [result["warning"]] if result["warning"] else []
-    print_warnings(console, [*warnings(result["corpus"], result["speaker_dependent"]), *about_model])
+    about_data = warnings(result["corpus"], result["speaker_dependent"])
+    print_warnings(console, filter(None, [*about_data, result["warning"]]))

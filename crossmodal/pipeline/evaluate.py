@@ -5,6 +5,7 @@ from typing import Any
 
 from crossmodal.datamodules import AudioDataModule
 from crossmodal.datasets.manifest_values import speaker_name
+from crossmodal.datasets.splits.protocols import missing_classes
 from crossmodal.datasets.stream.reader import read_about
 from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.evaluation.metrics import describe
@@ -57,8 +58,9 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict
             "with the same names, rename them in the manifest."
         )
     predictions, source = _predict(folder, datamodule), datamodule.source
+    missing = {"missing_classes": missing_classes({"test": datamodule.split["test"]}, config["labels"])}
     return {
-        "corpus": {"kind": source.kind, "name": source.name, "clips": len(predictions.clips)},
+        "corpus": {"kind": source.kind, "name": source.name, "clips": len(predictions.clips), **missing},
         "protocol": datamodule.protocol,
         "num_folds": datamodule.num_folds if datamodule.protocol == "grouped" else None,
         "fold": datamodule.fold,
@@ -78,12 +80,8 @@ def _data_defaults(config: dict[str, Any], data: dict[str, Any]) -> dict[str, An
     kind = config["corpus"]["kind"]
     is_manifest = kind == "manifest" or config["channel"] is None
     if not any(data.get(name) for name in ("root", "manifest", "stream")) and (is_manifest or kind != "synthetic"):
-        name = corpus_name(config["corpus"], config["channel"])
-        advice = "--data.manifest FILE" if is_manifest else "--data.root DIR"
-        raise ConfigError(
-            f"The model was trained on {'the manifest ' if is_manifest else ''}{name}. Pass the recordings to test it "
-            f"on: {advice} or --data.stream DIR."
-        )
+        name, key = corpus_name(config["corpus"], config["channel"]), "manifest FILE" if is_manifest else "root DIR"
+        raise ConfigError(f"The model was trained on {name}. Pass the recordings to test it on: --data.{key}.")
     if is_manifest != bool(data.get("manifest") or (data.get("stream") and read_about(data["stream"]).labels)):
         return {}
     return {name: config[name] for name in _DATA_DEFAULTS if config.get(name) is not None}

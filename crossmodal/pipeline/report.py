@@ -58,9 +58,9 @@ def print_summary(folder: Path, summary: RunSummary) -> None:
         console.print(_gain_sentence(summary))
     print_warnings(console, _warnings(summary))
     console.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
-    if summary.model:
-        console.print(f"Model:  {summary.model}", soft_wrap=True)
-        console.print(f"Try it: python -m crossmodal predict --model {summary.model} FILE.wav", soft_wrap=True)
+    if model := summary.model or summary.control_model:
+        console.print(f"Model:  {model}", soft_wrap=True)
+        console.print(f"Try it: python -m crossmodal predict --model {model} FILE.wav", soft_wrap=True)
 
 
 def _sections(folder: Path, summary: RunSummary) -> list[Section]:
@@ -83,11 +83,11 @@ def _sections(folder: Path, summary: RunSummary) -> list[Section]:
     if summary.gain is not None:
         results += [_gain_sentence(summary)]
         results += [Picture(folder / "actors.png", f"UAR of each test {people.removesuffix('s')}")]
-    if summary.model:
-        results += [f"Model folder: `{summary.model}`."]
+    if model := summary.model or summary.control_model:
+        results += [f"Model folder: `{model}`."]
     confusion = Picture(folder / "confusion.png", "Confusion matrices")
     return [
-        Section("", [splits, files]),
+        Section("", [splits, files, *(f"Manifest: {note}." for note in corpus.get("notes") or ())]),
         Section("Results", results),
         Section(f"Confusion matrices on the test {people}", [confusion]),
         Section("Training", [Picture(folder / "curves.png", "Training curves")]),

@@ -82,8 +82,12 @@ class Run:
         self.device = _device(settings["trainer"]["accelerator"])
         self.processes = Processes(settings["trainer"])
         # All stages use the same clips, those with audio and faces. The control alone needs no faces.
-        corpus = AudioDataModule if self.stages == ["control"] else PairedDataModule
-        self.corpus: CorpusDataModule = corpus(**settings["data"], seed=settings["seed_everything"])
+        self.corpus: CorpusDataModule = PairedDataModule(**settings["data"], seed=settings["seed_everything"])
+        if self.stages == [*STAGES] and not self.corpus.has_faces:
+            print_on_rank_zero("The corpus has no faces: a voice model is trained alone, as with --stages control.")
+            self.stages = ["control"]
+        if self.stages == ["control"]:
+            self.corpus = AudioDataModule(**settings["data"], seed=settings["seed_everything"])
         self.results: dict[str, StageResult] = {}
         self._loggers: list[Logger] = []
         self._speech_features: Path | None = None
@@ -97,7 +101,7 @@ class Run:
                     "No --data.root given: using the built-in synthetic corpus (not evidence about people)."
                 )
             self.processes.run_on_rank_zero(self.corpus.prepare_data)
-            self.corpus.setup()
+            self.corpus.setup("fit")
             needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
             self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
             for stage in STAGES:

@@ -93,7 +93,7 @@ def prepare_corpora(cells: Sequence[Cell]) -> None:
         corpus = (AudioDataModule if is_audio_only else PairedDataModule)(**data)
         corpus.prepare_data()
         try:
-            corpus.setup()
+            corpus.setup("fit")
         except ProtocolError as error:
             raise ConfigError(f"Fold {data['fold']} of the study: {error} Choose other folds with --folds.") from error
 

@@ -31,7 +31,7 @@ def test_the_training_fold_gives_the_metrics_of_the_run(finished, args, capsys):
     assert [result[name] for name in ("protocol", "fold", "channel", "actors")] == ["loso24", 0, "speech", ["01"]]
     for name in ("uar", "war", "f1"):
         assert result[name] == pytest.approx(stage[f"test_{name}"])
-    assert result["corpus"] == {"kind": "ravdess", "name": "RAVDESS", "clips": 16}
+    assert result["corpus"] == {"kind": "ravdess", "name": "RAVDESS", "clips": 16, "missing_classes": {"test": []}}
     assert result["speaker_dependent"] is False
     confusion = result["confusion"]
     assert sum(map(sum, confusion)) == 16
