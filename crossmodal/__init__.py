@@ -8,9 +8,9 @@ from crossmodal.version import __version__ as __version__
 if TYPE_CHECKING:
     from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
     from crossmodal.datasets import prepare
-    from crossmodal.inference import EmotionRecognizer
+    from crossmodal.inference import EmotionRecognizer, push_to_hub, save_pretrained
     from crossmodal.models import AudioClassifier, FaceClassifier, FaceEncoder
-    from crossmodal.pipeline import RunSummary, fit
+    from crossmodal.pipeline import RunSummary, fit, test
     from crossmodal.studies import study
     from crossmodal.studies.preflight import preflight
     from crossmodal.tasks import ControlTask, FinetuneTask, TeacherTask, TransferTask
@@ -31,7 +31,10 @@ _HOME = {
     "fit": "pipeline",
     "preflight": "studies.preflight",
     "prepare": "datasets",
+    "push_to_hub": "inference",
+    "save_pretrained": "inference",
     "study": "studies",
+    "test": "pipeline",
 }
 
 __all__ = (
@@ -50,7 +53,10 @@ __all__ = (
     "fit",
     "preflight",
     "prepare",
+    "push_to_hub",
+    "save_pretrained",
     "study",
+    "test",
 )
 
 

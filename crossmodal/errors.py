@@ -73,12 +73,20 @@ class ModelFolderError(CrossmodalError):
     """Incomplete, damaged or incompatible model folder."""
 
 
+class UntrustedCodeError(CrossmodalError):
+    """A file names a class of the user's own code, and the caller does not trust it."""
+
+
 class NotFiniteError(CrossmodalError):
     """The loss is NaN or infinite."""
 
 
 class StorageError(CrossmodalError):
     """A file or folder cannot be read or written, because of its permissions or a read-only disk."""
+
+
+class FolderInUseError(CrossmodalError):
+    """Another run writes to the folder."""
 
 
 class ProcessLostError(CrossmodalError):

@@ -34,7 +34,8 @@ teacher and student
   --{teacher,transfer,finetune}.trainer.max_epochs N
 
 run
-  --name NAME                  name of the run; its folder is runs/NAME
+  --name NAME                  name of the run; its folder is runs/NAME, or runs/NAME-2, ... if that holds a run with
+                               other settings
   --stages LIST                some of teacher,control,transfer,finetune
   --seed_everything N          seed of all random numbers
   --trainer.accelerator NAME   auto, cpu, gpu, ...; all arguments of Lightning's Trainer are supported

@@ -94,6 +94,25 @@ class EmotionRecognizer:
         folder = find_model(folder_or_hub_id, revision)
         return load_recognizer(folder, read_config(folder), backend)
 
+    @staticmethod
+    def from_checkpoint(checkpoint: str | Path, *, labels: Sequence[str] | None = None) -> "EmotionRecognizer":
+        """Load the voice model of a Lightning checkpoint of a student; nothing else of the checkpoint is used.
+
+        Args:
+            checkpoint: Path of a checkpoint of `crossmodal.FinetuneTask`, `TransferTask` or `ControlTask`.
+            labels: The K emotions in the order of the class indices. Default: those of the task's datamodule.
+
+        Raises:
+            WeightsError: If the file is missing or damaged, or is not a checkpoint of such a task.
+            ConfigError: If the labels are unknown, or are not K different names.
+        """
+        from crossmodal.inference.lightning_checkpoint import load_student
+        from crossmodal.inference.torch_model import TorchModel
+
+        model, labels = load_student(Path(checkpoint), labels)
+        config = {"model": model.config, "labels": list(labels), "sample_rate": model.config["sample_rate"]}
+        return EmotionRecognizer(TorchModel(model), config | {"temperature": 1.0}, "torch")
+
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one recording, not a sequence
         self, recording: Recording, sample_rate: int | None = None

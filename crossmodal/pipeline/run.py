@@ -1,8 +1,7 @@
 """`fit`: run the stages teacher, control, transfer and finetune in one resumable command."""
 
+import contextlib
 import inspect
-import logging
-import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +21,10 @@ from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
-from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary
+from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, silence_lightning
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.report import print_summary, write_report
+from crossmodal.pipeline.run_folder import choose_folder, configuration_of, in_use
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun
 from crossmodal.pipeline.stage_result import StageResult
@@ -72,10 +72,12 @@ def fit(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpack[FitS
 
 
 class Run:
-    """A run of the stages on one fold."""
+    """A run of the stages on one fold; for its folder and `keep_name` see `run_folder.choose_folder`."""
 
-    def __init__(self, settings: Config) -> None:
-        self.settings = settings
+    part = ""  # sub-folder for the files of the run
+
+    def __init__(self, settings: Config, keep_name: bool = False) -> None:
+        self.settings, self.keep_name = settings, keep_name
         self.folder = Path(settings["runs"]) / settings["name"]
         self.stages = _stage_names(settings["stages"])
         self.teaching = TeachingSettings(**settings.get("teaching", {}))
@@ -95,19 +97,30 @@ class Run:
     def fit(self) -> RunSummary:
         """Run the requested stages, then write and print the report."""
         silence_lightning()
-        with disk_errors(), self.processes.launch():
+        with disk_errors(), self.processes.launch(), contextlib.ExitStack() as locks:
+            self.processes.run_on_rank_zero(lambda: locks.enter_context(in_use(self.folder)))
             if self.corpus.source.is_built_in:
                 print_on_rank_zero(
                     "No --data.root given: using the built-in synthetic corpus (not evidence about people)."
                 )
             self.processes.run_on_rank_zero(self.corpus.prepare_data)
             self.corpus.setup("fit")
+            self._choose_folder(locks)
             needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
             self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
             for stage in STAGES:
                 if stage in needed:
                     self._run_stage(stage)
             return self.processes.run_on_rank_zero(self.finalize)
+
+    def _choose_folder(self, locks: contextlib.ExitStack) -> None:
+        configuration = configuration_of(self.settings, self.teaching, self.corpus)
+        chosen = self.processes.run_on_rank_zero(
+            lambda: choose_folder(self.folder, configuration, locks, self.keep_name)
+        )
+        name = self.settings["name"] + str(chosen).removeprefix(str(self.folder))
+        self.settings = self.settings | {"name": str(Path(name) / self.part)}
+        self.folder = chosen / self.part
 
     def _prepare(self, stages: Collection[str]) -> Path | None:
         self._report_excluded()
@@ -252,7 +265,6 @@ class Run:
 
     def _report_excluded(self) -> None:
         excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.excluded]
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "excluded.json"
         write_json(path, excluded)
         if excluded:
@@ -268,20 +280,6 @@ class Run:
 def _describe(result: StageResult) -> str:
     training = "reused" if result.reused else f"{result.epochs} epochs in {result.seconds:.0f} s"
     return f"{training}; UAR {result.metrics['val']['uar']:.3f} on validation"
-
-
-def silence_lightning() -> None:
-    """Silence messages that four Trainers would repeat, and warnings that do not concern the user."""
-    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
-        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",  # reading from the cache is cheaper than a worker
-        ".*The number of training batches.*",  # nothing is logged per step
-        ".*treespec, LeafSpec.*",  # Lightning's own use of torch
-        ".*functional.all_gather is deprecated.*",  # the same
-        ".*Checkpoint directory.*exists and is not empty.*",  # a resumed run
-    ):
-        warnings.filterwarnings("ignore", message)
 
 
 def _stage_names(stages: str) -> list[str]:

@@ -14,7 +14,9 @@ from rich.progress import Progress
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule
 from crossmodal.errors import ConfigError, CrossmodalError, ProtocolError
-from crossmodal.pipeline.run import Run, silence_lightning
+from crossmodal.pipeline.loggers import silence_lightning
+from crossmodal.pipeline.run import Run
+from crossmodal.pipeline.run_folder import LOG
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.pipeline.stage import code_version
 from crossmodal.process_pool import Failure, run_in_processes
@@ -22,7 +24,6 @@ from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key, write_json
 from crossmodal.studies.grid import CELL, Cell
 
-LOG = "log.txt"
 _DAY = 24 * 3600.0
 
 
@@ -72,10 +73,10 @@ def run_cell(cell: Cell) -> str | None:
     torch.set_num_threads(1)  # in case OMP_NUM_THREADS was set too late
     cell.folder.mkdir(parents=True, exist_ok=True)
     (cell.folder / CELL).unlink(missing_ok=True)  # from other settings
-    opened = (cell.folder / LOG).open("w", encoding="utf-8", errors="backslashreplace")
+    opened = (cell.folder / LOG).open("a", encoding="utf-8", errors="backslashreplace")
     with opened as log, redirect_stdout(log), redirect_stderr(log):
         try:
-            Run(parse_settings(cell.args)).fit()
+            Run(parse_settings(cell.args), keep_name=True).fit()
         except (Exception, SystemExit) as error:
             traceback.print_exc()
             return str(error) if isinstance(error, CrossmodalError) else f"{type(error).__name__}: {error}"

@@ -164,7 +164,7 @@ class TestResume:
         at_each_batch(monkeypatch, lambda *here: trained.append(here))
         fit(tiny_args(decoded, "--stages=teacher", "--teacher.model.hidden_size=8"))
         assert trained[0] == ("teacher", 0, 0)
-        assert len(read_rows(decoded / "runs" / "fit" / "teacher" / "metrics.csv")) == 3
+        assert len(read_rows(decoded / "runs" / "fit-2" / "teacher" / "metrics.csv")) == 3
 
 
 class TestStages:

@@ -1,7 +1,6 @@
 """`study preflight`: a cheap prediction of whether a teacher can help a student, without the test actors."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -39,6 +38,8 @@ _DESCRIBED = ("corpus", "protocol", "num_folds", "speaker_dependent", "fold", "c
 class _StagesOnly(pipeline.Run):
     """A run without the final report, which is about test actors."""
 
+    part = "preflight"
+
     def finalize(self) -> RunSummary:
         end_loggers(self._loggers)
         return summarize(self.settings, self.corpus, self.results)
@@ -70,9 +71,9 @@ def preflight(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpac
 def run_preflight(words: Sequence[str]) -> PreflightReport:
     """Run the pre-flight with the arguments of `fit`, without ``--stages``."""
     settings = parse_settings([*words, "--stages", ",".join(_STAGES)])
-    folder = Path(settings["runs"]) / settings["name"]
-    run = _StagesOnly(settings | {"name": f"{settings['name']}/preflight"})
+    run = _StagesOnly(settings)
     summary = run.fit()
+    folder = run.folder.parent
     train, val = (gather(run, split) for split in _SPLITS)
     if len(set(train.actors)) < 2:
         raise ProtocolError(

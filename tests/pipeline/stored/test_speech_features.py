@@ -220,10 +220,18 @@ class TestModelFolder:
             with pytest.raises(ModelFolderError, match=r"shipped.*front_end\.safetensors"):
                 EmotionRecognizer.from_pretrained(shipped)
 
-    def test_saving_a_model_without_network_removes_the_old_network(self, finished, shipped):
+    def test_saving_a_model_without_network_moves_the_old_network(self, finished, shipped):
         save_model_folder(finished.folder / "finetune" / "model.safetensors", shipped, finished.summary)
         assert not (shipped / "front_end.safetensors").exists()
-        EmotionRecognizer.from_pretrained(shipped)
+        for folder in (shipped, shipped.with_name("shipped.old1")):
+            EmotionRecognizer.from_pretrained(folder)
+
+    def test_saving_the_same_model_changes_nothing(self, finished_ssl, shipped):
+        folder, summary = finished_ssl
+        before = {path.name: path.stat().st_mtime_ns for path in shipped.iterdir()}
+        weights = shipped / "front_end.safetensors"
+        save_model_folder(folder / "runs" / "fit" / "finetune" / "model.safetensors", shipped, summary, weights)
+        assert {path.name: path.stat().st_mtime_ns for path in shipped.iterdir()} == before
 
     def test_the_test_command_reuses_stored_features(self, finished_ssl, shipped, tiny_ravdess, passes, capsys):
         folder, summary = finished_ssl

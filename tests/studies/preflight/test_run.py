@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from sklearn.metrics import balanced_accuracy_score
 
+import crossmodal
 from crossmodal.cli.main import main
 from crossmodal.datasets.clip import Clip
 from crossmodal.errors import ProtocolError
@@ -27,7 +28,7 @@ from crossmodal.studies.preflight.measures import Pairs, measure
 from crossmodal.studies.preflight.report import plot_preflight, preflight_report
 from tests.evaluation import LABELS
 from tests.evaluation.test_plots import read
-from tests.pipeline import fit, reused, tiny_command
+from tests.pipeline import fit, reused, sections_of, tiny_command
 from tests.tiny_speech import shrink, write_weights
 
 K = len(LABELS)
@@ -321,6 +322,14 @@ class TestCommand:
         for model, stage in (("teacher", "teacher"), ("student", "control")):
             result = read_json(folder / "runs" / "fit" / "preflight" / stage / "result.json")
             assert numbers["uar"][model]["val"] == pytest.approx(result["metrics"]["val"]["uar"])
+
+    def test_python_gives_the_report_of_the_command(self, finished, tmp_path):
+        _, args, numbers = finished
+        report = crossmodal.preflight(runs=tmp_path, **sections_of(args))
+        assert json.loads(json.dumps(report.numbers)) == json.loads(json.dumps(numbers))
+        page = report._repr_html_()
+        assert page.count("data:image/png") == 1
+        assert numbers["advice"]["sentence"][:30] in page
 
     def test_fit_reuses_the_stages_and_preflight_keeps_its_files(self, finished, tmp_path):
         folder, args, _ = finished
