@@ -200,8 +200,7 @@ def _data_defaults(config: dict[str, Any], data: dict[str, Any]) -> dict[str, An
     is_manifest = kind == "manifest" or config.get("channel") is None
     if not any(data.get(name) for name in ("root", "manifest", "stream")) and (is_manifest or kind != "synthetic"):
         name = "unknown recordings" if kind == UNKNOWN else corpus_name(config["corpus"], config["channel"])
-        advice = "--data.root DIR or --data.manifest FILE"
-        raise ConfigError(f"The model was trained on {name}. Pass the recordings to test it on: {advice}.")
+        raise ConfigError(f"The model was trained on {name}: pass --data.root DIR or --data.manifest FILE to test it.")
     if kind == UNKNOWN:
         return {}
     if is_manifest != bool(data.get("manifest") or (data.get("stream") and read_about(data["stream"]).labels)):

@@ -34,7 +34,7 @@ from crossmodal.pipeline.stored.speech_features import store_for_stages
 from crossmodal.pipeline.stored.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
 from crossmodal.pipeline.summary import RunSummary, summarize
 from crossmodal.pipeline.teaching import TeachingSettings
-from crossmodal.storage import disk_errors, write_json
+from crossmodal.storage import content_key, disk_errors, write_json
 from crossmodal.tasks import FinetuneTask, TeacherTask
 
 if TYPE_CHECKING:
@@ -172,7 +172,8 @@ class Run:
         """Train one teacher, or return the stage ``teacher`` if it is the same."""
         # With the student's seed, a voice teacher would start from the same weights and see the same batches.
         seed = self.settings["seed_everything"] + 1000 * (number + (stage == "control"))
-        name = "_".join([stage, *sorted(left_out), str(number)])
+        group = [content_key(left_out=sorted(left_out))[:8]] if left_out else []  # names may be long or contain folders
+        name = "_".join([stage, *group, str(number)])
         run = self.prepare_stage(stage, self.folder / "teachers" / name, seed, left_out)
         if stage == "teacher" and not left_out and number == 0:
             return run, self.results["teacher"]

@@ -179,7 +179,7 @@ class TestVariants:
         assert "Neutral are read as neutral" in report
         data = {"manifest": str(path), "allow_outside_paths": True, "cache": args[1].partition("=")[2]}
         result = evaluate(load_model_folder(summary["control_model"]), data)
-        assert result["corpus"]["missing_classes"] == {"test": ["happy"]}
+        assert result.corpus["missing_classes"] == {"test": ["happy"]}
         with pytest.raises(CorpusNotFoundError, match="no video"):
             fit([f"--data.manifest={path}", "--name=pairs", "--stages=teacher", *args])
 
