@@ -174,8 +174,8 @@ def check_classes(split: Mapping[Split, Sequence[Clip]], labels: Sequence[str]) 
     """Raise ProtocolError if a class has no labelled training clip: no model could predict it."""
     if missing := missing_classes(split, labels)["train"]:
         raise ProtocolError(
-            f"No labelled clip of the training split has the class {_names(missing)}. Choose another --data.fold, fewer "
-            "--data.num_unlabelled_actors or another split, or remove the class from the corpus."
+            f"No labelled clip of the training split has the class {_names(missing)}. Choose another --data.fold or "
+            "column split, fewer --data.num_unlabelled_actors, or remove the class from the corpus."
         )
 
 
