@@ -150,6 +150,13 @@ def test_model_of_real_recordings_is_never_tested_on_the_synthetic_corpus(finish
         run_command([f"--model={finished.folder / 'model'}", f"--data.cache={finished.cache}", *data])
 
 
+def test_model_of_unknown_recordings_is_never_tested_on_the_synthetic_corpus(finished):
+    folder = load_model_folder(finished.folder / "model")
+    folder.config["corpus"] = {"kind": "unknown"}
+    with pytest.raises(ConfigError, match=r"unknown.*--data\.root"):
+        evaluate(folder, {})
+
+
 def test_a_missing_model_argument_is_refused():
     with pytest.raises(ConfigError, match="--model"):
         run_command([])
