@@ -27,8 +27,8 @@ def in_use(folder: Path) -> Iterator[None]:
     with locked(folder / _LOCK, wait=False) as state:
         if state == "taken":
             raise FolderInUseError(
-                f"{folder} is used by another run ({read_json(folder / _HOLDER)}). Wait for it, or choose another name "
-                "with --name NAME."
+                f"{folder} is used by another run ({read_json(folder / _HOLDER) or 'just started'}). Wait for it, or "
+                "choose another name with --name NAME."
             )
         write_json(folder / _HOLDER, f"process {os.getpid()} on {platform.node()}")
         yield
