@@ -57,6 +57,7 @@ def fit(args: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         ConfigError: If a setting is invalid.
         DataError: If the recordings are missing or cannot fill the fold.
+        FolderInUseError: If another run uses the folder.
         WeightsError: If pretrained weights are not available.
     """
     return Run(parse_settings(args)).fit().to_dict()

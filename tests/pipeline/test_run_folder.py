@@ -94,7 +94,6 @@ def test_a_run_of_another_fold_gets_its_own_folder(copied, tiny_args, capsys):
         ["--transfer.model.lr=1e-3"],
         ["--teaching.num_teachers=2"],
         ["--trainer.callbacks=[{class_path: EarlyStopping, init_args: {monitor: teacher/val_uar}}]"],
-        ["--finetune.trainer.max_epochs=1"],
         ["--data.num_unlabelled_actors=1"],
     ],
     ids=str,

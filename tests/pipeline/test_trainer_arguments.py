@@ -100,11 +100,8 @@ def test_callbacks_are_in_the_keys_of_the_stages_that_have_them(section, stages)
     [
         ([f"--trainer.callbacks={STOP}"], []),
         ([], [f"--trainer.callbacks={AVERAGE}"]),
-        ([], ["--trainer.accumulate_grad_batches=2", "--name=other"]),
         ([], ["--trainer.limit_train_batches=2"]),
         ([], ["--trainer.overfit_batches=0.5"]),
-        ([], ["--trainer.check_val_every_n_epoch=2"]),
-        ([], ["--trainer.precision=bf16-mixed"]),
     ],
     ids=str,
 )
