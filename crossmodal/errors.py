@@ -73,6 +73,10 @@ class ModelFolderError(CrossmodalError):
     """Incomplete, damaged or incompatible model folder."""
 
 
+class UntrustedCodeError(CrossmodalError):
+    """A file names a class of the user's own code, and the caller does not trust it."""
+
+
 class NotFiniteError(CrossmodalError):
     """The loss is NaN or infinite."""
 
@@ -91,6 +95,10 @@ class ProcessLostError(CrossmodalError):
 
 class ProcessStartError(CrossmodalError):
     """Child processes cannot start, for example because the script has no ``__main__`` guard."""
+
+
+class StudyError(CrossmodalError):
+    """Some runs of a study failed."""
 
 
 class ExportError(CrossmodalError):

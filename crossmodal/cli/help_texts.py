@@ -58,7 +58,7 @@ Evaluate a model on the test actors of a fold. Fold, channel and label set defau
 model that was trained on a test actor is rejected.
 
   --model FOLDER        model folder, such as runs/fit/model
-  --data.root DIR       folder of the extracted RAVDESS files; default: the synthetic corpus
+  --data.root DIR       folder of the extracted RAVDESS files; only a model of the synthetic corpus needs no recordings
   --data.manifest FILE  any other corpus; its labels must be labels of the model
   --data.stream URL     a stream of either: a folder or a URL
   --data.protocol NAME  and --data.fold K, --data.channel NAME, --data.label_set NAME: other test actors

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from crossmodal.evaluation.calibration import calibrate
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
 from crossmodal.models.serialization import load_model
+from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.report import print_summary, write_report
@@ -38,6 +39,9 @@ from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import disk_errors, write_json
 from crossmodal.tasks import FinetuneTask, TeacherTask
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 @rank_zero_only
 def print_on_rank_zero(line: str) -> None:
@@ -45,22 +49,29 @@ def print_on_rank_zero(line: str) -> None:
     print(line, flush=True)
 
 
-def fit(args: Sequence[str] = ()) -> dict[str, Any]:
-    """Run the stages and write ``runs/<name>/``.
+def fit(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpack[FitSettings]") -> RunSummary:
+    """Run the stages and write ``runs/<name>/``; without data, with the built-in synthetic corpus.
 
     Args:
-        args: Command line, e.g. ``["--config", "configs/ravdess_action_units.yaml", "--data.fold", "1"]``.
+        config: A YAML file, the name of a shipped config, a nested dict, or a sequence of these; later ones override
+            earlier ones.
+        **settings: See `crossmodal.pipeline.FitSettings`; they override `config`.
 
     Returns:
-        The content of ``summary.json``.
+        The summary of the run, which a notebook shows with tables and pictures.
 
     Raises:
         ConfigError: If a setting is invalid.
         DataError: If the recordings are missing or cannot fill the fold.
         FolderInUseError: If another run uses the folder.
         WeightsError: If pretrained weights are not available.
+
+    Examples:
+        >>> from crossmodal import fit
+        >>> summary = fit("dense", fold=1, trainer={"max_epochs": 5})  # doctest: +SKIP
+        >>> summary.gain, summary.interval, summary.model  # doctest: +SKIP
     """
-    return Run(parse_settings(args)).fit().to_dict()
+    return Run(parse_settings(command_words(config, settings))).fit()
 
 
 class Run:
@@ -84,6 +95,7 @@ class Run:
 
     def fit(self) -> RunSummary:
         """Run the requested stages, then write and print the report."""
+        silence_lightning()
         with disk_errors(), self.processes.launch(), contextlib.ExitStack() as locks:
             self.processes.run_on_rank_zero(lambda: locks.enter_context(in_use(self.folder)))
             if self.corpus.source.is_built_in:
@@ -234,7 +246,7 @@ class Run:
 
     def finalize(self) -> RunSummary:
         """Write the model folders, summary.json and report.md, and print the summary."""
-        summary = summarize(self.settings, self.corpus, self.results)
+        summary = summarize(self.settings, self.corpus, self.results, self.folder)
         weights = (self.settings["transfer"].get("model", {}).get("front_end_kwargs") or {}).get("weights")
         for stage, name in {"control": "control_model", "finetune": "model"}.items():
             if stage in self.results:

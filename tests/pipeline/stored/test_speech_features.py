@@ -12,13 +12,12 @@ from crossmodal.errors import ConfigError, ModelFolderError, WeightsError
 from crossmodal.inference import save_model_folder
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.serialization import load_model
-from crossmodal.pipeline import fit
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.pipeline.stored import speech_features
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 from crossmodal.storage import read_json
 from tests.datamodules import ready
-from tests.pipeline import reused
+from tests.pipeline import fit, reused
 from tests.tiny_speech import BUNDLE, LAYERS, WIDTH, shrink, write_weights
 
 CLIPS = 64
