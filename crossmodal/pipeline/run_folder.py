@@ -3,12 +3,13 @@
 import itertools
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from crossmodal.datamodules import CorpusDataModule
+from crossmodal.datasets.clip import ExcludedClip
 from crossmodal.errors import FolderInUseError
 from crossmodal.pipeline.settings import STAGES, Config, stage_config
 from crossmodal.pipeline.stage import code_version, settings_in_key
@@ -81,3 +82,13 @@ def _configuration_in(folder: Path) -> Keys:
         return {}
     held = read_json(folder / CONFIGURATION)
     return held if isinstance(held, dict) else {"settings": "unknown"}  # of an older version of the package
+
+
+def report_excluded(folder: Path, excluded: Sequence[ExcludedClip]) -> None:
+    """Write ``excluded.json``, and print the first of the excluded files and clips."""
+    path = folder / "excluded.json"
+    write_json(path, [{"what": one.what, "reason": one.reason} for one in excluded])
+    if excluded:
+        print(f"{len(excluded)} file(s) or clip(s) excluded, listed in {path}:", flush=True)
+    for one in excluded[:5]:
+        print(f"  {one.what}: {one.reason}", flush=True)

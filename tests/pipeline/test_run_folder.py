@@ -8,12 +8,11 @@ import torch
 
 from crossmodal.cli.main import main
 from crossmodal.errors import FolderInUseError
-from crossmodal.pipeline import fit
 from crossmodal.pipeline.run import Run
 from crossmodal.pipeline.run_folder import in_use
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.storage import read_json
-from tests.pipeline import reused
+from tests.pipeline import fit, reused
 from tests.pipeline.stops import stop_at
 from tests.pipeline.test_processes import start, until
 

@@ -3,11 +3,10 @@ import inspect
 import pytest
 from lightning.pytorch import Trainer
 
-from crossmodal.pipeline import fit
 from crossmodal.pipeline.settings import parse_settings, stage_config
 from crossmodal.pipeline.stage import settings_in_key
 from crossmodal.pipeline.trainer_arguments import WITHOUT_EFFECT
-from tests.pipeline import read_rows, reused
+from tests.pipeline import fit, read_rows, reused
 
 STOP = "[{class_path: EarlyStopping, init_args: {monitor: control/val_uar, mode: max, stopping_threshold: 0.0}}]"
 AVERAGE = "[{class_path: StochasticWeightAveraging, init_args: {swa_lrs: 0.01, swa_epoch_start: 1}}]"
