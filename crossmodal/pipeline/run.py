@@ -24,7 +24,7 @@ from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, silence_lightning
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.report import print_summary, write_report
-from crossmodal.pipeline.run_folder import choose_folder, configuration_of, in_use
+from crossmodal.pipeline.run_folder import choose_folder, configuration_of, in_use, report_excluded
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun
 from crossmodal.pipeline.stage_result import StageResult
@@ -61,6 +61,7 @@ def fit(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpack[FitS
     Raises:
         ConfigError: If a setting is invalid.
         DataError: If the recordings are missing or cannot fill the fold.
+        FolderInUseError: If another run uses the folder.
         WeightsError: If pretrained weights are not available.
 
     Examples:
@@ -115,15 +116,14 @@ class Run:
 
     def _choose_folder(self, locks: contextlib.ExitStack) -> None:
         configuration = configuration_of(self.settings, self.teaching, self.corpus)
-        chosen = self.processes.run_on_rank_zero(
-            lambda: choose_folder(self.folder, configuration, locks, self.keep_name)
-        )
-        name = self.settings["name"] + str(chosen).removeprefix(str(self.folder))
+        base, keep = self.folder, self.keep_name
+        chosen = self.processes.run_on_rank_zero(lambda: choose_folder(base, configuration, locks, keep))
+        name = self.settings["name"] + str(chosen).removeprefix(str(base))
         self.settings = self.settings | {"name": str(Path(name) / self.part)}
         self.folder = chosen / self.part
 
     def _prepare(self, stages: Collection[str]) -> Path | None:
-        self._report_excluded()
+        report_excluded(self.folder, self.corpus.excluded)
         logger = self.settings["trainer"].get("logger")
         self._loggers = create_loggers(logger, self.folder, self.settings, self.stages[-1])
         return store_for_stages(self.settings, stages, self.corpus, self.device)
@@ -263,15 +263,6 @@ class Run:
         end_loggers(self._loggers)
         print_summary(self.folder, summary)
         return summary
-
-    def _report_excluded(self) -> None:
-        excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.excluded]
-        path = self.folder / "excluded.json"
-        write_json(path, excluded)
-        if excluded:
-            print_on_rank_zero(f"{len(excluded)} file(s) or clip(s) excluded, listed in {path}:")
-        for one in excluded[:5]:
-            print_on_rank_zero(f"  {one['what']}: {one['reason']}")
 
     @property
     def _store(self) -> Path:
