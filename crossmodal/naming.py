@@ -36,7 +36,7 @@ def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, An
     """
     parameters = _parameters(make)
     accepted = [name for name in parameters if name not in given]
-    kwargs = {name: value for name, value in kwargs.items() if name not in given or given[name] != value}
+    kwargs = {name: value for name, value in kwargs.items() if name not in given or value not in (None, given[name])}
     for name in kwargs:
         if name not in accepted:
             raise ConfigError(
@@ -112,14 +112,14 @@ class Part:
             ConfigError: If it is none of these, or the class cannot be imported or is not a subclass of `base`.
             UntrustedCodeError: If a file that is not trusted names a class of the user.
         """
-        if isinstance(given, partial):  # of LightningCLI: its instantiator, and the class as first argument
-            made = given.args[0] if given.args else given.func
+        if isinstance(given, Part):
+            return given
+        if isinstance(given, partial):  # from jsonargparse: its instantiators, and the class
+            made = next((one for one in given.args if isinstance(one, type)), given.func)
             return cls.parse(kind, table, made, {**given.keywords, **(kwargs or {})}, base)
         if isinstance(given, Mapping):
-            if unknown := given.keys() - {"class_path", "init_args"} or {"class_path"} - given.keys():
-                raise ConfigError(
-                    f"The {kind} must have the keys class_path and init_args only; see {min(unknown)!r} in {given}."
-                )
+            if given.keys() - {"init_args"} != {"class_path"}:
+                raise ConfigError(f"The {kind} must have the keys class_path and init_args, got {dict(given)}.")
             kwargs = {**(given.get("init_args") or {}), **(kwargs or {})}
             given = given["class_path"]
         if isinstance(given, str):
@@ -144,11 +144,26 @@ class Part:
         """True if the class is the user's."""
         return is_class_path(self.name) and not self.name.startswith("crossmodal.")
 
-    def create(self, ours: Mapping[str, Any]) -> Any:
-        """Return the instance, or create it with our arguments, those that it takes, and those of the user."""
-        if self.instance is not None:
-            return self.instance
-        return call_with_known(f"{self.kind} {self.name!r}", self.make, ours, self.kwargs)
+    def create(self, ours: Mapping[str, Any], width: str | None = None) -> Any:
+        """Return the instance, or create it with our arguments, those that it takes, and those of the user.
+
+        Raises:
+            ConfigError: If an argument does not exist or is missing, if the instance has another value of ours, or if
+                it has no attribute `width`, the size of its output.
+        """
+        made = self.instance
+        if made is None:
+            made = call_with_known(f"{self.kind} {self.name!r}", self.make, ours, self.kwargs)
+        for name, value in ours.items():
+            if self.instance is not None and getattr(made, name, value) != value:
+                raise ConfigError(
+                    f"{name} of the {self.kind} {self.name} is {getattr(made, name)}, but must be {value}."
+                )
+        if width and not isinstance(getattr(made, width, None), int):
+            raise ConfigError(
+                f"The {self.kind} {self.name} has no {width}: set self.{width} to the width of its output."
+            )
+        return made
 
     def stored_kwargs(self, ours: Iterable[str]) -> dict[str, Any]:
         """Return the arguments as JSON values, with defaults and without `ours`, to create the part again.
@@ -156,7 +171,8 @@ class Part:
         Raises:
             ConfigError: If a file cannot hold the class or an argument.
         """
-        if self.name == class_path_of(self.make) and self.make is not _importable(self.make):
+        module = sys.modules.get(self.make.__module__)
+        if self.name == class_path_of(self.make) and not hasattr(module, self.make.__qualname__):
             raise ConfigError(
                 f"The {self.kind} cannot be saved: {self.name} cannot be imported. Define the class at the top level "
                 "of a module."
@@ -194,16 +210,24 @@ def stored(value: Any) -> Any:
     return {"class_path": part.name, "init_args": part.stored_kwargs([])}
 
 
+def map_values(change: Callable[[Any], Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Apply a function to every value of a mapping."""
+    return {name: change(value) for name, value in values.items()}
+
+
+def readable(value: Any) -> Any:
+    """Return the `stored` form of a value, for a log, or its text if there is none."""
+    try:
+        return stored(value)
+    except ConfigError:
+        return repr(value)
+
+
 def _builtin(kind: str, table: Mapping[Any, Callable[..., Any]], name: str) -> Callable[..., Any]:
     try:
         return lookup(kind, table, name)
     except ConfigError as error:
         raise ConfigError(f"{error} To use your own class, give its path, such as my_module.MyClass.") from None
-
-
-def _importable(made: Any) -> Any:
-    """Return the object that is found under the path of a class."""
-    return getattr(sys.modules.get(made.__module__), made.__qualname__, None)
 
 
 def _parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:

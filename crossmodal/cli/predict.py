@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
+from crossmodal.cli.help_texts import TRUST
 from crossmodal.errors import ConfigError
 from crossmodal.inference.model_config import read_config, warning_of
 from crossmodal.inference.predict.formats import FORMATS
@@ -42,6 +43,7 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", metavar="FILE", help=plot)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of processes; default: %(default)s")
     parser.add_argument("--backend", choices=get_args(BackendChoice), default="auto", help="default: %(default)s")
+    parser.add_argument("--trust_own_code", action="store_true", help=TRUST)
 
 
 def predict_command(args: argparse.Namespace) -> int:
@@ -102,6 +104,7 @@ def _predictor(args: argparse.Namespace, model: Path, config: dict[str, Any], co
         args.backend,
         window=(WINDOW if args.window is None else args.window) if is_timeline else None,
         hop=HOP if args.hop is None else args.hop,
+        trust_own_code=args.trust_own_code,
     )
 
 

@@ -36,7 +36,9 @@ def write_report(folder: Path, summary: RunSummary) -> Path:
     test = {stage: Predictions.read_csv(folder / stage / "predictions.csv").of("test") for stage in stages}
     note = " ".join(_warnings(summary))
     plot_confusion(test, folder / "confusion.png", note)
-    plot_curves({stage: folder / stage / "metrics.csv" for stage in stages}, folder / "curves.png", note)
+    plot_curves(
+        {stage: folder / stage / "metrics.csv" for stage in stages}, folder / "curves.png", note, len(summary.labels)
+    )
     if summary.gain is not None:
         plot_actors(test["finetune"], test["control"], folder / "actors.png", note)
     path = folder / "report.md"

@@ -19,6 +19,7 @@ from crossmodal.errors import ConfigError
 from crossmodal.evaluation.calibration import calibrate
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
+from crossmodal.models.own_teacher import OwnTeacher
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, silence_lightning
@@ -82,6 +83,9 @@ class Run:
         self.folder = Path(settings["runs"]) / settings["name"]
         self.stages = _stage_names(settings["stages"])
         self.teaching = TeachingSettings(**settings.get("teaching", {}))
+        self._own_teacher = OwnTeacher(self.teaching.teacher) if self.teaching.teacher else None
+        if self._own_teacher:
+            self.stages = [stage for stage in self.stages if stage != "teacher"]
         self.device = _device(settings["trainer"]["accelerator"])
         self.processes = Processes(settings["trainer"])
         # All stages use the same clips, those with audio and faces. The control alone needs no faces.
@@ -116,8 +120,8 @@ class Run:
 
     def _choose_folder(self, locks: contextlib.ExitStack) -> None:
         configuration = configuration_of(self.settings, self.teaching, self.corpus)
-        base, keep = self.folder, self.keep_name
-        chosen = self.processes.run_on_rank_zero(lambda: choose_folder(base, configuration, locks, keep))
+        base, keep, resume = self.folder, self.keep_name, self.settings.get("resume", False)
+        chosen = self.processes.run_on_rank_zero(lambda: choose_folder(base, configuration, locks, keep, resume))
         name = self.settings["name"] + str(chosen).removeprefix(str(base))
         self.settings = self.settings | {"name": str(Path(name) / self.part)}
         self.folder = chosen / self.part
@@ -149,7 +153,9 @@ class Run:
         members: list[Member] = []
         datamodules: dict[str, CorpusDataModule] = {}
         groups = groups_of_actors((clip.actor for clip in self.corpus.split["train"]), self.teaching.cross_fit)
-        for stage in self.teaching.stages:
+        if self._own_teacher:
+            members, datamodules = [Member("own", self._own_teacher)], {"own": self._faces()}
+        for stage in () if self._own_teacher else self.teaching.stages:
             variants = [(frozenset[str](), number) for number in range(1 if groups else self.teaching.num_teachers)]
             variants += [(group, number) for group in groups for number in range(self.teaching.num_teachers)]
             for left_out, number in variants:
@@ -207,15 +213,16 @@ class Run:
         """Set the teaching inputs: stored outputs, or a live teacher, whose key is then returned."""
         if self.teaching.live:
             teacher = self.results["teacher"]
-            face, _ = load_model(FaceClassifier, teacher.model)
-            model |= {"teacher": str(teacher.model)}
+            face, _ = load_model(FaceClassifier, teacher.model, trust_own_code=True)
+            model |= {"teacher": str(teacher.model), "trust_own_code": True}
             model |= {"teacher_embedding_size": face.encoder.out_features}
-            model |= {"teacher_features_size": face.encoder.in_features}
+            model |= {"teacher_features_size": face.encoder.in_features or 1}
             self._fill_in_teacher({}, data)
             return [teacher.key]
         outputs = self._store_teacher_outputs()
         shapes = ClipTensors(outputs).shapes
-        model |= {f"teacher_{name}_size": shapes[f"teacher_{name}"][-1] for name in ("embedding", "features")}
+        widths = {f"teacher_{name}_size": shapes.get(f"teacher_{name}") for name in ("embedding", "features")}
+        model |= {name: shape[-1] for name, shape in widths.items() if shape}
         data["teacher_outputs"] = str(outputs)
         return []
 
@@ -224,27 +231,33 @@ class Run:
         defaults = {name: parameter.default for name, parameter in inspect.signature(TeacherTask).parameters.items()}
         arguments = defaults | self.settings["teacher"].get("model", {})
         size = self.corpus.face_embedding_size
-        if size is None and arguments["freeze_backbone"]:
+        if arguments["encoder"] is not None:
+            model["backbone"] = None
+        elif size is None and arguments["freeze_backbone"]:
             if arguments["backbone"] is None:
                 raise ConfigError("The teacher needs --teacher.model.backbone for pixels, or --data.face_features.")
             path = self.processes.run_on_rank_zero(lambda: self._embed_faces(arguments))
             data["face_embeddings"] = str(path)
             size = ClipTensors(path).shapes["face_embeddings"][-1]
-        elif size is None and self.corpus.face_normalization:
+        if size is None and self.corpus.face_normalization:
             raise ConfigError(
-                "face_normalization needs face features or a frozen backbone, but this teacher trains its backbone on "
-                "pixels. Remove it, or pass --teacher.model.freeze_backbone true."
+                "face_normalization needs face features or a frozen backbone, but this teacher is trained on pixels. "
+                "Remove it, or pass --teacher.model.freeze_backbone true."
             )
         if size is not None:
             model |= {"backbone": None, "in_features": size}
 
     def _embed_faces(self, model: Config) -> Path:
         """Store the face embeddings of a frozen backbone."""
-        pixels = VideoDataModule(**self.settings["data"])
+        return embed_faces(model, self._faces(), self.settings["seed_everything"], self.device)
+
+    def _faces(self) -> VideoDataModule:
+        """Return the faces, or face features, of the clips of the run."""
+        faces = VideoDataModule(**self.settings["data"])
         used = {clip.clip for clip in self.corpus.clips}
-        pixels.restrict(lambda clip: clip.clip in used)
-        pixels.setup()
-        return embed_faces(model, pixels, self.settings["seed_everything"], self.device)
+        faces.restrict(lambda clip: clip.clip in used)
+        faces.setup()
+        return faces
 
     def finalize(self) -> RunSummary:
         """Write the model folders, summary.json and report.md, and print the summary."""
@@ -254,7 +267,9 @@ class Run:
             if stage in self.results:
                 result = self.results[stage]
                 summary = replace(summary, calibration=calibrate(result.predictions.of("val")))
-                folder = save_model_folder(result.model, self.folder / name, summary.to_dict(), weights, stage)
+                folder = save_model_folder(
+                    result.model, self.folder / name, summary.to_dict(), weights, stage, trust_own_code=True
+                )
                 changes: Config = {name: str(folder)}
                 summary = replace(summary, **changes)
         write_json(self.folder / "summary.json", summary.to_dict())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import ExcludedClip
-from crossmodal.errors import FolderInUseError
+from crossmodal.errors import ConfigError, FolderInUseError
 from crossmodal.pipeline.settings import STAGES, Config, stage_config
 from crossmodal.pipeline.stage import code_version, settings_in_key
 from crossmodal.pipeline.teaching import TeachingSettings
@@ -50,14 +50,19 @@ def configuration_of(settings: Config, teaching: TeachingSettings, corpus: Corpu
     return keys | ({"faces": content_key(faces=corpus.fingerprint)} if corpus.needs_faces else {})
 
 
-def choose_folder(folder: Path, configuration: Keys, locks: ExitStack, keep_name: bool = False) -> Path:
+def choose_folder(
+    folder: Path, configuration: Keys, locks: ExitStack, keep_name: bool = False, resume: bool = False
+) -> Path:
     """Return the first of ``NAME``, ``NAME-2``, ... that holds no run, or one of this configuration.
 
     The caller has locked ``NAME``; another folder is locked too. With `keep_name`, it is always ``NAME``, and the run
-    of another configuration in it is moved to a new folder.
+    of another configuration in it is moved to a new folder. With `resume`, the folder must hold this run.
     """
-    chosen = folder
-    if differing := _difference(folder, configuration):
+    chosen, differing = folder, _difference(folder, configuration)
+    if resume and (differing or not _configuration_in(folder)):
+        what = f"a run with other {differing}" if differing else "no run"
+        raise ConfigError(f"There is nothing to resume: {folder} holds {what}. Start a new run without --resume.")
+    if differing:
         if keep_name:
             moved = move_aside(folder, keep={_LOCK, _HOLDER, LOG})
             print(f"{folder} held a run with other {differing}, which is now in {moved}.", flush=True)

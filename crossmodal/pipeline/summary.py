@@ -97,7 +97,7 @@ def summarize(
     settings: Config, corpus: CorpusDataModule, results: Mapping[str, StageResult], folder: Path | None = None
 ) -> RunSummary:
     """Summarize the finished stages of a run; the gain needs a student and its control."""
-    gain, interval = None, None
+    gain, interval, teaching = None, None, settings.get("teaching", {})
     if {"finetune", "control"} <= results.keys():
         measured = measure_gain(*([results[stage].predictions.of("test")] for stage in ("finetune", "control")))
         low, high = measured["ci95_pp"]
@@ -108,7 +108,7 @@ def summarize(
         corpus=_describe_corpus(corpus),
         protocol=str(corpus.protocol),
         num_folds=corpus.num_folds if corpus.protocol == "grouped" else None,
-        speaker_dependent=corpus.is_speaker_dependent,
+        speaker_dependent=corpus.is_speaker_dependent or teaching.get("teacher_actors") == "unknown",
         fold=corpus.fold,
         channel=corpus.source.channel,
         label_set=corpus.source.label_set,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.faces.features import feature_names
-from crossmodal.errors import ProtocolError
+from crossmodal.errors import ConfigError, ProtocolError
 from crossmodal.evaluation.predictions import predict
 from crossmodal.evaluation.report import warnings
 from crossmodal.models import AudioClassifier, FaceClassifier
@@ -71,6 +71,8 @@ def preflight(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpac
 def run_preflight(words: Sequence[str]) -> PreflightReport:
     """Run the pre-flight with the arguments of `fit`, without ``--stages``."""
     settings = parse_settings([*words, "--stages", ",".join(_STAGES)])
+    if settings.get("teaching", {}).get("teacher"):
+        raise ConfigError("The pre-flight measures the stage teacher: remove teaching.teacher.")
     run = _StagesOnly(settings)
     summary = run.fit()
     folder = run.folder.parent
@@ -105,7 +107,7 @@ def gather(run: pipeline.Run, split: _Split) -> Pairs:
 
 
 def _run_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
-    model, _ = load_model(FaceClassifier, run.results["teacher"].model)
+    model, _ = load_model(FaceClassifier, run.results["teacher"].model, trust_own_code=True)
     loader = run.prepare_stage("teacher").datamodule.loader(clips)
     outputs = predict(model.to(run.device), loader)
     rows = {"teacher_embedding": outputs.embedding, "teacher_logits": outputs.logits}
@@ -114,7 +116,7 @@ def _run_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
 
 
 def _run_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
-    model, _ = load_model(AudioClassifier, run.results["control"].model)
+    model, _ = load_model(AudioClassifier, run.results["control"].model, trust_own_code=True)
     datamodule = run.prepare_stage("control").datamodule
     outputs = predict(model.to(run.device), datamodule.loader(clips))
     rows = {"student_embedding": outputs.embedding, "student_logits": outputs.logits}
