@@ -167,10 +167,11 @@ def _open_with_either(name: str, file: Path | BinaryIO, for_ffmpeg: bool, stack:
         except MediaError:
             reason = getattr(error, "error_string", error)
             raise MediaError(name, f"it is not a sound file, or has an unsupported format ({reason})") from error
-    declared = opened_file.frames if opened_file.frames < _UNKNOWN else 0
+    for_ffmpeg |= opened_file.frames >= _UNKNOWN
+    declared = 0 if for_ffmpeg else opened_file.frames
     if opened_file.format == "MP3":  # libsndfile guesses a length that is not declared, and stops there
         declared, for_ffmpeg = declared - _MP3_SLACK if declares_mp3_length(file) else 0, True
-    if for_ffmpeg or opened_file.frames >= _UNKNOWN:
+    if for_ffmpeg:
         sound = _open_with_pyav(name, file, stack)
     else:
         blocks = partial(_sound_file_blocks, name, opened_file)
