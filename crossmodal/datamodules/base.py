@@ -23,7 +23,7 @@ from crossmodal.datasets.faces.actor_normalization import center_by_actor
 from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.splits.given_split import shared_speakers
 from crossmodal.datasets.splits.own_protocol import name_of_protocol
-from crossmodal.datasets.splits.protocols import check_teacher, hide_labels
+from crossmodal.datasets.splits.protocols import check_classes, check_teacher, hide_labels
 from crossmodal.datasets.splits.same_recording import check_recordings
 from crossmodal.errors import ConfigError, CorpusNotFoundError, DataError
 from crossmodal.storage import content_key
@@ -108,6 +108,12 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         return self.source.kind == "synthetic"
 
     @property
+    def has_faces(self) -> bool:
+        """False if no clip of the corpus has a video, face features or face embeddings."""
+        is_given = self.source.is_built_in or self.face_features or self.face_embeddings
+        return bool(is_given) or any(clip.video for clip in self.source.index()[0])
+
+    @property
     def face_embedding_size(self) -> int | None:
         """Width D of the face embeddings or face features, after `setup`; None if the batch has pixels."""
         shapes = self._tensors.shapes if self._tensors else {}
@@ -153,9 +159,13 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         self._prepare()
 
     def setup(self, stage: str | None = None) -> None:
-        """Split the clips, once for all stages."""
-        if self.split:
-            return
+        """Split the clips, once for all stages. For the stage ``fit``, every class needs a labelled training clip."""
+        if not self.split:
+            self._divide()
+        if stage == "fit" and not self._excluded_actors:
+            check_classes(self.split, self.labels)
+
+    def _divide(self) -> None:
         self._corpus, self._tensors, self.excluded = self._prepare()
         self.protocol = self.protocol or self.source.protocol
         self.split = self.divide(self._corpus.clips, self.source, self._indexed)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from crossmodal.datamodules import AudioDataModule
 from crossmodal.datamodules.settings import CORPORA
 from crossmodal.datasets.manifest_values import speaker_name
+from crossmodal.datasets.splits.protocols import missing_classes
 from crossmodal.datasets.stream.reader import read_about
 from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.evaluation.metrics import Interval, describe
@@ -178,8 +179,9 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> Eval
             f"{fold}. If these are different people with the same names, rename them in the manifest."
         )
     predictions, source = _predict(folder, datamodule), datamodule.source
+    missing = {"missing_classes": missing_classes({"test": datamodule.split["test"]}, config["labels"])}
     return Evaluation(
-        corpus={"kind": source.kind, "name": source.name, "clips": len(predictions.clips)},
+        corpus={"kind": source.kind, "name": source.name, "clips": len(predictions.clips), **missing},
         protocol=str(datamodule.protocol),
         num_folds=datamodule.num_folds if datamodule.protocol == "grouped" else None,
         fold=datamodule.fold,
@@ -197,22 +199,18 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> Eval
 def _data_defaults(config: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return the data arguments of the model's training, or none if the given corpus is of another kind."""
     kind = config["corpus"]["kind"]
+    is_manifest = kind == "manifest" or config.get("channel") is None
+    if not any(data.get(name) for name in CORPORA) and (is_manifest or kind != "synthetic"):
+        name = "unknown recordings" if kind == UNKNOWN else corpus_name(config["corpus"], config["channel"])
+        raise ConfigError(f"The model was trained on {name}: pass --data.root DIR or --data.manifest FILE to test it.")
     if kind == UNKNOWN:
         return {}
-    is_manifest = kind == "manifest" or config["channel"] is None
-    if not any(data.get(name) for name in CORPORA) and (is_manifest or kind != "synthetic"):
-        name = corpus_name(config["corpus"], config["channel"])
-        advice = "--data.manifest FILE" if is_manifest else "--data.root DIR"
-        raise ConfigError(
-            f"The model was trained on {'the manifest ' if is_manifest else ''}{name}. Pass the recordings to test it "
-            f"on: {advice} or --data.stream DIR."
-        )
     if is_manifest != bool(
         data.get("manifest") or data.get("corpus") or (data.get("stream") and read_about(data["stream"]).labels)
     ):
         return {}
     known = {name: config[name] for name in _DATA_DEFAULTS if config.get(name) is not None}
-    if is_class_path(str(config["protocol"])):  # code that this command does not name is not run
+    if is_class_path(str(config.get("protocol"))):  # code that this command does not name is not run
         del known["protocol"]
     return known
 

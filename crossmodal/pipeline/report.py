@@ -89,7 +89,7 @@ def _sections(folder: Path, summary: RunSummary) -> list[Section]:
         results += [f"Model folder: `{model}`."]
     confusion = Picture(folder / "confusion.png", "Confusion matrices")
     return [
-        Section("", [splits, files]),
+        Section("", [splits, files, *(f"Manifest: {note}." for note in corpus.get("notes") or ())]),
         Section("Results", results),
         Section(f"Confusion matrices on the test {people}", [confusion]),
         Section("Training", [Picture(folder / "curves.png", "Training curves")]),

@@ -3,12 +3,13 @@
 import itertools
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from crossmodal.datamodules import CorpusDataModule
+from crossmodal.datasets.clip import ExcludedClip
 from crossmodal.errors import ConfigError, FolderInUseError
 from crossmodal.pipeline.settings import STAGES, Config, stage_config
 from crossmodal.pipeline.stage import code_version, settings_in_key
@@ -27,8 +28,8 @@ def in_use(folder: Path) -> Iterator[None]:
     with locked(folder / _LOCK, wait=False) as state:
         if state == "taken":
             raise FolderInUseError(
-                f"{folder} is used by another run ({read_json(folder / _HOLDER)}). Wait for it, or choose another name "
-                "with --name NAME."
+                f"{folder} is used by another run ({read_json(folder / _HOLDER) or 'just started'}). Wait for it, or "
+                "choose another name with --name NAME."
             )
         write_json(folder / _HOLDER, f"process {os.getpid()} on {platform.node()}")
         yield
@@ -86,3 +87,13 @@ def _configuration_in(folder: Path) -> Keys:
         return {}
     held = read_json(folder / CONFIGURATION)
     return held if isinstance(held, dict) else {"settings": "unknown"}  # of an older version of the package
+
+
+def report_excluded(folder: Path, excluded: Sequence[ExcludedClip]) -> None:
+    """Write ``excluded.json``, and print the first of the excluded files and clips."""
+    path = folder / "excluded.json"
+    write_json(path, [{"what": one.what, "reason": one.reason} for one in excluded])
+    if excluded:
+        print(f"{len(excluded)} file(s) or clip(s) excluded, listed in {path}:", flush=True)
+    for one in excluded[:5]:
+        print(f"  {one.what}: {one.reason}", flush=True)

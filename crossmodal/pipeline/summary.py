@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal.datamodules import CorpusDataModule
+from crossmodal.datasets.source import ManifestSource
+from crossmodal.datasets.splits.protocols import missing_classes
 from crossmodal.evaluation.gain import measure_gain
 from crossmodal.pipeline.settings import Config
 from crossmodal.pipeline.stage_result import StageResult
@@ -129,7 +131,9 @@ def _describe_corpus(corpus: CorpusDataModule) -> dict[str, Any]:
         "unlabelled_actors": corpus.num_unlabelled_actors,
         "unlabelled_clips": sum(clip.label is None for clip in corpus.split["train"]),
         "faces": corpus.face_features or corpus.face_embeddings or "pixels",
+        "missing_classes": missing_classes(corpus.split, corpus.labels),
         "excluded": len(corpus.excluded),
+        "notes": corpus.source.manifest.notes if isinstance(corpus.source, ManifestSource) else [],
     }
 
 

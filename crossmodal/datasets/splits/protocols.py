@@ -5,7 +5,7 @@ The actors of the fold are for test, those of the next fold for validation, and 
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -166,6 +166,21 @@ def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
         )
     hidden = set(actors[len(actors) - num_actors :])
     return [replace(clip, label=None) if clip.actor in hidden else clip for clip in clips]
+
+
+def missing_classes(split: Mapping[Split, Sequence[Clip]], labels: Sequence[str]) -> dict[Split, list[str]]:
+    """Return the classes that no labelled clip of a split has, by split."""
+    found = {name: {clip.label for clip in clips} for name, clips in split.items()}
+    return {name: [label for label in labels if label not in found[name]] for name in split}
+
+
+def check_classes(split: Mapping[Split, Sequence[Clip]], labels: Sequence[str]) -> None:
+    """Raise ProtocolError if a class has no labelled training clip: no model could predict it."""
+    if missing := missing_classes(split, labels)["train"]:
+        raise ProtocolError(
+            f"No labelled clip of the training split has the class {_names(missing)}. Choose another --data.fold or "
+            "column split, fewer --data.num_unlabelled_actors, or remove the class from the corpus."
+        )
 
 
 def check_teacher(trained_on: Iterable[str], split: dict[Split, list[Clip]]) -> None:
