@@ -85,12 +85,20 @@ class StorageError(CrossmodalError):
     """A file or folder cannot be read or written, because of its permissions or a read-only disk."""
 
 
+class FolderInUseError(CrossmodalError):
+    """Another run writes to the folder."""
+
+
 class ProcessLostError(CrossmodalError):
     """A process of a distributed run ended, so the others cannot continue."""
 
 
 class ProcessStartError(CrossmodalError):
     """Child processes cannot start, for example because the script has no ``__main__`` guard."""
+
+
+class StudyError(CrossmodalError):
+    """Some runs of a study failed."""
 
 
 class ExportError(CrossmodalError):

@@ -90,6 +90,8 @@ def _serve(args: argparse.Namespace, open_browser: bool = False) -> int:
         if token is None and not args.host.startswith(_LOOPBACK):
             print(f"crossmodal: anyone who can reach {args.host} can use the server; see --token_file", file=sys.stderr)
         model, control = (name and _load(name, args) for name in (args.model, args.control))
+        if model.warning:
+            print(f"crossmodal: {model.warning}", file=sys.stderr)
         app = create_app(model, control=control, token=token, limits=limits, work=work)
         address = address_of(listening)
 

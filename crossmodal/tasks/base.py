@@ -1,6 +1,6 @@
 """Base class of the stages: metrics, optimizer recipe and steps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -54,6 +54,9 @@ class UnweightedAverageRecall(MulticlassRecall):
 
 class BaseTask(LightningModule):
     """Base class of the stages. A subclass sets `self.model` and implements `compute_losses`.
+
+    A batch is a dict with the inputs of the subclass, and ``label``: (B,) int64, -1 for a clip without a label, which
+    prediction does not need. ``clip``, a list of B names, is optional: it names the clips in messages and predictions.
 
     Logged names are ``<stage>/<split>_<metric>``. UAR (mean per-class recall) selects the model, WAR is accuracy; for
     all three metrics higher is better.
@@ -110,18 +113,12 @@ class BaseTask(LightningModule):
         )
 
     @classmethod
-    def load_from_checkpoint(  # type: ignore[override]  # Lightning's is a descriptor
+    def load_from_checkpoint(  # type: ignore[override]
         cls, checkpoint_path: str | Path, *args: Any, trust_own_code: bool = False, **kwargs: Any
     ) -> Any:
         """Load a checkpoint, as in Lightning. Import classes outside of crossmodal only if their code is trusted."""
-        with own_code_of(checkpoint_path, trust_own_code):
-            # LightningCLI's instantiator would import classes itself.
+        with own_code_of(checkpoint_path, trust_own_code):  # LightningCLI's instantiator would import classes itself
             return super().load_from_checkpoint(checkpoint_path, *args, _instantiator=None, **kwargs)
-
-    def save_arguments(self, checkpoint: dict[str, Any], arguments: Mapping[str, Any]) -> None:
-        """Store arguments in a checkpoint in place of those that were given; `load_from_checkpoint` needs no parser."""
-        checkpoint["hyper_parameters"].update(arguments)
-        checkpoint["hyper_parameters"].pop("_instantiator", None)
 
     @property
     def monitor(self) -> str:
@@ -261,7 +258,7 @@ class BaseTask(LightningModule):
     @torch.no_grad()
     def _explain(self, loss: Tensor, batch: Batch, logits: Tensor, split: Split) -> str:
         trainer = self._trainer
-        where = f"epoch {trainer.current_epoch}, step {trainer.global_step}" if trainer else "without a trainer"
+        where = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}" if trainer else "without a trainer"
         features = batch["summary"] if "summary" in batch else self.features(batch)[0]
         return explain_loss(f"{self.stage}, {split}, {where}", float(loss), batch, features, logits)
 
@@ -283,6 +280,15 @@ class BaseTask(LightningModule):
 
     def _metrics(self, split: Split) -> MetricCollection:
         return cast(MetricCollection, self.metrics[f"{split}_metrics"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save also the stage, and the labels of the datamodule if it has any.
+
+        A student also saves the arguments of its model. `crossmodal.EmotionRecognizer.from_checkpoint` reads them.
+        """
+        checkpoint["hyper_parameters"].pop("_instantiator", None)  # of LightningCLI; see `load_from_checkpoint`
+        labels = getattr(getattr(self._trainer, "datamodule", None), "labels", None)
+        checkpoint["crossmodal"] = {"stage": self.stage, "labels": list(labels) if labels else None}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and a one-cycle learning rate schedule over all steps."""

@@ -10,7 +10,7 @@ from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier, ClipNormalizationName, SelfSupervisedFrontEnd
 from crossmodal.models.factory import audio_encoder_part, front_end_part
 from crossmodal.models.serialization import load_weights
-from crossmodal.naming import map_values, readable, stored
+from crossmodal.naming import readable, stored
 from crossmodal.tasks.base import BaseTask, Losses
 from crossmodal.tasks.part_types import AudioEncoderType, FrontEndType
 from crossmodal.transforms import FeatureNormalization, SpeedPerturbation, create_augmentation
@@ -21,7 +21,8 @@ _PARTS = ("front_end", "front_end_kwargs", "encoder", "encoder_kwargs", "augment
 class FinetuneTask(BaseTask):
     """Train the student alone, from scratch or from the weights of the transfer stage.
 
-    A batch has ``label``, ``waveform`` and ``waveform_length``. Instead of the latter two it may have what was stored
+    A batch has ``label``, ``waveform``, (B, 1, T) float32 in [-1, 1] at `sample_rate`, and ``waveform_length``, (B,)
+    int64 in samples; without lengths, all clips have T samples. Instead of the latter two it may have what was stored
     once for each clip, with the same results: ``features`` of the front end, (B, F, frames), and ``feature_length``,
     (B,), or ``summary`` of a summarizing encoder, (B, V, P). Features may also have a dimension V, (B, V, F, frames)
     and (B, V): one version for each of the V `stored_speeds`, of which training draws one.
@@ -71,7 +72,9 @@ class FinetuneTask(BaseTask):
         super().__init__(num_classes, **recipe)
         front, voice = front_end_part(front_end, front_end_kwargs), audio_encoder_part(encoder, encoder_kwargs)
         kwargs = {"front_end_kwargs": front_end_kwargs, "encoder_kwargs": encoder_kwargs, "augmentation": augmentation}
-        self.save_hyperparameters({"front_end": front.name, "encoder": voice.name, **map_values(readable, kwargs)})
+        self.save_hyperparameters(
+            {"front_end": front.name, "encoder": voice.name, **{name: readable(one) for name, one in kwargs.items()}}
+        )
         self._given_augmentation = augmentation
         self.augmentation = create_augmentation(augmentation, sample_rate)
         self.model = AudioClassifier(
@@ -117,12 +120,14 @@ class FinetuneTask(BaseTask):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Predict probabilities of a batch, (B, K)."""
-        return {"clip": batch["clip"], "probabilities": self.model.predict_batch(batch).logits.softmax(dim=-1)}
+        return {"clip": batch.get("clip"), "probabilities": self.model.predict_batch(batch).logits.softmax(dim=-1)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the parts as JSON values, which need no weights files: the checkpoint has all weights."""
-        arguments = {**self.model.config, "augmentation": stored(self._given_augmentation)}
-        self.save_arguments(checkpoint, {name: arguments[name] for name in _PARTS})
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["crossmodal"]["model"] = config = self.model.config
+        arguments = {**config, "augmentation": stored(self._given_augmentation)}
+        checkpoint["hyper_parameters"].update({name: arguments[name] for name in _PARTS})
 
     def normalization(self) -> FeatureNormalization | None:
         """Return the normalization of the front end's features, if enabled."""
@@ -157,7 +162,7 @@ class FinetuneTask(BaseTask):
 
     def _draw_speeds(self, batch: Batch) -> Tensor:
         """Draw the index of a speed in `stored_speeds` for each clip; without training it is 0."""
-        indices = [0] * len(batch["label"])
+        indices = [0] * len(batch["summary"] if "summary" in batch else batch["features"])
         if self.training and len(self.augmentation.waveform):
             speeds = self.stored_speeds
             indices = [speeds.index(speed) for speed in self.augmentation.waveform[0].draw(len(indices))]  # type: ignore[operator]

@@ -7,7 +7,7 @@ from torch import Tensor
 from crossmodal.batch import Batch
 from crossmodal.models import FaceClassifier
 from crossmodal.models.face import face_encoder_part
-from crossmodal.naming import map_values, readable
+from crossmodal.naming import readable
 from crossmodal.tasks.base import BaseTask, Losses
 from crossmodal.tasks.part_types import FaceEncoderType, PoolingType
 from crossmodal.transforms import FeatureNormalization, random_horizontal_flip
@@ -16,7 +16,8 @@ from crossmodal.transforms import FeatureNormalization, random_horizontal_flip
 class TeacherTask(BaseTask):
     """Train a face classifier on face crops, stored face embeddings or precomputed face features.
 
-    A batch has ``label`` and ``faces`` or ``face_embeddings`` (see `crossmodal.datamodules.collate_clips`).
+    A batch has ``label`` and ``faces``, (B, N, 3, H, W) uint8, or ``face_embeddings``, (B, N, D) float: stored
+    embeddings or features from another program.
 
     Args:
         backbone: Name of a timm model for batches of ``faces``; None for ``face_embeddings``.
@@ -62,8 +63,8 @@ class TeacherTask(BaseTask):
     ) -> None:
         super().__init__(num_classes, **recipe)
         part = None if encoder is None else face_encoder_part(encoder, encoder_kwargs)
-        kwargs = {"encoder_kwargs": encoder_kwargs, "pooling": pooling}
-        self.save_hyperparameters({"encoder": part and part.name, **map_values(readable, kwargs)})
+        parts = {"encoder": part and part.name, "encoder_kwargs": encoder_kwargs, "pooling": pooling}
+        self.save_hyperparameters({name: readable(one) for name, one in parts.items()})
         self.horizontal_flip = horizontal_flip
         self.model = FaceClassifier(
             in_features=in_features,
@@ -91,7 +92,7 @@ class TeacherTask(BaseTask):
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Predict ``teacher_embedding``, (B, E), and ``teacher_logits``, (B, K), of a batch."""
         outputs = self.model.predict_batch(batch)
-        return {"clip": batch["clip"], "teacher_embedding": outputs.embedding, "teacher_logits": outputs.logits}
+        return {"clip": batch.get("clip"), "teacher_embedding": outputs.embedding, "teacher_logits": outputs.logits}
 
     def normalization(self) -> FeatureNormalization | None:
         """Return the normalization of the face embeddings; None if the backbone, and so the embeddings, change."""
@@ -104,9 +105,10 @@ class TeacherTask(BaseTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save arguments that need no download: the checkpoint has all weights."""
-        names = {"encoder", "encoder_kwargs", "pooling"}
-        config = {name: value for name, value in self.model.config.items() if name in names}
-        self.save_arguments(checkpoint, {**config, "pretrained": False})
+        super().on_save_checkpoint(checkpoint)
+        config = self.model.config
+        parts = {name: config[name] for name in ("encoder", "encoder_kwargs", "pooling") if name in config}
+        checkpoint["hyper_parameters"].update(parts, pretrained=False)
 
     def _faces(self, batch: Batch) -> Tensor:
         if "face_embeddings" in batch:
