@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,10 +22,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
-def lookup(kind: str, table: Mapping[Any, Made], name: str) -> Made:
+def lookup(kind: str, table: Mapping[Any, Made], name: str, advice: str = "") -> Made:
     """Return the entry of a name in a table; raise ConfigError, with the kind of entry, if it is unknown."""
     if name not in table:
-        raise ConfigError(f"Unknown {kind} {name!r}. Known: {', '.join(table)}.{suggestion(name, table)}")
+        known = f" Known: {', '.join(table)}." if table else ""
+        raise ConfigError(f"Unknown {kind} {name!r}.{known}{suggestion(name, table)}{advice}")
     return table[name]
 
 
@@ -50,13 +52,6 @@ def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, An
     return make(**arguments)
 
 
-def create(
-    kind: str, table: Mapping[Any, Callable[..., Made]], name: str, given: Mapping[str, Any], kwargs: Mapping[str, Any]
-) -> Made:
-    """Create an object by its name in a table; `lookup` and `call_with_known` describe arguments and errors."""
-    return call_with_known(f"{kind} {name!r}", lookup(kind, table, name), given, kwargs)
-
-
 def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:
     """Return arguments without `ours`, completed with defaults: a later change of a default changes no stored model.
 
@@ -76,24 +71,17 @@ def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Ite
 class Part:
     """A part of a model as the user gives it: a built-in name, a class path, a class or an instance.
 
-    Args:
-        kind: What it is, for messages, such as ``audio encoder``.
-        name: Built-in name, or class path ``module.Class``.
-        make: Class, or another callable of the table of names.
-        kwargs: Arguments of the user.
-        instance: The part itself, if it was given; it is used as it is.
-
     Examples:
-        >>> part = Part.parse("range", {"range": range}, {"class_path": "builtins.list", "init_args": {}})
-        >>> part.name, part.is_own, part.create({})
-        ('builtins.list', True, [])
+        >>> part = Part.parse("number", {"int": int}, "fractions.Fraction", {"numerator": 3})
+        >>> part.name, part.create({"denominator": 4})
+        ('fractions.Fraction', Fraction(3, 4))
     """
 
-    kind: str
-    name: str
+    kind: str  # for messages, such as "audio encoder"
+    name: str  # built-in, or the path of the class
     make: Callable[..., Any]
-    kwargs: dict[str, Any]
-    instance: Any = None
+    kwargs: dict[str, Any]  # of the user
+    instance: Any = None  # if it was given, it is used as it is
 
     @classmethod
     def parse(
@@ -123,8 +111,9 @@ class Part:
             kwargs = {**(given.get("init_args") or {}), **(kwargs or {})}
             given = given["class_path"]
         if isinstance(given, str):
-            if not is_class_path(given) or given in table:
-                return cls(kind, given, _builtin(kind, table, given), dict(kwargs or {}))
+            if not is_class_path(given):
+                advice = " To use your own class, give its path, such as my_module.MyClass."
+                return cls(kind, given, lookup(kind, table, given, advice), dict(kwargs or {}))
             given = import_class(kind, given)
         made = given if isinstance(given, type) else type(given)
         if not issubclass(made, base):
@@ -133,16 +122,10 @@ class Part:
                 f"{given!r:.200}."
             )
         builtin = next((str(name) for name, entry in table.items() if entry is made), None)
-        if isinstance(given, type):
-            return cls(kind, builtin or class_path_of(made), made, dict(kwargs or {}))
-        if kwargs:
+        instance = None if made is given else given
+        if instance is not None and kwargs:
             raise ConfigError(f"The {kind} is an object, so it takes no arguments: remove {', '.join(kwargs)}.")
-        return cls(kind, builtin or class_path_of(made), made, {}, given)
-
-    @property
-    def is_own(self) -> bool:
-        """True if the class is the user's."""
-        return is_class_path(self.name) and not self.name.startswith("crossmodal.")
+        return cls(kind, builtin or class_path_of(made), made, dict(kwargs or {}), instance)
 
     def create(self, ours: Mapping[str, Any], width: str | None = None) -> Any:
         """Return the instance, or create it with our arguments, those that it takes, and those of the user.
@@ -202,17 +185,13 @@ def stored(value: Any) -> Any:
         return {str(name): stored(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [stored(one) for one in value]
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, type):
-        return class_path_of(value)
+    if isinstance(value, PurePath | type):
+        return str(value) if isinstance(value, PurePath) else class_path_of(value)
     part = Part("argument", class_path_of(type(value)), type(value), {}, value)
-    return {"class_path": part.name, "init_args": part.stored_kwargs([])}
-
-
-def map_values(change: Callable[[Any], Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Apply a function to every value of a mapping."""
-    return {name: change(value) for name, value in values.items()}
+    try:
+        return {"class_path": part.name, "init_args": part.stored_kwargs([])}
+    except ValueError as error:  # a class of C without a signature
+        raise ConfigError(f"An argument cannot be saved: {value!r:.100} is not a value of JSON.") from error
 
 
 def readable(value: Any) -> Any:
@@ -221,13 +200,6 @@ def readable(value: Any) -> Any:
         return stored(value)
     except ConfigError:
         return repr(value)
-
-
-def _builtin(kind: str, table: Mapping[Any, Callable[..., Any]], name: str) -> Callable[..., Any]:
-    try:
-        return lookup(kind, table, name)
-    except ConfigError as error:
-        raise ConfigError(f"{error} To use your own class, give its path, such as my_module.MyClass.") from None
 
 
 def _parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -242,9 +214,10 @@ def _parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def _without_none(parameters: Mapping[str, inspect.Parameter], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove arguments that are None, unless the parameter is annotated to accept None."""
-    return {
-        name: value
-        for name, value in kwargs.items()
-        if value is not None or type(None) in get_args(parameters[name].annotation)
-    }
+    """Remove arguments that are None, unless the parameter has no annotation or is annotated to accept None."""
+
+    def accepts_none(annotation: Any) -> bool:
+        as_text = isinstance(annotation, str) and re.search("None|Optional|Any", annotation)
+        return annotation in (inspect.Parameter.empty, Any) or type(None) in get_args(annotation) or bool(as_text)
+
+    return {name: one for name, one in kwargs.items() if one is not None or accepts_none(parameters[name].annotation)}

@@ -140,6 +140,7 @@ def _write(
         "model": model_config,
         **({"own_code": list(own)} if (own := own_sources(model.modules())) else {}),  # modules that it imports
         "sample_rate": model_config["sample_rate"],
+        **({"own_code": list(own)} if (own := own_sources(model.modules())) else {}),  # modules that it imports
         **about,
         "versions": {"crossmodal": __version__, **versions},
     }

@@ -107,7 +107,7 @@ class EmotionRecognizer:
         Args:
             checkpoint: Path of a checkpoint of `crossmodal.FinetuneTask`, `TransferTask` or `ControlTask`.
             labels: The K emotions in the order of the class indices. Default: those of the task's datamodule.
-            trust_own_code: As in `from_pretrained`.
+            trust_own_code: As in `from_pretrained`, which also describes the error.
 
         Raises:
             WeightsError: If the file is missing or damaged, or is not a checkpoint of such a task.

@@ -40,6 +40,10 @@ class FaceEncoder(nn.Module):
         WeightsError: If the backbone's weights are not available or do not fit.
     """
 
+    backbone: FaceBackbone | None
+    normalization: FeatureNormalization | None
+    in_features: int | None
+
     def __init__(
         self,
         in_features: int | None = None,
@@ -52,14 +56,14 @@ class FaceEncoder(nn.Module):
         backbone_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.backbone: FaceBackbone | None = None
+        self.backbone = None
         if backbone is not None:
             given = {"name": backbone, "frozen": freeze_backbone}
             self.backbone = call_with_known("face backbone", FaceBackbone, given, backbone_kwargs or {})
-        self.in_features = _agree_on_width(in_features, self.backbone)
-        self.normalization = FeatureNormalization(self.in_features)
+        width = self.in_features = _agree_on_width(in_features, self.backbone)
+        self.normalization = FeatureNormalization(width)
         self.layer = nn.Sequential(
-            nn.Linear(self.in_features, hidden_size), nn.LayerNorm(hidden_size), nn.GELU(), nn.Dropout(dropout)
+            nn.Linear(width, hidden_size), nn.LayerNorm(hidden_size), nn.GELU(), nn.Dropout(dropout)
         )
         self.pooling = create_pooling(pooling, hidden_size)
         self.projection = nn.Sequential(
@@ -106,33 +110,35 @@ class FaceEncoder(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Compute embeddings of shape (B, embedding_size); argument as in `extract_features`."""
-        return self.encode(self.normalization(self.extract_features(faces)))
+        return self.encode(self.normalize(self.extract_features(faces)))
+
+    def normalize(self, features: Tensor) -> Tensor:
+        """Normalize the results of `extract_features`."""
+        return features if self.normalization is None else self.normalization(features)
 
     def encode(self, features: Tensor) -> Tensor:
         """Compute embeddings of shape (B, embedding_size) from normalized features of shape (B, in_features, N)."""
         length = torch.full((len(features),), features.shape[2], device=features.device)
         return self.projection(self.pooling(self.layer(features.transpose(1, 2)).transpose(1, 2), length))
 
-    def steps(self, features: Tensor) -> Tensor:
+    def steps(self, features: Tensor) -> Tensor | None:
         """Compute embeddings of single video frames, (B, N, embedding_size); argument as in `encode`."""
         return self.encode(features.transpose(1, 2).flatten(0, 1)[..., None]).unflatten(0, (len(features), -1))
 
 
-class OwnFaceEncoder(nn.Module):
-    """Adapter of your own module, in place of a `FaceEncoder`.
+class OwnFaceEncoder(FaceEncoder):
+    """Adapter of your own module.
 
     The module has ``out_features``, the width E of its embeddings. With `in_features`, it maps face features, (B, N,
     in_features), normalized by this adapter, to embeddings, (B, E); without, it maps faces, (B, N, 3, H, W) uint8. A
     method ``steps``, from the same input to (B, N, E), lets it teach over time.
     """
 
-    backbone = None
-
     def __init__(self, part: Part, in_features: int | None = None) -> None:
-        super().__init__()
-        self.part, self.in_features = part, in_features
+        nn.Module.__init__(self)
+        self.backbone, self.part, self.in_features = None, part, in_features
         self.module = part.create({"in_features": in_features} if in_features else {}, "out_features")
-        self.out_features: int = self.module.out_features
+        self.out_features = self.module.out_features
         self.normalization = FeatureNormalization(in_features) if in_features else None
 
     @property
@@ -142,19 +148,12 @@ class OwnFaceEncoder(nn.Module):
         return {"in_features": self.in_features, "encoder": self.part.name, "encoder_kwargs": kwargs}
 
     def extract_features(self, faces: Tensor) -> Tensor:
-        """Return face features, (B, N, in_features), as (B, in_features, N), and faces as they are."""
-        if self.in_features and (faces.ndim != 3 or faces.shape[2] != self.in_features):
-            raise ConfigError(f"Expected face features (B, N, {self.in_features}), got shape {tuple(faces.shape)}.")
-        return faces.transpose(1, 2) if self.in_features else faces
-
-    def forward(self, faces: Tensor) -> Tensor:
-        """Compute embeddings, (B, E)."""
-        features = self.extract_features(faces)
-        return self.encode(features if self.normalization is None else self.normalization(features))
+        """Return face features as in `FaceEncoder`, and faces as they are."""
+        return super().extract_features(faces) if self.in_features else faces
 
     def encode(self, features: Tensor) -> Tensor:
         """Compute embeddings, (B, E), from faces, or from normalized features of shape (B, in_features, N)."""
-        embedding = self.module(features.transpose(1, 2) if self.in_features else features)
+        embedding: Tensor = self.module(features.transpose(1, 2) if self.in_features else features)
         if embedding.shape != (len(features), self.out_features):
             raise ConfigError(
                 f"The face encoder {self.part.name} must return embeddings of shape (B, {self.out_features}), got "
@@ -205,7 +204,6 @@ class FaceClassifier(nn.Module):
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        self.encoder: FaceEncoder | OwnFaceEncoder
         if encoder is None:
             self.encoder = FaceEncoder(in_features, dropout=dropout, **kwargs)
         else:
@@ -236,9 +234,7 @@ class FaceClassifier(nn.Module):
         Each window is a single video frame, which stands for an equal part of the clip. A clip with one video frame has
         no windows.
         """
-        features = self.extract_features(faces)
-        if self.normalization is not None:
-            features = self.normalization(features)
+        features = self.encoder.normalize(self.extract_features(faces))
         embedding = self.encoder.encode(features)
         windows = self.encoder.steps(features) if faces.shape[1] > 1 else None
         mean = features.mean(dim=2) if features.ndim == 3 else None

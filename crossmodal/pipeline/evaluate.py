@@ -113,6 +113,7 @@ def test(
     manifest: str | Path | None = None,
     fold: int | None = None,
     backend: Literal["torch", "onnx", "int8"] = "torch",
+    trust_own_code: bool = False,
     **data: Any,
 ) -> Evaluation:
     """Evaluate a model folder on the test actors of a fold, on which it was not trained.
@@ -123,6 +124,7 @@ def test(
         manifest: Table of another corpus.
         fold: Test fold; default that of the training.
         backend: ``torch``, or ``onnx`` or ``int8`` for the exported model.
+        trust_own_code: As in `crossmodal.EmotionRecognizer.from_pretrained`.
         **data: More arguments of `crossmodal.AudioDataModule`. Channel, label set and protocol default to those of the
             training, if both corpora are RAVDESS folders or both are manifests.
 
@@ -138,7 +140,7 @@ def test(
     given = {"root": data_root, "manifest": manifest, "fold": fold}
     given = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     wanted = {name: value for name, value in given.items() if value is not None} | data
-    return evaluate(load_for_test(str(model), backend), wanted)
+    return evaluate(load_for_test(str(model), backend, trust_own_code), wanted)
 
 
 def load_for_test(folder: str, backend: str = "torch", trust_own_code: bool = False) -> ModelFolder | ExportedFolder:

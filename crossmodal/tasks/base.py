@@ -1,6 +1,6 @@
 """Base class of the stages: metrics, optimizer recipe and steps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -113,18 +113,12 @@ class BaseTask(LightningModule):
         )
 
     @classmethod
-    def load_from_checkpoint(  # type: ignore[override]  # Lightning's is a descriptor
+    def load_from_checkpoint(  # type: ignore[override]
         cls, checkpoint_path: str | Path, *args: Any, trust_own_code: bool = False, **kwargs: Any
     ) -> Any:
         """Load a checkpoint, as in Lightning. Import classes outside of crossmodal only if their code is trusted."""
-        with own_code_of(checkpoint_path, trust_own_code):
-            # LightningCLI's instantiator would import classes itself.
+        with own_code_of(checkpoint_path, trust_own_code):  # LightningCLI's instantiator would import classes itself
             return super().load_from_checkpoint(checkpoint_path, *args, _instantiator=None, **kwargs)
-
-    def save_arguments(self, checkpoint: dict[str, Any], arguments: Mapping[str, Any]) -> None:
-        """Store arguments in a checkpoint in place of those that were given; `load_from_checkpoint` needs no parser."""
-        checkpoint["hyper_parameters"].update(arguments)
-        checkpoint["hyper_parameters"].pop("_instantiator", None)
 
     @property
     def monitor(self) -> str:
@@ -292,6 +286,7 @@ class BaseTask(LightningModule):
 
         A student also saves the arguments of its model. `crossmodal.EmotionRecognizer.from_checkpoint` reads them.
         """
+        checkpoint["hyper_parameters"].pop("_instantiator", None)  # of LightningCLI; see `load_from_checkpoint`
         labels = getattr(getattr(self._trainer, "datamodule", None), "labels", None)
         checkpoint["crossmodal"] = {"stage": self.stage, "labels": list(labels) if labels else None}
 

@@ -10,7 +10,7 @@ from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier, ClipNormalizationName, SelfSupervisedFrontEnd
 from crossmodal.models.factory import audio_encoder_part, front_end_part
 from crossmodal.models.serialization import load_weights
-from crossmodal.naming import map_values, readable, stored
+from crossmodal.naming import readable, stored
 from crossmodal.tasks.base import BaseTask, Losses
 from crossmodal.tasks.part_types import AudioEncoderType, FrontEndType
 from crossmodal.transforms import FeatureNormalization, SpeedPerturbation, create_augmentation
@@ -72,7 +72,9 @@ class FinetuneTask(BaseTask):
         super().__init__(num_classes, **recipe)
         front, voice = front_end_part(front_end, front_end_kwargs), audio_encoder_part(encoder, encoder_kwargs)
         kwargs = {"front_end_kwargs": front_end_kwargs, "encoder_kwargs": encoder_kwargs, "augmentation": augmentation}
-        self.save_hyperparameters({"front_end": front.name, "encoder": voice.name, **map_values(readable, kwargs)})
+        self.save_hyperparameters(
+            {"front_end": front.name, "encoder": voice.name, **{name: readable(one) for name, one in kwargs.items()}}
+        )
         self._given_augmentation = augmentation
         self.augmentation = create_augmentation(augmentation, sample_rate)
         self.model = AudioClassifier(

@@ -7,7 +7,7 @@ from torch import Tensor
 from crossmodal.batch import Batch
 from crossmodal.models import FaceClassifier
 from crossmodal.models.face import face_encoder_part
-from crossmodal.naming import map_values, readable
+from crossmodal.naming import readable
 from crossmodal.tasks.base import BaseTask, Losses
 from crossmodal.tasks.part_types import FaceEncoderType, PoolingType
 from crossmodal.transforms import FeatureNormalization, random_horizontal_flip
@@ -63,8 +63,8 @@ class TeacherTask(BaseTask):
     ) -> None:
         super().__init__(num_classes, **recipe)
         part = None if encoder is None else face_encoder_part(encoder, encoder_kwargs)
-        kwargs = {"encoder_kwargs": encoder_kwargs, "pooling": pooling}
-        self.save_hyperparameters({"encoder": part and part.name, **map_values(readable, kwargs)})
+        parts = {"encoder": part and part.name, "encoder_kwargs": encoder_kwargs, "pooling": pooling}
+        self.save_hyperparameters({name: readable(one) for name, one in parts.items()})
         self.horizontal_flip = horizontal_flip
         self.model = FaceClassifier(
             in_features=in_features,
