@@ -11,6 +11,7 @@ from crossmodal.datasets.clip import Clip, Split
 from crossmodal.datasets.complete_clips import MAX_DURATION
 from crossmodal.datasets.ravdess import Channel
 from crossmodal.datasets.source import CorpusSource, ManifestSource, RavdessSource
+from crossmodal.datasets.splits.own_protocol import name_of_protocol
 from crossmodal.datasets.splits.protocols import NUM_FOLDS, LabelSet, Protocol, label_set_for, split_clips
 from crossmodal.datasets.stream.reader import open_stream
 from crossmodal.errors import ConfigError
@@ -108,10 +109,12 @@ class SplitSettings:
     num_unlabelled_actors: int = 0
 
     def divide(self, clips: Sequence[Clip], source: CorpusSource, listed: Sequence[Clip]) -> dict[Split, list[Clip]]:
-        """Divide usable clips of a corpus; `listed` has all of its clips."""
+        """Divide usable clips of a corpus; `listed` has all of its clips. The protocol is then its name."""
+        protocol = self.protocol or source.protocol
+        self.protocol = name_of_protocol(protocol)
         return split_clips(
             clips,
-            self.protocol or source.protocol,
+            protocol,
             self.fold,
             source.label_set,
             self.allow_speaker_leakage,

@@ -81,7 +81,7 @@ def save_pretrained(
 
     Args:
         model: The voice model, such as ``task.model`` of a `crossmodal.FinetuneTask`.
-        folder: Path of the model folder. Existing files are replaced.
+        folder: Path of the model folder. Another model in it is moved to a new folder.
         labels: The K emotions in the order of the class indices.
         actors_seen: Names of the actors used for training or for model selection, on which ``crossmodal test`` refuses
             to test the model; None if they are unknown.

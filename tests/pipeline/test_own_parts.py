@@ -229,6 +229,10 @@ def test_two_clips_with_one_name_are_refused(args, parts):
         ("--data.corpus=nowhere.Corpus", "nowhere"),
         (f"--data.corpus={PARTS}.LastActor", "CorpusSource"),
         (f"--teaching.teacher={PARTS}.LastActor", "Module"),
+        (
+            f"--teaching.teacher={{class_path: {PARTS}.MeanOfFeatures, init_args: {{weights: missing.pt}}}}",
+            "missing.pt",
+        ),
         ("--transfer.model.kd_loss=kdd", "logit_std"),
         ("--transfer.model.kd_loss=nowhere.Loss", "nowhere"),
         ("--data.root=x", "data.root and data.corpus"),
