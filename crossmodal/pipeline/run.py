@@ -90,7 +90,7 @@ class Run:
         self.processes = Processes(settings["trainer"])
         # All stages use the same clips, those with audio and faces. The control alone needs no faces.
         self.corpus: CorpusDataModule = PairedDataModule(**settings["data"], seed=settings["seed_everything"])
-        if self.stages == [*STAGES] and not self.corpus.has_faces:
+        if self.stages == [*STAGES] and not self.corpus.has_faces(self.corpus.source):
             print_on_rank_zero("The corpus has no faces: a voice model is trained alone, as with --stages control.")
             self.stages = ["control"]
         if self.stages == ["control"]:
