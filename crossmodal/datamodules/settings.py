@@ -1,6 +1,6 @@
 """Arguments of the datamodules, in groups; the constructor of a datamodule takes all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,7 +48,7 @@ class CorpusSettings:
     allow_outside_paths: bool = False
     channel: Channel = "speech"
     label_set: LabelSet | None = None
-    corpus: str | dict[str, Any] | Any | None = None
+    corpus: str | CorpusSource | None = None
     max_duration: float = MAX_DURATION
     cache: str | Path | None = None
 
@@ -102,7 +102,7 @@ class SplitSettings:
             benefit of unlabelled pairs.
     """
 
-    protocol: Protocol | str | dict[str, Any] | Any | None = None
+    protocol: Protocol | str | Callable[..., Any] | None = None
     fold: int = 0
     num_folds: int = NUM_FOLDS
     allow_speaker_leakage: bool = False
