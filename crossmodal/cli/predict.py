@@ -73,11 +73,11 @@ def _predict(args: argparse.Namespace, folder: Path, out: TextIO) -> int:
     if warning := warning_of(config):
         print(f"crossmodal predict: {warning}", file=sys.stderr)
     with ExitStack() as stack:
-        results: Iterable[AudioResult] = predictor.predict(inputs, args.jobs)
+        results: Iterable[AudioResult] = (replace(one, warning=warning) for one in predictor.predict(inputs, args.jobs))
         if has_bar and len(inputs) > (1 if is_timeline else _MANY):
             bar = stack.enter_context(progress_bar())
             results = bar.track(results, total=len(inputs), description="Predicting")
-        FORMATS[args.format](_print_errors(results, failures, warning), config["labels"], is_timeline, out)
+        FORMATS[args.format](_print_errors(results, failures), config["labels"], is_timeline, out)
     return int(bool(failures))
 
 
@@ -85,12 +85,12 @@ def _is_screen(stream: TextIO) -> bool:
     return stream.isatty()
 
 
-def _print_errors(results: Iterable[AudioResult], failures: list[str], warning: str | None) -> Iterator[AudioResult]:
+def _print_errors(results: Iterable[AudioResult], failures: list[str]) -> Iterator[AudioResult]:
     for result in results:
         if result.error is not None:
             failures.append(result.name)
             print(f"crossmodal predict: {result.error}", file=sys.stderr)
-        yield replace(result, warning=warning)
+        yield result
 
 
 def _predictor(args: argparse.Namespace, model: Path, config: dict[str, Any], count: int) -> FilePredictor:

@@ -15,6 +15,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
+from crossmodal.datamodules.settings import CORPORA
 from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.teaching import TeachingSettings
@@ -79,6 +80,8 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--config", action=_ConfigByName, help=config)
     parser.add_argument("--name", type=str, default="fit", help="Name of the run: runs/<name>.")
     parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+    resume = "Fail if there is no run to resume; without it, an interrupted run is resumed and a new one is started."
+    parser.add_argument("--resume", type=bool, default=False, help=resume)
     parser.add_argument("--stages", type=str, default=",".join(STAGES), help="Comma-separated stages to run.")
     parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the run.")
     parser.add_class_arguments(PairedDataModule, "data", skip={"seed", "teacher_outputs", "speech_features"})
@@ -100,7 +103,7 @@ def parse_settings(args: Sequence[str]) -> Config:
     without_print = [argument for argument in args if not argument.startswith("--print_config")]
     requested = parse_or_raise(parser, without_print)
     overlays = ["--config", str(_DEFAULTS)]
-    if not any(requested.get("data", {}).get(name) for name in ("root", "manifest", "stream")):
+    if not any(requested.get("data", {}).get(name) for name in CORPORA):
         overlays += ["--config", str(_SYNTHETIC)]
     # To print every key, jsonargparse must fill in the classes' own defaults.
     settings = parse_or_raise(parser, [*overlays, *args], defaults=args != without_print)

@@ -13,8 +13,9 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
+from rich.console import Console
 
 from crossmodal import datamodules, losses, models, tasks, transforms
 from crossmodal.datamodules import CorpusDataModule
@@ -24,7 +25,7 @@ from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import save_model
 from crossmodal.own_code import own_sources
-from crossmodal.pipeline.callbacks import History, SeedEachBatch, StopAtOnce
+from crossmodal.pipeline.callbacks import EpochBar, History, ProgressLines, SeedEachBatch, StopAtOnce
 from crossmodal.pipeline.checkpoints import BEST, LAST, AtomicCheckpointIO, find_checkpoint
 from crossmodal.pipeline.loggers import SELECTED_BY
 from crossmodal.pipeline.processes import Processes
@@ -146,9 +147,11 @@ class StageRun:
         self.datamodule: CorpusDataModule = built.data
         callbacks: list[Callback] = [self._best, self._last, self._history, StopAtOnce()]
         callbacks.append(SeedEachBatch(config["seed_everything"]))
-        if trainer.get("enable_progress_bar") is not False:
-            callbacks.append(RichProgressBar(leave=False))
         arguments = built.trainer.as_dict()
+        if trainer.get("enable_progress_bar") is not False:
+            console = Console()
+            arguments["enable_progress_bar"] = console.is_terminal or console.is_jupyter
+            callbacks.append(EpochBar(leave=False) if arguments["enable_progress_bar"] else ProgressLines())
         self._trainer = Trainer(**{**arguments, "callbacks": [*callbacks, *(arguments["callbacks"] or [])]})
         if self._trainer.world_size != self._processes.number:
             raise ConfigError(

@@ -106,9 +106,9 @@ class TeacherTask(BaseTask):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save arguments that need no download: the checkpoint has all weights."""
         super().on_save_checkpoint(checkpoint)
-        config = self.model.config
-        parts = {name: config[name] for name in ("encoder", "encoder_kwargs", "pooling") if name in config}
-        checkpoint["hyper_parameters"].update(parts, pretrained=False)
+        names = {"encoder", "encoder_kwargs", "pooling"}
+        config = {name: value for name, value in self.model.config.items() if name in names}
+        self.save_arguments(checkpoint, {**config, "pretrained": False})
 
     def _faces(self, batch: Batch) -> Tensor:
         if "face_embeddings" in batch:
