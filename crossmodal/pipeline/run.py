@@ -263,11 +263,10 @@ class Run:
         summary = summarize(self.settings, self.corpus, self.results, self.folder)
         weights = (self.settings["transfer"].get("model", {}).get("front_end_kwargs") or {}).get("weights")
         for stage, name in {"control": "control_model", "finetune": "model"}.items():
-            if stage in self.results:
-                result = self.results[stage]
+            if result := self.results.get(stage):
                 summary = replace(summary, calibration=calibrate(result.predictions.of("val")))
-                about, folder = summary.to_dict(), self.folder / name
-                save_model_folder(result.model, folder, about, weights, stage, trust_own_code=True)
+                about, path = summary.to_dict(), self.folder / name
+                folder = save_model_folder(result.model, path, about, weights, stage, trust_own_code=True)
                 summary = replace(summary, **{name: str(folder)})  # type: ignore[arg-type]
         write_json(self.folder / "summary.json", summary.to_dict())
         write_report(self.folder, summary)
