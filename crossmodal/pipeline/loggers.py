@@ -1,6 +1,8 @@
 """Loggers that are shared by all stages of a run; metric names start with the stage."""
 
+import logging
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -129,3 +131,17 @@ def _with_defaults(spec: Any, folder: Path, name: str) -> Any:
     is_wandb = spec["class_path"].endswith("WandbLogger")
     defaults = {"save_dir": str(folder)} | ({"project": "crossmodal", "name": name} if is_wandb else {})
     return {"class_path": spec["class_path"], "init_args": {**defaults, **spec.get("init_args", {})}}
+
+
+def silence_lightning() -> None:
+    """Silence messages that four Trainers would repeat, and warnings that do not concern the user."""
+    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
+        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",  # reading from the cache is cheaper than a worker
+        ".*The number of training batches.*",  # nothing is logged per step
+        ".*treespec, LeafSpec.*",  # Lightning's own use of torch
+        ".*functional.all_gather is deprecated.*",  # the same
+        ".*Checkpoint directory.*exists and is not empty.*",  # a resumed run
+    ):
+        warnings.filterwarnings("ignore", message)

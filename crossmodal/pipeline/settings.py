@@ -15,6 +15,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
+from crossmodal.datamodules.settings import CORPORA
 from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.teaching import TeachingSettings
@@ -45,7 +46,7 @@ _DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
 STUDENT = tuple(name for name in inspect.signature(AudioClassifier).parameters if name != "num_classes")
 _RECIPE = ("augmentation", *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
 # Arguments that the pipeline sets for each stage.
-_FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
+_FILLED_IN = ("num_classes", "weights", "teacher", "trust_own_code", "teacher_embedding_size", "teacher_features_size")
 
 
 class _ConfigByName(ActionConfigFile):
@@ -79,13 +80,16 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--config", action=_ConfigByName, help=config)
     parser.add_argument("--name", type=str, default="fit", help="Name of the run: runs/<name>.")
     parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+    resume = "Fail if there is no run to resume; without it, an interrupted run is resumed and a new one is started."
+    parser.add_argument("--resume", type=bool, default=False, help=resume)
     parser.add_argument("--stages", type=str, default=",".join(STAGES), help="Comma-separated stages to run.")
     parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the run.")
     parser.add_class_arguments(PairedDataModule, "data", skip={"seed", "teacher_outputs", "speech_features"})
     parser.add_class_arguments(Trainer, "trainer", fail_untyped=False)
-    parser.add_class_arguments(TeacherTask, "teacher.model", skip=set(_FILLED_IN) - {"weights"})
+    own = {"fail_untyped": False}  # of the arguments of the user's own classes
+    parser.add_class_arguments(TeacherTask, "teacher.model", skip=set(_FILLED_IN) - {"weights"}, **own)
     parser.add_class_arguments(TeachingSettings, "teaching")
-    parser.add_class_arguments(TransferTask, "transfer.model", skip=set(_FILLED_IN))
+    parser.add_class_arguments(TransferTask, "transfer.model", skip=set(_FILLED_IN), **own)
     parser.add_class_arguments(FinetuneTask, "finetune.model", skip={*_FILLED_IN, *STUDENT})
     for stage in ("teacher", "transfer", "finetune"):
         parser.add_class_arguments(Trainer, f"{stage}.trainer", fail_untyped=False)
@@ -99,7 +103,7 @@ def parse_settings(args: Sequence[str]) -> Config:
     without_print = [argument for argument in args if not argument.startswith("--print_config")]
     requested = parse_or_raise(parser, without_print)
     overlays = ["--config", str(_DEFAULTS)]
-    if not any(requested.get("data", {}).get(name) for name in ("root", "manifest", "stream")):
+    if not any(requested.get("data", {}).get(name) for name in CORPORA):
         overlays += ["--config", str(_SYNTHETIC)]
     # To print every key, jsonargparse must fill in the classes' own defaults.
     settings = parse_or_raise(parser, [*overlays, *args], defaults=args != without_print)

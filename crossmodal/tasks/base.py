@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -16,6 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, M
 
 from crossmodal.batch import UNLABELLED, Batch
 from crossmodal.errors import NotFiniteError
+from crossmodal.own_code import own_code_of
 from crossmodal.tasks.loss_accumulator import LossAccumulator
 from crossmodal.tasks.not_finite import explain_clips, explain_loss, non_finite_clips
 from crossmodal.transforms import FeatureNormalization
@@ -109,6 +111,14 @@ class BaseTask(LightningModule):
         self.metrics = nn.ModuleDict(
             {f"{split}_metrics": metrics.clone(prefix=f"{self.stage}/{split}_") for split in ("train", "val", "test")}
         )
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, *args: Any, trust_own_code: bool = False, **kwargs: Any
+    ) -> Any:
+        """Load a checkpoint, as in Lightning. Import classes outside of crossmodal only if their code is trusted."""
+        with own_code_of(checkpoint_path, trust_own_code):  # LightningCLI's instantiator would import classes itself
+            return super().load_from_checkpoint(checkpoint_path, *args, _instantiator=None, **kwargs)
 
     @property
     def monitor(self) -> str:
@@ -276,6 +286,7 @@ class BaseTask(LightningModule):
 
         A student also saves the arguments of its model. `crossmodal.EmotionRecognizer.from_checkpoint` reads them.
         """
+        checkpoint["hyper_parameters"].pop("_instantiator", None)  # of LightningCLI; see `load_from_checkpoint`
         labels = getattr(getattr(self._trainer, "datamodule", None), "labels", None)
         checkpoint["crossmodal"] = {"stage": self.stage, "labels": list(labels) if labels else None}
 
