@@ -13,8 +13,7 @@ import soundfile
 
 from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, Channel, media_files, published_names
 from crossmodal.datasets.synthetic.action_units import action_units
-from crossmodal.datasets.synthetic.face import draw_face
-from crossmodal.datasets.synthetic.look import Look
+from crossmodal.datasets.synthetic.face import Look, draw_face
 from crossmodal.datasets.synthetic.performance import SAMPLE_RATE, VIDEO_FRAME, Floats, Performance
 from crossmodal.datasets.synthetic.voice import synthesize_voice
 from crossmodal.errors import ConfigError, DataError
@@ -25,7 +24,7 @@ SYNTHETIC_MARKER = "synthetic.json"
 """Name of the file that marks a folder as synthetic and stores its settings."""
 
 # Increase when the same seed gives different clips; folders of other versions are rejected.
-VERSION = 1
+VERSION = 2
 FRAME_RATE = Fraction(30_000, 1001)  # video frames per second
 
 

@@ -223,6 +223,7 @@ class TestRefusals:
         with monkeypatch.context() as patch, pytest.raises(DiskSpaceError, match="No space left on device"):
             patch.setattr("crossmodal.datasets.download.archive.shutil.copyfileobj", full)
             get(modality="video", actors=[2])
+        shutil.rmtree(root)
         (server.folder / FACES[1]).unlink()
         with pytest.raises(DownloadError, match=FACES[1]):
             get()
