@@ -127,7 +127,7 @@ class FinetuneTask(BaseTask):
         super().on_save_checkpoint(checkpoint)
         checkpoint["crossmodal"]["model"] = config = self.model.config
         arguments = {**config, "augmentation": stored(self._given_augmentation)}
-        self.save_arguments(checkpoint, {name: arguments[name] for name in _PARTS})
+        checkpoint["hyper_parameters"].update({name: arguments[name] for name in _PARTS})
 
     def normalization(self) -> FeatureNormalization | None:
         """Return the normalization of the front end's features, if enabled."""

@@ -108,7 +108,7 @@ class TeacherTask(BaseTask):
         super().on_save_checkpoint(checkpoint)
         names = {"encoder", "encoder_kwargs", "pooling"}
         config = {name: value for name, value in self.model.config.items() if name in names}
-        self.save_arguments(checkpoint, {**config, "pretrained": False})
+        checkpoint["hyper_parameters"].update(config, pretrained=False)
 
     def _faces(self, batch: Batch) -> Tensor:
         if "face_embeddings" in batch:
