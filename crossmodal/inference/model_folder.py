@@ -2,6 +2,7 @@
 
 import json
 import platform
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,6 @@ def _write(
     config = {
         "format": FORMAT,
         "model": model_config,
-        **({"own_code": list(own)} if (own := own_sources(model.modules())) else {}),  # modules that it imports
         "sample_rate": model_config["sample_rate"],
         **({"own_code": list(own)} if (own := own_sources(model.modules())) else {}),  # modules that it imports
         **about,
@@ -148,7 +148,7 @@ def _write(
     if _holds(folder, config, content):
         return folder
     if (folder / CONFIG).exists():
-        print(f"{folder} held another model, which is now in {move_aside(folder)}.", flush=True)
+        print(f"{folder} held another model, which is now in {move_aside(folder)}.", file=sys.stderr, flush=True)
     if isinstance(model.front_end, SelfSupervisedFrontEnd):
         copy_weights(Path(str(front_end_weights)), folder / FRONT_END)
     with atomic_path(folder / WEIGHTS) as temporary:
