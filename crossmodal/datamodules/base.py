@@ -108,12 +108,6 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         return self.source.kind == "synthetic"
 
     @property
-    def has_faces(self) -> bool:
-        """False if no clip of the corpus has a video, face features or face embeddings."""
-        is_given = self.source.is_built_in or self.face_features or self.face_embeddings
-        return bool(is_given) or any(clip.video for clip in self.source.index()[0])
-
-    @property
     def face_embedding_size(self) -> int | None:
         """Width D of the face embeddings or face features, after `setup`; None if the batch has pixels."""
         shapes = self._tensors.shapes if self._tensors else {}

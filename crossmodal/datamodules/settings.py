@@ -147,6 +147,11 @@ class FaceSettings:
     face_embeddings: str | None = None
     face_normalization: Literal["actor"] | None = None
 
+    def has_faces(self, source: CorpusSource) -> bool:
+        """Return False if no clip of a corpus has a video, and there are no face features or embeddings."""
+        is_given = source.is_built_in or self.face_features or self.face_embeddings
+        return bool(is_given) or any(clip.video for clip in source.index()[0])
+
     def crops_of(self, source: CorpusSource) -> FaceCrops:
         """Return the settings of the face crops of a corpus."""
         box = self.face_box or source.face_box

@@ -90,7 +90,7 @@ class Run:
         self.processes = Processes(settings["trainer"])
         # All stages use the same clips, those with audio and faces. The control alone needs no faces.
         self.corpus: CorpusDataModule = PairedDataModule(**settings["data"], seed=settings["seed_everything"])
-        if self.stages == [*STAGES] and not self.corpus.has_faces:
+        if self.stages == [*STAGES] and not self.corpus.has_faces(self.corpus.source):
             print_on_rank_zero("The corpus has no faces: a voice model is trained alone, as with --stages control.")
             self.stages = ["control"]
         if self.stages == ["control"]:
@@ -105,31 +105,27 @@ class Run:
         with disk_errors(), self.processes.launch(), contextlib.ExitStack() as locks:
             self.processes.run_on_rank_zero(lambda: locks.enter_context(in_use(self.folder)))
             if self.corpus.source.is_built_in:
-                print_on_rank_zero(
-                    "No --data.root given: using the built-in synthetic corpus (not evidence about people)."
-                )
+                print_on_rank_zero("No --data.root: using the built-in synthetic corpus (not evidence about people).")
             self.processes.run_on_rank_zero(self.corpus.prepare_data)
             self.corpus.setup("fit")
             self._choose_folder(locks)
             needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
             self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
-            for stage in STAGES:
-                if stage in needed:
-                    self._run_stage(stage)
+            for stage in (stage for stage in STAGES if stage in needed):
+                self._run_stage(stage)
             return self.processes.run_on_rank_zero(self.finalize)
 
     def _choose_folder(self, locks: contextlib.ExitStack) -> None:
         configuration = configuration_of(self.settings, self.teaching, self.corpus)
         base, keep, resume = self.folder, self.keep_name, self.settings.get("resume", False)
         chosen = self.processes.run_on_rank_zero(lambda: choose_folder(base, configuration, locks, keep, resume))
-        name = self.settings["name"] + str(chosen).removeprefix(str(base))
-        self.settings = self.settings | {"name": str(Path(name) / self.part)}
-        self.folder = chosen / self.part
+        name = Path(self.settings["name"] + str(chosen).removeprefix(str(base)), self.part)
+        self.settings, self.folder = self.settings | {"name": str(name)}, chosen / self.part
 
     def _prepare(self, stages: Collection[str]) -> Path | None:
         report_excluded(self.folder, self.corpus.excluded)
-        logger = self.settings["trainer"].get("logger")
-        self._loggers = create_loggers(logger, self.folder, self.settings, self.stages[-1])
+        wanted = self.settings["trainer"].get("logger")
+        self._loggers = create_loggers(wanted, self.folder, self.settings, self.stages[-1])
         return store_for_stages(self.settings, stages, self.corpus, self.device)
 
     def _run_stage(self, stage: str) -> None:
