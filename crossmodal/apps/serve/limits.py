@@ -68,6 +68,15 @@ def busy(reason: str) -> RequestError:
     return RequestError(503, "busy", f"{reason}; try again in a second")
 
 
+def check_format(sample_rate: int, channels: int, max_channels: int) -> None:
+    """Raise RequestError if a sound has an unsupported sample rate (in Hz) or too many channels."""
+    low, high = SAMPLE_RATES
+    if not 1 <= channels <= max_channels:
+        raise RequestError(422, "too_many_channels", f"it has {channels} channels; 1 to {max_channels} are accepted")
+    if not low <= sample_rate <= high:
+        raise RequestError(422, "bad_sample_rate", f"its rate is {sample_rate} Hz; {low} to {high} Hz are accepted")
+
+
 def check_windows(window: float, hop: float) -> None:
     """Raise RequestError if windows (in seconds) are too short or too long, or overlap too much."""
     low, high = WINDOWS

@@ -92,7 +92,7 @@ def test_the_model_is_described_without_paths(summary, port):
     assert answer["limits"].items() >= {"upload_bytes": 32_000_000, "seconds": 120, "timeline_seconds": 300}.items()
     assert answer["trained_on"] == {"corpus": "ravdess", "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
     unknown = ask(port, "/v1/model").json
-    assert (unknown["trained_on"], unknown["licence"]) == ({"corpus": "unknown"}, "unknown")
+    assert (unknown["trained_on"], unknown["licence"]) == ({"corpus": "unknown"}, "other")
 
 
 def test_model_of_the_synthetic_corpus_warns_in_every_answer(port):
