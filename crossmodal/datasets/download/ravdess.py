@@ -195,7 +195,8 @@ class _Download:
             while piece := file.read(1 << 20):
                 digest.update(piece)
         if digest.hexdigest() != expected:
-            self._part(archive).unlink(missing_ok=True)
+            if path == self._part(archive):
+                path.unlink()
             remedy = f"Remove {path}, and" if path.exists() else "It was removed:"
             raise ChecksumError(
                 f"{path.name} has md5 {digest.hexdigest()} instead of {expected}: it is damaged. {remedy} rerun the "
