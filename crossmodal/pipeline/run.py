@@ -211,14 +211,13 @@ class Run:
             teacher = self.results["teacher"]
             face, _ = load_model(FaceClassifier, teacher.model, trust_own_code=True)
             model |= {"teacher": str(teacher.model), "trust_own_code": True}
-            model |= {"teacher_embedding_size": face.encoder.out_features}
-            model |= {"teacher_features_size": face.encoder.in_features or 1}
+            model["teacher_embedding_size"] = face.encoder.out_features
+            model["teacher_features_size"] = face.encoder.in_features or 1
             self._fill_in_teacher({}, data)
             return [teacher.key]
         outputs = self._store_teacher_outputs()
-        shapes = ClipTensors(outputs).shapes
-        widths = {f"teacher_{name}_size": shapes.get(f"teacher_{name}") for name in ("embedding", "features")}
-        model |= {name: shape[-1] for name, shape in widths.items() if shape}
+        sizes = {f"{name}_size": shape[-1] for name, shape in ClipTensors(outputs).shapes.items()}
+        model |= {name: sizes[name] for name in ("teacher_embedding_size", "teacher_features_size") if name in sizes}
         data["teacher_outputs"] = str(outputs)
         return []
 
@@ -235,13 +234,13 @@ class Run:
             path = self.processes.run_on_rank_zero(lambda: self._embed_faces(arguments))
             data["face_embeddings"] = str(path)
             size = ClipTensors(path).shapes["face_embeddings"][-1]
-        if size is None and self.corpus.face_normalization:
+        if size is not None:
+            model |= {"backbone": None, "in_features": size}
+        elif self.corpus.face_normalization:
             raise ConfigError(
                 "face_normalization needs face features or a frozen backbone, but this teacher is trained on pixels. "
                 "Remove it, or pass --teacher.model.freeze_backbone true."
             )
-        if size is not None:
-            model |= {"backbone": None, "in_features": size}
 
     def _embed_faces(self, model: Config) -> Path:
         """Store the face embeddings of a frozen backbone."""
@@ -260,14 +259,11 @@ class Run:
         summary = summarize(self.settings, self.corpus, self.results, self.folder)
         weights = (self.settings["transfer"].get("model", {}).get("front_end_kwargs") or {}).get("weights")
         for stage, name in {"control": "control_model", "finetune": "model"}.items():
-            if stage in self.results:
-                result = self.results[stage]
+            if result := self.results.get(stage):
                 summary = replace(summary, calibration=calibrate(result.predictions.of("val")))
-                folder = save_model_folder(
-                    result.model, self.folder / name, summary.to_dict(), weights, stage, trust_own_code=True
-                )
-                changes: Config = {name: str(folder)}
-                summary = replace(summary, **changes)
+                about, path = summary.to_dict(), self.folder / name
+                folder = save_model_folder(result.model, path, about, weights, stage, trust_own_code=True)
+                summary = replace(summary, **{name: str(folder)})  # type: ignore[arg-type]
         write_json(self.folder / "summary.json", summary.to_dict())
         write_report(self.folder, summary)
         log_summary(self._loggers, summary.to_dict(), self.folder)

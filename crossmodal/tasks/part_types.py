@@ -29,7 +29,10 @@ else:
     class _PoolingFactory(Protocol):
         def __call__(self, *, num_features: int) -> nn.Module: ...
 
-    def _checked(name: str, parse: Callable[[Any], Part]) -> type[str]:
+    for _factory in (_EncoderFactory, _FrontEndFactory, _PoolingFactory):
+        _factory.__name__ = "ClassPathAndInitArgs"  # in help and messages
+
+    def _checked(parse: Callable[[Any], Part]) -> type[str]:
         """Register a type of strings that `parse` accepts; values stay plain strings, which checkpoints can hold."""
 
         def check(value: Any) -> str:
@@ -37,12 +40,12 @@ else:
                 raise ConfigError(f"Expected a name or module.Class, got {value!r:.100}.")
             return parse(value).name
 
-        made = type(name, (str,), {})
+        made = type("ClassPath", (str,), {})
         register_type(made, deserializer=check, deserializer_exceptions=ConfigError, type_check=lambda *_: False)
         return made
 
     # jsonargparse checks init_args against the class, without the argument that the library fills in.
-    AudioEncoderType = AudioEncoderName | _checked("AudioEncoder", audio_encoder_part) | _EncoderFactory
-    FrontEndType = FrontEndName | _checked("FrontEnd", front_end_part) | _FrontEndFactory
-    PoolingType = PoolingName | _checked("Pooling", pooling_part) | _PoolingFactory
-    FaceEncoderType = _checked("FaceEncoder", face_encoder_part) | _EncoderFactory
+    AudioEncoderType = AudioEncoderName | _checked(audio_encoder_part) | _EncoderFactory
+    FrontEndType = FrontEndName | _checked(front_end_part) | _FrontEndFactory
+    PoolingType = PoolingName | _checked(pooling_part) | _PoolingFactory
+    FaceEncoderType = _checked(face_encoder_part) | _EncoderFactory
