@@ -28,7 +28,6 @@ class Limits:
         idle_seconds: Time between two messages of a live stream.
         decoders: Decoder processes.
         batch_size: Recordings in a batch.
-        batch_wait: Seconds that the first recording of a batch waits for others.
     """
 
     upload_bytes: int = 32 * MEGABYTE
@@ -42,7 +41,6 @@ class Limits:
     idle_seconds: float = 30.0
     decoders: int = 2
     batch_size: int = 16
-    batch_wait: float = 0.002
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
