@@ -17,7 +17,7 @@ import soxr  # noqa: F401
 from numpy.typing import NDArray
 
 from crossmodal import media
-from crossmodal.apps.serve.limits import SAMPLE_RATES, RequestError
+from crossmodal.apps.serve.limits import RequestError, check_format
 from crossmodal.apps.serve.sniff import sniff_audio
 from crossmodal.errors import CrossmodalError, MediaError, TooLongError
 from crossmodal.inference.recording import check_long_enough
@@ -53,7 +53,7 @@ def decode(encoded: bytes, longest: float, max_channels: int, sample_rate: int) 
         raise RequestError(415, "not_sound", "this is not a sound or video file of a known format")
     try:
         with media.open_sound(encoded) as sound:
-            _check_header(sound, max_channels)
+            check_format(sound.sample_rate, sound.channels, max_channels)
             waveform = sound.read(sample_rate, longest=longest)
         check_long_enough(len(waveform) / sample_rate, sound.name)
     except TooLongError as error:
@@ -65,18 +65,6 @@ def decode(encoded: bytes, longest: float, max_channels: int, sample_rate: int) 
     except MemoryError as error:
         raise RequestError(422, "decoding_too_large", "decoding needs too much memory") from error
     return waveform
-
-
-def _check_header(sound: media.Sound, max_channels: int) -> None:
-    low, high = SAMPLE_RATES
-    if sound.channels > max_channels:
-        raise RequestError(
-            422, "too_many_channels", f"it has {sound.channels} channels, and {max_channels} are accepted"
-        )
-    if not low <= sound.sample_rate <= high:
-        raise RequestError(
-            422, "bad_sample_rate", f"its rate is {sound.sample_rate} Hz; {low} to {high} Hz are accepted"
-        )
 
 
 def _bound_resources() -> None:

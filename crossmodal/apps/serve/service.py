@@ -38,7 +38,7 @@ class Service:
         self._uploads = Uploads(limits)
         self._threads = {name: ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("label", "timeline", "live")}
         self._batchers = {
-            name: Batcher(model.predict_batch, self._threads["label"], size=limits.batch_size, wait=limits.batch_wait)
+            name: Batcher(model.predict_batch, self._threads["label"], limits.batch_size)
             for name, model in models.items()
         }
         self._batching: list[asyncio.Task[None]] = []
