@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     write_modules(PAGE, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(sys, "path", [*sys.path])
+        patch.setattr(sys, "path", [str(folder), *sys.path])
         yield folder
     for name in [path.stem for path in folder.glob("*.py")]:
         sys.modules.pop(name, None)
@@ -144,8 +144,8 @@ def test_a_trusted_model_predicts_tests_and_exports(run, recording, args, tmp_pa
 
 def test_an_edit_of_the_class_retrains(run, args, folder):
     def reused():
-        assert main([*args, "--stages", "control"]) == 0
-        return read_json(run / "summary.json")["stages"]["control"]["reused"]
+        assert main([*args, "--stages", "control", "--name", "edited"]) == 0
+        return read_json(run.with_name("edited") / "summary.json")["stages"]["control"]["reused"]
 
     source = folder / "my_parts.py"
     before = source.read_text()

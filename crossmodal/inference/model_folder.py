@@ -139,7 +139,6 @@ def _write(
     config = {
         "format": FORMAT,
         "model": model_config,
-        **({"own_code": list(own)} if (own := own_sources(model.modules())) else {}),  # modules that it imports
         "sample_rate": model_config["sample_rate"],
         **({"own_code": list(own)} if (own := own_sources(model.modules())) else {}),  # modules that it imports
         **about,

@@ -81,11 +81,9 @@ class Run:
     def __init__(self, settings: Config, keep_name: bool = False) -> None:
         self.settings, self.keep_name = settings, keep_name
         self.folder = Path(settings["runs"]) / settings["name"]
-        self.stages = _stage_names(settings["stages"])
         self.teaching = TeachingSettings(**settings.get("teaching", {}))
         self._own_teacher = OwnTeacher(self.teaching.teacher) if self.teaching.teacher else None
-        if self._own_teacher:
-            self.stages = [stage for stage in self.stages if stage != "teacher"]
+        self.stages = [one for one in _stage_names(settings["stages"]) if one != "teacher" or not self._own_teacher]
         self.device = _device(settings["trainer"]["accelerator"])
         self.processes = Processes(settings["trainer"])
         # All stages use the same clips, those with audio and faces. The control alone needs no faces.
@@ -146,12 +144,10 @@ class Run:
 
     def _store_teacher_outputs(self) -> Path:
         """Train the teachers beyond the stage ``teacher``, and store the outputs of all teachers."""
-        members: list[Member] = []
-        datamodules: dict[str, CorpusDataModule] = {}
+        members: list[Member] = [Member("own", self._own_teacher)] if self._own_teacher else []
+        datamodules: dict[str, CorpusDataModule] = {"own": self._faces()} if members else {}
         groups = groups_of_actors((clip.actor for clip in self.corpus.split["train"]), self.teaching.cross_fit)
-        if self._own_teacher:
-            members, datamodules = [Member("own", self._own_teacher)], {"own": self._faces()}
-        for stage in () if self._own_teacher else self.teaching.stages:
+        for stage in () if members else self.teaching.stages:
             variants = [(frozenset[str](), number) for number in range(1 if groups else self.teaching.num_teachers)]
             variants += [(group, number) for group in groups for number in range(self.teaching.num_teachers)]
             for left_out, number in variants:

@@ -16,8 +16,11 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
 from crossmodal.datamodules.settings import CORPORA
+from crossmodal.datasets.splits.own_protocol import is_own_protocol
+from crossmodal.datasets.splits.protocols import PROTOCOLS
 from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier
+from crossmodal.naming import lookup
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.shipped_configs import find_config
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
@@ -168,6 +171,8 @@ def parse_or_raise(parser: ArgumentParser, args: Sequence[str], defaults: bool =
     except Exception as error:  # jsonargparse raises ArgumentError, and what loading a YAML file raises
         raise ConfigError(f"{error}{_suggestion(parser, str(error))}") from error
     _check_sections(parser, settings)
+    if (protocol := settings.get("data", {}).get("protocol")) and not is_own_protocol(protocol):
+        lookup("data.protocol", PROTOCOLS, protocol)
     return settings
 
 

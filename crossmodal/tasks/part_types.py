@@ -7,6 +7,7 @@ from jsonargparse.typing import register_type
 from torch import nn
 
 from crossmodal.errors import ConfigError
+from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES, AlignLossName, KDLossName, parse_loss
 from crossmodal.models import AudioEncoderName, FrontEndName, PoolingName
 from crossmodal.models.face import face_encoder_part
 from crossmodal.models.factory import audio_encoder_part, front_end_part
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     FrontEndType: TypeAlias = Any
     PoolingType: TypeAlias = Any
     FaceEncoderType: TypeAlias = Any
+    KDLossType: TypeAlias = Any
+    AlignLossType: TypeAlias = Any
 else:
 
     class _EncoderFactory(Protocol):
@@ -29,7 +32,10 @@ else:
     class _PoolingFactory(Protocol):
         def __call__(self, *, num_features: int) -> nn.Module: ...
 
-    for _factory in (_EncoderFactory, _FrontEndFactory, _PoolingFactory):
+    class _LossFactory(Protocol):
+        def __call__(self, *, num_features: int, num_classes: int, temperature: float) -> nn.Module: ...
+
+    for _factory in (_EncoderFactory, _FrontEndFactory, _PoolingFactory, _LossFactory):
         _factory.__name__ = "ClassPathAndInitArgs"  # in help and messages
 
     def _checked(parse: Callable[[Any], Part]) -> type[str]:
@@ -49,3 +55,5 @@ else:
     FrontEndType = FrontEndName | _checked(front_end_part) | _FrontEndFactory
     PoolingType = PoolingName | _checked(pooling_part) | _PoolingFactory
     FaceEncoderType = _checked(face_encoder_part) | _EncoderFactory
+    KDLossType = KDLossName | _checked(lambda loss: parse_loss(loss, names=KD_LOSSES).part) | _LossFactory
+    AlignLossType = AlignLossName | _checked(lambda loss: parse_loss(loss, names=ALIGN_LOSSES).part) | _LossFactory
