@@ -1,12 +1,14 @@
 """A decoder process of the server: ``python -m crossmodal.apps.serve.decoder_process SETTINGS``."""
-# It reads a line of JSON, ``{"bytes": N, "longest": S}``, and N bytes. It writes a line of JSON, ``{"samples": T}``,
-# and T float32 samples, or ``{"status": ..., "code": ..., "reason": ...}``. It exits at the end of its input.
+# It reads a line of JSON, ``{"bytes": N, "longest": S}``, and N bytes. It writes a line of JSON, ``{"samples": T,
+# "notes": [...]}``, and T float32 samples, or ``{"status": ..., "code": ..., "reason": ...}``. It exits at the end of
+# its input.
 
 import json
 import os
 import re
 import signal
 import sys
+import warnings
 from typing import Any, BinaryIO
 
 # The decoders are imported here, so that the first upload does not wait for them.
@@ -40,11 +42,14 @@ def main() -> None:
         request = json.loads(line)
         encoded = source.read(request["bytes"])
         try:
-            waveform = decode(encoded, request["longest"], settings["channels"], settings["sample_rate"])
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)
+                waveform = decode(encoded, request["longest"], settings["channels"], settings["sample_rate"])
         except RequestError as error:
             _write(sink, error.as_dict()["error"] | {"status": error.status})
         else:
-            _write(sink, {"samples": len(waveform)}, waveform.tobytes())
+            notes = [str(one.message) for one in caught if one.category is UserWarning]  # those of our media
+            _write(sink, {"samples": len(waveform), "notes": notes}, waveform.tobytes())
 
 
 def decode(encoded: bytes, longest: float, max_channels: int, sample_rate: int) -> NDArray[np.float32]:

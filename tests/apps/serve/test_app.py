@@ -117,6 +117,13 @@ def test_model_of_the_synthetic_corpus_warns_in_every_answer(port):
     assert ask(port, "/v1/model").json["warning"] is None
 
 
+@pytest.mark.parametrize("query", ["", "?timeline=true"])
+def test_answer_says_what_was_not_read(port, query):
+    answer = post(port, wav() + wav(), f"/v1/predict{query}").json
+    assert f"{len(wav()):,} bytes follow" in answer["warning"]
+    assert "warning" not in post(port, wav(), f"/v1/predict{query}").json
+
+
 def test_health(port, monkeypatch):
     assert ask(port, "/healthz").json == {"status": "ok"}
     monkeypatch.setattr("crossmodal.apps.serve.service.Service.is_healthy", False)
