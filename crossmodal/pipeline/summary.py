@@ -18,7 +18,7 @@ _GAIN = "finetune minus control, test UAR in points; the interval is a bootstrap
 _PICTURES = ("confusion.png", "curves.png", "actors.png")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunSummary:
     """Summary of a run, the content of ``summary.json``. A notebook shows it with tables and pictures.
 
@@ -86,6 +86,10 @@ class RunSummary:
         files = {Path(name).stem: self.folder / name for name in ("summary.json", "report.md", *_PICTURES)}
         paths = {"folder": self.folder, **models, **files}
         return {name: path for name, path in paths.items() if path.exists()}
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in ("name", "fold", "gain", "interval", "model"))
+        return f"RunSummary({shown})"
 
     def _repr_html_(self) -> str:
         from crossmodal.pipeline.report import run_report
