@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossmodal.naming import lookup
+from crossmodal.setting_keys import check_study, check_words
 from crossmodal.shipped_configs import find_config
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def run_command(args: argparse.Namespace) -> int:
 
 def plan_runs(args: argparse.Namespace) -> tuple[Path, "list[Cell]"]:
     """Return the folder of a study and the requested runs."""
+    check_words(args.keys)
+    check_study(args.file)
     from crossmodal.studies.grid import plan
     from crossmodal.studies.study_file import read_study
 

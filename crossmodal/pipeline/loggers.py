@@ -29,17 +29,13 @@ def run_name(name: str) -> str:
 def create_loggers(wanted: Any, folder: Path, settings: Config, last_stage: str) -> list[Logger]:
     """Create the loggers of ``trainer.logger``, once for the whole run, and log its settings.
 
-    `wanted` is a class path with arguments, a list of them, true for a CSV file, or a false value for none.
+    See `build_loggers` for `wanted`.
     """
     if not wanted:
         return []
     import wandb  # slow to import (about 1 s)
 
-    specs = wanted if isinstance(wanted, list) else [_CSV if wanted is True else wanted]
-    parser = ArgumentParser()
-    parser.add_argument("--loggers", type=list[Logger])
-    config = parser.parse_object({"loggers": [_with_defaults(spec, folder, settings["name"]) for spec in specs]})
-    loggers: list[Logger] = parser.instantiate(config).loggers
+    loggers = build_loggers(wanted, folder, settings["name"])
     try:
         for logger in loggers:
             logger.log_hyperparams(settings)  # this logs in to W&B
@@ -49,6 +45,21 @@ def create_loggers(wanted: Any, folder: Path, settings: Config, last_stage: str)
             "--trainer.logger.offline true."
         ) from error
     return [*loggers, LastStage(last_stage, loggers)]
+
+
+def build_loggers(wanted: Any, folder: Path, name: str) -> list[Logger]:
+    """Build the loggers of a run without starting them.
+
+    `wanted` is a class path with arguments, a list of them, true for a CSV file, or a false value for none.
+    """
+    if not wanted:
+        return []
+    specs = wanted if isinstance(wanted, list) else [_CSV if wanted is True else wanted]
+    parser = ArgumentParser()
+    parser.add_argument("--loggers", type=list[Logger])
+    config = parser.parse_object({"loggers": [_with_defaults(spec, folder, name) for spec in specs]})
+    loggers: list[Logger] = parser.instantiate(config).loggers
+    return loggers
 
 
 class LastStage(Logger):
@@ -128,4 +139,5 @@ def _with_defaults(spec: Any, folder: Path, name: str) -> Any:
         spec = {"class_path": spec}
     is_wandb = spec["class_path"].endswith("WandbLogger")
     defaults = {"save_dir": str(folder)} | ({"project": "crossmodal", "name": name} if is_wandb else {})
-    return {"class_path": spec["class_path"], "init_args": {**defaults, **spec.get("init_args", {})}}
+    given = {key: value for key, value in spec.get("init_args", {}).items() if (key, value) != ("save_dir", "")}
+    return {"class_path": spec["class_path"], "init_args": {**defaults, **given}}

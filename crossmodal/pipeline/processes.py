@@ -1,17 +1,20 @@
 """The processes of a run, one per device: all run the same code, and parts of it run on rank zero only."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
 from lightning.fabric import Fabric
+from lightning.fabric.accelerators import CPUAccelerator
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from crossmodal.errors import ConfigError, ProcessLostError
 from crossmodal.stopping import Terminated
 
 T = TypeVar("T")
+_PER_CORE = 4  # processes; each loads torch, and a mistyped number would stop the machine
 
 
 class Processes:
@@ -31,6 +34,9 @@ class Processes:
         except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
             requested = ", ".join(f"{name} {value}" for name, value in devices.items())
             raise ConfigError(f"The devices ({requested}) are not available: {error}") from error
+        cores = os.cpu_count() or 1
+        if isinstance(self._fabric.accelerator, CPUAccelerator) and self.number > _PER_CORE * cores:
+            raise ConfigError(f"trainer.devices requests {self.number} processes for {cores} cores: request fewer.")
 
     @contextlib.contextmanager
     def launch(self) -> Iterator[None]:

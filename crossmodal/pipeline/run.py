@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import shutil
 import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from crossmodal.models import FaceClassifier
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary
 from crossmodal.pipeline.processes import Processes
+from crossmodal.pipeline.rehearsal import rehearse
 from crossmodal.pipeline.report import print_summary, write_report
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun
@@ -84,9 +86,10 @@ class Run:
                 print_on_rank_zero(
                     "No --data.root given: using the built-in synthetic corpus (not evidence about people)."
                 )
+            needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
+            rehearse(self.settings, needed, self.corpus)
             self.processes.run_on_rank_zero(self.corpus.prepare_data)
             self.corpus.setup()
-            needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
             self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
             for stage in STAGES:
                 if stage in needed:
@@ -195,8 +198,6 @@ class Run:
         arguments = defaults | self.settings["teacher"].get("model", {})
         size = self.corpus.face_embedding_size
         if size is None and arguments["freeze_backbone"]:
-            if arguments["backbone"] is None:
-                raise ConfigError("The teacher needs --teacher.model.backbone for pixels, or --data.face_features.")
             path = self.processes.run_on_rank_zero(lambda: self._embed_faces(arguments))
             data["face_embeddings"] = str(path)
             size = ClipTensors(path).shapes["face_embeddings"][-1]
@@ -229,6 +230,10 @@ class Run:
                 summary = replace(summary, **changes)
         write_json(self.folder / "summary.json", summary.to_dict())
         write_report(self.folder, summary)
+        if self.settings.get("fast_dev_run"):
+            shutil.rmtree(self.folder)
+            print("fast_dev_run: all stages run with these settings. Nothing was measured, and no results are kept.")
+            return summary
         log_summary(self._loggers, summary.to_dict(), self.folder)
         end_loggers(self._loggers)
         print_summary(self.folder, summary)
@@ -246,7 +251,7 @@ class Run:
 
     @property
     def _store(self) -> Path:
-        return self.corpus.cache_folder / "stages"
+        return (self.folder if self.settings.get("fast_dev_run") else self.corpus.cache_folder) / "stages"
 
 
 def _describe(result: StageResult) -> str:

@@ -1,6 +1,5 @@
 """Settings of `crossmodal fit`: the parser, and the configuration of each stage."""
 
-import difflib
 import inspect
 import json
 import re
@@ -10,14 +9,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ActionConfigFile, ArgumentParser, get_loader
 from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
-from crossmodal.errors import ConfigError
+from crossmodal.datamodules.settings import CorpusSettings
+from crossmodal.errors import ConfigError, UnknownKeyError
 from crossmodal.models import AudioClassifier
+from crossmodal.pipeline.checks import check_bounds
 from crossmodal.pipeline.teaching import TeachingSettings
+from crossmodal.setting_keys import nearest_key, suggest_key
 from crossmodal.shipped_configs import find_config
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
 
@@ -44,6 +45,8 @@ _DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
 # may override the training arguments. The control may not: it is the same training without a teacher.
 STUDENT = tuple(name for name in inspect.signature(AudioClassifier).parameters if name != "num_classes")
 _RECIPE = ("augmentation", *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
+_LOGGERS = {"wandb": "WandbLogger", "csv": "CSVLogger", "tensorboard": "TensorBoardLogger"}
+_NEED_FOLDER = ("CSVLogger", "TensorBoardLogger")
 # Arguments that the pipeline sets for each stage.
 _FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
 
@@ -53,22 +56,30 @@ class _ConfigByName(ActionConfigFile):
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         config = values if values.lstrip().startswith("{") else str(find_config(values))
-        check_recursion(config)
+        content = check_recursion(config)
+        trainer = content.get("trainer") if isinstance(content, Mapping) else None
+        logger = trainer.get("logger") if isinstance(trainer, Mapping) else None
+        if (filled := _with_folder(logger)) != logger:
+            config = json.dumps(merge(content, {"trainer": {"logger": filled}}), default=str)
         super().__call__(parser, cfg, config, option_string)
 
 
-def check_recursion(config: str) -> None:
-    """Raise ConfigError if a part of a YAML file or text contains itself: jsonargparse would never return."""
+def check_recursion(config: str) -> Any:
+    """Return the content of a YAML file or text, None if it is invalid.
+
+    Raise ConfigError if a part of it contains itself: jsonargparse would never return.
+    """
     try:
-        content = yaml.safe_load(config if config.lstrip().startswith("{") else Path(config).read_text("utf-8"))
+        content = get_loader("yaml")(config if config.lstrip().startswith("{") else Path(config).read_text("utf-8"))
     except Exception:  # PyYAML's constructors raise errors of many types; the parser reports them
-        return
+        return None
     try:
         json.dumps(content, default=str, skipkeys=True)
     except ValueError as error:
         raise ConfigError(f"{config}: a part of it contains itself through an alias (*).") from error
     except RecursionError:  # nested too deep, which the parser reports
-        return
+        return None
+    return content
 
 
 @cache
@@ -95,7 +106,7 @@ def build_parser() -> ArgumentParser:
 def parse_settings(args: Sequence[str]) -> Config:
     """Parse a command line into the settings that it and the package's YAML defaults set, without class defaults."""
     parser = build_parser()
-    args = [_full_name(option, value) for option, value in pairwise(["", *args])]
+    args = [_complete_logger(option, value) for option, value in pairwise(["", *args])]
     without_print = [argument for argument in args if not argument.startswith("--print_config")]
     requested = parse_or_raise(parser, without_print)
     overlays = ["--config", str(_DEFAULTS)]
@@ -113,7 +124,21 @@ def parse_settings(args: Sequence[str]) -> Config:
         settings["transfer"]["model"]["augmentation"] = None  # it would change waveforms, but features are stored
     for name in ("name", "runs", "stages"):
         settings.setdefault(name, parser.get_default(name))
-    return settings
+    return _shorten(settings)
+
+
+def _shorten(settings: Config) -> Config:
+    """Translate ``fast_dev_run`` of a Trainer: all stages run a few batches, and the run's folder is temporary."""
+    sections = [settings["trainer"], *(settings[stage]["trainer"] for stage in ("teacher", "transfer", "finetune"))]
+    if not (batches := max(int(section.pop("fast_dev_run", 0)) for section in sections)):
+        return settings
+    quick = {"max_epochs": 1, "limit_train_batches": batches, "limit_val_batches": batches, "overfit_batches": 0.0}
+    quick |= {"check_val_every_n_epoch": 1, "val_check_interval": 1.0}
+    for section in sections:
+        section.update(quick)
+    settings["trainer"]["logger"] = False
+    runs = CorpusSettings(cache=settings["data"].get("cache")).cache_folder / "fast_dev_run"
+    return {**settings, "runs": str(runs), "fast_dev_run": batches}
 
 
 def stage_config(settings: Config, stage: str, **filled_in: Any) -> Config:
@@ -162,8 +187,11 @@ def parse_or_raise(parser: ArgumentParser, args: Sequence[str], defaults: bool =
     try:
         settings: Config = parser.parse_args(list(args), defaults=defaults).as_dict()
     except Exception as error:  # jsonargparse raises ArgumentError, and what loading a YAML file raises
-        raise ConfigError(f"{error}{_suggestion(parser, str(error))}") from error
+        if not re.search("unrecognized|not accept", message := str(error)):
+            raise ConfigError(message) from error
+        raise UnknownKeyError(f"{message}{_suggestion(parser, message)}") from error
     _check_sections(parser, settings)
+    check_bounds(settings)
     return settings
 
 
@@ -180,23 +208,34 @@ def _check_sections(parser: ArgumentParser, settings: Config) -> None:
 
 
 def _suggestion(parser: ArgumentParser, message: str) -> str:
-    """Return advice for an unknown key: the nearest key, by its full name or by its last part."""
-    if not re.search("unrecognized|not accept|does not accept", message):
-        return ""
     keys = [key for key in parser.get_defaults().keys() if key != "config"]  # noqa: SIM118
-    last_parts = {key.split(".")[-1]: key for key in keys}
-    for word in re.findall(r"[\w.]+", message):
-        if any(f"{key}.".startswith(f"{word}.") for key in keys):  # a key, or the section of a missing key
-            continue
-        if near := difflib.get_close_matches(word, [key for key in keys if "." in key], n=1, cutoff=0.85):
-            return f"\nDid you mean {near[0]}?"
-        if "." not in word and (near := difflib.get_close_matches(word, last_parts, n=1, cutoff=0.85)):
-            return f"\nDid you mean {near[0]}?"
-    return "\nTo list all keys: crossmodal fit --print_config."
+    # Known words of the message are sections that miss a key.
+    words = [
+        word for word in re.findall(r"[\w.]+", message) if not any(f"{key}.".startswith(f"{word}.") for key in keys)
+    ]
+    near = next((near for word in words if (near := nearest_key(word, keys))), None)
+    return suggest_key(near or "", keys)
 
 
-def _full_name(option: str, argument: str) -> str:
-    """Return an argument with the class name for ``wandb`` as a logger, in one argument or after its option."""
-    if option.endswith(".logger") and argument == "wandb":
-        return "WandbLogger"
-    return re.sub(r"^(--[\w.]+\.logger=)wandb$", r"\1WandbLogger", argument)
+def _complete_logger(option: str, argument: str) -> str:
+    """Return an argument with the class of a logger in place of its short name; see `_with_folder`."""
+    prefix, name = re.fullmatch(r"(--[\w.]+\.logger=)?(.*)", argument, re.DOTALL).groups(default="")  # type: ignore[union-attr]
+    if not (prefix or option.endswith(".logger")):
+        return argument
+    name = _LOGGERS.get(name, name)
+    try:
+        logger = get_loader("yaml")(name)
+    except Exception:  # PyYAML's constructors raise errors of many types; the parser reports them
+        return argument
+    filled = _with_folder(logger)
+    return prefix + (name if filled == logger else json.dumps(filled))
+
+
+def _with_folder(logger: Any) -> Any:
+    """Return loggers with an empty `save_dir` where it is required; it stands for the run's folder."""
+    if isinstance(logger, list):
+        return [_with_folder(one) for one in logger]
+    spec = {"class_path": logger} if isinstance(logger, str) else logger
+    if not isinstance(spec, Mapping) or str(spec.get("class_path")).split(".")[-1] not in _NEED_FOLDER:
+        return logger
+    return {**spec, "init_args": {"save_dir": "", **(spec.get("init_args") or {})}}

@@ -8,9 +8,8 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 from lightning.fabric.plugins.io import TorchCheckpointIO
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
@@ -24,6 +23,7 @@ from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import save_model
 from crossmodal.pipeline.callbacks import History, SeedEachBatch, StopAtOnce
 from crossmodal.pipeline.checkpoints import BEST, LAST, AtomicCheckpointIO, find_checkpoint
+from crossmodal.pipeline.checks import invalid_settings
 from crossmodal.pipeline.loggers import SELECTED_BY
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config
@@ -99,10 +99,8 @@ class StageRun:
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        try:
+        with invalid_settings(f"the stage {stage}"):
             self._build(config)
-        except (ArgumentError, MisconfigurationException, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(f"Invalid settings for the stage {stage}: {error}") from error
         used = set(clips)
         self.datamodule.restrict(lambda clip: clip.clip in used)
         self.datamodule.exclude_actors(left_out)
@@ -138,7 +136,7 @@ class StageRun:
 
     def _build(self, config: Config) -> None:
         """Build task, datamodule and Trainer."""
-        parser = _parser(self.stage)
+        parser = stage_parser(self.stage)
         trainer = {**_TRAINER, "default_root_dir": str(self.folder), **config["trainer"], "logger": False}
         self._config = parser.parse_object({**config, "trainer": trainer})
         seed_everything(config["seed_everything"], workers=True, verbose=False)
@@ -183,17 +181,22 @@ class StageRun:
         for checkpoint in self.folder.glob("hpc_ckpt_*.ckpt"):
             checkpoint.unlink()
         config = self.folder / "config.yaml"
-        _parser(self.stage).save(self._config, config, overwrite=True, skip_unset=False, skip_validation=True)
+        stage_parser(self.stage).save(self._config, config, overwrite=True, skip_unset=False, skip_validation=True)
         resume_from = find_checkpoint(self.folder / "checkpoints", self.stage)
         return str(resume_from) if resume_from else None
 
     def _train(self, loggers: list[Logger]) -> None:
         trainer = self._trainer
         trainer.loggers = loggers
-        self._store_features()
-        checkpoint = self._processes.run_on_rank_zero(self._begin)
+
+        def is_early() -> bool:  # later errors are unlikely to come from settings
+            return trainer.current_epoch == 0 and trainer.world_size == 1
+
         try:
-            trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
+            with invalid_settings(f"the stage {self.stage}", is_early):
+                self._store_features()
+                checkpoint = self._processes.run_on_rank_zero(self._begin)
+                trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
         except Terminated:
             raise
         except SystemExit as error:  # Lightning's reaction to Ctrl-C
@@ -214,8 +217,8 @@ class StageRun:
         """Write the best weights, and their predictions and metrics for the validation and test clips."""
         if not self._best.best_model_path:
             raise ConfigError(
-                f"{self.stage} has no checkpoint: training ended before the first epoch did. Train at least one epoch: "
-                f"--{self.stage}.trainer.max_epochs 1; for a quick test add --trainer.limit_train_batches 2."
+                f"{self.stage} has no checkpoint: training ended before its first validation. Check the limits of the "
+                "trainer, such as max_steps and max_time. For a quick test: --trainer.fast_dev_run true."
             )
         best = torch.load(self._best.best_model_path, map_location="cpu", weights_only=True)
         self.task.load_state_dict(best["state_dict"])
@@ -244,7 +247,7 @@ class StageRun:
 
 
 @cache
-def _parser(stage: str) -> ArgumentParser:
+def stage_parser(stage: str) -> ArgumentParser:
     """Return the parser of a stage's configuration, with the layout of LightningCLI."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--seed_everything", type=int)

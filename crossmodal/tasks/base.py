@@ -1,5 +1,6 @@
 """Base class of the stages: metrics, optimizer recipe and steps."""
 
+import math
 from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar, Literal, cast
@@ -15,9 +16,10 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassRecall
 
 from crossmodal.batch import UNLABELLED, Batch
-from crossmodal.errors import NotFiniteError
+from crossmodal.errors import ConfigError, NotFiniteError
 from crossmodal.tasks.loss_accumulator import LossAccumulator
 from crossmodal.tasks.not_finite import explain_clips, explain_loss, non_finite_clips
+from crossmodal.tasks.schedule import OneCycleSchedule
 from crossmodal.transforms import FeatureNormalization
 
 Losses = dict[str, Tensor]
@@ -165,6 +167,7 @@ class BaseTask(LightningModule):
 
     def _fit_class_weight(self) -> None:
         labels = torch.cat([batch["label"] for batch in self._training_clips()])
+        self._check_labels(labels)
         count = torch.bincount(labels[labels != UNLABELLED], minlength=len(self.class_weight))
         count = self._sum_over_processes(count)
         present = (count > 0).sum()
@@ -235,12 +238,19 @@ class BaseTask(LightningModule):
         return self._shared_step(batch, "test")
 
     def _shared_step(self, batch: Batch, split: Split) -> Tensor:
+        self._check_labels(batch["label"])
         logits, losses = self.compute_losses(batch)
         if not torch.isfinite(losses["loss"]):
             raise NotFiniteError(self._explain(losses["loss"], batch, logits, split))
         self._losses[split].add(losses, len(batch["label"]))
         self._metrics(split).update(logits, batch["label"])
         return losses["loss"]
+
+    def _check_labels(self, label: Tensor) -> None:
+        if (largest := int(label.max())) >= (number := len(self.class_weight)):
+            labels = getattr(getattr(self._trainer, "datamodule", None), "labels", ())
+            names = f"; the labels of the corpus are {', '.join(labels)}" if labels else ""
+            raise ConfigError(f"{self.stage}: num_classes is {number}, but a clip has label {largest}{names}.")
 
     @torch.no_grad()
     def _explain(self, loss: Tensor, batch: Batch, logits: Tensor, split: Split) -> str:
@@ -272,7 +282,7 @@ class BaseTask(LightningModule):
         """Return AdamW and a one-cycle learning rate schedule over all steps."""
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.lr, total_steps=int(self.trainer.estimated_stepping_batches), pct_start=self.warmup
-        )
+        if not math.isfinite(steps := self.trainer.estimated_stepping_batches):
+            raise ConfigError(f"{self.stage}: the learning rate schedule needs max_epochs or max_steps of the Trainer.")
+        scheduler = OneCycleSchedule(optimizer, self.lr, max(int(steps), 1), self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -63,6 +63,8 @@ def cache_command(args: argparse.Namespace) -> int:
         raise ConfigError(f"Unknown kind {unknown[0]!r}: choose from {', '.join(KINDS)}.")
     if args.older_than is not None and not args.prune:
         raise ConfigError("--older_than needs --prune.")
+    if args.older_than is not None and not args.older_than >= 0:
+        raise ConfigError(f"--older_than is a number of days, 0 or more, not {args.older_than}.")
     if args.prune:
         removed = prune(folder, kinds, args.older_than or 0.0)
         entries, megabytes = sum(one.entries for one in removed), sum(one.megabytes for one in removed)
