@@ -7,9 +7,12 @@ from crossmodal.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
-    from crossmodal.inference import EmotionRecognizer
+    from crossmodal.datasets import prepare
+    from crossmodal.inference import EmotionRecognizer, push_to_hub, save_pretrained
     from crossmodal.models import AudioClassifier, FaceClassifier, FaceEncoder
-    from crossmodal.pipeline import fit
+    from crossmodal.pipeline import RunSummary, fit, test
+    from crossmodal.studies import study
+    from crossmodal.studies.preflight import preflight
     from crossmodal.tasks import ControlTask, FinetuneTask, TeacherTask, TransferTask
 
 _HOME = {
@@ -21,10 +24,17 @@ _HOME = {
     "FaceEncoder": "models",
     "FinetuneTask": "tasks",
     "PairedDataModule": "datamodules",
+    "RunSummary": "pipeline",
     "TeacherTask": "tasks",
     "TransferTask": "tasks",
     "VideoDataModule": "datamodules",
     "fit": "pipeline",
+    "preflight": "studies.preflight",
+    "prepare": "datasets",
+    "push_to_hub": "inference",
+    "save_pretrained": "inference",
+    "study": "studies",
+    "test": "pipeline",
 }
 
 __all__ = (
@@ -36,10 +46,17 @@ __all__ = (
     "FaceEncoder",
     "FinetuneTask",
     "PairedDataModule",
+    "RunSummary",
     "TeacherTask",
     "TransferTask",
     "VideoDataModule",
     "fit",
+    "preflight",
+    "prepare",
+    "push_to_hub",
+    "save_pretrained",
+    "study",
+    "test",
 )
 
 

@@ -77,6 +77,10 @@ class ModelFolderError(CrossmodalError):
     """Incomplete, damaged or incompatible model folder."""
 
 
+class UntrustedCodeError(CrossmodalError):
+    """A file names a class of the user's own code, and the caller does not trust it."""
+
+
 class NotFiniteError(CrossmodalError):
     """The loss is NaN or infinite."""
 
@@ -85,12 +89,20 @@ class StorageError(CrossmodalError):
     """A file or folder cannot be read or written, because of its path, its permissions or a read-only disk."""
 
 
+class FolderInUseError(CrossmodalError):
+    """Another run writes to the folder."""
+
+
 class ProcessLostError(CrossmodalError):
     """A process of a distributed run ended, so the others cannot continue."""
 
 
 class ProcessStartError(CrossmodalError):
     """Child processes cannot start, for example because the script has no ``__main__`` guard."""
+
+
+class StudyError(CrossmodalError):
+    """Some runs of a study failed."""
 
 
 class ExportError(CrossmodalError):

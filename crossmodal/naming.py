@@ -2,10 +2,15 @@
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePath
 from typing import Any, TypeVar, get_args
 
 from crossmodal.errors import ConfigError
+from crossmodal.own_code import class_path_of, import_class, is_class_path
 
 Made = TypeVar("Made")
 
@@ -26,18 +31,23 @@ def lookup(kind: str, table: Mapping[Any, Made], name: str) -> Made:
 def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Made:
     """Call with our arguments `given` and the user's `kwargs`; raise ConfigError if the user gives an unknown one.
 
-    Own arguments that the callable does not take are ignored. A user's None stands for the default, unless the
+    Our arguments that the callable does not take are ignored. A user's None stands for the default, unless the
     parameter is annotated to accept None.
     """
     parameters = _parameters(make)
     accepted = [name for name in parameters if name not in given]
+    kwargs = {name: value for name, value in kwargs.items() if name not in given or given[name] != value}
     for name in kwargs:
         if name not in accepted:
             raise ConfigError(
                 f"The {kind} takes no argument {name!r}. Accepted: {', '.join(accepted)}.{suggestion(name, accepted)}"
             )
     ours = {name: value for name, value in given.items() if name in parameters}
-    return make(**ours, **_without_none(parameters, kwargs))
+    arguments = ours | _without_none(parameters, kwargs)
+    missing = [name for name, one in parameters.items() if one.default is one.empty and name not in arguments]
+    if missing:
+        raise ConfigError(f"The {kind} needs a value for its argument {missing[0]!r}.")
+    return make(**arguments)
 
 
 def create(
@@ -50,7 +60,7 @@ def create(
 def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:
     """Return arguments without `ours`, completed with defaults: a later change of a default changes no stored model.
 
-    Tuples become lists, as in JSON. See `call_with_known`.
+    Values are those of JSON: tuples become lists, and classes and modules `stored` parts. See `call_with_known`.
 
     Examples:
         >>> with_defaults(lambda size, depth=2, width=8: None, {"width": 16}, ours=["size"])
@@ -59,14 +69,150 @@ def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Ite
     parameters = _parameters(make)
     defaults = {name: parameter.default for name, parameter in parameters.items() if name not in ours}
     spelled_out = defaults | _without_none(parameters, kwargs)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in spelled_out.items()}
+    return {name: stored(value) for name, value in spelled_out.items()}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a model as the user gives it: a built-in name, a class path, a class or an instance.
+
+    Args:
+        kind: What it is, for messages, such as ``audio encoder``.
+        name: Built-in name, or class path ``module.Class``.
+        make: Class, or another callable of the table of names.
+        kwargs: Arguments of the user.
+        instance: The part itself, if it was given; it is used as it is.
+
+    Examples:
+        >>> part = Part.parse("range", {"range": range}, {"class_path": "builtins.list", "init_args": {}})
+        >>> part.name, part.is_own, part.create({})
+        ('builtins.list', True, [])
+    """
+
+    kind: str
+    name: str
+    make: Callable[..., Any]
+    kwargs: dict[str, Any]
+    instance: Any = None
+
+    @classmethod
+    def parse(
+        cls,
+        kind: str,
+        table: Mapping[Any, Callable[..., Any]],
+        given: Any,
+        kwargs: Mapping[str, Any] | None = None,
+        base: type = object,
+    ) -> "Part":
+        """Parse a name of the table, ``module.Class``, ``{class_path, init_args}``, a class, or an instance of `base`.
+
+        ``init_args`` and `kwargs` are merged.
+
+        Raises:
+            ConfigError: If it is none of these, or the class cannot be imported or is not a subclass of `base`.
+            UntrustedCodeError: If a file that is not trusted names a class of the user.
+        """
+        if isinstance(given, partial):  # of LightningCLI: its instantiator, and the class as first argument
+            made = given.args[0] if given.args else given.func
+            return cls.parse(kind, table, made, {**given.keywords, **(kwargs or {})}, base)
+        if isinstance(given, Mapping):
+            if unknown := given.keys() - {"class_path", "init_args"} or {"class_path"} - given.keys():
+                raise ConfigError(
+                    f"The {kind} must have the keys class_path and init_args only; see {min(unknown)!r} in {given}."
+                )
+            kwargs = {**(given.get("init_args") or {}), **(kwargs or {})}
+            given = given["class_path"]
+        if isinstance(given, str):
+            if not is_class_path(given) or given in table:
+                return cls(kind, given, _builtin(kind, table, given), dict(kwargs or {}))
+            given = import_class(kind, given)
+        made = given if isinstance(given, type) else type(given)
+        if not issubclass(made, base):
+            raise ConfigError(
+                f"The {kind} must be a name, a class path, or a subclass or an instance of {base.__name__}, got "
+                f"{given!r:.200}."
+            )
+        builtin = next((str(name) for name, entry in table.items() if entry is made), None)
+        if isinstance(given, type):
+            return cls(kind, builtin or class_path_of(made), made, dict(kwargs or {}))
+        if kwargs:
+            raise ConfigError(f"The {kind} is an object, so it takes no arguments: remove {', '.join(kwargs)}.")
+        return cls(kind, builtin or class_path_of(made), made, {}, given)
+
+    @property
+    def is_own(self) -> bool:
+        """True if the class is the user's."""
+        return is_class_path(self.name) and not self.name.startswith("crossmodal.")
+
+    def create(self, ours: Mapping[str, Any]) -> Any:
+        """Return the instance, or create it with our arguments, those that it takes, and those of the user."""
+        if self.instance is not None:
+            return self.instance
+        return call_with_known(f"{self.kind} {self.name!r}", self.make, ours, self.kwargs)
+
+    def stored_kwargs(self, ours: Iterable[str]) -> dict[str, Any]:
+        """Return the arguments as JSON values, with defaults and without `ours`, to create the part again.
+
+        Raises:
+            ConfigError: If a file cannot hold the class or an argument.
+        """
+        if self.name == class_path_of(self.make) and self.make is not _importable(self.make):
+            raise ConfigError(
+                f"The {self.kind} cannot be saved: {self.name} cannot be imported. Define the class at the top level "
+                "of a module."
+            )
+        if self.instance is None:
+            return with_defaults(self.make, self.kwargs, ours)
+        # `reduction` of a loss of torch replaces two older arguments.
+        names = [name for name in _parameters(self.make) if name not in {*ours, "size_average", "reduce"}]
+        if missing := [name for name in names if not hasattr(self.instance, name)]:
+            raise ConfigError(
+                f"The {self.kind} cannot be saved: a {self.name} has no attribute {missing[0]!r}, so the value of its "
+                f"argument is unknown. Set self.{missing[0]} in its __init__, or pass the class and its arguments "
+                "instead of an object."
+            )
+        return {name: stored(getattr(self.instance, name)) for name in names}
+
+
+def stored(value: Any) -> Any:
+    """Return a value of an argument as JSON: tuples become lists, and a class or module ``{class_path, init_args}``.
+
+    Raises:
+        ConfigError: If JSON cannot hold it.
+    """
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): stored(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [stored(one) for one in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, type):
+        return class_path_of(value)
+    part = Part("argument", class_path_of(type(value)), type(value), {}, value)
+    return {"class_path": part.name, "init_args": part.stored_kwargs([])}
+
+
+def _builtin(kind: str, table: Mapping[Any, Callable[..., Any]], name: str) -> Callable[..., Any]:
+    try:
+        return lookup(kind, table, name)
+    except ConfigError as error:
+        raise ConfigError(f"{error} To use your own class, give its path, such as my_module.MyClass.") from None
+
+
+def _importable(made: Any) -> Any:
+    """Return the object that is found under the path of a class."""
+    return getattr(sys.modules.get(made.__module__), made.__qualname__, None)
 
 
 def _parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the parameters; for ``**kwargs`` of a class, those of its base class."""
     parameters = dict(inspect.signature(make).parameters)
-    if isinstance(make, type) and "kwargs" in parameters:
-        del parameters["kwargs"]
+    variable = {name: one.kind for name, one in parameters.items() if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
+    for name in variable:
+        del parameters[name]
+    if isinstance(make, type) and inspect.Parameter.VAR_KEYWORD in variable.values():
         parameters = {**parameters, **_parameters(make.__mro__[1]), **parameters}  # in the order of the class
     return parameters
 

@@ -3,13 +3,13 @@
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -227,13 +227,11 @@ def paths_below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def replace_folder(source: Path, target: Path, **copy: Any) -> None:
-    """Copy a folder atomically; an existing target is replaced."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        shutil.copytree(source, temporary / "new", **copy)
-        shutil.rmtree(target, ignore_errors=True)
-        (temporary / "new").replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def move_aside(folder: Path, keep: Collection[str] = ()) -> Path:
+    """Move the content of a folder, except the names to keep, to a new folder beside it, and return that folder."""
+    numbered = (folder.with_name(f"{folder.name}.old{number}") for number in itertools.count(1))
+    target = next(path for path in numbered if not path.exists())
+    target.mkdir()
+    for path in [path for path in folder.iterdir() if path.name not in keep]:
+        path.rename(target / path.name)
+    return target

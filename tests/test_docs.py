@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from crossmodal.cli.main import COMMANDS
-from crossmodal.cli.study_run import plan_runs
 from crossmodal.pipeline.settings import build_parser, parse_settings
+from crossmodal.studies.run_study import plan_study
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -114,7 +114,9 @@ def test_every_example_is_accepted(page, monkeypatch):
         if command in ("fit", "study preflight"):
             parse_settings(args)
         elif command == "study run":
-            assert plan_runs(COMMANDS[command].parse(command, args))[1]
+            options = COMMANDS[command].parse(command, args)
+            narrowed = {name: getattr(options, name) for name in ("only", "names", "protocols", "folds", "seeds")}
+            assert plan_study(options.file, options.keys, options.out, **narrowed)[1]
         elif not COMMANDS[command].usage:
             COMMANDS[command].parse(command, args)
 

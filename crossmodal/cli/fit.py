@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from crossmodal.pipeline.loggers import run_name
-from crossmodal.pipeline.run import Run, silence_lightning
+from crossmodal.pipeline.run import Run
 from crossmodal.pipeline.settings import parse_settings
 
 
 def fit_command(args: Sequence[str]) -> int:
     """Run `crossmodal fit`."""
-    silence_lightning()
     settings = parse_settings(args)
     Run({**settings, "name": run_name(settings["name"])}).fit()
     return 0

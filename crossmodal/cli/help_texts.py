@@ -34,7 +34,8 @@ teacher and student
   --{teacher,transfer,finetune}.trainer.max_epochs N
 
 run
-  --name NAME                  name of the run; its folder is runs/NAME
+  --name NAME                  name of the run; its folder is runs/NAME, or runs/NAME-2, ... if that holds a run with
+                               other settings
   --stages LIST                some of teacher,control,transfer,finetune
   --seed_everything N          seed of all random numbers
   --trainer.accelerator NAME   auto, cpu, gpu, ...; all arguments of Lightning's Trainer are supported
@@ -57,7 +58,7 @@ Evaluate a model on the test actors of a fold. Fold, channel and label set defau
 model that was trained on a test actor is rejected.
 
   --model FOLDER        model folder, such as runs/fit/model
-  --data.root DIR       folder of the extracted RAVDESS files; default: the synthetic corpus
+  --data.root DIR       folder of the extracted RAVDESS files; only a model of the synthetic corpus needs no recordings
   --data.manifest FILE  any other corpus; its labels must be labels of the model
   --data.stream URL     a stream of either: a folder or a URL
   --data.protocol NAME  and --data.fold K, --data.channel NAME, --data.label_set NAME: other test actors

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO, get_args
 
 from crossmodal.errors import ConfigError
-from crossmodal.inference.model_config import read_config
+from crossmodal.inference.model_config import read_config, warning_of
 from crossmodal.inference.predict.formats import FORMATS
 from crossmodal.inference.predict.inputs import STANDARD_INPUT, Input, find_inputs
 from crossmodal.inference.predict.plot import PLOT_FORMATS
@@ -68,12 +68,14 @@ def _predict(args: argparse.Namespace, folder: Path, out: TextIO) -> int:
     # A progress bar would mix with results that are printed line by line.
     has_bar = _is_screen(sys.stderr) and not (_is_screen(out) and args.format != "table")
     failures: list[str] = []
+    if warning := warning_of(config):
+        print(f"crossmodal predict: {warning}", file=sys.stderr)
     with ExitStack() as stack:
         results: Iterable[AudioResult] = predictor.predict(inputs, args.jobs)
         if has_bar and len(inputs) > (1 if is_timeline else _MANY):
             bar = stack.enter_context(progress_bar())
             results = bar.track(results, total=len(inputs), description="Predicting")
-        FORMATS[args.format](_print_errors(results, failures), config["labels"], is_timeline, out)
+        FORMATS[args.format](_print_errors(results, failures, warning), config["labels"], is_timeline, out)
     return int(bool(failures))
 
 
@@ -81,12 +83,12 @@ def _is_screen(stream: TextIO) -> bool:
     return stream.isatty()
 
 
-def _print_errors(results: Iterable[AudioResult], failures: list[str]) -> Iterator[AudioResult]:
+def _print_errors(results: Iterable[AudioResult], failures: list[str], warning: str | None) -> Iterator[AudioResult]:
     for result in results:
         if result.error is not None:
             failures.append(result.name)
             print(f"crossmodal predict: {result.error}", file=sys.stderr)
-        yield result
+        yield replace(result, warning=warning)
 
 
 def _predictor(args: argparse.Namespace, model: Path, config: dict[str, Any], count: int) -> FilePredictor:

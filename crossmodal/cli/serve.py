@@ -89,6 +89,8 @@ def _serve(args: argparse.Namespace, open_browser: bool = False) -> int:
             print(f"crossmodal: anyone who can reach {args.host} can use the server; see --token_file", file=sys.stderr)
         model = _load(args.model, args.backend)
         control = _load(args.control, args.backend) if args.control else None
+        if model.warning:
+            print(f"crossmodal: {model.warning}", file=sys.stderr)
         app = create_app(model, control=control, token=token, limits=limits, work=work)
         address = address_of(listening)
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-from crossmodal.pipeline.run import silence_lightning
-from crossmodal.studies.preflight.run import preflight
+from crossmodal.studies.preflight.run import run_preflight
 
 
 def preflight_command(args: Sequence[str]) -> int:
     """Run `crossmodal study preflight`."""
-    silence_lightning()
-    preflight(args)
+    run_preflight(args).print()
     return 0

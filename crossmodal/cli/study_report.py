@@ -13,14 +13,10 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
 
 def report_command(args: argparse.Namespace) -> int:
     """Run `crossmodal study report`."""
-    from crossmodal.studies.compare_report import report_methods
-    from crossmodal.studies.finished import load_runs
-    from crossmodal.studies.thesis.report import report_applications
+    from crossmodal.studies.run_study import report_study
 
     folder = Path(args.folder)
-    runs = load_runs(folder)
-    report = (report_applications if runs[0].kind == "application" else report_methods)(folder, runs)
-    report.write(folder)
+    report = report_study(folder)
     if args.format == "json":
         print(json.dumps(report.numbers, indent=2))
     else:

@@ -1,14 +1,12 @@
 """`crossmodal study run`. Studies are imported when the command runs: they import torch."""
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crossmodal.naming import lookup
 from crossmodal.setting_keys import check_study, check_words
 from crossmodal.shipped_configs import find_config
 
@@ -62,35 +60,23 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 def run_command(args: argparse.Namespace) -> int:
     """Run `crossmodal study run`; `args.words` is the whole command line and `args.keys` the keys of fit in it."""
-    out, cells = plan_runs(args)
+    check_words(args.keys)
+    check_study(args.file)
+    from crossmodal.studies.run_grid import run_cells
+    from crossmodal.studies.run_study import describe_failures, plan_study
+
+    narrowed = {name: getattr(args, name) for name in ("only", "names", "protocols", "folds", "seeds")}
+    out, cells = plan_study(args.file, args.keys, args.out, **narrowed)
     if args.print_commands:
         _print_commands(args.words, cells)
         return 0
-    from crossmodal.pipeline.run import silence_lightning
-    from crossmodal.studies.run_grid import LOG, run_cells
-
-    silence_lightning()
-    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes: idle OpenMP threads would spin on the cores of the others
     failed = run_cells(cells, args.jobs)
-    for name, reason in failed.items():
-        print(f"failed: {name}: {reason}\n  log: {out / 'runs' / name / LOG}", file=sys.stderr)
+    if failed:
+        print(describe_failures(out, failed), file=sys.stderr)
     advice = "; rerun the same command to retry the others" if failed else ""
     print(f"{len(cells) - len(failed)} of {len(cells)} runs are finished{advice}.")
     print(f"To print the table: python -m crossmodal study report {out}")
     return 1 if failed else 0
-
-
-def plan_runs(args: argparse.Namespace) -> tuple[Path, "list[Cell]"]:
-    """Return the folder of a study and the requested runs."""
-    check_words(args.keys)
-    check_study(args.file)
-    from crossmodal.studies.grid import plan
-    from crossmodal.studies.study_file import read_study
-
-    study = read_study(args.file).narrow(args.names, args.protocols, args.folds, args.seeds)
-    out = args.out or Path("studies") / args.file.stem
-    cells = {cell.folder.name: cell for cell in plan(study, out, args.keys)}
-    return out, [lookup("run of this study", cells, name) for name in args.only or cells]
 
 
 def _print_commands(args: Sequence[str], cells: "Sequence[Cell]") -> None:

@@ -2,16 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
-from rich.table import Table
 
 from crossmodal.datamodules import AudioDataModule
 from crossmodal.errors import ConfigError
-from crossmodal.evaluation.report import print_warnings, warnings
-from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
+from crossmodal.evaluation.report import Report, Table, print_warnings, screen_table
 from crossmodal.pipeline.evaluate import evaluate, load_for_test
 from crossmodal.pipeline.settings import parse_or_raise
 
@@ -31,27 +28,16 @@ def test_command(args: Sequence[str]) -> int:
     folder = load_for_test(settings["model"], settings.get("backend", "torch"))
     result = evaluate(folder, settings.get("data", {}))
     if settings.get("format") == "json":
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result.to_dict(), indent=2))
     else:
-        _print(result)
+        _print(result.report())
     return 0
 
 
-def _print(result: dict[str, Any]) -> None:
-    low, high = result["uar_ci95"]
-    name = corpus_name(result["corpus"], result["channel"])
-    protocol = protocol_name(result["protocol"], result["num_folds"])
-    console, people = Console(), format_for(result["corpus"], "actors")
-    console.print(
-        f"{name}: {result['corpus']['clips']} clips of {people} {list_names(result['actors'])} "
-        f"({protocol}, fold {result['fold']}); chance is {1 / len(result['labels']):.3f}"
-    )
-    console.print(
-        f"UAR {result['uar']:.3f} (95 % interval over {people} {low:.3f} to {high:.3f}), WAR {result['war']:.3f}, "
-        f"macro F1 {result['f1']:.3f}, calibration error {result['ece']:.3f}"
-    )
-    table = Table("true \\ predicted", *(label[:5] for label in result["labels"]), box=None)
-    for label, row in zip(result["labels"], result["confusion"], strict=True):
-        table.add_row(label, *(str(count) if count else "·" for count in row))
-    console.print(table)
-    print_warnings(console, warnings(result["corpus"], result["speaker_dependent"]))
+def _print(report: Report) -> None:
+    console, (table,) = Console(), report.sections[0].parts
+    assert isinstance(table, Table), "as Evaluation made it"
+    for line in report.lines:
+        console.print(line)
+    console.print(screen_table("", table, box=None))
+    print_warnings(console, report.warnings)

@@ -23,6 +23,7 @@ from crossmodal.datasets.faces.actor_normalization import center_by_actor
 from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.splits.given_split import shared_speakers
 from crossmodal.datasets.splits.protocols import check_teacher, hide_labels
+from crossmodal.datasets.splits.same_recording import check_recordings
 from crossmodal.errors import ConfigError, CorpusNotFoundError
 from crossmodal.storage import content_key
 
@@ -159,6 +160,8 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         self.split = self.divide(self._corpus.clips, self.source, self._indexed)
         training = hide_labels(self.split["train"], self.num_unlabelled_actors)
         self.split["train"] = [clip for clip in training if clip.actor not in self._excluded_actors]
+        for arrays in (self._corpus.waveforms, self._corpus.faces):
+            check_recordings(self.split, arrays, is_ravdess=self.source.label_set is not None)
         if self.teacher_outputs and self._tensors and not self.is_speaker_dependent:
             check_teacher(self._tensors.about["train_actors"], self.split)
 

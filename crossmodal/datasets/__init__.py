@@ -5,6 +5,7 @@ from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.manifest import ManifestIndex, index_manifest
+from crossmodal.datasets.preparation import prepare
 from crossmodal.datasets.ravdess import index_ravdess, parse_name
 from crossmodal.datasets.splits.protocols import LABEL_SETS, PROTOCOLS, filled_folds, split_clips
 from crossmodal.datasets.splits.speaker_folds import group_speakers
@@ -26,6 +27,7 @@ __all__ = (
     "index_manifest",
     "index_ravdess",
     "parse_name",
+    "prepare",
     "prepare_corpus",
     "split_clips",
     "store_face_features",

@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +40,7 @@ class PreparedCorpus:
     excluded: list[ExcludedClip]  # files that could not be decoded
     made: int  # arrays that this call created
     reused: int  # arrays that existed
+    unusable: list[ExcludedClip] = field(default_factory=list)  # files and rows that `prepare` found to be no clips
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def _missing_input(clip: Clip, audio: bool, crops: FaceCrops | None, tensors: Cl
     if audio and clip.audio is None:
         return "not paired: this face has no sound"
     if tensors is not None and clip.clip not in tensors:
-        return f"not paired: {tensors.about.get('source', tensors.path)} does not contain this clip"
+        source, example = tensors.about.get("source", tensors.path), tensors.about["clips"][0]
+        return f"not paired: {source} does not contain this clip; it has clips such as {example}"
     if crops and clip.video is None:
         return "not paired: this sound has no video"
     return None

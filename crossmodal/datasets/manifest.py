@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -69,6 +69,7 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
     notes: list[str] = []
     rows, excluded = list(read_rows(path, notes)), []
     clips: dict[str, Clip] = {}
+    recordings: dict[Clip, Clip] = {}
     readable = [row for _, row in rows if not isinstance(row, str)]
     has_split = not all(is_missing(row["split"]) for row in readable)
     labels, merged = merge_labels((row["label"] for row in readable), preferred=EMOTIONS.values())
@@ -78,6 +79,9 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
             clip = _read_clip(row, find, labels, has_split)
             if clip.clip in clips:
                 raise ValueError("an earlier row has the same clip")
+            first = recordings.setdefault(replace(clip, clip="", label=None), clip)
+            if first != clip:
+                raise ValueError(f"an earlier row has the same recording: clip {first.clip}, label {first.label}")
         except ValueError as error:
             name = "" if isinstance(row, str) else f" (clip {row['clip']})"
             excluded.append(ExcludedClip(f"{path.name} row {number}{name}", str(error)))

@@ -174,7 +174,7 @@ def _row(header: Sequence[str], fields: Sequence[str], delimiter: str = "") -> R
     if file := row.pop("file", ""):
         row["video" if file.lower().endswith(_VIDEO_SUFFIXES) else "audio"] = file
     if _names_by_file(header):
-        row["clip"] = file.replace("\\", "/").replace("/", "_")
+        row["clip"] = file
     for name in _TIMES:
         row[name] = with_decimal_point(row[name], is_sure=delimiter == ";")
     try:

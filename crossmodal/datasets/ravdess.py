@@ -22,6 +22,8 @@ _NAMES = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "sur
 EMOTIONS = {f"{number:02d}": name for number, name in enumerate(_NAMES, 1)}
 MEDIA_SUFFIXES = {".wav", ".mp4"}
 NOT_SUNG = 18  # the actor without song recordings
+# Kinds of files with sound and with a face, best first. An 01 wav was extracted from the 01 mp4 by another program.
+_SOUNDS, _FACES = ("03.wav", "03.mp4", "01.mp4", "01.wav"), ("01.mp4", "02.mp4")
 
 # The sound of an 01 mp4 is that of the 03 wav, delayed by 1600 samples at 48 kHz. Its container delays the video by the
 # same time, but decoders show the video from 0, so video times match the wav.
@@ -90,8 +92,9 @@ class RavdessIndex:
 def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex:
     """Find the clips in a RAVDESS folder: the extracted zips of Zenodo, ``Actor_NN`` folders, or one flat folder.
 
-    Files are paired by clip. The sound comes from the 03 wav if it exists, else from the 01 mp4. The face comes from
-    the 01 mp4 if it exists, else from the 02 mp4, which shows the same performance.
+    Files are paired by clip. The sound comes from the 03 wav if it exists, else from the 01 mp4, else from a wav that
+    was extracted from it and is named 01. The face comes from the 01 mp4 if it exists, else from the 02 mp4, which
+    shows the same performance. A second file with the sound of a clip is excluded.
 
     Args:
         root: Folder, searched recursively.
@@ -109,7 +112,12 @@ def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex
     files, excluded = _files_by_clip(root, channel)
     if not files:
         raise CorpusNotFoundError(_nothing_found(root, channel, excluded))
-    return RavdessIndex([_pair(by_modality) for _, by_modality in sorted(files.items())], excluded)
+    clips = [_pair(by_kind) for _, by_kind in sorted(files.items())]
+    for clip in clips:
+        unused = [files[clip.clip].get(kind) for kind in ("03.mp4", "01.wav")]
+        reason = f"not used: the sound of this clip is read from {clip.audio}"
+        excluded += [ExcludedClip(str(path), reason) for path in unused if path and path != clip.audio]
+    return RavdessIndex(clips, excluded)
 
 
 def media_files(root: Path) -> list[Path]:
@@ -133,7 +141,7 @@ def _exists(name: RavdessName) -> bool:
 
 
 def _files_by_clip(root: Path, channel: Channel) -> tuple[dict[str, dict[str, Path]], list[ExcludedClip]]:
-    """Group the media files below `root` by clip, then by modality; also return the excluded files."""
+    """Group the media files below `root` by clip, then by kind, such as ``03.wav``; also return the excluded files."""
     files: dict[str, dict[str, Path]] = defaultdict(dict)
     excluded = []
     for path in media_files(root):
@@ -144,22 +152,27 @@ def _files_by_clip(root: Path, channel: Channel) -> tuple[dict[str, dict[str, Pa
             continue
         if channel not in ("both", CHANNELS[name.channel]):
             continue
-        first = files[name.clip].setdefault(name.modality, path)
-        if first != path:
+        kind = f"{name.modality}{path.suffix.lower()}"
+        if kind == "02.wav":
+            excluded.append(
+                ExcludedClip(str(path), "modality 02 has no sound: a wav is neither its voice nor its face")
+            )
+        elif (first := files[name.clip].setdefault(kind, path)) != path:
             excluded.append(ExcludedClip(str(path), f"a second copy of {first}"))
     return files, excluded
 
 
 def _pair(files: dict[str, Path]) -> Clip:
     name = parse_name(next(iter(files.values())).name)
+    sound = next((kind for kind in _SOUNDS if kind in files), "")
     return Clip(
         clip=name.clip,
         actor=name.actor,
         label=EMOTIONS[name.emotion],
         channel=CHANNELS[name.channel],
-        audio=files.get("03") or files.get("01"),
-        video=files.get("01") or files.get("02"),
-        audio_start=0.0 if "03" in files else MP4_SOUND_DELAY,
+        audio=files.get(sound),
+        video=next((files[kind] for kind in _FACES if kind in files), None),
+        audio_start=0.0 if sound.startswith("03") else MP4_SOUND_DELAY,
     )
 
 

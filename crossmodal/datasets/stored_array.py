@@ -1,5 +1,6 @@
 """Memory-mapped arrays in NumPy files, with a checksum after the array, where `numpy.load` ignores it."""
 
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -34,6 +35,15 @@ def read_array(path: Path) -> NDArray[np.generic] | None:
     except Exception:  # NumPy's header parser raises many exception types
         return None
     return array
+
+
+def array_mark(path: Path) -> object:
+    """Return the size and checksum of a stored array, which equal arrays share; for an array of a stream its path."""
+    try:
+        with path.open("rb") as file:
+            return file.seek(-_CHECKSUM.size, os.SEEK_END), file.read()
+    except OSError:
+        return path
 
 
 def cached(path: Path, make: Callable[[], NDArray[np.generic]]) -> Literal["made", "found", "busy"]:

@@ -75,6 +75,10 @@ class Report:
         """Write Markdown or one self-contained HTML file without scripts, by the suffix of the path."""
         write_template(path, f"report{path.suffix}", report=self)
 
+    def to_html(self) -> str:
+        """Return the report as a part of a page, for a notebook."""
+        return _ENVIRONMENT.get_template("body.html.jinja").render(report=self)
+
 
 def write_template(path: Path, template: str, **values: Any) -> None:
     """Render a template of this package and write the text atomically."""

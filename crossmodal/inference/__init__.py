@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crossmodal.inference.model_folder import load_model_folder, save_model_folder
+    from crossmodal.inference.model_folder import load_model_folder, push_to_hub, save_model_folder, save_pretrained
     from crossmodal.inference.prediction import SILENCE, Prediction, Segment, Timeline, Window
     from crossmodal.inference.recognizer import EmotionRecognizer
     from crossmodal.inference.streaming import EmotionStream
@@ -18,7 +18,9 @@ _MODULES = {
     "Timeline": "prediction",
     "Window": "prediction",
     "load_model_folder": "model_folder",
+    "push_to_hub": "model_folder",
     "save_model_folder": "model_folder",
+    "save_pretrained": "model_folder",
 }
 
 __all__ = (
@@ -30,7 +32,9 @@ __all__ = (
     "Timeline",
     "Window",
     "load_model_folder",
+    "push_to_hub",
     "save_model_folder",
+    "save_pretrained",
 )
 
 

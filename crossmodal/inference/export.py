@@ -49,8 +49,8 @@ def export_model(folder: str | Path, out: str | Path | None = None, *, int8: boo
         int8: True to write a second, smaller file with 8-bit weights.
 
     Returns:
-        The written files. An existing ``model.int8.onnx`` is removed unless `int8` is true: it may belong to another
-        model.
+        The written files. A rerun for the same model keeps the card in `out` and an existing ``model.int8.onnx``; that
+        of another model is removed.
 
     Raises:
         ModelFolderError: If the folder is incomplete, damaged or not from crossmodal.
@@ -107,9 +107,12 @@ def _compare(path: Path, content: bytes, original: VoiceModel, name: str, batche
 
 
 def _write(contents: dict[str, bytes], folder: Path, out: Path) -> None:
-    (out / ONNX_INT8).unlink(missing_ok=True)
+    is_new = not (out / ONNX).is_file() or (out / ONNX).read_bytes() != contents[ONNX]
+    if is_new:
+        (out / ONNX_INT8).unlink(missing_ok=True)
     if out.resolve() != folder.resolve():  # the configuration last: a folder with a configuration is complete
-        copied = (name for name in (CARD, CONFIG) if (folder / name).is_file())
+        wanted = [name for name in (CARD, CONFIG) if is_new or not (out / name).is_file()]
+        copied = [name for name in wanted if (folder / name).is_file()]
         contents = contents | {name: (folder / name).read_bytes() for name in copied}
     for name, content in contents.items():
         with atomic_path(out / name) as temporary:

@@ -72,9 +72,7 @@ def push(
 
     folder = Path(folder)
     config = read_config(folder)
-    local = [name for name in FILES if (folder / name).is_file()]
-    if not {WEIGHTS, ONNX, ONNX_INT8} & {*local}:
-        raise ModelFolderError(f"{folder} has no model to upload: neither {WEIGHTS} nor {ONNX}.")
+    local = [path.name for path in files_to_push(folder, repo_id)]
     if not _is_reachable():
         raise _unreachable(f"{folder} was not uploaded.")
     api = HfApi(token=token)
@@ -90,6 +88,19 @@ def push(
         message = f"{config['model']['front_end']} + {config['model']['encoder']}, by crossmodal"
         commit = api.create_commit(repo_id, operations, commit_message=message, revision=revision)
     return str(commit.commit_url)
+
+
+def files_to_push(folder: str | Path, repo_id: str) -> list[Path]:
+    """Return the files that `push` uploads, after the checks that need no connection; errors are those of `push`."""
+    from huggingface_hub.utils import validate_repo_id
+
+    read_config(folder)
+    found = [path for name in FILES if (path := Path(folder) / name).is_file()]
+    if not {WEIGHTS, ONNX, ONNX_INT8} & {path.name for path in found}:
+        raise ModelFolderError(f"{folder} has no model to upload: neither {WEIGHTS} nor {ONNX}.")
+    with _hub_errors(repo_id, None):
+        validate_repo_id(repo_id)
+    return found
 
 
 def _is_reachable() -> bool:

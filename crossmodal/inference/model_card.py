@@ -12,11 +12,13 @@ SYNTHETIC_WARNING = (
 LEAKAGE_WARNING = (
     "**Speaker-dependent: the same speakers are in training and test. The results do not apply to unseen speakers.**"
 )
+UNKNOWN = "unknown"  # kind of the corpus of a model that was not trained by `fit`
 # By the kind of corpus.
-LICENCES = {"synthetic": "apache-2.0", "ravdess": "cc-by-nc-sa-4.0", "manifest": "other"}
+LICENCES = {"synthetic": "apache-2.0", "ravdess": "cc-by-nc-sa-4.0", "manifest": "other", UNKNOWN: "other"}
 _TITLES = {
     "synthetic": "The built-in synthetic corpus",
     "ravdess": "RAVDESS (Livingstone & Russo 2018, Zenodo record 1188976)",
+    UNKNOWN: "Not recorded",
 }
 _ROWS = {"finetune": "student (with teacher)", "control": "control (without teacher)", "teacher": "teacher"}
 _SPLITS = {"train": "training", "val": "validation (model selection)", "test": "test"}
@@ -27,7 +29,9 @@ def model_card(summary: dict[str, Any], config: dict[str, Any], parameters: int)
     from jinja2 import Environment
 
     corpus, stages, stage = summary["corpus"], summary["stages"], config.get("stage", "finetune")
-    protocol = f"protocol {protocol_name(summary['protocol'], summary.get('num_folds'))}, fold {summary['fold']}"
+    protocol = ""
+    if corpus["kind"] != UNKNOWN:
+        protocol = f"protocol {protocol_name(summary['protocol'], summary.get('num_folds'))}, fold {summary['fold']}"
     people = format_for(corpus, "actors")
     others = {name: stages[other] for other, name in _ROWS.items() if other in stages and other != stage}
     source = Path(__file__).with_name("model_card.md.jinja").read_text(encoding="utf-8")
@@ -35,7 +39,7 @@ def model_card(summary: dict[str, Any], config: dict[str, Any], parameters: int)
     return template.render(
         summary,
         config=config,
-        corpus_title=_TITLES.get(corpus["kind"], corpus_name(corpus)),
+        corpus_title=_TITLES.get(corpus["kind"]) or corpus_name(corpus),
         leakage_warning=LEAKAGE_WARNING,
         metadata=_metadata(corpus, config, stages.get(stage), f"{protocol}: {people}"),
         parameters=parameters,

@@ -1,6 +1,7 @@
 """File names and ``config.json`` of a model folder. Does not need torch."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ FORMAT = 1
 WEIGHTS, CONFIG, CARD, FRONT_END = "model.safetensors", "config.json", "README.md", "front_end.safetensors"
 ONNX, ONNX_INT8 = "model.onnx", "model.int8.onnx"
 _KEYS = ("format", "model", "labels", "sample_rate")
+_SYNTHETIC = "The model was trained on the synthetic corpus. Its predictions for real recordings are meaningless."
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -35,6 +37,12 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
         raise ModelFolderError(f"{path} is damaged: temperature must be a number above 0, not {temperature!r}.")
     return config
+
+
+def warning_of(config: Mapping[str, Any]) -> str | None:
+    """Return a warning for users of a model that was trained on the synthetic corpus, else None."""
+    corpus = config.get("corpus")
+    return _SYNTHETIC if isinstance(corpus, Mapping) and corpus.get("kind") == "synthetic" else None
 
 
 def require_files(folder: str | Path, *names: str) -> None:

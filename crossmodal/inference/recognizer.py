@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal.errors import HubError, MissingExtraError, ModelFolderError
-from crossmodal.inference.model_config import ONNX, read_config
+from crossmodal.inference.model_config import ONNX, read_config, warning_of
 from crossmodal.inference.prediction import SILENT, Prediction, Timeline
 from crossmodal.inference.recording import LONGEST, Recording, check_rate, is_silent, open_recording, read_recording
 from crossmodal.inference.streaming import EmotionStream
@@ -65,6 +65,11 @@ class EmotionRecognizer:
         self.labels: tuple[str, ...] = tuple(config["labels"])
         self.sample_rate: int = config["sample_rate"]
 
+    @property
+    def warning(self) -> str | None:
+        """Warning about a model that was trained on the synthetic corpus; None for other models."""
+        return warning_of(self.config)
+
     @staticmethod
     def from_pretrained(
         folder_or_hub_id: str | Path,
@@ -88,6 +93,25 @@ class EmotionRecognizer:
         """
         folder = find_model(folder_or_hub_id, revision)
         return load_recognizer(folder, read_config(folder), backend)
+
+    @staticmethod
+    def from_checkpoint(checkpoint: str | Path, *, labels: Sequence[str] | None = None) -> "EmotionRecognizer":
+        """Load the voice model of a Lightning checkpoint of a student; nothing else of the checkpoint is used.
+
+        Args:
+            checkpoint: Path of a checkpoint of `crossmodal.FinetuneTask`, `TransferTask` or `ControlTask`.
+            labels: The K emotions in the order of the class indices. Default: those of the task's datamodule.
+
+        Raises:
+            WeightsError: If the file is missing or damaged, or is not a checkpoint of such a task.
+            ConfigError: If the labels are unknown, or are not K different names.
+        """
+        from crossmodal.inference.lightning_checkpoint import load_student
+        from crossmodal.inference.torch_model import TorchModel
+
+        model, labels = load_student(Path(checkpoint), labels)
+        config = {"model": model.config, "labels": list(labels), "sample_rate": model.config["sample_rate"]}
+        return EmotionRecognizer(TorchModel(model), config | {"temperature": 1.0}, "torch")
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is one recording, not a sequence

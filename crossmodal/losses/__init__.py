@@ -22,9 +22,11 @@ from crossmodal.losses.factory import (
     LOSSES,
     AlignLossName,
     KDLossName,
+    Loss,
     LossEntry,
     LossName,
     create_loss,
+    parse_loss,
 )
 from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
 
@@ -46,6 +48,7 @@ __all__ = [
     "KDLossName",
     "KnowledgeDistillationLoss",
     "LogitStandardizedKDLoss",
+    "Loss",
     "LossEntry",
     "LossName",
     "MMDLoss",
@@ -53,4 +56,5 @@ __all__ = [
     "SharedClassifierLoss",
     "StandardizedMSELoss",
     "create_loss",
+    "parse_loss",
 ]

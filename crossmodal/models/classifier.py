@@ -153,14 +153,14 @@ class AudioClassifier(nn.Module):
         """Return the results of `run_front_end` for a batch: its stored ``features``, or those of its ``waveform``."""
         if "features" in batch:
             return batch["features"], batch["feature_length"]
-        return self.run_front_end(batch["waveform"], batch["waveform_length"])
+        return self.run_front_end(batch["waveform"], batch.get("waveform_length"))
 
     def predict_batch(self, batch: Mapping[str, Any], num_windows: int = 0) -> Outputs:
         """Compute embeddings and logits of a batch.
 
         Args:
-            batch: A batch of a datamodule with ``waveform`` and ``waveform_length``, or with ``features`` and
-                ``feature_length`` stored from the front end.
+            batch: A batch of a datamodule with ``waveform`` and, unless all clips are equally long,
+                ``waveform_length``; or with ``features`` and ``feature_length`` stored from the front end.
             num_windows: Number of windows of each clip; 0 for outputs of whole clips without ``features``.
         """
         features, length = self.normalize_clips(*self.batch_features(batch))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from crossmodal.errors import FolderInUseError
 from crossmodal.stopping import handle_stops, stop_now
 from crossmodal.storage import atomic_path
 
@@ -45,9 +46,10 @@ class StopAtOnce(Callback):
 
 
 class History(Callback):
-    """Collect the logged metrics of each epoch and the training time in seconds; both are stored in checkpoints."""
+    """Collect the logged metrics of each epoch and the training time; stored in checkpoints with the stage's key."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str = "") -> None:
+        self.key = key
         self.rows: list[Row] = []
         self.seconds = 0.0
         self._started = 0.0
@@ -65,10 +67,15 @@ class History(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
         self._update_seconds()
-        return {"rows": self.rows, "seconds": self.seconds}
+        return {"rows": self.rows, "seconds": self.seconds, "key": self.key}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state from a checkpoint."""
+        """Restore the state from a checkpoint; raise FolderInUseError if it has another key."""
+        if state_dict.get("key", "") != self.key:
+            raise FolderInUseError(
+                "The folder has a checkpoint of a run with other settings. Runs at the same time need different names "
+                "(--name NAME). Rerun the command with another name."
+            )
         self.rows, self.seconds = list(state_dict["rows"]), state_dict["seconds"]
 
     def write_csv(self, path: Path) -> None:

@@ -1,18 +1,21 @@
 """Evaluation of a trained model on actors that it was not trained on."""
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from crossmodal.datamodules import AudioDataModule
 from crossmodal.datasets.manifest_values import speaker_name
 from crossmodal.datasets.stream.reader import read_about
 from crossmodal.errors import ConfigError, LeakageError
-from crossmodal.evaluation.metrics import describe
+from crossmodal.evaluation.metrics import Interval, describe
 from crossmodal.evaluation.predictions import Predictions, predict
-from crossmodal.inference.model_config import read_config
+from crossmodal.evaluation.report import Column, Report, Section, Table, warnings
+from crossmodal.inference.model_card import UNKNOWN
+from crossmodal.inference.model_config import read_config, warning_of
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
-from crossmodal.labels_for_people import corpus_name, list_names, protocol_name
+from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 
 # Data arguments whose defaults are taken from the model's config.
@@ -27,6 +30,114 @@ class ExportedFolder:
     config: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """Result of `crossmodal.test`, which a notebook shows.
+
+    Attributes:
+        corpus: Kind and name of the corpus, and the number of test clips.
+        protocol: Protocol of the split.
+        num_folds: Number of folds of the protocol ``grouped``, otherwise None.
+        fold: Test fold.
+        channel: Channel of RAVDESS; None for a manifest.
+        label_set: Label set of RAVDESS; None for a manifest.
+        actors: Test actors.
+        speaker_dependent: Whether training and test share speakers.
+        warning: What a reader must know about the model, or None.
+        labels: Class names in the order of their indices.
+        uar: Unweighted average recall, as a fraction.
+        war: Accuracy, as a fraction.
+        f1: Macro F1, as a fraction.
+        ece: Expected calibration error, as a fraction.
+        uar_ci95: 95 % interval of the UAR, a bootstrap over the test actors.
+        confusion: Numbers of clips, by true and by predicted class.
+    """
+
+    corpus: dict[str, Any]
+    protocol: str | None
+    num_folds: int | None
+    fold: int
+    channel: str | None
+    label_set: str | None
+    actors: list[str]
+    speaker_dependent: bool
+    warning: str | None
+    labels: list[str]
+    uar: float
+    war: float
+    f1: float
+    ece: float
+    uar_ci95: Interval
+    confusion: list[list[int]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as JSON values."""
+        return dict(vars(self))
+
+    def report(self) -> Report:
+        """Return the report: two sentences and the confusion matrix."""
+        low, high = self.uar_ci95
+        people = format_for(self.corpus, "actors")
+        name = corpus_name(self.corpus, self.channel)
+        lines = [
+            f"{name}: {self.corpus['clips']} clips of {people} {list_names(self.actors)} "
+            f"({protocol_name(str(self.protocol), self.num_folds)}, fold {self.fold}); chance is "
+            f"{1 / len(self.labels):.3f}",
+            f"UAR {self.uar:.3f} (95 % interval over {people} {low:.3f} to {high:.3f}), WAR {self.war:.3f}, "
+            f"macro F1 {self.f1:.3f}, calibration error {self.ece:.3f}",
+        ]
+        columns = [Column[_Counts]("true \\ predicted", lambda row: row[0], "true \\ predicted")]
+        columns += [_count_column(index, label) for index, label in enumerate(self.labels)]
+        table = Table(columns, [list(zip(self.labels, self.confusion, strict=True))])
+        marks = warnings(self.corpus, self.speaker_dependent) + ([self.warning] if self.warning else [])
+        return Report(f"Test of {name}", marks, lines, [Section("", [table])])
+
+    def _repr_html_(self) -> str:
+        return self.report().to_html()
+
+
+_Counts = tuple[str, list[int]]  # a true class, and the number of its clips by predicted class
+
+
+def _count_column(index: int, label: str) -> Column[_Counts]:
+    return Column(label, lambda row: str(row[1][index] or "·"), label[:5])
+
+
+def test(
+    model: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    manifest: str | Path | None = None,
+    fold: int | None = None,
+    backend: Literal["torch", "onnx", "int8"] = "torch",
+    **data: Any,
+) -> Evaluation:
+    """Evaluate a model folder on the test actors of a fold, on which it was not trained.
+
+    Args:
+        model: Model folder.
+        data_root: Folder of the extracted RAVDESS files.
+        manifest: Table of another corpus.
+        fold: Test fold; default that of the training.
+        backend: ``torch``, or ``onnx`` or ``int8`` for the exported model.
+        **data: More arguments of `crossmodal.AudioDataModule`. Channel, label set and protocol default to those of the
+            training, if both corpora are RAVDESS folders or both are manifests.
+
+    Raises:
+        ConfigError: If data are missing or have labels that the model does not have.
+        LeakageError: If a test actor was used for training or selection.
+        ModelFolderError: If the model folder is incomplete.
+
+    Examples:
+        >>> import crossmodal
+        >>> crossmodal.test("runs/fit/model", data_root="ravdess").uar  # doctest: +SKIP
+    """
+    given = {"root": data_root, "manifest": manifest, "fold": fold}
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    wanted = {name: value for name, value in given.items() if value is not None} | data
+    return evaluate(load_for_test(str(model), backend), wanted)
+
+
 def load_for_test(folder: str, backend: str = "torch") -> ModelFolder | ExportedFolder:
     """Load a model folder, or with the backend ``onnx`` or ``int8`` its exported model."""
     if backend == "torch":
@@ -34,50 +145,65 @@ def load_for_test(folder: str, backend: str = "torch") -> ModelFolder | Exported
     return ExportedFolder(load_onnx_model(folder, int8=backend == "int8"), read_config(folder))
 
 
-def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> dict[str, Any]:
+def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> Evaluation:
     """Evaluate a model on the test actors of a fold; raise LeakageError if one was used for training or selection.
 
     `data` has arguments of `AudioDataModule`. Channel, label set, protocol and fold default to those that the model was
     trained with, if both corpora are RAVDESS folders or both are manifests.
     """
     config = folder.config
+    if config["actors_seen"] is None and not data.get("allow_speaker_leakage"):
+        raise LeakageError(
+            "The actors that the model was trained on are unknown. Save it with actors_seen, or test it with "
+            "--data.protocol random --data.allow_speaker_leakage true."
+        )
     datamodule = AudioDataModule(**_data_defaults(config, data) | data)
     _check_labels(datamodule, config["labels"])
     datamodule.prepare_data()
     datamodule.setup()
     actors = sorted({clip.actor for clip in datamodule.split["test"]})
-    trained = {speaker_name(name) for name in config["actors_seen"]}
+    trained = {speaker_name(name) for name in config["actors_seen"] or ()}
     seen = sorted({actor for actor in actors if speaker_name(actor) in trained})
-    same_corpus = datamodule.is_synthetic == (config["corpus"]["kind"] == "synthetic")
+    kind = config["corpus"]["kind"]
+    same_corpus = kind == UNKNOWN or datamodule.is_synthetic == (kind == "synthetic")
     if seen and same_corpus and not datamodule.is_speaker_dependent:
-        protocol = protocol_name(config["protocol"], config.get("num_folds"))
+        fold = "a fold with other test actors"
+        if kind != UNKNOWN:
+            protocol = protocol_name(config["protocol"], config.get("num_folds"))
+            fold = f"{protocol} fold {config['fold']}, which it was trained for"
         raise LeakageError(
             f"The model was trained or selected on actors {list_names(seen)}, so they cannot test it. Test it on "
-            f"{protocol} fold {config['fold']}, which it was trained for. If these are different people "
-            "with the same names, rename them in the manifest."
+            f"{fold}. If these are different people with the same names, rename them in the manifest."
         )
     predictions, source = _predict(folder, datamodule), datamodule.source
-    return {
-        "corpus": {"kind": source.kind, "name": source.name, "clips": len(predictions.clips)},
-        "protocol": datamodule.protocol,
-        "num_folds": datamodule.num_folds if datamodule.protocol == "grouped" else None,
-        "fold": datamodule.fold,
-        "channel": datamodule.source.channel,
-        "label_set": datamodule.source.label_set,
-        "actors": actors,
-        "speaker_dependent": datamodule.is_speaker_dependent,
-        "labels": list(predictions.labels),
+    return Evaluation(
+        corpus={"kind": source.kind, "name": source.name, "clips": len(predictions.clips)},
+        protocol=datamodule.protocol,
+        num_folds=datamodule.num_folds if datamodule.protocol == "grouped" else None,
+        fold=datamodule.fold,
+        channel=datamodule.source.channel,
+        label_set=datamodule.source.label_set,
+        actors=actors,
+        speaker_dependent=datamodule.is_speaker_dependent,
+        warning=None if datamodule.is_synthetic else warning_of(config),
+        labels=list(predictions.labels),
         **describe(predictions),
-        "confusion": predictions.confusion().tolist(),
-    }
+        confusion=predictions.confusion().tolist(),
+    )
 
 
 def _data_defaults(config: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return the data arguments of the model's training, or none if the given corpus is of another kind."""
-    is_manifest = config["corpus"]["kind"] == "manifest" or config["channel"] is None
-    if is_manifest and not (data.get("manifest") or data.get("root") or data.get("stream")):
+    kind = config["corpus"]["kind"]
+    if kind == UNKNOWN:
+        return {}
+    is_manifest = kind == "manifest" or config["channel"] is None
+    if not any(data.get(name) for name in ("root", "manifest", "stream")) and (is_manifest or kind != "synthetic"):
+        name = corpus_name(config["corpus"], config["channel"])
+        advice = "--data.manifest FILE" if is_manifest else "--data.root DIR"
         raise ConfigError(
-            f"The model was trained on the manifest {corpus_name(config['corpus'])}. Pass --data.manifest FILE."
+            f"The model was trained on {'the manifest ' if is_manifest else ''}{name}. Pass the recordings to test it "
+            f"on: {advice} or --data.stream DIR."
         )
     if is_manifest != bool(data.get("manifest") or (data.get("stream") and read_about(data["stream"]).labels)):
         return {}

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
+import torch
 import torch.distributed as dist
 from lightning.fabric import Fabric
 from lightning.fabric.accelerators import CPUAccelerator
@@ -98,3 +99,9 @@ class Processes:
         if failed:
             raise SystemExit(1)
         return cast(T, result)
+
+
+def pipeline_device(accelerator: str) -> torch.device:
+    """Return the device of the pipeline's own passes over the corpus, the same as for training."""
+    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")

@@ -1,5 +1,6 @@
 """Report of a run: ``report.md`` with plots, and the table that the command prints."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,24 @@ def write_report(folder: Path, summary: RunSummary) -> Path:
     note = " ".join(_warnings(summary))
     plot_confusion(test, folder / "confusion.png", note)
     plot_curves({stage: folder / stage / "metrics.csv" for stage in stages}, folder / "curves.png", note)
-    if summary.gain:
+    if summary.gain is not None:
         plot_actors(test["finetune"], test["control"], folder / "actors.png", note)
     path = folder / "report.md"
-    Report(summary.name, _warnings(summary), [_setting(summary)], _sections(folder, summary)).write(path)
+    run_report(replace(summary, folder=folder)).write(path)
     return path
+
+
+def run_report(summary: RunSummary) -> Report:
+    """Return the report of a run whose plots are in its folder."""
+    assert summary.folder, "a summary with a folder"
+    return Report(summary.name, _warnings(summary), [_setting(summary)], _sections(summary.folder, summary))
 
 
 def print_summary(folder: Path, summary: RunSummary) -> None:
     """Print the results, the path of the model, and a command to try next."""
     console = Console()
     console.print(screen_table(_setting(summary), _results(summary)))
-    if summary.gain:
+    if summary.gain is not None:
         console.print(_gain_sentence(summary))
     print_warnings(console, _warnings(summary))
     console.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
@@ -73,7 +80,7 @@ def _sections(folder: Path, summary: RunSummary) -> list[Section]:
         f"bootstrap over the test {people}.",
         _results(summary),
     ]
-    if summary.gain:
+    if summary.gain is not None:
         results += [_gain_sentence(summary)]
         results += [Picture(folder / "actors.png", f"UAR of each test {people.removesuffix('s')}")]
     if summary.model:
@@ -104,10 +111,10 @@ def _setting(summary: RunSummary) -> str:
 
 
 def _gain_sentence(summary: RunSummary) -> str:
-    assert summary.gain, "only called with a gain"
-    low, high = summary.gain["ci95_pp"]
+    assert summary.interval, "only called with a gain"
+    low, high = summary.interval
     return (
-        f"Gain of the student over its control: {summary.gain['uar_pp']:+.1f} points of test UAR, "
+        f"Gain of the student over its control: {summary.gain:+.1f} points of test UAR, "
         f"95 % interval {low:+.1f} to {high:+.1f} over {len(summary.corpus['actors']['test'])} "
         f"{format_for(summary.corpus, 'actors')}, for one fold and one seed."
     )

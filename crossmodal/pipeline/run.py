@@ -1,5 +1,6 @@
 """`fit`: run the stages teacher, control, transfer and finetune in one resumable command."""
 
+import contextlib
 import inspect
 import logging
 import shutil
@@ -7,10 +8,9 @@ import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
@@ -22,11 +22,13 @@ from crossmodal.evaluation.calibration import calibrate
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
 from crossmodal.models.serialization import load_model
+from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary
-from crossmodal.pipeline.processes import Processes
+from crossmodal.pipeline.processes import Processes, pipeline_device
 from crossmodal.pipeline.rehearsal import rehearse
 from crossmodal.pipeline.report import print_summary, write_report
-from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
+from crossmodal.pipeline.run_folder import choose_folder, configuration_of, in_use
+from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config, stage_names
 from crossmodal.pipeline.stage import StageRun
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.stored.face_embeddings import embed_faces
@@ -38,6 +40,9 @@ from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import disk_errors, write_json
 from crossmodal.tasks import FinetuneTask, TeacherTask
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 @rank_zero_only
 def print_on_rank_zero(line: str) -> None:
@@ -45,32 +50,41 @@ def print_on_rank_zero(line: str) -> None:
     print(line, flush=True)
 
 
-def fit(args: Sequence[str] = ()) -> dict[str, Any]:
-    """Run the stages and write ``runs/<name>/``.
+def fit(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpack[FitSettings]") -> RunSummary:
+    """Run the stages and write ``runs/<name>/``; without data, with the built-in synthetic corpus.
 
     Args:
-        args: Command line, e.g. ``["--config", "configs/ravdess_action_units.yaml", "--data.fold", "1"]``.
+        config: A YAML file, the name of a shipped config, a nested dict, or a sequence of these; later ones override
+            earlier ones.
+        **settings: See `crossmodal.pipeline.FitSettings`; they override `config`.
 
     Returns:
-        The content of ``summary.json``.
+        The summary of the run, which a notebook shows with tables and pictures.
 
     Raises:
         ConfigError: If a setting is invalid.
         DataError: If the recordings are missing or cannot fill the fold.
         WeightsError: If pretrained weights are not available.
+
+    Examples:
+        >>> from crossmodal import fit
+        >>> summary = fit("dense", fold=1, trainer={"max_epochs": 5})  # doctest: +SKIP
+        >>> summary.gain, summary.interval, summary.model  # doctest: +SKIP
     """
-    return Run(parse_settings(args)).fit().to_dict()
+    return Run(parse_settings(command_words(config, settings))).fit()
 
 
 class Run:
-    """A run of the stages on one fold."""
+    """A run of the stages on one fold; for its folder and `keep_name` see `run_folder.choose_folder`."""
 
-    def __init__(self, settings: Config) -> None:
-        self.settings = settings
+    part = ""  # sub-folder for the files of the run
+
+    def __init__(self, settings: Config, keep_name: bool = False) -> None:
+        self.settings, self.keep_name = settings, keep_name
         self.folder = Path(settings["runs"]) / settings["name"]
-        self.stages = _stage_names(settings["stages"])
+        self.stages = stage_names(settings["stages"])
         self.teaching = TeachingSettings(**settings.get("teaching", {}))
-        self.device = _device(settings["trainer"]["accelerator"])
+        self.device = pipeline_device(settings["trainer"]["accelerator"])
         self.processes = Processes(settings["trainer"])
         # All stages use the same clips, those with audio and faces. The control alone needs no faces.
         corpus = AudioDataModule if self.stages == ["control"] else PairedDataModule
@@ -81,7 +95,9 @@ class Run:
 
     def fit(self) -> RunSummary:
         """Run the requested stages, then write and print the report."""
-        with disk_errors(), self.processes.launch():
+        silence_lightning()
+        with disk_errors(), self.processes.launch(), contextlib.ExitStack() as locks:
+            self.processes.run_on_rank_zero(lambda: locks.enter_context(in_use(self.folder)))
             if self.corpus.source.is_built_in:
                 print_on_rank_zero(
                     "No --data.root given: using the built-in synthetic corpus (not evidence about people)."
@@ -90,11 +106,21 @@ class Run:
             rehearse(self.settings, needed, self.corpus)
             self.processes.run_on_rank_zero(self.corpus.prepare_data)
             self.corpus.setup()
+            self._choose_folder(locks)
             self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
             for stage in STAGES:
                 if stage in needed:
                     self._run_stage(stage)
             return self.processes.run_on_rank_zero(self.finalize)
+
+    def _choose_folder(self, locks: contextlib.ExitStack) -> None:
+        configuration = configuration_of(self.settings, self.teaching, self.corpus)
+        chosen = self.processes.run_on_rank_zero(
+            lambda: choose_folder(self.folder, configuration, locks, self.keep_name)
+        )
+        name = self.settings["name"] + str(chosen).removeprefix(str(self.folder))
+        self.settings = self.settings | {"name": str(Path(name) / self.part)}
+        self.folder = chosen / self.part
 
     def _prepare(self, stages: Collection[str]) -> Path | None:
         self._report_excluded()
@@ -219,7 +245,7 @@ class Run:
 
     def finalize(self) -> RunSummary:
         """Write the model folders, summary.json and report.md, and print the summary."""
-        summary = summarize(self.settings, self.corpus, self.results)
+        summary = summarize(self.settings, self.corpus, self.results, self.folder)
         weights = (self.settings["transfer"].get("model", {}).get("front_end_kwargs") or {}).get("weights")
         for stage, name in {"control": "control_model", "finetune": "model"}.items():
             if stage in self.results:
@@ -241,7 +267,6 @@ class Run:
 
     def _report_excluded(self) -> None:
         excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.excluded]
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "excluded.json"
         write_json(path, excluded)
         if excluded:
@@ -271,18 +296,3 @@ def silence_lightning() -> None:
         ".*Checkpoint directory.*exists and is not empty.*",  # a resumed run
     ):
         warnings.filterwarnings("ignore", message)
-
-
-def _stage_names(stages: str) -> list[str]:
-    names = [name.strip() for name in stages.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in STAGES]:
-        raise ConfigError(f"Unknown stage {unknown[0]!r}. Choose from {', '.join(STAGES)}.")
-    if not names:
-        raise ConfigError(f"--stages is empty. Choose from {', '.join(STAGES)}.")
-    return [name for name in STAGES if name in names]
-
-
-def _device(accelerator: str) -> torch.device:
-    """Return the device of the pipeline's own passes over the corpus, the same as for training."""
-    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return torch.device("cuda" if gpu else "cpu")

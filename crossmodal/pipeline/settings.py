@@ -127,6 +127,16 @@ def parse_settings(args: Sequence[str]) -> Config:
     return _shorten(settings)
 
 
+def stage_names(stages: str) -> list[str]:
+    """Return the names of a comma-separated list of stages, in their order; raise ConfigError for an unknown one."""
+    names = [name.strip() for name in stages.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in STAGES]:
+        raise ConfigError(f"Unknown stage {unknown[0]!r}. Choose from {', '.join(STAGES)}.")
+    if not names:
+        raise ConfigError(f"--stages is empty. Choose from {', '.join(STAGES)}.")
+    return [name for name in STAGES if name in names]
+
+
 def _shorten(settings: Config) -> Config:
     """Translate ``fast_dev_run`` of a Trainer: all stages run a few batches, and the run's folder is temporary."""
     sections = [settings["trainer"], *(settings[stage]["trainer"] for stage in ("teacher", "transfer", "finetune"))]

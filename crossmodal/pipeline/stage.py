@@ -1,6 +1,7 @@
 """One stage of a run: reused from the store, or trained (or resumed), evaluated and stored under its key."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Collection, Iterable, Sequence
 from copy import deepcopy
@@ -31,28 +32,23 @@ from crossmodal.pipeline.stage_result import (
     HISTORY,
     MODEL,
     PREDICTIONS,
+    RESULT,
     StageResult,
     has_result,
     load_result,
     write_result,
 )
 from crossmodal.pipeline.stored.speech_features import store_for_training
+from crossmodal.pipeline.trainer_arguments import WITHOUT_EFFECT
 from crossmodal.stopping import Terminated
-from crossmodal.storage import content_key, hash_file, locked, read_json, replace_folder, write_json
+from crossmodal.storage import atomic_path, content_key, hash_file, locked, read_json, write_json
 from crossmodal.tasks import BaseTask, FinetuneTask
 
 # Raise when this file trains or evaluates a stage differently: every stage is then trained again.
-VERSION = 1
+VERSION = 2
 _TRAINER = {"num_sanity_val_steps": 0, "enable_model_summary": False, "enable_autolog_hparams": False}
-# Trainer arguments that do not change the result.
-_NOT_IN_KEY = {
-    "logger",
-    "default_root_dir",
-    "enable_progress_bar",
-    "enable_model_summary",
-    "log_every_n_steps",
-    "profiler",
-}
+_KEY = "key.json"
+_FILES = ("config.yaml", _KEY, MODEL, PREDICTIONS, HISTORY, RESULT)  # of a stored stage
 
 
 class StageRun:
@@ -105,7 +101,7 @@ class StageRun:
         self.datamodule.restrict(lambda clip: clip.clip in used)
         self.datamodule.exclude_actors(left_out)
         self.datamodule.setup()
-        self.key = self._key(upstream)
+        self.key = self._history.key = self._key(upstream)
 
     def is_stored(self, store: Path) -> bool:
         """Return True if the store has the result, from any run."""
@@ -130,9 +126,10 @@ class StageRun:
         """Write the result to the run's folder and to the store."""
         if not reused:
             self._evaluate()
-            replace_folder(self.folder, stored, ignore=shutil.ignore_patterns("checkpoints"))
+            _copy(self.folder, stored)
         elif not has_result(self.folder, self.key):
-            replace_folder(stored, self.folder)
+            self._claim_folder()
+            _copy(stored, self.folder)
 
     def _build(self, config: Config) -> None:
         """Build task, datamodule and Trainer."""
@@ -159,24 +156,17 @@ class StageRun:
             self._trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 
     def _key(self, upstream: Sequence[str]) -> str:
-        config = self._config.as_dict()
-        trainer = {name: value for name, value in config["trainer"].items() if name not in {*_NOT_IN_KEY, "callbacks"}}
         return content_key(
             stage=self.stage,
             code=code_version(),
-            model=_model_in_key(config["model"]),
-            trainer=trainer,
+            **settings_in_key(self.stage, self._config),
             data=self.datamodule.fingerprint,
-            seed=config["seed_everything"],
             upstream=list(upstream),
         )
 
     def _begin(self) -> str | None:
         """Prepare the folder, and return the checkpoint to resume from, or None."""
-        if read_json(self.folder / "key.json") != self.key:
-            shutil.rmtree(self.folder, ignore_errors=True)  # of another configuration, or none
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "key.json", self.key)
+        self._claim_folder()
         # Lightning writes these within an epoch on SLURM's signal, and would train on its first clips again.
         for checkpoint in self.folder.glob("hpc_ckpt_*.ckpt"):
             checkpoint.unlink()
@@ -184,6 +174,13 @@ class StageRun:
         stage_parser(self.stage).save(self._config, config, overwrite=True, skip_unset=False, skip_validation=True)
         resume_from = find_checkpoint(self.folder / "checkpoints", self.stage)
         return str(resume_from) if resume_from else None
+
+    def _claim_folder(self) -> None:
+        """Write the key to the folder; remove the results and checkpoints of another key, and no other files."""
+        if read_json(self.folder / _KEY) != self.key:
+            for name in (*_FILES, f"checkpoints/{BEST}", f"checkpoints/{LAST}"):
+                (self.folder / name).unlink(missing_ok=True)
+            write_json(self.folder / _KEY, self.key)
 
     def _train(self, loggers: list[Logger]) -> None:
         trainer = self._trainer
@@ -221,6 +218,7 @@ class StageRun:
                 "trainer, such as max_steps and max_time. For a quick test: --trainer.fast_dev_run true."
             )
         best = torch.load(self._best.best_model_path, map_location="cpu", weights_only=True)
+        History(self.key).load_state_dict(best["callbacks"]["History"])  # an error if another run wrote it
         self.task.load_state_dict(best["state_dict"])
         datamodule = self.datamodule
         train_actors = sorted({clip.actor for clip in datamodule.split["train"]})
@@ -246,6 +244,20 @@ class StageRun:
         return Predictions.of_clips(clips, self.datamodule.labels, [logits.double().softmax(dim=-1).numpy()])
 
 
+def settings_in_key(stage: str, config: Config) -> Config:
+    """Return the settings of a stage that can change its result, with all defaults and without its data."""
+    config = stage_parser(stage).parse_object(config).as_dict()
+    trainer = {name: value for name, value in config["trainer"].items() if name not in WITHOUT_EFFECT}
+    return {"model": _model_in_key(config["model"]), "trainer": trainer, "seed": config["seed_everything"]}
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy the files of a stage, each atomically; the result is the last one, and has the hashes of the others."""
+    for name in _FILES:
+        with atomic_path(target / name) as temporary:
+            shutil.copyfile(source / name, temporary)
+
+
 @cache
 def stage_parser(stage: str) -> ArgumentParser:
     """Return the parser of a stage's configuration, with the layout of LightningCLI."""
@@ -262,7 +274,7 @@ def _model_in_key(model: Config) -> Config:
     arguments = deepcopy(model)
     arguments.pop("teacher", None)  # covered by the upstream key
     for part in (arguments, arguments.get("encoder_kwargs")):
-        if part and part.get("weights"):
+        if part and os.path.isfile(part.get("weights") or ""):  # noqa: PTH113  (no error for a too long name)
             part["weights"] = hash_file(Path(part["weights"]))
     if front_end_kwargs := arguments.get("front_end_kwargs"):  # covered by the data's fingerprint
         arguments["front_end_kwargs"] = {name: value for name, value in front_end_kwargs.items() if name != "weights"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from crossmodal.datamodules import CorpusDataModule
@@ -11,15 +12,33 @@ from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.version import __version__
 
 _OPTIONAL = ("gain", "calibration", "control_model", "model")  # keys of summary.json that some runs do not have
+_GAIN = "finetune minus control, test UAR in points; the interval is a bootstrap over the test actors"
+_PICTURES = ("confusion.png", "curves.png", "actors.png")
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Content of ``summary.json``.
+    """Summary of a run, the content of ``summary.json``. A notebook shows it with tables and pictures.
 
-    `corpus` has its kind, name, root, clips and actors by split, and face input; `channel` and `label_set` are None for
-    a manifest, and `num_folds` is None unless the protocol is ``grouped``. Metrics of the stages are fractions; `gain`
-    is that of the student over its control in points of UAR on the test actors. Models are paths of folders.
+    Attributes:
+        crossmodal: Version of the package.
+        name: Name of the run.
+        corpus: Kind, name, root, clips and actors by split, and face input of the corpus.
+        protocol: Protocol of the split.
+        num_folds: Number of folds of the protocol ``grouped``, otherwise None.
+        speaker_dependent: Whether training and test share speakers.
+        fold: Test fold.
+        channel: Channel of RAVDESS; None for a manifest.
+        label_set: Label set of RAVDESS; None for a manifest.
+        labels: Class names in the order of their indices.
+        seed: Seed of the run.
+        stages: Metrics of each stage: ``val_uar``, ``test_uar``, ``test_war``, ..., as fractions, and its epochs.
+        gain: Gain of the student over its control in points of UAR on the test actors; None without both stages.
+        interval: 95 % interval of the gain, a bootstrap over the test actors.
+        calibration: Temperature of the last model and its calibration error on validation.
+        control_model: Model folder of the control; None if it was not trained.
+        model: Model folder of the student; None if it was not trained.
+        folder: Folder of the run, which is not in the file.
     """
 
     crossmodal: str
@@ -34,32 +53,53 @@ class RunSummary:
     labels: list[str]
     seed: int
     stages: dict[str, dict[str, Any]]
-    gain: dict[str, Any] | None = None
+    gain: float | None = None
+    interval: tuple[float, float] | None = None
     calibration: dict[str, Any] | None = None
     control_model: str | None = None
     model: str | None = None
+    folder: Path | None = None
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "RunSummary":
+    def from_dict(cls, content: Mapping[str, Any], folder: Path | None = None) -> "RunSummary":
         """Create a summary from the content of ``summary.json``; a missing key is None."""
         known: dict[str, Any] = {field.name: content.get(field.name) for field in fields(cls)}
-        return cls(**known)
+        if gain := content.get("gain"):
+            known |= {"gain": gain["uar_pp"], "interval": tuple(gain["ci95_pp"])}
+        return cls(**known | {"folder": folder})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``summary.json``."""
-        return {name: value for name, value in vars(self).items() if value is not None or name not in _OPTIONAL}
+        content = {name: value for name, value in vars(self).items() if name not in ("interval", "folder")}
+        if self.interval is not None:
+            content["gain"] = {"uar_pp": self.gain, "ci95_pp": list(self.interval), "of": _GAIN}
+        return {name: value for name, value in content.items() if value is not None or name not in _OPTIONAL}
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """Existing files and folders of the run by name, such as ``report``, ``model`` and ``confusion``."""
+        models = {name: Path(path) for name in ("model", "control_model") if (path := getattr(self, name))}
+        if self.folder is None:
+            return models
+        files = {Path(name).stem: self.folder / name for name in ("summary.json", "report.md", *_PICTURES)}
+        paths = {"folder": self.folder, **models, **files}
+        return {name: path for name, path in paths.items() if path.exists()}
+
+    def _repr_html_(self) -> str:
+        from crossmodal.pipeline.report import run_report
+
+        return run_report(self).to_html() if self.folder and "confusion" in self.paths else f"<pre>{self!r}</pre>"
 
 
-def summarize(settings: Config, corpus: CorpusDataModule, results: Mapping[str, StageResult]) -> RunSummary:
+def summarize(
+    settings: Config, corpus: CorpusDataModule, results: Mapping[str, StageResult], folder: Path | None = None
+) -> RunSummary:
     """Summarize the finished stages of a run; the gain needs a student and its control."""
-    gain = None
+    gain, interval = None, None
     if {"finetune", "control"} <= results.keys():
         measured = measure_gain(*([results[stage].predictions.of("test")] for stage in ("finetune", "control")))
-        gain = {
-            "uar_pp": round(measured["gain_pp"], 2),
-            "ci95_pp": [round(bound, 2) for bound in measured["ci95_pp"]],
-            "of": "finetune minus control, test UAR in points; the interval is a bootstrap over the test actors",
-        }
+        low, high = measured["ci95_pp"]
+        gain, interval = round(measured["gain_pp"], 2), (round(low, 2), round(high, 2))
     return RunSummary(
         crossmodal=__version__,
         name=settings["name"],
@@ -74,6 +114,8 @@ def summarize(settings: Config, corpus: CorpusDataModule, results: Mapping[str, 
         seed=settings["seed_everything"],
         stages={stage: _describe_stage(result) for stage, result in results.items()},
         gain=gain,
+        interval=interval,
+        folder=folder,
     )
 
 

@@ -124,7 +124,7 @@ def load_runs(folder: Path) -> list[FinishedRun]:
     for path in sorted((folder / "runs").glob(f"*/{CELL}")):
         about, summary = read_json(path), read_json(path.with_name(SUMMARY))
         if about and summary:
-            runs.append(FinishedRun(path.parent, about, RunSummary.from_dict(summary)))
+            runs.append(FinishedRun(path.parent, about, RunSummary.from_dict(summary, path.parent)))
     if not any(not run.self_taught for run in runs):
         raise ConfigError(
             f"No finished run in {folder / 'runs'}. Run the study: crossmodal study run FILE --out {folder}."

@@ -56,6 +56,9 @@ class StudyReport:
         files = ", ".join(["report.html", "table.md", *self.rows, "table.tex"])
         screen.print(f"In {folder}: {files} and plots", soft_wrap=True, highlight=False)
 
+    def _repr_html_(self) -> str:
+        return self.report.to_html()
+
 
 def describe_coverage(corpus: Mapping[str, Any], protocol: str, covered: Coverage) -> str:
     """Return the protocol, folds, seeds and test actors of runs as part of a sentence."""

@@ -1,10 +1,11 @@
 """Run the unfinished runs of a grid in several processes."""
 
 import gc
+import os
 import sys
 import traceback
-from collections.abc import Collection, Sequence
-from contextlib import closing, redirect_stderr, redirect_stdout
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from shutil import rmtree
 
@@ -13,20 +14,21 @@ from rich.progress import Progress
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule
 from crossmodal.errors import ConfigError, CrossmodalError, ProtocolError
-from crossmodal.pipeline import fit
-from crossmodal.pipeline.run import silence_lightning
+from crossmodal.pipeline.run import Run, silence_lightning
+from crossmodal.pipeline.run_folder import LOG
+from crossmodal.pipeline.settings import parse_settings
 from crossmodal.pipeline.stage import code_version
 from crossmodal.process_pool import Failure, run_in_processes
 from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key, write_json
 from crossmodal.studies.grid import CELL, Cell
 
-LOG = "log.txt"
 _DAY = 24 * 3600.0
 
 
 def run_cells(cells: Sequence[Cell], jobs: int = 1) -> dict[str, str]:
     """Run the unfinished cells in `jobs` processes, each with one thread; return the reason of each failure by run."""
+    silence_lightning()
     finished = [cell for cell in cells if cell.is_finished]
     todo = [cell for cell in cells if not cell.is_finished]
     prepare_corpora(todo)
@@ -39,7 +41,7 @@ def run_cells(cells: Sequence[Cell], jobs: int = 1) -> dict[str, str]:
     failed: dict[str, str] = {}
     outcomes = run_in_processes(run_cell, todo, jobs, is_ready=is_ready)
     # A run takes minutes, so the remaining time is estimated from the runs of the last day.
-    with progress_bar(memory=_DAY) as progress, closing(outcomes):
+    with _single_threaded(), progress_bar(memory=_DAY) as progress, closing(outcomes):
         bar = progress.add_task("Runs", total=len(cells), completed=len(finished))
         for cell, outcome in outcomes:
             reason = outcome.reason if isinstance(outcome, Failure) else outcome
@@ -52,17 +54,28 @@ def run_cells(cells: Sequence[Cell], jobs: int = 1) -> dict[str, str]:
     return failed
 
 
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Give new processes one OpenMP thread: idle threads would spin on the cores of the others."""
+    before = {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ}
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        os.environ.update(before)
+
+
 def run_cell(cell: Cell) -> str | None:
     """Execute one run, with its output in ``log.txt``, and return the reason of a failure."""
-    silence_lightning()
     gc.collect()  # free the run before: trainer and task are a reference cycle that holds cached features
     torch.set_num_threads(1)  # in case OMP_NUM_THREADS was set too late
     cell.folder.mkdir(parents=True, exist_ok=True)
     (cell.folder / CELL).unlink(missing_ok=True)  # from other settings
-    opened = (cell.folder / LOG).open("w", encoding="utf-8", errors="backslashreplace")
+    opened = (cell.folder / LOG).open("a", encoding="utf-8", errors="backslashreplace")
     with opened as log, redirect_stdout(log), redirect_stderr(log):
         try:
-            fit(cell.args)
+            Run(parse_settings(cell.args), keep_name=True).fit()
         except (Exception, SystemExit) as error:
             traceback.print_exc()
             return str(error) if isinstance(error, CrossmodalError) else f"{type(error).__name__}: {error}"

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from functools import partial
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +54,9 @@ class UnweightedAverageRecall(MulticlassRecall):
 
 class BaseTask(LightningModule):
     """Base class of the stages. A subclass sets `self.model` and implements `compute_losses`.
+
+    A batch is a dict with the inputs of the subclass, and ``label``: (B,) int64, -1 for a clip without a label, which
+    prediction does not need. ``clip``, a list of B names, is optional: it names the clips in messages and predictions.
 
     Logged names are ``<stage>/<split>_<metric>``. UAR (mean per-class recall) selects the model, WAR is accuracy; for
     all three metrics higher is better.
@@ -255,7 +258,7 @@ class BaseTask(LightningModule):
     @torch.no_grad()
     def _explain(self, loss: Tensor, batch: Batch, logits: Tensor, split: Split) -> str:
         trainer = self._trainer
-        where = f"epoch {trainer.current_epoch}, step {trainer.global_step}" if trainer else "without a trainer"
+        where = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}" if trainer else "without a trainer"
         features = batch["summary"] if "summary" in batch else self.features(batch)[0]
         return explain_loss(f"{self.stage}, {split}, {where}", float(loss), batch, features, logits)
 
@@ -277,6 +280,14 @@ class BaseTask(LightningModule):
 
     def _metrics(self, split: Split) -> MetricCollection:
         return cast(MetricCollection, self.metrics[f"{split}_metrics"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save also the stage, and the labels of the datamodule if it has any.
+
+        A student also saves the arguments of its model. `crossmodal.EmotionRecognizer.from_checkpoint` reads them.
+        """
+        labels = getattr(getattr(self._trainer, "datamodule", None), "labels", None)
+        checkpoint["crossmodal"] = {"stage": self.stage, "labels": list(labels) if labels else None}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and a one-cycle learning rate schedule over all steps."""

@@ -1,14 +1,14 @@
 """Weighted sum of losses between student and teacher, with warm-up and selection of clips."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from crossmodal.batch import UNLABELLED
 from crossmodal.errors import ConfigError
-from crossmodal.losses import LOSSES, LossName, create_loss
+from crossmodal.losses import Loss, parse_loss
 from crossmodal.models.outputs import Outputs
 from crossmodal.naming import lookup
 
@@ -19,34 +19,35 @@ GateName = Literal["agreement", "teacher_correct"]
 class LossTerm:
     """One loss of a distillation objective; its weight, relative to the task loss, increases from 0 in the warm-up.
 
-    `warmup` is a fraction of all training steps, `kwargs` are arguments of the loss's class, and `over_time` compares
+    `warmup` is a fraction of all training steps, `temperature` is for losses that take one, and `over_time` compares
     embeddings of windows instead of clips.
     """
 
-    loss: LossName
+    loss: Loss
     weight: float
     warmup: float = 0.0
-    kwargs: dict[str, Any] = field(default_factory=dict)
     over_time: bool = False
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
+        name = self.loss.part.name
         if self.weight < 0:
-            raise ConfigError(f"The weight of loss {self.loss} must not be negative, got {self.weight}.")
+            raise ConfigError(f"The weight of loss {name} must not be negative, got {self.weight}.")
         if not 0 <= self.warmup <= 1:
-            raise ConfigError(f"The warmup of loss {self.loss} must be a fraction from 0 to 1, got {self.warmup}.")
-        if self.over_time and LOSSES[self.loss].compares != "embeddings":
-            raise ConfigError(f"The loss {self.loss} does not compare embeddings and does not support over_time.")
+            raise ConfigError(f"The warmup of loss {name} must be a fraction from 0 to 1, got {self.warmup}.")
+        if self.over_time and self.loss.entry.compares != "embeddings":
+            raise ConfigError(f"The loss {name} does not compare embeddings and does not support over_time.")
 
     @classmethod
-    def parse(cls, name: str, settings: float | Mapping[str, Any] | None) -> "LossTerm":
+    def parse(cls, name: str | type[nn.Module], settings: float | Mapping[str, Any] | None) -> "LossTerm":
         """Parse the settings of a loss, ``{weight: 0.1, warmup: 0.2, temperature: 4}`` or a weight alone."""
-        lookup("loss", LOSSES, name)
-        arguments = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
-        weight = arguments.pop("weight", None)
+        arguments: dict[str, Any] = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
+        weight, warmup = arguments.pop("weight", None), arguments.pop("warmup", 0.0)
+        over_time = arguments.pop("over_time", False)
+        loss = parse_loss(name, arguments)
         if not isinstance(weight, int | float):
             raise ConfigError(f"The loss {name} needs a weight: {{{name}: 0.1}}, or {{{name}: {{weight: 0.1}}}}.")
-        warmup, over_time = arguments.pop("warmup", 0.0), arguments.pop("over_time", False)
-        return cls(name, weight, warmup, arguments, over_time)  # type: ignore[arg-type]
+        return cls(loss, weight, warmup, over_time)
 
     def weight_at(self, progress: float) -> float:
         """Return the weight at a progress of training from 0 to 1."""
@@ -78,10 +79,10 @@ class DistillationObjective(nn.Module):
         self.gate = lookup("gate", _GATES, gate) if gate else None
         self.losses, self.projectors = nn.ModuleDict(), nn.ModuleDict()
         for name, term in self.terms.items():
-            self.losses[name] = create_loss(term.loss, teacher_embedding_size, num_classes, **term.kwargs)
+            self.losses[name] = term.loss.create(teacher_embedding_size, num_classes, term.temperature)
         for name, term in self.terms.items():
-            if LOSSES[term.loss].needs_projection:
-                self.projectors[name] = nn.Linear(embedding_size, widths[LOSSES[term.loss].compares])
+            if term.loss.entry.needs_projection:
+                self.projectors[name] = nn.Linear(embedding_size, widths[term.loss.entry.compares])
 
     @property
     def over_time(self) -> bool:
@@ -106,7 +107,8 @@ class DistillationObjective(nn.Module):
 
     def _loss(self, name: str, student: Outputs, teacher: Outputs, label: Tensor) -> Tensor:
         term = self.terms[name]
-        entry = LOSSES[term.loss]
+        target: Tensor | None
+        entry = term.loss.entry
         if term.over_time:
             prediction, target = _windows(student), _windows(teacher)
             label = label.repeat_interleave(len(prediction) // len(label))
@@ -114,15 +116,30 @@ class DistillationObjective(nn.Module):
             prediction, target = student.logits, teacher.logits
         elif entry.compares == "embeddings":
             prediction, target = student.embedding, teacher.embedding
-        elif teacher.features is None:
-            raise ConfigError("The teacher outputs have no input features: store them again with `crossmodal fit`.")
         else:
             prediction, target = student.embedding, teacher.features
         if name in self.projectors:
             prediction = self.projectors[name](prediction)
+        if target is None:
+            raise ConfigError(
+                f"The loss {term.loss.part.name} compares {entry.compares}, but the teacher outputs have none. "
+                "`crossmodal fit` stores all of them."
+            )
         arguments = (prediction, target, label) if entry.needs_label else (prediction, target)
-        value: Tensor = self.losses[name](*arguments)
-        return value
+        return _call(term.loss.part.name, self.losses[name], arguments)
+
+
+def _call(name: str, loss: nn.Module, arguments: Sequence[Tensor]) -> Tensor:
+    """Compute a loss, which may be the user's; raise ConfigError if it fails or is not one number."""
+    try:
+        value = loss(*arguments)
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        shapes = ", ".join(str(tuple(argument.shape)) for argument in arguments)
+        raise ConfigError(f"The loss {name} failed on tensors of shapes {shapes}: {error}") from error
+    if not isinstance(value, Tensor) or value.ndim:
+        found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ConfigError(f"The loss {name} must return a tensor with one number, the mean over clips, not {found}.")
+    return value
 
 
 def _windows(outputs: Outputs) -> Tensor:

@@ -23,7 +23,8 @@ from crossmodal.transforms import AugmentationName, FeatureNormalization, SpeedP
 class FinetuneTask(BaseTask):
     """Train the student alone, from scratch or from the weights of the transfer stage.
 
-    A batch has ``label``, ``waveform`` and ``waveform_length``. Instead of the latter two it may have what was stored
+    A batch has ``label``, ``waveform``, (B, 1, T) float32 in [-1, 1] at `sample_rate`, and ``waveform_length``, (B,)
+    int64 in samples; without lengths, all clips have T samples. Instead of the latter two it may have what was stored
     once for each clip, with the same results: ``features`` of the front end, (B, F, frames), and ``feature_length``,
     (B,), or ``summary`` of a summarizing encoder, (B, V, P). Features may also have a dimension V, (B, V, F, frames)
     and (B, V): one version for each of the V `stored_speeds`, of which training draws one.
@@ -114,10 +115,12 @@ class FinetuneTask(BaseTask):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Predict probabilities of a batch, (B, K)."""
-        return {"clip": batch["clip"], "probabilities": self.model.predict_batch(batch).logits.softmax(dim=-1)}
+        return {"clip": batch.get("clip"), "probabilities": self.model.predict_batch(batch).logits.softmax(dim=-1)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save encoder arguments that need no weights files or downloads: the checkpoint has all weights."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["crossmodal"]["model"] = self.model.config
         if self.model.encoder.rebuild_kwargs:
             checkpoint["hyper_parameters"]["encoder_kwargs"] = self.model.config["encoder_kwargs"]
 
@@ -150,7 +153,7 @@ class FinetuneTask(BaseTask):
 
     def _draw_speeds(self, batch: Batch) -> Tensor:
         """Draw the index of a speed in `stored_speeds` for each clip; without training it is 0."""
-        indices = [0] * len(batch["label"])
+        indices = [0] * len(batch["summary"] if "summary" in batch else batch["features"])
         if self.training and len(self.augmentation.waveform):
             speeds = self.stored_speeds
             indices = [speeds.index(speed) for speed in self.augmentation.waveform[0].draw(len(indices))]  # type: ignore[operator]

@@ -14,7 +14,8 @@ from crossmodal.transforms import FeatureNormalization, random_horizontal_flip
 class TeacherTask(BaseTask):
     """Train a face classifier on face crops, stored face embeddings or precomputed face features.
 
-    A batch has ``label`` and ``faces`` or ``face_embeddings`` (see `crossmodal.datamodules.collate_clips`).
+    A batch has ``label`` and ``faces``, (B, N, 3, H, W) uint8, or ``face_embeddings``, (B, N, D) float: stored
+    embeddings or features from another program.
 
     Args:
         backbone: Name of a timm model for batches of ``faces``; None for ``face_embeddings``.
@@ -80,7 +81,7 @@ class TeacherTask(BaseTask):
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Predict ``teacher_embedding``, (B, E), and ``teacher_logits``, (B, K), of a batch."""
         outputs = self.model.predict_batch(batch)
-        return {"clip": batch["clip"], "teacher_embedding": outputs.embedding, "teacher_logits": outputs.logits}
+        return {"clip": batch.get("clip"), "teacher_embedding": outputs.embedding, "teacher_logits": outputs.logits}
 
     def normalization(self) -> FeatureNormalization | None:
         """Return the normalization of the face embeddings; None if the backbone, and so the embeddings, change."""
@@ -93,6 +94,7 @@ class TeacherTask(BaseTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save arguments that need no download: the checkpoint has all weights."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["hyper_parameters"]["pretrained"] = False
 
     def _faces(self, batch: Batch) -> Tensor:

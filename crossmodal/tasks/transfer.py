@@ -1,5 +1,6 @@
 """The second stage, in which the face model teaches the voice model."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -7,15 +8,16 @@ from torch import Tensor
 
 from crossmodal.batch import Batch
 from crossmodal.errors import ConfigError, LeakageError
-from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES, AlignLossName, KDLossName, LossName
+from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES, AlignLossName, KDLossName, Loss, LossName, parse_loss
 from crossmodal.models import FaceClassifier
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.serialization import load_model
-from crossmodal.naming import lookup
 from crossmodal.tasks.base import Losses
 from crossmodal.tasks.distillation_objective import DistillationObjective, GateName, LossTerm
 from crossmodal.tasks.finetune import FinetuneTask
 from crossmodal.transforms import Mixup, RandomCrop, TimeShift, random_horizontal_flip
+
+_SIZES = {"num_features", "num_classes", "temperature"}  # arguments of losses that the task sets
 
 
 class TransferTask(FinetuneTask):
@@ -26,19 +28,20 @@ class TransferTask(FinetuneTask):
     input ``faces`` or ``face_embeddings``.
 
     Args:
-        kd_loss: Loss between the logits; None to disable.
+        kd_loss: Loss between the logits; None to disable. A name, a class path, ``{class_path, init_args}``, a
+            class or a module; see `crossmodal.losses.parse_loss` for classes of your own and of torch.
         kd_loss_weight: Weight of the KD loss; the task loss has weight 1 by default.
         kd_loss_warmup: Fraction of training in which its weight increases from 0.
-        temperature: Temperature of the KD loss.
-        align_loss: Loss between the embeddings; the student's pass through a linear projector if the loss needs the
-            teacher's width. None to disable.
+        temperature: Temperature of the KD loss, if it takes one.
+        align_loss: Loss between the embeddings, given as `kd_loss`; the student's pass through a linear projector if
+            the loss needs the teacher's width. None to disable.
         align_loss_weight: Weight of the alignment loss.
         align_loss_warmup: Fraction of training in which its weight increases from 0.
         align_loss_over_time: Whether to compare embeddings of windows, one for each video frame of the teacher, instead
             of whole clips. Voice and face have to be synchronous: this needs ``silence_db: null`` for the front end,
             and no augmentation that shifts audio in time.
-        more_losses: Additional losses by name, each with its weight, or with ``weight``, ``warmup``, ``over_time`` and
-            its own arguments: ``{rkd: 0.1, supcon: {weight: 0.05, warmup: 0.2, temperature: 0.1}}``.
+        more_losses: Additional losses by name or class path, each with its weight, or with ``weight``, ``warmup``,
+            ``over_time`` and its own arguments: ``{rkd: 0.1, supcon: {weight: 0.05, warmup: 0.2, temperature: 0.1}}``.
         gate: Selection of the clips to teach; see `crossmodal.tasks.distillation_objective.DistillationObjective`.
         task_loss_weight: Weight of the cross-entropy on the labels; with 0 the student is pre-trained from the teacher
             alone, and the last epoch is used.
@@ -58,15 +61,15 @@ class TransferTask(FinetuneTask):
 
     def __init__(
         self,
-        kd_loss: KDLossName | None = "logit_std",
+        kd_loss: KDLossName | str | dict[str, Any] | Any | None = "logit_std",
         kd_loss_weight: float = 0.3,
         kd_loss_warmup: float = 0.0,
         temperature: float = 2.0,
-        align_loss: AlignLossName | None = "mse",
+        align_loss: AlignLossName | str | dict[str, Any] | Any | None = "mse",
         align_loss_weight: float = 0.5,
         align_loss_warmup: float = 0.0,
         align_loss_over_time: bool = False,
-        more_losses: dict[LossName, float | dict[str, Any]] | None = None,
+        more_losses: dict[LossName | str, float | dict[str, Any]] | None = None,
         gate: GateName | None = None,
         task_loss_weight: float = 1.0,
         teacher_embedding_size: int = 128,
@@ -79,18 +82,17 @@ class TransferTask(FinetuneTask):
         self.horizontal_flip = horizontal_flip
         self.task_loss_weight = task_loss_weight
         self._total_steps = 1.0
-        terms = {str(name): LossTerm.parse(name, settings) for name, settings in (more_losses or {}).items()}
-        if duplicates := terms.keys() & {kd_loss, align_loss}:
-            raise ConfigError(
-                f"The loss {duplicates.pop()} is in more_losses and is also kd_loss or align_loss: remove one of them."
-            )
-        if kd_loss:
-            lookup("KD loss", KD_LOSSES, kd_loss)
-            terms["kd_loss"] = LossTerm(kd_loss, kd_loss_weight, kd_loss_warmup, {"temperature": temperature})
-        if align_loss:
-            lookup("alignment loss", ALIGN_LOSSES, align_loss)
-            over_time = align_loss_over_time
-            terms["align_loss"] = LossTerm(align_loss, align_loss_weight, align_loss_warmup, over_time=over_time)
+        terms: dict[str, LossTerm] = {}
+        for loss, settings in (more_losses or {}).items():
+            term = LossTerm.parse(loss, settings)
+            terms[term.loss.part.name.replace(".", "_")] = term
+        if kd_loss is not None:
+            parsed = _parse_loss("kd_loss", kd_loss, terms)
+            terms["kd_loss"] = LossTerm(parsed, kd_loss_weight, kd_loss_warmup, temperature=temperature)
+        if align_loss is not None:
+            parsed = _parse_loss("align_loss", align_loss, terms)
+            terms["align_loss"] = LossTerm(parsed, align_loss_weight, align_loss_warmup, align_loss_over_time)
+        self._store_losses(more_losses or {}, terms)
         config = self.model.config
         teacher_sizes = teacher_embedding_size, teacher_features_size
         self.teaching = DistillationObjective(
@@ -103,6 +105,16 @@ class TransferTask(FinetuneTask):
         self._teacher_actors: set[str] = set()
         if teacher:
             self._load_teacher(teacher, teacher_embedding_size)
+
+    def _store_losses(self, more_losses: Mapping[Any, Any], terms: Mapping[str, LossTerm]) -> None:
+        """Replace classes and modules in the hyper-parameters by class paths: checkpoints hold no code."""
+        parts = [term.loss.part for term in terms.values()]
+        self.hparams["more_losses"] = dict(zip((part.name for part in parts), more_losses.values(), strict=False))
+        for name in ("kd_loss", "align_loss"):
+            if name in terms and not isinstance(self.hparams[name], str | Mapping):
+                part = terms[name].loss.part
+                ours = [] if part.instance is not None else _SIZES - part.kwargs.keys()
+                self.hparams[name] = {"class_path": part.name, "init_args": part.stored_kwargs(ours)}
 
     def _check_synchronous(self) -> None:
         if not self.model.encoder.has_steps:
@@ -180,7 +192,7 @@ class TransferTask(FinetuneTask):
 
     @torch.no_grad()
     def _teacher_outputs(self, batch: Batch) -> Outputs:
-        if "teacher_logits" in batch:
+        if batch.keys() & {f"teacher_{name}" for name in Outputs._fields}:
             return Outputs._make(batch.get(f"teacher_{name}") for name in Outputs._fields)
         if not self._teacher:
             raise ConfigError(
@@ -190,3 +202,16 @@ class TransferTask(FinetuneTask):
         if "faces" in batch:
             batch = {**batch, "faces": random_horizontal_flip(batch["faces"], self.horizontal_flip)}
         return self._teacher[0].predict_batch(batch)
+
+
+def _parse_loss(argument: str, given: Any, others: Mapping[str, LossTerm]) -> Loss:
+    """Parse `kd_loss` or `align_loss`; raise ConfigError if it is used twice, or compares the other tensors."""
+    is_kd = argument == "kd_loss"
+    loss = parse_loss(given, None, KD_LOSSES if is_kd else ALIGN_LOSSES, "logits" if is_kd else "embeddings")
+    name = loss.part.name
+    if name in [other.loss.part.name for other in others.values()]:
+        raise ConfigError(f"The loss {name} is in more_losses and is also {argument}: remove one of them.")
+    if (loss.entry.compares == "logits") != is_kd:
+        other = "align_loss" if is_kd else "kd_loss"
+        raise ConfigError(f"The loss {name} compares {loss.entry.compares}: set {other}, not {argument}.")
+    return loss

@@ -4,6 +4,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
@@ -52,7 +53,9 @@ class Augmentation(nn.Module):
     def batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return a new batch with the ``waveform`` augmented, if present, and clips mixed; see `Mixup` for its keys."""
         if "waveform" in batch:
-            waveform, length = batch["waveform"], batch["waveform_length"]
+            waveform = batch["waveform"]
+            equal = torch.full(waveform.shape[:1], waveform.shape[-1], device=waveform.device)
+            length = batch.get("waveform_length", equal)
             for augment in self.waveform:
                 waveform, length = augment(waveform, length)
             batch = {**batch, "waveform": waveform, "waveform_length": length}

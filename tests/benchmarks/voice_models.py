@@ -29,11 +29,11 @@ from crossmodal.evaluation.metrics import pool, uar, uar_interval, war
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.models import AudioClassifier
 from crossmodal.models.serialization import load_model
-from crossmodal.pipeline import fit
 from crossmodal.progress import progress_bar
 from crossmodal.storage import read_json
 from tests.benchmarks.measure import SAMPLES, seconds, threads
 from tests.benchmarks.references import REFERENCES, refer
+from tests.pipeline import fit
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FRONT_ENDS = ("mfcc", "lmfb")

@@ -81,6 +81,19 @@ class TestFormats:
             assert (row["label"], row["error"]) == (expected.label, "")
             assert {key: float(row[key]) for key in LABELS} == pytest.approx(expected.probabilities, abs=1e-6)
 
+    def test_model_of_the_synthetic_corpus_warns_once_and_in_json(self, folder, save, summary, predict, capsys):
+        model = save(corpus=summary["corpus"] | {"kind": "synthetic"})
+        for options in (["--format=json"], ["--format=jsonl"], ["--format=json", "--timeline"], ["--format=csv"]):
+            assert main(["predict", "--model", str(model), *options, str(folder)]) == 0
+            captured = capsys.readouterr()
+            (line,) = captured.err.splitlines()
+            assert "synthetic" in line
+            if "csv" not in options[0]:
+                text = captured.out if options[0][9:] == "json" else f"[{','.join(captured.out.splitlines())}]"
+                assert [one["warning"] in line for one in json.loads(text)] == [True, True]
+        _, out, err = predict("--format", "json", folder)
+        assert (err, ["warning" in one for one in json.loads(out)]) == ("", [False, False])
+
     def test_json_lines_are_written_immediately(self, folder, predict, before_each):
         _, expected, _ = predict("--format", "json", folder)
         written = []

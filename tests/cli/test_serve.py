@@ -120,6 +120,16 @@ def test_limits_and_token_of_the_command_line(tmp_path):
         assert post(server.port, wav(channels=2), headers=shown).code == "too_many_channels"
 
 
+def test_model_of_the_synthetic_corpus_is_announced_as_such(monkeypatch, capsys):
+    recognizer = fake_recognizer()
+    monkeypatch.setattr("crossmodal.cli.serve._load", lambda name, backend: recognizer)
+    monkeypatch.setattr("crossmodal.apps.serve.server.run_server", lambda app, listening, on_ready: 0)
+    for kind, lines in (("ravdess", 0), ("synthetic", 1)):
+        recognizer.config["corpus"] = {"kind": kind}
+        assert main(["serve", "somewhere", "--port=0"]) == 0
+        assert capsys.readouterr().err.count("trained on the synthetic corpus") == lines
+
+
 class TestToken:
     def test_a_file_overrides_the_environment(self, tmp_path, monkeypatch):
         monkeypatch.setenv("CROSSMODAL_TOKEN", "other")

@@ -176,8 +176,8 @@ class TestSplits:
         def again(**change):
             return [row | {"clip": f"{row['clip']} {change}"} | change for row in rows if row["speaker"] == "person 01"]
 
-        more = [row for number in (4, 5, 6) for row in again(speaker=f"person {number:02d}")]
-        path = write(folder / "more.csv", [*rows, *more, *again(speaker="x", label="")])
+        more = [row for number in (4, 5, 6) for row in again(speaker=f"person {number:02d}", start=f"0.0{number}")]
+        path = write(folder / "more.csv", [*rows, *more, *again(speaker="x", label="", start="0.01")])
         datamodule = ready(AudioDataModule, path, num_unlabelled_actors=1)
         first, second, last = people(datamodule)["train"]
         assert last == "x"
@@ -237,3 +237,33 @@ class TestSettings:
     def test_ravdess_settings_are_a_config_error_for_manifests(self, manifest, settings):
         with pytest.raises(ConfigError, match=r"data\.label_set"):
             AudioDataModule(manifest=manifest, **settings)
+
+
+class TestSameRecording:
+    """A recording that is listed under two speakers is refused before training, whatever its file is called."""
+
+    @pytest.mark.parametrize("datamodule", [AudioDataModule, VideoDataModule, PairedDataModule])
+    def test_copied_files(self, recordings, datamodule):
+        folder, rows = recordings
+        copies = {name: f"media/copy{rows[0][name][-4:]}" for name in ("audio", "video")}
+        for name, copy in copies.items():
+            shutil.copy(folder / rows[0][name], folder / copy)
+        path = write(folder / "copied.csv", [*rows, rows[-1] | copies | {"clip": "copy"}])
+        with pytest.raises(LeakageError, match=r"copy \(speaker person 03"):
+            ready(datamodule, path)
+
+    def test_other_format_and_times_of_the_same_sound(self, recordings):
+        folder, rows = recordings
+        samples, rate = soundfile.read(folder / rows[0]["audio"], dtype="int16")
+        soundfile.write(folder / "same.flac", samples, rate)
+        other = rows[-1] | {"clip": "other", "audio": "same.flac", "video": "", "end": f"{len(samples) / rate}"}
+        with pytest.raises(LeakageError, match=r"other \(speaker person 03"):
+            ready(AudioDataModule, write(folder / "flac.csv", [*rows, other]))
+
+    def test_parts_of_one_file_have_their_own_speakers(self, recordings):
+        folder, rows = recordings
+        parts = [
+            rows[0] | {"clip": f"part {n}", "start": f"0.{n}", "end": f"0.{n + 1}", "speaker": f"person 0{n}"}
+            for n in (1, 2, 3)
+        ]
+        assert len(ready(AudioDataModule, write(folder / "parts.csv", [*rows, *parts])).clips) == len(rows) + 3

@@ -87,7 +87,10 @@ class TestLabels:
     )
     def test_order(self, folder, labels, expected):
         assert (
-            index_manifest(write(folder, *(row(f"clip {label}", label=label) for label in labels))).labels == expected
+            index_manifest(
+                write(folder, *(row(f"clip {label}", label=label, speaker=label) for label in labels))
+            ).labels
+            == expected
         )
 
     @pytest.mark.parametrize("label", ["sad", ""])
@@ -101,6 +104,9 @@ class TestExcludedRows:
         "invalid, expected",
         [
             (row("one"), "same clip"),
+            (row("three", "a.wav", "faces/a.mp4"), "same recording: clip one, label sad"),
+            (row("three", "b.wav", label="", speaker="Bo"), "same recording: clip two, label happy"),
+            (row("three", "./b.wav", speaker="Bo"), "same recording: clip two, label happy"),
             (row(audio="gone.wav"), r"gone\.wav"),
             (row(video="gone.mp4"), r"gone\.mp4"),
             (row(audio="faces"), "faces"),
@@ -144,7 +150,9 @@ class TestExcludedRows:
 class TestSplits:
     def test_split_of_the_corpus(self, folder):
         names = ["train", "val", "test", "dev", "Validation", "TRAIN"]
-        rows = [row(f"clip {n}", label=("sad", "happy")[n % 2], split=name) for n, name in enumerate(names)]
+        rows = [
+            row(f"clip {n}", label=("sad", "happy")[n % 2], split=name, speaker=f"{n}") for n, name in enumerate(names)
+        ]
         index = index_manifest(write(folder, *rows))
         assert [clip.split for clip in index.clips] == ["train", "val", "test", "val", "val", "train"]
         assert index.has_split
@@ -171,7 +179,8 @@ class TestPaths:
     def test_paths_outside_the_folder_must_be_allowed(self, inner, folder, where):
         (inner / "faces").mkdir()
         outside = where.format(folder=folder)
-        path = write(inner, row("out", outside), row("in", "c.wav", label="happy"), row("two", "c.wav"))
+        rows = (row("out", outside), row("in", "c.wav", label="happy"), row("two", "c.wav", start="1"))
+        path = write(inner, *rows)
         index = index_manifest(path)
         assert [clip.clip for clip in index.clips] == ["in", "two"]
         (aside,) = index.excluded
@@ -179,7 +188,7 @@ class TestPaths:
         with pytest.raises(CorpusNotFoundError) as raised:
             index_manifest(write(inner, row("out", "/no/such/file"), row("up", "../none.wav")))
         assert "there is no file" not in str(raised.value)  # the existence of outside files is not revealed
-        write(inner, row("out", outside), row("in", "c.wav", label="happy"), row("two", "c.wav"))
+        write(inner, *rows)
         allowed = index_manifest(path, allow_outside_paths=True)
         assert allowed.excluded == []
         assert next(clip for clip in allowed.clips if clip.clip == "out").audio.resolve() == folder / "a.wav"

@@ -101,9 +101,9 @@ class TestColumnsOfOtherTools:
         found = index(f"{file};{speaker};Emotion\nw/a.wav;1;sad\nv/a.wav;2;happy\nw/b.mp4;3;sad\n")
         clips = [(clip.clip, clip.actor, clip.label, clip.video and clip.video.name) for clip in found.clips]
         assert clips == [
-            ("v_a", "02", "happy", None),
-            ("w_a", "01", "sad", None),
-            ("w_b", "03", "sad", "b.mp4"),
+            ("v/a", "02", "happy", None),
+            ("w/a", "01", "sad", None),
+            ("w/b", "03", "sad", "b.mp4"),
         ]
         assert capsys.readouterr().err.splitlines() == [f"mine.csv: {note}" for note in found.notes]
         assert len(found.notes) == 4 - (speaker == "speaker")

@@ -19,11 +19,11 @@ def index_of(tmp_path):
         ((name, values),) = column.items()
         (tmp_path / "a.wav").write_bytes(b"anything")
         with (tmp_path / "mine.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["clip", "audio", "video", "label", "speaker", "split"])
+            writer = csv.DictWriter(file, ["clip", "audio", "video", "label", "speaker", "split", "start"])
             writer.writeheader()
             for number, value in enumerate(values):
                 known = {"clip": f"c{number}", "audio": "a.wav", "label": ("sad", "happy")[number % 2], "speaker": "s"}
-                writer.writerow(known | {name: value})
+                writer.writerow(known | {"start": number, name: value})
         return index_manifest(tmp_path / "mine.csv")
 
     return index

@@ -107,6 +107,37 @@ def test_sound_and_face_come_from_the_best_file_on_one_time_base(tmp_path, modal
     assert pytest.approx(0.0333, abs=1e-4) == MP4_SOUND_DELAY
 
 
+@pytest.mark.parametrize(
+    ("files", "audio", "video", "unused"),
+    [
+        (["01.wav", "01.mp4"], "01.mp4", "01.mp4", ["01.wav"]),
+        (["01.wav", "03.wav", "01.mp4"], "03.wav", "01.mp4", ["01.wav"]),
+        (["01.wav", "03.wav"], "03.wav", None, ["01.wav"]),
+        (["01.wav", "02.mp4"], "01.wav", "02.mp4", []),
+        (["01.wav"], "01.wav", None, []),
+        (["02.wav", "02.mp4"], None, "02.mp4", ["02.wav"]),
+        (["02.wav", "01.mp4"], "01.mp4", "01.mp4", ["02.wav"]),
+        (["03.mp4", "03.wav"], "03.wav", None, ["03.mp4"]),
+    ],
+)
+@pytest.mark.parametrize("is_first", [False, True], ids=["wav last", "wav first"])
+def test_wav_extracted_from_a_video_is_never_a_face_and_a_clip_has_one_voice(
+    tmp_path, files, audio, video, unused, is_first
+):
+    for modality, suffix in (file.split(".") for file in files):
+        folder = "b" if (suffix == "wav") != is_first else "c"
+        touch(tmp_path, f"{folder}/{modality}-01-05-01-01-01-07.{suffix}", "a/03-01-05-01-01-02-07.wav")
+    index = index_ravdess(tmp_path)
+    clip, _ = index.clips
+
+    def kind(path):
+        return path and f"{path.name[:2]}{path.suffix}"
+
+    assert (kind(clip.audio), kind(clip.video)) == (audio, video)
+    assert clip.audio_start == pytest.approx(0.0 if audio and audio.startswith("03") else 1 / 30)
+    assert [kind(Path(one.what)) for one in index.excluded] == unused
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
 def test_linked_folders_are_searched_once(tmp_path):
     root = touch(tmp_path / "root", "Actor_07/03-01-05-01-01-01-07.wav")

@@ -87,9 +87,9 @@ def test_fit_study_claims_and_preflight_report_the_same_gain(tmp_path):
         name: SimpleNamespace(predictions=predicted, metrics={}, seconds=1, epochs=1, best_epoch=0, reused=False)
         for name, predicted in stages.items()
     }
-    fit = summarize({"name": "fit", "seed_everything": 0}, corpus(), results).gain
-    assert fit["uar_pp"] == pytest.approx(expected["gain_pp"], abs=0.005)
-    assert fit["ci95_pp"] == pytest.approx(list(expected["ci95_pp"]), abs=0.005)
+    fit = summarize({"name": "fit", "seed_everything": 0}, corpus(), results)
+    assert fit.gain == pytest.approx(expected["gain_pp"], abs=0.005)
+    assert fit.interval == pytest.approx(list(expected["ci95_pp"]), abs=0.005)
 
     hits = {split: {"01": [5] * 4} for split in SPLITS}
     folder = write_run(tmp_path / "study", "taught", 0, 0, {"control": hits})

@@ -1,5 +1,6 @@
 import copy as copying
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -155,6 +156,18 @@ def test_the_export_of_an_older_model_is_removed(copy, save, model_folder):
     save(copy)
     assert files(copy) == files(model_folder)
     assert (copy / "model.safetensors").read_bytes() == (model_folder / "model.safetensors").read_bytes()
+
+
+def test_a_rerun_for_the_same_model_keeps_the_card_and_the_8_bit_model(onnx_folder, model_folder, save, tmp_path):
+    out = shutil.copytree(onnx_folder, tmp_path / "out")
+    (out / "README.md").write_text("My own words.")
+    export_model(model_folder, out)
+    assert (out / "README.md").read_text() == "My own words."
+    assert (out / "model.int8.onnx").read_bytes() == (onnx_folder / "model.int8.onnx").read_bytes()
+    other = save(calibration={"temperature": 2.0})
+    export_model(other, out)  # another model
+    assert (out / "README.md").read_bytes() == (other / "README.md").read_bytes()
+    assert "model.int8.onnx" not in files(out)
 
 
 @pytest.mark.parametrize("temperature, word", [(1.01, "PyTorch"), (float("nan"), "nan")])

@@ -6,7 +6,7 @@ import time
 import pytest
 from huggingface_hub import constants, file_download
 
-from crossmodal import EmotionRecognizer
+from crossmodal import EmotionRecognizer, push_to_hub
 from crossmodal.cli.main import main
 from crossmodal.errors import HubError, ModelFolderError
 from crossmodal.inference.hub import FILES, fetch, push
@@ -104,6 +104,26 @@ def test_missing_private_gated_and_foreign_models(hub, copy, monkeypatch):
     hub.gated.add(NAME)
     with pytest.raises(HubError, match=r"me/voice is gated.*hf auth login"):
         fetch(NAME)
+
+
+def test_a_dry_run_uploads_nothing(hub, copy, capsys, monkeypatch):
+    go_to("http://127.0.0.1:9", monkeypatch)  # needs no connection
+    assert main(["push", str(copy), NAME, "--dry-run"]) == 0
+    listed = capsys.readouterr().out
+    assert all(path.name in listed for path in copy.iterdir())
+    assert hub.repositories == {}
+    assert main(["push", str(copy), "not/a/name", "--dry-run"]) == 1
+    (copy / "model.safetensors").unlink()
+    assert main(["push", str(copy), NAME, "--dry-run"]) == 1
+    assert "no model" in capsys.readouterr().err
+
+
+def test_a_model_of_ones_own_loop_is_uploaded(hub, model, recognizer):
+    labels = list(recognizer.labels)
+    push_to_hub(model, NAME, labels=labels, actors_seen=["01"], private=True)
+    assert NAME in hub.private
+    downloaded = EmotionRecognizer.from_pretrained(NAME)
+    assert (downloaded.labels, downloaded.config["actors_seen"]) == (tuple(labels), ["01"])
 
 
 @pytest.mark.parametrize("token", ["hf_of_another_user", None])

@@ -34,6 +34,36 @@ def test_content_of_the_config(model_folder, summary):
     assert not config["speaker_dependent"]
 
 
+def test_saving_the_same_model_changes_nothing(save, copy):
+    (copy / "model.onnx").write_bytes(b"exported")
+    (copy / "README.md").write_text("My own words.")
+    change_config(copy, versions={"crossmodal": "older"})
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in copy.iterdir()}
+    assert save(copy) == copy
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in copy.iterdir()} == before
+    assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+
+
+@pytest.mark.parametrize("changes", [{"calibration": {"temperature": 2.0}}, {"fold": 1}], ids=str)
+def test_saving_another_model_moves_the_old_one(save, copy, changes, capsys):
+    (copy / "model.onnx").write_bytes(b"exported")
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    for number, other in enumerate([changes, {}], start=1):
+        save(copy, **other)
+        assert str(copy.with_name(f"copy.old{number}")) in capsys.readouterr().out
+        assert not (copy / "model.onnx").exists()
+    assert {path.name: path.read_bytes() for path in copy.with_name("copy.old1").iterdir()} == before
+    load_model_folder(copy)
+
+
+def test_an_incomplete_folder_is_completed(save, copy):
+    (copy / "config.json").unlink()  # as after a kill
+    (copy / "model.safetensors").write_bytes(b"half")
+    save(copy)
+    load_model_folder(copy)
+    assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+
+
 def test_invalid_weights_are_rejected(summary, tmp_path):
     (tmp_path / "trained.safetensors").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="AudioClassifier"):

@@ -1,4 +1,13 @@
 import csv
+import json
+
+from crossmodal.pipeline import Run
+from crossmodal.pipeline.settings import merge, parse_settings
+
+
+def fit(args):
+    """Run a command line of `crossmodal fit`; return the content of ``summary.json``."""
+    return Run(parse_settings(args)).fit().to_dict()
 
 
 def read_rows(path):
@@ -10,6 +19,18 @@ def read_rows(path):
 def reused(summary):
     """Return the stages that a run reused."""
     return [stage for stage, numbers in summary["stages"].items() if numbers["reused"]]
+
+
+def sections_of(words):
+    """Return the sections of a command line, ``--data.fold=1``, as keyword arguments of `crossmodal.fit`."""
+    sections = {}
+    for word in words:
+        key, _, text = word.removeprefix("--").partition("=")
+        value = json.loads(text) if text[:1] in "0123456789tfn" else text
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        sections = merge(sections, value)
+    return {name: value for name, value in sections.items() if isinstance(value, dict)}
 
 
 def tiny_command(folder, *more):

@@ -8,8 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from crossmodal.pipeline import fit
-from tests.pipeline import tiny_command
+from tests.pipeline import fit, tiny_command
 
 EPOCHS = {"teacher": 3, "transfer": 3, "finetune": 2}  # 5 for the control
 

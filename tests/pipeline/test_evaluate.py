@@ -6,12 +6,16 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from crossmodal import AudioDataModule, EmotionRecognizer
+import crossmodal
+from crossmodal import AudioClassifier, AudioDataModule, EmotionRecognizer, save_pretrained
 from crossmodal.cli.test import test_command as run_command
+from crossmodal.datasets import source
 from crossmodal.errors import ConfigError, LeakageError, ModelFolderError
+from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.inference.export import export_model
 from crossmodal.inference.model_folder import load_model_folder
+from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import evaluate as module
 from crossmodal.pipeline.evaluate import evaluate
 from crossmodal.tasks import FinetuneTask
@@ -61,10 +65,22 @@ def test_the_table_shows_the_same_metrics(finished, args, capsys):
     assert "chance is 0.125" in output
 
 
+def test_python_gives_the_result_of_the_command(finished, args, tiny_ravdess, capsys):
+    assert run_command([*args, "--format=json"]) == 0
+    model, cache = finished.folder / "model", finished.cache
+    result = crossmodal.test(model, data_root=tiny_ravdess, fold=0, cache=cache)
+    assert json.loads(json.dumps(result.to_dict())) == json.loads(capsys.readouterr().out)
+    page = result._repr_html_()
+    assert f"UAR {result.uar:.3f}" in page
+    assert page.count("<tr>") == 1 + 8  # the heading and the true classes
+    with pytest.raises(LeakageError):
+        crossmodal.test(model, data_root=tiny_ravdess, fold=1, cache=cache)
+
+
 def test_every_caller_gets_the_same_answer_for_the_same_clips(finished, tiny_ravdess, monkeypatch):
     """The callers: the stage, the test command, the recognizer, stored teacher outputs, and a plain Trainer."""
     measured = []
-    monkeypatch.setattr(module, "describe", lambda predictions: measured.append(predictions) or {})
+    monkeypatch.setattr(module, "describe", lambda predictions: measured.append(predictions) or describe(predictions))
     folder = load_model_folder(finished.folder / "model")
     assert folder.config["temperature"] != 1
     evaluate(folder, {"root": str(tiny_ravdess), "cache": str(finished.cache)})
@@ -106,13 +122,32 @@ def test_equal_actor_names_in_another_corpus_are_allowed(finished, tiny_ravdess,
     (root / SYNTHETIC_MARKER).write_text("{}")
     folder = load_model_folder(finished.folder / "model")
     result = evaluate(folder, {"root": str(root), "fold": 1, "cache": str(finished.cache)})
-    assert result["corpus"]["kind"] == "synthetic"
-    assert result["actors"] == ["02"]
+    assert result.corpus["kind"] == "synthetic"
+    assert result.actors == ["02"]
+
+
+def test_model_of_the_synthetic_corpus_warns_when_it_is_tested_on_recordings(finished, args, tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(finished.folder / "model", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"corpus": config["corpus"] | {"kind": "synthetic"}}))
+    for format_ in ("table", "json"):
+        assert run_command([f"--model={folder}", *args[1:], f"--format={format_}"]) == 0
+        assert "trained on the synthetic corpus" in " ".join(capsys.readouterr().out.split())
+        assert run_command([*args, f"--format={format_}"]) == 0
+        assert "synthetic" not in capsys.readouterr().out
 
 
 def test_different_labels_are_refused(args):
     with pytest.raises(ConfigError, match=r"surprised.*label_set speech6"):
         run_command([*args, "--data.label_set=speech6"])
+
+
+@pytest.mark.parametrize("data", [[], ["--data.root="], ["--data.fold=0"]])
+def test_model_of_real_recordings_is_never_tested_on_the_synthetic_corpus(finished, data, monkeypatch):
+    monkeypatch.setattr(source, "synthesize", lambda *args, **kwargs: pytest.fail("a corpus was synthesized"))
+    with pytest.raises(ConfigError, match=r"RAVDESS, speech.*--data\.root"):
+        run_command([f"--model={finished.folder / 'model'}", f"--data.cache={finished.cache}", *data])
 
 
 def test_a_missing_model_argument_is_refused():
@@ -123,3 +158,40 @@ def test_a_missing_model_argument_is_refused():
 def test_an_unknown_key_suggests_the_nearest_one(args):
     with pytest.raises(ConfigError, match=r"data\.fold\b"):
         run_command([*args, "--data.fodl=1"])
+
+
+def test_a_model_of_ones_own_loop_is_saved_and_tested_like_that_of_a_run(finished, args, tmp_path, capsys):
+    model, _ = load_model(AudioClassifier, finished.folder / "finetune" / "model.safetensors")
+    config = json.loads((finished.folder / "model" / "config.json").read_text())
+    known = {"labels": config["labels"], "actors_seen": config["actors_seen"]}
+    folder = save_pretrained(model, tmp_path / "model", **known)
+    saved = json.loads((folder / "config.json").read_text())
+    unknown = {"stage", "protocol", "fold", "num_folds", "channel", "label_set", "speaker_dependent"}
+    unknown |= {"calibration", "temperature"}
+    assert config.keys() - saved.keys() == unknown
+    assert saved == {name: value for name, value in config.items() if name in saved} | {"corpus": {"kind": "unknown"}}
+    weights = "model.safetensors"
+    assert (folder / weights).read_bytes() == (finished.folder / "model" / weights).read_bytes()
+
+    args[0] = f"--model={folder}"
+    assert run_command([*args, "--data.protocol=loso24", "--format=json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["uar"] == pytest.approx(finished.summary["stages"]["finetune"]["test_uar"])
+    with pytest.raises(LeakageError, match="02"):
+        run_command([*args, "--data.protocol=loso24", "--data.fold=1"])
+    args[0] = f"--model={save_pretrained(model, folder, **known | {'actors_seen': None})}"
+    with pytest.raises(LeakageError, match="actors_seen"):
+        run_command([*args, "--data.protocol=loso24"])
+    leaky = ["--data.protocol=random", "--data.allow_speaker_leakage=true", "--format=json"]
+    assert run_command([*args, *leaky]) == 0
+    assert json.loads(capsys.readouterr().out)["speaker_dependent"] is True
+
+
+def test_the_checkpoint_of_a_stage_is_a_recognizer(finished, tiny_ravdess):
+    by_folder = EmotionRecognizer.from_pretrained(finished.folder / "model", backend="torch")
+    by_checkpoint = EmotionRecognizer.from_checkpoint(finished.folder / "finetune" / "checkpoints" / "best.ckpt")
+    assert by_checkpoint.labels == by_folder.labels
+    recording = next(tiny_ravdess.rglob("*.wav"))
+    logits = [np.log([*one(recording).probabilities.values()]) for one in (by_folder, by_checkpoint)]
+    centred = [one - one.mean() for one in logits]  # the checkpoint has no temperature
+    np.testing.assert_allclose(centred[0] * by_folder.config["temperature"], centred[1], atol=1e-4)

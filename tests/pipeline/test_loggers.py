@@ -3,10 +3,9 @@ import wandb
 from lightning.pytorch.loggers import CSVLogger
 
 from crossmodal.errors import ConfigError
-from crossmodal.pipeline import fit
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, run_name
 from tests.offline_runs import read_offline_run
-from tests.pipeline import read_rows
+from tests.pipeline import fit, read_rows
 
 SUMMARY = {
     "stages": {"control": {"val_uar": 0.5, "test_uar": 0.25, "test_uar_ci95": (0.1, 0.4), "seconds": 3.0}},

@@ -10,9 +10,8 @@ from crossmodal.cli.test import test_command as run_command
 from crossmodal.datasets import index_ravdess
 from crossmodal.errors import ConfigError, CorpusNotFoundError, LeakageError
 from crossmodal.inference.model_folder import load_model_folder
-from crossmodal.pipeline import fit
 from crossmodal.pipeline.evaluate import evaluate
-from tests.pipeline import read_rows, tiny_command
+from tests.pipeline import fit, read_rows, tiny_command
 
 NAMES = {"01": "Ada", "02": "Bo", "03": "Cy", "04": "Di"}
 
@@ -134,9 +133,9 @@ class TestEvaluate:
         assert "street: " in output
         assert "actor" not in output
         result = evaluate(model, self.data(args, manifest))
-        assert result["uar"] == pytest.approx(summary["stages"]["finetune"]["test_uar"])
-        assert (result["corpus"]["kind"], result["corpus"]["name"]) == ("manifest", "street")
-        json.dumps(result)
+        assert result.uar == pytest.approx(summary["stages"]["finetune"]["test_uar"])
+        assert (result.corpus["kind"], result.corpus["name"]) == ("manifest", "street")
+        json.dumps(result.to_dict())
 
     def test_speakers_of_the_training_are_refused(self, model, args, manifest):
         with pytest.raises(LeakageError, match=r"grouped \(3 folds\) fold 0"):
@@ -145,9 +144,9 @@ class TestEvaluate:
     def test_other_speakers_with_some_of_the_labels_are_allowed(self, model, args, rows, folder):
         others = [row | {"speaker": f"{row['speaker']} of elsewhere"} for row in rows if row["label"] != "happy"]
         result = evaluate(model, self.data(args, write(folder / "elsewhere.csv", others)))
-        assert result["labels"] == ["neutral", "happy", "sad", "angry"]
-        assert [sum(row) > 0 for row in result["confusion"]] == [True, False, True, True]
-        assert result["corpus"]["name"] == "elsewhere"
+        assert result.labels == ["neutral", "happy", "sad", "angry"]
+        assert [sum(row) > 0 for row in result.confusion] == [True, False, True, True]
+        assert result.corpus["name"] == "elsewhere"
 
     def test_unknown_labels_are_refused(self, model, args, rows, folder):
         others = [row | {"label": "bored"} if row["label"] == "sad" else row for row in rows]

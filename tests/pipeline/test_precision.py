@@ -1,7 +1,6 @@
 import pytest
 
-from crossmodal.pipeline import fit
-from tests.pipeline import read_rows
+from tests.pipeline import fit, read_rows
 
 
 def test_bf16_gives_the_same_results_within_its_precision(finished, decoded, tiny_args):

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from crossmodal.errors import ConfigError
-from crossmodal.pipeline import fit
 from crossmodal.pipeline.processes import Processes
-from tests.pipeline import read_rows
+from tests.pipeline import fit, read_rows
 
 # Only the order of the clips is random, and it does not depend on the number of processes.
 DETERMINISTIC = [

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def no_pictures():
 
 def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = False, stages=tuple(SKILLS)) -> RunSummary:
     """Write the files of a run and return its summary."""
-    predictions, numbers, gain = {}, {}, None
+    predictions, numbers, gain = {}, {}, {}
     for stage in stages:
         predictions[stage] = make_predictions(clips=120, skill=SKILLS[stage])
         write_history(folder / stage / "metrics.csv", stage, epochs=5)
@@ -31,7 +32,7 @@ def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = Fals
         numbers[stage] |= {"seconds": 12.3, "reused": stage == "teacher"}
     if {"finetune", "control"} <= set(stages):
         measured = measure_gain([predictions["finetune"].of("test")], [predictions["control"].of("test")])
-        gain = {"uar_pp": measured["gain_pp"], "ci95_pp": measured["ci95_pp"]}
+        gain = {"gain": measured["gain_pp"], "interval": measured["ci95_pp"]}
     corpus = {
         "kind": kind,
         "clips": {"train": 90, "val": 60, "test": 60},
@@ -41,7 +42,7 @@ def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = Fals
     }
     protocol = {"protocol": "seq6", "num_folds": None, "speaker_dependent": speaker_dependent, "fold": 3, "seed": 0}
     labels = {"channel": "speech", "label_set": "speech8", "labels": list(LABELS)}
-    results = {"stages": numbers, "gain": gain, "model": str(folder / "model")}
+    results = {"stages": numbers, "model": str(folder / "model"), "folder": folder, **gain}
     return RunSummary("1.0", "first", corpus, **protocol, **labels, **results)
 
 
@@ -56,8 +57,8 @@ def test_content_of_the_report(tmp_path):
         assert f"| {numbers['test_war']:.3f} |" in row
         assert "{:.3f} to {:.3f}".format(*numbers["test_uar_ci95"]) in row
         assert row.endswith("| 12 (reused) |" if stage == "teacher" else "| 12 |")
-    assert f"{summary.gain['uar_pp']:+.1f} points of test UAR" in text
-    assert "{:+.1f} to {:+.1f} over 3 actors".format(*summary.gain["ci95_pp"]) in text
+    assert f"{summary.gain:+.1f} points of test UAR" in text
+    assert "{:+.1f} to {:+.1f} over 3 actors".format(*summary.interval) in text
     assert "RAVDESS, speech, 4 emotions; protocol seq6, fold 3, seed 0; chance is 0.250" in text
     assert "| val | 60 | 05, 06 |" in text
     assert "2 (see excluded.json)" in text
@@ -72,7 +73,7 @@ def test_the_printed_summary_has_the_model_and_the_next_command(tmp_path, capsys
     printed = capsys.readouterr().out
     assert f"python -m crossmodal predict --model {summary.model} FILE.wav" in printed
     assert str(tmp_path / "report.md") in printed
-    assert f"{summary.gain['uar_pp']:+.1f} points" in printed
+    assert f"{summary.gain:+.1f} points" in printed
     for stage, numbers in summary.stages.items():
         (row,) = (line.split() for line in printed.splitlines() if line.split()[1:2] == [stage])
         assert {f"{numbers['val_uar']:.3f}", f"{numbers['test_uar']:.3f}", f"{numbers['test_war']:.3f}"} <= set(row)
@@ -92,6 +93,34 @@ def test_report_and_summary_warn_of_synthetic_and_speaker_dependent_results(
     for warning, expected in (("Synthetic corpus: ", kind == "synthetic"), ("Speaker-dependent: ", speaker_dependent)):
         assert (f"> **{warning}" in text) == expected
         assert (warning in printed) == expected
+
+
+def test_a_notebook_shows_the_tables_and_pictures(tmp_path):
+    summary = make_run(tmp_path)
+    write_report(tmp_path, summary)
+    page = summary._repr_html_()
+    assert page.count('src="data:image/png;base64,') == 3
+    assert f"<td>{summary.stages['finetune']['test_uar']:.3f}</td>" in page
+    assert "<html" not in page
+    assert replace(summary, folder=None)._repr_html_().startswith("<pre>")
+
+
+def test_paths_are_those_that_exist(tmp_path):
+    summary = make_run(tmp_path)
+    write_report(tmp_path, summary)
+    (tmp_path / "model").mkdir()
+    assert set(summary.paths) == {"folder", "model", "report", "confusion", "curves", "actors"}
+    assert summary.paths["report"] == tmp_path / "report.md"
+
+
+def test_the_file_of_a_summary_gives_the_same_summary(tmp_path):
+    summary = make_run(tmp_path)
+    content = json.loads(json.dumps(summary.to_dict()))
+    assert content["gain"] | {"of": ""} == {"uar_pp": summary.gain, "ci95_pp": list(summary.interval), "of": ""}
+    assert {"interval", "folder"}.isdisjoint(content)
+    again = RunSummary.from_dict(content, tmp_path)
+    assert json.loads(json.dumps(again.to_dict())) == content
+    assert (again.gain, again.interval, again.folder) == (summary.gain, summary.interval, tmp_path)
 
 
 def test_report_of_a_teacher_alone(tmp_path):

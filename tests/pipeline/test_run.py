@@ -10,9 +10,8 @@ from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.calibration import calibrate
 from crossmodal.evaluation.predictions import Predictions
-from crossmodal.pipeline import fit
 from crossmodal.storage import read_json
-from tests.pipeline import read_rows, reused
+from tests.pipeline import fit, read_rows, reused
 from tests.pipeline.conftest import EPOCHS
 from tests.pipeline.stops import assert_same_results, at_each_batch, stop_at
 
@@ -165,7 +164,7 @@ class TestResume:
         at_each_batch(monkeypatch, lambda *here: trained.append(here))
         fit(tiny_args(decoded, "--stages=teacher", "--teacher.model.hidden_size=8"))
         assert trained[0] == ("teacher", 0, 0)
-        assert len(read_rows(decoded / "runs" / "fit" / "teacher" / "metrics.csv")) == 3
+        assert len(read_rows(decoded / "runs" / "fit-2" / "teacher" / "metrics.csv")) == 3
 
 
 class TestStages:

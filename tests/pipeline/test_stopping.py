@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from crossmodal.cli.main import main
-from crossmodal.pipeline import fit
 from crossmodal.stopping import Terminated
 from crossmodal.tasks import ControlTask
+from tests.pipeline import fit
 from tests.pipeline.stops import assert_same_results, at_each_batch
 
 BATCHES = 4  # in an epoch of the tiny corpus

@@ -2,8 +2,7 @@ import pytest
 
 from crossmodal.cli.main import main
 from crossmodal.cli.test import test_command as run_test
-from crossmodal.pipeline import fit
-from tests.pipeline import tiny_command
+from tests.pipeline import fit, tiny_command
 
 SIZES = ("num_video_frames=2", "face_size=32")
 

@@ -12,17 +12,19 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+import crossmodal
 from crossmodal.cli.main import main
+from crossmodal.errors import StudyError
 from crossmodal.pipeline.stage import code_version
 from crossmodal.process_pool import Failure
 from crossmodal.storage import read_json
 from crossmodal.studies import run_grid
-from tests.pipeline import reused
+from tests.pipeline import reused, sections_of
 
 METHODS = {
     "mse": {"transfer": {"model": {"kd_loss": None}}},
     "kd": {"transfer": {"model": {"kd_loss": "kd", "align_loss": None}}},
-    "broken": {"transfer": {"trainer": {"max_epochs": 0}}},
+    "broken": {"transfer": {"trainer": {"max_steps": 0}}},
 }
 
 
@@ -135,7 +137,7 @@ class TestMethods:
 
     def test_a_run_with_other_settings_is_rerun(self, command, here):
         run = Path(command[4]) / "runs" / "kd_fold0_seed0"
-        assert main([*command, "--methods=kd", "--transfer.trainer.max_epochs=0"]) == 1
+        assert main([*command, "--methods=kd", "--transfer.trainer.max_steps=0"]) == 1
         assert here == ["kd_fold0_seed0"]
         assert not (run / "cell.json").exists()
         assert main([*command, "--methods=kd"]) == 0
@@ -152,6 +154,17 @@ class TestMethods:
             assert row["over_control"]["gain_pp"] == pytest.approx(summary["gain"]["uar_pp"], abs=0.005)
             assert row["test_uar"] == pytest.approx(summary["stages"]["finetune"]["test_uar"])
         assert numbers["test_actors"] == ["01"]
+
+    def test_python_runs_the_study_of_the_command_line(self, study, method_args, tmp_path, here):
+        out = shutil.copytree(study.out, tmp_path / "out")
+        settings = sections_of(method_args)
+        report = crossmodal.study(study.file, out=out, names=["mse", "kd"], **settings)
+        assert here == []  # the same settings, so nothing is run again
+        assert [row["runs"] for row in report.numbers["methods"]] == [1, 1]
+        assert (out / "report.html").exists()
+        assert report._repr_html_().count("<figure>") >= 3
+        with pytest.raises(StudyError, match="broken_fold0_seed0"):
+            crossmodal.study(study.file, out=out, **settings)
 
 
 def test_a_run_waits_for_a_running_one_that_computes_a_shared_result(monkeypatch, capsys):
@@ -198,7 +211,6 @@ class TestRefusals:
             (["--folds=99"], "99"),
             (["--methods=mse,brokn"], "'broken'"),
             (["--data.root=gone"], "gone"),
-            (["--transfer.model.kd_loss_wieght=1"], "transfer.model.kd_loss_weight"),
             (["--data.fold=1"], "--folds"),
         ],
     )

@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader
 
 from crossmodal.datamodules import collate_clips
 from crossmodal.errors import ConfigError
-from crossmodal.losses import KnowledgeDistillationLoss
+from crossmodal.losses import KnowledgeDistillationLoss, parse_loss
 from crossmodal.models import Outputs
 from crossmodal.tasks import TransferTask
 from crossmodal.tasks.distillation_objective import DistillationObjective, LossTerm
@@ -77,7 +77,7 @@ def test_missing_teacher_outputs_are_a_config_error():
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 5))
 def test_weight_increases_linearly_and_stays(progress, warmup, weight):
-    at = LossTerm("kd", weight, warmup).weight_at(progress)
+    at = LossTerm(parse_loss("kd"), weight, warmup).weight_at(progress)
     assert at == pytest.approx(weight * (min(progress / warmup, 1) if warmup else 1))
 
 

@@ -52,7 +52,7 @@ def test_non_finite_validation_clips_are_named():
     task = FinetuneTask(**STUDENT)
     bad = voices(LABELS)
     bad[1]["waveform"][:] = math.nan
-    with pytest.raises(NotFiniteError, match=r"finetune, val, epoch 0, .*clip-1 are"):
+    with pytest.raises(NotFiniteError, match=r"finetune, val, epoch 1, .*clip-1 are"):
         fit(task, loader(voices(LABELS)), loader(bad))
 
 

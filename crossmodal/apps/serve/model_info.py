@@ -42,6 +42,7 @@ def _describe(recognizer: EmotionRecognizer) -> dict[str, Any]:
         **{key: str(config["model"].get(key, "unknown")) for key in ("front_end", "encoder")},
         "trained_on": {"corpus": corpus} | {key: config[key] for key in _TRAINED_ON if key in config},
         "licence": LICENCES.get(corpus, "unknown"),
+        "warning": recognizer.warning,
     }
 
 

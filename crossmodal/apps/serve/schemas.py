@@ -17,15 +17,21 @@ class ErrorResponse(_Response):
     error: dict[Literal["code", "reason"], str]
 
 
-class PredictionResponse(_Response):
-    """The emotion in one recording. Silence has no probabilities."""
+class ScoresResponse(_Response):
+    """The emotion in a sound. Silence has no probabilities."""
 
     label: str
     score: float
     probabilities: dict[str, float]
 
 
-class WindowResponse(PredictionResponse):
+class PredictionResponse(ScoresResponse):
+    """The emotion in one recording, with a warning if the model was trained on the synthetic corpus."""
+
+    warning: str | None = None
+
+
+class WindowResponse(ScoresResponse):
     """The emotion in one window; times in seconds."""
 
     start: float
@@ -39,6 +45,7 @@ class TimelineResponse(_Response):
     labels: list[str]
     segments: list[Segment]
     windows: list[WindowResponse]
+    warning: str | None = None
 
 
 class LimitsResponse(_Response):
@@ -61,6 +68,7 @@ class NetworkResponse(_Response):
     encoder: str
     trained_on: dict[str, object]
     licence: str
+    warning: str | None
 
 
 class ControlResponse(NetworkResponse):

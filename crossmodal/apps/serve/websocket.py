@@ -79,7 +79,9 @@ class LiveStream:
 
     async def _predict(self, hello: Hello) -> None:
         stream = self._service.recognizer.stream(hello.sample_rate, window=hello.window, hop=hello.hop)
-        await self._websocket.send_json({"ready": True, "labels": list(self._service.recognizer.labels)})
+        recognizer = self._service.recognizer
+        warning = {"warning": recognizer.warning} if recognizer.warning else {}
+        await self._websocket.send_json({"ready": True, "labels": list(recognizer.labels)} | warning)
         while isinstance(message := await self._receive(), bytes):
             await self._send_windows(stream.feed, self._samples(message, hello))
         if not _is_end(message):

@@ -1,21 +1,16 @@
 """`crossmodal data prepare` and `crossmodal data synthesize`."""
 
 import argparse
-import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from crossmodal.cli.data.reasons import print_reasons
-from crossmodal.datasets.cache import FaceCrops, PreparedCorpus, prepare_corpus
+from crossmodal.datasets.cache import PreparedCorpus
+from crossmodal.datasets.preparation import prepare
 from crossmodal.datasets.quarantine import QUARANTINE_FILE
-from crossmodal.datasets.source import ManifestSource, RavdessSource
-from crossmodal.datasets.splits.protocols import LABEL_SET_OF_CHANNEL
 from crossmodal.datasets.stored_array import check_array
-from crossmodal.datasets.stream.writer import check_target, write_stream
 from crossmodal.datasets.synthetic import synthesize
 from crossmodal.errors import ConfigError
 from crossmodal.storage import atomic_path, cache_dir
@@ -23,8 +18,6 @@ from crossmodal.storage import atomic_path, cache_dir
 _SHOWN = 10
 _SHEET_ROWS = 8
 _CAPTION = 14  # pixels above each row
-
-Item = TypeVar("Item")
 
 
 def prepare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,64 +58,27 @@ def prepare_arguments(parser: argparse.ArgumentParser) -> None:
 
 def prepare_command(args: argparse.Namespace) -> int:
     """Run `crossmodal data prepare`; the status is 1 if no clip is usable."""
-    if args.num_video_frames < 1 or args.face_size < 8:
-        raise ConfigError("--num_video_frames must be at least 1 and --face_size at least 8.")
-    source = _source(args)
-    if args.to:
-        kind, target = args.to
-        _check_stream(kind, target, args.shard)
-    clips, excluded = source.index()
-    if args.shard:
-        total = len(clips)
-        clips = take_shard(clips, args.shard)
-        print(f"Shard {args.shard}: {len(clips)} of {total} clips.")
-    box = tuple(args.face_box) if args.face_box else source.face_box
+    options = {**vars(args)}
+    sheet, (kind, target) = options.pop("contact_sheet"), options.pop("to") or ("litdata", None)
+    if kind != "litdata":
+        raise ConfigError(f"--to {kind}: the only supported format is litdata, as in --to litdata DIR.")
+    corpus = prepare(**options, stream=target)
     folder = Path(args.cache) if args.cache else cache_dir()
-    crops = FaceCrops(args.num_video_frames, args.face_size, box, args.face_detector, args.video_decoder)
-    corpus = prepare_corpus(clips, crops=crops, folder=folder, num_processes=args.num_processes, retry=True)
+    part = f"Shard {args.shard}: " if args.shard else ""
     print(
-        f"{len(corpus.waveforms)} waveforms and the faces of {len(corpus.faces)} clips are in {folder}: "
+        f"{part}{len(corpus.waveforms)} waveforms and the faces of {len(corpus.faces)} clips are in {folder}: "
         f"{corpus.made} decoded, {corpus.reused} reused."
     )
-    reasons = [(one.what, one.reason) for one in (*excluded, *corpus.excluded)]
+    reasons = [(one.what, one.reason) for one in (*corpus.unusable, *corpus.excluded)]
     print_reasons("file(s) excluded", reasons, _SHOWN)
     if corpus.excluded:
         print(f"Files that could not be decoded are listed in {folder / QUARANTINE_FILE}.")
-    if args.contact_sheet and corpus.faces:
-        _draw_contact_sheet(corpus, Path(args.contact_sheet))
-    if args.to:
-        about = write_stream(source, corpus, crops, target, args.num_processes)
-        print(f"The stream of {len(about.clips)} clips is in {target}: crossmodal fit --data.stream {target}")
-    return 0 if corpus.waveforms or corpus.faces or not clips else 1
-
-
-def take_shard(items: Sequence[Item], shard: str) -> list[Item]:
-    """Take the part ``i/n`` of items: every n-th, from the i-th on; raise ConfigError for another form."""
-    match = re.fullmatch(r"(\d+)/(\d+)", shard)
-    part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= part <= parts:
-        raise ConfigError(f"--shard {shard}: give i/n with i from 1 to n, such as 3/100 for the third of 100 parts.")
-    return list(items[part - 1 :: parts])
-
-
-def _source(args: argparse.Namespace) -> RavdessSource | ManifestSource:
-    if bool(args.root) == bool(args.manifest):
-        raise ConfigError("Give either the folder of the extracted RAVDESS files or --manifest FILE.")
-    if args.manifest:
-        return ManifestSource(Path(args.manifest), args.allow_outside_paths)
-    return RavdessSource(Path(args.root), args.channel, LABEL_SET_OF_CHANNEL[args.channel])
-
-
-def _check_stream(kind: str, target: str, shard: str | None) -> None:
-    """Check the arguments of a stream before decoding."""
-    if kind != "litdata":
-        raise ConfigError(f"--to {kind}: the only supported format is litdata, as in --to litdata DIR.")
-    if shard:
-        raise ConfigError(
-            "A stream needs all clips, but --shard selects a part of them. Prepare the shards first; then run the same "
-            "command with --to and without --shard, which reuses the decoded clips."
-        )
-    check_target(target)
+    if sheet and corpus.faces:
+        _draw_contact_sheet(corpus, Path(sheet))
+    if target:
+        clips = len(corpus.waveforms.keys() & corpus.faces.keys())
+        print(f"The stream of {clips} clips is in {target}: crossmodal fit --data.stream {target}")
+    return 0 if corpus.waveforms or corpus.faces or not corpus.excluded else 1
 
 
 def _draw_contact_sheet(corpus: PreparedCorpus, path: Path) -> None:

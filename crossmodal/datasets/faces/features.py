@@ -5,7 +5,7 @@ The source is a CSV or Parquet table with a column `clip` and one row per clip o
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from crossmodal.errors import DataError
 from crossmodal.storage import FileHashes, cache_dir, content_key, paths_below
 
 # Increase when the same table or folder gives different features.
-VERSION = 2
+VERSION = 3
 # Columns of OpenFace and py-feat that are not features.
 BOOKKEEPING = {"frame", "face_id", "timestamp", "approx_time", "confidence", "success"}
 _MOST_COLUMNS = 10_000  # of a CSV: Arrow needs some 10 kB for each, even for few rows
@@ -50,7 +50,8 @@ def store_face_features(
     if not source.exists():
         raise DataError(f"Face features {source} not found: give a CSV or Parquet table, or a folder of .npy files.")
     hashes = FileHashes(folder / "hashes.json")
-    files = [(file.name, hashes[file]) for file in (_arrays(source) if source.is_dir() else [source])]
+    names = [(_name_in(source, file), file) for file in _arrays(source)] if source.is_dir() else [(source.name, source)]
+    files = [(name, hashes[file]) for name, file in names]
     hashes.save()
     key = content_key(files=files, num_rows=num_rows, version=VERSION)
     path = folder / "face_features" / f"{key}.safetensors"
@@ -80,13 +81,14 @@ def feature_names(source: str | Path) -> list[str] | None:
 def clip_name(name: str) -> str:
     """Return the clip name for an entry of a table: the six fields of a RAVDESS file, else the entry itself.
 
-    Folders and the suffix of a media file are removed; other dots are kept, as in ``take 2.1``.
+    Of other names, only the suffix of a media file is removed; folders are kept: ``s1/a01`` and ``s2/a01`` are two
+    clips. Other dots are kept, as in ``take 2.1``.
     """
-    if name.count("-") >= 6:  # as in RAVDESS names; trying to parse all others is slow for long tables
+    path = PurePosixPath(name.replace("\\", "/"))  # as written on Windows
+    if name.count("-") >= 5:  # as in RAVDESS names; trying to parse all others is slow for long tables
         with contextlib.suppress(ValueError):
-            return parse_name(name).clip
-    path = Path(name)
-    return path.stem if path.suffix.lower() in _FILE_SUFFIXES else path.name
+            return parse_name(path.name if path.name.count("-") > 5 else f"03-{path.name}").clip
+    return str(path.with_suffix("") if path.suffix.lower() in _FILE_SUFFIXES else path)
 
 
 def segment_means(rows: NDArray[np.float32], num_rows: int) -> NDArray[np.float32]:
@@ -101,13 +103,17 @@ def _arrays(source: Path) -> list[Path]:
     return [path for path in paths_below(source) if path.suffix == ".npy"]
 
 
+def _name_in(source: Path, file: Path) -> str:
+    return file.relative_to(source).as_posix()
+
+
 def _read_folder(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
     for file in _arrays(source):
         try:
             array = np.load(file, allow_pickle=False)
-            yield file.name, np.atleast_2d(array).astype(np.float32)
+            yield _name_in(source, file), np.atleast_2d(array).astype(np.float32)
         except Exception:  # NumPy's header parser raises many exception types
-            yield file.name, np.empty((0, 0), np.float32)
+            yield _name_in(source, file), np.empty((0, 0), np.float32)
 
 
 @contextlib.contextmanager
@@ -128,7 +134,8 @@ def _open_table(source: Path) -> pa.Table:
             width = file.readline().count(b",") + 1
         if width > _MOST_COLUMNS:
             raise DataError(f"{source} has {width:,} columns; a CSV has at most {_MOST_COLUMNS:,}: use Parquet.")
-        table = pa.csv.read_csv(source)
+        text = {name: pa.string() for name in ("clip", " clip")}  # Arrow would read 001 as a number
+        table = pa.csv.read_csv(source, convert_options=pa.csv.ConvertOptions(column_types=text))
     table = table.rename_columns([name.strip() for name in table.column_names])  # OpenFace writes ", AU01_r"
     if "clip" not in table.column_names:
         raise DataError(

@@ -24,10 +24,15 @@ class AudioResult:
     name: str
     prediction: Prediction | Timeline | None
     error: str | None = None
+    warning: str | None = None  # about the model
 
     def as_dict(self) -> dict[str, Any]:
         """Return a dict that converts to JSON."""
-        return {"file": self.name, **(self.prediction.as_dict() if self.prediction else {"error": self.error})}
+        warning = {"warning": self.warning} if self.warning else {}
+        return {
+            "file": self.name,
+            **(self.prediction.as_dict() if self.prediction else {"error": self.error}),
+        } | warning
 
 
 @dataclass(frozen=True)

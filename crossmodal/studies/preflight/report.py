@@ -1,5 +1,6 @@
 """The report of the pre-flight: a table, a plot and the advice."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,16 @@ from matplotlib.axes import Axes
 from rich.console import Console
 
 from crossmodal.evaluation.plots import STAGE_COLOURS, STYLE, save_figure
-from crossmodal.evaluation.report import Column, Table, print_warnings, screen_table, warnings
+from crossmodal.evaluation.report import (
+    Column,
+    Picture,
+    Report,
+    Section,
+    Table,
+    print_warnings,
+    screen_table,
+    warnings,
+)
 from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
 from crossmodal.studies.preflight.advice import CARRIED_R2
 
@@ -35,9 +45,31 @@ _CARRIED = {
 Row = tuple[str, str, str]
 
 
-def print_preflight(folder: Path, numbers: dict[str, Any]) -> None:
-    """Print the table, the advice and the paths of the files in `folder`; `numbers` are as in ``preflight.json``."""
-    console, corpus = Console(), numbers["corpus"]
+@dataclass(frozen=True)
+class PreflightReport:
+    """The result of a pre-flight: `numbers` as in ``preflight.json``, and a report that a notebook shows."""
+
+    numbers: dict[str, Any]
+    report: Report
+
+    def print(self) -> None:
+        """Print the table, the advice and the paths of the files."""
+        console = Console()
+        (table, advice, plot) = self.report.sections[0].parts
+        assert isinstance(table, Table) and isinstance(plot, Picture), "as preflight_report made them"
+        console.print(screen_table(self.report.lines[0], table))
+        console.print(advice)
+        print_warnings(console, self.report.warnings)
+        console.print(f"Numbers: {plot.path.with_suffix('.json')}", soft_wrap=True)
+        console.print(f"Plot: {plot.path}", soft_wrap=True)
+
+    def _repr_html_(self) -> str:
+        return self.report.to_html()
+
+
+def preflight_report(folder: Path, numbers: dict[str, Any]) -> PreflightReport:
+    """Return the report of a pre-flight whose files are in `folder`; `numbers` are as in ``preflight.json``."""
+    corpus = numbers["corpus"]
     columns: list[Column[Row]] = [
         Column("measure", lambda row: format_for(corpus, row[0]), format_for(corpus, "on validation actors")),
         Column("value", lambda row: row[1], "value"),
@@ -50,11 +82,10 @@ def print_preflight(folder: Path, numbers: dict[str, Any]) -> None:
         f"{protocol_name(numbers['protocol'], numbers['num_folds'])}, fold {numbers['fold']}, seed {numbers['seed']}; "
         f"{corpus['clips']['val']} validation clips of {people}"
     )
-    console.print(screen_table(setting, Table(columns, groups)))
-    console.print(numbers["advice"]["sentence"])
-    print_warnings(console, warnings(corpus, numbers["speaker_dependent"]))
-    for name, file in (("Numbers", "preflight.json"), ("Plot", "preflight.png")):
-        console.print(f"{name}: {folder / file}", soft_wrap=True)
+    plot = Picture(folder / "preflight.png", "Accuracy, correct predictions, and face information in the sound")
+    parts = [Table(columns, groups), numbers["advice"]["sentence"], plot]
+    marks = warnings(corpus, numbers["speaker_dependent"])
+    return PreflightReport(numbers, Report(numbers["name"], marks, [setting], [Section("", parts)]))
 
 
 def _accuracy_rows(numbers: dict[str, Any]) -> list[Row]:

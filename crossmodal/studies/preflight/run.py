@@ -1,8 +1,7 @@
 """`study preflight`: a cheap prediction of whether a teacher can help a student, without the test actors."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from crossmodal.evaluation.report import warnings
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline import run as pipeline
+from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import end_loggers
 from crossmodal.pipeline.settings import Config, parse_settings
 from crossmodal.pipeline.stored.modality_general import sound_statistics
@@ -23,7 +23,10 @@ from crossmodal.pipeline.summary import RunSummary, summarize
 from crossmodal.storage import write_json
 from crossmodal.studies.preflight.advice import advise
 from crossmodal.studies.preflight.measures import Array, Pairs, measure
-from crossmodal.studies.preflight.report import plot_preflight, print_preflight
+from crossmodal.studies.preflight.report import PreflightReport, plot_preflight, preflight_report
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _STAGES = ("teacher", "control")
 _Split = Literal["train", "val"]
@@ -34,21 +37,42 @@ _DESCRIBED = ("corpus", "protocol", "num_folds", "speaker_dependent", "fold", "c
 class _StagesOnly(pipeline.Run):
     """A run without the final report, which is about test actors."""
 
+    part = "preflight"
+
     def finalize(self) -> RunSummary:
         end_loggers(self._loggers)
         return summarize(self.settings, self.corpus, self.results)
 
 
-def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
+def preflight(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpack[FitSettings]") -> PreflightReport:
     """Train teacher and control like `fit`, compare them, and write ``preflight.json`` and ``preflight.png``.
 
-    The two stages are in ``runs/<name>/preflight/``; `fit` with the same settings reuses them from the store. The
-    arguments are those of `fit`, without ``--stages``. UAR and shares are fractions, entropies and divergences in nats.
+    The two stages are in ``runs/<name>/preflight/``; `fit` with the same settings reuses them from the store.
+
+    Args:
+        config: As for `crossmodal.fit`.
+        **settings: As for `crossmodal.fit`, without `stages`.
+
+    Returns:
+        The report, which a notebook shows. UAR and shares are fractions, entropies and divergences in nats.
+
+    Raises:
+        ConfigError: If a setting is invalid.
+        DataError: If the recordings are missing or cannot fill the fold.
+
+    Examples:
+        >>> from crossmodal import preflight
+        >>> preflight("dense", data_root="ravdess").numbers["advice"]  # doctest: +SKIP
     """
-    settings = parse_settings([*args, "--stages", ",".join(_STAGES)])
-    folder = Path(settings["runs"]) / settings["name"]
-    run = _StagesOnly(settings | {"name": f"{settings['name']}/preflight"})
+    return run_preflight(command_words(config, settings))
+
+
+def run_preflight(words: Sequence[str]) -> PreflightReport:
+    """Run the pre-flight with the arguments of `fit`, without ``--stages``."""
+    settings = parse_settings([*words, "--stages", ",".join(_STAGES)])
+    run = _StagesOnly(settings)
     summary = run.fit()
+    folder = run.folder.parent
     train, val = (gather(run, split) for split in _SPLITS)
     if len(set(train.actors)) < 2:
         raise ProtocolError(
@@ -61,8 +85,7 @@ def preflight(args: Sequence[str] = ()) -> dict[str, Any]:
     numbers["advice"] = advise(numbers)
     write_json(folder / "preflight.json", numbers)
     plot_preflight(numbers, folder / "preflight.png", " ".join(warnings(summary.corpus, summary.speaker_dependent)))
-    print_preflight(folder, numbers)
-    return numbers
+    return preflight_report(folder, numbers)
 
 
 def _describe(settings: Config, summary: RunSummary) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Responses with a real tiny model, and with a fast fake model."""
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from websockets.sync.client import connect
 
 from crossmodal import __version__
 from crossmodal.apps.serve import schemas
@@ -91,6 +93,25 @@ def test_the_model_is_described_without_paths(summary, port):
     assert answer["trained_on"] == {"corpus": "ravdess", "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
     unknown = ask(port, "/v1/model").json
     assert (unknown["trained_on"], unknown["licence"]) == ({"corpus": "unknown"}, "unknown")
+
+
+def test_model_of_the_synthetic_corpus_warns_in_every_answer(port):
+    recognizer = fake_recognizer()
+    recognizer.config["corpus"] = {"kind": "synthetic"}
+    with serving(create_app(recognizer, control=fake_recognizer(), work=Work(decoders=1))) as synthetic:
+        about = ask(synthetic, "/v1/model").json
+        answers = [post(synthetic, wav(), f"/v1/predict{query}").json for query in ("", "?timeline=true")]
+        control = post(synthetic, wav(), "/v1/predict?model=control").json
+        with connect(f"ws://127.0.0.1:{synthetic}/v1/stream", proxy=None) as stream:
+            stream.send('{"sample_rate": 16000, "format": "int16"}')
+            ready = json.loads(stream.recv())
+    assert "synthetic" in recognizer.warning
+    assert {one["warning"] for one in (about, ready, *answers)} == {recognizer.warning}
+    schemas.ModelResponse.model_validate(about)
+    schemas.PredictionResponse.model_validate(answers[0])
+    schemas.TimelineResponse.model_validate(answers[1])
+    assert "warning" not in control
+    assert ask(port, "/v1/model").json["warning"] is None
 
 
 def test_health(port, monkeypatch):

@@ -117,11 +117,45 @@ def test_folder_of_npy_with_links_and_metadata_of_macos(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [CLIP, f"01-{CLIP}", f"02-{CLIP}.csv", f"03-{CLIP}.wav", f"videos/Actor_07/01-{CLIP}.mp4"]
+    "name",
+    [CLIP, f"01-{CLIP}", f"02-{CLIP}.csv", f"03-{CLIP}.wav", f"videos/Actor_07/01-{CLIP}.mp4", f"Actor_07/{CLIP}"],
 )
 def test_clip_name(name):
     assert clip_name(name) == CLIP
-    assert clip_name("my recording.npy") == "my recording"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("my recording.npy", "my recording"),
+        ("s1/a01", "s1/a01"),
+        ("s1\\a01.WAV", "s1/a01"),
+        ("./s1//a01.mp4", "s1/a01"),
+        ("v1.0/take 2.1", "v1.0/take 2.1"),
+    ],
+)
+def test_clip_name_keeps_folders(name, expected):
+    assert clip_name(name) == expected
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "npy"])
+def test_names_that_differ_in_the_table_are_different_clips(tmp_path, kind):
+    expected = {"001": 1.0, "01": 2.0, "s1/001": 3.0, "s2/001": 4.0}
+    source = tmp_path / f"faces.{kind}"
+    if kind == "npy":
+        for name, value in expected.items():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            np.save(source / f"{name}.npy", np.array([value]))
+    else:
+        write(source, "clip,AU01", *(f"{name},{value}" for name, value in expected.items()))
+    if kind == "parquet":
+        pa.parquet.write_table(pa.table({"clip": list(expected), "AU01": list(expected.values())}), source)
+    assert read(source) == {name: [[value]] for name, value in expected.items()}
+
+
+def test_names_of_numbers_keep_their_zeros(tmp_path):
+    assert read(write(tmp_path / "a.csv", "clip,x", "001,1", "01,2")) == {"001": [[1]], "01": [[2]]}
+    assert read(write(tmp_path / "b.csv", "frame, clip,x", "1,001,3")) == {"001": [[3]]}
 
 
 def test_table_is_read_once(table, monkeypatch):

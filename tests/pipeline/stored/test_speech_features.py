@@ -12,13 +12,12 @@ from crossmodal.errors import ConfigError, ModelFolderError, WeightsError
 from crossmodal.inference import save_model_folder
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.serialization import load_model
-from crossmodal.pipeline import fit
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.pipeline.stored import speech_features
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 from crossmodal.storage import read_json
 from tests.datamodules import ready
-from tests.pipeline import reused
+from tests.pipeline import fit, reused
 from tests.tiny_speech import BUNDLE, LAYERS, WIDTH, shrink, write_weights
 
 CLIPS = 64
@@ -221,10 +220,18 @@ class TestModelFolder:
             with pytest.raises(ModelFolderError, match=r"shipped.*front_end\.safetensors"):
                 EmotionRecognizer.from_pretrained(shipped)
 
-    def test_saving_a_model_without_network_removes_the_old_network(self, finished, shipped):
+    def test_saving_a_model_without_network_moves_the_old_network(self, finished, shipped):
         save_model_folder(finished.folder / "finetune" / "model.safetensors", shipped, finished.summary)
         assert not (shipped / "front_end.safetensors").exists()
-        EmotionRecognizer.from_pretrained(shipped)
+        for folder in (shipped, shipped.with_name("shipped.old1")):
+            EmotionRecognizer.from_pretrained(folder)
+
+    def test_saving_the_same_model_changes_nothing(self, finished_ssl, shipped):
+        folder, summary = finished_ssl
+        before = {path.name: path.stat().st_mtime_ns for path in shipped.iterdir()}
+        weights = shipped / "front_end.safetensors"
+        save_model_folder(folder / "runs" / "fit" / "finetune" / "model.safetensors", shipped, summary, weights)
+        assert {path.name: path.stat().st_mtime_ns for path in shipped.iterdir()} == before
 
     def test_the_test_command_reuses_stored_features(self, finished_ssl, shipped, tiny_ravdess, passes, capsys):
         folder, summary = finished_ssl

@@ -10,12 +10,11 @@ from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError, LeakageError, WeightsError
 from crossmodal.models import AudioClassifier, FaceBackbone, FaceClassifier
 from crossmodal.models.serialization import load_model
-from crossmodal.pipeline import fit
 from crossmodal.pipeline.stored.modality_general import general_dimensions
 from crossmodal.pipeline.stored.teacher_outputs import _correct
 from crossmodal.pipeline.teaching import TeachingSettings
 from tests.datamodules import ready
-from tests.pipeline import tiny_command
+from tests.pipeline import fit, tiny_command
 
 
 def stored(folder, kind):

@@ -7,12 +7,12 @@ import torch
 
 from crossmodal.datamodules import AudioDataModule
 from crossmodal.errors import NotFiniteError
-from crossmodal.pipeline import fit
 from crossmodal.pipeline.stored import speech_features
 from crossmodal.pipeline.stored.speech_features import store_for_training
 from crossmodal.tasks import ControlTask
 from crossmodal.transforms import pad_features
 from tests.datamodules import ready
+from tests.pipeline import fit
 
 SPEED = {"speed": {"factors": [0.8, 1.25]}}
 ENCODERS = {"dense": {"hidden_size": 8, "dropout": 0.0}, "tdnn": {"hidden_size": 8, "dropout": 0.0}}

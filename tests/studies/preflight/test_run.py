@@ -9,10 +9,10 @@ import pytest
 import soundfile
 from sklearn.metrics import balanced_accuracy_score
 
+import crossmodal
 from crossmodal.cli.main import main
 from crossmodal.datasets.clip import Clip
 from crossmodal.errors import ProtocolError
-from crossmodal.pipeline import fit
 from crossmodal.storage import read_json
 from crossmodal.studies.preflight import run as command
 from crossmodal.studies.preflight.advice import (
@@ -25,16 +25,22 @@ from crossmodal.studies.preflight.advice import (
     advise,
 )
 from crossmodal.studies.preflight.measures import Pairs, measure
-from crossmodal.studies.preflight.report import plot_preflight, print_preflight
-from crossmodal.studies.preflight.run import preflight
+from crossmodal.studies.preflight.report import plot_preflight, preflight_report
 from tests.evaluation import LABELS
 from tests.evaluation.test_plots import read
-from tests.pipeline import reused, tiny_command
+from tests.pipeline import fit, reused, sections_of, tiny_command
 from tests.tiny_speech import shrink, write_weights
 
 K = len(LABELS)
 # Actors of fold 0 of loso24 in the tiny corpus.
 TRAIN, VAL, TEST = ["03", "04"], ["02"], "01"
+
+
+def preflight(args):
+    """Run and print a pre-flight with a command line; return its numbers."""
+    report = command.run_preflight(args)
+    report.print()
+    return report.numbers
 
 
 def make_pairs(actors, seed=0, clips=40, skill=(2.0, 2.0), width=6):
@@ -317,6 +323,14 @@ class TestCommand:
             result = read_json(folder / "runs" / "fit" / "preflight" / stage / "result.json")
             assert numbers["uar"][model]["val"] == pytest.approx(result["metrics"]["val"]["uar"])
 
+    def test_python_gives_the_report_of_the_command(self, finished, tmp_path):
+        _, args, numbers = finished
+        report = crossmodal.preflight(runs=tmp_path, **sections_of(args))
+        assert json.loads(json.dumps(report.numbers)) == json.loads(json.dumps(numbers))
+        page = report._repr_html_()
+        assert page.count("data:image/png") == 1
+        assert numbers["advice"]["sentence"][:30] in page
+
     def test_fit_reuses_the_stages_and_preflight_keeps_its_files(self, finished, tmp_path):
         folder, args, _ = finished
         shutil.copytree(folder, tmp_path / "copy")
@@ -393,7 +407,7 @@ def test_a_report_of_a_teacher_on_pixels_with_a_warning(finished, tmp_path, caps
     numbers = deepcopy(finished[2])
     numbers["corpus"]["kind"] = "synthetic"
     del numbers["sound_carries"]["face_input"]
-    print_preflight(tmp_path, numbers)
+    preflight_report(tmp_path, numbers).print()
     printed = capsys.readouterr().out
     assert "Synthetic corpus" in printed
     assert "face input" not in printed

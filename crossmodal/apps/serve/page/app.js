@@ -6,11 +6,11 @@ import { MicrophoneError, startRecording } from "./recorder.js";
 import { asJson, showResult } from "./result.js";
 
 const find = (selector) => document.querySelector(selector);
+const note = (selector, text) => Object.assign(find(selector), { hidden: !text, textContent: text });
 const record = find("#record");
 let server = null; // the response of /v1/model
-let result = null;
 let latest = 0; // number of the latest recording
-let recording = null, starting = false;
+let result = null, recording = null, starting = false;
 
 function say(text, busy = false) {
   find("#status").textContent = text;
@@ -19,8 +19,7 @@ function say(text, busy = false) {
 
 function fail(text) {
   say("");
-  find("#error").textContent = text;
-  find("#error").hidden = !text;
+  note("#error", text);
 }
 
 async function start() {
@@ -32,13 +31,13 @@ async function start() {
     find("#token-form").hidden = false;
     return find("#token").focus();
   }
-  const { limits, control, versions } = server;
+  const { limits, control, versions } = server, differences = control?.differences.join(", ");
   const time = limits.timeline_seconds >= 120 ? `${limits.timeline_seconds / 60} minutes` : `${limits.timeline_seconds} seconds`;
   find("#limits").textContent = `Any sound or video, up to ${time} and ${limits.upload_bytes / 1e6}\u00a0MB`;
   find("#about").textContent = `Recognizes ${server.labels.join(", ")}.`;
   find("#version").textContent = `crossmodal ${versions.crossmodal}`;
-  find("#differences").hidden = !control?.differences.length;
-  find("#differences").textContent = `The control also differs from the model in ${control?.differences.join(", ")}, so a different result need not come from the teacher.`;
+  note("#warning", server.warning);
+  note("#differences", differences && `The control also differs from the model in ${differences}, so a different result need not come from the teacher.`);
   find("#token-form").hidden = true;
   find("main").hidden = false;
   say("While you record, the emotion is shown live.");

@@ -1,0 +1,98 @@
+"""Import of the user's own classes by path, and the trust that loading a file with such a path needs."""
+
+import contextlib
+import hashlib
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from crossmodal.errors import ConfigError, UntrustedCodeError
+
+_NOT_OWN = {"crossmodal", "lightning", "timm", "torch", "torchaudio", "torchmetrics", "torchvision"}
+# The file that is being loaded and whose class paths are not trusted.
+_untrusted: ContextVar[str | None] = ContextVar("untrusted", default=None)
+
+
+@contextlib.contextmanager
+def own_code_of(source: str | Path, trusted: bool) -> Iterator[None]:
+    """Inside the block, refuse to import class paths, which `source` names, unless it is trusted."""
+    token = _untrusted.set(_untrusted.get() if trusted else str(source))
+    try:
+        yield
+    finally:
+        _untrusted.reset(token)
+
+
+def is_class_path(name: str) -> bool:
+    """Return True for ``module.Class``, and False for a short name or the name of a timm model."""
+    return "." in name and all(part.isidentifier() for part in name.split("."))
+
+
+def class_path_of(made: Any) -> str:
+    """Return the path under which a class is imported."""
+    return f"{made.__module__}.{made.__qualname__}"
+
+
+def import_class(kind: str, path: str) -> Any:
+    """Import a class by its path.
+
+    Raises:
+        UntrustedCodeError: If a file that is not trusted names it.
+        ConfigError: If there is no such module or class, or the module cannot be imported.
+    """
+    source, (module_name, _, name) = _untrusted.get(), path.rpartition(".")
+    if source is not None and not path.startswith("crossmodal."):
+        raise UntrustedCodeError(
+            f"{source} uses the {kind} {path}, which is not part of crossmodal. Loading it would run the code of the "
+            f"module {module_name}. If you trust that code, pass trust_own_code=True, or --trust_own_code to a command."
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # importing runs the user's code
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            raise ConfigError(
+                f"The {kind} {path!r} cannot be imported: there is no module {error.name!r} in this folder, "
+                f"{Path.cwd()}, or elsewhere on Python's path: {', '.join(filter(None, sys.path))}."
+            ) from error
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigError(
+            f"The {kind} {path!r} cannot be imported: {type(error).__name__}: {error} ({last.filename}, line "
+            f"{last.lineno})."
+        ) from error
+    made = getattr(module, name, None)
+    if not isinstance(made, type):
+        problem = "has no class" if made is None else "defines something else than a class as"
+        raise ConfigError(
+            f"The {kind} {path!r} cannot be imported: the module {module_name} ({getattr(module, '__file__', '')}) "
+            f"{problem} {name!r}."
+        )
+    return made
+
+
+def own_sources(objects: Iterable[object]) -> dict[str, str]:
+    """Return the modules that define the classes of objects outside of our dependencies, with hashes of their sources.
+
+    A key of a stored result includes them, so that the result is computed again after a change of the code.
+    """
+    classes = {made for one in objects for made in type(one).__mro__}
+    own = {
+        made.__module__: made
+        for made in classes
+        if made.__module__.partition(".")[0] not in _NOT_OWN | sys.stdlib_module_names
+    }
+    return {name: hashlib.sha256(_source(made)).hexdigest() for name, made in sorted(own.items())}
+
+
+def _source(made: type) -> bytes:
+    """Return the source of a class's module; in a notebook, that of the class."""
+    try:
+        return Path(inspect.getfile(made)).read_bytes()
+    except (OSError, TypeError):
+        with contextlib.suppress(OSError, TypeError):
+            return inspect.getsource(made).encode()
+    return b""
