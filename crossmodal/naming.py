@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,10 +22,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
-def lookup(kind: str, table: Mapping[Any, Made], name: str) -> Made:
+def lookup(kind: str, table: Mapping[Any, Made], name: str, advice: str = "") -> Made:
     """Return the entry of a name in a table; raise ConfigError, with the kind of entry, if it is unknown."""
     if name not in table:
-        raise ConfigError(f"Unknown {kind} {name!r}. Known: {', '.join(table)}.{suggestion(name, table)}")
+        known = f" Known: {', '.join(table)}." if table else ""
+        raise ConfigError(f"Unknown {kind} {name!r}.{known}{suggestion(name, table)}{advice}")
     return table[name]
 
 
@@ -36,7 +38,7 @@ def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, An
     """
     parameters = _parameters(make)
     accepted = [name for name in parameters if name not in given]
-    kwargs = {name: value for name, value in kwargs.items() if name not in given or given[name] != value}
+    kwargs = {name: value for name, value in kwargs.items() if name not in given or value not in (None, given[name])}
     for name in kwargs:
         if name not in accepted:
             raise ConfigError(
@@ -48,13 +50,6 @@ def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, An
     if missing:
         raise ConfigError(f"The {kind} needs a value for its argument {missing[0]!r}.")
     return make(**arguments)
-
-
-def create(
-    kind: str, table: Mapping[Any, Callable[..., Made]], name: str, given: Mapping[str, Any], kwargs: Mapping[str, Any]
-) -> Made:
-    """Create an object by its name in a table; `lookup` and `call_with_known` describe arguments and errors."""
-    return call_with_known(f"{kind} {name!r}", lookup(kind, table, name), given, kwargs)
 
 
 def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:
@@ -76,24 +71,17 @@ def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Ite
 class Part:
     """A part of a model as the user gives it: a built-in name, a class path, a class or an instance.
 
-    Args:
-        kind: What it is, for messages, such as ``audio encoder``.
-        name: Built-in name, or class path ``module.Class``.
-        make: Class, or another callable of the table of names.
-        kwargs: Arguments of the user.
-        instance: The part itself, if it was given; it is used as it is.
-
     Examples:
-        >>> part = Part.parse("range", {"range": range}, {"class_path": "builtins.list", "init_args": {}})
-        >>> part.name, part.is_own, part.create({})
-        ('builtins.list', True, [])
+        >>> part = Part.parse("number", {"int": int}, "fractions.Fraction", {"numerator": 3})
+        >>> part.name, part.create({"denominator": 4})
+        ('fractions.Fraction', Fraction(3, 4))
     """
 
-    kind: str
-    name: str
+    kind: str  # for messages, such as "audio encoder"
+    name: str  # built-in, or the path of the class
     make: Callable[..., Any]
-    kwargs: dict[str, Any]
-    instance: Any = None
+    kwargs: dict[str, Any]  # of the user
+    instance: Any = None  # if it was given, it is used as it is
 
     @classmethod
     def parse(
@@ -112,19 +100,20 @@ class Part:
             ConfigError: If it is none of these, or the class cannot be imported or is not a subclass of `base`.
             UntrustedCodeError: If a file that is not trusted names a class of the user.
         """
-        if isinstance(given, partial):  # of LightningCLI: its instantiator, and the class as first argument
-            made = given.args[0] if given.args else given.func
+        if isinstance(given, Part):
+            return given
+        if isinstance(given, partial):  # from jsonargparse: its instantiators, and the class
+            made = next((one for one in given.args if isinstance(one, type)), given.func)
             return cls.parse(kind, table, made, {**given.keywords, **(kwargs or {})}, base)
         if isinstance(given, Mapping):
-            if unknown := given.keys() - {"class_path", "init_args"} or {"class_path"} - given.keys():
-                raise ConfigError(
-                    f"The {kind} must have the keys class_path and init_args only; see {min(unknown)!r} in {given}."
-                )
+            if given.keys() - {"init_args"} != {"class_path"}:
+                raise ConfigError(f"The {kind} must have the keys class_path and init_args, got {dict(given)}.")
             kwargs = {**(given.get("init_args") or {}), **(kwargs or {})}
             given = given["class_path"]
         if isinstance(given, str):
-            if not is_class_path(given) or given in table:
-                return cls(kind, given, _builtin(kind, table, given), dict(kwargs or {}))
+            if not is_class_path(given):
+                advice = " To use your own class, give its path, such as my_module.MyClass."
+                return cls(kind, given, lookup(kind, table, given, advice), dict(kwargs or {}))
             given = import_class(kind, given)
         made = given if isinstance(given, type) else type(given)
         if not issubclass(made, base):
@@ -133,22 +122,31 @@ class Part:
                 f"{given!r:.200}."
             )
         builtin = next((str(name) for name, entry in table.items() if entry is made), None)
-        if isinstance(given, type):
-            return cls(kind, builtin or class_path_of(made), made, dict(kwargs or {}))
-        if kwargs:
+        instance = None if made is given else given
+        if instance is not None and kwargs:
             raise ConfigError(f"The {kind} is an object, so it takes no arguments: remove {', '.join(kwargs)}.")
-        return cls(kind, builtin or class_path_of(made), made, {}, given)
+        return cls(kind, builtin or class_path_of(made), made, dict(kwargs or {}), instance)
 
-    @property
-    def is_own(self) -> bool:
-        """True if the class is the user's."""
-        return is_class_path(self.name) and not self.name.startswith("crossmodal.")
+    def create(self, ours: Mapping[str, Any], width: str | None = None) -> Any:
+        """Return the instance, or create it with our arguments, those that it takes, and those of the user.
 
-    def create(self, ours: Mapping[str, Any]) -> Any:
-        """Return the instance, or create it with our arguments, those that it takes, and those of the user."""
-        if self.instance is not None:
-            return self.instance
-        return call_with_known(f"{self.kind} {self.name!r}", self.make, ours, self.kwargs)
+        Raises:
+            ConfigError: If an argument does not exist or is missing, if the instance has another value of ours, or if
+                it has no attribute `width`, the size of its output.
+        """
+        made = self.instance
+        if made is None:
+            made = call_with_known(f"{self.kind} {self.name!r}", self.make, ours, self.kwargs)
+        for name, value in ours.items():
+            if self.instance is not None and getattr(made, name, value) != value:
+                raise ConfigError(
+                    f"{name} of the {self.kind} {self.name} is {getattr(made, name)}, but must be {value}."
+                )
+        if width and not isinstance(getattr(made, width, None), int):
+            raise ConfigError(
+                f"The {self.kind} {self.name} has no {width}: set self.{width} to the width of its output."
+            )
+        return made
 
     def stored_kwargs(self, ours: Iterable[str]) -> dict[str, Any]:
         """Return the arguments as JSON values, with defaults and without `ours`, to create the part again.
@@ -156,7 +154,8 @@ class Part:
         Raises:
             ConfigError: If a file cannot hold the class or an argument.
         """
-        if self.name == class_path_of(self.make) and self.make is not _importable(self.make):
+        module = sys.modules.get(self.make.__module__)
+        if self.name == class_path_of(self.make) and not hasattr(module, self.make.__qualname__):
             raise ConfigError(
                 f"The {self.kind} cannot be saved: {self.name} cannot be imported. Define the class at the top level "
                 "of a module."
@@ -186,24 +185,21 @@ def stored(value: Any) -> Any:
         return {str(name): stored(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [stored(one) for one in value]
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, type):
-        return class_path_of(value)
+    if isinstance(value, PurePath | type):
+        return str(value) if isinstance(value, PurePath) else class_path_of(value)
     part = Part("argument", class_path_of(type(value)), type(value), {}, value)
-    return {"class_path": part.name, "init_args": part.stored_kwargs([])}
-
-
-def _builtin(kind: str, table: Mapping[Any, Callable[..., Any]], name: str) -> Callable[..., Any]:
     try:
-        return lookup(kind, table, name)
-    except ConfigError as error:
-        raise ConfigError(f"{error} To use your own class, give its path, such as my_module.MyClass.") from None
+        return {"class_path": part.name, "init_args": part.stored_kwargs([])}
+    except ValueError as error:  # a class of C without a signature
+        raise ConfigError(f"An argument cannot be saved: {value!r:.100} is not a value of JSON.") from error
 
 
-def _importable(made: Any) -> Any:
-    """Return the object that is found under the path of a class."""
-    return getattr(sys.modules.get(made.__module__), made.__qualname__, None)
+def readable(value: Any) -> Any:
+    """Return the `stored` form of a value, for a log, or its text if there is none."""
+    try:
+        return stored(value)
+    except ConfigError:
+        return repr(value)
 
 
 def _parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -218,9 +214,10 @@ def _parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def _without_none(parameters: Mapping[str, inspect.Parameter], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove arguments that are None, unless the parameter is annotated to accept None."""
-    return {
-        name: value
-        for name, value in kwargs.items()
-        if value is not None or type(None) in get_args(parameters[name].annotation)
-    }
+    """Remove arguments that are None, unless the parameter has no annotation or is annotated to accept None."""
+
+    def accepts_none(annotation: Any) -> bool:
+        as_text = isinstance(annotation, str) and re.search("None|Optional|Any", annotation)
+        return annotation in (inspect.Parameter.empty, Any) or type(None) in get_args(annotation) or bool(as_text)
+
+    return {name: one for name, one in kwargs.items() if one is not None or accepts_none(parameters[name].annotation)}

@@ -48,6 +48,13 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
+def write_modules(page, folder):
+    """Write the Python examples that begin with the name of a file."""
+    for block in blocks(page, "python"):
+        if match := re.match(r"# (\w+\.py)\n", block):
+            (folder / match[1]).write_text(block, encoding="utf-8")
+
+
 def command_lines(page):
     """The lines of a page's shell examples that run crossmodal, split into words."""
     for block in blocks(page, "bash"):
@@ -104,8 +111,10 @@ def test_every_key_exists(page, fit_keys, generator):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_example_is_accepted(page, monkeypatch):
+def test_every_example_is_accepted(page, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(tmp_path)
+    write_modules(page, tmp_path)
     for block in blocks(page, "python"):
         compile(block, name(page), "exec")
     for words in command_lines(page):

@@ -26,6 +26,12 @@ class Open(Width):
         self.depth = depth
 
 
+class Optional(nn.Module):
+    def __init__(self, untyped=1, typed: int = 2, either: int | None = 3, text: "int | None" = 4):
+        super().__init__()
+        self.values = (untyped, typed, either, text)
+
+
 TABLE = {"linear": nn.Linear, "width": Width}
 HERE = __name__
 
@@ -52,7 +58,7 @@ def test_all_forms_give_the_same_part(given, kwargs):
     part = parse(given, **kwargs)
     made = part.create({"in_features": 3, "unknown_to_it": 1})
     assert (type(made), made.in_features, made.width, made.depth) == (Open, 3, 8, 1)
-    assert part.is_own
+    assert part.name == OPEN
     kwargs = json.loads(json.dumps(part.stored_kwargs(["in_features"])))
     assert kwargs == {"depth": 1, "width": 8, "sizes": [1, 2], "part": None}
     again = parse(part.name, **kwargs).create({"in_features": 3})
@@ -61,7 +67,6 @@ def test_all_forms_give_the_same_part(given, kwargs):
 
 def test_classes_of_the_table_have_their_short_name():
     assert [parse(given).name for given in ("width", Width, Width(1), f"{HERE}.Width")] == ["width"] * 4
-    assert not parse(Width).is_own
 
 
 def test_arguments_that_are_parts():
@@ -112,7 +117,7 @@ def test_what_cannot_be_saved_still_works():
     class Local(nn.Module):
         pass
 
-    for given in (Forgetful(1), Local, Local(), Width(1, part=lambda: 1)):
+    for given in (Forgetful(1), Local, Local(), Width(1, part=lambda: 1), Width(1, part=torch.zeros(2))):
         part = parse(given)
         assert isinstance(part.create({}), nn.Module)
         with pytest.raises(ConfigError, match="saved"):
@@ -141,3 +146,9 @@ def test_sources_of_own_classes(tmp_path, monkeypatch):
     (tmp_path / "sourced_base.py").write_text("from torch import nn\nclass Base(nn.Module):\n    '''Changed.'''")
     after = own_sources([own])
     assert (before["sourced"], before["sourced_base"] != after["sourced_base"]) == (after["sourced"], True)
+
+
+def test_none_is_the_default_only_if_it_is_no_valid_value():
+    part = parse(Optional, untyped=None, typed=None, either=None, text=None)
+    assert part.create({}).values == (None, 2, None, None)
+    assert part.stored_kwargs([]) == {"untyped": None, "typed": 2, "either": None, "text": None}

@@ -26,6 +26,7 @@ from crossmodal.cli.main import main
 from crossmodal.pipeline.settings import build_parser, parse_settings
 from crossmodal.storage import read_json
 from tests.offline_runs import read_offline_run
+from tests.test_docs import write_modules
 
 ROOT = Path(__file__).parents[1]
 SWEEPS = {path.stem: path for path in sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))}
@@ -221,3 +222,22 @@ def test_parallel_agents_share_teacher_and_control(machine, start):
         _, summary = check_trial(machine, config, args, run_id)
         trained.update(stage for stage, numbers in summary["stages"].items() if not numbers["reused"])
     assert trained == {"teacher": 1, "control": 1, "transfer": 4, "finetune": 4}
+
+
+def test_a_trial_over_class_paths(machine, command_of, monkeypatch):
+    write_modules(ROOT / "docs" / "extending.md", machine)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the command adds the current folder
+    config = read(SWEEPS["encoders"])
+    values = {"encoder": "my_parts.ConvEncoder", "encoder.init_args.width": 8}
+    values |= {"encoder_kwargs.pooling": "my_parts.MaxPooling", "front_end": "my_parts.LearnedFilters"}
+    config["parameters"] = {f"transfer.model.{name}": {"values": [value]} for name, value in values.items()}
+    config["method"] = "grid"
+    (args,) = proposals(config, 1)
+    try:
+        offline, summary = run_trial(machine, config, args, command_of(config, args))
+    finally:
+        sys.modules.pop("my_parts", None)
+    model = read_json(Path(summary["control_model"]) / "config.json")["model"]
+    assert (model["encoder"], model["front_end"]) == ("my_parts.ConvEncoder", "my_parts.LearnedFilters")
+    assert model["encoder_kwargs"] == {"width": 8, "pooling": "my_parts.MaxPooling"}
+    assert offline.config["transfer"]["model"]["encoder"]["init_args"]["width"] == 8

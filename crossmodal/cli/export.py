@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from crossmodal.cli.help_texts import TRUST
 from crossmodal.errors import ConfigError
 from crossmodal.inference.export import export_model
 from crossmodal.inference.recognizer import find_model
@@ -22,6 +23,7 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--int8", action="store_true", help=int8)
     out = "output folder, with copies of config.json and README.md; it needs no torch; default: MODEL"
     parser.add_argument("--out", metavar="DIR", help=out)
+    parser.add_argument("--trust_own_code", action="store_true", help=TRUST)
 
 
 def export_command(args: argparse.Namespace) -> int:
@@ -29,7 +31,7 @@ def export_command(args: argparse.Namespace) -> int:
     folder = find_model(args.model)
     if args.out is None and folder != Path(args.model):
         raise ConfigError(f"{args.model} was downloaded from the Hub: give a folder for the export with --out DIR.")
-    for exported in export_model(folder, args.out, int8=args.int8):
+    for exported in export_model(folder, args.out, int8=args.int8, trust_own_code=args.trust_own_code):
         print(
             f"{exported.path} ({exported.size / 1e6:.2f} MB): on {exported.clips} generated sounds, probabilities "
             f"differ from {exported.original} by at most {exported.largest:.1g} (mean {exported.mean:.1g}); "

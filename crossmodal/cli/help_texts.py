@@ -1,5 +1,7 @@
 """Help of the commands that parse their own arguments. argparse generates the help of the others."""
 
+TRUST = "import the classes of the model's parts that are not in crossmodal; importing runs their modules' code"
+
 FIT = """\
 usage: crossmodal fit [--config FILE]... [--key value]...
 
@@ -26,6 +28,8 @@ teacher and student
   --teacher.model.weights FILE              ... or from a file; --teacher.model.pretrained false for none
   --transfer.model.front_end NAME           mfcc, lmfb, both or ssl
   --transfer.model.encoder NAME             dense, lstm, tdnn, cnn, crnn, transformer or timm:NAME
+                                            front_end and encoder may be your own: module.Class, with
+                                            encoder.init_args.NAME VALUE; see docs/extending.md
   --transfer.model.kd_loss NAME             dist, dkd, kd or logit_std, with kd_loss_weight and temperature
   --transfer.model.align_loss NAME          cka, cosine, fd, mmd, mse, regression, rkd, shared_classifier or
                                             supcon, with align_loss_weight; more_losses adds others
@@ -53,6 +57,7 @@ examples
 TEST = """\
 usage: crossmodal test --model FOLDER [--data.root DIR | --data.manifest FILE | --data.stream URL]
                        [--data.key value]... [--backend {torch,onnx,int8}] [--format {table,json}]
+                       [--trust_own_code]
 
 Evaluate a model on the test actors of a fold. Fold, channel and label set default to those of the model's training. A
 model that was trained on a test actor is rejected.
@@ -64,6 +69,7 @@ model that was trained on a test actor is rejected.
   --data.protocol NAME  and --data.fold K, --data.channel NAME, --data.label_set NAME: other test actors
   --backend NAME        torch, or the exported models onnx and int8 (see crossmodal export)
   --format NAME         table or json
+  --trust_own_code      import the classes of the model's parts that are not in crossmodal
 
 example
   crossmodal test --model runs/fit/model --data.root ravdess

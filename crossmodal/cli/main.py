@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from crossmodal.cli import help_texts
@@ -126,6 +127,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(name: str, args: list[str]) -> int:
     command = COMMANDS[name]
+    # Own classes are found in the current folder, as with `python -m crossmodal`, and after all installed packages.
+    if not {"", str(Path.cwd())} & {*sys.path} and not getattr(sys.flags, "safe_path", False):
+        sys.path.append(str(Path.cwd()))
     if command.usage and {"-h", "--help"} & set(args):
         print(command.usage, end="")
         return 0

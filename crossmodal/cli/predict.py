@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
+from crossmodal.cli.help_texts import TRUST
 from crossmodal.errors import ConfigError
 from crossmodal.inference.model_config import read_config, warning_of
 from crossmodal.inference.predict.formats import FORMATS
@@ -42,6 +43,7 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", metavar="FILE", help=plot)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of processes; default: %(default)s")
     parser.add_argument("--backend", choices=get_args(BackendChoice), default="auto", help="default: %(default)s")
+    parser.add_argument("--trust_own_code", action="store_true", help=TRUST)
 
 
 def predict_command(args: argparse.Namespace) -> int:
@@ -71,11 +73,11 @@ def _predict(args: argparse.Namespace, folder: Path, out: TextIO) -> int:
     if warning := warning_of(config):
         print(f"crossmodal predict: {warning}", file=sys.stderr)
     with ExitStack() as stack:
-        results: Iterable[AudioResult] = predictor.predict(inputs, args.jobs)
+        results: Iterable[AudioResult] = (replace(one, warning=warning) for one in predictor.predict(inputs, args.jobs))
         if has_bar and len(inputs) > (1 if is_timeline else _MANY):
             bar = stack.enter_context(progress_bar())
             results = bar.track(results, total=len(inputs), description="Predicting")
-        FORMATS[args.format](_print_errors(results, failures, warning), config["labels"], is_timeline, out)
+        FORMATS[args.format](_print_errors(results, failures), config["labels"], is_timeline, out)
     return int(bool(failures))
 
 
@@ -83,12 +85,12 @@ def _is_screen(stream: TextIO) -> bool:
     return stream.isatty()
 
 
-def _print_errors(results: Iterable[AudioResult], failures: list[str], warning: str | None) -> Iterator[AudioResult]:
+def _print_errors(results: Iterable[AudioResult], failures: list[str]) -> Iterator[AudioResult]:
     for result in results:
         if result.error is not None:
             failures.append(result.name)
             print(f"crossmodal predict: {result.error}", file=sys.stderr)
-        yield replace(result, warning=warning)
+        yield result
 
 
 def _predictor(args: argparse.Namespace, model: Path, config: dict[str, Any], count: int) -> FilePredictor:
@@ -102,6 +104,7 @@ def _predictor(args: argparse.Namespace, model: Path, config: dict[str, Any], co
         args.backend,
         window=(WINDOW if args.window is None else args.window) if is_timeline else None,
         hop=HOP if args.hop is None else args.hop,
+        trust_own_code=args.trust_own_code,
     )
 
 

@@ -12,6 +12,7 @@ from typing import get_args
 import numpy as np
 
 from crossmodal.apps.serve.limits import MEGABYTE, Limits
+from crossmodal.cli.help_texts import TRUST
 from crossmodal.errors import ConfigError, MissingExtraError
 from crossmodal.inference.recognizer import BackendChoice, EmotionRecognizer
 
@@ -46,6 +47,7 @@ def _server_arguments(parser: argparse.ArgumentParser, port: int) -> None:
     parser.add_argument("--host", default="127.0.0.1", help=host)
     parser.add_argument("--port", type=int, default=port, help="0: any free port; default: %(default)s")
     parser.add_argument("--backend", choices=get_args(BackendChoice), default="auto", help="default: %(default)s")
+    parser.add_argument("--trust_own_code", action="store_true", help=TRUST)
     token = "a file with the token that clients must send; default: the variable CROSSMODAL_TOKEN, else no token"
     parser.add_argument("--token_file", metavar="FILE", help=token)
     numbers: dict[str, tuple[float, str]] = {
@@ -87,8 +89,7 @@ def _serve(args: argparse.Namespace, open_browser: bool = False) -> int:
     with bind(args.host, args.port) as listening:
         if token is None and not args.host.startswith(_LOOPBACK):
             print(f"crossmodal: anyone who can reach {args.host} can use the server; see --token_file", file=sys.stderr)
-        model = _load(args.model, args.backend)
-        control = _load(args.control, args.backend) if args.control else None
+        model, control = (name and _load(name, args) for name in (args.model, args.control))
         if model.warning:
             print(f"crossmodal: {model.warning}", file=sys.stderr)
         app = create_app(model, control=control, token=token, limits=limits, work=work)
@@ -114,9 +115,9 @@ def _make_limits(args: argparse.Namespace) -> Limits:
     )
 
 
-def _load(name: str, backend: BackendChoice) -> EmotionRecognizer:
+def _load(name: str, args: argparse.Namespace) -> EmotionRecognizer:
     """Load a model and run it once on a second of noise, so that the first request is fast."""
-    recognizer = EmotionRecognizer.from_pretrained(name, backend=backend)
+    recognizer = EmotionRecognizer.from_pretrained(name, backend=args.backend, trust_own_code=args.trust_own_code)
     noise = np.random.default_rng(0).normal(0, 0.1, recognizer.sample_rate)
     recognizer.predict_batch([noise.astype(np.float32)])
     return recognizer

@@ -21,11 +21,12 @@ def test_command(args: Sequence[str]) -> int:
     parser.add_argument("--model", type=str)
     parser.add_argument("--backend", choices=("torch", "onnx", "int8"), default="torch")
     parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument("--trust_own_code", action="store_true", default=False)
     parser.add_class_arguments(AudioDataModule, "data", skip=_NO_FACES)
     settings = parse_or_raise(parser, args)
     if "model" not in settings:
         raise ConfigError("--model is missing. Pass the model folder, e.g. --model runs/fit/model.")
-    folder = load_for_test(settings["model"], settings.get("backend", "torch"))
+    folder = load_for_test(settings["model"], settings.get("backend", "torch"), settings.get("trust_own_code", False))
     result = evaluate(folder, settings.get("data", {}))
     if settings.get("format") == "json":
         print(json.dumps(result.to_dict(), indent=2))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from crossmodal.datasets.cache import FaceCrops
 from crossmodal.datasets.clip import Clip, Split
@@ -15,7 +15,10 @@ from crossmodal.datasets.splits.protocols import NUM_FOLDS, LabelSet, Protocol, 
 from crossmodal.datasets.stream.reader import open_stream
 from crossmodal.errors import ConfigError
 from crossmodal.media import Box, VideoDecoder
+from crossmodal.naming import Part
 from crossmodal.storage import cache_dir
+
+CORPORA = ("root", "manifest", "stream", "corpus")  # arguments that select a corpus
 
 
 @dataclass(eq=False, repr=False)
@@ -32,6 +35,8 @@ class CorpusSettings:
         channel: Channel of RAVDESS: ``speech``, ``song`` or ``both``.
         label_set: Label set of RAVDESS: ``speech8``, ``song6``, ``speech6`` (the song classes, clips matched to song)
             or ``both8``; the default depends on the channel. The labels of a manifest are those that occur in it.
+        corpus: Corpus of your own: a class path, ``{class_path, init_args}``, or a subclass or an object of
+            `crossmodal.datasets.CorpusSource`.
         max_duration: Longest duration in seconds; longer clips are excluded, because they determine the batch length.
         cache: Folder of decoded data; the default is ``$CROSSMODAL_CACHE`` or the user's cache folder.
     """
@@ -42,6 +47,7 @@ class CorpusSettings:
     allow_outside_paths: bool = False
     channel: Channel = "speech"
     label_set: LabelSet | None = None
+    corpus: str | dict[str, Any] | Any | None = None
     max_duration: float = MAX_DURATION
     cache: str | Path | None = None
 
@@ -58,7 +64,7 @@ class CorpusSettings:
             ConfigError: If two corpora are given, or a channel or label set that the corpus does not have.
             DataError: If a stream is missing or corrupted.
         """
-        given = [f"data.{name}" for name in ("root", "manifest", "stream") if getattr(self, name)]
+        given = [f"data.{name}" for name in CORPORA if getattr(self, name)]
         if len(given) > 1:
             raise ConfigError(f"Set one of {' and '.join(given)}, not {len(given)}: a run uses one corpus.")
         source = self._open()
@@ -67,6 +73,9 @@ class CorpusSettings:
         return source
 
     def _open(self) -> CorpusSource:
+        if self.corpus:
+            own: CorpusSource = Part.parse("corpus", {}, self.corpus, base=CorpusSource).create({})
+            return own
         if self.stream:
             return open_stream(self.stream, self.channel, self.label_set)
         if self.manifest:
@@ -81,8 +90,9 @@ class SplitSettings:
     """Division of the clips into training, validation and test.
 
     Args:
-        protocol: Partition of the speakers into folds; the default is ``seq6``, and for a manifest ``given`` if it has
-            splits, otherwise ``grouped``.
+        protocol: Partition of the speakers into folds, by name or as a class of your own (see
+            `crossmodal.datasets.splits.own_protocol.split_by_own`); the default is ``seq6``, and for a manifest
+            ``given`` if it has splits, otherwise ``grouped``.
         fold: Test fold, counted from 0; the speakers of the next fold validate, and the others train.
         num_folds: Number of folds of ``grouped``, at least 3.
         allow_speaker_leakage: Whether to allow the protocol ``random`` and given splits that share speakers, whose
@@ -91,7 +101,7 @@ class SplitSettings:
             benefit of unlabelled pairs.
     """
 
-    protocol: Protocol | None = None
+    protocol: Protocol | str | dict[str, Any] | Any | None = None
     fold: int = 0
     num_folds: int = NUM_FOLDS
     allow_speaker_leakage: bool = False
@@ -136,6 +146,11 @@ class FaceSettings:
     face_features: str | None = None
     face_embeddings: str | None = None
     face_normalization: Literal["actor"] | None = None
+
+    def has_faces(self, source: CorpusSource) -> bool:
+        """Return False if no clip of a corpus has a video, and there are no face features or embeddings."""
+        is_given = source.is_built_in or self.face_features or self.face_embeddings
+        return bool(is_given) or any(clip.video for clip in source.index()[0])
 
     def crops_of(self, source: CorpusSource) -> FaceCrops:
         """Return the settings of the face crops of a corpus."""

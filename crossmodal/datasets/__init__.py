@@ -7,6 +7,7 @@ from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.manifest import ManifestIndex, index_manifest
 from crossmodal.datasets.preparation import prepare
 from crossmodal.datasets.ravdess import index_ravdess, parse_name
+from crossmodal.datasets.source import CorpusSource
 from crossmodal.datasets.splits.protocols import LABEL_SETS, PROTOCOLS, filled_folds, split_clips
 from crossmodal.datasets.splits.speaker_folds import group_speakers
 from crossmodal.storage import cache_dir, content_key
@@ -16,6 +17,7 @@ __all__ = (
     "PROTOCOLS",
     "Clip",
     "ClipTensors",
+    "CorpusSource",
     "ExcludedClip",
     "FaceCrops",
     "ManifestIndex",

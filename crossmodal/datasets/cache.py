@@ -27,7 +27,7 @@ from crossmodal.progress import progress_bar
 from crossmodal.storage import FileHashes, cache_dir, content_key
 
 # Increase when the same source and settings give different arrays; all files are then decoded again.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)

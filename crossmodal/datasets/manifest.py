@@ -79,8 +79,7 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
             clip = _read_clip(row, find, labels, has_split)
             if clip.clip in clips:
                 raise ValueError("an earlier row has the same clip")
-            first = recordings.setdefault(replace(clip, clip="", label=None), clip)
-            if first != clip:
+            if (first := recordings.setdefault(replace(clip, clip="", label=None), clip)) != clip:
                 raise ValueError(f"an earlier row has the same recording: clip {first.clip}, label {first.label}")
         except ValueError as error:
             name = "" if isinstance(row, str) else f" (clip {row['clip']})"

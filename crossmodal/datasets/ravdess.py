@@ -92,9 +92,8 @@ class RavdessIndex:
 def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex:
     """Find the clips in a RAVDESS folder: the extracted zips of Zenodo, ``Actor_NN`` folders, or one flat folder.
 
-    Files are paired by clip. The sound comes from the 03 wav if it exists, else from the 01 mp4, else from a wav that
-    was extracted from it and is named 01. The face comes from the 01 mp4 if it exists, else from the 02 mp4, which
-    shows the same performance. A second file with the sound of a clip is excluded.
+    Files are paired by clip. The sound comes from the 03 wav, else from the 01 mp4, else from an 01 wav that was
+    extracted from it. The face comes from the 01 mp4, else from the 02 mp4, which shows the same performance.
 
     Args:
         root: Folder, searched recursively.

@@ -25,11 +25,11 @@ SYNTHETIC_ACTORS = 16
 
 
 class CorpusSource(ABC):
-    """Base class of corpora."""
+    """Base class of corpora. A corpus of your own only has to implement `index`."""
 
-    path: Path | str
+    path: Path | str = ""
     """Path of the folder or the manifest, or the folder or URL of a stream."""
-    face_box: Box
+    face_box: Box = (0.0, 0.0, 1.0, 1.0)
     """Default box of the face."""
     channel: Channel | None = None
     """Channel of RAVDESS, None for other corpora."""
@@ -38,25 +38,28 @@ class CorpusSource(ABC):
     is_built_in: bool = False
     """True for the built-in corpus, which is created if it is missing."""
 
-    @property
-    @abstractmethod
+    @cached_property
     def kind(self) -> CorpusKind:
-        """Kind of the corpus; ``synthetic`` for all recordings of `synthesize`, also those listed in a manifest."""
+        """``synthetic`` for all recordings of `synthesize`, also those that are listed elsewhere; else ``manifest``."""
+        files = (file for clip in self.index()[0] for file in (clip.audio, clip.video) if file)
+        folders = {file.parent.absolute() for file in files}
+        ancestors = {folder for one in folders for folder in (one, *one.parents)}
+        return "synthetic" if any((folder / SYNTHETIC_MARKER).exists() for folder in ancestors) else "manifest"
 
     @property
-    @abstractmethod
     def name(self) -> str:
         """Name of the corpus in reports."""
+        return type(self).__name__
 
-    @property
-    @abstractmethod
+    @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Class names, in the order of class indices."""
+        """Class names, in the order of class indices; by default those that occur, sorted."""
+        return tuple(sorted({clip.label for clip in self.index()[0] if clip.label is not None}))
 
     @property
-    @abstractmethod
     def protocol(self) -> Protocol:
         """Default protocol."""
+        return "grouped"
 
     @abstractmethod
     def index(self) -> tuple[list[Clip], list[ExcludedClip]]:
@@ -129,21 +132,12 @@ class ManifestSource(CorpusSource):
 
     path: Path
     allow_outside_paths: bool = False
-    face_box = (0.0, 0.0, 1.0, 1.0)
 
     @cached_property
     def manifest(self) -> ManifestIndex:
         """Content of the table."""
         stat = self.path.stat() if self.path.exists() else None
         return _index_cached(self.path, self.allow_outside_paths, stat and (stat.st_size, stat.st_mtime_ns))
-
-    @cached_property
-    def kind(self) -> CorpusKind:
-        """``synthetic`` if any file is in a synthetic corpus, else ``manifest``."""
-        files = (file for clip in self.manifest.clips for file in (clip.audio, clip.video) if file)
-        folders = {file.parent.absolute() for file in files}
-        ancestors = {folder for one in folders for folder in (one, *one.parents)}
-        return "synthetic" if any((folder / SYNTHETIC_MARKER).exists() for folder in ancestors) else "manifest"
 
     @property
     def name(self) -> str:

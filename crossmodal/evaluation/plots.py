@@ -39,8 +39,8 @@ def plot_confusion(predictions: Mapping[str, Predictions], path: Path, note: str
         save_figure(figure, path, note)
 
 
-def plot_curves(histories: Mapping[str, Path], path: Path, note: str = "") -> None:
-    """Plot validation UAR and training loss of each stage by epoch."""
+def plot_curves(histories: Mapping[str, Path], path: Path, note: str = "", num_classes: int | None = None) -> None:
+    """Plot validation UAR and training loss of each stage by epoch, and the UAR of chance for a number of classes."""
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
         for stage, file in histories.items():
@@ -50,6 +50,8 @@ def plot_curves(histories: Mapping[str, Path], path: Path, note: str = "") -> No
             style = {"color": STAGE_COLOURS[stage], "linestyle": STAGE_DASHES[stage], "label": stage}
             left.plot(*curve(rows, f"{stage}/val_uar", start), **style)
             right.plot(*curve(rows, f"{stage}/train_loss", start), **style)
+        if num_classes:
+            draw_chance(left, num_classes)
         left.set(xlabel="epoch", ylabel="validation UAR", ylim=(0, 1))
         right.set(xlabel="epoch", ylabel="training loss")
         right.set_ylim(bottom=0)
@@ -71,13 +73,18 @@ def plot_actors(student: Predictions, control: Predictions, path: Path, note: st
             axis.annotate("", (position, end), (position, start), arrowprops={"arrowstyle": "->", "color": "#999999"})
         axis.scatter(range(len(actors)), before, color=STAGE_COLOURS["control"], marker="s", zorder=3, label="control")
         axis.scatter(range(len(actors)), after, color=STAGE_COLOURS["finetune"], zorder=3, label="student")
-        axis.axhline(1 / len(student.labels), color="#bbbbbb", linestyle=":", label="chance")
+        draw_chance(axis, len(student.labels))
         axis.set(xticks=range(len(actors)), xticklabels=actors, xlabel="test speaker", ylabel="UAR", ylim=(-0.03, 1))
         if width == _MAX_WIDTH or max(map(len, actors)) > 5:
             axis.tick_params(axis="x", rotation=90, labelsize=7)
         axis.margins(x=0.2 if len(actors) < 8 else 0.02)
         axis.legend(frameon=False, ncols=3, fontsize=8)
         save_figure(figure, path, note)
+
+
+def draw_chance(axis: Axes, num_classes: int) -> None:
+    """Draw a line at the UAR of chance."""
+    axis.axhline(1 / num_classes, color="#bbbbbb", linestyle=":", label="chance")
 
 
 def legend_below(figure: Figure, axis: Axes, columns: int) -> None:
@@ -107,6 +114,7 @@ def draw_confusion(axis: Axes, matrix: NDArray[np.int64], labels: Sequence[str],
     axis.set_xticks(positions, labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     axis.set_yticks(positions, labels if first else [], fontsize=8)
     axis.set_xlabel("predicted, % of row")
+    axis.set_ylabel("true" if first else "")
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
 
@@ -118,6 +126,6 @@ def read_history(path: Path) -> list[dict[str, str]]:
 
 
 def curve(rows: list[dict[str, str]], name: str, start: int = 0) -> tuple[list[float], list[float]]:
-    """Return the epochs, offset by `start`, and the values of a column, without empty cells."""
-    points = [(start + float(row["epoch"]), float(row[name])) for row in rows if row.get(name)]
+    """Return the epochs, counted from 1 and offset by `start`, and the values of a column, without empty cells."""
+    points = [(start + 1 + float(row["epoch"]), float(row[name])) for row in rows if row.get(name)]
     return [epoch for epoch, _ in points], [value for _, value in points]

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +16,21 @@ from crossmodal.storage import atomic_path
 if TYPE_CHECKING:
     from crossmodal.models import AudioClassifier, FaceClassifier
     from crossmodal.models.outputs import Outputs
+    from crossmodal.models.own_teacher import OwnTeacher
 
 SMALLEST_PROBABILITY = 5e-7
 """Half of the last digit in predictions.csv: smaller probabilities are stored as 0."""
 
 
-def predict(model: "AudioClassifier | FaceClassifier", loader: Iterable[Mapping[str, Any]], **kwargs: Any) -> "Outputs":
+def predict(
+    model: "AudioClassifier | FaceClassifier | OwnTeacher", loader: Iterable[Mapping[str, Any]], **kwargs: Any
+) -> "Outputs":
     """Run a trained model over a loader, on the model's device in evaluation mode; outputs are float32 on the CPU."""
     import torch  # slow to import, and predictions can be read without it
 
     from crossmodal.models.outputs import Outputs
 
-    device = next(model.parameters()).device
+    device = next((tensor.device for tensor in chain(model.parameters(), model.buffers())), torch.device("cpu"))
     model.eval()
     outputs = []
     with torch.no_grad():

@@ -119,6 +119,9 @@ def warnings(corpus: Mapping[str, Any], speaker_dependent: bool) -> list[str]:
         sentences.append(
             f"{unlabelled} training clips have no label: they are used for distillation only, not in the task loss."
         )
+    for split, missing in (corpus.get("missing_classes") or {}).items():
+        if missing:
+            sentences.append(f"No {split} clip has the class {', '.join(missing)}: its results are about the others.")
     sentences += [SPEAKER_DEPENDENT] if speaker_dependent else []
     return [format_for(corpus, sentence) for sentence in sentences]
 

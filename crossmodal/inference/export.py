@@ -39,7 +39,9 @@ class Exported:
     same_label: int
 
 
-def export_model(folder: str | Path, out: str | Path | None = None, *, int8: bool = False) -> list[Exported]:
+def export_model(
+    folder: str | Path, out: str | Path | None = None, *, int8: bool = False, trust_own_code: bool = False
+) -> list[Exported]:
     """Write ``model.onnx``, and optionally ``model.int8.onnx``, after a comparison with the original model.
 
     Args:
@@ -47,6 +49,7 @@ def export_model(folder: str | Path, out: str | Path | None = None, *, int8: boo
         out: Folder of the exported files, with copies of the configuration and the card: a model folder that needs no
             torch. Default: the model folder.
         int8: True to write a second, smaller file with 8-bit weights.
+        trust_own_code: As in `EmotionRecognizer.from_pretrained`. The exported files need no code of yours.
 
     Returns:
         The written files. A rerun for the same model keeps the card in `out` and an existing ``model.int8.onnx``; that
@@ -58,7 +61,7 @@ def export_model(folder: str | Path, out: str | Path | None = None, *, int8: boo
             then.
         MissingExtraError: If onnx or onnxruntime is not installed.
     """
-    from crossmodal.inference.onnx_graph import to_int8, to_onnx
+    from crossmodal.inference.onnx_graph import own_parts, to_int8, to_onnx
     from crossmodal.inference.torch_model import load_torch_model
 
     folder = Path(folder)
@@ -66,13 +69,15 @@ def export_model(folder: str | Path, out: str | Path | None = None, *, int8: boo
     if out.resolve() != folder.resolve() and (out / WEIGHTS).is_file():
         raise ExportError(f"{out} holds another model: choose another output folder.")
     config = read_config(folder)
-    original = load_torch_model(folder, config)
+    original = load_torch_model(folder, config, trust_own_code)
     content = to_onnx(original.network, config["labels"], config["temperature"])
     report = _compare(out / ONNX, content, original, "PyTorch", hard_batches(config["sample_rate"]))
     if not report.largest <= TOLERANCE:  # also true for nan
+        own = own_parts(original.network)
+        advice = f"Check {own}" if own else "Please report this bug with the folder's config.json"
         raise ExportError(
             f"Probabilities of the exported model would differ from PyTorch by {report.largest:.2g}, more than "
-            f"{TOLERANCE:g}. Nothing was written. Please report this bug with the folder's config.json."
+            f"{TOLERANCE:g}. Nothing was written. {advice}."
         )
     exported, contents = [report], {ONNX: content}
     if int8:

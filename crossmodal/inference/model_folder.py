@@ -13,7 +13,7 @@ import torchaudio
 from safetensors.torch import load_file, save
 from torch import nn
 
-from crossmodal.errors import ConfigError, ModelFolderError
+from crossmodal.errors import ConfigError, ModelFolderError, UntrustedCodeError
 from crossmodal.inference.hub import push
 from crossmodal.inference.model_card import UNKNOWN, model_card
 from crossmodal.inference.model_config import (
@@ -28,6 +28,7 @@ from crossmodal.inference.model_config import (
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.serialization import load_model
 from crossmodal.models.speech_network import copy_weights, find_weights
+from crossmodal.own_code import own_code_of, own_sources
 from crossmodal.storage import atomic_path, move_aside, read_json, write_json
 from crossmodal.version import __version__
 
@@ -49,14 +50,15 @@ def save_model_folder(
     summary: dict[str, Any],
     front_end_weights: str | Path | None = None,
     stage: str = "finetune",
+    trust_own_code: bool = False,
 ) -> Path:
     """Write the model folder of a trained student, or of its control (`stage`), and return the folder.
 
     A folder that has this model is not changed. Another model in it is moved to a new folder, with the files that were
     added to it. `trained` is a file of `crossmodal.models.serialization.save_model`. The weights of a frozen front end
-    are by default those at the path that the model holds.
+    are by default those at the path that the model holds. See `load_model` for `trust_own_code`.
     """
-    model, _ = load_model(AudioClassifier, trained)
+    model, _ = load_model(AudioClassifier, trained, trust_own_code)
     calibration = dict(summary.get("calibration") or {})
     about = {
         "stage": stage,
@@ -136,7 +138,9 @@ def _write(
     config = {
         "format": FORMAT,
         "model": model_config,
+        **({"own_code": list(own)} if (own := own_sources(model.modules())) else {}),  # modules that it imports
         "sample_rate": model_config["sample_rate"],
+        **({"own_code": list(own)} if (own := own_sources(model.modules())) else {}),  # modules that it imports
         **about,
         "versions": {"crossmodal": __version__, **versions},
     }
@@ -165,14 +169,25 @@ def _holds(folder: Path, config: dict[str, Any], weights: bytes) -> bool:
     return all((folder / name).is_file() for name in files) and (folder / WEIGHTS).read_bytes() == weights
 
 
-def load_model_folder(folder: str | Path, config: Mapping[str, Any] | None = None) -> ModelFolder:
-    """Load a model folder, by default with the configuration in it, or raise ModelFolderError. No code is executed."""
+def load_model_folder(
+    folder: str | Path, config: Mapping[str, Any] | None = None, trust_own_code: bool = False
+) -> ModelFolder:
+    """Load a model folder, by default with the configuration in it.
+
+    Raises:
+        ModelFolderError: If the folder is incomplete, damaged or not from crossmodal.
+        UntrustedCodeError: If the model has parts outside of crossmodal, whose modules have to be imported, and
+            `trust_own_code` is false.
+    """
     folder = Path(folder)
     require_files(folder, CONFIG, WEIGHTS)
     config = dict(config or read_config(folder))
     try:
-        model = AudioClassifier(**_with_front_end(config["model"], folder))
+        with own_code_of(folder, trust_own_code):
+            model = AudioClassifier(**_with_front_end(config["model"], folder))
         model.load_state_dict(load_file(folder / WEIGHTS))
+    except UntrustedCodeError:
+        raise
     except Exception as error:  # damaged files raise many types; name the folder in all cases
         raise ModelFolderError(f"The model in {folder} cannot be loaded: {error}") from error
     return ModelFolder(model.eval(), config)

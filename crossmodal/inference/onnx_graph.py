@@ -19,6 +19,7 @@ from crossmodal.errors import ExportError, MissingExtraError
 from crossmodal.inference.model_config import ONNX
 from crossmodal.inference.onnx_model import INPUTS, OUTPUT
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
+from crossmodal.own_code import own_sources
 from crossmodal.version import __version__
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def to_onnx(model: AudioClassifier, labels: Sequence[str], temperature: float) -
             "in PyTorch."
         )
     return _with_metadata(
-        _trace(_Pipeline(model, temperature).eval(), model.config["encoder"]),
+        _trace(_Pipeline(model, temperature).eval(), own_parts(model) or f"the encoder {model.config['encoder']!r}"),
         labels=json.dumps(list(labels), ensure_ascii=False),
         sample_rate=str(model.config["sample_rate"]),
         min_samples=str(model.min_samples),
@@ -49,7 +50,7 @@ def to_onnx(model: AudioClassifier, labels: Sequence[str], temperature: float) -
     )
 
 
-def _trace(module: nn.Module, encoder: str) -> bytes:
+def _trace(module: nn.Module, suspect: str) -> bytes:
     example = torch.randn(2, 20_000, generator=torch.Generator().manual_seed(0)), torch.tensor([20_000, 9_000])
     try:
         import onnx  # noqa: F401 (the exporter needs it, but fails only at the end)
@@ -72,9 +73,15 @@ def _trace(module: nn.Module, encoder: str) -> bytes:
             return path.read_bytes()
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"The export needs onnx: pip install 'crossmodal[export]' ({error})") from error
-    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+    except Exception as error:  # torch's exporter has two classes, and the user's own code may raise any
         cause = str(error).partition("\n")[0][:300]
-        raise ExportError(f"The encoder {encoder!r} cannot be written as ONNX: {cause}") from error
+        raise ExportError(f"The model cannot be written as ONNX; the cause is probably {suspect}: {cause}") from error
+
+
+def own_parts(model: AudioClassifier) -> str:
+    """Return the names of the parts with classes outside of crossmodal, for a message."""
+    parts = (model.front_end_part, model.front_end), (model.encoder_part, model.encoder)
+    return " and ".join(f"the {part.kind} {part.name}" for part, made in parts if own_sources(made.modules()))
 
 
 class _Pipeline(nn.Module):

@@ -76,6 +76,7 @@ class EmotionRecognizer:
         *,
         backend: BackendChoice = "auto",
         revision: str | None = None,
+        trust_own_code: bool = False,
     ) -> "EmotionRecognizer":
         """Load a model.
 
@@ -85,22 +86,28 @@ class EmotionRecognizer:
             backend: ``auto`` is ``onnx`` if the folder has ``model.onnx`` and onnxruntime is installed, else ``torch``.
                 ``int8`` is ``model.int8.onnx``, which is smaller and slightly different.
             revision: Branch, tag or commit on the Hub.
+            trust_own_code: Whether to import the classes of the model's parts that are not in crossmodal. Importing
+                runs the code of their modules, which must be on Python's path; it is not in the folder.
 
         Raises:
             ModelFolderError: If the folder is incomplete, damaged or not from crossmodal.
             HubError: If the model is neither on this disk nor on the Hub.
+            UntrustedCodeError: If the backend ``torch`` needs such classes, and `trust_own_code` is false.
             MissingExtraError: If the library of the backend is not installed.
         """
         folder = find_model(folder_or_hub_id, revision)
-        return load_recognizer(folder, read_config(folder), backend)
+        return load_recognizer(folder, read_config(folder), backend, trust_own_code)
 
     @staticmethod
-    def from_checkpoint(checkpoint: str | Path, *, labels: Sequence[str] | None = None) -> "EmotionRecognizer":
+    def from_checkpoint(
+        checkpoint: str | Path, *, labels: Sequence[str] | None = None, trust_own_code: bool = False
+    ) -> "EmotionRecognizer":
         """Load the voice model of a Lightning checkpoint of a student; nothing else of the checkpoint is used.
 
         Args:
             checkpoint: Path of a checkpoint of `crossmodal.FinetuneTask`, `TransferTask` or `ControlTask`.
             labels: The K emotions in the order of the class indices. Default: those of the task's datamodule.
+            trust_own_code: As in `from_pretrained`, which also describes the error.
 
         Raises:
             WeightsError: If the file is missing or damaged, or is not a checkpoint of such a task.
@@ -109,7 +116,7 @@ class EmotionRecognizer:
         from crossmodal.inference.lightning_checkpoint import load_student
         from crossmodal.inference.torch_model import TorchModel
 
-        model, labels = load_student(Path(checkpoint), labels)
+        model, labels = load_student(Path(checkpoint), labels, trust_own_code)
         config = {"model": model.config, "labels": list(labels), "sample_rate": model.config["sample_rate"]}
         return EmotionRecognizer(TorchModel(model), config | {"temperature": 1.0}, "torch")
 
@@ -229,7 +236,9 @@ def _groups(indices: Sequence[int], sizes: Sequence[int], max_samples: int) -> I
         yield group
 
 
-def load_recognizer(folder: Path, config: Mapping[str, Any], backend: BackendChoice = "auto") -> EmotionRecognizer:
+def load_recognizer(
+    folder: Path, config: Mapping[str, Any], backend: BackendChoice = "auto", trust_own_code: bool = False
+) -> EmotionRecognizer:
     """Load the model of a folder whose configuration has been read. Errors are those of `from_pretrained`."""
     if backend == "auto":
         backend = "onnx" if (folder / ONNX).is_file() and find_spec("onnxruntime") else "torch"
@@ -244,7 +253,7 @@ def load_recognizer(folder: Path, config: Mapping[str, Any], backend: BackendCho
         )
     from crossmodal.inference.torch_model import load_torch_model
 
-    return EmotionRecognizer(load_torch_model(folder, config), config, backend, folder)
+    return EmotionRecognizer(load_torch_model(folder, config, trust_own_code), config, backend, folder)
 
 
 def find_model(folder_or_hub_id: str | Path, revision: str | None = None) -> Path:

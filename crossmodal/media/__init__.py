@@ -1,7 +1,7 @@
 """Reading of audio and video frames from files. soundfile, PyAV and decord are imported lazily.
 
-All times are seconds on the container's clock as FFmpeg reads it. Untrusted files cannot fill the memory, but may take
-long to decode, because a small file may hold days of silence: servers must count the blocks.
+All times are seconds after the first picture or sample of a file, whichever is earlier. Untrusted files cannot fill the
+memory, but may take long to decode, because a small file may hold days of silence: servers must count the blocks.
 """
 
 from crossmodal.media.sound import (

@@ -1,5 +1,6 @@
 """Containers, opened by FFmpeg through PyAV."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,8 +39,13 @@ def ffmpeg_errors(name: str) -> Iterator[None]:
 
     try:
         yield
-    except (av.FFmpegError, ValueError) as error:  # ValueError: the audio format changes within the file
-        reason = getattr(error, "strerror", None) or error
+    except (av.FFmpegError, ValueError) as error:  # ValueError: the sample rate or the channels change within the file
+        reason = getattr(error, "strerror", None) or f"its sample rate or channels change: {error}"
         raise MediaError(name, f"it is damaged or not a sound or video file ({reason})") from error
     except IndexError as error:  # PyAV knows only the streams that existed when it opened the file
         raise MediaError(name, "it is damaged: it has a stream that its header does not list") from error
+
+
+def start_of(stream: Any) -> float:
+    """Return the start of a stream according to its header in seconds, infinity if it is unknown."""
+    return math.inf if stream.start_time is None else float(stream.start_time * stream.time_base)

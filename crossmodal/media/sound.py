@@ -1,8 +1,9 @@
 """Reading of audio from any file, as mono blocks or as a whole waveform."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal.errors import ConfigError, MediaError, TooLongError
-from crossmodal.media.container import ffmpeg_errors, open_stream
+from crossmodal.media.container import ffmpeg_errors, open_stream, start_of
+from crossmodal.media.header import declares_mp3_length
 from crossmodal.media.source import Source, name_of, opened
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform in the project
@@ -19,9 +21,10 @@ SAMPLE_RATES = (1_000, 768_000)  # Hz, lowest and highest: with a header of 1 Hz
 _MOST_CHANNELS = 64
 _CONTAINERS = frozenset({".avi", ".flv", ".m4a", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 _PEAK_LIMIT = 4.0  # decoders overshoot full scale slightly; samples far beyond it have another scale
-_DELAY_LIMIT = 60.0  # s; a damaged time stamp must not cause gigabytes of leading silence
+_DELAY_LIMIT = 60.0  # s between picture and sound; a damaged time stamp must not cause gigabytes of leading silence
 _BLOCK = 65_536  # samples; reading in blocks, memory does not depend on the length in the header
 _UNKNOWN = 1 << 48  # libsndfile reports an unknown number of samples as a value far above this
+_MP3_SLACK = 2304  # samples, two frames; decoders differ in how much they cut off at the ends
 
 Blocks = Iterator[NDArray[np.float32]]
 
@@ -34,6 +37,7 @@ class Sound:
     sample_rate: int  # Hz
     channels: int
     decode: Callable[[], Blocks]  # starts decoding, see `blocks`
+    declared: int = 0  # samples, 0 if unknown; fewer are an error
 
     def blocks(self, start: float = 0.0, longest: float | None = None) -> Blocks:
         """Decode block by block, from `start` seconds on; can be called once.
@@ -48,6 +52,8 @@ class Sound:
             if longest is not None:
                 check_duration(samples / self.sample_rate - start, longest, self.name)
             yield block[max(len(block) - max(samples - to_skip, 0), 0) :]
+        if samples < self.declared:
+            raise MediaError(self.name, f"the file is truncated: it has {samples:,} of {self.declared:,} samples")
 
     def read(self, sample_rate: int, start: float = 0.0, longest: float | None = None) -> NDArray[np.float32]:
         """Decode the whole sound, resampled: (T,) in [-1, 1]; see `blocks`."""
@@ -69,9 +75,9 @@ def open_sound(source: Source) -> Iterator[Sound]:
     """
     name = name_of(source)
     with ExitStack() as stack:
-        file = stack.enter_context(opened(source))
+        file, for_ffmpeg = stack.enter_context(opened(source))
         is_container = isinstance(file, Path) and file.suffix.lower() in _CONTAINERS
-        sound = (_open_with_pyav if is_container else _open_with_either)(name, file, stack)
+        sound = _open_with_pyav(name, file, stack) if is_container else _open_with_either(name, file, for_ffmpeg, stack)
         if not is_rate(sound.sample_rate):
             lowest, highest = SAMPLE_RATES
             raise MediaError(name, f"its sample rate is {sound.sample_rate:,} Hz, not {lowest:,} to {highest:,} Hz")
@@ -85,9 +91,9 @@ def read_waveform(
 ) -> np.ndarray:
     """Read the sound of a file as a mono waveform, (T,) float32 in [-1, 1], from `start` seconds on.
 
-    Channels are averaged and resampled with soxr's HQ quality block by block, so that only the result is in memory. The
-    sound of a video is aligned to the video's clock: a late start is padded with silence. Truncation is detected in
-    formats that declare their length (wav, flac, mp4, mov).
+    Channels are averaged and resampled with soxr's HQ quality block by block, so that only the result is in memory.
+    Sound that starts after the picture has silence in front. Truncation is detected in formats that declare their
+    length (wav, flac, mp4, mov). An unfinished header, or bytes that are not read, cause a warning.
 
     Raises:
         MediaError: If the file is missing, empty, truncated or not audio, or its samples are not finite or far above 1.
@@ -149,8 +155,8 @@ def check_level(samples: NDArray[np.float32], name: str) -> None:
         raise MediaError(name, f"its samples reach {peak:,.0f}, but full scale is 1; was it saved without scaling?")
 
 
-def _open_with_either(name: str, file: Path | BinaryIO, stack: ExitStack) -> Sound:
-    """Open with libsndfile, or with PyAV if libsndfile does not support the format."""
+def _open_with_either(name: str, file: Path | BinaryIO, for_ffmpeg: bool, stack: ExitStack) -> Sound:
+    """Open with libsndfile, or with PyAV where libsndfile cannot read the format or all of the file."""
     import soundfile
 
     try:
@@ -161,8 +167,16 @@ def _open_with_either(name: str, file: Path | BinaryIO, stack: ExitStack) -> Sou
         except MediaError:
             reason = getattr(error, "error_string", error)
             raise MediaError(name, f"it is not a sound file, or has an unsupported format ({reason})") from error
-    blocks = partial(_sound_file_blocks, name, opened_file)
-    return Sound(name, opened_file.samplerate, opened_file.channels, blocks)
+    for_ffmpeg |= opened_file.frames >= _UNKNOWN
+    declared = 0 if for_ffmpeg else opened_file.frames
+    if opened_file.format == "MP3":  # libsndfile guesses a length that is not declared, and stops there
+        declared, for_ffmpeg = declared - _MP3_SLACK if declares_mp3_length(file) else 0, True
+    if for_ffmpeg:
+        sound = _open_with_pyav(name, file, stack)
+    else:
+        blocks = partial(_sound_file_blocks, name, opened_file)
+        sound = Sound(name, opened_file.samplerate, opened_file.channels, blocks)
+    return replace(sound, declared=declared)
 
 
 def _sound_file_blocks(name: str, file: Any) -> Blocks:
@@ -177,8 +191,6 @@ def _sound_file_blocks(name: str, file: Any) -> Blocks:
             yield mean
     except soundfile.SoundFileError as error:
         raise MediaError(name, f"it is damaged after {samples / file.samplerate:.2f} s ({error})") from error
-    if samples < file.frames < _UNKNOWN:
-        raise MediaError(name, f"the file is truncated: it has {samples:,} of {file.frames:,} samples")
 
 
 def _open_with_pyav(name: str, file: Path | BinaryIO, stack: ExitStack) -> Sound:
@@ -189,36 +201,49 @@ def _open_with_pyav(name: str, file: Path | BinaryIO, stack: ExitStack) -> Sound
 
 
 def _container_blocks(name: str, container: Any, stream: Any) -> Blocks:
-    """Yield blocks of the sound of a container, with sample 0 at time 0."""
-    to_skip: int | None = None
-    for audio_frame in _decode(name, container, stream):
-        block = audio_frame.to_ndarray().reshape(-1, audio_frame.layout.nb_channels).mean(axis=1)
-        if to_skip is None:
-            delay = audio_frame.time or 0.0
-            if abs(delay) > _DELAY_LIMIT:
-                reason = f"its sound starts at {delay:,.0f} s; the time stamps are damaged or from a broadcast"
+    """Yield blocks of the sound of a container, with silence in front if its picture starts earlier."""
+    start: float | None = None
+    for audio_frame, picture in decode_sound(name, container, stream):
+        if start is None:
+            time = audio_frame.time or 0.0
+            start = min(time, picture)
+            if time - start > _DELAY_LIMIT:
+                reason = f"its sound starts {time - start:,.0f} s after its picture; the time stamps are damaged"
                 raise MediaError(name, reason)
-            offset = round(delay * audio_frame.sample_rate)
-            to_skip = max(-offset, 0)
-            yield from (np.zeros(min(_BLOCK, offset - done), np.float32) for done in range(0, offset, _BLOCK))
-        if len(block) > to_skip:
-            yield block[to_skip:]
-        to_skip = max(to_skip - len(block), 0)
-    if to_skip is None:
+            silence = round((time - start) * audio_frame.sample_rate)
+            yield from (np.zeros(min(_BLOCK, silence - done), np.float32) for done in range(0, silence, _BLOCK))
+        yield audio_frame.to_ndarray().reshape(-1, audio_frame.layout.nb_channels).mean(axis=1)
+    if start is None:
         raise MediaError(name, "it has no sound (zero samples)")
 
 
-def _decode(name: str, container: Any, stream: Any) -> Iterator[Any]:
+def decode_sound(name: str, container: Any, stream: Any) -> Iterator[tuple[Any, float]]:
+    """Yield frames of audio with the time of the earliest keyframe so far, in seconds."""
     import av
+    from av.stream import Disposition
 
     # Interleaved samples: with more than eight planes (one per channel), PyAV 18 reads beyond the frame's memory.
     as_float = av.AudioResampler(format="flt")
+    # Players skip what is between the frames of an MP3, and what is incomplete at the start of a broadcast.
+    can_skip = container.format.name in ("mp3", "mpeg", "mpegts")
+    pictures = [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
+    # The header's start is too late in ASF and NUT, and that of a picture that does not decode in a broadcast.
+    earliest = math.inf if can_skip else min(map(start_of, pictures), default=math.inf)
     with ffmpeg_errors(name):
-        decoded = container.decode(stream)
+        packets = container.demux(stream, *pictures)
     while True:
+        frames = []
         with ffmpeg_errors(name):
-            audio_frame = next(decoded, None)
-            converted = [] if audio_frame is None else as_float.resample(audio_frame)
-        yield from converted
-        if audio_frame is None:
-            return
+            if (packet := next(packets, None)) is None:
+                return
+            if packet.stream is not stream:
+                if packet.is_keyframe and packet.pts is not None:
+                    earliest = min(earliest, float(packet.pts * packet.time_base))
+                continue
+            try:
+                frames = [converted for frame in packet.decode() for converted in as_float.resample(frame)]
+            except av.InvalidDataError:
+                if not can_skip:
+                    raise
+        can_skip &= not frames or container.format.name == "mp3"
+        yield from ((frame, earliest) for frame in frames)

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal.errors import ConfigError, MediaError
-from crossmodal.media.container import ffmpeg_errors, open_stream
+from crossmodal.media.container import ffmpeg_errors, open_stream, start_of
+from crossmodal.media.header import warn
+from crossmodal.media.sound import decode_sound
 from crossmodal.media.source import opened
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ class VideoInfo:
 @dataclass(frozen=True)
 class _Index:
     info: VideoInfo
-    times: Floats  # s, of the video frames, increasing
+    times: Floats  # s, of the video frames, increasing, as in the container
+    start: float  # s, of the first video frame or sample, whichever is earlier
     length: float  # s, of the container
     decord_seeks: bool  # True if decord finds video frames after seeking
 
@@ -62,8 +65,8 @@ def read_video_frames(
 ) -> NDArray[np.uint8]:
     """Read the video frame that is shown at each of N times, upright: (N, 3, H, W) uint8, RGB.
 
-    The times are in seconds, in any order. Those outside the video give its first or last frame. A frame that starts
-    within half a millisecond counts as shown. See `crop_picture` for `box` and `size`.
+    The times are in seconds after the start of the file, in any order. Those outside the video give its first or last
+    frame. A frame that starts within half a millisecond counts as shown. See `crop_picture` for `box` and `size`.
 
     Raises:
         MediaError: If the file is missing, empty, truncated, damaged or not a video.
@@ -87,10 +90,11 @@ def iterate_video_frames(
     instants, path = _check_instants(seconds), Path(path)
     index = _index(path)
     # The sound may be slightly longer than the video, but not by more than a second.
-    if min(instants.max(), index.length) > index.times[-1] + 1.0:
-        reason = f"its video ends at {index.times[-1]:.2f} s of {index.length:.2f} s; the file may be truncated"
+    last = index.times[-1] - index.start
+    if min(instants.max(), index.length) > last + 1.0:
+        reason = f"its video ends at {last:.2f} s of {index.length:.2f} s; the file may be truncated"
         raise MediaError(path, reason)
-    shown = np.searchsorted(index.times, instants + _TIME_TOLERANCE, side="right").clip(min=1) - 1
+    shown = np.searchsorted(index.times, instants + index.start + _TIME_TOLERANCE, side="right").clip(min=1) - 1
     numbers, repeats = np.unique(shown, return_counts=True)
     for picture, repeat in zip(_decode(path, index, numbers, decoder), repeats, strict=True):
         yield from [picture] * repeat
@@ -138,29 +142,42 @@ def _index(path: Path) -> _Index:
 def _index_cached(path: Path, size: int, mtime: int) -> _Index:
     """Read the times of all video frames; cached while the file's size and modification time stay the same."""
     with _open_video(path) as (container, stream):
-        ticks, quarter_turns, keyframe, has_leading = [], None, -math.inf, False
+        ticks, first, keyframe, has_leading = [], None, -math.inf, False
         for packet in container.demux(stream):
-            if quarter_turns is None and (decoded := packet.decode()):
-                quarter_turns = _quarter_turns(decoded[0])
+            first = first or next((decoded for decoded in packet.decode() if not decoded.is_corrupt), None)
             if packet.pts is None:
                 continue
             keyframe = packet.pts if packet.is_keyframe else keyframe
             has_leading |= packet.pts < keyframe  # an open group of pictures
             if not packet.is_discard:
                 ticks.append(packet.pts)
+        if first and first.pts is not None:  # a recording of a broadcast starts with video frames that do not decode
+            ticks = [tick for tick in ticks if tick >= first.pts]
         if not ticks:
             raise MediaError(path, "its video stream has no video frames, or no times for them")
         base = stream.time_base
         times = np.unique(ticks).astype(np.float64) * base.numerator / base.denominator
+        if hidden := len(ticks) - len(times):
+            warn(str(path), f"{hidden} video frames have the times of others, as in joined files; they are not read")
+        is_first = min(map(start_of, container.streams.audio[:1]), default=math.inf) >= times[0]
+        start = float(times[0] if is_first else min(times[0], _first_sample(path)))
         frame_rate = float(stream.average_rate or stream.guessed_rate or 1)
-        width, height = (stream.width, stream.height)[:: -1 if (quarter_turns or 0) % 2 else 1]
-        duration, has_sound = float(times[-1]) + 1 / frame_rate, bool(container.streams.audio)
+        width, height = (stream.width, stream.height)[:: -1 if first and _quarter_turns(first) % 2 else 1]
+        duration, has_sound = float(times[-1]) - start + 1 / frame_rate, bool(container.streams.audio)
         return _Index(
             VideoInfo(duration, frame_rate, len(times), width, height, has_sound),
             times,
+            start,
             (container.duration or 0) / 1e6,  # microseconds to seconds
             stream.codec_context.name == "h264" and not has_leading,
         )
+
+
+def _first_sample(path: Path) -> float:
+    """Return the time of the first sample that decodes, in seconds."""
+    with contextlib.suppress(MediaError), open_stream(str(path), path, "audio") as (container, stream):
+        return next(frame.time or 0.0 for frame, _ in decode_sound(str(path), container, stream))
+    return math.inf
 
 
 def _quarter_turns(video_frame: Any) -> int:
@@ -208,7 +225,9 @@ def _decode_with_decord(path: Path, index: _Index, numbers: NDArray[np.intp]) ->
         if not np.allclose(shown, index.times[numbers], rtol=0, atol=_TIME_TOLERANCE):
             raise RuntimeError("its times differ from those in the container")
         for number in numbers:
-            yield Image.fromarray(reader[int(number)].asnumpy())
+            if (picture := reader[int(number)].asnumpy()).shape != (index.info.height, index.info.width, 3):
+                raise RuntimeError("its pictures have another size")
+            yield Image.fromarray(picture)
     except (RuntimeError, decord.DECORDError) as error:  # DECORDError is not a RuntimeError
         raise MediaError(path, f"decord cannot decode it ({str(error).partition(chr(10))[0]})") from error
 

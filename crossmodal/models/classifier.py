@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
-from crossmodal.models.factory import AudioEncoderName, FrontEndName, create_audio_encoder, create_front_end
+from crossmodal.models.factory import audio_encoder_part, front_end_part
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.pooling import MeanPooling, WeightedLayerSum
-from crossmodal.naming import with_defaults
 from crossmodal.transforms import ClipNormalization, FeatureNormalization, length_mask
 
 ClipNormalizationName = Literal["mean", "mean_std"]
@@ -27,8 +26,9 @@ class AudioClassifier(nn.Module):
     on the other clips of the batch nor on the content of its padding.
 
     Args:
-        front_end: Name of the front end.
-        encoder: Name of the audio encoder, as for `create_audio_encoder`.
+        front_end: Name of the front end, or your own: ``module.Class``, ``{class_path, init_args}``, a class, or an
+            object, which is used as it is.
+        encoder: Name of the audio encoder, as for `create_audio_encoder`, or your own, as for the front end.
         num_classes: Number of emotions.
         embedding_size: Width of the embedding.
         sample_rate: Samples per second of the waveform.
@@ -58,8 +58,8 @@ class AudioClassifier(nn.Module):
 
     def __init__(
         self,
-        front_end: FrontEndName = "mfcc",
-        encoder: AudioEncoderName | str = "lstm",
+        front_end: Any = "mfcc",
+        encoder: Any = "lstm",
         num_classes: int = 8,
         embedding_size: int = 128,
         sample_rate: int = 16000,
@@ -70,9 +70,11 @@ class AudioClassifier(nn.Module):
         corpus_normalization: bool = True,
     ) -> None:
         super().__init__()
+        self.front_end_part = front_end_part(front_end, front_end_kwargs)
+        self.encoder_part = audio_encoder_part(encoder, encoder_kwargs)
         self._config: dict[str, Any] = {
-            "front_end": front_end,
-            "encoder": encoder,
+            "front_end": self.front_end_part.name,
+            "encoder": self.encoder_part.name,
             "num_classes": num_classes,
             "embedding_size": embedding_size,
             "sample_rate": sample_rate,
@@ -81,19 +83,17 @@ class AudioClassifier(nn.Module):
             "corpus_normalization": corpus_normalization,
         }
         self.min_samples = round(_MIN_SECONDS * sample_rate)
-        self.front_end = create_front_end(front_end, sample_rate, **(front_end_kwargs or {}))
+        self.front_end = self.front_end_part.create({"sample_rate": sample_rate}, "num_features")
         num_features = self.front_end.num_features
         self.clip_normalization = (
             ClipNormalization(scale=clip_normalization == "mean_std") if clip_normalization else None
         )
         self.normalization = FeatureNormalization(num_features) if corpus_normalization else None
-        num_layers = self.front_end.num_layers
+        num_layers = getattr(self.front_end, "num_layers", 1)
         self.layer_mix = WeightedLayerSum(num_layers) if num_layers > 1 else None
-        self.encoder = create_audio_encoder(encoder, num_features // num_layers, **(encoder_kwargs or {}))
-        all_kwargs = with_defaults(type(self.front_end), front_end_kwargs or {}, ["sample_rate"])
-        self._config["front_end_kwargs"] = {**all_kwargs, **self.front_end.rebuild_kwargs}
-        all_kwargs = with_defaults(type(self.encoder), encoder_kwargs or {}, ["in_features", "name"])
-        self._config["encoder_kwargs"] = {**all_kwargs, **self.encoder.rebuild_kwargs}
+        self.encoder = self.encoder_part.create({"in_features": num_features // num_layers}, "out_features")
+        self.has_steps: bool = getattr(self.encoder, "has_steps", False)
+        self.summarizes: bool = getattr(self.encoder, "summarizes", False) and self.layer_mix is None
         self.projection = nn.Sequential(
             nn.Linear(self.encoder.out_features, embedding_size), nn.LayerNorm(embedding_size), nn.GELU()
         )
@@ -101,8 +101,22 @@ class AudioClassifier(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """Constructor arguments as JSON values, including defaults; they rebuild this model for its state dict."""
-        return deepcopy(self._config)
+        """Constructor arguments as JSON values, including defaults; they rebuild this model for its state dict.
+
+        Raises:
+            ConfigError: If a part is an object whose arguments are unknown.
+        """
+        ours = ["in_features", "name"] if self.encoder_part.name.startswith("timm:") else ["in_features"]
+        front_end_kwargs = self.front_end_part.stored_kwargs(["sample_rate"])
+        return deepcopy(self._config) | {
+            "front_end_kwargs": front_end_kwargs | getattr(self.front_end, "rebuild_kwargs", {}),
+            "encoder_kwargs": self.encoder_part.stored_kwargs(ours) | getattr(self.encoder, "rebuild_kwargs", {}),
+        }
+
+    @property
+    def classes_and_width(self) -> tuple[int, int]:
+        """Number of emotions, and width of the embedding."""
+        return self._config["num_classes"], self._config["embedding_size"]
 
     def run_front_end(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute the front end's features without normalization.
@@ -174,7 +188,13 @@ class AudioClassifier(nn.Module):
 
         The augmentation is applied to normalized features, whose mean is zero.
         """
-        return self.projection(self.encoder(self._prepare(features, length, augment), length))
+        encoded = self.encoder(self._prepare(features, length, augment), length)
+        if encoded.ndim != 2 or encoded.shape[1] != self.encoder.out_features:
+            raise ConfigError(
+                f"The audio encoder {self.encoder_part.name} must return one vector per clip, of shape (B, "
+                f"{self.encoder.out_features}), got {tuple(encoded.shape)}."
+            )
+        return self.projection(encoded)
 
     def encode_windows(
         self, features: Tensor, length: Tensor, count: int, augment: FeatureAugmentation | None = None
@@ -187,9 +207,9 @@ class AudioClassifier(nn.Module):
         Raises:
             ConfigError: If the encoder does not encode parts of a clip.
         """
-        if not self.encoder.has_steps:
+        if not self.has_steps:
             raise ConfigError(
-                f"The encoder {self.config['encoder']!r} only encodes whole clips. To teach over time, choose an "
+                f"The encoder {self.encoder_part.name!r} only encodes whole clips. To teach over time, choose an "
                 "encoder with steps, such as tdnn or lstm."
             )
         steps, length = self.encoder.steps(self._prepare(features, length, augment), length)
@@ -200,7 +220,7 @@ class AudioClassifier(nn.Module):
     def outputs(self, features: Tensor, length: Tensor, num_windows: int) -> Outputs:
         """Compute all outputs that a student can be taught, without augmentation; arguments as in `encode_windows`."""
         windows = None
-        if self.encoder.has_steps:
+        if self.has_steps:
             embedding, windows = self.encode_windows(features, length, num_windows)
         else:
             embedding = self.encode(features, length)

@@ -43,7 +43,7 @@ class DenseEncoder(AudioEncoder):
                 for size in self._sizes[:-1]
             )
         )
-        self.summarizes = pooling != "attention"  # attention has learned weights
+        self.summarizes = not any(True for _ in self.pooling.parameters())  # attention has learned weights
 
     @property
     def out_features(self) -> int:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.models.backbone import FaceBackbone
 from crossmodal.models.outputs import Outputs
-from crossmodal.models.pooling import PoolingName, create_pooling
-from crossmodal.naming import call_with_known
+from crossmodal.models.pooling import create_pooling
+from crossmodal.naming import Part, call_with_known, stored
 from crossmodal.transforms import FeatureNormalization
 
 
@@ -24,7 +25,7 @@ class FaceEncoder(nn.Module):
         backbone: Name of a timm model for faces; None if the input is always face embeddings or face features.
         embedding_size: Width of the embedding.
         hidden_size: Width of the layer.
-        pooling: Name of the pooling over video frames.
+        pooling: Name of the pooling over video frames, or your own; see `create_pooling`.
         dropout: Fraction of activations dropped after the layer.
         freeze_backbone: Whether to freeze the backbone instead of training it.
         backbone_kwargs: Additional arguments of `FaceBackbone`, such as ``pretrained`` or ``weights``.
@@ -39,26 +40,30 @@ class FaceEncoder(nn.Module):
         WeightsError: If the backbone's weights are not available or do not fit.
     """
 
+    backbone: FaceBackbone | None
+    normalization: FeatureNormalization | None
+    in_features: int | None
+
     def __init__(
         self,
         in_features: int | None = None,
         backbone: str | None = None,
         embedding_size: int = 128,
         hidden_size: int = 256,
-        pooling: PoolingName = "mean",
+        pooling: Any = "mean",
         dropout: float = 0.3,
         freeze_backbone: bool = True,
         backbone_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.backbone: FaceBackbone | None = None
+        self.backbone = None
         if backbone is not None:
             given = {"name": backbone, "frozen": freeze_backbone}
             self.backbone = call_with_known("face backbone", FaceBackbone, given, backbone_kwargs or {})
-        self.in_features = _agree_on_width(in_features, self.backbone)
-        self.normalization = FeatureNormalization(self.in_features)
+        width = self.in_features = _agree_on_width(in_features, self.backbone)
+        self.normalization = FeatureNormalization(width)
         self.layer = nn.Sequential(
-            nn.Linear(self.in_features, hidden_size), nn.LayerNorm(hidden_size), nn.GELU(), nn.Dropout(dropout)
+            nn.Linear(width, hidden_size), nn.LayerNorm(hidden_size), nn.GELU(), nn.Dropout(dropout)
         )
         self.pooling = create_pooling(pooling, hidden_size)
         self.projection = nn.Sequential(
@@ -80,7 +85,8 @@ class FaceEncoder(nn.Module):
         """Constructor arguments as JSON values, for which no weights are downloaded or read from another file."""
         kwargs = {} if self.backbone is None else self.backbone.config
         return self._config | {
-            "backbone_kwargs": {key: value for key, value in kwargs.items() if key not in ("name", "frozen")}
+            "pooling": stored(self._config["pooling"]),
+            "backbone_kwargs": {key: value for key, value in kwargs.items() if key not in ("name", "frozen")},
         }
 
     def extract_features(self, faces: Tensor) -> Tensor:
@@ -104,20 +110,78 @@ class FaceEncoder(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Compute embeddings of shape (B, embedding_size); argument as in `extract_features`."""
-        return self.encode(self.normalization(self.extract_features(faces)))
+        return self.encode(self.normalize(self.extract_features(faces)))
+
+    def normalize(self, features: Tensor) -> Tensor:
+        """Normalize the results of `extract_features`."""
+        return features if self.normalization is None else self.normalization(features)
 
     def encode(self, features: Tensor) -> Tensor:
         """Compute embeddings of shape (B, embedding_size) from normalized features of shape (B, in_features, N)."""
-        return self.projection(self.pooling(self.layer(features.transpose(1, 2)).transpose(1, 2)))
+        length = torch.full((len(features),), features.shape[2], device=features.device)
+        return self.projection(self.pooling(self.layer(features.transpose(1, 2)).transpose(1, 2), length))
+
+    def steps(self, features: Tensor) -> Tensor | None:
+        """Compute embeddings of single video frames, (B, N, embedding_size); argument as in `encode`."""
+        return self.encode(features.transpose(1, 2).flatten(0, 1)[..., None]).unflatten(0, (len(features), -1))
+
+
+class OwnFaceEncoder(FaceEncoder):
+    """Adapter of your own module.
+
+    The module has ``out_features``, the width E of its embeddings. With `in_features`, it maps face features, (B, N,
+    in_features), normalized by this adapter, to embeddings, (B, E); without, it maps faces, (B, N, 3, H, W) uint8. A
+    method ``steps``, from the same input to (B, N, E), lets it teach over time.
+    """
+
+    def __init__(self, part: Part, in_features: int | None = None) -> None:
+        nn.Module.__init__(self)
+        self.backbone, self.part, self.in_features = None, part, in_features
+        self.module = part.create({"in_features": in_features} if in_features else {}, "out_features")
+        self.out_features = self.module.out_features
+        self.normalization = FeatureNormalization(in_features) if in_features else None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments of `FaceClassifier` as JSON values."""
+        kwargs = self.part.stored_kwargs(["in_features"])
+        return {"in_features": self.in_features, "encoder": self.part.name, "encoder_kwargs": kwargs}
+
+    def extract_features(self, faces: Tensor) -> Tensor:
+        """Return face features as in `FaceEncoder`, and faces as they are."""
+        return super().extract_features(faces) if self.in_features else faces
+
+    def encode(self, features: Tensor) -> Tensor:
+        """Compute embeddings, (B, E), from faces, or from normalized features of shape (B, in_features, N)."""
+        embedding: Tensor = self.module(features.transpose(1, 2) if self.in_features else features)
+        if embedding.shape != (len(features), self.out_features):
+            raise ConfigError(
+                f"The face encoder {self.part.name} must return embeddings of shape (B, {self.out_features}), got "
+                f"{tuple(embedding.shape)}."
+            )
+        return embedding
+
+    def steps(self, features: Tensor) -> Tensor | None:
+        """Compute embeddings of video frames, (B, N, E), if the module does; argument as in `encode`."""
+        steps = getattr(self.module, "steps", None)
+        return None if steps is None else steps(features.transpose(1, 2) if self.in_features else features)
+
+
+def face_encoder_part(given: Any, kwargs: Mapping[str, Any] | None = None) -> Part:
+    """Parse a face encoder that the user gives; see `crossmodal.naming.Part.parse` for its forms and errors."""
+    return Part.parse("face encoder", {}, given, kwargs, nn.Module)
 
 
 class FaceClassifier(nn.Module):
-    """The teacher: a `FaceEncoder` with a classification head.
+    """The teacher: a `FaceEncoder`, or your own module, with a classification head.
 
     Args:
         in_features: Width of the face embeddings or face features; defaults to the backbone's width.
         num_classes: Number of emotions.
         dropout: Fraction of activations dropped in the encoder and before the head.
+        encoder: Your own face encoder: ``module.Class``, ``{class_path, init_args}``, a class or an object; see
+            `crossmodal.models.face.OwnFaceEncoder`. None for a `FaceEncoder`.
+        encoder_kwargs: Additional arguments of your own encoder.
         **kwargs: Further arguments of `FaceEncoder`, which also describes the errors.
 
     Attributes:
@@ -131,20 +195,29 @@ class FaceClassifier(nn.Module):
     """
 
     def __init__(
-        self, in_features: int | None = None, num_classes: int = 8, dropout: float = 0.3, **kwargs: Any
+        self,
+        in_features: int | None = None,
+        num_classes: int = 8,
+        dropout: float = 0.3,
+        encoder: Any = None,
+        encoder_kwargs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__()
-        self.encoder = FaceEncoder(in_features, dropout=dropout, **kwargs)
+        if encoder is None:
+            self.encoder = FaceEncoder(in_features, dropout=dropout, **kwargs)
+        else:
+            self.encoder = OwnFaceEncoder(face_encoder_part(encoder, encoder_kwargs), in_features)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.encoder.out_features, num_classes))
 
     @property
     def config(self) -> dict[str, Any]:
         """Constructor arguments as JSON values: ``FaceClassifier(**config)`` accepts this model's state dict."""
-        return {"num_classes": self.head[1].out_features, **self.encoder.config}
+        return {"num_classes": self.head[1].out_features, "dropout": self.head[0].p, **self.encoder.config}
 
     @property
-    def normalization(self) -> FeatureNormalization:
-        """The encoder's normalization."""
+    def normalization(self) -> FeatureNormalization | None:
+        """The encoder's normalization; None for an own encoder of pixels."""
         return self.encoder.normalization
 
     def extract_features(self, faces: Tensor) -> Tensor:
@@ -161,13 +234,11 @@ class FaceClassifier(nn.Module):
         Each window is a single video frame, which stands for an equal part of the clip. A clip with one video frame has
         no windows.
         """
-        features = self.normalization(self.extract_features(faces))
+        features = self.encoder.normalize(self.extract_features(faces))
         embedding = self.encoder.encode(features)
-        windows = None
-        if features.shape[2] > 1:
-            frames = features.transpose(1, 2).flatten(0, 1)[..., None]
-            windows = self.encoder.encode(frames).unflatten(0, (len(faces), -1))
-        return Outputs(embedding, self.classify(embedding), features.mean(dim=2), windows)
+        windows = self.encoder.steps(features) if faces.shape[1] > 1 else None
+        mean = features.mean(dim=2) if features.ndim == 3 else None
+        return Outputs(embedding, self.classify(embedding), mean, windows)
 
     def predict_batch(self, batch: Mapping[str, Any]) -> Outputs:
         """Compute the outputs for a batch of a datamodule with ``face_embeddings`` or ``faces``."""

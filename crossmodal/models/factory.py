@@ -1,8 +1,10 @@
-"""Front ends and audio encoders by name."""
+"""Front ends and audio encoders by name or class."""
 # To add one, write a class in its own file, and add its name to the Literal and to the dict below it.
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, Literal
+
+from torch import nn
 
 from crossmodal.models.backbone import check_network_name
 from crossmodal.models.cnn import CNNEncoder, CRNNEncoder
@@ -13,12 +15,11 @@ from crossmodal.models.self_supervised import SelfSupervisedFrontEnd
 from crossmodal.models.tdnn import TDNNEncoder
 from crossmodal.models.timm_encoder import TimmEncoder
 from crossmodal.models.transformer import TransformerEncoder
-from crossmodal.naming import call_with_known, create, lookup
+from crossmodal.naming import Part
 from crossmodal.transforms import MFCC, LogMelFilterBank, MFCCAndLogMel
 
-FrontEnd = LogMelFilterBank | SelfSupervisedFrontEnd
 FrontEndName = Literal["both", "lmfb", "mfcc", "ssl"]
-_FRONT_ENDS: dict[FrontEndName, Callable[..., FrontEnd]] = {
+_FRONT_ENDS: dict[FrontEndName, type[LogMelFilterBank | SelfSupervisedFrontEnd]] = {
     "both": MFCCAndLogMel,
     "lmfb": LogMelFilterBank,
     "mfcc": MFCC,
@@ -37,11 +38,24 @@ _AUDIO_ENCODERS: dict[AudioEncoderName, type[AudioEncoder]] = {
 _TIMM = "timm:"
 
 
-def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any) -> FrontEnd:
-    """Create a front end by name.
+def front_end_part(given: Any, kwargs: Mapping[str, Any] | None = None) -> Part:
+    """Parse a front end that the user gives; see `crossmodal.naming.Part.parse` for its forms and errors."""
+    return Part.parse("front end", _FRONT_ENDS, given, kwargs, nn.Module)
+
+
+def audio_encoder_part(given: Any, kwargs: Mapping[str, Any] | None = None) -> Part:
+    """Parse an audio encoder that the user gives, or the name of a timm model, whose weights are not loaded."""
+    if isinstance(given, str) and given.startswith(_TIMM):
+        check_network_name(given.removeprefix(_TIMM))
+        return Part("audio encoder", given, TimmEncoder, {**(kwargs or {}), "name": given.removeprefix(_TIMM)})
+    return Part.parse("audio encoder", _AUDIO_ENCODERS, given, kwargs, nn.Module)
+
+
+def create_front_end(name: Any, sample_rate: int = 16000, **kwargs: Any) -> Any:
+    """Create a front end by name or class.
 
     Args:
-        name: One of `list_front_ends`.
+        name: One of `list_front_ends`, or your own: ``module.Class``, or the class.
         sample_rate: Samples per second of the waveform.
         **kwargs: Additional arguments of its class; None means the default where None is not a valid value.
 
@@ -52,7 +66,7 @@ def create_front_end(name: FrontEndName, sample_rate: int = 16000, **kwargs: Any
         >>> create_front_end("mfcc", sample_rate=16000, n_mfcc=20).num_features
         20
     """
-    return create("front end", _FRONT_ENDS, name, {"sample_rate": sample_rate}, kwargs)
+    return front_end_part(name, kwargs).create({"sample_rate": sample_rate}, "num_features")
 
 
 def list_front_ends() -> list[str]:
@@ -60,11 +74,12 @@ def list_front_ends() -> list[str]:
     return sorted(_FRONT_ENDS)
 
 
-def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwargs: Any) -> AudioEncoder:
-    """Create an audio encoder by name.
+def create_audio_encoder(name: Any, in_features: int, **kwargs: Any) -> Any:
+    """Create an audio encoder by name or class.
 
     Args:
-        name: One of `list_audio_encoders`, or ``timm:`` followed by the name of a timm image model.
+        name: One of `list_audio_encoders`; ``timm:`` followed by the name of a timm image model; or your own:
+            ``module.Class``, or the class.
         in_features: Number of features per audio frame.
         **kwargs: Additional arguments of its class, which is `TimmEncoder` for ``timm:``; None means the default where
             None is not a valid value.
@@ -76,19 +91,7 @@ def create_audio_encoder(name: AudioEncoderName | str, in_features: int, **kwarg
         >>> create_audio_encoder("timm:resnet18", in_features=40, pooling="mean").out_features
         512
     """
-    if name.startswith(_TIMM):
-        given = {"in_features": in_features, "name": name.removeprefix(_TIMM)}
-        return call_with_known(f"audio encoder {name!r}", TimmEncoder, given, kwargs)
-    return create("audio encoder", _AUDIO_ENCODERS, name, {"in_features": in_features}, kwargs)
-
-
-def check_audio_encoder_name(name: str) -> str:
-    """Return a name if `create_audio_encoder` knows it, else raise ConfigError, without building the encoder."""
-    if name.startswith(_TIMM):
-        check_network_name(name.removeprefix(_TIMM))
-    else:
-        lookup("audio encoder", _AUDIO_ENCODERS, name)
-    return name
+    return audio_encoder_part(name, kwargs).create({"in_features": in_features}, "out_features")
 
 
 def list_audio_encoders() -> list[str]:

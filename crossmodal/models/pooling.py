@@ -1,12 +1,12 @@
 """Pooling of features over time to one vector per clip, excluding padding, and over the layers of a network."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
-from crossmodal.naming import lookup
+from crossmodal.naming import Part
 from crossmodal.transforms import length_mask
 
 PoolingName = Literal["attention", "functionals", "last", "mean", "stats"]
@@ -21,7 +21,7 @@ class Pooling(nn.Module):
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
-        self.in_features = num_features
+        self.in_features = self.num_features = num_features
         self.out_features = self.values_per_feature * num_features
 
     def forward(self, features: Tensor, length: Tensor | None = None) -> Tensor:
@@ -106,17 +106,22 @@ _POOLINGS: dict[PoolingName, type[Pooling]] = {
 }
 
 
-def create_pooling(name: PoolingName, num_features: int) -> Pooling:
-    """Create a pooling by name.
+def pooling_part(given: Any) -> Part:
+    """Parse a pooling that the user gives; see `crossmodal.naming.Part.parse` for its forms and errors."""
+    return Part.parse("pooling", _POOLINGS, given, base=nn.Module)
+
+
+def create_pooling(name: Any, num_features: int) -> Any:
+    """Create a pooling by name, or your own: ``module.Class``, ``{class_path, init_args}``, a class or an object.
 
     Raises:
-        ConfigError: If there is no pooling of that name.
+        ConfigError: If there is no pooling of that name or path, or it has no ``out_features``.
 
     Examples:
         >>> create_pooling("stats", num_features=3)(torch.zeros(2, 3, 10)).shape
         torch.Size([2, 6])
     """
-    return lookup("pooling", _POOLINGS, name)(num_features)
+    return pooling_part(name).create({"num_features": num_features}, "out_features")
 
 
 class WeightedLayerSum(nn.Module):

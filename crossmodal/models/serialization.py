@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
-from crossmodal.errors import WeightsError
+from crossmodal.errors import ConfigError, WeightsError
 from crossmodal.models.classifier import AudioClassifier
 from crossmodal.models.face import FaceClassifier
+from crossmodal.own_code import own_code_of
 from crossmodal.storage import atomic_path
 
 Model = AudioClassifier | FaceClassifier
@@ -32,16 +33,24 @@ def _sort_header(content: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + content[end:]
 
 
-def load_model(model_class: type[ModelT], path: str | Path) -> tuple[ModelT, dict[str, Any]]:
-    """Return a model that `save_model` wrote, in evaluation mode, and the values about it, or raise WeightsError."""
-    # No code in the file is executed.
+def load_model(
+    model_class: type[ModelT], path: str | Path, trust_own_code: bool = False
+) -> tuple[ModelT, dict[str, Any]]:
+    """Return a model that `save_model` wrote, in evaluation mode, and the values about it.
+
+    Raises:
+        WeightsError: If the file is damaged, or not of such a model.
+        UntrustedCodeError: If it names a class outside of crossmodal, whose module has to be imported, and
+            `trust_own_code` is false.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        model = model_class(**json.loads(metadata["config"]))
+        with own_code_of(path, trust_own_code):
+            model = model_class(**json.loads(metadata["config"]))
         about: dict[str, Any] = json.loads(metadata["about"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} is not a {model_class.__name__} saved by crossmodal: {error}") from error
+    except (ConfigError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be loaded as a {model_class.__name__} of crossmodal: {error}") from error
     load_weights(model, path)
     return model.eval(), about
 

@@ -29,6 +29,7 @@ class FitSettings(TypedDict, total=False):
         name: Name of the run.
         runs: Folder of all runs.
         stages: Stages to run, as a sequence or separated by commas.
+        resume: Whether to fail if there is no run to resume.
     """
 
     data_root: str | Path | None
@@ -39,6 +40,7 @@ class FitSettings(TypedDict, total=False):
     name: str | None
     runs: str | Path | None
     stages: str | Sequence[str] | None
+    resume: bool | None
     data: Mapping[str, Any]
     trainer: Mapping[str, Any]
     teacher: Mapping[str, Any]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
 
 from crossmodal.errors import FolderInUseError
 from crossmodal.stopping import handle_stops, stop_now
@@ -43,6 +44,24 @@ class StopAtOnce(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Replace Lightning's signal handlers; Lightning restores the previous ones after training."""
         handle_stops(stop_now)
+
+
+class EpochBar(RichProgressBar):
+    """Progress bar with epochs counted from 1."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}".ljust(len(self.validation_description))
+
+
+class ProgressLines(Callback):
+    """Print some ten lines with the validation UAR, for a log that is no terminal."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the epoch, if it is due."""
+        epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 1
+        uar = trainer.callback_metrics.get(str(pl_module.monitor))
+        if trainer.is_global_zero and (epoch % -(-last // 10) == 0 or epoch == last):
+            print(f"{pl_module.stage}: epoch {epoch}/{last}{'' if uar is None else f', UAR {uar:.3f}'}", flush=True)
 
 
 class History(Callback):

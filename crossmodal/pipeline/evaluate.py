@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crossmodal.datamodules import AudioDataModule
+from crossmodal.datamodules.settings import CORPORA
 from crossmodal.datasets.manifest_values import speaker_name
+from crossmodal.datasets.splits.protocols import missing_classes
 from crossmodal.datasets.stream.reader import read_about
 from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.evaluation.metrics import Interval, describe
@@ -16,6 +18,7 @@ from crossmodal.inference.model_config import read_config, warning_of
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
 from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
+from crossmodal.own_code import is_class_path
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 
 # Data arguments whose defaults are taken from the model's config.
@@ -110,6 +113,7 @@ def test(
     manifest: str | Path | None = None,
     fold: int | None = None,
     backend: Literal["torch", "onnx", "int8"] = "torch",
+    trust_own_code: bool = False,
     **data: Any,
 ) -> Evaluation:
     """Evaluate a model folder on the test actors of a fold, on which it was not trained.
@@ -120,6 +124,7 @@ def test(
         manifest: Table of another corpus.
         fold: Test fold; default that of the training.
         backend: ``torch``, or ``onnx`` or ``int8`` for the exported model.
+        trust_own_code: As in `crossmodal.EmotionRecognizer.from_pretrained`.
         **data: More arguments of `crossmodal.AudioDataModule`. Channel, label set and protocol default to those of the
             training, if both corpora are RAVDESS folders or both are manifests.
 
@@ -135,13 +140,13 @@ def test(
     given = {"root": data_root, "manifest": manifest, "fold": fold}
     given = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     wanted = {name: value for name, value in given.items() if value is not None} | data
-    return evaluate(load_for_test(str(model), backend), wanted)
+    return evaluate(load_for_test(str(model), backend, trust_own_code), wanted)
 
 
-def load_for_test(folder: str, backend: str = "torch") -> ModelFolder | ExportedFolder:
+def load_for_test(folder: str, backend: str = "torch", trust_own_code: bool = False) -> ModelFolder | ExportedFolder:
     """Load a model folder, or with the backend ``onnx`` or ``int8`` its exported model."""
     if backend == "torch":
-        return load_model_folder(folder)
+        return load_model_folder(folder, trust_own_code=trust_own_code)
     return ExportedFolder(load_onnx_model(folder, int8=backend == "int8"), read_config(folder))
 
 
@@ -176,9 +181,10 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> Eval
             f"{fold}. If these are different people with the same names, rename them in the manifest."
         )
     predictions, source = _predict(folder, datamodule), datamodule.source
+    missing = {"missing_classes": missing_classes({"test": datamodule.split["test"]}, config["labels"])}
     return Evaluation(
-        corpus={"kind": source.kind, "name": source.name, "clips": len(predictions.clips)},
-        protocol=datamodule.protocol,
+        corpus={"kind": source.kind, "name": source.name, "clips": len(predictions.clips), **missing},
+        protocol=str(datamodule.protocol),
         num_folds=datamodule.num_folds if datamodule.protocol == "grouped" else None,
         fold=datamodule.fold,
         channel=datamodule.source.channel,
@@ -195,19 +201,20 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> Eval
 def _data_defaults(config: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return the data arguments of the model's training, or none if the given corpus is of another kind."""
     kind = config["corpus"]["kind"]
+    is_manifest = kind == "manifest" or config.get("channel") is None
+    if not any(data.get(name) for name in CORPORA) and (is_manifest or kind != "synthetic"):
+        name = "unknown recordings" if kind == UNKNOWN else corpus_name(config["corpus"], config["channel"])
+        raise ConfigError(f"The model was trained on {name}: pass --data.root DIR or --data.manifest FILE to test it.")
     if kind == UNKNOWN:
         return {}
-    is_manifest = kind == "manifest" or config["channel"] is None
-    if not any(data.get(name) for name in ("root", "manifest", "stream")) and (is_manifest or kind != "synthetic"):
-        name = corpus_name(config["corpus"], config["channel"])
-        advice = "--data.manifest FILE" if is_manifest else "--data.root DIR"
-        raise ConfigError(
-            f"The model was trained on {'the manifest ' if is_manifest else ''}{name}. Pass the recordings to test it "
-            f"on: {advice} or --data.stream DIR."
-        )
-    if is_manifest != bool(data.get("manifest") or (data.get("stream") and read_about(data["stream"]).labels)):
+    if is_manifest != bool(
+        data.get("manifest") or data.get("corpus") or (data.get("stream") and read_about(data["stream"]).labels)
+    ):
         return {}
-    return {name: config[name] for name in _DATA_DEFAULTS if config.get(name) is not None}
+    known = {name: config[name] for name in _DATA_DEFAULTS if config.get(name) is not None}
+    if is_class_path(str(config.get("protocol"))):  # code that this command does not name is not run
+        del known["protocol"]
+    return known
 
 
 def _check_labels(datamodule: AudioDataModule, known: list[str]) -> None:

@@ -1,6 +1,8 @@
 """Loggers that are shared by all stages of a run; metric names start with the stage."""
 
+import logging
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from crossmodal.errors import ConfigError
+from crossmodal.pipeline.checks import invalid_settings
 from crossmodal.pipeline.settings import Config
 
 SELECTED_BY = "val_uar"
@@ -29,37 +32,27 @@ def run_name(name: str) -> str:
 def create_loggers(wanted: Any, folder: Path, settings: Config, last_stage: str) -> list[Logger]:
     """Create the loggers of ``trainer.logger``, once for the whole run, and log its settings.
 
-    See `build_loggers` for `wanted`.
+    `wanted` is a class path with arguments, a list of them, true for a CSV file, or a false value for none.
     """
     if not wanted:
         return []
     import wandb  # slow to import (about 1 s)
 
-    loggers = build_loggers(wanted, folder, settings["name"])
+    specs = wanted if isinstance(wanted, list) else [_CSV if wanted is True else wanted]
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--loggers", type=list[Logger])
     try:
-        for logger in loggers:
-            logger.log_hyperparams(settings)  # this logs in to W&B
+        with invalid_settings("trainer.logger"):
+            config = parser.parse_object({"loggers": [_with_defaults(one, folder, settings["name"]) for one in specs]})
+            loggers: list[Logger] = parser.instantiate(config).loggers
+            for logger in loggers:
+                logger.log_hyperparams(settings)  # this logs in to W&B
     except wandb.Error as error:
         raise ConfigError(
             f"Weights & Biases cannot be used: {error} Log in with `wandb login`, or log offline and upload later: "
             "--trainer.logger.offline true."
         ) from error
     return [*loggers, LastStage(last_stage, loggers)]
-
-
-def build_loggers(wanted: Any, folder: Path, name: str) -> list[Logger]:
-    """Build the loggers of a run without starting them.
-
-    `wanted` is a class path with arguments, a list of them, true for a CSV file, or a false value for none.
-    """
-    if not wanted:
-        return []
-    specs = wanted if isinstance(wanted, list) else [_CSV if wanted is True else wanted]
-    parser = ArgumentParser()
-    parser.add_argument("--loggers", type=list[Logger])
-    config = parser.parse_object({"loggers": [_with_defaults(spec, folder, name) for spec in specs]})
-    loggers: list[Logger] = parser.instantiate(config).loggers
-    return loggers
 
 
 class LastStage(Logger):
@@ -141,3 +134,17 @@ def _with_defaults(spec: Any, folder: Path, name: str) -> Any:
     defaults = {"save_dir": str(folder)} | ({"project": "crossmodal", "name": name} if is_wandb else {})
     given = {key: value for key, value in spec.get("init_args", {}).items() if (key, value) != ("save_dir", "")}
     return {"class_path": spec["class_path"], "init_args": {**defaults, **given}}
+
+
+def silence_lightning() -> None:
+    """Silence messages that four Trainers would repeat, and warnings that do not concern the user."""
+    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
+        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",  # reading from the cache is cheaper than a worker
+        ".*The number of training batches.*",  # nothing is logged per step
+        ".*treespec, LeafSpec.*",  # Lightning's own use of torch
+        ".*functional.all_gather is deprecated.*",  # the same
+        ".*Checkpoint directory.*exists and is not empty.*",  # a resumed run
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
-import torch
 import torch.distributed as dist
 from lightning.fabric import Fabric
 from lightning.fabric.accelerators import CPUAccelerator
@@ -35,9 +34,8 @@ class Processes:
         except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
             requested = ", ".join(f"{name} {value}" for name, value in devices.items())
             raise ConfigError(f"The devices ({requested}) are not available: {error}") from error
-        cores = os.cpu_count() or 1
-        if isinstance(self._fabric.accelerator, CPUAccelerator) and self.number > _PER_CORE * cores:
-            raise ConfigError(f"trainer.devices requests {self.number} processes for {cores} cores: request fewer.")
+        if isinstance(self._fabric.accelerator, CPUAccelerator) and self.number > _PER_CORE * (os.cpu_count() or 1):
+            raise ConfigError(f"trainer.devices requests {self.number} processes for {os.cpu_count()} cores.")
 
     @contextlib.contextmanager
     def launch(self) -> Iterator[None]:
@@ -99,9 +97,3 @@ class Processes:
         if failed:
             raise SystemExit(1)
         return cast(T, result)
-
-
-def pipeline_device(accelerator: str) -> torch.device:
-    """Return the device of the pipeline's own passes over the corpus, the same as for training."""
-    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return torch.device("cuda" if gpu else "cpu")

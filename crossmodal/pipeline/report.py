@@ -36,7 +36,9 @@ def write_report(folder: Path, summary: RunSummary) -> Path:
     test = {stage: Predictions.read_csv(folder / stage / "predictions.csv").of("test") for stage in stages}
     note = " ".join(_warnings(summary))
     plot_confusion(test, folder / "confusion.png", note)
-    plot_curves({stage: folder / stage / "metrics.csv" for stage in stages}, folder / "curves.png", note)
+    plot_curves(
+        {stage: folder / stage / "metrics.csv" for stage in stages}, folder / "curves.png", note, len(summary.labels)
+    )
     if summary.gain is not None:
         plot_actors(test["finetune"], test["control"], folder / "actors.png", note)
     path = folder / "report.md"
@@ -58,9 +60,9 @@ def print_summary(folder: Path, summary: RunSummary) -> None:
         console.print(_gain_sentence(summary))
     print_warnings(console, _warnings(summary))
     console.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
-    if summary.model:
-        console.print(f"Model:  {summary.model}", soft_wrap=True)
-        console.print(f"Try it: python -m crossmodal predict --model {summary.model} FILE.wav", soft_wrap=True)
+    if model := summary.model or summary.control_model:
+        console.print(f"Model:  {model}", soft_wrap=True)
+        console.print(f"Try it: python -m crossmodal predict --model {model} FILE.wav", soft_wrap=True)
 
 
 def _sections(folder: Path, summary: RunSummary) -> list[Section]:
@@ -83,11 +85,11 @@ def _sections(folder: Path, summary: RunSummary) -> list[Section]:
     if summary.gain is not None:
         results += [_gain_sentence(summary)]
         results += [Picture(folder / "actors.png", f"UAR of each test {people.removesuffix('s')}")]
-    if summary.model:
-        results += [f"Model folder: `{summary.model}`."]
+    if model := summary.model or summary.control_model:
+        results += [f"Model folder: `{model}`."]
     confusion = Picture(folder / "confusion.png", "Confusion matrices")
     return [
-        Section("", [splits, files]),
+        Section("", [splits, files, *(f"Manifest: {note}." for note in corpus.get("notes") or ())]),
         Section("Results", results),
         Section(f"Confusion matrices on the test {people}", [confusion]),
         Section("Training", [Picture(folder / "curves.png", "Training curves")]),

@@ -2,15 +2,14 @@
 
 import contextlib
 import inspect
-import logging
 import shutil
-import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
@@ -21,13 +20,14 @@ from crossmodal.errors import ConfigError
 from crossmodal.evaluation.calibration import calibrate
 from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
+from crossmodal.models.own_teacher import OwnTeacher
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
-from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary
-from crossmodal.pipeline.processes import Processes, pipeline_device
+from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, silence_lightning
+from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.rehearsal import rehearse
 from crossmodal.pipeline.report import print_summary, write_report
-from crossmodal.pipeline.run_folder import choose_folder, configuration_of, in_use
+from crossmodal.pipeline.run_folder import choose_folder, configuration_of, in_use, report_excluded
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config, stage_names
 from crossmodal.pipeline.stage import StageRun
 from crossmodal.pipeline.stage_result import StageResult
@@ -37,7 +37,7 @@ from crossmodal.pipeline.stored.speech_features import store_for_stages
 from crossmodal.pipeline.stored.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
 from crossmodal.pipeline.summary import RunSummary, summarize
 from crossmodal.pipeline.teaching import TeachingSettings
-from crossmodal.storage import disk_errors, write_json
+from crossmodal.storage import content_key, disk_errors, write_json
 from crossmodal.tasks import FinetuneTask, TeacherTask
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def fit(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpack[FitS
     Raises:
         ConfigError: If a setting is invalid.
         DataError: If the recordings are missing or cannot fill the fold.
+        FolderInUseError: If another run uses the folder.
         WeightsError: If pretrained weights are not available.
 
     Examples:
@@ -84,11 +85,18 @@ class Run:
         self.folder = Path(settings["runs"]) / settings["name"]
         self.stages = stage_names(settings["stages"])
         self.teaching = TeachingSettings(**settings.get("teaching", {}))
-        self.device = pipeline_device(settings["trainer"]["accelerator"])
+        self._own_teacher = OwnTeacher(self.teaching.teacher) if self.teaching.teacher else None
+        if self._own_teacher:
+            self.stages = [stage for stage in self.stages if stage != "teacher"]
+        self.device = _device(settings["trainer"]["accelerator"])
         self.processes = Processes(settings["trainer"])
         # All stages use the same clips, those with audio and faces. The control alone needs no faces.
-        corpus = AudioDataModule if self.stages == ["control"] else PairedDataModule
-        self.corpus: CorpusDataModule = corpus(**settings["data"], seed=settings["seed_everything"])
+        self.corpus: CorpusDataModule = PairedDataModule(**settings["data"], seed=settings["seed_everything"])
+        if self.stages == [*STAGES] and not self.corpus.has_faces(self.corpus.source):
+            print_on_rank_zero("The corpus has no faces: a voice model is trained alone, as with --stages control.")
+            self.stages = ["control"]
+        if self.stages == ["control"]:
+            self.corpus = AudioDataModule(**settings["data"], seed=settings["seed_everything"])
         self.results: dict[str, StageResult] = {}
         self._loggers: list[Logger] = []
         self._speech_features: Path | None = None
@@ -97,35 +105,32 @@ class Run:
         """Run the requested stages, then write and print the report."""
         silence_lightning()
         with disk_errors(), self.processes.launch(), contextlib.ExitStack() as locks:
+            if self.settings.get("fast_dev_run"):
+                locks.callback(lambda: shutil.rmtree(self.folder, ignore_errors=True))
             self.processes.run_on_rank_zero(lambda: locks.enter_context(in_use(self.folder)))
             if self.corpus.source.is_built_in:
-                print_on_rank_zero(
-                    "No --data.root given: using the built-in synthetic corpus (not evidence about people)."
-                )
+                print_on_rank_zero("No --data.root: using the built-in synthetic corpus (not evidence about people).")
             needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
             rehearse(self.settings, needed, self.corpus)
             self.processes.run_on_rank_zero(self.corpus.prepare_data)
-            self.corpus.setup()
+            self.corpus.setup("fit")
             self._choose_folder(locks)
             self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
-            for stage in STAGES:
-                if stage in needed:
-                    self._run_stage(stage)
+            for stage in (stage for stage in STAGES if stage in needed):
+                self._run_stage(stage)
             return self.processes.run_on_rank_zero(self.finalize)
 
     def _choose_folder(self, locks: contextlib.ExitStack) -> None:
         configuration = configuration_of(self.settings, self.teaching, self.corpus)
-        chosen = self.processes.run_on_rank_zero(
-            lambda: choose_folder(self.folder, configuration, locks, self.keep_name)
-        )
-        name = self.settings["name"] + str(chosen).removeprefix(str(self.folder))
-        self.settings = self.settings | {"name": str(Path(name) / self.part)}
-        self.folder = chosen / self.part
+        base, keep, resume = self.folder, self.keep_name, self.settings.get("resume", False)
+        chosen = self.processes.run_on_rank_zero(lambda: choose_folder(base, configuration, locks, keep, resume))
+        name = Path(self.settings["name"] + str(chosen).removeprefix(str(base)), self.part)
+        self.settings, self.folder = self.settings | {"name": str(name)}, chosen / self.part
 
     def _prepare(self, stages: Collection[str]) -> Path | None:
-        self._report_excluded()
-        logger = self.settings["trainer"].get("logger")
-        self._loggers = create_loggers(logger, self.folder, self.settings, self.stages[-1])
+        report_excluded(self.folder, self.corpus.excluded)
+        wanted = self.settings["trainer"].get("logger")
+        self._loggers = create_loggers(wanted, self.folder, self.settings, self.stages[-1])
         return store_for_stages(self.settings, stages, self.corpus, self.device)
 
     def _run_stage(self, stage: str) -> None:
@@ -149,7 +154,9 @@ class Run:
         members: list[Member] = []
         datamodules: dict[str, CorpusDataModule] = {}
         groups = groups_of_actors((clip.actor for clip in self.corpus.split["train"]), self.teaching.cross_fit)
-        for stage in self.teaching.stages:
+        if self._own_teacher:
+            members, datamodules = [Member("own", self._own_teacher)], {"own": self._faces()}
+        for stage in () if self._own_teacher else self.teaching.stages:
             variants = [(frozenset[str](), number) for number in range(1 if groups else self.teaching.num_teachers)]
             variants += [(group, number) for group in groups for number in range(self.teaching.num_teachers)]
             for left_out, number in variants:
@@ -172,7 +179,8 @@ class Run:
         """Train one teacher, or return the stage ``teacher`` if it is the same."""
         # With the student's seed, a voice teacher would start from the same weights and see the same batches.
         seed = self.settings["seed_everything"] + 1000 * (number + (stage == "control"))
-        name = "_".join([stage, *sorted(left_out), str(number)])
+        group = [content_key(left_out=sorted(left_out))[:8]] if left_out else []  # names may be long or contain folders
+        name = "_".join([stage, *group, str(number)])
         run = self.prepare_stage(stage, self.folder / "teachers" / name, seed, left_out)
         if stage == "teacher" and not left_out and number == 0:
             return run, self.results["teacher"]
@@ -206,15 +214,16 @@ class Run:
         """Set the teaching inputs: stored outputs, or a live teacher, whose key is then returned."""
         if self.teaching.live:
             teacher = self.results["teacher"]
-            face, _ = load_model(FaceClassifier, teacher.model)
-            model |= {"teacher": str(teacher.model)}
+            face, _ = load_model(FaceClassifier, teacher.model, trust_own_code=True)
+            model |= {"teacher": str(teacher.model), "trust_own_code": True}
             model |= {"teacher_embedding_size": face.encoder.out_features}
-            model |= {"teacher_features_size": face.encoder.in_features}
+            model |= {"teacher_features_size": face.encoder.in_features or 1}
             self._fill_in_teacher({}, data)
             return [teacher.key]
         outputs = self._store_teacher_outputs()
         shapes = ClipTensors(outputs).shapes
-        model |= {f"teacher_{name}_size": shapes[f"teacher_{name}"][-1] for name in ("embedding", "features")}
+        widths = {f"teacher_{name}_size": shapes.get(f"teacher_{name}") for name in ("embedding", "features")}
+        model |= {name: shape[-1] for name, shape in widths.items() if shape}
         data["teacher_outputs"] = str(outputs)
         return []
 
@@ -223,25 +232,31 @@ class Run:
         defaults = {name: parameter.default for name, parameter in inspect.signature(TeacherTask).parameters.items()}
         arguments = defaults | self.settings["teacher"].get("model", {})
         size = self.corpus.face_embedding_size
-        if size is None and arguments["freeze_backbone"]:
+        if arguments["encoder"] is not None:
+            model["backbone"] = None
+        elif size is None and arguments["freeze_backbone"]:
             path = self.processes.run_on_rank_zero(lambda: self._embed_faces(arguments))
             data["face_embeddings"] = str(path)
             size = ClipTensors(path).shapes["face_embeddings"][-1]
-        elif size is None and self.corpus.face_normalization:
+        if size is None and self.corpus.face_normalization:
             raise ConfigError(
-                "face_normalization needs face features or a frozen backbone, but this teacher trains its backbone on "
-                "pixels. Remove it, or pass --teacher.model.freeze_backbone true."
+                "face_normalization needs face features or a frozen backbone, but this teacher is trained on pixels. "
+                "Remove it, or pass --teacher.model.freeze_backbone true."
             )
         if size is not None:
             model |= {"backbone": None, "in_features": size}
 
     def _embed_faces(self, model: Config) -> Path:
         """Store the face embeddings of a frozen backbone."""
-        pixels = VideoDataModule(**self.settings["data"])
+        return embed_faces(model, self._faces(), self.settings["seed_everything"], self.device)
+
+    def _faces(self) -> VideoDataModule:
+        """Return the faces, or face features, of the clips of the run."""
+        faces = VideoDataModule(**self.settings["data"])
         used = {clip.clip for clip in self.corpus.clips}
-        pixels.restrict(lambda clip: clip.clip in used)
-        pixels.setup()
-        return embed_faces(model, pixels, self.settings["seed_everything"], self.device)
+        faces.restrict(lambda clip: clip.clip in used)
+        faces.setup()
+        return faces
 
     def finalize(self) -> RunSummary:
         """Write the model folders, summary.json and report.md, and print the summary."""
@@ -251,28 +266,20 @@ class Run:
             if stage in self.results:
                 result = self.results[stage]
                 summary = replace(summary, calibration=calibrate(result.predictions.of("val")))
-                folder = save_model_folder(result.model, self.folder / name, summary.to_dict(), weights, stage)
+                folder = save_model_folder(
+                    result.model, self.folder / name, summary.to_dict(), weights, stage, trust_own_code=True
+                )
                 changes: Config = {name: str(folder)}
                 summary = replace(summary, **changes)
         write_json(self.folder / "summary.json", summary.to_dict())
         write_report(self.folder, summary)
         if self.settings.get("fast_dev_run"):
-            shutil.rmtree(self.folder)
             print("fast_dev_run: all stages run with these settings. Nothing was measured, and no results are kept.")
             return summary
         log_summary(self._loggers, summary.to_dict(), self.folder)
         end_loggers(self._loggers)
         print_summary(self.folder, summary)
         return summary
-
-    def _report_excluded(self) -> None:
-        excluded = [{"what": one.what, "reason": one.reason} for one in self.corpus.excluded]
-        path = self.folder / "excluded.json"
-        write_json(path, excluded)
-        if excluded:
-            print_on_rank_zero(f"{len(excluded)} file(s) or clip(s) excluded, listed in {path}:")
-        for one in excluded[:5]:
-            print_on_rank_zero(f"  {one['what']}: {one['reason']}")
 
     @property
     def _store(self) -> Path:
@@ -284,15 +291,7 @@ def _describe(result: StageResult) -> str:
     return f"{training}; UAR {result.metrics['val']['uar']:.3f} on validation"
 
 
-def silence_lightning() -> None:
-    """Silence messages that four Trainers would repeat, and warnings that do not concern the user."""
-    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "fabric.utilities.distributed"):
-        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",  # reading from the cache is cheaper than a worker
-        ".*The number of training batches.*",  # nothing is logged per step
-        ".*treespec, LeafSpec.*",  # Lightning's own use of torch
-        ".*functional.all_gather is deprecated.*",  # the same
-        ".*Checkpoint directory.*exists and is not empty.*",  # a resumed run
-    ):
-        warnings.filterwarnings("ignore", message)
+def _device(accelerator: str) -> torch.device:
+    """Return the device of the pipeline's own passes over the corpus, the same as for training."""
+    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")

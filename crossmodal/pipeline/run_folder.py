@@ -3,13 +3,14 @@
 import itertools
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from crossmodal.datamodules import CorpusDataModule
-from crossmodal.errors import FolderInUseError
+from crossmodal.datasets.clip import ExcludedClip
+from crossmodal.errors import ConfigError, FolderInUseError
 from crossmodal.pipeline.settings import STAGES, Config, stage_config
 from crossmodal.pipeline.stage import code_version, settings_in_key
 from crossmodal.pipeline.teaching import TeachingSettings
@@ -27,8 +28,8 @@ def in_use(folder: Path) -> Iterator[None]:
     with locked(folder / _LOCK, wait=False) as state:
         if state == "taken":
             raise FolderInUseError(
-                f"{folder} is used by another run ({read_json(folder / _HOLDER)}). Wait for it, or choose another name "
-                "with --name NAME."
+                f"{folder} is used by another run ({read_json(folder / _HOLDER) or 'just started'}). Wait for it, or "
+                "choose another name with --name NAME."
             )
         write_json(folder / _HOLDER, f"process {os.getpid()} on {platform.node()}")
         yield
@@ -49,14 +50,19 @@ def configuration_of(settings: Config, teaching: TeachingSettings, corpus: Corpu
     return keys | ({"faces": content_key(faces=corpus.fingerprint)} if corpus.needs_faces else {})
 
 
-def choose_folder(folder: Path, configuration: Keys, locks: ExitStack, keep_name: bool = False) -> Path:
+def choose_folder(
+    folder: Path, configuration: Keys, locks: ExitStack, keep_name: bool = False, resume: bool = False
+) -> Path:
     """Return the first of ``NAME``, ``NAME-2``, ... that holds no run, or one of this configuration.
 
     The caller has locked ``NAME``; another folder is locked too. With `keep_name`, it is always ``NAME``, and the run
-    of another configuration in it is moved to a new folder.
+    of another configuration in it is moved to a new folder. With `resume`, the folder must hold this run.
     """
-    chosen = folder
-    if differing := _difference(folder, configuration):
+    chosen, differing = folder, _difference(folder, configuration)
+    if resume and (differing or not _configuration_in(folder)):
+        what = f"a run with other {differing}" if differing else "no run"
+        raise ConfigError(f"There is nothing to resume: {folder} holds {what}. Start a new run without --resume.")
+    if differing:
         if keep_name:
             moved = move_aside(folder, keep={_LOCK, _HOLDER, LOG})
             print(f"{folder} held a run with other {differing}, which is now in {moved}.", flush=True)
@@ -81,3 +87,13 @@ def _configuration_in(folder: Path) -> Keys:
         return {}
     held = read_json(folder / CONFIGURATION)
     return held if isinstance(held, dict) else {"settings": "unknown"}  # of an older version of the package
+
+
+def report_excluded(folder: Path, excluded: Sequence[ExcludedClip]) -> None:
+    """Write ``excluded.json``, and print the first of the excluded files and clips."""
+    path = folder / "excluded.json"
+    write_json(path, [{"what": one.what, "reason": one.reason} for one in excluded])
+    if excluded:
+        print(f"{len(excluded)} file(s) or clip(s) excluded, listed in {path}:", flush=True)
+    for one in excluded[:5]:
+        print(f"  {one.what}: {one.reason}", flush=True)

@@ -9,16 +9,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jsonargparse import ActionConfigFile, ArgumentParser, get_loader
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser
 from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
-from crossmodal.datamodules.settings import CorpusSettings
+from crossmodal.datamodules.settings import CORPORA, CorpusSettings
 from crossmodal.errors import ConfigError, UnknownKeyError
 from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.checks import check_bounds
 from crossmodal.pipeline.teaching import TeachingSettings
-from crossmodal.setting_keys import nearest_key, suggest_key
+from crossmodal.setting_keys import suggest_key
 from crossmodal.shipped_configs import find_config
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
 
@@ -46,9 +47,8 @@ _DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
 STUDENT = tuple(name for name in inspect.signature(AudioClassifier).parameters if name != "num_classes")
 _RECIPE = ("augmentation", *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
 _LOGGERS = {"wandb": "WandbLogger", "csv": "CSVLogger", "tensorboard": "TensorBoardLogger"}
-_NEED_FOLDER = ("CSVLogger", "TensorBoardLogger")
 # Arguments that the pipeline sets for each stage.
-_FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
+_FILLED_IN = ("num_classes", "weights", "teacher", "trust_own_code", "teacher_embedding_size", "teacher_features_size")
 
 
 class _ConfigByName(ActionConfigFile):
@@ -58,19 +58,15 @@ class _ConfigByName(ActionConfigFile):
         config = values if values.lstrip().startswith("{") else str(find_config(values))
         content = check_recursion(config)
         trainer = content.get("trainer") if isinstance(content, Mapping) else None
-        logger = trainer.get("logger") if isinstance(trainer, Mapping) else None
-        if (filled := _with_folder(logger)) != logger:
+        if isinstance(trainer, Mapping) and (filled := _with_folder(trainer.get("logger"))) != trainer.get("logger"):
             config = json.dumps(merge(content, {"trainer": {"logger": filled}}), default=str)
         super().__call__(parser, cfg, config, option_string)
 
 
 def check_recursion(config: str) -> Any:
-    """Return the content of a YAML file or text, None if it is invalid.
-
-    Raise ConfigError if a part of it contains itself: jsonargparse would never return.
-    """
+    """Return YAML, or None if it is invalid; raise ConfigError if a part contains itself: jsonargparse would hang."""
     try:
-        content = get_loader("yaml")(config if config.lstrip().startswith("{") else Path(config).read_text("utf-8"))
+        content = yaml.safe_load(config if config.lstrip().startswith("{") else Path(config).read_text("utf-8"))
     except Exception:  # PyYAML's constructors raise errors of many types; the parser reports them
         return None
     try:
@@ -90,13 +86,16 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--config", action=_ConfigByName, help=config)
     parser.add_argument("--name", type=str, default="fit", help="Name of the run: runs/<name>.")
     parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+    resume = "Fail if there is no run to resume; without it, an interrupted run is resumed and a new one is started."
+    parser.add_argument("--resume", type=bool, default=False, help=resume)
     parser.add_argument("--stages", type=str, default=",".join(STAGES), help="Comma-separated stages to run.")
     parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the run.")
     parser.add_class_arguments(PairedDataModule, "data", skip={"seed", "teacher_outputs", "speech_features"})
     parser.add_class_arguments(Trainer, "trainer", fail_untyped=False)
-    parser.add_class_arguments(TeacherTask, "teacher.model", skip=set(_FILLED_IN) - {"weights"})
+    own = {"fail_untyped": False}  # of the arguments of the user's own classes
+    parser.add_class_arguments(TeacherTask, "teacher.model", skip=set(_FILLED_IN) - {"weights"}, **own)
     parser.add_class_arguments(TeachingSettings, "teaching")
-    parser.add_class_arguments(TransferTask, "transfer.model", skip=set(_FILLED_IN))
+    parser.add_class_arguments(TransferTask, "transfer.model", skip=set(_FILLED_IN), **own)
     parser.add_class_arguments(FinetuneTask, "finetune.model", skip={*_FILLED_IN, *STUDENT})
     for stage in ("teacher", "transfer", "finetune"):
         parser.add_class_arguments(Trainer, f"{stage}.trainer", fail_untyped=False)
@@ -110,7 +109,7 @@ def parse_settings(args: Sequence[str]) -> Config:
     without_print = [argument for argument in args if not argument.startswith("--print_config")]
     requested = parse_or_raise(parser, without_print)
     overlays = ["--config", str(_DEFAULTS)]
-    if not any(requested.get("data", {}).get(name) for name in ("root", "manifest", "stream")):
+    if not any(requested.get("data", {}).get(name) for name in CORPORA):
         overlays += ["--config", str(_SYNTHETIC)]
     # To print every key, jsonargparse must fill in the classes' own defaults.
     settings = parse_or_raise(parser, [*overlays, *args], defaults=args != without_print)
@@ -140,15 +139,15 @@ def stage_names(stages: str) -> list[str]:
 def _shorten(settings: Config) -> Config:
     """Translate ``fast_dev_run`` of a Trainer: all stages run a few batches, and the run's folder is temporary."""
     sections = [settings["trainer"], *(settings[stage]["trainer"] for stage in ("teacher", "transfer", "finetune"))]
-    if not (batches := max(int(section.pop("fast_dev_run", 0)) for section in sections)):
-        return settings
-    quick = {"max_epochs": 1, "limit_train_batches": batches, "limit_val_batches": batches, "overfit_batches": 0.0}
-    quick |= {"check_val_every_n_epoch": 1, "val_check_interval": 1.0}
-    for section in sections:
-        section.update(quick)
-    settings["trainer"]["logger"] = False
-    runs = CorpusSettings(cache=settings["data"].get("cache")).cache_folder / "fast_dev_run"
-    return {**settings, "runs": str(runs), "fast_dev_run": batches}
+    batches = max(int(section.pop("fast_dev_run", 0)) for section in sections)
+    if batches:
+        limits = dict.fromkeys(("limit_train_batches", "limit_val_batches"), batches)
+        for section in sections:
+            section |= {**limits, "max_epochs": 1, "overfit_batches": 0.0, "check_val_every_n_epoch": 1}
+        settings["trainer"]["logger"] = False
+        runs = CorpusSettings(cache=settings["data"].get("cache")).cache_folder / "fast_dev_run"
+        settings |= {"runs": str(runs), "fast_dev_run": batches}
+    return settings
 
 
 def stage_config(settings: Config, stage: str, **filled_in: Any) -> Config:
@@ -197,9 +196,9 @@ def parse_or_raise(parser: ArgumentParser, args: Sequence[str], defaults: bool =
     try:
         settings: Config = parser.parse_args(list(args), defaults=defaults).as_dict()
     except Exception as error:  # jsonargparse raises ArgumentError, and what loading a YAML file raises
-        if not re.search("unrecognized|not accept", message := str(error)):
-            raise ConfigError(message) from error
-        raise UnknownKeyError(f"{message}{_suggestion(parser, message)}") from error
+        if re.search("unrecognized|not accept", message := str(error)):
+            raise UnknownKeyError(f"{message}{_suggestion(parser, message)}") from error
+        raise ConfigError(message) from error
     _check_sections(parser, settings)
     check_bounds(settings)
     return settings
@@ -219,33 +218,25 @@ def _check_sections(parser: ArgumentParser, settings: Config) -> None:
 
 def _suggestion(parser: ArgumentParser, message: str) -> str:
     keys = [key for key in parser.get_defaults().keys() if key != "config"]  # noqa: SIM118
+    words = re.findall(r"[\w.]+", message)
     # Known words of the message are sections that miss a key.
-    words = [
-        word for word in re.findall(r"[\w.]+", message) if not any(f"{key}.".startswith(f"{word}.") for key in keys)
-    ]
-    near = next((near for word in words if (near := nearest_key(word, keys))), None)
-    return suggest_key(near or "", keys)
+    unknown = [word for word in words if not any(f"{key}.".startswith(f"{word}.") for key in keys)]
+    return next((advice for word in unknown if "mean" in (advice := suggest_key(word, keys))), suggest_key("", keys))
 
 
 def _complete_logger(option: str, argument: str) -> str:
-    """Return an argument with the class of a logger in place of its short name; see `_with_folder`."""
-    prefix, name = re.fullmatch(r"(--[\w.]+\.logger=)?(.*)", argument, re.DOTALL).groups(default="")  # type: ignore[union-attr]
-    if not (prefix or option.endswith(".logger")):
-        return argument
-    name = _LOGGERS.get(name, name)
-    try:
-        logger = get_loader("yaml")(name)
-    except Exception:  # PyYAML's constructors raise errors of many types; the parser reports them
-        return argument
-    filled = _with_folder(logger)
-    return prefix + (name if filled == logger else json.dumps(filled))
+    """Return an argument with the class of a logger, in one argument or after its option; see `_with_folder`."""
+    key, equals, name = argument.rpartition(".logger=")
+    filled = _with_folder(name) if equals or option.endswith(".logger") else name
+    return key + equals + (filled if isinstance(filled, str) else json.dumps(filled))
 
 
 def _with_folder(logger: Any) -> Any:
-    """Return loggers with an empty `save_dir` where it is required; it stands for the run's folder."""
+    """Return loggers by class, with an empty `save_dir` where it is required; it stands for the run's folder."""
     if isinstance(logger, list):
         return [_with_folder(one) for one in logger]
-    spec = {"class_path": logger} if isinstance(logger, str) else logger
-    if not isinstance(spec, Mapping) or str(spec.get("class_path")).split(".")[-1] not in _NEED_FOLDER:
-        return logger
-    return {**spec, "init_args": {"save_dir": "", **(spec.get("init_args") or {})}}
+    spec = logger if isinstance(logger, Mapping) else {"class_path": logger}
+    name = _LOGGERS.get(str(spec.get("class_path")), spec.get("class_path"))
+    if str(name).split(".")[-1] in ("CSVLogger", "TensorBoardLogger"):
+        return {**spec, "class_path": name, "init_args": {"save_dir": "", **(spec.get("init_args") or {})}}
+    return logger if spec is logger or name == logger else {"class_path": name}

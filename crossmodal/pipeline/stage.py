@@ -12,8 +12,9 @@ import torch
 from jsonargparse import ArgumentParser
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
+from rich.console import Console
 
 from crossmodal import datamodules, losses, models, tasks, transforms
 from crossmodal.datamodules import CorpusDataModule
@@ -22,7 +23,8 @@ from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import save_model
-from crossmodal.pipeline.callbacks import History, SeedEachBatch, StopAtOnce
+from crossmodal.own_code import own_sources
+from crossmodal.pipeline.callbacks import EpochBar, History, ProgressLines, SeedEachBatch, StopAtOnce
 from crossmodal.pipeline.checkpoints import BEST, LAST, AtomicCheckpointIO, find_checkpoint
 from crossmodal.pipeline.checks import invalid_settings
 from crossmodal.pipeline.loggers import SELECTED_BY
@@ -137,14 +139,17 @@ class StageRun:
         trainer = {**_TRAINER, "default_root_dir": str(self.folder), **config["trainer"], "logger": False}
         self._config = parser.parse_object({**config, "trainer": trainer})
         seed_everything(config["seed_everything"], workers=True, verbose=False)
-        built = parser.instantiate(self._config)
-        self.task: BaseTask = built.model
+        arguments = self._config.clone()
+        self.task: BaseTask = STAGES[self.stage].task(**arguments.pop("model").as_dict())
+        built = stage_parser(self.stage, has_model=False).instantiate(arguments)
         self.datamodule: CorpusDataModule = built.data
         callbacks: list[Callback] = [self._best, self._last, self._history, StopAtOnce()]
         callbacks.append(SeedEachBatch(config["seed_everything"]))
-        if trainer.get("enable_progress_bar") is not False:
-            callbacks.append(RichProgressBar(leave=False))
         arguments = built.trainer.as_dict()
+        if trainer.get("enable_progress_bar") is not False:
+            console = Console()
+            arguments["enable_progress_bar"] = console.is_terminal or console.is_jupyter
+            callbacks.append(EpochBar(leave=False) if arguments["enable_progress_bar"] else ProgressLines())
         self._trainer = Trainer(**{**arguments, "callbacks": [*callbacks, *(arguments["callbacks"] or [])]})
         if self._trainer.world_size != self._processes.number:
             raise ConfigError(
@@ -162,6 +167,7 @@ class StageRun:
             **settings_in_key(self.stage, self._config),
             data=self.datamodule.fingerprint,
             upstream=list(upstream),
+            **({"own": own} if (own := own_sources(self.task.modules())) else {}),
         )
 
     def _begin(self) -> str | None:
@@ -185,12 +191,10 @@ class StageRun:
     def _train(self, loggers: list[Logger]) -> None:
         trainer = self._trainer
         trainer.loggers = loggers
-
-        def is_early() -> bool:  # later errors are unlikely to come from settings
-            return trainer.current_epoch == 0 and trainer.world_size == 1
-
-        try:
-            with invalid_settings(f"the stage {self.stage}", is_early):
+        try:  # errors after the first epoch are unlikely to come from settings
+            with invalid_settings(
+                f"the stage {self.stage}", lambda: trainer.current_epoch == 0 and trainer.world_size == 1
+            ):
                 self._store_features()
                 checkpoint = self._processes.run_on_rank_zero(self._begin)
                 trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -214,8 +218,8 @@ class StageRun:
         """Write the best weights, and their predictions and metrics for the validation and test clips."""
         if not self._best.best_model_path:
             raise ConfigError(
-                f"{self.stage} has no checkpoint: training ended before its first validation. Check the limits of the "
-                "trainer, such as max_steps and max_time. For a quick test: --trainer.fast_dev_run true."
+                f"{self.stage} has no checkpoint: training ended before its first validation. Check trainer."
+                "check_val_every_n_epoch, max_steps and max_time. For a quick test: --trainer.fast_dev_run true."
             )
         best = torch.load(self._best.best_model_path, map_location="cpu", weights_only=True)
         History(self.key).load_state_dict(best["callbacks"]["History"])  # an error if another run wrote it
@@ -259,12 +263,13 @@ def _copy(source: Path, target: Path) -> None:
 
 
 @cache
-def stage_parser(stage: str) -> ArgumentParser:
+def stage_parser(stage: str, has_model: bool = True) -> ArgumentParser:
     """Return the parser of a stage's configuration, with the layout of LightningCLI."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--seed_everything", type=int)
     parser.add_class_arguments(Trainer, "trainer", instantiate=False, fail_untyped=False)
-    parser.add_class_arguments(STAGES[stage].task, "model", fail_untyped=False)
+    if has_model:
+        parser.add_class_arguments(STAGES[stage].task, "model", fail_untyped=False)
     parser.add_class_arguments(STAGES[stage].datamodule, "data", fail_untyped=False)
     return parser
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal.datamodules import CorpusDataModule
+from crossmodal.datasets.source import ManifestSource
+from crossmodal.datasets.splits.protocols import missing_classes
 from crossmodal.evaluation.gain import measure_gain
 from crossmodal.pipeline.settings import Config
 from crossmodal.pipeline.stage_result import StageResult
@@ -95,7 +97,7 @@ def summarize(
     settings: Config, corpus: CorpusDataModule, results: Mapping[str, StageResult], folder: Path | None = None
 ) -> RunSummary:
     """Summarize the finished stages of a run; the gain needs a student and its control."""
-    gain, interval = None, None
+    gain, interval, teaching = None, None, settings.get("teaching", {})
     if {"finetune", "control"} <= results.keys():
         measured = measure_gain(*([results[stage].predictions.of("test")] for stage in ("finetune", "control")))
         low, high = measured["ci95_pp"]
@@ -106,7 +108,7 @@ def summarize(
         corpus=_describe_corpus(corpus),
         protocol=str(corpus.protocol),
         num_folds=corpus.num_folds if corpus.protocol == "grouped" else None,
-        speaker_dependent=corpus.is_speaker_dependent,
+        speaker_dependent=corpus.is_speaker_dependent or teaching.get("teacher_actors") == "unknown",
         fold=corpus.fold,
         channel=corpus.source.channel,
         label_set=corpus.source.label_set,
@@ -129,7 +131,9 @@ def _describe_corpus(corpus: CorpusDataModule) -> dict[str, Any]:
         "unlabelled_actors": corpus.num_unlabelled_actors,
         "unlabelled_clips": sum(clip.label is None for clip in corpus.split["train"]),
         "faces": corpus.face_features or corpus.face_embeddings or "pixels",
+        "missing_classes": missing_classes(corpus.split, corpus.labels),
         "excluded": len(corpus.excluded),
+        "notes": corpus.source.manifest.notes if isinstance(corpus.source, ManifestSource) else [],
     }
 
 

@@ -1,13 +1,16 @@
 """The section `teaching` of a run: the teachers, and how their outputs are combined."""
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
-from crossmodal.errors import ConfigError
+from crossmodal.errors import ConfigError, LeakageError
+from crossmodal.tasks.transfer import UNKNOWN_ACTORS
 
 TeacherKind = Literal["face", "voice", "both"]
 # The stages that train each kind of teacher; a voice teacher is trained like the student's control.
 STAGES_OF = {"face": ("teacher",), "voice": ("control",), "both": ("teacher", "control")}
+
+_OF_TRAINED_TEACHERS = ("by", "cross_fit", "num_teachers", "live", "mirror")  # settings without a teacher of one's own
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class TeachingSettings:
         live: Run the teacher on every batch, on randomly mirrored pixels, instead of storing its outputs once. Many
             times slower. Excludes all other settings of this section.
         mirror: Average the outputs of a teacher on pixels over each face and its mirror image.
+        teacher: Trained classifier of your own in place of the stage ``teacher``: a class path, or ``{class_path,
+            init_args}``; see `crossmodal.models.own_teacher.OwnTeacher`.
+        teacher_actors: Actors of the corpus that `teacher` was trained or selected on, ``[]`` if none. It is refused
+            if one of them is a validation or test actor. ``unknown`` marks all results as speaker-dependent.
 
     Raises:
         ConfigError: If a value is invalid.
@@ -49,6 +56,8 @@ class TeachingSettings:
     live: bool = False
     mirror: bool = False
     general_share: float = 1.0
+    teacher: str | dict[str, Any] | None = None
+    teacher_actors: list[str | int] | Literal["unknown"] | None = None
 
     def __post_init__(self) -> None:
         if self.cross_fit == 1 or self.cross_fit < 0:
@@ -56,6 +65,10 @@ class TeachingSettings:
         if self.num_teachers < 1:
             raise ConfigError(f"teaching.num_teachers must be at least 1, not {self.num_teachers}.")
         others = [one.name for one in fields(self) if one.name != "live" and getattr(self, one.name) != one.default]
+        if self.teacher and (excluded := {*_OF_TRAINED_TEACHERS} & {*others, *["live"] * self.live}):
+            raise ConfigError(f"teaching.teacher is trained already: remove teaching.{min(excluded)}.")
+        if self.teacher and self.teacher_actors is None:
+            raise LeakageError(UNKNOWN_ACTORS)
         if self.live and others:
             raise ConfigError(
                 f"teaching.live runs one face teacher in each step, so it excludes teaching.{others[0]}: remove one."
@@ -66,4 +79,9 @@ class TeachingSettings:
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that train the teachers."""
-        return STAGES_OF[self.by]
+        return ("own",) if self.teacher else STAGES_OF[self.by]
+
+    @property
+    def known_actors(self) -> list[str]:
+        """The known actors of a teacher of one's own."""
+        return [str(actor) for actor in self.teacher_actors or ()] if self.teacher_actors != "unknown" else []

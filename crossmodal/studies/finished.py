@@ -106,6 +106,8 @@ def notes_on_runs(runs: Sequence[FinishedRun]) -> list[str]:
     notes = []
     if (seeds := len(coverage(runs)["seeds"])) < LEAST_SEEDS:
         notes.append(f"Only {seeds} of at least {LEAST_SEEDS} seeds: differences between few seeds are often chance.")
+    missing = {label for run in runs for label in (run.summary.corpus.get("missing_classes") or {}).get("test", ())}
+    notes += [f"Some folds have no test clip of {', '.join(sorted(missing))}."] if missing else []
     if len(versions := {run.about["code"] for run in runs}) > 1:
         notes.append(f"Trained with {len(versions)} versions of the package, which may explain differences.")
     return notes

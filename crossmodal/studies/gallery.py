@@ -17,6 +17,7 @@ from crossmodal.evaluation.plots import (
     STAGE_DASHES,
     STYLE,
     curve,
+    draw_chance,
     draw_confusion,
     legend_below,
     read_history,
@@ -161,7 +162,6 @@ def _small_multiples(
 def _confusion(axis: Axes, one: StudyModel, protocol: str) -> None:
     predictions = one.predictions[protocol]
     draw_confusion(axis, predictions.confusion(), predictions.labels, first=True)
-    axis.set_xlabel("")
     axis.set_title(f"{one.name}: {float(uar(predictions.confusion())):.3f}", fontsize=8.5)
 
 
@@ -185,6 +185,7 @@ def _curves(axis: Axes, one: StudyModel, protocol: str) -> None:
         epochs = drawn[0][0][:most]
         axis.fill_between(epochs, values.min(0), values.max(0), color=STAGE_COLOURS[stage], alpha=0.22, linewidth=0)
         axis.plot(epochs, values.mean(0), color=STAGE_COLOURS[stage], linestyle=STAGE_DASHES[stage], label=stage)
+    draw_chance(axis, len(one.predictions[protocol].labels))
     axis.set_ylim(0, 1)
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.set_title(one.name, fontsize=8.5)

@@ -14,7 +14,8 @@ from rich.progress import Progress
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule
 from crossmodal.errors import ConfigError, CrossmodalError, ProtocolError
-from crossmodal.pipeline.run import Run, silence_lightning
+from crossmodal.pipeline.loggers import silence_lightning
+from crossmodal.pipeline.run import Run
 from crossmodal.pipeline.run_folder import LOG
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.pipeline.stage import code_version
@@ -93,7 +94,7 @@ def prepare_corpora(cells: Sequence[Cell]) -> None:
         corpus = (AudioDataModule if is_audio_only else PairedDataModule)(**data)
         corpus.prepare_data()
         try:
-            corpus.setup()
+            corpus.setup("fit")
         except ProtocolError as error:
             raise ConfigError(f"Fold {data['fold']} of the study: {error} Choose other folds with --folds.") from error
 

@@ -1,8 +1,8 @@
 """Base class of the stages: metrics, optimizer recipe and steps."""
 
-import math
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -16,9 +16,10 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassRecall
 
 from crossmodal.batch import UNLABELLED, Batch
-from crossmodal.errors import ConfigError, NotFiniteError
+from crossmodal.errors import NotFiniteError
+from crossmodal.own_code import own_code_of
 from crossmodal.tasks.loss_accumulator import LossAccumulator
-from crossmodal.tasks.not_finite import explain_clips, explain_loss, non_finite_clips
+from crossmodal.tasks.not_finite import check_labels, explain_clips, explain_loss, non_finite_clips
 from crossmodal.tasks.schedule import OneCycleSchedule
 from crossmodal.transforms import FeatureNormalization
 
@@ -112,6 +113,14 @@ class BaseTask(LightningModule):
             {f"{split}_metrics": metrics.clone(prefix=f"{self.stage}/{split}_") for split in ("train", "val", "test")}
         )
 
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, *args: Any, trust_own_code: bool = False, **kwargs: Any
+    ) -> Any:
+        """Load a checkpoint, as in Lightning. Import classes outside of crossmodal only if their code is trusted."""
+        with own_code_of(checkpoint_path, trust_own_code):  # LightningCLI's instantiator would import classes itself
+            return super().load_from_checkpoint(checkpoint_path, *args, _instantiator=None, **kwargs)
+
     @property
     def monitor(self) -> str:
         """Logged name that selects the best checkpoint; higher is better."""
@@ -170,9 +179,8 @@ class BaseTask(LightningModule):
 
     def _fit_class_weight(self) -> None:
         labels = torch.cat([batch["label"] for batch in self._training_clips()])
-        self._check_labels(labels)
-        count = torch.bincount(labels[labels != UNLABELLED], minlength=len(self.class_weight))
-        count = self._sum_over_processes(count)
+        check_labels(self.stage, labels, len(self.class_weight), self._trainer)
+        count = self._sum_over_processes(torch.bincount(labels[labels != UNLABELLED], minlength=len(self.class_weight)))
         present = (count > 0).sum()
         self.class_weight.copy_(torch.where(count > 0, count.sum() / (present * count.clamp(min=1)), 1.0))
 
@@ -241,19 +249,13 @@ class BaseTask(LightningModule):
         return self._shared_step(batch, "test")
 
     def _shared_step(self, batch: Batch, split: Split) -> Tensor:
-        self._check_labels(batch["label"])
+        check_labels(self.stage, batch["label"], len(self.class_weight), self._trainer)
         logits, losses = self.compute_losses(batch)
         if not torch.isfinite(losses["loss"]):
             raise NotFiniteError(self._explain(losses["loss"], batch, logits, split))
         self._losses[split].add(losses, len(batch["label"]))
         self._metrics(split).update(logits, batch["label"])
         return losses["loss"]
-
-    def _check_labels(self, label: Tensor) -> None:
-        if (largest := int(label.max())) >= (number := len(self.class_weight)):
-            labels = getattr(getattr(self._trainer, "datamodule", None), "labels", ())
-            names = f"; the labels of the corpus are {', '.join(labels)}" if labels else ""
-            raise ConfigError(f"{self.stage}: num_classes is {number}, but a clip has label {largest}{names}.")
 
     @torch.no_grad()
     def _explain(self, loss: Tensor, batch: Batch, logits: Tensor, split: Split) -> str:
@@ -286,6 +288,7 @@ class BaseTask(LightningModule):
 
         A student also saves the arguments of its model. `crossmodal.EmotionRecognizer.from_checkpoint` reads them.
         """
+        checkpoint["hyper_parameters"].pop("_instantiator", None)  # of LightningCLI; see `load_from_checkpoint`
         labels = getattr(getattr(self._trainer, "datamodule", None), "labels", None)
         checkpoint["crossmodal"] = {"stage": self.stage, "labels": list(labels) if labels else None}
 
@@ -293,7 +296,5 @@ class BaseTask(LightningModule):
         """Return AdamW and a one-cycle learning rate schedule over all steps."""
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
-        if not math.isfinite(steps := self.trainer.estimated_stepping_batches):
-            raise ConfigError(f"{self.stage}: the learning rate schedule needs max_epochs or max_steps of the Trainer.")
-        scheduler = OneCycleSchedule(optimizer, self.lr, max(int(steps), 1), self.warmup)
+        scheduler = OneCycleSchedule(optimizer, self.lr, self.trainer.estimated_stepping_batches, self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

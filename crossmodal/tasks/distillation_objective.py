@@ -122,8 +122,8 @@ class DistillationObjective(nn.Module):
             prediction = self.projectors[name](prediction)
         if target is None:
             raise ConfigError(
-                f"The loss {term.loss.part.name} compares {entry.compares}, but the teacher outputs have none. "
-                "`crossmodal fit` stores all of them."
+                f"The loss {term.loss.part.name} compares {entry.compares}, but the teacher outputs have none. Store "
+                "them again with `crossmodal fit`; or if the teacher has none, disable the loss with null."
             )
         arguments = (prediction, target, label) if entry.needs_label else (prediction, target)
         return _call(term.loss.part.name, self.losses[name], arguments)

@@ -7,17 +7,15 @@ from torch import Tensor
 
 from crossmodal.batch import Batch
 from crossmodal.errors import ConfigError
-from crossmodal.models import (
-    AudioClassifier,
-    AudioEncoderName,
-    ClipNormalizationName,
-    FrontEndName,
-    SelfSupervisedFrontEnd,
-)
+from crossmodal.models import AudioClassifier, ClipNormalizationName, SelfSupervisedFrontEnd
+from crossmodal.models.factory import audio_encoder_part, front_end_part
 from crossmodal.models.serialization import load_weights
+from crossmodal.naming import readable, stored
 from crossmodal.tasks.base import BaseTask, Losses
-from crossmodal.tasks.encoder_name import TimmName
-from crossmodal.transforms import AugmentationName, FeatureNormalization, SpeedPerturbation, create_augmentation
+from crossmodal.tasks.part_types import AudioEncoderType, FrontEndType
+from crossmodal.transforms import FeatureNormalization, SpeedPerturbation, create_augmentation
+
+_PARTS = ("front_end", "front_end_kwargs", "encoder", "encoder_kwargs", "augmentation")
 
 
 class FinetuneTask(BaseTask):
@@ -30,9 +28,11 @@ class FinetuneTask(BaseTask):
     and (B, V): one version for each of the V `stored_speeds`, of which training draws one.
 
     Args:
-        front_end: Name of the front end.
+        front_end: Name of the front end, or your own: ``module.Class``, ``{class_path, init_args}``, a class or an
+            object.
         front_end_kwargs: Arguments of the front end, e.g. ``{n_mfcc: 40}``.
-        encoder: Audio encoder: a name, or ``timm:`` and the name of a timm image model, e.g. ``timm:resnet18``.
+        encoder: Audio encoder: a name; ``timm:`` and the name of a timm image model, e.g. ``timm:resnet18``; or your
+            own, as for the front end.
         encoder_kwargs: Arguments of the encoder, e.g. ``{hidden_size: 128}``.
         embedding_size: Width of the student's embedding.
         dropout: Fraction of the embedding dropped before the head.
@@ -50,14 +50,14 @@ class FinetuneTask(BaseTask):
     """
 
     stage: ClassVar[str] = "finetune"
-    ignored_hyperparameters: ClassVar[tuple[str, ...]] = ("weights",)
+    ignored_hyperparameters: ClassVar[tuple[str, ...]] = ("weights", *_PARTS)
     model: AudioClassifier
 
     def __init__(
         self,
-        front_end: FrontEndName = "mfcc",
+        front_end: FrontEndType = "mfcc",
         front_end_kwargs: dict[str, Any] | None = None,
-        encoder: AudioEncoderName | TimmName = "lstm",
+        encoder: AudioEncoderType = "lstm",
         encoder_kwargs: dict[str, Any] | None = None,
         embedding_size: int = 128,
         dropout: float = 0.2,
@@ -65,27 +65,32 @@ class FinetuneTask(BaseTask):
         weights: str | None = None,
         clip_normalization: ClipNormalizationName | None = None,
         corpus_normalization: bool = True,
-        augmentation: dict[AugmentationName, dict[str, Any] | None] | None = None,
+        augmentation: dict[str, dict[str, Any] | None] | None = None,
         num_classes: int = 8,
         **recipe: Any,
     ) -> None:
         super().__init__(num_classes, **recipe)
+        front, voice = front_end_part(front_end, front_end_kwargs), audio_encoder_part(encoder, encoder_kwargs)
+        kwargs = {"front_end_kwargs": front_end_kwargs, "encoder_kwargs": encoder_kwargs, "augmentation": augmentation}
+        self.save_hyperparameters(
+            {"front_end": front.name, "encoder": voice.name, **{name: readable(one) for name, one in kwargs.items()}}
+        )
+        self._given_augmentation = augmentation
         self.augmentation = create_augmentation(augmentation, sample_rate)
         self.model = AudioClassifier(
-            front_end=front_end,
-            encoder=encoder,
+            front_end=front,
+            encoder=voice,
             num_classes=num_classes,
             embedding_size=embedding_size,
             sample_rate=sample_rate,
-            front_end_kwargs=front_end_kwargs,
-            encoder_kwargs=encoder_kwargs,
             dropout=dropout,
             clip_normalization=clip_normalization,
             corpus_normalization=corpus_normalization,
         )
         self._is_frozen = isinstance(self.model.front_end, SelfSupervisedFrontEnd)
         if self._is_frozen and len(self.augmentation.waveform):
-            unsupported = [name for name in augmentation or {} if name not in ("mixup", "spec_augment")]
+            given = (augmentation or {}).items()
+            unsupported = [name for name, value in given if len(create_augmentation({name: value}).waveform)]
             raise ConfigError(
                 f"The features of the front end ssl are computed once and stored, so waveforms cannot be augmented: "
                 f"remove the augmentation {', '.join(unsupported)}. mixup and spec_augment are supported."
@@ -118,11 +123,11 @@ class FinetuneTask(BaseTask):
         return {"clip": batch.get("clip"), "probabilities": self.model.predict_batch(batch).logits.softmax(dim=-1)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save encoder arguments that need no weights files or downloads: the checkpoint has all weights."""
+        """Save the parts as JSON values, which need no weights files: the checkpoint has all weights."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["crossmodal"]["model"] = self.model.config
-        if self.model.encoder.rebuild_kwargs:
-            checkpoint["hyper_parameters"]["encoder_kwargs"] = self.model.config["encoder_kwargs"]
+        checkpoint["crossmodal"]["model"] = config = self.model.config
+        arguments = {**config, "augmentation": stored(self._given_augmentation)}
+        checkpoint["hyper_parameters"].update({name: arguments[name] for name in _PARTS})
 
     def normalization(self) -> FeatureNormalization | None:
         """Return the normalization of the front end's features, if enabled."""
@@ -139,17 +144,21 @@ class FinetuneTask(BaseTask):
 
     @property
     def stored_speeds(self) -> tuple[float, ...]:
-        """The speeds at which training uses a clip, 1 first; empty if another augmentation changes waveforms."""
-        speeds = [one for one in self.augmentation.waveform if isinstance(one, SpeedPerturbation)]
-        if len(speeds) < len(self.augmentation.waveform):
+        """The speeds at which training uses a clip, 1 first.
+
+        Empty if features cannot be stored: another augmentation changes waveforms, or the front end is trained.
+        """
+        speeds = [one for one in self.augmentation.waveform if type(one) is SpeedPerturbation]
+        is_trained = any(one.requires_grad for one in self.model.front_end.parameters())
+        if len(speeds) < len(self.augmentation.waveform) or is_trained:
             return ()
         return (1.0, *sorted({factor for one in speeds for factor in one.factors} - {1.0}))
 
     @property
     def uses_summaries(self) -> bool:
         """True if summaries of the encoder can be stored: see `crossmodal.models.AudioEncoder.summarizes`."""
-        augments_features = self.augmentation.mixup is not None or self.augmentation.spec_augment is not None
-        return self.model.encoder.summarizes and self.model.layer_mix is None and not augments_features
+        augments_features = self.augmentation.mixup is not None or len(self.augmentation.on_features) > 0
+        return self.model.summarizes and not augments_features
 
     def _draw_speeds(self, batch: Batch) -> Tensor:
         """Draw the index of a speed in `stored_speeds` for each clip; without training it is 0."""

@@ -6,8 +6,10 @@ from torch import Tensor
 
 from crossmodal.batch import Batch
 from crossmodal.models import FaceClassifier
-from crossmodal.models.pooling import PoolingName
+from crossmodal.models.face import face_encoder_part
+from crossmodal.naming import readable
 from crossmodal.tasks.base import BaseTask, Losses
+from crossmodal.tasks.part_types import FaceEncoderType, PoolingType
 from crossmodal.transforms import FeatureNormalization, random_horizontal_flip
 
 
@@ -27,15 +29,18 @@ class TeacherTask(BaseTask):
         in_features: Width D of the face embeddings if there is no backbone.
         embedding_size: Width E of the teacher's embedding.
         hidden_size: Width of the layer before pooling over time.
-        pooling: Name of the pooling over the video frames of a clip.
+        pooling: Pooling over the video frames of a clip: a name, or your own; see `crossmodal.models.create_pooling`.
         dropout: Fraction of activations dropped in the layers after the backbone.
+        encoder: Your own face encoder in place of backbone, layer and pooling: ``module.Class``, ``{class_path,
+            init_args}``, a class or an object; see `crossmodal.models.face.OwnFaceEncoder`.
+        encoder_kwargs: Arguments of your own face encoder.
         horizontal_flip: Probability of flipping the faces of a clip in training, if the batch has pixels.
         num_classes: Number of classes.
         recipe: Additional arguments of `BaseTask`.
     """
 
     stage: ClassVar[str] = "teacher"
-    ignored_hyperparameters: ClassVar[tuple[str, ...]] = ("weights",)
+    ignored_hyperparameters: ClassVar[tuple[str, ...]] = ("weights", "encoder", "encoder_kwargs", "pooling")
     model: FaceClassifier
 
     def __init__(
@@ -48,17 +53,23 @@ class TeacherTask(BaseTask):
         in_features: int | None = None,
         embedding_size: int = 128,
         hidden_size: int = 256,
-        pooling: PoolingName = "mean",
+        pooling: PoolingType = "mean",
         dropout: float = 0.3,
+        encoder: FaceEncoderType | None = None,
+        encoder_kwargs: dict[str, Any] | None = None,
         horizontal_flip: float = 0.5,
         num_classes: int = 8,
         **recipe: Any,
     ) -> None:
         super().__init__(num_classes, **recipe)
+        part = None if encoder is None else face_encoder_part(encoder, encoder_kwargs)
+        parts = {"encoder": part and part.name, "encoder_kwargs": encoder_kwargs, "pooling": pooling}
+        self.save_hyperparameters({name: readable(one) for name, one in parts.items()})
         self.horizontal_flip = horizontal_flip
         self.model = FaceClassifier(
             in_features=in_features,
             num_classes=num_classes,
+            encoder=part,
             backbone=backbone,
             freeze_backbone=freeze_backbone,
             backbone_kwargs={"pretrained": pretrained, "weights": weights, **(backbone_kwargs or {})},
@@ -95,7 +106,9 @@ class TeacherTask(BaseTask):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save arguments that need no download: the checkpoint has all weights."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["hyper_parameters"]["pretrained"] = False
+        names = {"encoder", "encoder_kwargs", "pooling"}
+        config = {name: value for name, value in self.model.config.items() if name in names}
+        checkpoint["hyper_parameters"].update(config, pretrained=False)
 
     def _faces(self, batch: Batch) -> Tensor:
         if "face_embeddings" in batch:

@@ -1,7 +1,7 @@
 """The second stage, in which the face model teaches the voice model."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,12 +11,18 @@ from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES, AlignLossName, KDLossName, Loss, LossName, parse_loss
 from crossmodal.models import FaceClassifier
 from crossmodal.models.outputs import Outputs
+from crossmodal.models.own_teacher import OwnTeacher
 from crossmodal.models.serialization import load_model
+from crossmodal.own_code import is_class_path
 from crossmodal.tasks.base import Losses
 from crossmodal.tasks.distillation_objective import DistillationObjective, GateName, LossTerm
 from crossmodal.tasks.finetune import FinetuneTask
 from crossmodal.transforms import Mixup, RandomCrop, TimeShift, random_horizontal_flip
 
+UNKNOWN_ACTORS = (
+    "The actors that the teacher of your own was trained on are unknown, so it may leak the test actors. State them in "
+    "teacher_actors: a list of actors of this corpus, [] if there are none, or unknown to accept the leak."
+)
 _SIZES = {"num_features", "num_classes", "temperature"}  # arguments of losses that the task sets
 
 
@@ -47,7 +53,10 @@ class TransferTask(FinetuneTask):
             alone, and the last epoch is used.
         teacher_embedding_size: Width E of the teacher's embeddings.
         teacher_features_size: Width D of the teacher's input features; only the loss ``regression`` needs it.
-        teacher: Path of a trained teacher to run in each step. Stored teacher outputs are many times faster.
+        teacher: Path of a trained teacher to run in each step, or a classifier of your own, see
+            `crossmodal.models.own_teacher.OwnTeacher`. Stored teacher outputs are many times faster.
+        teacher_actors: Actors that a teacher of your own has seen, ``[]`` if none of the corpus, or ``unknown``.
+        trust_own_code: Whether to import the class that the teacher's file names, if it is not part of crossmodal.
         horizontal_flip: Probability of flipping the faces of a clip for such a teacher.
         student: Arguments of `FinetuneTask`.
 
@@ -57,7 +66,7 @@ class TransferTask(FinetuneTask):
     """
 
     stage: ClassVar[str] = "transfer"
-    ignored_hyperparameters: ClassVar[tuple[str, ...]] = ("weights", "teacher")
+    ignored_hyperparameters: ClassVar[tuple[str, ...]] = (*FinetuneTask.ignored_hyperparameters, "teacher")
 
     def __init__(
         self,
@@ -74,7 +83,9 @@ class TransferTask(FinetuneTask):
         task_loss_weight: float = 1.0,
         teacher_embedding_size: int = 128,
         teacher_features_size: int = 1,
-        teacher: str | None = None,
+        teacher: str | dict[str, Any] | Any | None = None,
+        teacher_actors: list[str | int] | Literal["unknown"] | None = None,
+        trust_own_code: bool = False,
         horizontal_flip: float = 0.5,
         **student: Any,
     ) -> None:
@@ -93,18 +104,16 @@ class TransferTask(FinetuneTask):
             parsed = _parse_loss("align_loss", align_loss, terms)
             terms["align_loss"] = LossTerm(parsed, align_loss_weight, align_loss_warmup, align_loss_over_time)
         self._store_losses(more_losses or {}, terms)
-        config = self.model.config
+        num_classes, embedding_size = self.model.classes_and_width
         teacher_sizes = teacher_embedding_size, teacher_features_size
-        self.teaching = DistillationObjective(
-            terms, config["embedding_size"], *teacher_sizes, config["num_classes"], gate
-        )
+        self.teaching = DistillationObjective(terms, embedding_size, *teacher_sizes, num_classes, gate)
         if self.teaching.over_time:
             self._check_synchronous()
         # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().
-        self._teacher: tuple[FaceClassifier, ...] = ()
-        self._teacher_actors: set[str] = set()
-        if teacher:
-            self._load_teacher(teacher, teacher_embedding_size)
+        self._teacher: tuple[FaceClassifier | OwnTeacher, ...] = ()
+        self._teacher_actors: Collection[str] = ()
+        if teacher is not None:
+            self._load_teacher(teacher, teacher_actors, teacher_embedding_size, trust_own_code)
 
     def _store_losses(self, more_losses: Mapping[Any, Any], terms: Mapping[str, LossTerm]) -> None:
         """Replace classes and modules in the hyper-parameters by class paths: checkpoints hold no code."""
@@ -117,9 +126,9 @@ class TransferTask(FinetuneTask):
                 self.hparams[name] = {"class_path": part.name, "init_args": part.stored_kwargs(ours)}
 
     def _check_synchronous(self) -> None:
-        if not self.model.encoder.has_steps:
+        if not self.model.has_steps:
             raise ConfigError(
-                f"The encoder {self.model.config['encoder']!r} only encodes whole clips. To teach over time, choose an "
+                f"The encoder {self.model.encoder_part.name!r} only encodes whole clips. To teach over time, choose an "
                 "encoder with steps, such as tdnn or lstm."
             )
         if getattr(self.model.front_end, "silence_db", None) is not None:
@@ -134,26 +143,34 @@ class TransferTask(FinetuneTask):
                 f"Teaching over time needs synchronous voice and face: remove the augmentation {', '.join(names)}."
             )
 
-    def _load_teacher(self, teacher: str, teacher_embedding_size: int) -> None:
+    def _load_teacher(
+        self, teacher: Any, actors: Collection[Any] | None, teacher_embedding_size: int, trust_own_code: bool
+    ) -> None:
         if self.augmentation.mixup is not None:
             raise ConfigError(
                 "mixup needs stored teacher outputs, because it does not mix the faces for a live teacher. "
                 "Remove mixup or the teacher's file."
             )
-        model, about = load_model(FaceClassifier, teacher)
+        if not isinstance(teacher, str) or (is_class_path(teacher) and not teacher.endswith(".safetensors")):
+            if actors is None:
+                raise LeakageError(UNKNOWN_ACTORS)
+            self._teacher, self._teacher_actors = (OwnTeacher(teacher),), () if actors == "unknown" else actors
+            return
+        model, about = load_model(FaceClassifier, teacher, trust_own_code)
         if model.encoder.out_features != teacher_embedding_size:
             raise ConfigError(
                 f"{teacher} has embeddings of width {model.encoder.out_features}, but teacher_embedding_size is "
                 f"{teacher_embedding_size}. Set teacher_embedding_size to {model.encoder.out_features}."
             )
         self._teacher = (model.eval().requires_grad_(False),)
-        self._teacher_actors = set(about["train_actors"])
+        self._teacher_actors = about["train_actors"]
 
     def on_fit_start(self) -> None:
         """Check that a live teacher was not trained on held-out actors, and move it to the device."""
         datamodule = getattr(self.trainer, "datamodule", None)
-        seen = self._teacher_actors & getattr(datamodule, "held_out_actors", set())
-        if seen:
+        trained_on = {str(actor).lstrip("0") for actor in self._teacher_actors}
+        held_out: set[str] = getattr(datamodule, "held_out_actors", set())
+        if seen := {actor for actor in held_out if actor.lstrip("0") in trained_on}:
             raise LeakageError(
                 f"The teacher was trained on actors {', '.join(sorted(seen))}, which are validation or test actors "
                 "here. Train a teacher on the training actors of this fold."

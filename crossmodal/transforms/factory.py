@@ -1,4 +1,4 @@
-"""Augmentation by name."""
+"""Augmentation by name or class."""
 # To add one, write a class in its own file, and add its name to the Literal and to the dict below it.
 
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
-from crossmodal.naming import create
+from crossmodal.naming import Part
 from crossmodal.transforms.augmentation import (
     AdditiveNoise,
     RandomCrop,
@@ -43,12 +43,12 @@ class Augmentation(nn.Module):
         self,
         waveform: Iterable[WaveformAugmentation] = (),
         mixup: Mixup | None = None,
-        spec_augment: SpecAugment | None = None,
+        on_features: Iterable[nn.Module] = (),
     ) -> None:
         super().__init__()
         self.waveform = nn.ModuleList(waveform)
         self.mixup = mixup
-        self.spec_augment = spec_augment
+        self.on_features = nn.ModuleList(on_features)
 
     def batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return a new batch with the ``waveform`` augmented, if present, and clips mixed; see `Mixup` for its keys."""
@@ -63,20 +63,32 @@ class Augmentation(nn.Module):
 
     def features(self, features: Tensor, length: Tensor) -> Tensor:
         """Augment normalized features of shape (B, F, frames) with valid lengths of shape (B,)."""
-        return features if self.spec_augment is None else self.spec_augment(features, length)
+        for augment in self.on_features:
+            features = augment(features, length)
+        return features
 
 
-def create_augmentation(
-    settings: Mapping[AugmentationName, Mapping[str, Any] | None] | None = None, sample_rate: int = 16000
-) -> Augmentation:
-    """Create augmentation from arguments by name, in any order; None or an empty mapping means the defaults."""
-    modules: dict[str, Any] = {}
+def create_augmentation(settings: Mapping[Any, Any] | None = None, sample_rate: int = 16000) -> Augmentation:
+    """Create augmentation from arguments by name, in any order; None or an empty mapping means the defaults.
+
+    A key may also be the path of your own class, ``module.Class``. Or it is any word, and the value a ``{class_path,
+    init_args}``, a class or an object. A subclass of `WaveformAugmentation` changes waveforms. Any other module maps
+    normalized features, (B, F, frames), and their lengths, (B,), to features of the same shape, in training. Your own
+    are applied after those of the library, in their order.
+    """
+    parts = []
     for name, arguments in (settings or {}).items():
-        if not isinstance(arguments, Mapping | None):
+        is_part = isinstance(arguments, str | type | nn.Module) or "class_path" in (arguments or ())
+        if not is_part and not isinstance(arguments, Mapping | None):
             raise ConfigError(f"The arguments of augmentation {name!r} must be a mapping, got {arguments!r}.")
-        modules[name] = create("augmentation", _AUGMENTATIONS, name, {"sample_rate": sample_rate}, arguments or {})
-    waveform = [modules[name] for name in _AUGMENTATIONS if isinstance(modules.get(name), WaveformAugmentation)]
-    return Augmentation(waveform, mixup=modules.get("mixup"), spec_augment=modules.get("spec_augment"))
+        given, kwargs = (arguments, None) if is_part else (name, arguments)
+        parts.append(Part.parse("augmentation", _AUGMENTATIONS, given, kwargs, nn.Module))
+    order: list[str] = [*_AUGMENTATIONS]
+    parts.sort(key=lambda part: order.index(part.name) if part.name in order else len(order))
+    modules = [part.create({"sample_rate": sample_rate}) for part in parts]
+    waveform = [one for one in modules if isinstance(one, WaveformAugmentation)]
+    mixup = next((one for one in modules if isinstance(one, Mixup)), None)
+    return Augmentation(waveform, mixup, [one for one in modules if not isinstance(one, WaveformAugmentation | Mixup)])
 
 
 def list_augmentations() -> list[str]:

@@ -239,6 +239,31 @@ class TestSettings:
             AudioDataModule(manifest=manifest, **settings)
 
 
+class TestMissingClasses:
+    @pytest.fixture
+    def only_at_person_01(self, recordings):
+        folder, rows = recordings
+        kept = [row for row in rows if row["label"] != "happy" or row["speaker"] == "person 01"]
+        return write(folder / "rare.csv", kept)
+
+    def test_missing_from_training(self, only_at_person_01):
+        refused = 0
+        for fold in range(3):
+            datamodule = ready(AudioDataModule, only_at_person_01, fold=fold)  # `test` needs no training clips
+            if people(datamodule)["train"] == ["person 01"]:
+                datamodule.setup("fit")
+                continue
+            with pytest.raises(ProtocolError, match=r"class happy.*--data\.fold"):
+                datamodule.setup("fit")
+            refused += 1
+        assert refused == 2
+
+    def test_teachers_that_leave_out_actors_may_miss_a_class(self, only_at_person_01):
+        datamodule = AudioDataModule(manifest=only_at_person_01, num_folds=3)
+        datamodule.exclude_actors(["nobody"])
+        datamodule.setup("fit")
+
+
 class TestSameRecording:
     """A recording that is listed under two speakers is refused before training, whatever its file is called."""
 

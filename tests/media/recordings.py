@@ -21,14 +21,17 @@ def write_video(
     *,
     sound=None,
     delay=0,
+    start=0,
     channels=1,
     codec="libx264",
     sound_codec="aac",
     faststart=False,
+    muxer=None,
     options=None,
 ) -> Path:
-    """Write pictures at 30000/1001 Hz, and 48 kHz sound that starts `delay` samples late."""
-    with av.open(str(path), "w", options={"movflags": "faststart"} if faststart else {}) as container:
+    """Write pictures at 30000/1001 Hz, and 48 kHz sound that is `delay` samples late; both are `start` frames late."""
+    delay += round(start * 48_000 / FRAME_RATE)
+    with av.open(str(path), "w", options={"movflags": "faststart"} if faststart else muxer or {}) as container:
         if len(pictures):
             video = container.add_stream(codec, rate=FRAME_RATE, options=options or {"crf": "10", "g": "12", "bf": "2"})
             video.height, video.width = pictures[0].shape[:2]
@@ -39,7 +42,7 @@ def write_video(
             audio.bit_rate = 192_000
         for index, picture in enumerate(pictures):
             video_frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            video_frame.pts = index
+            video_frame.pts = start + index
             container.mux(video.encode(video_frame))
         if len(pictures):
             container.mux(video.encode(None))

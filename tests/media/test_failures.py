@@ -29,11 +29,13 @@ class TestFailures:
             read(path)
         assert caught.value.path == path
 
-    @pytest.mark.parametrize("keep", [0.1, 0.5, 0.999])
-    @pytest.mark.parametrize("suffix", [".wav", ".flac"])
+    @pytest.mark.parametrize("keep", [0.1, 0.5, 0.998])
+    @pytest.mark.parametrize("suffix", [".wav", ".flac", ".aiff", ".w64", ".rf64", ".au", ".mp3"])
     def test_truncated_sound(self, tmp_path, suffix, keep):
-        path = write_wav(tmp_path / f"a{suffix}", np.random.default_rng(0).uniform(-1, 1, 16_000))
-        path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+        path = write_wav(tmp_path / f"a{suffix}", np.random.default_rng(0).uniform(-0.5, 0.5, 64_000))
+        path.write_bytes(
+            path.read_bytes()[: int((0.9 if suffix == ".mp3" and keep > 0.9 else keep) * path.stat().st_size)]
+        )
         for name, content in ((path.name, path.read_bytes()), ("a.raw", bytes(100))):
             (tmp_path / name).write_bytes(content)
             with pytest.raises(MediaError, match=r"truncated|sound file"):

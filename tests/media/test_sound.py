@@ -78,6 +78,9 @@ class TestSoundOfVideo:
     def test_start_cuts_the_delay(self, tmp_path):
         path = write_video(tmp_path / "a.mp4", numbered_pictures(5), sound=sine(440, 0.5, 48_000), delay=4800)
         np.testing.assert_array_equal(read_waveform(path, 48_000, start=0.1), read_waveform(path, 48_000)[4800:])
-        late = write_video(tmp_path / "a.mkv", [], sound=sine(440, 0.1, 48_000), delay=48_000 * 90_000)
+        sound = sine(440, 0.1, 48_000)
+        late = write_video(tmp_path / "a.mkv", numbered_pictures(5), sound=sound, delay=48_000 * 90_000)
         with pytest.raises(MediaError, match="90,000 s"):
             read_waveform(late)
+        broadcast = write_video(tmp_path / "b.mkv", [], sound=sound, sound_codec="flac", delay=48_000 * 90_000)
+        np.testing.assert_allclose(read_waveform(broadcast, 48_000), sound, atol=1e-4)

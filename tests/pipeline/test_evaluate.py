@@ -34,7 +34,7 @@ def test_the_training_fold_gives_the_metrics_of_the_run(finished, args, capsys):
     assert [result[name] for name in ("protocol", "fold", "channel", "actors")] == ["loso24", 0, "speech", ["01"]]
     for name in ("uar", "war", "f1"):
         assert result[name] == pytest.approx(stage[f"test_{name}"])
-    assert result["corpus"] == {"kind": "ravdess", "name": "RAVDESS", "clips": 16}
+    assert result["corpus"] == {"kind": "ravdess", "name": "RAVDESS", "clips": 16, "missing_classes": {"test": []}}
     assert result["speaker_dependent"] is False
     confusion = result["confusion"]
     assert sum(map(sum, confusion)) == 16
@@ -148,6 +148,13 @@ def test_model_of_real_recordings_is_never_tested_on_the_synthetic_corpus(finish
     monkeypatch.setattr(source, "synthesize", lambda *args, **kwargs: pytest.fail("a corpus was synthesized"))
     with pytest.raises(ConfigError, match=r"RAVDESS, speech.*--data\.root"):
         run_command([f"--model={finished.folder / 'model'}", f"--data.cache={finished.cache}", *data])
+
+
+def test_model_of_unknown_recordings_is_never_tested_on_the_synthetic_corpus(finished):
+    folder = load_model_folder(finished.folder / "model")
+    folder.config["corpus"] = {"kind": "unknown"}
+    with pytest.raises(ConfigError, match=r"unknown.*--data\.root"):
+        evaluate(folder, {})
 
 
 def test_a_missing_model_argument_is_refused():

@@ -159,13 +159,29 @@ class TestEvaluate:
 
 
 class TestVariants:
-    def test_an_audio_only_corpus_trains_the_control(self, rows, args, folder):
-        path = write(folder / "voices.csv", rows)
+    def test_an_audio_only_corpus_trains_the_control_and_notes_and_missing_classes_are_reported(
+        self, rows, args, folder, capsys
+    ):
+        voices = [row for row in rows if row["speaker"] != "Ada" or row["label"] != "happy"]
+        voices = [row | {"split": {"Ada": "test", "Bo": "val"}.get(row["speaker"], "train")} for row in voices]
+        voices[0]["label"] = "Neutral"
+        path = write(folder / "voices.csv", voices)
         args = [word for word in args if "face_features" not in word]
-        summary = fit([f"--data.manifest={path}", "--name=voices", "--stages=control", *args])
+        summary = fit([f"--data.manifest={path}", "--name=voices", *args])
+        output = " ".join(capsys.readouterr().out.split())
         assert list(summary["stages"]) == ["control"]
+        assert output.count("--stages control") == 1
+        assert f"Model: {summary['control_model']}" in output
+        assert summary["corpus"]["missing_classes"] == {"train": [], "val": [], "test": ["happy"]}
+        report = (folder / "runs" / "voices" / "report.md").read_text()
+        for text in (output, report):
+            assert "No test clip has the class happy" in text
+        assert "Neutral are read as neutral" in report
+        data = {"manifest": str(path), "allow_outside_paths": True, "cache": args[1].partition("=")[2]}
+        result = evaluate(load_model_folder(summary["control_model"]), data)
+        assert result.corpus["missing_classes"] == {"test": ["happy"]}
         with pytest.raises(CorpusNotFoundError, match="no video"):
-            fit([f"--data.manifest={path}", "--name=pairs", *args])
+            fit([f"--data.manifest={path}", "--name=pairs", "--stages=teacher", *args])
 
     def test_a_given_split_with_shared_speakers_is_marked(self, rows, args, folder):
         names = ("train", "val", "test")

@@ -33,7 +33,9 @@ class TestOutputs:
             "unlabelled_actors": 0,
             "unlabelled_clips": 0,
             "faces": str(tiny_face_features),
+            "missing_classes": {"train": [], "val": [], "test": []},
             "excluded": 0,
+            "notes": [],
         }
         assert [summary[key] for key in ("protocol", "fold", "channel", "seed")] == ["loso24", 0, "speech", 0]
         assert summary["labels"] == ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]

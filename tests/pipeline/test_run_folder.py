@@ -8,12 +8,11 @@ import torch
 
 from crossmodal.cli.main import main
 from crossmodal.errors import FolderInUseError
-from crossmodal.pipeline import fit
 from crossmodal.pipeline.run import Run
 from crossmodal.pipeline.run_folder import in_use
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.storage import read_json
-from tests.pipeline import reused
+from tests.pipeline import fit, reused
 from tests.pipeline.stops import stop_at
 from tests.pipeline.test_processes import start, until
 
@@ -94,7 +93,6 @@ def test_a_run_of_another_fold_gets_its_own_folder(copied, tiny_args, capsys):
         ["--transfer.model.lr=1e-3"],
         ["--teaching.num_teachers=2"],
         ["--trainer.callbacks=[{class_path: EarlyStopping, init_args: {monitor: teacher/val_uar}}]"],
-        ["--finetune.trainer.max_epochs=1"],
         ["--data.num_unlabelled_actors=1"],
     ],
     ids=str,

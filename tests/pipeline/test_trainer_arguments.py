@@ -3,11 +3,10 @@ import inspect
 import pytest
 from lightning.pytorch import Trainer
 
-from crossmodal.pipeline import fit
 from crossmodal.pipeline.settings import parse_settings, stage_config
 from crossmodal.pipeline.stage import settings_in_key
 from crossmodal.pipeline.trainer_arguments import WITHOUT_EFFECT
-from tests.pipeline import read_rows, reused
+from tests.pipeline import fit, read_rows, reused
 
 STOP = "[{class_path: EarlyStopping, init_args: {monitor: control/val_uar, mode: max, stopping_threshold: 0.0}}]"
 AVERAGE = "[{class_path: StochasticWeightAveraging, init_args: {swa_lrs: 0.01, swa_epoch_start: 1}}]"
@@ -100,11 +99,8 @@ def test_callbacks_are_in_the_keys_of_the_stages_that_have_them(section, stages)
     [
         ([f"--trainer.callbacks={STOP}"], []),
         ([], [f"--trainer.callbacks={AVERAGE}"]),
-        ([], ["--trainer.accumulate_grad_batches=2", "--name=other"]),
         ([], ["--trainer.limit_train_batches=2"]),
         ([], ["--trainer.overfit_batches=0.5"]),
-        ([], ["--trainer.check_val_every_n_epoch=2"]),
-        ([], ["--trainer.precision=bf16-mixed"]),
     ],
     ids=str,
 )

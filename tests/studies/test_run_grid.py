@@ -217,6 +217,14 @@ class TestRefusals:
     def test_invalid_arguments_are_named(self, refused, args, message):
         assert message in refused(*args)
 
+    def test_class_that_is_missing_from_training_is_found_before_the_first_run(self, refused, tiny_ravdess, tmp_path):
+        root = shutil.copytree(tiny_ravdess, tmp_path / "rare")
+        for actor in ("02", "03", "04"):
+            for path in root.rglob(f"03-01-08-*-{actor}.wav"):
+                path.unlink()
+        error = refused(f"--data.root={root}", "--folds=0")
+        assert "surprised" in error and "Fold 0" in error
+
     @pytest.mark.parametrize(
         ("args", "word"),
         [

@@ -85,7 +85,9 @@ def test_an_own_loss_is_a_class_path_a_class_or_an_instance(given, scale, tmp_pa
     torch.testing.assert_close(losses["kd_loss"], expected)
     batches = loader(with_teacher_outputs(voices([0, 1, 2, 3])))
     fit(task, batches).save_checkpoint(tmp_path / "last.ckpt")
-    loaded = TransferTask.load_from_checkpoint(tmp_path / "last.ckpt", weights_only=True, map_location="cpu")
+    loaded = TransferTask.load_from_checkpoint(
+        tmp_path / "last.ckpt", weights_only=True, map_location="cpu", trust_own_code=True
+    )
     torch.testing.assert_close(losses_of(loaded)[0]["kd_loss"], expected)
 
 

@@ -17,21 +17,16 @@ class ErrorResponse(_Response):
     error: dict[Literal["code", "reason"], str]
 
 
-class ScoresResponse(_Response):
-    """The emotion in a sound. Silence has no probabilities."""
+class PredictionResponse(_Response):
+    """The emotion in one recording. Silence has no probabilities."""
 
     label: str
     score: float
     probabilities: dict[str, float]
+    warning: str | None = None  # about a model that was trained on the synthetic corpus
 
 
-class PredictionResponse(ScoresResponse):
-    """The emotion in one recording, with a warning if the model was trained on the synthetic corpus."""
-
-    warning: str | None = None
-
-
-class WindowResponse(ScoresResponse):
+class WindowResponse(PredictionResponse):
     """The emotion in one window; times in seconds."""
 
     start: float

@@ -34,8 +34,8 @@ def sniff_audio(head: bytes) -> bool:
 
 
 def _is_mpeg_audio(head: bytes) -> bool:
-    """Return True if the bytes start with an MP3 or AAC (ADTS) frame header."""
+    """Return True if the bytes start with a frame header of MP3, MP2 or AAC (ADTS)."""
     if len(head) < 4 or head[0] != 0xFF:
         return False
-    is_mp3 = head[1] & 0xE6 == 0xE2 and head[1] & 0x18 != 0x08 and head[2] >> 4 != 0xF
-    return is_mp3 or head[1] & 0xF6 == 0xF0
+    is_mpeg = head[1] & 0xE6 in (0xE2, 0xE4) and head[1] & 0x18 != 0x08 and head[2] >> 4 != 0xF
+    return is_mpeg or head[1] & 0xF6 == 0xF0

@@ -50,8 +50,8 @@ def store_face_features(
     if not source.exists():
         raise DataError(f"Face features {source} not found: give a CSV or Parquet table, or a folder of .npy files.")
     hashes = FileHashes(folder / "hashes.json")
-    names = [(_name_in(source, file), file) for file in _arrays(source)] if source.is_dir() else [(source.name, source)]
-    files = [(name, hashes[file]) for name, file in names]
+    arrays = _arrays(source) if source.is_dir() else {source.name: source}
+    files = [(name, hashes[file]) for name, file in arrays.items()]
     hashes.save()
     key = content_key(files=files, num_rows=num_rows, version=VERSION)
     path = folder / "face_features" / f"{key}.safetensors"
@@ -99,21 +99,17 @@ def segment_means(rows: NDArray[np.float32], num_rows: int) -> NDArray[np.float3
     return np.stack([rows[start:end].mean(axis=0) for start, end in zip(starts, ends, strict=True)])
 
 
-def _arrays(source: Path) -> list[Path]:
-    return [path for path in paths_below(source) if path.suffix == ".npy"]
-
-
-def _name_in(source: Path, file: Path) -> str:
-    return file.relative_to(source).as_posix()
+def _arrays(source: Path) -> dict[str, Path]:
+    return {path.relative_to(source).as_posix(): path for path in paths_below(source) if path.suffix == ".npy"}
 
 
 def _read_folder(source: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    for file in _arrays(source):
+    for name, file in _arrays(source).items():
         try:
             array = np.load(file, allow_pickle=False)
-            yield _name_in(source, file), np.atleast_2d(array).astype(np.float32)
+            yield name, np.atleast_2d(array).astype(np.float32)
         except Exception:  # NumPy's header parser raises many exception types
-            yield _name_in(source, file), np.empty((0, 0), np.float32)
+            yield name, np.empty((0, 0), np.float32)
 
 
 @contextlib.contextmanager

@@ -22,9 +22,14 @@ def split_as_given(clips: Sequence[Clip], fold: int, allow_speaker_leakage: bool
             "Protocol given needs a manifest with a column 'split', and this corpus has none. Use --data.protocol "
             "grouped."
         )
+    check_speakers(divided, allow_speaker_leakage)
+    return divided
+
+
+def check_speakers(divided: Mapping[Split, Sequence[Clip]], allow_speaker_leakage: bool) -> None:
+    """Raise LeakageError if speakers are in more than one split, without `allow_speaker_leakage`."""
     if not allow_speaker_leakage and (shared := shared_speakers(divided)):
         raise LeakageError(_leak(shared))
-    return divided
 
 
 def shared_speakers(divided: Mapping[Split, Sequence[Clip]]) -> dict[str, list[Split]]:

@@ -5,13 +5,14 @@ The actors of the fold are for test, those of the next fold for validation, and 
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from crossmodal.datasets.clip import Clip, Split
 from crossmodal.datasets.manifest_values import speaker_name
 from crossmodal.datasets.splits.given_split import split_as_given
+from crossmodal.datasets.splits.own_protocol import is_own_protocol, name_of_protocol, split_by_own
 from crossmodal.datasets.splits.speaker_folds import split_by_speaker
 from crossmodal.errors import ConfigError, LeakageError, ProtocolError
 
@@ -112,7 +113,7 @@ def split_actors(
 
 def split_clips(
     clips: Sequence[Clip],
-    protocol: Protocol,
+    protocol: Protocol | Any,
     fold: int,
     label_set: LabelSet | None = "speech8",
     allow_speaker_leakage: bool = False,
@@ -123,7 +124,7 @@ def split_clips(
 
     Args:
         clips: The usable clips.
-        protocol: See `PROTOCOLS`.
+        protocol: See `PROTOCOLS`; or a protocol of the user, see `split_by_own`.
         fold: Counted from 0.
         label_set: As in `split_actors`; None for other corpora.
         allow_speaker_leakage: Allow a speaker in more than one split.
@@ -134,6 +135,9 @@ def split_clips(
         ProtocolError: See `split_actors`, `split_by_speaker` and `split_as_given`.
         LeakageError: Speakers would be in more than one split, without `allow_speaker_leakage`.
     """
+    if is_own_protocol(protocol):
+        own = split_by_own(protocol, clips, fold, allow_speaker_leakage)
+        return _check_labelled(own, name_of_protocol(protocol))
     if protocol == "given":
         return _check_labelled(split_as_given(clips, fold, allow_speaker_leakage), protocol)
     if protocol == "grouped":
@@ -164,10 +168,25 @@ def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
     return [replace(clip, label=None) if clip.actor in hidden else clip for clip in clips]
 
 
+def missing_classes(split: Mapping[Split, Sequence[Clip]], labels: Sequence[str]) -> dict[Split, list[str]]:
+    """Return the classes that no labelled clip of a split has, by split."""
+    found = {name: {clip.label for clip in clips} for name, clips in split.items()}
+    return {name: [label for label in labels if label not in found[name]] for name in split}
+
+
+def check_classes(split: Mapping[Split, Sequence[Clip]], labels: Sequence[str]) -> None:
+    """Raise ProtocolError if a class has no labelled training clip: no model could predict it."""
+    if missing := missing_classes(split, labels)["train"]:
+        raise ProtocolError(
+            f"No labelled clip of the training split has the class {_names(missing)}. Choose another --data.fold or "
+            "column split, fewer --data.num_unlabelled_actors, or remove the class from the corpus."
+        )
+
+
 def check_teacher(trained_on: Iterable[str], split: dict[Split, list[Clip]]) -> None:
     """Raise LeakageError if a teacher was trained on a validation or test actor of the student's split."""
     held_out = {clip.actor for name in ("val", "test") for clip in split[name]}
-    trained = {speaker_name(name) for name in trained_on}
+    trained = {speaker_name(str(name)) for name in trained_on}
     seen = {actor for actor in held_out if speaker_name(actor) in trained}
     if seen:
         raise LeakageError(
@@ -179,7 +198,8 @@ def check_teacher(trained_on: Iterable[str], split: dict[Split, list[Clip]]) -> 
 
 def _groups(protocol: Protocol) -> list[tuple[str, ...]]:
     if protocol not in PROTOCOLS:
-        raise ProtocolError(f"Unknown protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}.")
+        known = ", ".join(PROTOCOLS)
+        raise ProtocolError(f"Unknown protocol {protocol!r}: choose one of {known}, or give the path of a class.")
     return [tuple(f"{actor:02d}" for actor in group) for group in PROTOCOLS[protocol]]
 
 

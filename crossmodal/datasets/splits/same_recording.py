@@ -10,14 +10,11 @@ from crossmodal.datasets.clip import Clip, Split
 from crossmodal.datasets.stored_array import array_mark, read_array
 from crossmodal.errors import LeakageError
 
-_SHOWN = 5  # maximum number of pairs in an error message
-
 
 def check_recordings(split: Mapping[Split, Sequence[Clip]], arrays: Mapping[str, Path], is_ravdess: bool) -> None:
     """Raise LeakageError if clips of several speakers or splits have the same waveform or face crops.
 
     Two takes of one actor that RAVDESS published twice are allowed. Silence and still pictures are not compared.
-    Only arrays with equal checksums, which end their files, are read.
     """
     same: dict[object, list[tuple[Clip, Split]]] = defaultdict(list)
     for name, clips in split.items():
@@ -32,11 +29,9 @@ def check_recordings(split: Mapping[Split, Sequence[Clip]], arrays: Mapping[str,
         and _are_equal(arrays[one.clip], arrays[other.clip])
     ]
     if pairs:
-        more = f"; and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
         raise LeakageError(
-            f"{len(pairs)} recording(s) are listed under several speakers or in several splits: "
-            f"{'; '.join(pairs[:_SHOWN])}{more}. Their files have the same content. Correct the speaker and the split, "
-            "or remove the copies."
+            f"{len(pairs)} clip(s) have the same content as a clip of another speaker or split, such as "
+            f"{'; '.join(pairs[:5])}. Correct the speaker and the split, or remove the copies."
         )
 
 

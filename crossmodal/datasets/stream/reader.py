@@ -46,9 +46,9 @@ class StreamAbout:
 class StreamSource(CorpusSource):
     """Corpus of a stream, whose arrays are read by clip: in object storage, a clip is two requests for its bytes."""
 
-    path: str
-    about: StreamAbout
-    face_box: Box
+    path: str = field()  # without the default of the base class
+    about: StreamAbout = field()
+    face_box: Box = field()
     channel: Channel | None = None
     label_set: LabelSet | None = None
     _readers: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list), repr=False)

@@ -44,11 +44,12 @@ class FilePredictor:
     backend: BackendChoice = "auto"
     window: float | None = None
     hop: float = 0.5
+    trust_own_code: bool = False
 
     @cached_property
     def recognizer(self) -> EmotionRecognizer:
         """The model, loaded on first use in each process."""
-        return load_recognizer(self.folder, self.config, self.backend)
+        return load_recognizer(self.folder, self.config, self.backend, self.trust_own_code)
 
     def predict(self, inputs: Sequence[Input], jobs: int = 1) -> Iterator[AudioResult]:
         """Predict each input in order, in this process or in several with one thread each."""

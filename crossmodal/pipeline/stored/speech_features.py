@@ -1,17 +1,19 @@
 """Speech features, computed once for each clip and stored."""
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.datasets.stored_array import read_array, write_array
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
+from crossmodal.own_code import own_sources
 from crossmodal.pipeline.settings import STAGES, Config, stage_config
 from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key, locked
@@ -27,16 +29,12 @@ _STUDENT_STAGES = ("control", "transfer", "finetune")
 def store_for_stages(
     settings: Config, stages: Collection[str], corpus: CorpusDataModule, device: torch.device
 ) -> Path | None:
-    """Store the speech features of the corpus for the students of a run, if their front end is a frozen network.
-
-    The students are built first, so that invalid settings fail at once and not after a long computation.
-    """
+    """Store the speech features of the corpus for the students of a run, if their front end is a frozen network."""
     students = [stage for stage in _STUDENT_STAGES if stage in stages]
     if not students or settings.get("transfer", {}).get("model", {}).get("front_end") != "ssl":
         return None
-    for stage in students:
-        config = stage_config(settings, stage, model={"num_classes": corpus.num_classes})
-        task = STAGES[stage].task(**config["model"])
+    config = stage_config(settings, students[0], model={"num_classes": corpus.num_classes})
+    task = STAGES[students[0]].task(**config["model"])
     assert isinstance(task, FinetuneTask), "these stages train students"
     return store_speech_features(task.model, corpus, corpus.clips, device)
 
@@ -85,7 +83,7 @@ def store_for_training(task: FinetuneTask, datamodule: CorpusDataModule) -> tupl
     if not speeds or datamodule.speech_features or datamodule.stream:
         return folders, None
     names = ("front_end", "front_end_kwargs", "sample_rate")
-    key = {"version": VERSION} | {name: model.config[name] for name in names}
+    key = {"version": VERSION} | {name: model.config[name] for name in names} | _own_code(model.front_end)
     if task.uses_summaries:
         return folders, _store_summaries(task, datamodule, key)
     if _num_bytes(model, datamodule) * len(speeds) <= MAX_BYTES:
@@ -105,6 +103,7 @@ def _store_summaries(task: FinetuneTask, datamodule: CorpusDataModule, key: Conf
     clips = [(clip.clip, datamodule.waveforms[clip.clip]) for clip in datamodule.clips]
     training = {clip.clip for clip in datamodule.split["train"]}  # the others are never used at another speed
     key |= {name: model.config[name] for name in ("encoder", "encoder_kwargs", "clip_normalization")}
+    key |= _own_code(model.encoder, "encoder")
     key |= {"normalization": statistics, "speeds": speeds, "training": sorted(training)}
     name = content_key(**key, clips=[(name, path.name) for name, path in clips])
     target = datamodule.cache_folder / "speech_features" / f"{name}.safetensors"
@@ -119,6 +118,16 @@ def _store_summaries(task: FinetuneTask, datamodule: CorpusDataModule, key: Conf
                     rows.append(summaries.expand(len(speeds), -1))
             ClipTensors.save(target, [name for name, _ in clips], {"summary": torch.stack(rows).numpy()})
     return target
+
+
+def _own_code(part: nn.Module, name: str = "front_end") -> Config:
+    """Return what a key needs for a part with classes of the user: their sources and the part's tensors."""
+    if not (sources := own_sources(part.modules())):
+        return {}
+    digest = hashlib.sha256()
+    for tensor in (*part.parameters(), *part.buffers()):
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
+    return {f"{name}_code": sources, f"{name}_tensors": digest.hexdigest()}
 
 
 def _store_missing(
@@ -156,5 +165,7 @@ def _at_speed(waveform: Tensor, task: FinetuneTask, speed: float, summarize: boo
 def _num_bytes(model: AudioClassifier, datamodule: CorpusDataModule) -> int:
     """Return the size of the features of all clips."""
     samples = [len(datamodule.source.read(datamodule.waveforms[clip.clip])) for clip in datamodule.clips]
-    frames = model.front_end.num_audio_frames(torch.tensor(samples))
-    return 4 * model.front_end.num_features * int(frames.sum())
+    front_end = model.front_end
+    if not hasattr(front_end, "num_audio_frames"):  # of the user: assume a hop of 10 ms
+        return 4 * front_end.num_features * sum(samples) * 100 // model.config["sample_rate"]
+    return 4 * front_end.num_features * int(front_end.num_audio_frames(torch.tensor(samples)).sum())

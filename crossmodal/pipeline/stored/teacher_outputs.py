@@ -18,6 +18,7 @@ from crossmodal.evaluation.calibration import fit_temperature
 from crossmodal.evaluation.predictions import predict
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.outputs import Outputs
+from crossmodal.models.own_teacher import OwnTeacher
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.stored.modality_general import general_dimensions
@@ -35,7 +36,7 @@ class Member:
     """A trained teacher; `left_out` are training actors that it was not trained on."""
 
     stage: str
-    result: StageResult
+    result: StageResult | OwnTeacher
     left_out: frozenset[str] = frozenset()
 
 
@@ -92,7 +93,7 @@ def _store(
     clips = [(clip, split) for split, clips in datamodule.split.items() for clip in clips]
     targets = _targets(clips, datamodule.labels)
     logits: Any = 0
-    first, train_actors = [], set[str]()
+    first, train_actors = [], {*settings.known_actors}
     for stage in settings.stages:
         of_stage = [member for member in members if member.stage == stage]
         with progress_bar() as progress:
@@ -141,20 +142,22 @@ def _predict(
 ) -> tuple[Outputs, set[str]]:
     """Return the outputs of a teacher for every clip of a datamodule, and the actors it was trained on."""
     loader = datamodule.loader(datamodule.clips)
+    if isinstance(member.result, OwnTeacher):
+        return predict(member.result.to(device), loader), set()  # `settings` has its actors
     if member.stage == "teacher":
-        face, metadata = load_model(FaceClassifier, member.result.model)
+        face, metadata = load_model(FaceClassifier, member.result.model, trust_own_code=True)
         outputs = predict(face.to(device), loader)
         if mirror:
             outputs = _mean_with_mirrored(outputs, face, loader)
     else:
-        voice, metadata = load_model(AudioClassifier, member.result.model)
+        voice, metadata = load_model(AudioClassifier, member.result.model, trust_own_code=True)
         outputs = predict(voice.to(device), loader, num_windows=datamodule.crops.num_video_frames)
     return outputs, set(metadata["train_actors"])
 
 
 def _mean_with_mirrored(outputs: Outputs, model: FaceClassifier, loader: Iterable[dict[str, Any]]) -> Outputs:
     """Average the outputs of a teacher on pixels with those for mirrored faces."""
-    if model.encoder.backbone is None:
+    if model.encoder.backbone is None and model.encoder.in_features:
         raise ConfigError("teaching.mirror needs a teacher on pixels: stored features cannot be mirrored.")
     mirrored = predict(model, ({"faces": batch["faces"].flip(-1)} for batch in loader))
     pairs = zip(outputs, mirrored, strict=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.faces.features import feature_names
-from crossmodal.errors import ProtocolError
+from crossmodal.errors import ConfigError, ProtocolError
 from crossmodal.evaluation.predictions import predict
 from crossmodal.evaluation.report import warnings
 from crossmodal.models import AudioClassifier, FaceClassifier
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _STAGES = ("teacher", "control")
 _Split = Literal["train", "val"]
 _SPLITS: tuple[_Split, ...] = ("train", "val")
+_BY_SPLIT = ("clips", "actors", "missing_classes")
 _DESCRIBED = ("corpus", "protocol", "num_folds", "speaker_dependent", "fold", "channel", "label_set", "labels", "seed")
 
 
@@ -70,6 +71,8 @@ def preflight(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpac
 def run_preflight(words: Sequence[str]) -> PreflightReport:
     """Run the pre-flight with the arguments of `fit`, without ``--stages``."""
     settings = parse_settings([*words, "--stages", ",".join(_STAGES)])
+    if settings.get("teaching", {}).get("teacher"):
+        raise ConfigError("The pre-flight measures the stage teacher: remove teaching.teacher.")
     run = _StagesOnly(settings)
     summary = run.fit()
     folder = run.folder.parent
@@ -84,13 +87,13 @@ def run_preflight(words: Sequence[str]) -> PreflightReport:
     numbers = _describe(settings, summary) | measure(train, val, run.corpus.labels, face_names)
     numbers["advice"] = advise(numbers)
     write_json(folder / "preflight.json", numbers)
-    plot_preflight(numbers, folder / "preflight.png", " ".join(warnings(summary.corpus, summary.speaker_dependent)))
+    plot_preflight(numbers, folder / "preflight.png", " ".join(warnings(numbers["corpus"], summary.speaker_dependent)))
     return preflight_report(folder, numbers)
 
 
 def _describe(settings: Config, summary: RunSummary) -> dict[str, Any]:
     """Return the settings and the corpus, without test actors."""
-    by_split = {key: {split: summary.corpus[key][split] for split in _SPLITS} for key in ("clips", "actors")}
+    by_split = {key: {split: summary.corpus[key][split] for split in _SPLITS} for key in _BY_SPLIT}
     described = {key: getattr(summary, key) for key in _DESCRIBED} | {"corpus": summary.corpus | by_split}
     return {"crossmodal": summary.crossmodal, "name": settings["name"], **described}
 
@@ -104,7 +107,7 @@ def gather(run: pipeline.Run, split: _Split) -> Pairs:
 
 
 def _run_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
-    model, _ = load_model(FaceClassifier, run.results["teacher"].model)
+    model, _ = load_model(FaceClassifier, run.results["teacher"].model, trust_own_code=True)
     loader = run.prepare_stage("teacher").datamodule.loader(clips)
     outputs = predict(model.to(run.device), loader)
     rows = {"teacher_embedding": outputs.embedding, "teacher_logits": outputs.logits}
@@ -113,7 +116,7 @@ def _run_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
 
 
 def _run_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
-    model, _ = load_model(AudioClassifier, run.results["control"].model)
+    model, _ = load_model(AudioClassifier, run.results["control"].model, trust_own_code=True)
     datamodule = run.prepare_stage("control").datamodule
     outputs = predict(model.to(run.device), datamodule.loader(clips))
     rows = {"student_embedding": outputs.embedding, "student_logits": outputs.logits}

@@ -135,7 +135,8 @@ def _parameters(run: FinishedRun, stage: str) -> int | None:
     weights = run.folder / stage / "model.safetensors"
     try:
         model: FaceClassifier | AudioClassifier
-        model = (load_model(FaceClassifier, weights) if stage == "teacher" else load_model(AudioClassifier, weights))[0]
+        kind: Any = FaceClassifier if stage == "teacher" else AudioClassifier
+        model, _ = load_model(kind, weights, trust_own_code=True)
     except CrossmodalError:  # the weights, or a network that they need, were removed
         return None
     return sum(parameter.numel() for parameter in model.parameters())

@@ -57,7 +57,11 @@ def test_prune_keeps_locks_and_indices(cache, arguments, removed, capsys):
     assert arguments or capsys.readouterr().out.startswith("3 entries, 4.5 MB removed.")
 
 
-@pytest.mark.parametrize(("arguments", "reason"), [(["wavefroms"], "'wavefroms'"), (["--older_than", "3"], "--prune")])
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(["wavefroms"], "'wavefroms'"), (["--older_than", "3"], "--prune")]
+    + [(["--prune", f"--older_than={days}"], "0 or more") for days in ("-1", "nan", "-inf")],
+)
 def test_invalid_arguments_remove_nothing(cache, arguments, reason, capsys):
     before = files(cache)
     assert main(["data", "cache", *arguments, "--cache", str(cache)]) == 1

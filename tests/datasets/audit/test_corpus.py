@@ -250,6 +250,9 @@ class TestNames:
         assert kind == "duplicate"
         assert wav.name in reason
         take.unlink()
+        shutil.copy(wav, other := wav.with_name("03-01-01-01-01-01-02.wav"))
+        assert wrong(check(wavs))[other.name][0] == "duplicate"  # one recording of two actors
+        other.unlink()
         shutil.copy(find(wavs, "03-01-02-01-01-01-01.wav"), wavs / "again" / wav.name)
         (found,) = [finding for finding in check(wavs).wrong if finding.kind == "copy"]
         assert "other content" in found.reason

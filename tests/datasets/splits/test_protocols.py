@@ -11,11 +11,13 @@ from crossmodal.datasets.splits.protocols import (
     LABEL_SETS,
     PROTOCOLS,
     LabelSet,
+    check_classes,
     check_teacher,
     filled_folds,
     hide_labels,
     in_label_set,
     label_set_for,
+    missing_classes,
     split_actors,
     split_clips,
 )
@@ -187,6 +189,15 @@ def test_labels_of_the_last_actors_are_hidden():
     for number in (-1, 3, 4):
         with pytest.raises(ConfigError, match=rf"0 to 2.* {number}\."):  # some actors must keep labels
             hide_labels(clips, number)
+
+
+def test_classes_without_a_labelled_training_clip_are_refused():
+    unlabelled = [Clip("unlabelled", "02", None)]
+    split = {"train": make_clips(["01"], ["sad"]), "val": unlabelled, "test": make_clips(["03"], ["sad", "happy"])}
+    assert missing_classes(split, ["happy", "sad"]) == {"train": ["happy"], "val": ["happy", "sad"], "test": []}
+    check_classes(split, ["sad"])
+    with pytest.raises(ProtocolError, match=r"training split has the class happy, calm\. .*--data\.fold"):
+        check_classes(split, ["happy", "sad", "calm"])
 
 
 @pytest.mark.parametrize(

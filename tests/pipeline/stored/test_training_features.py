@@ -4,13 +4,16 @@ import shutil
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from crossmodal.datamodules import AudioDataModule
+from crossmodal.datasets.stored_array import read_array
 from crossmodal.errors import NotFiniteError
 from crossmodal.pipeline.stored import speech_features
 from crossmodal.pipeline.stored.speech_features import store_for_training
 from crossmodal.tasks import ControlTask
-from crossmodal.transforms import pad_features
+from crossmodal.transforms import SpeedPerturbation, length_mask, pad_features
 from tests.datamodules import ready
 from tests.pipeline import fit
 
@@ -112,3 +115,65 @@ def test_mixup_mixes_stored_features(datamodule):
     assert (mixed["label_weight"] < 1).any()
     assert not torch.equal(mixed["features"], batch["features"])
     assert task.compute_losses(mixed)[1]["loss"].isfinite()
+
+
+class Projection(nn.Module):
+    """Front end with random filters, which are trained or not."""
+
+    num_features = 4
+
+    def __init__(self, trained=False):
+        super().__init__()
+        self.filters = nn.Parameter(torch.randn(4, 1, 400), requires_grad=trained)
+
+    def forward(self, waveform, length):
+        return F.conv1d(waveform, self.filters, stride=400).abs(), length // 400
+
+
+class Largest(nn.Module):
+    def __init__(self, num_features):
+        super().__init__()
+        self.out_features = num_features
+        self.register_buffer("scale", torch.rand(num_features))
+
+    def forward(self, features, length):
+        mask = length_mask(length, features.shape[-1])
+        return self.scale * features.masked_fill(~mask[:, None], -torch.inf).amax(-1)
+
+
+def test_the_key_of_features_includes_the_tensors_of_an_own_front_end(datamodule):
+    def folder_of(seed):
+        torch.manual_seed(seed)
+        task = ControlTask(Projection, encoder="tdnn", encoder_kwargs=ENCODERS["tdnn"])
+        ((folder,), _) = store_for_training(task, datamodule)
+        clip = datamodule.clips[0].clip
+        expected = task.model.run_front_end(
+            torch.tensor(datamodule.source.read(datamodule.waveforms[clip])).view(1, 1, -1)
+        )
+        torch.testing.assert_close(torch.tensor(read_array(folder / datamodule.waveforms[clip].name)), expected[0][0])
+        return folder
+
+    assert folder_of(0) == folder_of(0) != folder_of(1)
+
+
+def test_features_of_a_trained_front_end_are_not_stored(datamodule):
+    for kwargs in (ENCODERS["dense"], ENCODERS["dense"] | {"pooling": "mean"}):
+        task = ControlTask(Projection, front_end_kwargs={"trained": True}, encoder="dense", encoder_kwargs=kwargs)
+        assert store_for_training(task, datamodule) == ([], None)
+
+
+def test_the_key_of_summaries_includes_an_own_pooling(datamodule):
+    def file_of(seed):
+        torch.manual_seed(seed)
+        task = ControlTask(encoder="dense", encoder_kwargs=ENCODERS["dense"] | {"pooling": Largest})
+        return use_stored(task, datamodule)[1]
+
+    assert file_of(0) == file_of(0) != file_of(1)
+
+
+def test_a_subclass_of_an_augmentation_is_not_taken_for_it(datamodule):
+    class Own(SpeedPerturbation):
+        pass
+
+    assert student("tdnn", augmentation={"speed": {"factors": [0.8]}}).stored_speeds == (1.0, 0.8)
+    assert student("tdnn", augmentation={"own": Own(factors=[0.8])}).stored_speeds == ()
