@@ -45,12 +45,8 @@ def import_class(kind: str, path: str) -> Any:
         UntrustedCodeError: If a file that is not trusted names it.
         ConfigError: If there is no such module or class, or the module cannot be imported.
     """
-    source, (module_name, _, name) = _untrusted.get(), path.rpartition(".")
-    if source is not None and not path.startswith("crossmodal."):
-        raise UntrustedCodeError(
-            f"{source} uses the {kind} {path}, which is not part of crossmodal. Loading it would run the code of the "
-            f"module {module_name}. If you trust that code, pass trust_own_code=True, or --trust_own_code to a command."
-        )
+    module_name, _, name = path.rpartition(".")
+    _check_trust(kind, path, module_name)
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # importing runs the user's code
@@ -71,7 +67,18 @@ def import_class(kind: str, path: str) -> Any:
             f"The {kind} {path!r} cannot be imported: the module {module_name} ({getattr(module, '__file__', '')}) "
             f"{problem} {name!r}."
         )
+    _check_trust(kind, path, made.__module__)  # a module of ours also holds classes that it imports
     return made
+
+
+def _check_trust(kind: str, path: str, module_name: str) -> None:
+    """Raise UntrustedCodeError if a file that is not trusted names a class of a module outside of crossmodal."""
+    source = _untrusted.get()
+    if source is not None and module_name.partition(".")[0] != "crossmodal":
+        raise UntrustedCodeError(
+            f"{source} uses the {kind} {path}, which is not part of crossmodal. Loading it would run the code of the "
+            f"module {module_name}. If you trust that code, pass trust_own_code=True, or --trust_own_code to a command."
+        )
 
 
 def own_sources(objects: Iterable[object]) -> dict[str, str]:
@@ -80,19 +87,19 @@ def own_sources(objects: Iterable[object]) -> dict[str, str]:
     A key of a stored result includes them, so that the result is computed again after a change of the code.
     """
     classes = {made for one in objects for made in type(one).__mro__}
-    own = {
-        made.__module__: made
-        for made in classes
-        if made.__module__.partition(".")[0] not in _NOT_OWN | sys.stdlib_module_names
-    }
-    return {name: hashlib.sha256(_source(made)).hexdigest() for name, made in sorted(own.items())}
+    own = {made for made in classes if made.__module__.partition(".")[0] not in _NOT_OWN | sys.stdlib_module_names}
+    sources: dict[str, str] = {}
+    for made in sorted(own, key=class_path_of):  # a notebook has several classes in one module
+        before = sources.get(made.__module__, "").encode()
+        sources[made.__module__] = hashlib.sha256(before + _source(made)).hexdigest()
+    return sources
 
 
 def _source(made: type) -> bytes:
-    """Return the source of a class's module; in a notebook, that of the class."""
+    """Return the source of a class's module; in a notebook, that of the methods of the class."""
     try:
         return Path(inspect.getfile(made)).read_bytes()
     except (OSError, TypeError):
         with contextlib.suppress(OSError, TypeError):
-            return inspect.getsource(made).encode()
+            return "".join(map(inspect.getsource, filter(inspect.isfunction, vars(made).values()))).encode()
     return b""

@@ -1,5 +1,6 @@
 """Keys of `crossmodal fit`, known without importing torch, so that a mistyped key is reported at once."""
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -40,7 +41,10 @@ def check_words(words: Sequence[str], options: Iterable[str] = ()) -> None:
     for word, following in pairwise([*words, ""]):
         name, equals, value = word.partition("=")
         if name == "--config" and not (value := value if equals else following).lstrip().startswith("{"):
-            check_keys(_read(path := find_config(value)), source=f"{path}: ")
+            path, content = find_config(value), None
+            with contextlib.suppress(Exception):  # PyYAML raises errors of many types; the parser reports them
+                content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            check_keys(content, source=f"{path}: ")
         elif name.startswith("--") and name[2:] not in options:
             check_keys({name[2:].removesuffix("+"): None}, options=options)
 
@@ -56,12 +60,3 @@ def check_keys(content: Any, prefix: str = "", source: str = "", options: Iterab
             trainer = [f"{near}.{last}" for near in difflib.get_close_matches(section, _TRAINERS, 1, 0.7)]
             raise UnknownKeyError(f"{source}unknown key {key}.{suggest_key(key, [*own_keys(), *options, *trainer])}")
         check_keys(value, f"{key}.", source)
-
-
-def _read(path: Path) -> Any:
-    """Read a YAML file; an invalid one is empty, because the parser reports it."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except Exception:  # PyYAML's constructors raise errors of many types
-        return {}
-    return content if isinstance(content, Mapping) else {}

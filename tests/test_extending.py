@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     write_modules(PAGE, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(sys, "path", [*sys.path])
+        patch.setattr(sys, "path", [str(folder), *sys.path])
         yield folder
     for name in [path.stem for path in folder.glob("*.py")]:
         sys.modules.pop(name, None)

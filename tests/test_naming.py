@@ -1,4 +1,7 @@
 import json
+import linecache
+import sys
+import types
 
 import pytest
 import torch
@@ -130,6 +133,8 @@ def test_only_trusted_files_import_classes():
             parse("no_such_module.Open")
         with own_code_of("inner.json", trusted=True), pytest.raises(UntrustedCodeError, match=r"model\.json"):
             parse(OPEN)
+        with pytest.raises(UntrustedCodeError):  # a class that our module imports
+            Part.parse("thing", {}, "crossmodal.naming.partial")
         assert parse(Open).name == OPEN  # given by the caller, not by the file
         assert parse("crossmodal.models.LSTMEncoder").create({"in_features": 2}).out_features > 0
     with own_code_of("model.json", trusted=True):
@@ -152,3 +157,15 @@ def test_none_is_the_default_only_if_it_is_no_valid_value():
     part = parse(Optional, untyped=None, typed=None, either=None, text=None)
     assert part.create({}).values == (None, 2, None, None)
     assert part.stored_kwargs([]) == {"untyped": None, "typed": 2, "either": None, "text": None}
+
+
+def test_sources_of_a_class_in_a_notebook(monkeypatch):
+    def digest(cell, width):
+        source = f"class Own:\n    def width(self):\n        return {width}\nclass Then(Own):\n    pass\n"
+        monkeypatch.setitem(linecache.cache, cell, (len(source), None, source.splitlines(True), cell))
+        names = {"__name__": "notebook"}
+        exec(compile(source, cell, "exec"), names)
+        return own_sources([names["Then"]()])["notebook"]
+
+    monkeypatch.setitem(sys.modules, "notebook", types.ModuleType("notebook"))
+    assert digest("<cell 1>", 1) == digest("<cell 2>", 1) != digest("<cell 3>", 2)

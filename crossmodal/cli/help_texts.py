@@ -17,7 +17,8 @@ data
   --data.channel NAME          speech, song or both
   --data.label_set NAME        speech8, song6, speech6 or both8; default: that of the channel
   --data.protocol NAME         seq6, luna5, emobox6, chumachenko1, loso24, grouped (any speakers, in
-                               --data.num_folds N folds), given (the manifest's split) or random
+                               --data.num_folds N folds), given (the manifest's split), random or module.Class
+  --data.corpus NAME           a corpus of your own: module.Class; see docs/extending.md
   --data.fold K                test fold, from 0
   --data.face_features FILE    input of the teacher in place of pixels: CSV, Parquet or folder of .npy
   --data.num_video_frames N    face crops per clip
@@ -33,13 +34,16 @@ teacher and student
   --transfer.model.kd_loss NAME             dist, dkd, kd or logit_std, with kd_loss_weight and temperature
   --transfer.model.align_loss NAME          cka, cosine, fd, mmd, mse, regression, rkd, shared_classifier or
                                             supcon, with align_loss_weight; more_losses adds others
+                                            losses may be your own or of torch: module.Class
   --teaching.by NAME                        face, voice (self-distillation) or both
+  --teaching.teacher NAME                   your own trained classifier, with --teaching.teacher_actors LIST
   --teaching.cross_fit N                    N teachers; outputs for a clip come from one not trained on its actor
   --{teacher,transfer,finetune}.trainer.max_epochs N
 
 run
   --name NAME                  name of the run; its folder is runs/NAME, or runs/NAME-2, ... if that holds a run with
                                other settings
+  --resume true                fail if there is no interrupted or finished run with these settings in the folder
   --stages LIST                some of teacher,control,transfer,finetune
   --seed_everything N          seed of all random numbers
   --trainer.accelerator NAME   auto, cpu, gpu, ...; all arguments of Lightning's Trainer are supported

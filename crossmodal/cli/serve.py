@@ -57,8 +57,8 @@ def _server_arguments(parser: argparse.ArgumentParser, port: int) -> None:
         "max_decode_seconds": (Limits.decode_seconds, "time to decode a recording"),
         "max_requests": (Limits.requests, "uploads in progress"),
         "max_streams": (Limits.streams, "live streams open"),
-        "max_batch": (16, "recordings in a batch"),
-        "decoders": (2, "decoder processes"),
+        "max_batch": (Limits.batch_size, "recordings in a batch"),
+        "decoders": (Limits.decoders, "decoder processes"),
     }
     for name, (number, meaning) in numbers.items():
         text = f"{meaning}; default: {number:g}"
@@ -82,17 +82,16 @@ def _serve(args: argparse.Namespace, open_browser: bool = False) -> int:
 
         from crossmodal.apps.serve.app import create_app
         from crossmodal.apps.serve.server import address_of, bind, run_server
-        from crossmodal.apps.serve.service import Work
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"The server needs {error.name}: pip install 'crossmodal[serve]'") from error
-    token, work, limits = read_token(args.token_file), Work(args.decoders, args.max_batch), _make_limits(args)
+    token, limits = read_token(args.token_file), _make_limits(args)
     with bind(args.host, args.port) as listening:
         if token is None and not args.host.startswith(_LOOPBACK):
             print(f"crossmodal: anyone who can reach {args.host} can use the server; see --token_file", file=sys.stderr)
         model, control = (name and _load(name, args) for name in (args.model, args.control))
         if model.warning:
             print(f"crossmodal: {model.warning}", file=sys.stderr)
-        app = create_app(model, control=control, token=token, limits=limits, work=work)
+        app = create_app(model, control=control, token=token, limits=limits)
         address = address_of(listening)
 
         def announce() -> None:
@@ -111,6 +110,8 @@ def _make_limits(args: argparse.Namespace) -> Limits:
     return Limits(
         upload_bytes=upload_bytes,
         held_bytes=max(Limits.held_bytes, 2 * upload_bytes),
+        batch_size=args.max_batch,
+        decoders=args.decoders,
         **{name: getattr(args, f"max_{name}") for name in others},
     )
 

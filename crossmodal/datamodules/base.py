@@ -22,10 +22,9 @@ from crossmodal.datasets.complete_clips import prepare_complete
 from crossmodal.datasets.faces.actor_normalization import center_by_actor
 from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.splits.given_split import shared_speakers
-from crossmodal.datasets.splits.own_protocol import name_of_protocol
 from crossmodal.datasets.splits.protocols import check_classes, check_teacher, hide_labels
 from crossmodal.datasets.splits.same_recording import check_recordings
-from crossmodal.errors import ConfigError, CorpusNotFoundError, DataError
+from crossmodal.errors import ConfigError, CorpusNotFoundError
 from crossmodal.storage import content_key
 
 
@@ -161,9 +160,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
 
     def _divide(self) -> None:
         self._corpus, self._tensors, self.excluded = self._prepare()
-        self.protocol = self.protocol or self.source.protocol
         self.split = self.divide(self._corpus.clips, self.source, self._indexed)
-        self.protocol = name_of_protocol(self.protocol)
         training = hide_labels(self.split["train"], self.num_unlabelled_actors)
         self.split["train"] = [clip for clip in training if clip.actor not in self._excluded_actors]
         for arrays in (self._corpus.waveforms, self._corpus.faces):
@@ -235,8 +232,6 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
     def _prepare(self) -> tuple[PreparedCorpus, ClipTensors | None, list[ExcludedClip]]:
         """Index the corpus, keep clips with all data that a batch needs, and decode what is missing."""
         clips, index_excluded = self.source.index()
-        if len({clip.clip for clip in clips}) < len(clips):
-            raise DataError(f"The corpus {self.source.name} lists two clips with the same name.")
         tensors, features_excluded = self._read_stored({clip.clip: clip.actor for clip in clips})
         self._indexed = [clip for clip in clips if self.source.holds(clip)]
         corpus = prepare_complete(

@@ -1,6 +1,6 @@
 """Arguments of the datamodules, in groups; the constructor of a datamodule takes all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from crossmodal.datasets.clip import Clip, Split
 from crossmodal.datasets.complete_clips import MAX_DURATION
 from crossmodal.datasets.ravdess import Channel
 from crossmodal.datasets.source import CorpusSource, ManifestSource, RavdessSource
+from crossmodal.datasets.splits.own_protocol import name_of_protocol
 from crossmodal.datasets.splits.protocols import NUM_FOLDS, LabelSet, Protocol, label_set_for, split_clips
 from crossmodal.datasets.stream.reader import open_stream
 from crossmodal.errors import ConfigError
@@ -47,7 +48,7 @@ class CorpusSettings:
     allow_outside_paths: bool = False
     channel: Channel = "speech"
     label_set: LabelSet | None = None
-    corpus: str | dict[str, Any] | Any | None = None
+    corpus: str | CorpusSource | None = None
     max_duration: float = MAX_DURATION
     cache: str | Path | None = None
 
@@ -101,17 +102,19 @@ class SplitSettings:
             benefit of unlabelled pairs.
     """
 
-    protocol: Protocol | str | dict[str, Any] | Any | None = None
+    protocol: Protocol | str | Callable[..., Any] | None = None
     fold: int = 0
     num_folds: int = NUM_FOLDS
     allow_speaker_leakage: bool = False
     num_unlabelled_actors: int = 0
 
     def divide(self, clips: Sequence[Clip], source: CorpusSource, listed: Sequence[Clip]) -> dict[Split, list[Clip]]:
-        """Divide usable clips of a corpus; `listed` has all of its clips."""
+        """Divide usable clips of a corpus; `listed` has all of its clips. The protocol is then its name."""
+        protocol = self.protocol or source.protocol
+        self.protocol = name_of_protocol(protocol)
         return split_clips(
             clips,
-            self.protocol or source.protocol,
+            protocol,
             self.fold,
             source.label_set,
             self.allow_speaker_leakage,

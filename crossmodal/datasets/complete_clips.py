@@ -9,6 +9,7 @@ from crossmodal.datasets.clip import Clip, ExcludedClip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.datasets.source import CorpusSource
 from crossmodal.datasets.stored_array import read_array
+from crossmodal.errors import DataError
 from crossmodal.media import SAMPLE_RATE
 
 MAX_DURATION = 60.0  # seconds, the default
@@ -26,8 +27,10 @@ def prepare_complete(
 ) -> PreparedCorpus:
     """Decode the clips that have all required inputs and at most `max_duration` seconds of sound; others are excluded.
 
-    Required are sound if `audio`, faces if `crops`, and an entry in `tensors`, if given.
+    Required are sound if `audio`, faces if `crops`, and an entry in `tensors`, if given. Names must be unique.
     """
+    if len({clip.clip for clip in clips}) < len(clips):
+        raise DataError(f"The corpus {source.name} lists two clips with the same name.")
     reasons = {clip.clip: reason for clip in clips if (reason := _missing_input(clip, audio, crops, tensors))}
     complete = [clip for clip in clips if clip.clip not in reasons]
     corpus = source.prepare(complete, audio=audio, crops=crops, folder=folder)

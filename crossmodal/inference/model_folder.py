@@ -2,6 +2,7 @@
 
 import json
 import platform
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def save_pretrained(
 
     Args:
         model: The voice model, such as ``task.model`` of a `crossmodal.FinetuneTask`.
-        folder: Path of the model folder. Existing files are replaced.
+        folder: Path of the model folder. Another model in it is moved to a new folder.
         labels: The K emotions in the order of the class indices.
         actors_seen: Names of the actors used for training or for model selection, on which ``crossmodal test`` refuses
             to test the model; None if they are unknown.
@@ -138,7 +139,6 @@ def _write(
     config = {
         "format": FORMAT,
         "model": model_config,
-        **({"own_code": list(own)} if (own := own_sources(model.modules())) else {}),  # modules that it imports
         "sample_rate": model_config["sample_rate"],
         **({"own_code": list(own)} if (own := own_sources(model.modules())) else {}),  # modules that it imports
         **about,
@@ -148,7 +148,7 @@ def _write(
     if _holds(folder, config, content):
         return folder
     if (folder / CONFIG).exists():
-        print(f"{folder} held another model, which is now in {move_aside(folder)}.", flush=True)
+        print(f"{folder} held another model, which is now in {move_aside(folder)}.", file=sys.stderr, flush=True)
     if isinstance(model.front_end, SelfSupervisedFrontEnd):
         copy_weights(Path(str(front_end_weights)), folder / FRONT_END)
     with atomic_path(folder / WEIGHTS) as temporary:

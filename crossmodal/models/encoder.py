@@ -12,8 +12,8 @@ class AudioEncoder(nn.Module):
     """Base class of the audio encoders, which map features over time to one vector per clip.
 
     In evaluation mode a clip's vector must not depend on the other clips of the batch or on the amount of padding; in
-    training, batch normalization uses the whole batch. To add an encoder, write a subclass with ``steps`` and a
-    pooling, or with ``forward``, in its own file, and add a line to `crossmodal.models.factory`.
+    training, batch normalization uses the whole batch. Your own encoder is a subclass with ``steps`` and a pooling, or
+    with ``forward``, given as a class or its path. One of the library also has a line in `crossmodal.models.factory`.
 
     Attributes:
         pooling: Pooling of the steps to one vector.

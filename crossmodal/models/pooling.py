@@ -15,7 +15,7 @@ _EPS = 1e-5  # keeps the deviation of a single frame, and its gradient, finite
 
 
 class Pooling(nn.Module):
-    """Base class of the poolings. To add one, write a subclass with ``_pool`` and add it to the table below."""
+    """Base class of the library's poolings, which implement ``_pool``; your own may be any module."""
 
     values_per_feature: ClassVar[int] = 1
 

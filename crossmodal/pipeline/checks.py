@@ -34,13 +34,12 @@ def check_bounds(settings: Mapping[str, Any], prefix: str = "") -> None:
     for name, value in settings.items():
         key = f"{prefix}{name}"
         low, high = _BOUNDS.get(name, (-math.inf, math.inf))
+        is_endless = name == "max_epochs" and value is None
         if name in _SECTIONS and isinstance(value, Mapping):
             check_bounds(value, f"{key}.")
-        elif name in _BOUNDS and isinstance(value, int | float) and not low <= value <= high:
-            raise ConfigError(f"{key} must be a number from {low:.10g} to {high:.10g}, not {value:.10g}.")
-        elif name == "max_epochs" and value is None:
-            raise ConfigError(f"{key} must be a number, because the learning rate schedule covers all epochs.")
-        elif name == "precision" and value in _PURE:
+        elif is_endless or (name in _BOUNDS and isinstance(value, int | float) and not low <= value <= high):
+            raise ConfigError(f"{key} must be a number from {low:.10g} to {high:.10g}, not {value}.")
+        elif name == "precision" and str(value) in _PURE:
             raise ConfigError(f"{key}: front ends compute in 32 bits. Choose bf16-mixed, 16-mixed or 32-true.")
         elif value == "":
             raise ConfigError(f"{key} is empty. Give it a value, or omit it for the default.")
@@ -51,11 +50,9 @@ def invalid_settings(what: str, is_early: Callable[[], bool] = lambda: True) -> 
     """Convert errors of libraries inside the block to ConfigError: Lightning's own, and others while `is_early`."""
     try:
         yield
-    except (CrossmodalError, OSError):
-        raise
     except Exception as error:
         is_explained = isinstance(error, MisconfigurationException | ArgumentError)
-        if not is_explained and not is_early():
+        if isinstance(error, CrossmodalError | OSError) or not (is_explained or is_early()):
             raise
         reason = f"{error}" if is_explained else f"{type(error).__name__}: {error}"
         raise ConfigError(f"Invalid settings for {what}: {reason}") from error

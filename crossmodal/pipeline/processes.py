@@ -14,7 +14,6 @@ from crossmodal.errors import ConfigError, ProcessLostError
 from crossmodal.stopping import Terminated
 
 T = TypeVar("T")
-_PER_CORE = 4  # processes; each loads torch, and a mistyped number would stop the machine
 
 
 class Processes:
@@ -34,7 +33,7 @@ class Processes:
         except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
             requested = ", ".join(f"{name} {value}" for name, value in devices.items())
             raise ConfigError(f"The devices ({requested}) are not available: {error}") from error
-        if isinstance(self._fabric.accelerator, CPUAccelerator) and self.number > _PER_CORE * (os.cpu_count() or 1):
+        if isinstance(self._fabric.accelerator, CPUAccelerator) and self.number > 4 * (os.cpu_count() or 1):
             raise ConfigError(f"trainer.devices requests {self.number} processes for {os.cpu_count()} cores.")
 
     @contextlib.contextmanager

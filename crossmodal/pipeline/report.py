@@ -9,8 +9,10 @@ from rich.console import Console
 from crossmodal.evaluation.plots import plot_actors, plot_confusion, plot_curves
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, print_warnings, screen_table, warnings
+from crossmodal.inference.model_config import CONFIG
 from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
 from crossmodal.pipeline.summary import RunSummary
+from crossmodal.storage import read_json
 
 _ROLE = {
     "teacher": "face model",
@@ -62,7 +64,8 @@ def print_summary(folder: Path, summary: RunSummary) -> None:
     console.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
     if model := summary.model or summary.control_model:
         console.print(f"Model:  {model}", soft_wrap=True)
-        console.print(f"Try it: python -m crossmodal predict --model {model} FILE.wav", soft_wrap=True)
+        trust = " --trust_own_code" if "own_code" in (read_json(Path(model) / CONFIG) or {}) else ""
+        console.print(f"Try it: python -m crossmodal predict --model {model}{trust} FILE.wav", soft_wrap=True)
 
 
 def _sections(folder: Path, summary: RunSummary) -> list[Section]:

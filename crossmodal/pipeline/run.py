@@ -28,7 +28,7 @@ from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.rehearsal import rehearse
 from crossmodal.pipeline.report import print_summary, write_report
 from crossmodal.pipeline.run_folder import choose_folder, configuration_of, in_use, report_excluded
-from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config, stage_names
+from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.stored.face_embeddings import embed_faces
@@ -83,11 +83,9 @@ class Run:
     def __init__(self, settings: Config, keep_name: bool = False) -> None:
         self.settings, self.keep_name = settings, keep_name
         self.folder = Path(settings["runs"]) / settings["name"]
-        self.stages = stage_names(settings["stages"])
         self.teaching = TeachingSettings(**settings.get("teaching", {}))
         self._own_teacher = OwnTeacher(self.teaching.teacher) if self.teaching.teacher else None
-        if self._own_teacher:
-            self.stages = [stage for stage in self.stages if stage != "teacher"]
+        self.stages = [one for one in _stage_names(settings["stages"]) if one != "teacher" or not self._own_teacher]
         self.device = _device(settings["trainer"]["accelerator"])
         self.processes = Processes(settings["trainer"])
         # All stages use the same clips, those with audio and faces. The control alone needs no faces.
@@ -151,12 +149,10 @@ class Run:
 
     def _store_teacher_outputs(self) -> Path:
         """Train the teachers beyond the stage ``teacher``, and store the outputs of all teachers."""
-        members: list[Member] = []
-        datamodules: dict[str, CorpusDataModule] = {}
+        members: list[Member] = [Member("own", self._own_teacher)] if self._own_teacher else []
+        datamodules: dict[str, CorpusDataModule] = {"own": self._faces()} if members else {}
         groups = groups_of_actors((clip.actor for clip in self.corpus.split["train"]), self.teaching.cross_fit)
-        if self._own_teacher:
-            members, datamodules = [Member("own", self._own_teacher)], {"own": self._faces()}
-        for stage in () if self._own_teacher else self.teaching.stages:
+        for stage in () if members else self.teaching.stages:
             variants = [(frozenset[str](), number) for number in range(1 if groups else self.teaching.num_teachers)]
             variants += [(group, number) for group in groups for number in range(self.teaching.num_teachers)]
             for left_out, number in variants:
@@ -216,14 +212,13 @@ class Run:
             teacher = self.results["teacher"]
             face, _ = load_model(FaceClassifier, teacher.model, trust_own_code=True)
             model |= {"teacher": str(teacher.model), "trust_own_code": True}
-            model |= {"teacher_embedding_size": face.encoder.out_features}
-            model |= {"teacher_features_size": face.encoder.in_features or 1}
+            model["teacher_embedding_size"] = face.encoder.out_features
+            model["teacher_features_size"] = face.encoder.in_features or 1
             self._fill_in_teacher({}, data)
             return [teacher.key]
         outputs = self._store_teacher_outputs()
-        shapes = ClipTensors(outputs).shapes
-        widths = {f"teacher_{name}_size": shapes.get(f"teacher_{name}") for name in ("embedding", "features")}
-        model |= {name: shape[-1] for name, shape in widths.items() if shape}
+        sizes = {f"{name}_size": shape[-1] for name, shape in ClipTensors(outputs).shapes.items()}
+        model |= {name: sizes[name] for name in ("teacher_embedding_size", "teacher_features_size") if name in sizes}
         data["teacher_outputs"] = str(outputs)
         return []
 
@@ -238,13 +233,13 @@ class Run:
             path = self.processes.run_on_rank_zero(lambda: self._embed_faces(arguments))
             data["face_embeddings"] = str(path)
             size = ClipTensors(path).shapes["face_embeddings"][-1]
-        if size is None and self.corpus.face_normalization:
+        if size is not None:
+            model |= {"backbone": None, "in_features": size}
+        elif self.corpus.face_normalization:
             raise ConfigError(
                 "face_normalization needs face features or a frozen backbone, but this teacher is trained on pixels. "
                 "Remove it, or pass --teacher.model.freeze_backbone true."
             )
-        if size is not None:
-            model |= {"backbone": None, "in_features": size}
 
     def _embed_faces(self, model: Config) -> Path:
         """Store the face embeddings of a frozen backbone."""
@@ -263,14 +258,11 @@ class Run:
         summary = summarize(self.settings, self.corpus, self.results, self.folder)
         weights = (self.settings["transfer"].get("model", {}).get("front_end_kwargs") or {}).get("weights")
         for stage, name in {"control": "control_model", "finetune": "model"}.items():
-            if stage in self.results:
-                result = self.results[stage]
+            if result := self.results.get(stage):
                 summary = replace(summary, calibration=calibrate(result.predictions.of("val")))
-                folder = save_model_folder(
-                    result.model, self.folder / name, summary.to_dict(), weights, stage, trust_own_code=True
-                )
-                changes: Config = {name: str(folder)}
-                summary = replace(summary, **changes)
+                about, path = summary.to_dict(), self.folder / name
+                folder = save_model_folder(result.model, path, about, weights, stage, trust_own_code=True)
+                summary = replace(summary, **{name: str(folder)})  # type: ignore[arg-type]
         write_json(self.folder / "summary.json", summary.to_dict())
         write_report(self.folder, summary)
         if self.settings.get("fast_dev_run"):
@@ -289,6 +281,15 @@ class Run:
 def _describe(result: StageResult) -> str:
     training = "reused" if result.reused else f"{result.epochs} epochs in {result.seconds:.0f} s"
     return f"{training}; UAR {result.metrics['val']['uar']:.3f} on validation"
+
+
+def _stage_names(stages: str) -> list[str]:
+    names = [name.strip() for name in stages.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in STAGES]:
+        raise ConfigError(f"Unknown stage {unknown[0]!r}. Choose from {', '.join(STAGES)}.")
+    if not names:
+        raise ConfigError(f"--stages is empty. Choose from {', '.join(STAGES)}.")
+    return [name for name in STAGES if name in names]
 
 
 def _device(accelerator: str) -> torch.device:

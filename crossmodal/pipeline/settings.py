@@ -15,8 +15,11 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
 from crossmodal.datamodules.settings import CORPORA, CorpusSettings
+from crossmodal.datasets.splits.own_protocol import is_own_protocol
+from crossmodal.datasets.splits.protocols import PROTOCOLS
 from crossmodal.errors import ConfigError, UnknownKeyError
 from crossmodal.models import AudioClassifier
+from crossmodal.naming import lookup
 from crossmodal.pipeline.checks import check_bounds
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.setting_keys import suggest_key
@@ -126,16 +129,6 @@ def parse_settings(args: Sequence[str]) -> Config:
     return _shorten(settings)
 
 
-def stage_names(stages: str) -> list[str]:
-    """Return the names of a comma-separated list of stages, in their order; raise ConfigError for an unknown one."""
-    names = [name.strip() for name in stages.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in STAGES]:
-        raise ConfigError(f"Unknown stage {unknown[0]!r}. Choose from {', '.join(STAGES)}.")
-    if not names:
-        raise ConfigError(f"--stages is empty. Choose from {', '.join(STAGES)}.")
-    return [name for name in STAGES if name in names]
-
-
 def _shorten(settings: Config) -> Config:
     """Translate ``fast_dev_run`` of a Trainer: all stages run a few batches, and the run's folder is temporary."""
     sections = [settings["trainer"], *(settings[stage]["trainer"] for stage in ("teacher", "transfer", "finetune"))]
@@ -201,6 +194,8 @@ def parse_or_raise(parser: ArgumentParser, args: Sequence[str], defaults: bool =
         raise ConfigError(message) from error
     _check_sections(parser, settings)
     check_bounds(settings)
+    if (protocol := settings.get("data", {}).get("protocol")) and not is_own_protocol(protocol):
+        lookup("data.protocol", PROTOCOLS, protocol)
     return settings
 
 

@@ -277,12 +277,15 @@ def stage_parser(stage: str, has_model: bool = True) -> ArgumentParser:
 def _model_in_key(model: Config) -> Config:
     """Return a task's arguments for the key, with the hash of a file in place of its path."""
     arguments = deepcopy(model)
-    arguments.pop("teacher", None)  # covered by the upstream key
-    for part in (arguments, arguments.get("encoder_kwargs")):
-        if part and os.path.isfile(part.get("weights") or ""):  # noqa: PTH113  (no error for a too long name)
+    for name in ("teacher", "trust_own_code"):  # the teacher is covered by the upstream key
+        arguments.pop(name, None)
+    if arguments.get("front_end") == "ssl":  # its weights are covered by the data's fingerprint
+        (arguments["front_end_kwargs"] or {}).pop("weights", None)
+    given = (arguments.get(name) for name in ("front_end", "front_end_kwargs", "encoder", "encoder_kwargs"))
+    parts = [one.get("init_args", one) for one in given if isinstance(one, dict)]
+    for part in (arguments, *parts):
+        if os.path.isfile(part.get("weights") or ""):  # noqa: PTH113  (no error for a too long name)
             part["weights"] = hash_file(Path(part["weights"]))
-    if front_end_kwargs := arguments.get("front_end_kwargs"):  # covered by the data's fingerprint
-        arguments["front_end_kwargs"] = {name: value for name, value in front_end_kwargs.items() if name != "weights"}
     return arguments
 
 

@@ -1,7 +1,9 @@
 """The section `teaching` of a run: the teachers, and how their outputs are combined."""
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Literal
+
+from torch import nn
 
 from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.tasks.transfer import UNKNOWN_ACTORS
@@ -56,7 +58,7 @@ class TeachingSettings:
     live: bool = False
     mirror: bool = False
     general_share: float = 1.0
-    teacher: str | dict[str, Any] | None = None
+    teacher: str | nn.Module | None = None
     teacher_actors: list[str | int] | Literal["unknown"] | None = None
 
     def __post_init__(self) -> None:

@@ -284,10 +284,7 @@ class BaseTask(LightningModule):
         return cast(MetricCollection, self.metrics[f"{split}_metrics"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save also the stage, and the labels of the datamodule if it has any.
-
-        A student also saves the arguments of its model. `crossmodal.EmotionRecognizer.from_checkpoint` reads them.
-        """
+        """Save also the stage and the datamodule's labels, for `crossmodal.EmotionRecognizer.from_checkpoint`."""
         checkpoint["hyper_parameters"].pop("_instantiator", None)  # of LightningCLI; see `load_from_checkpoint`
         labels = getattr(getattr(self._trainer, "datamodule", None), "labels", None)
         checkpoint["crossmodal"] = {"stage": self.stage, "labels": list(labels) if labels else None}

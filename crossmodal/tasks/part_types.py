@@ -7,6 +7,7 @@ from jsonargparse.typing import register_type
 from torch import nn
 
 from crossmodal.errors import ConfigError
+from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES, AlignLossName, KDLossName, parse_loss
 from crossmodal.models import AudioEncoderName, FrontEndName, PoolingName
 from crossmodal.models.face import face_encoder_part
 from crossmodal.models.factory import audio_encoder_part, front_end_part
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     FrontEndType: TypeAlias = Any
     PoolingType: TypeAlias = Any
     FaceEncoderType: TypeAlias = Any
+    KDLossType: TypeAlias = Any
+    AlignLossType: TypeAlias = Any
 else:
 
     class _EncoderFactory(Protocol):
@@ -29,7 +32,13 @@ else:
     class _PoolingFactory(Protocol):
         def __call__(self, *, num_features: int) -> nn.Module: ...
 
-    def _checked(name: str, parse: Callable[[Any], Part]) -> type[str]:
+    class _LossFactory(Protocol):
+        def __call__(self, *, num_features: int, num_classes: int, temperature: float) -> nn.Module: ...
+
+    for _factory in (_EncoderFactory, _FrontEndFactory, _PoolingFactory, _LossFactory):
+        _factory.__name__ = "ClassPathAndInitArgs"  # in help and messages
+
+    def _checked(parse: Callable[[Any], Part]) -> type[str]:
         """Register a type of strings that `parse` accepts; values stay plain strings, which checkpoints can hold."""
 
         def check(value: Any) -> str:
@@ -37,12 +46,14 @@ else:
                 raise ConfigError(f"Expected a name or module.Class, got {value!r:.100}.")
             return parse(value).name
 
-        made = type(name, (str,), {})
+        made = type("ClassPath", (str,), {})
         register_type(made, deserializer=check, deserializer_exceptions=ConfigError, type_check=lambda *_: False)
         return made
 
     # jsonargparse checks init_args against the class, without the argument that the library fills in.
-    AudioEncoderType = AudioEncoderName | _checked("AudioEncoder", audio_encoder_part) | _EncoderFactory
-    FrontEndType = FrontEndName | _checked("FrontEnd", front_end_part) | _FrontEndFactory
-    PoolingType = PoolingName | _checked("Pooling", pooling_part) | _PoolingFactory
-    FaceEncoderType = _checked("FaceEncoder", face_encoder_part) | _EncoderFactory
+    AudioEncoderType = AudioEncoderName | _checked(audio_encoder_part) | _EncoderFactory
+    FrontEndType = FrontEndName | _checked(front_end_part) | _FrontEndFactory
+    PoolingType = PoolingName | _checked(pooling_part) | _PoolingFactory
+    FaceEncoderType = _checked(face_encoder_part) | _EncoderFactory
+    KDLossType = KDLossName | _checked(lambda loss: parse_loss(loss, names=KD_LOSSES).part) | _LossFactory
+    AlignLossType = AlignLossName | _checked(lambda loss: parse_loss(loss, names=ALIGN_LOSSES).part) | _LossFactory

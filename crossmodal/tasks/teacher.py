@@ -107,8 +107,8 @@ class TeacherTask(BaseTask):
         """Save arguments that need no download: the checkpoint has all weights."""
         super().on_save_checkpoint(checkpoint)
         names = {"encoder", "encoder_kwargs", "pooling"}
-        config = {name: value for name, value in self.model.config.items() if name in names}
-        checkpoint["hyper_parameters"].update(config, pretrained=False)
+        parts = {name: value for name, value in self.model.config.items() if name in names}
+        checkpoint["hyper_parameters"].update(parts, pretrained=False)
 
     def _faces(self, batch: Batch) -> Tensor:
         if "face_embeddings" in batch:

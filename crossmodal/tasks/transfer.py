@@ -8,7 +8,7 @@ from torch import Tensor
 
 from crossmodal.batch import Batch
 from crossmodal.errors import ConfigError, LeakageError
-from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES, AlignLossName, KDLossName, Loss, LossName, parse_loss
+from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES, Loss, LossName, parse_loss
 from crossmodal.models import FaceClassifier
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.own_teacher import OwnTeacher
@@ -17,6 +17,7 @@ from crossmodal.own_code import is_class_path
 from crossmodal.tasks.base import Losses
 from crossmodal.tasks.distillation_objective import DistillationObjective, GateName, LossTerm
 from crossmodal.tasks.finetune import FinetuneTask
+from crossmodal.tasks.part_types import AlignLossType, KDLossType
 from crossmodal.transforms import Mixup, RandomCrop, TimeShift, random_horizontal_flip
 
 UNKNOWN_ACTORS = (
@@ -70,11 +71,11 @@ class TransferTask(FinetuneTask):
 
     def __init__(
         self,
-        kd_loss: KDLossName | str | dict[str, Any] | Any | None = "logit_std",
+        kd_loss: KDLossType | None = "logit_std",
         kd_loss_weight: float = 0.3,
         kd_loss_warmup: float = 0.0,
         temperature: float = 2.0,
-        align_loss: AlignLossName | str | dict[str, Any] | Any | None = "mse",
+        align_loss: AlignLossType | None = "mse",
         align_loss_weight: float = 0.5,
         align_loss_warmup: float = 0.0,
         align_loss_over_time: bool = False,

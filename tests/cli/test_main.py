@@ -44,7 +44,7 @@ def keys_of(name):
         parser = ArgumentParser()
         parser.add_class_arguments(AudioDataModule, "data")
         return {action.dest: getattr(action, "_typehint", None) for action in parser._actions} | dict.fromkeys(
-            ("model", "backend", "format", "data.key")
+            ("model", "backend", "format", "trust_own_code", "data.key")
         )
     keys = {action.dest: getattr(action, "_typehint", None) for action in build_parser()._actions}
     return keys | dict.fromkeys(("key", "trainer.logger.offline"))

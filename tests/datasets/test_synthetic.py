@@ -10,8 +10,7 @@ from crossmodal.datasets.ravdess import FACE_BOX, index_ravdess, parse_name
 from crossmodal.datasets.synthetic import SYNTHETIC_MARKER, corpus, synthesize
 from crossmodal.datasets.synthetic.action_units import UNITS, action_units
 from crossmodal.datasets.synthetic.corpus import list_performances
-from crossmodal.datasets.synthetic.face import draw_face
-from crossmodal.datasets.synthetic.look import Look
+from crossmodal.datasets.synthetic.face import Look, draw_face
 from crossmodal.datasets.synthetic.performance import EMOTIONS, Performance, shown_emotions
 from crossmodal.datasets.synthetic.voice import synthesize_voice
 from crossmodal.errors import ConfigError

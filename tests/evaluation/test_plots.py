@@ -2,9 +2,18 @@ import csv
 
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 from PIL import Image
 
-from crossmodal.evaluation.plots import STAGE_COLOURS, plot_actors, plot_confusion, plot_curves
+from crossmodal.evaluation.plots import (
+    STAGE_COLOURS,
+    curve,
+    draw_confusion,
+    plot_actors,
+    plot_confusion,
+    plot_curves,
+    read_history,
+)
 from tests.evaluation import make_predictions
 
 EIGHT = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -86,3 +95,18 @@ def test_plots_show_the_note(tmp_path):
         draw(tmp_path / f"{name}-noted.png", note="Speaker-dependent")
         plain, noted = read(tmp_path / f"{name}.png"), read(tmp_path / f"{name}-noted.png")
         assert plain.shape != noted.shape or not np.array_equal(plain, noted), name
+
+
+def test_matrices_and_curves_are_labelled(tmp_path, monkeypatch):
+    _, (first, second) = plt.subplots(1, 2)
+    for axis in (first, second):
+        draw_confusion(axis, np.eye(2, dtype=int), ("happy", "sad"), first=axis is first)
+    assert [axis.get_ylabel() for axis in (first, second)] == ["true", ""]
+    assert all(axis.get_xlabel().startswith("predicted") for axis in (first, second))
+    write_history(tmp_path / "metrics.csv", "control", 3)
+    assert curve(read_history(tmp_path / "metrics.csv"), "control/val_uar", start=2)[0] == [3, 4, 5]
+    drawn = []
+    monkeypatch.setattr("crossmodal.evaluation.plots.save_figure", lambda figure, *args: drawn.append(figure))
+    plot_curves({"control": tmp_path / "metrics.csv"}, tmp_path / "curves.png", num_classes=4)
+    chance = next(line for line in drawn[0].axes[0].lines if line.get_label() == "chance")
+    assert set(chance.get_ydata()) == {0.25}

@@ -112,7 +112,7 @@ def _check_timeline(path: Path) -> None:
 
 @cache
 def _server() -> Callable[[bytes], np.ndarray]:
-    loop, decoders = asyncio.new_event_loop(), Decoders(Limits(), media.SAMPLE_RATE, 1)
+    loop, decoders = asyncio.new_event_loop(), Decoders(Limits(decoders=1), media.SAMPLE_RATE)
     loop.run_until_complete(decoders.start())
     return lambda encoded: loop.run_until_complete(decoders.decode(encoded, LONGEST))
 

@@ -62,9 +62,8 @@ def copied(path: Path, folder: Path) -> Path:
 
 def extract(path: Path, folder: Path) -> None:
     members = list_members(path, lambda name: parse_name(Path(name).name))
-    (folder / "work").mkdir()
-    extract_members(path, members, folder / "there", folder / "work", lambda count: None)
-    assert all(is_extracted(member, folder / "there", lambda count: None) for member in members)
+    extract_members(path, members, folder / "there")
+    assert all(is_extracted(member, folder / "there") for member in members)
 
 
 def read_lock(path: Path) -> None:

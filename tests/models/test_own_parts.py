@@ -137,7 +137,7 @@ class Learned(Mean):
         (lambda: AudioClassifier(encoder=Mean(in_features=3)), "in_features.*40"),
         (lambda: AudioClassifier(encoder=Steps, encoder_kwargs={"widht": 3}), "width"),
         (lambda: AudioClassifier(encoder=Frames)(*waveforms()), "one vector"),
-        (lambda: FaceClassifier(FEATURES, encoder=FaceFeatures)(torch.zeros(2, 3, 7)), "face features"),
+        (lambda: FaceClassifier(FEATURES, encoder=FaceFeatures)(torch.zeros(2, 3, 7)), "shape"),
         (lambda: FaceClassifier(encoder=torch.nn.Identity)(torch.zeros(2, 3, 7)), "out_features"),
     ],
 )

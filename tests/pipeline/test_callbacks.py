@@ -3,7 +3,8 @@ import torch
 from lightning.pytorch import LightningModule
 from torch.utils.data import DataLoader
 
-from crossmodal.pipeline.callbacks import History, SeedEachBatch
+from crossmodal.pipeline.callbacks import EpochBar, History, ProgressLines, SeedEachBatch
+from crossmodal.tasks import FinetuneTask
 from tests.pipeline import read_rows
 from tests.tasks import tiny
 
@@ -94,3 +95,21 @@ def test_each_process_draws_different_numbers(rank):
     FakeTrainer.global_rank = rank + 1
     SeedEachBatch(4).on_train_batch_start(FakeTrainer(), Draws(), None, 0)
     assert not torch.equal(ours, torch.rand(3))
+
+
+def test_progress_lines_count_epochs_from_one(capsys):
+    task = FinetuneTask(**tiny.STUDENT)
+    batches = tiny.loader(tiny.voices([0, 1, 2, 3]))
+    tiny.fit(task, batches, batches, max_epochs=25, callbacks=[ProgressLines()])
+    lines = capsys.readouterr().out.splitlines()
+    printed = [line for line in lines if line.startswith("finetune: epoch")]
+    assert [line.split()[2].rstrip(",") for line in printed] == [f"{epoch}/25" for epoch in (*range(3, 25, 3), 25)]
+    assert float(printed[-1].split()[-1]) == pytest.approx(
+        float(task.trainer.callback_metrics["finetune/val_uar"]), abs=1e-3
+    )
+
+
+def test_the_bar_counts_epochs_from_one():
+    bar = EpochBar()
+    bar._trainer = tiny.trainer(max_epochs=12)
+    assert [bar._get_train_description(epoch).strip() for epoch in (0, 11)] == ["Epoch 1/12", "Epoch 12/12"]

@@ -186,7 +186,7 @@ def test_a_model_of_ones_own_loop_is_saved_and_tested_like_that_of_a_run(finishe
     assert measured["uar"] == pytest.approx(finished.summary["stages"]["finetune"]["test_uar"])
     with pytest.raises(LeakageError, match="02"):
         run_command([*args, "--data.protocol=loso24", "--data.fold=1"])
-    args[0] = f"--model={save_pretrained(model, folder, **known | {'actors_seen': None})}"
+    args[0] = f"--model={save_pretrained(model, tmp_path / 'unknown', **known | {'actors_seen': None})}"
     with pytest.raises(LeakageError, match="actors_seen"):
         run_command([*args, "--data.protocol=loso24"])
     leaky = ["--data.protocol=random", "--data.allow_speaker_leakage=true", "--format=json"]

@@ -1,36 +1,62 @@
+"""Losses, teacher, protocol and corpus of docs/extending.md, through `fit`."""
+
+import csv
 import importlib
+import itertools
 import json
+import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import crossmodal
 from crossmodal import EmotionRecognizer
 from crossmodal.cli.main import main
 from crossmodal.cli.test import test_command as run_command
-from crossmodal.errors import ConfigError, LeakageError
+from crossmodal.datasets import index_ravdess
+from crossmodal.errors import ConfigError, DataError, LeakageError, ProtocolError
 from crossmodal.inference.export import export_model
-from tests.pipeline import fit, own_parts, reused, tiny_command
+from tests.pipeline import fit, reused, tiny_command
+from tests.test_docs import command_lines, write_modules
 
-MODULE = own_parts.__name__
-SMALL = ("--transfer.model.align_loss=null",)
+PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
+NAMES = {"01": "ada", "02": "bo", "03": "cy", "04": "di"}
+PARTS = "my_teaching"
 
 
 @pytest.fixture(scope="module")
-def args(tiny_ravdess, tiny_face_features, tmp_path_factory):
-    """Arguments of a run with an own corpus, protocol, teacher and loss."""
-    corpus = {"class_path": f"{MODULE}.FolderOfTones", "init_args": {"folder": str(tiny_ravdess)}}
-    words = tiny_command(tmp_path_factory.mktemp("own"), "--data.batch_size=4")
-    return [
-        *(word for word in words if "protocol" not in word),
-        f"--data.corpus={json.dumps(corpus)}",
-        f"--data.protocol={MODULE}.LastActor",
-        f"--data.face_features={tiny_face_features}",
-        f"--teaching.teacher={MODULE}.MeanOfFaces",
-        "--teaching.teacher_actors=[1, 2]",
-        f"--transfer.model.kd_loss={json.dumps({'class_path': f'{MODULE}.Distance', 'init_args': {'power': 1.0}})}",
-    ]
+def parts(tmp_path_factory):
+    """The module of the page, in the current folder."""
+    folder = tmp_path_factory.mktemp("teaching")
+    write_modules(PAGE, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(folder)
+        yield importlib.import_module(PARTS)
+    sys.modules.pop(PARTS, None)
+
+
+@pytest.fixture(scope="module")
+def args(parts, tiny_ravdess):
+    """The command line of the page, with tiny data and one epoch."""
+    generator = np.random.default_rng(0)
+    Path("recordings").mkdir()
+    rows = []
+    for clip in index_ravdess(tiny_ravdess).clips:
+        if clip.label in ("angry", "happy", "neutral", "sad"):
+            name = f"{NAMES[clip.actor]}_{clip.label}_{clip.clip.split('-')[3]}"
+            shutil.copy(clip.audio, f"recordings/{name}.wav")
+            rows.append([name, *generator.normal(len(clip.label), 0.5, 6).round(4)])
+    with Path("features.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["clip", *(f"AU{number:02d}_r" for number in range(1, 7))], *rows])
+    torch.manual_seed(0)
+    torch.save(torch.nn.Linear(6, 4).state_dict(), "head.pt")
+    words = next(words for words in command_lines(PAGE) if any(PARTS in word for word in words))[1:]
+    tiny = [word for word in tiny_command(Path.cwd(), "--data.batch_size=4") if "protocol" not in word]
+    return [*tiny, *words]
 
 
 @pytest.fixture(scope="module")
@@ -38,33 +64,36 @@ def summary(args):
     return fit(args)
 
 
-def test_a_run_with_own_parts(summary, args, tiny_ravdess, tmp_path):
+def test_a_run_with_own_parts(summary):
     assert summary["stages"].keys() == {"control", "transfer", "finetune"}
-    assert summary["corpus"]["actors"] == {"train": ["01", "02"], "val": ["03"], "test": ["04"]}
-    assert (summary["corpus"]["kind"], summary["corpus"]["name"]) == ("manifest", "FolderOfTones")
-    assert summary["protocol"] == f"{MODULE}.LastActor"
+    assert summary["corpus"]["actors"] == {"train": ["ada", "bo"], "val": ["cy"], "test": ["di"]}
+    assert (summary["corpus"]["kind"], summary["corpus"]["name"]) == ("manifest", "Folder")
+    assert summary["protocol"] == f"{PARTS}.LastActor"
     assert summary["labels"] == ["angry", "happy", "neutral", "sad"]
     assert summary["speaker_dependent"] is False
     assert export_model(summary["model"])[0].same_label > 0
-    assert EmotionRecognizer.from_pretrained(summary["model"])(next(tiny_ravdess.rglob("*.wav"))).label
+    assert EmotionRecognizer.from_pretrained(summary["model"])("recordings/di_sad_01.wav").label
 
 
-def test_own_parts_are_reused_until_their_code_changes(summary, args, monkeypatch, tmp_path):
+def test_results_are_reused_until_the_code_or_the_weights_change(summary, args, monkeypatch):
     assert reused(fit([*args, "--name=again"])) == ["control", "transfer", "finetune"]
-    changed = tmp_path / "changed_parts.py"
-    changed.write_text(Path(own_parts.__file__).read_text())
-    monkeypatch.syspath_prepend(tmp_path)
-    moved = [word.replace(MODULE, "changed_parts") for word in args]
+    changed = Path("changed.py")
+    changed.write_text(Path(f"{PARTS}.py").read_text())
+    moved = [word.replace(PARTS, "changed") for word in args]
     fit([*moved, "--name=moved"])
-    text = changed.read_text().replace("torch.randn(", "1 + torch.randn(")
-    changed.write_text(text)
-    monkeypatch.delitem(sys.modules, "changed_parts")
+    changed.write_text(changed.read_text().replace(".abs()", ".square()"))
+    monkeypatch.delitem(sys.modules, "changed")
     importlib.invalidate_caches()
     assert reused(fit([*moved, "--name=changed"])) == ["control"]
+    torch.save(torch.nn.Linear(6, 4).state_dict(), "other.pt")
+    others = [word.replace("head.pt", "other.pt") for word in args]
+    assert reused(fit([*others, "--name=other"])) == ["control"]
 
 
 def test_a_model_of_own_parts_is_tested_with_them(summary, args, capsys):
-    data = [word for word in args if word.startswith(("--data.corpus", "--data.protocol", "--data.cache"))]
+    keys = ("--data.corpus", "--data.protocol")
+    data = [word for key, value in itertools.pairwise(args) if key in keys for word in (key, value)]
+    data += [word for word in args if word.startswith("--data.cache")]
     model = f"--model={summary['model']}"
     assert run_command([model, *data, "--format=json"]) == 0
     measured = json.loads(capsys.readouterr().out)
@@ -72,30 +101,32 @@ def test_a_model_of_own_parts_is_tested_with_them(summary, args, capsys):
     with pytest.raises(LeakageError, match="LastActor"):
         run_command([model, *data, "--data.fold=1"])
     # The protocol in the model folder is not imported: it would run the code of whoever wrote the folder.
+    own = data.index("--data.protocol")
     with pytest.raises(LeakageError, match="LastActor"):
-        run_command([model, *(word for word in data if "protocol" not in word), "--data.num_folds=3"])
+        run_command([model, *data[:own], *data[own + 2 :], "--data.num_folds=3"])
 
 
-def test_python_takes_the_classes(summary, args, tiny_ravdess, tiny_face_features):
-    values = dict(word.removeprefix("--").split("=", 1) for word in args)
+def test_python_takes_classes(summary, args, parts):
+    values = dict(word.removeprefix("--").split("=", 1) for word in args if "=" in word)
     again = crossmodal.fit(
         name="python",
         runs=values["runs"],
-        face_features=tiny_face_features,
+        face_features="features.csv",
         data={
-            "cache": values["data.cache"],
-            "batch_size": 4,
-            "protocol": own_parts.LastActor,
-            "corpus": {"class_path": own_parts.FolderOfTones, "init_args": {"folder": tiny_ravdess}},
+            **{"cache": values["data.cache"], "batch_size": 4, "protocol": parts.LastActor},
+            "corpus": {"class_path": parts.Folder, "init_args": {"folder": "recordings"}},
         },
         trainer={"enable_progress_bar": False},
         teacher={"trainer": {"max_epochs": 1}},
-        teaching={"teacher": own_parts.MeanOfFaces, "teacher_actors": [1, 2]},
+        teaching={
+            "teacher": {"class_path": parts.MeanOfFeatures, "init_args": {"weights": "head.pt"}},
+            "teacher_actors": ["ada", "bo"],
+        },
         transfer={
             "model": {
-                "encoder": "dense",
-                "encoder_kwargs": {"hidden_size": 16},
-                "kd_loss": {"class_path": own_parts.Distance, "init_args": {"power": 1.0}},
+                **{"encoder": "dense", "encoder_kwargs": {"hidden_size": 16}},
+                "kd_loss": {"class_path": parts.Distance, "init_args": {"power": 1.0}},
+                "align_loss": parts.WeightedDistance,
             },
             "trainer": {"max_epochs": 1},
         },
@@ -105,20 +136,19 @@ def test_python_takes_the_classes(summary, args, tiny_ravdess, tiny_face_feature
 
 
 def test_a_teacher_without_embeddings(summary, args):
-    teacher = {"class_path": f"{MODULE}.MeanOfFaces", "init_args": {"embeddings": False}}
-    words = [*args, f"--teaching.teacher={json.dumps(teacher)}", "--name=logits"]
+    words = [word.replace("head.pt", "head.pt, embeddings: false") for word in args]
     with pytest.raises(ConfigError, match="embeddings"):
-        fit(words)
-    assert fit([*words, "--transfer.model.align_loss=null"])["gain"]
+        fit([*words, "--name=logits"])
+    assert fit([*words, "--name=logits", "--transfer.model.align_loss=null"])["gain"]
 
 
-def test_the_actors_of_an_own_teacher_are_asked_for_and_checked(summary, args):
-    words = [word for word in args if "teacher_actors" not in word]
+def test_the_actors_of_a_teacher_are_asked_for_and_checked(summary, args):
+    asked = args.index("--teaching.teacher_actors")
+    words = [*args[:asked], *args[asked + 2 :]]
     with pytest.raises(LeakageError, match="teacher_actors"):
         fit(words)
-    for actors in ("[3]", '["04"]'):
-        with pytest.raises(LeakageError, match=r"04|03"):
-            fit([*words, f"--teaching.teacher_actors={actors}", "--name=leak"])
+    with pytest.raises(LeakageError, match="cy"):
+        fit([*words, "--teaching.teacher_actors=[cy, ada]", "--name=leak"])
     marked = fit([*words, "--teaching.teacher_actors=unknown", "--name=unknown"])
     assert marked["speaker_dependent"] is True
     for other in ("cross_fit=2", "num_teachers=2", "by=voice", "live=true", "mirror=true"):
@@ -126,20 +156,83 @@ def test_the_actors_of_an_own_teacher_are_asked_for_and_checked(summary, args):
             fit([*args, f"--teaching.{other}"])
 
 
-def test_a_leaky_protocol_is_refused(args):
-    words = [*args, f"--data.protocol={MODULE}.Leaky", "--name=leaky"]
-    with pytest.raises(LeakageError, match="04"):
-        fit(words)
+def _split(clips, change):
+    actors = sorted({clip.actor for clip in clips})
+    parts = zip(("test", "val", "train"), (actors[:1], actors[1:2], actors[2:]), strict=True)
+    divided = {name: [clip for clip in clips if clip.actor in members] for name, members in parts}
+    change(divided)
+    return divided
+
+
+class Leaky:
+    def __call__(self, clips, fold):
+        return _split(clips, lambda divided: divided["train"].append(divided["test"].pop()))
+
+
+class Twice:
+    def __call__(self, clips, fold):
+        return _split(clips, lambda divided: divided["train"].append(divided["train"][0]))
+
+
+class Unlabelled:
+    def __call__(self, clips, fold):
+        return _split(clips, lambda divided: divided.update(val=[]))
+
+
+class Incomplete:
+    def __call__(self, clips, fold):
+        return {"train": clips}
+
+
+class NoProtocol:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("protocol", "error", "word"),
+    [
+        (Leaky, LeakageError, "ada"),
+        (Twice, ProtocolError, "twice"),
+        (Unlabelled, ProtocolError, "val"),
+        (Incomplete, ProtocolError, "test"),
+        (NoProtocol, ProtocolError, "callable"),
+    ],
+)
+def test_a_wrong_protocol_is_refused(args, parts, protocol, error, word):
+    data = crossmodal.AudioDataModule(corpus=parts.Folder("recordings"), protocol=protocol)
+    with pytest.raises(error, match=word):
+        data.setup()
+
+
+def test_a_protocol_may_be_an_object_or_a_function(args, parts):
+    for protocol in (parts.LastActor(), lambda clips, fold: parts.LastActor()(clips, fold)):
+        data = crossmodal.AudioDataModule(corpus=parts.Folder("recordings"), protocol=protocol)
+        data.setup()
+        assert {clip.actor for clip in data.split["test"]} == {"di"}
+
+
+def test_two_clips_with_one_name_are_refused(args, parts):
+    class Doubled(parts.Folder):
+        def index(self):
+            clips, excluded = super().index()
+            return [*clips, clips[0]], excluded
+
+    with pytest.raises(DataError, match="same name"):
+        crossmodal.AudioDataModule(corpus=Doubled("recordings")).setup()
 
 
 @pytest.mark.parametrize(
     ("word", "named"),
     [
         ("--data.protocol=seq7", "luna5"),
-        (f"--data.protocol={MODULE}.Nothing", "Nothing"),
+        (f"--data.protocol={PARTS}.Nothing", "Nothing"),
         ("--data.corpus=nowhere.Corpus", "nowhere"),
-        (f"--data.corpus={MODULE}.LastActor", "CorpusSource"),
-        (f"--teaching.teacher={MODULE}.LastActor", "Module"),
+        (f"--data.corpus={PARTS}.LastActor", "CorpusSource"),
+        (f"--teaching.teacher={PARTS}.LastActor", "Module"),
+        (
+            f"--teaching.teacher={{class_path: {PARTS}.MeanOfFeatures, init_args: {{weights: missing.pt}}}}",
+            "missing.pt",
+        ),
         ("--transfer.model.kd_loss=kdd", "logit_std"),
         ("--transfer.model.kd_loss=nowhere.Loss", "nowhere"),
         ("--data.root=x", "data.root and data.corpus"),
@@ -148,3 +241,15 @@ def test_a_leaky_protocol_is_refused(args):
 def test_an_unknown_part_is_named(args, word, named, capsys):
     assert main(["fit", *args, word, "--name=unknown_part"]) == 1
     assert named in capsys.readouterr().err
+
+
+def test_resume_needs_a_run(summary, args, capsys):
+    assert main(["fit", *args, "--resume=true"]) == 0
+    for changed in ("--name=nothing", "--seed_everything=7"):
+        assert main(["fit", *args, "--resume=true", changed]) == 1
+        assert "nothing to resume" in capsys.readouterr().err
+
+
+def test_the_control_ends_with_its_model(summary, args, capsys):
+    assert main(["fit", *args, "--stages=control", "--name=control_alone"]) == 0
+    assert "predict --model " in capsys.readouterr().out.replace("\n", "")

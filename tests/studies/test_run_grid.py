@@ -102,7 +102,7 @@ class TestMethods:
     def test_failed_runs_are_listed_and_the_others_finish(self, study):
         assert study.status == 1
         assert study.names == ["mse_fold0_seed0", "kd_fold0_seed0", "broken_fold0_seed0"]
-        assert "failed: broken_fold0_seed0: transfer" in study.stderr
+        assert "failed: broken_fold0_seed0: control" in study.stderr
         assert str(study.out / "runs" / "broken_fold0_seed0" / "log.txt") in study.stderr
         assert "2 of 3 runs" in study.stdout
         assert f"study report {study.out}" in study.stdout
@@ -317,7 +317,6 @@ class TestApplications:
         assert list(before["protocols"]) == ["loso24", "random"]
         names = [one["name"] for one in before["applications"]]
         assert names == ["face", "lmfb", "transfer", "transfer (control)", "voice"]
-        assert before["applications"][-1]["parameters"] > 0
         assert (out / "report.html").exists()
         (out / "runs" / "lmfb_loso24_fold0_seed0" / "cell.json").unlink()  # like a run that was killed
         assert main(args) == 0

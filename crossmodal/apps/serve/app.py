@@ -15,7 +15,7 @@ from crossmodal.apps.serve.limits import Limits, RequestError, check_windows
 from crossmodal.apps.serve.middleware import RequestMiddleware, error_response
 from crossmodal.apps.serve.model_info import check_control, describe_models
 from crossmodal.apps.serve.schemas import ErrorResponse, ModelResponse, PredictionResponse, TimelineResponse
-from crossmodal.apps.serve.service import Service, Work
+from crossmodal.apps.serve.service import Service
 from crossmodal.apps.serve.websocket import LiveStream
 from crossmodal.inference.recognizer import HOP, WINDOW, EmotionRecognizer
 from crossmodal.version import __version__
@@ -55,7 +55,6 @@ def create_app(
     control: EmotionRecognizer | None = None,
     token: str | None = None,
     limits: Limits | None = None,
-    work: Work | None = None,
 ) -> FastAPI:
     """Create the ASGI application, for any ASGI server.
 
@@ -63,8 +62,7 @@ def create_app(
         recognizer: The model.
         control: A second model to compare it with, such as the control of the same run.
         token: The token that clients must send as ``Authorization: Bearer ...``; None for a server without a token.
-        limits: Limits on requests.
-        work: Division of the work.
+        limits: Limits on requests, and the division of the work.
 
     Raises:
         ConfigError: The model and the control have different labels or sample rates.
@@ -73,7 +71,7 @@ def create_app(
     if control is not None:
         check_control(recognizer, control)
         models["control"] = control
-    service, guard = Service(models, limits or Limits(), work or Work()), token and Token(token)
+    service, guard = Service(models, limits or Limits()), token and Token(token)
     app: FastAPI = FastAPIOffline(
         title="crossmodal",
         description=_DESCRIPTION,

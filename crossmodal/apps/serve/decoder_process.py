@@ -9,7 +9,11 @@ import signal
 import sys
 from typing import Any, BinaryIO
 
+# The decoders are imported here, so that the first upload does not wait for them.
+import av  # noqa: F401
 import numpy as np
+import soundfile  # noqa: F401
+import soxr  # noqa: F401
 from numpy.typing import NDArray
 
 from crossmodal import media
@@ -30,7 +34,6 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # libraries must not print into the output
-    _warm_up()
     _bound_resources()
     _write(sink, {"ready": True})
     while line := source.readline():
@@ -74,13 +77,6 @@ def _check_header(sound: media.Sound, max_channels: int) -> None:
         raise RequestError(
             422, "bad_sample_rate", f"its rate is {sound.sample_rate} Hz; {low} to {high} Hz are accepted"
         )
-
-
-def _warm_up() -> None:
-    """Import the decoders, so that the first upload does not wait for them."""
-    import av  # noqa: F401
-    import soundfile  # noqa: F401
-    import soxr  # noqa: F401
 
 
 def _bound_resources() -> None:

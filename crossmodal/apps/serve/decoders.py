@@ -24,9 +24,9 @@ _PAUSE = 1.0  # s between attempts to start a child
 class Decoders:
     """Decoder processes, each of which decodes one upload at a time."""
 
-    def __init__(self, limits: Limits, sample_rate: int, count: int) -> None:
+    def __init__(self, limits: Limits, sample_rate: int) -> None:
         self._limits = limits
-        self._all = [_Decoder(limits, sample_rate) for _ in range(count)]
+        self._all = [_Decoder(limits, sample_rate) for _ in range(limits.decoders)]
         self._idle: asyncio.Queue[_Decoder] = asyncio.Queue()
         self._restarts: set[asyncio.Task[None]] = set()
 

@@ -1,7 +1,6 @@
-"""Limits on requests, and the error for a request that exceeds them."""
+"""Limits of the server, and the error for a request that exceeds them."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from crossmodal.errors import ConfigError
 
@@ -13,7 +12,7 @@ MAX_OVERLAP = 10  # windows over one instant: each of them is computed
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on requests.
+    """Limits on requests, and the division of the work.
 
     Args:
         upload_bytes: Size of one upload, counted while it is read.
@@ -27,6 +26,9 @@ class Limits:
         requests: Uploads in progress at the same time.
         streams: Live streams open at the same time.
         idle_seconds: Time between two messages of a live stream.
+        decoders: Decoder processes.
+        batch_size: Recordings in a batch.
+        batch_wait: Seconds that the first recording of a batch waits for others.
     """
 
     upload_bytes: int = 32 * MEGABYTE
@@ -38,30 +40,27 @@ class Limits:
     requests: int = 64
     streams: int = 16
     idle_seconds: float = 30.0
+    decoders: int = 2
+    batch_size: int = 16
+    batch_wait: float = 0.002
 
     def __post_init__(self) -> None:
-        require_positive(self)
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ConfigError(f"{name} must be above 0, not {value}")
 
 
+@dataclass(eq=False)
 class RequestError(Exception):
     """An error response. `code` is stable between versions; `reason` is for people and has nothing of the request."""
 
-    def __init__(self, status: int, code: str, reason: str) -> None:
-        super().__init__(status, code, reason)
-        self.status = status
-        self.code = code
-        self.reason = reason
+    status: int
+    code: str
+    reason: str
 
     def as_dict(self) -> dict[str, dict[str, str]]:
         """Return ``{"error": {"code": ..., "reason": ...}}``, for JSON."""
         return {"error": {"code": self.code, "reason": self.reason}}
-
-
-def require_positive(settings: Any) -> None:
-    """Raise ConfigError unless all numbers of a dataclass are above 0."""
-    for name, value in vars(settings).items():
-        if not value > 0:
-            raise ConfigError(f"{name} must be above 0, not {value}")
 
 
 def busy(reason: str) -> RequestError:

@@ -2,17 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from starlette.requests import Request
 
 from crossmodal.apps.serve.batching import Batcher
 from crossmodal.apps.serve.decoders import Decoders
-from crossmodal.apps.serve.limits import Limits, busy, require_positive
+from crossmodal.apps.serve.limits import Limits, busy
 from crossmodal.apps.serve.uploads import Uploads
 from crossmodal.inference.prediction import Prediction, Timeline
 from crossmodal.inference.recognizer import EmotionRecognizer
@@ -24,24 +23,6 @@ _RETRY_WAIT = 1.0  # s that a request waits for a free place before it is reject
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Work:
-    """Division of the work.
-
-    Args:
-        decoders: Number of decoder processes.
-        batch_size: Maximum number of recordings in a batch.
-        batch_wait: Seconds that the first recording of a batch waits for others.
-    """
-
-    decoders: int = 2
-    batch_size: int = 16
-    batch_wait: float = 0.002
-
-    def __post_init__(self) -> None:
-        require_positive(self)
-
-
 class Service:
     """Recognition for many clients at the same time, with ``model`` and, if there is one, ``control``.
 
@@ -49,15 +30,15 @@ class Service:
     recording does not delay a short one.
     """
 
-    def __init__(self, models: dict[str, EmotionRecognizer], limits: Limits, work: Work) -> None:
+    def __init__(self, models: dict[str, EmotionRecognizer], limits: Limits) -> None:
         self.models = models
         self.recognizer = models["model"]
         self.limits = limits
-        self._decoders = Decoders(limits, self.recognizer.sample_rate, work.decoders)
+        self._decoders = Decoders(limits, self.recognizer.sample_rate)
         self._uploads = Uploads(limits)
         self._threads = {name: ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("label", "timeline", "live")}
         self._batchers = {
-            name: Batcher(model.predict_batch, self._threads["label"], size=work.batch_size, wait=work.batch_wait)
+            name: Batcher(model.predict_batch, self._threads["label"], size=limits.batch_size, wait=limits.batch_wait)
             for name, model in models.items()
         }
         self._batching: list[asyncio.Task[None]] = []
@@ -94,12 +75,12 @@ class Service:
     async def predict(self, request: Request, model: str) -> Prediction:
         """Return the emotion in an upload, or raise RequestError."""
         longest = min(LONGEST, self.limits.seconds)
-        async with self._admit(), self._uploads.read(request) as encoded, self._labels:
+        async with self.admit("requests"), self._uploads.read(request) as encoded, self._labels:
             return await self._batchers[model].predict(await self._decoders.decode(encoded, longest))
 
     async def timeline(self, request: Request, model: str, window: float, hop: float) -> Timeline:
         """Return the emotions in an upload over time. Errors are those of `predict`."""
-        async with self._admit(), self._uploads.read(request) as encoded, self._timelines:
+        async with self.admit("requests"), self._uploads.read(request) as encoded, self._timelines:
             waveform = await self._decoders.decode(encoded, self.limits.seconds)
             compute = partial(self.models[model].timeline, waveform, window=window, hop=hop)
             return await asyncio.get_running_loop().run_in_executor(self._threads["timeline"], compute)
@@ -109,22 +90,14 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._threads["live"], compute, *args)
 
     @contextlib.asynccontextmanager
-    async def _admit(self) -> AsyncIterator[None]:
-        if self._counts["requests"] >= self.limits.requests:
+    async def admit(self, kind: Literal["requests", "streams"]) -> AsyncIterator[None]:
+        """Count a request or a live stream during the block, or raise RequestError if there are too many."""
+        limit: int = getattr(self.limits, kind)
+        if self._counts[kind] >= limit and kind == "requests":
             # A client that is rejected at once retries at once, and reading its upload slows down the others.
             await asyncio.sleep(_RETRY_WAIT)
-        with self._count("requests", "uploads are in progress"):
-            yield
-
-    def admit_stream(self) -> contextlib.AbstractContextManager[None]:
-        """Count a live stream for the duration of the block, or raise RequestError if too many are open."""
-        return self._count("streams", "live streams are open")
-
-    @contextlib.contextmanager
-    def _count(self, kind: str, text: str) -> Iterator[None]:
-        limit: int = getattr(self.limits, kind)
         if self._counts[kind] >= limit:
-            raise busy(f"{limit} {text}")
+            raise busy(f"{limit} {kind} are in progress")
         self._counts[kind] += 1
         try:
             yield

@@ -50,7 +50,7 @@ class LiveStream:
         await self._websocket.accept()
         try:
             hello = await self._read_hello()
-            with self._service.admit_stream():
+            async with self._service.admit("streams"):
                 await self._predict(hello)
             await self._websocket.close()
         except RequestError as error:

@@ -42,7 +42,7 @@ def check_command(args: argparse.Namespace) -> int:
         print(json.dumps(as_json(report), indent=2))
     else:
         _print(report, args.complete)
-    return int(bool(report.wrong or (args.complete and report.gaps)))
+    return int(bool(report.wrong or (args.complete and report.missing)))
 
 
 def as_json(report: CheckReport) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def as_json(report: CheckReport) -> dict[str, Any]:
         "actors": actors,
         "without_sound": sorted(with_video - with_audio),
         "without_face": sorted(with_audio - with_video),
-        "missing": ["-".join(name) for name in report.gaps],
+        "missing": ["-".join(name) for name in report.missing],
         "checksums_compared": report.checksums,
         "sound_of_mp4_against_wav": {clip: asdict(sync) for clip, sync in report.syncs.items()},
         "wrong": [asdict(finding) for finding in report.wrong],
@@ -93,8 +93,8 @@ def _print(report: CheckReport, complete: bool) -> None:
     for heading, findings in (("note" if len(report.notes) == 1 else "notes", report.notes), ("wrong", report.wrong)):
         reasons = [(finding.file, finding.reason) for finding in findings]
         print_reasons(heading, reasons, _SHOWN, "; use --format json for all")
-    if complete and report.gaps:
-        print(f"{len(report.gaps)} published files are missing, and --complete requires all files of a kind.")
+    if complete and report.missing:
+        print(f"{len(report.missing)} published files are missing, and --complete requires all files of a kind.")
     elif not report.wrong:
         print("No problems found.")
 

@@ -21,10 +21,6 @@ def download_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--channel", choices=("speech", "song", "both"), default="speech", help="default: %(default)s")
     parser.add_argument("--modality", choices=("audio", "video", "both"), default="both", help="default: %(default)s")
     parser.add_argument("--actors", default="1-24", metavar="LIST", help="such as 1-4 or 1,5,9; default: %(default)s")
-    parser.add_argument(
-        "--keep_archives", action="store_true", help="keep the downloaded zip files; default: delete them"
-    )
-    parser.add_argument("--num_connections", type=int, default=2, help="parallel downloads; default: %(default)s")
     mirror = "JSON of the record, on Zenodo or on a mirror; default: %(default)s"
     parser.add_argument("--url", default="https://zenodo.org/api/records/1188976", help=mirror)
 
@@ -36,16 +32,12 @@ def download_command(args: argparse.Namespace) -> int:
         channel=args.channel,
         modality=args.modality,
         actors=parse_actors(args.actors),
-        keep_archives=args.keep_archives,
-        num_connections=args.num_connections,
         url=args.url,
     )
     print(
-        f"{result.files} recordings of {result.archives} archive(s) are verified in {args.root}: {result.extracted} "
-        f"extracted, {result.files - result.extracted} already present; {decimal(result.fetched)} downloaded."
+        f"{result.files} recordings are verified in {args.root}: {result.extracted} extracted, "
+        f"{result.files - result.extracted} already present; {decimal(result.fetched)} downloaded."
     )
-    if result.replaced:
-        print(f"{result.replaced} of the extracted files replaced files that differed from the published ones.")
     print(
         f"Licence: CC BY-NC-SA 4.0; cite Livingstone & Russo (2018), doi:10.1371/journal.pone.0196391.\n"
         f"Next: crossmodal data check {args.root}"

@@ -1,6 +1,5 @@
 """Audit of a RAVDESS folder: its files, missing files, and damaged files."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -9,7 +8,6 @@ from crossmodal.datasets.audit.sync import Sync
 from crossmodal.datasets.download.lock_file import LOCK_FILE, LockFile
 from crossmodal.datasets.ravdess import (
     CHANNELS,
-    MODALITIES,
     Channel,
     RavdessName,
     index_ravdess,
@@ -29,17 +27,11 @@ class CheckReport:
 
     root: Path
     files: dict[RavdessName, Path]
-    missing: list[RavdessName]  # published files of the channels
+    missing: list[RavdessName]  # published files of the kinds (such as the wavs of speech) of which some exist
     wrong: list[Finding]  # damaged and suspicious files
     notes: list[Finding]  # findings that are no errors
     syncs: dict[str, Sync]  # comparison of the sound of each 01 mp4 with the wav, by clip
     checksums: int  # number of files that were compared with the checksums of their archives
-
-    @property
-    def gaps(self) -> list[RavdessName]:
-        """Missing files of the kinds (such as the wavs of speech) of which some exist."""
-        columns = {column_of(name) for name in self.files}
-        return [name for name in self.missing if column_of(name) in columns]
 
 
 def column_of(name: RavdessName) -> Column:
@@ -58,7 +50,9 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
     root = Path(root)
     index_ravdess(root, channel)  # raises if the corpus is missing
     files, wrong, notes = _sort_names(root, channel)
-    known = _known_checksums(root)
+    kinds = set(map(column_of, files))
+    published = [member for members in LockFile(root / LOCK_FILE).members.values() for member in members]
+    known = {PurePosixPath(member.path).name: (member.size, member.crc32) for member in published}
     jobs = {
         FileJob(path, name.modality, _wav_of(name, files), known.get(path.name)): name
         for name, path in sorted(files.items(), key=lambda item: item[1])
@@ -79,7 +73,7 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
     return CheckReport(
         root=root,
         files=files,
-        missing=[name for name in published_names(channel) if name not in files],
+        missing=[name for name in published_names(channel) if name not in files and column_of(name) in kinds],
         wrong=sorted(wrong, key=lambda finding: finding.file),
         notes=sorted(notes, key=lambda finding: finding.file),
         syncs={name.clip: report.sync for name, report in sorted(reports.items()) if report.sync},
@@ -96,17 +90,14 @@ def _sort_names(root: Path, channel: Channel) -> tuple[dict[RavdessName, Path], 
     for path in media_files(root):
         try:
             name = parse_name(path.name)
+            if name not in published:
+                raise ValueError("RAVDESS has no such clip")
+            if (path.suffix.lower() == ".wav") != (name.modality == "03"):
+                raise ValueError(f"modality {name.modality} is not stored as {path.suffix}")
         except ValueError as error:
             wrong.append(Finding(str(path), "name", str(error)))
             continue
-        if channel not in ("both", CHANNELS[name.channel]):
-            continue
-        if name not in published:
-            wrong.append(Finding(str(path), "name", "RAVDESS has no such clip"))
-        elif (path.suffix.lower() == ".wav") != (name.modality == "03"):
-            reason = f"modality {name.modality} is {MODALITIES[name.modality]}, which is not stored as {path.suffix}"
-            wrong.append(Finding(str(path), "name", reason))
-        elif (first := files.setdefault(name, path)) != path:
+        if channel in ("both", CHANNELS[name.channel]) and (first := files.setdefault(name, path)) != path:
             if hash_file(path) == hash_file(first):
                 notes.append(Finding(str(path), "copy", f"a copy of {first}"))
             else:
@@ -128,17 +119,3 @@ def _compare_contents(reports: dict[RavdessName, FileReport]) -> None:
             found = report.notes if same_label else report.wrong
             reason = f"its content is identical to {Path(reports[first].file).name}"
             found.append(Finding(report.file, "duplicate", reason))
-
-
-def _known_checksums(root: Path) -> dict[str, tuple[int, int]]:
-    """Return size and CRC-32 of recordings by file name, from the lock file of the download and zips in the folder."""
-    known: dict[str, tuple[int, int]] = {}
-    for path in sorted(root.glob("*.zip")):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                known |= {PurePosixPath(info.filename).name: (info.file_size, info.CRC) for info in archive.infolist()}
-        except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-            continue  # not a zip of recordings
-    for members in LockFile(root / LOCK_FILE).members.values():
-        known |= {PurePosixPath(member.path).name: (member.size, member.crc32) for member in members}
-    return known

@@ -2,8 +2,8 @@
 
 import contextlib
 import errno
-import os
 import re
+import shutil
 import struct
 import zipfile
 import zlib
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from crossmodal.errors import ArchiveError
-from crossmodal.storage import is_metadata
+from crossmodal.storage import atomic_path, is_metadata, remove_leftovers
 
 # RAVDESS's largest archive has 0.6 GB, and its highest compression ratio is 7.
 LARGEST_TOTAL = 4 << 30  # bytes
@@ -20,7 +20,6 @@ HIGHEST_RATIO = 100
 
 # Folders and a file name that begin with a letter or digit: neither absolute, nor with "..", drives or backslashes.
 _SAFE_PATH = re.compile(r"(\w[\w .-]*/)*\w[\w .-]*")
-_PIECE = 1 << 20
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OverflowError, RuntimeError, ValueError)
 
 
@@ -60,43 +59,35 @@ def list_members(path: Path, parse: Callable[[str], object]) -> list[Member]:
     return [Member(info.filename, info.file_size, info.CRC) for info in infos]
 
 
-def extract_members(
-    path: Path, members: Sequence[Member], folder: Path, work: Path, on_bytes: Callable[[int], None]
-) -> None:
+def extract_members(path: Path, members: Sequence[Member], folder: Path) -> None:
     """Extract members, validated by `list_members`, to a folder, in which they keep their paths.
 
-    Each file is written to `work`, on the same file system, and renamed to its target after its size and CRC are
-    verified. If a member is damaged, ArchiveError is raised; members before it are extracted.
+    Each file gets its name after its size and CRC are verified. If a member is damaged, ArchiveError is raised; members
+    before it are extracted.
     """
     with _open(path) as archive:
         for member in members:
-            temporary = work / f"{PurePosixPath(member.path).name}.tmp"
             target = folder / member.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(member.path) as compressed, temporary.open("wb") as file:
-                while piece := compressed.read(_PIECE):  # at most the declared size; zipfile checks the CRC
-                    file.write(piece)
-                    on_bytes(len(piece))
-                file.flush()
-                os.fsync(file.fileno())
-                if file.tell() != member.size:
-                    raise zipfile.BadZipFile(f"{member.path} has {file.tell()} bytes instead of {member.size}")
-            temporary.replace(target)
+            remove_leftovers(target)
+            with atomic_path(target) as temporary:
+                with archive.open(member.path) as compressed, temporary.open("wb") as file:
+                    shutil.copyfileobj(compressed, file)  # at most the declared size; zipfile checks the CRC
+                if (size := temporary.stat().st_size) != member.size:
+                    raise zipfile.BadZipFile(f"{member.path} has {size} bytes instead of {member.size}")
 
 
-def is_extracted(member: Member, folder: Path, on_bytes: Callable[[int], None]) -> bool:
+def is_extracted(member: Member, folder: Path) -> bool:
     """Return True if a member exists in a folder with the right size and CRC."""
     path = folder / member.path
-    return path.is_file() and path.stat().st_size == member.size and crc32_of(path, on_bytes) == member.crc32
+    return path.is_file() and path.stat().st_size == member.size and crc32_of(path) == member.crc32
 
 
-def crc32_of(path: Path, on_bytes: Callable[[int], None] = lambda count: None) -> int:
-    """Return the CRC-32 of a file; the callback gets the number of bytes of each block."""
+def crc32_of(path: Path) -> int:
+    """Return the CRC-32 of a file."""
     crc32 = 0
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
+        while piece := file.read(1 << 20):
             crc32 = zlib.crc32(piece, crc32)
-            on_bytes(len(piece))
     return crc32
 
 

@@ -1,7 +1,6 @@
 """Lock file of a downloaded corpus, which pins all checksums to detect changes."""
 
 import json
-import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,15 +12,12 @@ LOCK_FILE = "ravdess.lock.json"
 
 
 class LockFile:
-    """Pinned sizes, checksums and members of archives; thread-safe. A damaged file raises DataError."""
+    """Pinned size in bytes and md5 (`sums`), and members of archives, by name. A damaged file raises DataError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sums: dict[str, tuple[int, str]] = {}
-        """Size in bytes and md5 of each archive."""
         self.members: dict[str, list[Member]] = {}
-        """Members of each archive whose content is known."""
-        self._lock = threading.Lock()
         if not path.exists():
             return
         try:
@@ -37,7 +33,7 @@ class LockFile:
             ) from error
 
     def pin(self, sums: Mapping[str, tuple[int, str]], source: str) -> None:
-        """Pin the size in bytes and the md5 of archives; `source` is their source for the error message.
+        """Pin the size and the md5 of archives; `source` is their source for the error message.
 
         If an archive was pinned with another size or md5, ChecksumError is raised and nothing is pinned.
         """
@@ -49,15 +45,13 @@ class LockFile:
                     "the new archive, remove the lock file and rerun the command."
                 )
         if not sums.keys() <= self.sums.keys():
-            with self._lock:
-                self.sums.update(sums)
-                self._save()
+            self.sums.update(sums)
+            self._save()
 
     def keep_members(self, archive: str, members: Iterable[Member]) -> None:
         """Store the members of a pinned archive, so that recordings can be verified without it."""
-        with self._lock:
-            self.members[archive] = list(members)
-            self._save()
+        self.members[archive] = list(members)
+        self._save()
 
     def _save(self) -> None:
         archives = {}

@@ -1,19 +1,17 @@
 """Download of RAVDESS from Zenodo to a folder: missing recordings are downloaded, verified and extracted."""
 
 import contextlib
+import hashlib
 import shutil
-import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from rich.filesize import decimal
 from rich.progress import Progress
 
 from crossmodal.datasets.download.archive import Member, extract_members, is_extracted, list_members
-from crossmodal.datasets.download.http import Downloader, RemoteFile
+from crossmodal.datasets.download.http import fetch, read
 from crossmodal.datasets.download.lock_file import LOCK_FILE, LockFile
 from crossmodal.datasets.download.zenodo import (
     ACTORS,
@@ -21,20 +19,17 @@ from crossmodal.datasets.download.zenodo import (
     RECORD_URL,
     Archive,
     Modality,
+    RemoteFile,
     needed_archives,
     read_record,
 )
 from crossmodal.datasets.ravdess import Channel, parse_name
 from crossmodal.datasets.synthetic import SYNTHETIC_MARKER
-from crossmodal.errors import ConfigError, CrossmodalError, DiskSpaceError, DownloadError
+from crossmodal.errors import ChecksumError, ConfigError, DiskSpaceError, DownloadError
 from crossmodal.progress import transfer_bar
 from crossmodal.storage import disk_errors, locked, remove_leftovers
 
-NUM_CONNECTIONS = 2  # Zenodo sometimes refuses four
-MOST_CONNECTIONS = 8
 _RECORD_TRIES = 5  # without network, the command fails after some ten seconds
-
-_Advance = Callable[[int], None]  # of a progress bar, by a number of bytes
 
 
 @dataclass
@@ -43,16 +38,12 @@ class Downloaded:
 
     Args:
         files: Number of requested recordings, which all exist now.
-        extracted: Number of recordings that were missing or damaged and have been extracted.
-        replaced: Number of extracted recordings that replaced a different file.
-        archives: Number of archives of the recordings.
+        extracted: Number of recordings that were missing or different and have been extracted.
         fetched: Number of downloaded bytes.
     """
 
     files: int = 0
     extracted: int = 0
-    replaced: int = 0
-    archives: int = 0
     fetched: int = 0
 
 
@@ -62,22 +53,18 @@ def download_ravdess(
     channel: Channel = "speech",
     modality: Modality = "both",
     actors: Collection[int] = ACTORS,
-    keep_archives: bool = False,
-    num_connections: int = NUM_CONNECTIONS,
     url: str = RECORD_URL,
 ) -> Downloaded:
-    """Download recordings to a folder and verify them.
+    """Download recordings to a folder and verify them; a later call resumes after an interruption.
 
     Only one process at a time downloads to a folder; others wait. Checksums are pinned in ``ravdess.lock.json`` in the
     folder when they are first seen.
 
     Args:
-        root: Target folder, created if necessary.
+        root: Target folder, created if necessary. Archives in it are used and kept.
         channel: ``speech``, ``song`` or ``both``.
         modality: ``audio``, ``video`` or ``both``.
         actors: Actors, from 1 to 24.
-        keep_archives: True to keep downloaded zips in the folder. Existing zips are always kept.
-        num_connections: Number of simultaneous downloads.
         url: URL of the record's JSON, for example at a mirror.
 
     Raises:
@@ -92,71 +79,49 @@ def download_ravdess(
         raise ConfigError(f"The actors of RAVDESS are 1 to 24, not {sorted(set(actors) - set(ACTORS))}.")
     if not archives:
         raise ConfigError(f"Actors {sorted(actors)} have no {channel} recordings: actor 18 did not sing.")
-    if not 1 <= num_connections <= MOST_CONNECTIONS:
-        raise ConfigError(f"--num_connections must be 1 to {MOST_CONNECTIONS}, not {num_connections}.")
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{root} is not a folder. Choose another one.")
     if (root / SYNTHETIC_MARKER).exists():
         raise ConfigError(f"{root} has a synthetic corpus. Choose another folder, so that the two are not mixed.")
     message = f"Waiting for another download to {root}."
     with disk_errors(), locked(root / ".download.lock", message=message), transfer_bar() as progress:
-        return _Download(root, set(actors), keep_archives, url, progress).run(archives, num_connections)
+        return _Download(root, set(actors), url, progress).run(archives)
 
 
 class _Download:
-    """A download to a folder, which the caller has locked. Partial files are in the sub-folder ``.download``."""
+    """A download to a folder, which the caller has locked."""
 
-    def __init__(self, root: Path, actors: set[int], keep_archives: bool, url: str, progress: Progress) -> None:
-        self.root, self.work = root, root / ".download"
-        self.work.mkdir(parents=True, exist_ok=True)
-        for path in self.work.glob("*.tmp"):
-            path.unlink()  # left by a killed run
+    def __init__(self, root: Path, actors: set[int], url: str, progress: Progress) -> None:
         remove_leftovers(root / LOCK_FILE)
+        self.root, self.actors, self.url, self.progress = root, actors, url, progress
         self.lock = LockFile(root / LOCK_FILE)
         self.lock.pin(KNOWN_SUMS, "the published RAVDESS")
-        self.actors, self.keep_archives, self.url, self.progress = actors, keep_archives, url, progress
-        self.downloader = Downloader(self._print)
         self.missing: dict[Archive, list[Member]] = {}  # of archives with known members
         self.done = Downloaded()
-        self._counting = threading.Lock()
 
-    def run(self, archives: list[Archive], num_connections: int) -> Downloaded:
+    def run(self, archives: list[Archive]) -> Downloaded:
         """Complete all archives."""
         for archive in archives:
             if archive.name in self.lock.members:
                 self.missing[archive] = self._find_missing(archive)
-        jobs = [
-            archive
-            for archive in archives
-            if self.missing.get(archive) != [] or (self.keep_archives and not (self.root / archive.name).exists())
-        ]
-        for archive in jobs:
-            if not self._local(archive):
-                self._remote(archive)
+        jobs = [archive for archive in archives if self.missing.get(archive) != []]
+        to_fetch = [archive for archive in jobs if not self._local(archive)]
+        remote = self._read_record(to_fetch) if to_fetch else {}
+        to_fetch = [archive for archive in jobs if not self._local(archive)]
         if jobs:
-            to_fetch = sorted(self._left(archive) for archive in jobs if not self._local(archive))
-            self._check_space(jobs, to_fetch, num_connections)
-            with self._bar("total", sum(to_fetch)) as total:
-                self._complete_all(jobs, num_connections, total)
-        for archive in archives:  # left by a run that was killed after the extraction
-            (self.work / archive.name).unlink(missing_ok=True)
-        if not any(self.work.iterdir()):
-            self.work.rmdir()
-        self.done.archives = len(archives)
+            self._check_space(jobs, [self._left(archive) for archive in to_fetch])
+        for archive in jobs:
+            self._complete(archive, remote.get(archive.name))
         self.done.files = sum(len(self._wanted(archive)) for archive in archives)
         return self.done
 
-    @cached_property
-    def record(self) -> dict[str, RemoteFile]:
-        """Files of the record by name; reading them pins their checksums."""
-        files = read_record(self.downloader.read(self.url, _RECORD_TRIES), self.url)
-        self.lock.pin({file.name: (file.size, file.md5) for file in files.values()}, self.url)
+    def _read_record(self, archives: list[Archive]) -> dict[str, RemoteFile]:
+        """Return the files of the record by name, and pin their checksums."""
+        files = read_record(read(self.url, self._print, _RECORD_TRIES), self.url)
+        if absent := [archive.name for archive in archives if archive.name not in files]:
+            raise DownloadError(f"The record at {self.url} has no {absent[0]}.")
+        self.lock.pin({name: (file.size, file.md5) for name, file in files.items()}, self.url)
         return files
-
-    def _remote(self, archive: Archive) -> RemoteFile:
-        if archive.name not in self.record:
-            raise DownloadError(f"The record at {self.url} has no {archive.name}.")
-        return self.record[archive.name]
 
     def _wanted(self, archive: Archive) -> list[Member]:
         """Return the requested recordings of an archive with known members."""
@@ -165,31 +130,37 @@ class _Download:
 
     def _find_missing(self, archive: Archive) -> list[Member]:
         """Return the requested recordings that are missing or damaged."""
-        wanted = self._wanted(archive)
+        wanted, missing = self._wanted(archive), []
         with self._bar(f"{archive.name}: checking files", sum(member.size for member in wanted)) as advance:
-            return [member for member in wanted if not is_extracted(member, self._folder(archive), advance)]
+            for member in wanted:
+                if not is_extracted(member, self._folder(archive)):
+                    missing.append(member)
+                advance(member.size)
+        return missing
 
     def _local(self, archive: Archive) -> Path | None:
-        """Return the path of an archive on the disk with the pinned size."""
+        """Return the path of an archive in the folder, complete by its size and the pinned one."""
         size, _ = self.lock.sums.get(archive.name, (None, ""))
-        paths = (self.root / archive.name, self.work / archive.name)
+        paths = (self.root / archive.name, self._part(archive))
         return next((path for path in paths if path.is_file() and path.stat().st_size == size), None)
+
+    def _part(self, archive: Archive) -> Path:
+        """Return the path of a downloaded archive, which is removed after the extraction."""
+        return self.root / f"{archive.name}.part"
 
     def _left(self, archive: Archive) -> int:
         """Return the number of bytes that remain to download."""
-        size, _ = self.lock.sums[archive.name]
-        part = self.work / f"{archive.name}.part"
-        return max(0, size - part.stat().st_size) if part.exists() else size
+        part = self._part(archive)
+        return max(0, self.lock.sums[archive.name][0] - (part.stat().st_size if part.exists() else 0))
 
-    def _check_space(self, archives: list[Archive], to_fetch: list[int], num_connections: int) -> None:
+    def _check_space(self, archives: list[Archive], to_fetch: list[int]) -> None:
         """Print the plan, and raise if the disk has too little space."""
-        recordings = 0
+        needed = max(to_fetch, default=0)  # an archive is removed before the next one
         for archive in archives:
             if archive in self.missing:
-                recordings += sum(member.size for member in self.missing[archive])
+                needed += sum(member.size for member in self.missing[archive])
             else:
-                recordings += archive.extracted_size(self.lock.sums[archive.name][0], self.actors)
-        needed = recordings + sum(to_fetch if self.keep_archives else to_fetch[-num_connections:])
+                needed += archive.extracted_size(self.lock.sums[archive.name][0], self.actors)
         free = shutil.disk_usage(self.root).free
         space = f"about {decimal(needed)} needed, {decimal(free)} free"
         self._print(f"Download: {len(to_fetch)} archive(s), {decimal(sum(to_fetch))}. Disk space: {space}.")
@@ -199,75 +170,46 @@ class _Download:
                 "download a part: --actors 1-4, --modality audio."
             )
 
-    def _complete_all(self, archives: list[Archive], num_connections: int, total: _Advance) -> None:
-        """Complete archives in threads; these are daemons, so that a silent server does not delay Ctrl-C."""
-
-        def attempt(archive: Archive) -> CrossmodalError | None:
-            try:
-                with disk_errors():
-                    self._complete(archive, total)
-            except CrossmodalError as error:
-                return error
-            return None
-
-        pool = ThreadPool(min(num_connections, len(archives)))
-        try:
-            results = pool.map_async(attempt, archives, chunksize=1)
-            while not results.ready():
-                results.wait(0.2)  # on Windows, Ctrl-C cannot interrupt a wait without timeout
-            errors = [error for error in results.get() if error]
-        finally:
-            self.downloader.stop()
-            pool.terminate()
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            first = "\n".join(f"  {error}" for error in errors[:3])
-            raise DownloadError(f"{len(errors)} archives failed. Rerun the command to resume. First errors:\n{first}")
-
-    def _complete(self, archive: Archive, total: _Advance) -> None:
+    def _complete(self, archive: Archive, remote: RemoteFile | None) -> None:
         """Download an archive if necessary, verify it, and extract the missing recordings."""
-        path, fetched = self._local(archive), 0
-        if path and self.downloader.md5(path) != self.lock.sums[archive.name][1]:
-            self._print(f"{path} has another md5 than the published archive, and is ignored.")
-            path = None
+        path, part = self._local(archive), self._part(archive)
         if not path:
-            remote, path, fetched = self._remote(archive), self.work / archive.name, self._left(archive)
-            with self._bar(archive.name, remote.size, remote.size - fetched, total) as advance:
-                self.downloader.fetch(remote, path, advance)
-        if self.keep_archives:
-            path = path.replace(self.root / archive.name)
+            assert remote, "the record was read for this archive"
+            path, left = part, self._left(archive)
+            with self._bar(archive.name, remote.size, remote.size - left) as advance:
+                fetch(remote.url, path, remote.size, self._print, advance)
+            self.done.fetched += left
+        self._check_md5(path, archive)
         if archive not in self.missing:
             self.lock.keep_members(archive.name, list_members(path, archive.parse_member))
             self.missing[archive] = self._find_missing(archive)
-        missing, folder = self.missing[archive], self._folder(archive)
-        replaced = sum((folder / member.path).exists() for member in missing)
-        with self._bar(f"{archive.name}: extracting", sum(member.size for member in missing)) as advance:
-            extract_members(path, missing, folder, self.work, advance)
-        with self._counting:
-            self.done.extracted += len(missing)
-            self.done.replaced += replaced
-            self.done.fetched += fetched
-        if path.parent == self.work:
-            path.unlink()
-        self._print(f"{archive.name}: verified, {len(missing)} recording(s) extracted")
+        extract_members(path, self.missing[archive], self._folder(archive))
+        self.done.extracted += len(self.missing[archive])
+        part.unlink(missing_ok=True)
+        self._print(f"{archive.name}: verified, {len(self.missing[archive])} recording(s) extracted")
+
+    def _check_md5(self, path: Path, archive: Archive) -> None:
+        digest, (_, expected) = hashlib.md5(usedforsecurity=False), self.lock.sums[archive.name]
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+        if digest.hexdigest() != expected:
+            self._part(archive).unlink(missing_ok=True)
+            remedy = f"Remove {path}, and" if path.exists() else "It was removed:"
+            raise ChecksumError(
+                f"{path.name} has md5 {digest.hexdigest()} instead of {expected}: it is damaged. {remedy} rerun the "
+                "command to download it again. If that fails too, try later, or from another network."
+            )
 
     def _folder(self, archive: Archive) -> Path:
         return self.root / archive.name.removesuffix(".zip")
 
     @contextlib.contextmanager
-    def _bar(self, name: str, size: int, done: int = 0, total: _Advance | None = None) -> Iterator[_Advance]:
-        """Show a progress bar, and yield a function that advances it and the bar of the total."""
+    def _bar(self, name: str, size: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+        """Show a progress bar, and yield a function that advances it."""
         task = self.progress.add_task(name, total=size, completed=done)
-
-        def advance(count: int) -> None:
-            self.downloader.pause(0)  # raises after a stop
-            self.progress.advance(task, count)
-            if total:
-                total(count)
-
         try:
-            yield advance
+            yield lambda count: self.progress.advance(task, count)
         finally:
             self.progress.remove_task(task)
 

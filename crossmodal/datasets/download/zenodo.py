@@ -6,9 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
-from urllib.parse import quote, urljoin
+from urllib.parse import urljoin
 
-from crossmodal.datasets.download.http import RemoteFile
 from crossmodal.datasets.ravdess import CHANNELS, NOT_SUNG, Channel, RavdessName, parse_name
 from crossmodal.errors import DownloadError
 
@@ -25,6 +24,15 @@ KNOWN_SUMS = {
 
 # Extracted size relative to the archive, rounded up. Measured on real recordings: wavs 2.63 and 1.86, mp4s 1.02.
 _EXTRACTED = {"audio": 3.0, "video": 1.05}
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a record, with its size in bytes."""
+
+    url: str
+    size: int
+    md5: str
 
 
 @dataclass(frozen=True)
@@ -69,14 +77,14 @@ def needed_archives(
 def read_record(content: bytes, url: str) -> dict[str, RemoteFile]:
     """Read the archives of RAVDESS from the JSON of a record, by name; raise DownloadError if it is invalid.
 
-    Links may be relative, and a file without a link is expected beside the JSON, so that a mirror can be a folder with
-    the archives and the JSON.
+    The files of a record without a link to its page are expected beside the JSON, so that a folder can be a mirror.
     """
     names = {archive.name for archive in needed_archives()}
     try:
         record = json.loads(content)
         page = (record.get("links") or {}).get("self_html")
-        return {entry["key"]: _remote_file(entry, page, url) for entry in record["files"] if entry["key"] in names}
+        base = f"{page}/files/" if page else url  # the links of the files, to the API, do not support Range
+        return {entry["key"]: _remote_file(entry, base) for entry in record["files"] if entry["key"] in names}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DownloadError(
             f"{url} did not respond with the JSON of a record ({type(error).__name__}: {error}). Open it in a browser: "
@@ -84,13 +92,8 @@ def read_record(content: bytes, url: str) -> dict[str, RemoteFile]:
         ) from error
 
 
-def _remote_file(entry: dict[str, Any], page: str | None, url: str) -> RemoteFile:
-    name, size, md5 = entry["key"], entry["size"], str(entry["checksum"]).removeprefix("md5:").lower()
-    if not re.fullmatch("[0-9a-f]{32}", md5):
-        raise ValueError(f"the checksum of {name} is {entry['checksum']!r}, not an md5")
-    if not isinstance(size, int) or size <= 0:
-        raise ValueError(f"the size of {name} is {size!r}")
-    paths = [(entry.get("links") or {}).get("self") or quote(name)]
-    if page:  # the link of the web page on zenodo.org supports Range; the link of the API does not
-        paths.insert(0, f"{page}/files/{quote(name)}?download=1")
-    return RemoteFile(name, size, md5, tuple(urljoin(url, path) for path in paths))
+def _remote_file(entry: dict[str, Any], base: str) -> RemoteFile:
+    size, md5 = entry["size"], str(entry["checksum"]).removeprefix("md5:").lower()
+    if not re.fullmatch("[0-9a-f]{32}", md5) or not isinstance(size, int) or size <= 0:
+        raise ValueError(f"{entry['key']} has the checksum {entry['checksum']!r} and the size {size!r}")
+    return RemoteFile(urljoin(base, f"{entry['key']}?download=1"), size, md5)

@@ -30,7 +30,10 @@ def split_by_own(protocol: Any, clips: Sequence[Clip], fold: int, allow_leakage:
     out. The same leakage check applies as to `split_as_given`.
     """
     name = name_of_protocol(protocol)
-    divided = Part.parse("protocol", {}, protocol).create({})(clips, fold)
+    made = Part.parse("protocol", {}, protocol).create({})
+    if not callable(made):
+        raise ProtocolError(f"The protocol {name} is not callable: define __call__(self, clips, fold).")
+    divided = made(clips, fold)
     if not isinstance(divided, dict) or divided.keys() != {*SPLITS}:
         raise ProtocolError(f"The protocol {name} must return a dict with the clips of {', '.join(SPLITS)}.")
     split: dict[Split, list[Clip]] = {part: list(divided[part]) for part in SPLITS}

@@ -2,37 +2,33 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, Channel, published_names
+from crossmodal.datasets.ravdess import MP4_SOUND_DELAY, Channel, media_files, published_names
 from crossmodal.datasets.synthetic.action_units import action_units
-from crossmodal.datasets.synthetic.face import draw_face
-from crossmodal.datasets.synthetic.look import Look
+from crossmodal.datasets.synthetic.face import Look, draw_face
 from crossmodal.datasets.synthetic.performance import SAMPLE_RATE, VIDEO_FRAME, Floats, Performance
 from crossmodal.datasets.synthetic.voice import synthesize_voice
 from crossmodal.errors import ConfigError, DataError
 from crossmodal.process_pool import Failure, map_in_processes
-from crossmodal.storage import atomic_path, paths_below, write_json
+from crossmodal.storage import atomic_path, write_json
 
 SYNTHETIC_MARKER = "synthetic.json"
 """Name of the file that marks a folder as synthetic and stores its settings."""
 
 # Increase when the same seed gives different clips; folders of other versions are rejected.
-VERSION = 1
+VERSION = 2
 FRAME_RATE = Fraction(30_000, 1001)  # video frames per second
-RAVDESS_FILES = "0[123]-0[12]-0[1-8]-0[12]-0[12]-0[12]-[0-9][0-9].*"
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(NamedTuple):
     """A clip to create, with its missing files by RAVDESS modality."""
 
     performance: Performance
@@ -76,24 +72,19 @@ def synthesize(
             another seed, resolution or version.
     """
     root = Path(root)
-    for name, value, allowed in (
-        ("actors", actors, range(1, 25)),
-        ("channel", channel, ("speech", "song", "both")),
-        ("repetitions", repetitions, (1, 2)),
-    ):
-        if value not in allowed:
-            raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(str, allowed))}.")
+    allowed = {"actors": range(1, 25), "channel": ("speech", "song", "both"), "repetitions": (1, 2)}
+    for name, value in {"actors": actors, "channel": channel, "repetitions": repetitions}.items():
+        if value not in allowed[name]:
+            raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(str, allowed[name]))}.")
     if min(resolution) < 32 or any(side % 2 for side in resolution):
         raise ConfigError(f"resolution={resolution}: choose an even width and height of at least 32 pixels, for H.264.")
     if num_processes is not None and num_processes < 1:
         raise ConfigError(f"num_processes={num_processes}: choose 1 or more, or None for one per core.")
     _mark(root, {"kind": "synthetic", "version": VERSION, "seed": seed, "resolution": list(resolution)})
-
-    jobs = []
+    jobs, modalities = [], (1, 2, 3) if video_only else (1, 3)
     for performance in list_performances(actors, channel, repetitions):
-        files = {modality: _path(root, modality, performance) for modality in ((1, 2, 3) if video_only else (1, 3))}
-        missing = {modality: path for modality, path in files.items() if not path.exists()}
-        if missing:
+        files = {modality: _path(root, modality, performance) for modality in modalities}
+        if missing := {modality: path for modality, path in files.items() if not path.exists()}:
             jobs.append(_Job(performance, missing, seed, resolution))
     outcomes = map_in_processes(_make_clip, jobs, description="Synthetic corpus", num_processes=num_processes)
     for job, outcome in outcomes:
@@ -121,13 +112,13 @@ def _mark(root: Path, settings: dict[str, Any]) -> None:
                 f"{root} has a synthetic corpus with other settings: {differing} instead of {settings}. Choose another "
                 "folder, or remove this one."
             )
-    elif root.is_dir() and (recording := next((path for path in paths_below(root) if path.match(RAVDESS_FILES)), None)):
+        return
+    if root.is_dir() and (recordings := media_files(root)):
         raise ConfigError(
-            f"{root} has real recordings, such as {recording.name}. Choose another folder, so that real and "
+            f"{root} has real recordings, such as {recordings[0].name}. Choose another folder, so that real and "
             "synthetic recordings are not mixed."
         )
-    else:
-        write_json(marker, settings)
+    write_json(marker, settings)
 
 
 def _path(root: Path, modality: int, performance: Performance) -> Path:
@@ -175,7 +166,6 @@ def _write_mp4(
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode(None))
         frame = av.AudioFrame.from_ndarray(sound[np.newaxis], format="fltp", layout="mono")
-        frame.sample_rate = SAMPLE_RATE
-        frame.pts = 0
+        frame.sample_rate, frame.pts = SAMPLE_RATE, 0
         container.mux(audio.encode(frame))
         container.mux(audio.encode(None))

@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import Any, TypedDict
 
-from crossmodal.errors import CrossmodalError
 from crossmodal.evaluation.metrics import Interval, describe, uar, war
-from crossmodal.models import AudioClassifier, FaceClassifier
-from crossmodal.models.serialization import load_model
 from crossmodal.studies.finished import Coverage, FinishedRun, StudyModel, coverage, notes_on_runs
 from crossmodal.studies.thesis.claims import Claim, answer
 
@@ -30,7 +27,7 @@ class Measured(TypedDict):
 
 
 class Application(TypedDict):
-    """An application; `stage` is the stage of its model, `parameters` is None if its weights are missing."""
+    """An application; `stage` is the stage of its model."""
 
     name: str
     stage: str
@@ -38,7 +35,6 @@ class Application(TypedDict):
     channel: str | None
     label_set: str | None
     num_classes: int
-    parameters: int | None
     measured: dict[str, Measured]
 
 
@@ -108,7 +104,6 @@ def _application(model: StudyModel) -> Application:
         channel=run.summary.channel,
         label_set=run.summary.label_set,
         num_classes=len(run.summary.labels),
-        parameters=_parameters(run, model.stage),
         measured={protocol: _measured(model, protocol) for protocol in model.runs},
     )
 
@@ -129,17 +124,6 @@ def _measured(model: StudyModel, protocol: str) -> Measured:
         war_mean=mean(wars),
         war_sd=stdev(wars) if len(wars) > 1 else None,
     )
-
-
-def _parameters(run: FinishedRun, stage: str) -> int | None:
-    weights = run.folder / stage / "model.safetensors"
-    try:
-        model: FaceClassifier | AudioClassifier
-        kind: Any = FaceClassifier if stage == "teacher" else AudioClassifier
-        model, _ = load_model(kind, weights, trust_own_code=True)
-    except CrossmodalError:  # the weights, or a network that they need, were removed
-        return None
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _notes(runs: Sequence[FinishedRun], applications: Sequence[Application]) -> list[str]:

@@ -1,6 +1,6 @@
 """The report of a study of applications."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from crossmodal.labels_for_people import corpus_name, format_for
 from crossmodal.studies.finished import FinishedRun
 from crossmodal.studies.gallery import draw_gallery, join_warnings, plot_claims
 from crossmodal.studies.report import StudyReport, describe_coverage
-from crossmodal.studies.thesis.applications import Application, Applications, Measured, Setting, measure, models_of
+from crossmodal.studies.thesis.applications import Application, Applications, Measured, measure, models_of
 from crossmodal.studies.thesis.claims import Claim
 
 _READING = (
@@ -21,11 +21,20 @@ _TEST = (
     "Wilcoxon's signed-rank test over actors, or the Mann-Whitney test if the two sides are not paired. A difference "
     "is claimed only if p is below 0.05 and the interval excludes 0. p is not corrected for the number of questions."
 )
-_MODEL_COLUMNS: list[Column[Application]] = [
-    Column("application", lambda row: row["name"], "application"),
-    Column("model", lambda row: row["model"]),
-    Column("labels", lambda row: row["label_set"] or "own"),
-    Column("parameters", lambda row: "" if row["parameters"] is None else f"{row['parameters']:,}"),
+_Row = tuple[Application, str, Measured]  # with the protocol
+_COLUMNS: list[Column[_Row]] = [
+    Column("application", lambda row: row[0]["name"], "application"),
+    Column("model", lambda row: row[0]["model"]),
+    Column("labels", lambda row: row[0]["label_set"] or "own"),
+    Column("protocol", lambda row: row[1], "protocol"),
+    Column("runs", lambda row: str(row[2]["runs"])),
+    Column("actors", lambda row: str(len(row[2]["test_actors"]))),
+    Column(
+        "UAR (95 %)", lambda row: "{:.3f} ({:.3f} to {:.3f})".format(row[2]["uar"], *row[2]["uar_ci95"]), "UAR (95 %)"
+    ),
+    Column("UAR, mean (SD)", lambda row: _mean(row[2]["uar_mean"], row[2]["uar_sd"])),
+    Column("WAR, mean (SD)", lambda row: _mean(row[2]["war_mean"], row[2]["war_sd"]), "WAR, mean (SD)"),
+    Column("ECE", lambda row: f"{row[2]['ece']:.3f}"),
 ]
 
 
@@ -40,6 +49,7 @@ def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> StudyRepor
     caption = "The difference of each claim with its 95 % interval; for transfer, the gain over the control."
     claims = Picture(folder / "claims.png", caption)
     plot_claims(numbers["claims"], claims.path, " ".join(settings), " ".join(marks))
+    table = Table(_COLUMNS, [_rows_of(protocol, numbers) for protocol in numbers["protocols"]])
     answers: list[str | Table[Any] | Picture] = [
         _claims_table(numbers),
         *_verdicts(numbers, True),
@@ -48,16 +58,15 @@ def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> StudyRepor
     sections = [
         Section("The three claims", answers),
         Section("Gain over the control and other differences", [claims]),
-        *(Section(f"Applications, {protocol}", [_table_of(protocol, numbers)]) for protocol in numbers["protocols"]),
+        Section("Applications", [table]),
         Section("How to read this", [format_for(numbers["corpus"], _READING), *numbers["notes"]]),
         *draw_gallery(models_of(runs), folder, by_protocol),
     ]
-    columns = sum((_protocol_columns(protocol) for protocol in numbers["protocols"]), _MODEL_COLUMNS)
     where = {protocol: _where(protocol, numbers, " ".join(by_protocol[protocol])) for protocol in by_protocol}
     return StudyReport(
         numbers,
         Report(numbers["study"], marks, settings, sections),
-        Table(columns, [numbers["applications"]]),
+        table,
         [*_verdicts(numbers), *numbers["notes"]],
         {
             "table.csv": [
@@ -70,68 +79,45 @@ def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> StudyRepor
     )
 
 
-def _table_of(protocol: str, numbers: Applications) -> Table[Application]:
-    """Return the table of one protocol; several side by side are too wide for a page."""
-    rows = [row for row in numbers["applications"] if protocol in row["measured"]]
-    return Table([*_MODEL_COLUMNS, *_protocol_columns(protocol)], [rows])
+def _rows_of(protocol: str, numbers: Applications) -> list[_Row]:
+    marked = _marked(protocol, numbers)
+    return [(row, marked, row["measured"][protocol]) for row in numbers["applications"] if protocol in row["measured"]]
 
 
-def _protocol_columns(protocol: str) -> list[Column[Application]]:
-    def column(heading: str, cell: Callable[[Measured], str], short: bool = False) -> Column[Application]:
-        def write(row: Application) -> str:
-            measured = row["measured"].get(protocol)
-            return cell(measured) if measured else ""
+def _claims_table(numbers: Applications) -> Table[Claim]:
+    def difference(claim: Claim) -> str:
+        found = claim["difference"]
+        return f"{with_interval(found)}, p {probability(found['p'])}" if found else "no runs"
 
-        return Column(heading, write, f"{protocol}: {heading}" if short else "")
-
-    return [
-        column("runs", lambda one: str(one["runs"])),
-        column("actors", lambda one: str(len(one["test_actors"]))),
-        column("UAR (95 %)", lambda one: "{:.3f} ({:.3f} to {:.3f})".format(one["uar"], *one["uar_ci95"]), short=True),
-        column("UAR, mean (SD)", lambda one: _mean(one["uar_mean"], one["uar_sd"])),
-        column("WAR, mean (SD)", lambda one: _mean(one["war_mean"], one["war_sd"]), short=True),
-        column("ECE", lambda one: f"{one['ece']:.3f}"),
+    columns = [
+        Column[Claim]("question", lambda claim: claim["question"]),
+        Column[Claim]("protocol", lambda claim: _marked(claim["protocol"], numbers)),
+        Column[Claim]("difference (95 %)", difference),
     ]
-
-
-def _claims_table(numbers: Applications) -> Table[dict[str, Claim]]:
-    """Return a row for each question, with its answer under each protocol."""
-    rows: dict[str, dict[str, Claim]] = {}
-    for claim in numbers["claims"]:
-        rows.setdefault(claim["question"], {})[claim["protocol"]] = claim
-    columns = [Column[dict[str, Claim]]("question", lambda row: next(iter(row.values()))["question"])]
-    for protocol, setting in numbers["protocols"].items():
-
-        def write(row: dict[str, Claim], protocol: str = protocol) -> str:
-            difference = row[protocol]["difference"]
-            return f"{with_interval(difference)}, p {probability(difference['p'])}" if difference else "no runs"
-
-        columns.append(Column(f"{_marked(protocol, setting)}: difference (95 %)", write))
-    return Table(columns, [list(rows.values())])
+    return Table(columns, [numbers["claims"]])
 
 
 def _verdicts(numbers: Applications, at_length: bool = False) -> list[str]:
     """Return a sentence for each claim under each protocol; the long form names the comparisons."""
     sentences = []
     for claim in numbers["claims"]:
-        dependent = numbers["protocols"][claim["protocol"]]["speaker_dependent"]
-        where = f"{claim['protocol']}, speaker-dependent" if dependent else claim["protocol"]
         comparisons = f" Compared: {'; '.join(claim['compared'])}." if at_length and claim["compared"] else ""
+        where = _marked(claim["protocol"], numbers)
         sentences.append(f"{claim['question']} ({where}) {claim['verdict']}{comparisons}")
     return sentences
 
 
 def _settings(numbers: Applications) -> list[str]:
     """Return a description of the runs, one sentence per protocol."""
-    corpus, sentences = numbers["corpus"], []
-    for protocol, setting in numbers["protocols"].items():
-        covered = describe_coverage(corpus, _marked(protocol, setting), setting)
-        sentences.append(f"{corpus_name(corpus)}; {covered}.")
-    return sentences
+    corpus = numbers["corpus"]
+    return [
+        f"{corpus_name(corpus)}; {describe_coverage(corpus, _marked(protocol, numbers), setting)}."
+        for protocol, setting in numbers["protocols"].items()
+    ]
 
 
-def _marked(protocol: str, setting: Setting) -> str:
-    return f"{protocol} (speaker-dependent)" if setting["speaker_dependent"] else protocol
+def _marked(protocol: str, numbers: Applications) -> str:
+    return f"{protocol}, speaker-dependent" if numbers["protocols"][protocol]["speaker_dependent"] else protocol
 
 
 def _flat(application: Application, protocol: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@ import pytest
 
 from crossmodal.apps.serve.app import create_app
 from crossmodal.apps.serve.limits import Limits
-from crossmodal.apps.serve.service import Work
 from tests.apps.serve.client import serving
 from tests.inference.fake_model import fake_recognizer
 
@@ -17,6 +16,7 @@ SMALL = Limits(
     requests=4,
     streams=2,
     idle_seconds=1.0,
+    decoders=1,
 )
 
 
@@ -36,7 +36,7 @@ def port(shared):
 @pytest.fixture(scope="session")
 def small_port():
     """The port of a server with small limits."""
-    with serving(create_app(fake_recognizer(), limits=SMALL, work=Work(decoders=1))) as port:
+    with serving(create_app(fake_recognizer(), limits=SMALL)) as port:
         yield port
 
 
@@ -49,12 +49,12 @@ def failing_port():
         raise ValueError("my-diary")
 
     recognizer.predict_batch = fail
-    with serving(create_app(recognizer, work=Work(decoders=1))) as port:
+    with serving(create_app(recognizer, limits=Limits(decoders=1))) as port:
         yield port
 
 
 @pytest.fixture(scope="session")
 def guarded():
     """The port of a server with a token."""
-    with serving(create_app(fake_recognizer(), token=SECRET, work=Work(decoders=1))) as port:
+    with serving(create_app(fake_recognizer(), token=SECRET, limits=Limits(decoders=1))) as port:
         yield port

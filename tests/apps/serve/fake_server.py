@@ -11,7 +11,7 @@ from crossmodal.inference.recognizer import EmotionRecognizer
 from tests.inference.fake_model import fake_recognizer
 
 
-def slow_recognizer(model, backend):
+def slow_recognizer(model, **options):
     recognizer = fake_recognizer()
     predict = recognizer.predict_batch
     recognizer.predict_batch = lambda waveforms: time.sleep(float(sys.argv[1])) or predict(waveforms)

@@ -13,7 +13,7 @@ from crossmodal import __version__
 from crossmodal.apps.serve import schemas
 from crossmodal.apps.serve.app import _PAGE as PAGE
 from crossmodal.apps.serve.app import create_app
-from crossmodal.apps.serve.service import Work
+from crossmodal.apps.serve.limits import Limits
 from crossmodal.errors import ConfigError
 from crossmodal.inference import EmotionRecognizer
 from crossmodal.inference.colours import colours_of
@@ -58,7 +58,7 @@ def test_a_timeline_is_that_of_the_recognizer(query, arguments, port, shared):
 
 def test_a_real_model_answers_as_in_python(recognizer: EmotionRecognizer, tiny_ravdess):
     wavs = sorted(tiny_ravdess.rglob("*.wav"))[:5]
-    with serving(create_app(recognizer, work=Work(decoders=1))) as port:
+    with serving(create_app(recognizer, limits=Limits(decoders=1))) as port:
         for path in wavs:
             answer = post(port, form(path.read_bytes(), path.name), headers=FORM).json
             expected = recognizer(path)
@@ -71,7 +71,7 @@ def test_requests_that_arrive_together_are_one_batch_and_get_their_own_answers()
     contents = [wav(0.5 + 0.01 * index, pitch=100 + 20 * index) for index in range(24)]
     expected = [recognizer(content).as_dict() for content in contents]
     recognizer.model.batches.clear()
-    app = create_app(recognizer, work=Work(batch_size=8, batch_wait=0.1))
+    app = create_app(recognizer, limits=Limits(batch_size=8, batch_wait=0.1))
     with serving(app) as port, ThreadPoolExecutor(24) as clients:
         found = list(clients.map(lambda content: post(port, content), contents))
     assert [answer.json for answer in found] == expected
@@ -83,7 +83,7 @@ def test_requests_that_arrive_together_are_one_batch_and_get_their_own_answers()
 def test_the_model_is_described_without_paths(summary, port):
     recognizer = fake_recognizer()
     recognizer.config |= {"corpus": summary["corpus"], "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
-    with serving(create_app(recognizer, work=Work(decoders=1))) as described:
+    with serving(create_app(recognizer, limits=Limits(decoders=1))) as described:
         answer = ask(described, "/v1/model").json
     schemas.ModelResponse.model_validate(answer)
     expected = {"labels": list(LABELS), "sample_rate": 16_000, "backend": "onnx", "colours": colours_of(LABELS)}
@@ -98,7 +98,7 @@ def test_the_model_is_described_without_paths(summary, port):
 def test_model_of_the_synthetic_corpus_warns_in_every_answer(port):
     recognizer = fake_recognizer()
     recognizer.config["corpus"] = {"kind": "synthetic"}
-    with serving(create_app(recognizer, control=fake_recognizer(), work=Work(decoders=1))) as synthetic:
+    with serving(create_app(recognizer, control=fake_recognizer(), limits=Limits(decoders=1))) as synthetic:
         about = ask(synthetic, "/v1/model").json
         answers = [post(synthetic, wav(), f"/v1/predict{query}").json for query in ("", "?timeline=true")]
         control = post(synthetic, wav(), "/v1/predict?model=control").json
@@ -222,7 +222,7 @@ def models():
 
 @pytest.fixture(scope="module")
 def pair_port(models):
-    with serving(create_app(models[0], control=models[1], work=Work(decoders=1))) as port:
+    with serving(create_app(models[0], control=models[1], limits=Limits(decoders=1))) as port:
         yield port
 
 

@@ -22,7 +22,7 @@ def run(scenario, **limits):
     """Run a coroutine function with a decoder process."""
 
     async def running():
-        decoders = Decoders(Limits(**limits), 16_000, 1)
+        decoders = Decoders(Limits(**limits, decoders=1), 16_000)
         await decoders.start()
         try:
             return await scenario(decoders)

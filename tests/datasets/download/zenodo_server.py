@@ -72,8 +72,7 @@ class ZenodoServer(ThreadingHTTPServer):
 
     def _entry(self, path):
         md5 = hashlib.md5(path.read_bytes()).hexdigest()
-        links = {} if self.is_mirror else {"self": f"{self.base}{RECORD}/files/{path.name}/content"}
-        return {"key": path.name, "size": path.stat().st_size, "checksum": f"md5:{md5}", "links": links}
+        return {"key": path.name, "size": path.stat().st_size, "checksum": f"md5:{md5}"}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -99,8 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             body, fault = b"not here", Fault(status=404)
         body = body if fault.body is None else fault.body
-        # As on zenodo.org: the link of the page supports Range, the link of the API does not.
-        supports_range = not (key == "record" or fault.ignore_range or path.endswith("/content"))
+        supports_range = not (key == "record" or fault.ignore_range)
         try:
             self._answer(body, fault, request, supports_range)
         except OSError:

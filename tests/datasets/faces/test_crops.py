@@ -17,8 +17,7 @@ from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.stored_array import read_array
 from crossmodal.datasets.synthetic.action_units import action_units
-from crossmodal.datasets.synthetic.face import draw_face
-from crossmodal.datasets.synthetic.look import Look
+from crossmodal.datasets.synthetic.face import Look, draw_face
 from crossmodal.datasets.synthetic.performance import Performance
 from crossmodal.errors import ConfigError, MissingExtraError
 from crossmodal.storage import hash_file

@@ -164,6 +164,7 @@ def test_features_of_a_trained_front_end_are_not_stored(datamodule):
 
 def test_the_key_of_summaries_includes_an_own_pooling(datamodule):
     def file_of(seed):
+        datamodule.summaries = None
         torch.manual_seed(seed)
         task = ControlTask(encoder="dense", encoder_kwargs=ENCODERS["dense"] | {"pooling": Largest})
         return use_stored(task, datamodule)[1]

@@ -7,8 +7,6 @@ import pytest
 from crossmodal.cli.main import main
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.metrics import pool
-from crossmodal.models import AudioClassifier
-from crossmodal.models.serialization import save_model
 from crossmodal.storage import read_json, write_json
 from crossmodal.studies.finished import load_runs
 from crossmodal.studies.thesis.applications import measure
@@ -23,7 +21,6 @@ APPLICATIONS = {
     "03_song": ("song6", "mfcc", 8),
     "six": ("speech6", "mfcc", 7),
 }
-MODEL = AudioClassifier(front_end="mfcc", encoder="dense", num_classes=4)
 
 
 def voices(fold, hits):
@@ -41,8 +38,7 @@ def write_study(folder, protocols=("seq6", "random"), seeds=(0, 1), **summary):
                 for name, (label_set, front_end, hits) in APPLICATIONS.items():
                     stages = {"control": voices(fold, hits + more)}
                     args = (name, protocol, fold, seed, stages, label_set, front_end, "dense")
-                    run = write_application(folder, *args, **summary)
-                    save_model(MODEL, run / "control" / "model.safetensors")
+                    write_application(folder, *args, **summary)
                 stages = {"teacher": 9, "control": 5, "transfer": 5, "finetune": 7}
                 stages = {stage: voices(fold, hits) for stage, hits in stages.items()}
                 write_application(folder, "11_transfer", protocol, fold, seed, stages, **summary)
@@ -87,11 +83,6 @@ class TestMeasure:
         assert 0.6 <= low < one["uar"] < high <= 0.65
         assert one["ece"] == pytest.approx(0.7 - one["uar"], abs=1e-5)  # the confidence is always 0.7
 
-    def test_parameters_are_counted_if_weights_exist(self, numbers):
-        by_name = {one["name"]: one["parameters"] for one in numbers["applications"]}
-        assert by_name["01_mfcc"] == sum(parameter.numel() for parameter in MODEL.parameters())
-        assert by_name["11_transfer"] is None
-
     def test_speaker_dependent_protocols_are_last(self, numbers):
         assert list(numbers["protocols"]) == ["seq6", "random"]
         assert [setting["speaker_dependent"] for setting in numbers["protocols"].values()] == [False, True]
@@ -122,7 +113,7 @@ class TestMeasure:
 class TestReport:
     def test_the_output_has_settings_verdicts_and_warning(self, screen):
         assert "RAVDESS; protocol seq6, folds 0, 1, seeds 0, 1; 6 test actors (01 to 06)." in screen
-        assert "RAVDESS; protocol random (speaker-dependent), folds 0, 1" in screen
+        assert "RAVDESS; protocol random, speaker-dependent, folds 0, 1" in screen
         assert "Does transfer help? (seq6) Transfer helps: +20.0 (+20.0 to +20.0) points of UAR, p 0.031" in screen
         assert "Is MFCC better than LMFB? (random, speaker-dependent) MFCC is better than LMFB: +10.0" in screen
         assert "random: Speaker-dependent" in screen
@@ -133,11 +124,11 @@ class TestReport:
         lines = [line for line in text.splitlines() if line.startswith("| 03_song |")]
         assert len(lines) == 2  # one per protocol
         assert all("| song6 |" in line for line in lines)
-        assert "| Does transfer help? | +20.0 (+20.0 to +20.0), p 0.031 |" in text
+        assert "| Does transfer help? | seq6 | +20.0 (+20.0 to +20.0), p 0.031 |" in text
         assert "Compared: 01_mfcc - 02_lmfb." in text
         assert "random: Speaker-dependent" in text
         tex = (study / "table.tex").read_text()
-        assert r"01\_mfcc & 0.617 (" in tex
+        assert r"01\_mfcc & seq6 & 0.617 (" in tex
         assert "Speaker-dependent" in tex
 
     def test_csv_has_a_row_per_protocol_with_its_data(self, study, screen):
@@ -158,7 +149,7 @@ class TestReport:
         pictures = ("bars", "actors", "claims", *(f"confusion_{one}" for one in ("seq6", "random")))
         assert all((study / f"{name}.png").exists() for name in pictures)
         assert reader.tags.count("img") == 1 + 2 + 2 * 3
-        assert reader.tags.count("table") == 1 + 2
+        assert reader.tags.count("table") == 1 + 1
         sentences = ("Transfer helps", "protocol seq6", "random: Speaker-dependent", "6 test actors", "11_transfer")
         assert all(sentence in reader.text for sentence in sentences)
 
