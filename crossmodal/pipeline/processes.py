@@ -30,7 +30,7 @@ class Processes:
         devices = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes") if name in trainer}
         try:
             self._fabric = Fabric(**devices)
-        except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+        except (MemoryError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
             requested = ", ".join(f"{name} {value}" for name, value in devices.items())
             raise ConfigError(f"The devices ({requested}) are not available: {error}") from error
         if isinstance(self._fabric.accelerator, CPUAccelerator) and self.number > 4 * (os.cpu_count() or 1):
