@@ -82,6 +82,8 @@ class Run:
 
     def __init__(self, settings: Config, keep_name: bool = False) -> None:
         self.settings, self.keep_name = settings, keep_name
+        if settings.get("fast_dev_run") and (keep_name or self.part):
+            raise ConfigError("fast_dev_run is for `crossmodal fit` alone, because its results are removed.")
         self.folder = Path(settings["runs"]) / settings["name"]
         self.teaching = TeachingSettings(**settings.get("teaching", {}))
         self._own_teacher = OwnTeacher(self.teaching.teacher) if self.teaching.teacher else None

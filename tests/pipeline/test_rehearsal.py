@@ -2,7 +2,8 @@ import pytest
 
 from crossmodal.cli.main import main
 from crossmodal.datamodules import CorpusDataModule, PairedDataModule
-from crossmodal.errors import WeightsError
+from crossmodal.errors import ConfigError, WeightsError
+from crossmodal.pipeline import Run
 from crossmodal.pipeline.rehearsal import rehearse
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.tasks import TeacherTask
@@ -90,6 +91,12 @@ def test_a_fast_dev_run_keeps_no_results(run, store):
     assert not (store / "runs").exists()
     assert not list((store / "cache" / "fast_dev_run").iterdir())
     assert {path for path in (store / "cache" / "stages").iterdir()} == before
+
+
+def test_a_fast_dev_run_cannot_be_a_cell_of_a_study(tiny_args, tmp_path):
+    settings = parse_settings(tiny_args(tmp_path, "--trainer.fast_dev_run=true"))
+    with pytest.raises(ConfigError, match="fast_dev_run"):
+        Run(settings, keep_name=True)
 
 
 def test_stored_face_embeddings_replace_missing_weights(tiny_args, store, monkeypatch):
