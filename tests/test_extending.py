@@ -144,8 +144,8 @@ def test_a_trusted_model_predicts_tests_and_exports(run, recording, args, tmp_pa
 
 def test_an_edit_of_the_class_retrains(run, args, folder):
     def reused():
-        assert main([*args, "--stages", "control"]) == 0
-        return read_json(run / "summary.json")["stages"]["control"]["reused"]
+        assert main([*args, "--stages", "control", "--name", "edited"]) == 0
+        return read_json(run.with_name("edited") / "summary.json")["stages"]["control"]["reused"]
 
     source = folder / "my_parts.py"
     before = source.read_text()

@@ -51,7 +51,7 @@ def test_saving_another_model_moves_the_old_one(save, copy, changes, capsys):
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     for number, other in enumerate([changes, {}], start=1):
         save(copy, **other)
-        assert str(copy.with_name(f"copy.old{number}")) in capsys.readouterr().out
+        assert str(copy.with_name(f"copy.old{number}")) in capsys.readouterr().err
         assert not (copy / "model.onnx").exists()
     assert {path.name: path.read_bytes() for path in copy.with_name("copy.old1").iterdir()} == before
     load_model_folder(copy)
