@@ -41,12 +41,12 @@ def create_loggers(wanted: Any, folder: Path, settings: Config, last_stage: str)
     specs = wanted if isinstance(wanted, list) else [_CSV if wanted is True else wanted]
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--loggers", type=list[Logger])
+    with invalid_settings("trainer.logger"):
+        config = parser.parse_object({"loggers": [_with_defaults(one, folder, settings["name"]) for one in specs]})
+        loggers: list[Logger] = parser.instantiate(config).loggers
     try:
-        with invalid_settings("trainer.logger"):
-            config = parser.parse_object({"loggers": [_with_defaults(one, folder, settings["name"]) for one in specs]})
-            loggers: list[Logger] = parser.instantiate(config).loggers
-            for logger in loggers:
-                logger.log_hyperparams(settings)  # this logs in to W&B
+        for logger in loggers:
+            logger.log_hyperparams(settings)  # this logs in to W&B
     except wandb.Error as error:
         raise ConfigError(
             f"Weights & Biases cannot be used: {error} Log in with `wandb login`, or log offline and upload later: "

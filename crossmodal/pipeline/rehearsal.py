@@ -23,7 +23,8 @@ def rehearse(settings: Config, stages: Collection[str], corpus: CorpusDataModule
     """
     if not corpus.source.is_built_in:
         corpus.source.index()  # a missing folder or table is reported first
-    for stage in (stage for stage in STAGES if stage in stages):
+    without = set() if corpus.has_faces(corpus.source) else {"teacher"}  # reported when the corpus is prepared
+    for stage in (stage for stage in STAGES if stage in {*stages} - without):
         has_features = stage == "teacher" and (corpus.face_features or corpus.face_embeddings)
         model = {"backbone": None, "in_features": 1} if has_features else {}
         config = merge(stage_config(settings, stage, model=model), {"trainer": {"logger": False}})

@@ -134,9 +134,9 @@ def _shorten(settings: Config) -> Config:
     sections = [settings["trainer"], *(settings[stage]["trainer"] for stage in ("teacher", "transfer", "finetune"))]
     batches = max(int(section.pop("fast_dev_run", 0)) for section in sections)
     if batches:
-        limits = dict.fromkeys(("limit_train_batches", "limit_val_batches"), batches)
+        limits = {"max_epochs": 1, "limit_train_batches": batches, "limit_val_batches": batches}
         for section in sections:
-            section |= {**limits, "max_epochs": 1, "overfit_batches": 0.0, "check_val_every_n_epoch": 1}
+            section |= {**limits, "overfit_batches": 0.0, "val_check_interval": 1.0, "check_val_every_n_epoch": 1}
         settings["trainer"]["logger"] = False
         runs = CorpusSettings(cache=settings["data"].get("cache")).cache_folder / "fast_dev_run"
         settings |= {"runs": str(runs), "fast_dev_run": batches}

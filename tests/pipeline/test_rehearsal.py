@@ -41,13 +41,13 @@ def run(tiny_args, store, capsys, monkeypatch):
         ("--transfer.model.kd_loss_weight=-1", "transfer.model.kd_loss_weight"),
         ("--trainer.profiler=gone", "profiler"),
         (f"--name={'x' * 300}", "name"),
-        ("--stages=teacher --teacher.model.weights=gone.pt --data.face_features=null", "gone.pt"),
+        ("--stages=teacher --teacher.model.weights=gone.pt --data.face_features=null --data.root=VIDEOS", "gone.pt"),
         ("--transfer.model.front_end=ssl --transfer.model.front_end_kwargs.weights=gone.pt", "gone.pt"),
         ("--transfer.model.encoder_kwargs.hidden_sise=3", "hidden_sise"),
     ],
 )
-def test_invalid_settings_are_found_before_decoding(run, words, named):
-    status, output = run(*words.split(), decodes=False)
+def test_invalid_settings_are_found_before_decoding(run, tiny_videos, words, named):
+    status, output = run(*words.replace("VIDEOS", str(tiny_videos)).split(), decodes=False)
     assert status in (1, 2)
     assert named in output
 
@@ -99,12 +99,12 @@ def test_a_fast_dev_run_cannot_be_a_cell_of_a_study(tiny_args, tmp_path):
         Run(settings, keep_name=True)
 
 
-def test_stored_face_embeddings_replace_missing_weights(tiny_args, store, monkeypatch):
+def test_stored_face_embeddings_replace_missing_weights(tiny_args, store, tiny_videos, monkeypatch):
     def unavailable(*args, **kwargs):
         raise WeightsError("offline")
 
     monkeypatch.setattr(TeacherTask, "__init__", unavailable)
-    settings = parse_settings(tiny_args(store, "--data.face_features=null"))
+    settings = parse_settings(tiny_args(store, "--data.face_features=null", root=tiny_videos))
     corpus = PairedDataModule(**settings["data"])
     with pytest.raises(WeightsError):
         rehearse(settings, ["teacher"], corpus)
