@@ -15,27 +15,17 @@ if TYPE_CHECKING:
     from crossmodal.studies.preflight import preflight
     from crossmodal.tasks import ControlTask, FinetuneTask, TeacherTask, TransferTask
 
-_HOME = {
-    "AudioClassifier": "models",
-    "AudioDataModule": "datamodules",
-    "ControlTask": "tasks",
-    "EmotionRecognizer": "inference",
-    "FaceClassifier": "models",
-    "FaceEncoder": "models",
-    "FinetuneTask": "tasks",
-    "PairedDataModule": "datamodules",
-    "RunSummary": "pipeline",
-    "TeacherTask": "tasks",
-    "TransferTask": "tasks",
-    "VideoDataModule": "datamodules",
-    "fit": "pipeline",
-    "preflight": "studies.preflight",
-    "prepare": "datasets",
-    "push_to_hub": "inference",
-    "save_pretrained": "inference",
-    "study": "studies",
-    "test": "pipeline",
+_NAMES = {
+    "datamodules": ("AudioDataModule", "PairedDataModule", "VideoDataModule"),
+    "datasets": ("prepare",),
+    "inference": ("EmotionRecognizer", "push_to_hub", "save_pretrained"),
+    "models": ("AudioClassifier", "FaceClassifier", "FaceEncoder"),
+    "pipeline": ("RunSummary", "fit", "test"),
+    "studies": ("study",),
+    "studies.preflight": ("preflight",),
+    "tasks": ("ControlTask", "FinetuneTask", "TeacherTask", "TransferTask"),
 }
+_HOME = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = (
     "AudioClassifier",

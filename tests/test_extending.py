@@ -17,6 +17,7 @@ from crossmodal.inference.export import export_model
 from crossmodal.inference.model_folder import load_model_folder
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import load_model
+from crossmodal.own_code import trusting
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.storage import read_json
 from crossmodal.tasks import FinetuneTask
@@ -70,7 +71,8 @@ def test_the_run_has_the_parts_of_the_page(run):
     config = read_json(run / "model" / "config.json")["model"]
     assert (config["front_end"], config["encoder"]) == ("my_parts.LearnedFilters", "my_parts.ConvEncoder")
     assert config["encoder_kwargs"] == {"width": 16, "pooling": "my_parts.MaxPooling"}
-    teacher, _ = load_model(FaceClassifier, run / "teacher" / "model.safetensors", trust_own_code=True)
+    with trusting():
+        teacher, _ = load_model(FaceClassifier, run / "teacher" / "model.safetensors")
     assert type(teacher.encoder.module).__name__ == "FaceGRU"
     assert "trust_own_code=True" in (run / "model" / "README.md").read_text()
 

@@ -13,9 +13,7 @@ from crossmodal.own_code import own_code_of
 _PREFIX = "model."  # of the weights of `task.model`
 
 
-def load_student(
-    path: Path, labels: Sequence[str] | None = None, trust_own_code: bool = False
-) -> tuple[AudioClassifier, Sequence[str]]:
+def load_student(path: Path, labels: Sequence[str] | None = None) -> tuple[AudioClassifier, Sequence[str]]:
     """Load the voice model and its labels; see `crossmodal.EmotionRecognizer.from_checkpoint`."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -27,7 +25,7 @@ def load_student(
         what = "a face model" if about else "no crossmodal task"
         raise WeightsError(f"{path} holds {what}: give a checkpoint of the stage transfer, finetune or control.")
     try:
-        with own_code_of(path, trust_own_code):
+        with own_code_of(path):
             model = AudioClassifier(**about["model"])
         weights = {name: tensor for name, tensor in content["state_dict"].items() if name.startswith(_PREFIX)}
         model.load_state_dict({name.removeprefix(_PREFIX): tensor for name, tensor in weights.items()})

@@ -15,6 +15,7 @@ from crossmodal.inference.prediction import SILENT, Prediction, Timeline
 from crossmodal.inference.recording import LONGEST, Recording, check_rate, is_silent, open_recording, read_recording
 from crossmodal.inference.streaming import EmotionStream
 from crossmodal.inference.timeline import make_timeline
+from crossmodal.own_code import trusting
 
 Backend = Literal["torch", "onnx", "int8"]
 BackendChoice = Literal["auto", "torch", "onnx", "int8"]
@@ -96,7 +97,8 @@ class EmotionRecognizer:
             MissingExtraError: If the library of the backend is not installed.
         """
         folder = find_model(folder_or_hub_id, revision)
-        return load_recognizer(folder, read_config(folder), backend, trust_own_code)
+        with trusting(trust_own_code):
+            return load_recognizer(folder, read_config(folder), backend)
 
     @staticmethod
     def from_checkpoint(
@@ -116,7 +118,8 @@ class EmotionRecognizer:
         from crossmodal.inference.lightning_checkpoint import load_student
         from crossmodal.inference.torch_model import TorchModel
 
-        model, labels = load_student(Path(checkpoint), labels, trust_own_code)
+        with trusting(trust_own_code):
+            model, labels = load_student(Path(checkpoint), labels)
         config = {"model": model.config, "labels": list(labels), "sample_rate": model.config["sample_rate"]}
         return EmotionRecognizer(TorchModel(model), config | {"temperature": 1.0}, "torch")
 
@@ -236,9 +239,7 @@ def _groups(indices: Sequence[int], sizes: Sequence[int], max_samples: int) -> I
         yield group
 
 
-def load_recognizer(
-    folder: Path, config: Mapping[str, Any], backend: BackendChoice = "auto", trust_own_code: bool = False
-) -> EmotionRecognizer:
+def load_recognizer(folder: Path, config: Mapping[str, Any], backend: BackendChoice = "auto") -> EmotionRecognizer:
     """Load the model of a folder whose configuration has been read. Errors are those of `from_pretrained`."""
     if backend == "auto":
         backend = "onnx" if (folder / ONNX).is_file() and find_spec("onnxruntime") else "torch"
@@ -253,7 +254,7 @@ def load_recognizer(
         )
     from crossmodal.inference.torch_model import load_torch_model
 
-    return EmotionRecognizer(load_torch_model(folder, config, trust_own_code), config, backend, folder)
+    return EmotionRecognizer(load_torch_model(folder, config), config, backend, folder)
 
 
 def find_model(folder_or_hub_id: str | Path, revision: str | None = None) -> Path:

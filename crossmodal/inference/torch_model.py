@@ -29,11 +29,9 @@ class TorchModel:
         return (logits.double() / self.temperature).softmax(dim=-1).float().numpy()
 
 
-def load_torch_model(
-    folder: str | Path, config: Mapping[str, Any] | None = None, trust_own_code: bool = False
-) -> TorchModel:
+def load_torch_model(folder: str | Path, config: Mapping[str, Any] | None = None) -> TorchModel:
     """Load ``model.safetensors`` of a model folder; arguments and errors as for `load_model_folder`."""
-    loaded = load_model_folder(folder, config, trust_own_code)
+    loaded = load_model_folder(folder, config)
     labels, num_classes = loaded.config["labels"], loaded.model.config["num_classes"]
     if len(labels) != num_classes:
         raise ModelFolderError(f"{folder} has {len(labels)} labels for {num_classes} classes.")

@@ -2,6 +2,7 @@
 # To add one, write a class in its own file, and add its name to the Literal and to the dict below it.
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 from torch import nn
@@ -38,9 +39,7 @@ _AUDIO_ENCODERS: dict[AudioEncoderName, type[AudioEncoder]] = {
 _TIMM = "timm:"
 
 
-def front_end_part(given: Any, kwargs: Mapping[str, Any] | None = None) -> Part:
-    """Parse a front end that the user gives; see `crossmodal.naming.Part.parse` for its forms and errors."""
-    return Part.parse("front end", _FRONT_ENDS, given, kwargs, nn.Module)
+front_end_part = partial(Part.parse, "front end", _FRONT_ENDS, base=nn.Module)
 
 
 def audio_encoder_part(given: Any, kwargs: Mapping[str, Any] | None = None) -> Part:

@@ -18,7 +18,7 @@ from crossmodal.inference.model_config import read_config, warning_of
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
 from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
-from crossmodal.own_code import is_class_path
+from crossmodal.own_code import is_class_path, trusting
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 
 # Data arguments whose defaults are taken from the model's config.
@@ -140,13 +140,14 @@ def test(
     given = {"root": data_root, "manifest": manifest, "fold": fold}
     given = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     wanted = {name: value for name, value in given.items() if value is not None} | data
-    return evaluate(load_for_test(str(model), backend, trust_own_code), wanted)
+    with trusting(trust_own_code):
+        return evaluate(load_for_test(str(model), backend), wanted)
 
 
-def load_for_test(folder: str, backend: str = "torch", trust_own_code: bool = False) -> ModelFolder | ExportedFolder:
+def load_for_test(folder: str, backend: str = "torch") -> ModelFolder | ExportedFolder:
     """Load a model folder, or with the backend ``onnx`` or ``int8`` its exported model."""
     if backend == "torch":
-        return load_model_folder(folder, trust_own_code=trust_own_code)
+        return load_model_folder(folder)
     return ExportedFolder(load_onnx_model(folder, int8=backend == "int8"), read_config(folder))
 
 

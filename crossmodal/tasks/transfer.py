@@ -57,7 +57,6 @@ class TransferTask(FinetuneTask):
         teacher: Path of a trained teacher to run in each step, or a classifier of your own, see
             `crossmodal.models.own_teacher.OwnTeacher`. Stored teacher outputs are many times faster.
         teacher_actors: Actors that a teacher of your own has seen, ``[]`` if none of the corpus, or ``unknown``.
-        trust_own_code: Whether to import the class that the teacher's file names, if it is not part of crossmodal.
         horizontal_flip: Probability of flipping the faces of a clip for such a teacher.
         student: Arguments of `FinetuneTask`.
 
@@ -86,7 +85,6 @@ class TransferTask(FinetuneTask):
         teacher_features_size: int = 1,
         teacher: str | dict[str, Any] | Any | None = None,
         teacher_actors: list[str | int] | Literal["unknown"] | None = None,
-        trust_own_code: bool = False,
         horizontal_flip: float = 0.5,
         **student: Any,
     ) -> None:
@@ -114,7 +112,7 @@ class TransferTask(FinetuneTask):
         self._teacher: tuple[FaceClassifier | OwnTeacher, ...] = ()
         self._teacher_actors: Collection[str] = ()
         if teacher is not None:
-            self._load_teacher(teacher, teacher_actors, teacher_embedding_size, trust_own_code)
+            self._load_teacher(teacher, teacher_actors, teacher_embedding_size)
 
     def _store_losses(self, more_losses: Mapping[Any, Any], terms: Mapping[str, LossTerm]) -> None:
         """Replace classes and modules in the hyper-parameters by class paths: checkpoints hold no code."""
@@ -144,9 +142,7 @@ class TransferTask(FinetuneTask):
                 f"Teaching over time needs synchronous voice and face: remove the augmentation {', '.join(names)}."
             )
 
-    def _load_teacher(
-        self, teacher: Any, actors: Collection[Any] | None, teacher_embedding_size: int, trust_own_code: bool
-    ) -> None:
+    def _load_teacher(self, teacher: Any, actors: Collection[Any] | None, teacher_embedding_size: int) -> None:
         if self.augmentation.mixup is not None:
             raise ConfigError(
                 "mixup needs stored teacher outputs, because it does not mix the faces for a live teacher. "
@@ -157,7 +153,7 @@ class TransferTask(FinetuneTask):
                 raise LeakageError(UNKNOWN_ACTORS)
             self._teacher, self._teacher_actors = (OwnTeacher(teacher),), () if actors == "unknown" else actors
             return
-        model, about = load_model(FaceClassifier, teacher, trust_own_code)
+        model, about = load_model(FaceClassifier, teacher)
         if model.encoder.out_features != teacher_embedding_size:
             raise ConfigError(
                 f"{teacher} has embeddings of width {model.encoder.out_features}, but teacher_embedding_size is "

@@ -14,6 +14,7 @@ from crossmodal.evaluation.predictions import predict
 from crossmodal.evaluation.report import warnings
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import load_model
+from crossmodal.own_code import trusting
 from crossmodal.pipeline import run as pipeline
 from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import end_loggers
@@ -68,6 +69,7 @@ def preflight(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpac
     return run_preflight(command_words(config, settings))
 
 
+@trusting()
 def run_preflight(words: Sequence[str]) -> PreflightReport:
     """Run the pre-flight with the arguments of `fit`, without ``--stages``."""
     settings = parse_settings([*words, "--stages", ",".join(_STAGES)])
@@ -107,7 +109,7 @@ def gather(run: pipeline.Run, split: _Split) -> Pairs:
 
 
 def _run_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
-    model, _ = load_model(FaceClassifier, run.results["teacher"].model, trust_own_code=True)
+    model, _ = load_model(FaceClassifier, run.results["teacher"].model)
     loader = run.prepare_stage("teacher").datamodule.loader(clips)
     outputs = predict(model.to(run.device), loader)
     rows = {"teacher_embedding": outputs.embedding, "teacher_logits": outputs.logits}
@@ -116,7 +118,7 @@ def _run_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
 
 
 def _run_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
-    model, _ = load_model(AudioClassifier, run.results["control"].model, trust_own_code=True)
+    model, _ = load_model(AudioClassifier, run.results["control"].model)
     datamodule = run.prepare_stage("control").datamodule
     outputs = predict(model.to(run.device), datamodule.loader(clips))
     rows = {"student_embedding": outputs.embedding, "student_logits": outputs.logits}
