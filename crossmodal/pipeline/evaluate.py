@@ -20,6 +20,7 @@ from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
 from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
 from crossmodal.own_code import is_class_path, trusting
 from crossmodal.pipeline.stored.speech_features import store_speech_features
+from crossmodal.pipeline.summary import Measured, describe_split
 
 # Data arguments whose defaults are taken from the model's config.
 _DATA_DEFAULTS = ("channel", "label_set", "protocol", "fold", "num_folds")
@@ -33,21 +34,13 @@ class ExportedFolder:
     config: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Measured):
     """Result of `crossmodal.test`, which a notebook shows.
 
     Attributes:
-        corpus: Kind and name of the corpus, and the number of test clips.
-        protocol: Protocol of the split.
-        num_folds: Number of folds of the protocol ``grouped``, otherwise None.
-        fold: Test fold.
-        channel: Channel of RAVDESS; None for a manifest.
-        label_set: Label set of RAVDESS; None for a manifest.
         actors: Test actors.
-        speaker_dependent: Whether training and test share speakers.
         warning: What a reader must know about the model, or None.
-        labels: Class names in the order of their indices.
         uar: Unweighted average recall, as a fraction.
         war: Accuracy, as a fraction.
         f1: Macro F1, as a fraction.
@@ -56,16 +49,8 @@ class Evaluation:
         confusion: Numbers of clips, by true and by predicted class.
     """
 
-    corpus: dict[str, Any]
-    protocol: str | None
-    num_folds: int | None
-    fold: int
-    channel: str | None
-    label_set: str | None
     actors: list[str]
-    speaker_dependent: bool
     warning: str | None
-    labels: list[str]
     uar: float
     war: float
     f1: float
@@ -84,7 +69,7 @@ class Evaluation:
         name = corpus_name(self.corpus, self.channel)
         lines = [
             f"{name}: {self.corpus['clips']} clips of {people} {list_names(self.actors)} "
-            f"({protocol_name(str(self.protocol), self.num_folds)}, fold {self.fold}); chance is "
+            f"({protocol_name(self.protocol, self.num_folds)}, fold {self.fold}); chance is "
             f"{1 / len(self.labels):.3f}",
             f"UAR {self.uar:.3f} (95 % interval over {people} {low:.3f} to {high:.3f}), WAR {self.war:.3f}, "
             f"macro F1 {self.f1:.3f}, calibration error {self.ece:.3f}",
@@ -184,16 +169,10 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> Eval
     predictions, source = _predict(folder, datamodule), datamodule.source
     missing = {"missing_classes": missing_classes({"test": datamodule.split["test"]}, config["labels"])}
     return Evaluation(
+        **describe_split(datamodule) | {"labels": list(predictions.labels)},
         corpus={"kind": source.kind, "name": source.name, "clips": len(predictions.clips), **missing},
-        protocol=str(datamodule.protocol),
-        num_folds=datamodule.num_folds if datamodule.protocol == "grouped" else None,
-        fold=datamodule.fold,
-        channel=datamodule.source.channel,
-        label_set=datamodule.source.label_set,
         actors=actors,
-        speaker_dependent=datamodule.is_speaker_dependent,
         warning=None if datamodule.is_synthetic else warning_of(config),
-        labels=list(predictions.labels),
         **describe(predictions),
         confusion=predictions.confusion().tolist(),
     )

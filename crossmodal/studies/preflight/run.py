@@ -1,6 +1,7 @@
 """`study preflight`: a cheap prediction of whether a teacher can help a student, without the test actors."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import end_loggers
 from crossmodal.pipeline.settings import Config, parse_settings
 from crossmodal.pipeline.stored.modality_general import sound_statistics
-from crossmodal.pipeline.summary import RunSummary, summarize
+from crossmodal.pipeline.summary import Measured, RunSummary, summarize
 from crossmodal.storage import write_json
 from crossmodal.studies.preflight.advice import advise
 from crossmodal.studies.preflight.measures import Array, Pairs, measure
@@ -33,7 +34,7 @@ _STAGES = ("teacher", "control")
 _Split = Literal["train", "val"]
 _SPLITS: tuple[_Split, ...] = ("train", "val")
 _BY_SPLIT = ("clips", "actors", "missing_classes")
-_DESCRIBED = ("corpus", "protocol", "num_folds", "speaker_dependent", "fold", "channel", "label_set", "labels", "seed")
+_DESCRIBED = (*(field.name for field in fields(Measured)), "seed")
 
 
 class _StagesOnly(pipeline.Run):
