@@ -88,7 +88,8 @@ class Part:
         instance = None if made is given else given
         if instance is not None and kwargs:
             raise ConfigError(f"The {kind} is an object, so it takes no arguments: remove {', '.join(kwargs)}.")
-        return cls(kind, builtin or class_path_of(made), made, dict(kwargs or {}), instance)
+        path = class_path_of(given if hasattr(given, "__qualname__") else made)  # of a function, its own
+        return cls(kind, builtin or path, made, dict(kwargs or {}), instance)
 
     def create(self, ours: Mapping[str, Any], width: str | None = None) -> Any:
         """Return the instance, or create it with our arguments, those that it takes, and those of the user.

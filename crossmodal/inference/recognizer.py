@@ -115,8 +115,7 @@ class EmotionRecognizer:
             WeightsError: If the file is missing or damaged, or is not a checkpoint of such a task.
             ConfigError: If the labels are unknown, or are not K different names.
         """
-        from crossmodal.inference.lightning_checkpoint import load_student
-        from crossmodal.inference.torch_model import TorchModel
+        from crossmodal.inference.torch_model import TorchModel, load_student
 
         with trusting(trust_own_code):
             model, labels = load_student(Path(checkpoint), labels)

@@ -108,17 +108,13 @@ class DistillationObjective(nn.Module):
 
     def _loss(self, name: str, student: Outputs, teacher: Outputs, label: Tensor) -> Tensor:
         term = self.terms[name]
-        target: Tensor | None
         entry = term.loss.entry
+        prediction = student.logits if entry.compares == "logits" else student.embedding
+        targets = {"logits": teacher.logits, "embeddings": teacher.embedding, "features": teacher.features}
+        target = targets[entry.compares]
         if term.over_time:
             prediction, target = _windows(student), _windows(teacher)
             label = label.repeat_interleave(len(prediction) // len(label))
-        elif entry.compares == "logits":
-            prediction, target = student.logits, teacher.logits
-        elif entry.compares == "embeddings":
-            prediction, target = student.embedding, teacher.embedding
-        else:
-            prediction, target = student.embedding, teacher.features
         if name in self.projectors:
             prediction = self.projectors[name](prediction)
         if target is None:
