@@ -113,7 +113,7 @@ class TransferTask(FinetuneTask):
             self._load_teacher(teacher, teacher_actors, teacher_embedding_size)
 
     def _parse_loss(self, argument: str, given: Any, others: Mapping[str, LossTerm]) -> Loss:
-        """Parse `kd_loss` or `align_loss`, which is not used twice; checkpoints hold the path of a class, and no code."""
+        """Parse `kd_loss` or `align_loss`; checkpoints hold the path of a class, and no code."""
         is_kd = argument == "kd_loss"
         loss = parse_loss(given, None, KD_LOSSES if is_kd else ALIGN_LOSSES, "logits" if is_kd else "embeddings")
         name = loss.part.name
