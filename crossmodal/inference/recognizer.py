@@ -206,18 +206,10 @@ class EmotionRecognizer:
         return predictions
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload the model folder to the Hugging Face Hub in one commit.
+        """Upload the model folder to the Hugging Face Hub as ``owner/name``; return the URL of the commit.
 
-        Args:
-            repo_id: Name of the model, such as ``owner/name``. The repository is created if it does not exist.
-            options: As in `crossmodal.inference.hub.push`, such as ``private=True``.
-
-        Returns:
-            The URL of the commit.
-
-        Raises:
-            ModelFolderError: If the model was not loaded from a folder, or the folder no longer exists.
-            HubError: If the Hub cannot be reached or denies access.
+        Options, such as ``private=True``, and errors are those of `crossmodal.inference.hub.push`. ModelFolderError is
+        also raised if the model was not loaded from a folder.
         """
         from crossmodal.inference.hub import push
 
