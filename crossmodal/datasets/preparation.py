@@ -37,14 +37,10 @@ def prepare(
 
     A script that calls this needs ``if __name__ == "__main__":``. Damaged files are excluded.
 
-    Other arguments are described at `crossmodal.datamodules.settings.CorpusSettings` and `FaceSettings`.
-
-    Args:
-        root: Folder of the extracted RAVDESS files.
-        manifest: Table of another corpus, instead of `root`.
-        shard: Part ``i/n`` of the clips to decode, i from 1 to n.
-        num_processes: Number of processes; default one per core.
-        stream: New folder or URL of a litdata stream of all clips with sound and faces (extra ``stream``).
+    `root` is the folder of the extracted RAVDESS files, `manifest` the table of another corpus, `shard` a part ``i/n`` of
+    the clips, i from 1 to n, and `stream` the new folder or URL of a litdata stream of all clips with sound and faces
+    (extra ``stream``). `num_processes` is by default one per core. The others are described at
+    `crossmodal.datamodules.settings.CorpusSettings` and `FaceSettings`.
 
     Returns:
         The arrays by clip, and the files that were excluded.
