@@ -37,9 +37,9 @@ def prepare(
 
     A script that calls this needs ``if __name__ == "__main__":``. Damaged files are excluded.
 
-    `root` is the folder of the extracted RAVDESS files, `manifest` the table of another corpus, `shard` a part ``i/n`` of
-    the clips, i from 1 to n, and `stream` the new folder or URL of a litdata stream of all clips with sound and faces
-    (extra ``stream``). `num_processes` is by default one per core. The others are described at
+    `root` is the folder of the extracted RAVDESS files, `manifest` the table of another corpus, `shard` a part ``i/n``
+    of the clips, i from 1 to n, and `stream` the new folder or URL of a litdata stream of all clips with sound and
+    faces (extra ``stream``). `num_processes` is by default one per core. The others are described at
     `crossmodal.datamodules.settings.CorpusSettings` and `FaceSettings`.
 
     Returns:
