@@ -187,7 +187,6 @@ class FaceClassifier(nn.Module):
         encoder: The encoder.
 
     Examples:
-        >>> import torch
         >>> model = FaceClassifier(in_features=35, num_classes=8)
         >>> model(torch.randn(2, 16, 35)).shape
         torch.Size([2, 8])
