@@ -72,12 +72,7 @@ class OnnxModel:
 
 
 def load_onnx_model(folder: str | Path, config: Mapping[str, Any] | None = None, *, int8: bool = False) -> OnnxModel:
-    """Load ``model.onnx`` of a model folder. ``config.json`` is the only other file that is needed.
-
-    Args:
-        folder: Path of the model folder.
-        config: Its configuration. Default: read from the folder.
-        int8: True to load ``model.int8.onnx`` instead.
+    """Load ``model.onnx`` of a model folder, or ``model.int8.onnx``; only ``config.json`` is needed too.
 
     Raises:
         ModelFolderError: If a file is missing or damaged, or the model does not match ``config.json``.
