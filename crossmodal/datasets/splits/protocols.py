@@ -122,8 +122,8 @@ def split_clips(
 ) -> dict[Split, list[Clip]]:
     """Divide usable clips into train, val and test, by a name of `PROTOCOLS` or as in `split_by_own`.
 
-    The protocol ``grouped`` makes `num_folds` folds from all clips of the `corpus`, by default `clips`. The label set is
-    that of `split_actors`, None for other corpora.
+    The protocol ``grouped`` makes `num_folds` folds from all clips of the `corpus`, by default `clips`. The label set
+    is that of `split_actors`, None for other corpora.
 
     Raises:
         ProtocolError: See `split_actors`, `split_by_speaker` and `split_as_given`.
