@@ -117,10 +117,9 @@ def own_sources(objects: Iterable[object]) -> dict[str, str]:
 
 
 def _source(made: type) -> bytes:
-    """Return the source of a class's module; in a notebook, that of the methods of the class."""
+    """Return the source of a class's module; without a file, as in a notebook, the compiled methods of the class."""
     try:
         return Path(inspect.getfile(made)).read_bytes()
     except (OSError, TypeError):
-        with contextlib.suppress(OSError, TypeError):
-            return "".join(map(inspect.getsource, filter(inspect.isfunction, vars(made).values()))).encode()
-    return b""
+        methods = [method.__code__ for method in vars(made).values() if inspect.isfunction(method)]
+        return repr([(code.co_code, code.co_names, code.co_consts) for code in methods]).encode()

@@ -14,6 +14,7 @@ from crossmodal.datasets.source import CorpusSource, ManifestSource, RavdessSour
 from crossmodal.datasets.splits.own_protocol import name_of_protocol
 from crossmodal.datasets.splits.protocols import NUM_FOLDS, LabelSet, Protocol, label_set_for, split_clips
 from crossmodal.datasets.stream.reader import open_stream
+from crossmodal.datasets.synthetic.corpus import VERSION as SYNTHETIC_VERSION
 from crossmodal.errors import ConfigError
 from crossmodal.media import Box, VideoDecoder
 from crossmodal.naming import Part
@@ -81,7 +82,7 @@ class CorpusSettings:
             return open_stream(self.stream, self.channel, self.label_set)
         if self.manifest:
             return ManifestSource(Path(self.manifest), self.allow_outside_paths)
-        folder = Path(self.root) if self.root else self.cache_folder / "synthetic"
+        folder = Path(self.root) if self.root else self.cache_folder / "synthetic" / f"version{SYNTHETIC_VERSION}"
         label_set = label_set_for(self.channel, self.label_set)
         return RavdessSource(folder, self.channel, label_set, is_built_in=not self.root)
 

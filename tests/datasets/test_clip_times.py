@@ -54,7 +54,7 @@ class TestSound:
             read_clip_waveform(clip(wav, start, duration), wav)
         assert len(read_clip_waveform(clip(wav, 2.0, 1.04), wav)) == 16_000  # rounded times are tolerated
         cut = tmp_path / "cut.wav"
-        cut.write_bytes(wav.read_bytes()[:-2])
+        cut.write_bytes(wav.read_bytes()[:-200])
         with pytest.raises(MediaError, match="truncated"):
             read_clip_waveform(clip(cut, 0.5, 1.0), cut)
 

@@ -181,7 +181,7 @@ def test_other_weights_in_the_folder_move_the_old_model(copied, tiny_args, capsy
     assert not (run / "model" / "model.onnx").exists()
     assert (run / "model.old1" / "model.onnx").read_text() == "of the old weights"
     assert (run / "model.old1" / "model.safetensors").read_bytes() == changed
-    assert str(run / "model.old1") in capsys.readouterr().out
+    assert str(run / "model.old1") in capsys.readouterr().err
 
 
 def test_a_stage_of_another_key_in_the_folder_keeps_unknown_files(copied, tiny_args, monkeypatch):

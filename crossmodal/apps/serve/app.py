@@ -135,11 +135,10 @@ def _model_routes(service: Service) -> APIRouter:
     ) -> Response:
         if model not in service.models:
             raise RequestError(422, "no_control", "this server has no control model")
-        warning = {"warning": service.models[model].warning} if service.models[model].warning else {}
         if not timeline:
-            return JSONResponse((await service.predict(request, model)).as_dict() | warning)
+            return JSONResponse(await service.predict(request, model))
         check_windows(window, hop)
-        return JSONResponse((await service.timeline(request, model, window, hop)).as_dict() | warning)
+        return JSONResponse(await service.timeline(request, model, window, hop))
 
     return router
 

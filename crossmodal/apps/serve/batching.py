@@ -15,15 +15,13 @@ Predict = Callable[[Sequence[NDArray[np.float32]]], list[Prediction]]
 class Batcher:
     """Collects waveforms into batches of at most `size` for a model. `predict` runs in the executor.
 
-    While one batch is computed, the next one collects, so batches grow with the load. The first waveform of a batch
-    waits `wait` seconds for others that arrive at almost the same time.
+    While one batch is computed, the next one collects, so batches grow with the load.
     """
 
-    def __init__(self, predict: Predict, executor: Executor, *, size: int, wait: float) -> None:
+    def __init__(self, predict: Predict, executor: Executor, size: int) -> None:
         self._predict = predict
         self._executor = executor
         self._size = size
-        self._wait = wait
         self._queue: asyncio.Queue[tuple[NDArray[np.float32], asyncio.Future[Prediction]]] = asyncio.Queue()
 
     async def predict(self, waveform: NDArray[np.float32]) -> Prediction:
@@ -35,10 +33,7 @@ class Batcher:
     async def run(self) -> None:
         """Compute batches until cancelled."""
         while True:
-            first = await self._queue.get()
-            if self._queue.qsize() < self._size - 1:
-                await asyncio.sleep(self._wait)
-            batch = [first]
+            batch = [await self._queue.get()]
             while len(batch) < self._size and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             # Skip requests whose clients have disconnected.

@@ -1,12 +1,14 @@
 """A decoder process of the server: ``python -m crossmodal.apps.serve.decoder_process SETTINGS``."""
-# It reads a line of JSON, ``{"bytes": N, "longest": S}``, and N bytes. It writes a line of JSON, ``{"samples": T}``,
-# and T float32 samples, or ``{"status": ..., "code": ..., "reason": ...}``. It exits at the end of its input.
+# It reads a line of JSON, ``{"bytes": N, "longest": S}``, and N bytes. It writes a line of JSON, ``{"samples": T,
+# "notes": [...]}``, and T float32 samples, or ``{"status": ..., "code": ..., "reason": ...}``. It exits at the end of
+# its input.
 
 import json
 import os
 import re
 import signal
 import sys
+import warnings
 from typing import Any, BinaryIO
 
 # The decoders are imported here, so that the first upload does not wait for them.
@@ -17,7 +19,7 @@ import soxr  # noqa: F401
 from numpy.typing import NDArray
 
 from crossmodal import media
-from crossmodal.apps.serve.limits import SAMPLE_RATES, RequestError
+from crossmodal.apps.serve.limits import RequestError, check_format
 from crossmodal.apps.serve.sniff import sniff_audio
 from crossmodal.errors import CrossmodalError, MediaError, TooLongError
 from crossmodal.inference.recording import check_long_enough
@@ -40,11 +42,14 @@ def main() -> None:
         request = json.loads(line)
         encoded = source.read(request["bytes"])
         try:
-            waveform = decode(encoded, request["longest"], settings["channels"], settings["sample_rate"])
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)
+                waveform = decode(encoded, request["longest"], settings["channels"], settings["sample_rate"])
         except RequestError as error:
             _write(sink, error.as_dict()["error"] | {"status": error.status})
         else:
-            _write(sink, {"samples": len(waveform)}, waveform.tobytes())
+            notes = [str(one.message) for one in caught if one.category is UserWarning]  # those of our media
+            _write(sink, {"samples": len(waveform), "notes": notes}, waveform.tobytes())
 
 
 def decode(encoded: bytes, longest: float, max_channels: int, sample_rate: int) -> NDArray[np.float32]:
@@ -53,7 +58,7 @@ def decode(encoded: bytes, longest: float, max_channels: int, sample_rate: int) 
         raise RequestError(415, "not_sound", "this is not a sound or video file of a known format")
     try:
         with media.open_sound(encoded) as sound:
-            _check_header(sound, max_channels)
+            check_format(sound.sample_rate, sound.channels, max_channels)
             waveform = sound.read(sample_rate, longest=longest)
         check_long_enough(len(waveform) / sample_rate, sound.name)
     except TooLongError as error:
@@ -65,18 +70,6 @@ def decode(encoded: bytes, longest: float, max_channels: int, sample_rate: int) 
     except MemoryError as error:
         raise RequestError(422, "decoding_too_large", "decoding needs too much memory") from error
     return waveform
-
-
-def _check_header(sound: media.Sound, max_channels: int) -> None:
-    low, high = SAMPLE_RATES
-    if sound.channels > max_channels:
-        raise RequestError(
-            422, "too_many_channels", f"it has {sound.channels} channels, and {max_channels} are accepted"
-        )
-    if not low <= sound.sample_rate <= high:
-        raise RequestError(
-            422, "bad_sample_rate", f"its rate is {sound.sample_rate} Hz; {low} to {high} Hz are accepted"
-        )
 
 
 def _bound_resources() -> None:

@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,13 @@ _SECRETS = ("CROSSMODAL_TOKEN",)
 _BUFFER = 1 << 20  # bytes that asyncio reads ahead
 _START_SECONDS = 30.0
 _PAUSE = 1.0  # s between attempts to start a child
+
+
+class Decoded(NamedTuple):
+    """A decoded upload: samples, (T,), and sentences about what was not read or not as declared."""
+
+    waveform: NDArray[np.float32]
+    notes: list[str]
 
 
 class Decoders:
@@ -48,8 +55,8 @@ class Decoders:
         await asyncio.gather(*self._restarts, return_exceptions=True)
         await asyncio.gather(*(decoder.kill() for decoder in self._all))
 
-    async def decode(self, encoded: bytes, longest: float) -> NDArray[np.float32]:
-        """Decode one upload of at most `longest` seconds in the next free child, (T,), or raise RequestError."""
+    async def decode(self, encoded: bytes, longest: float) -> Decoded:
+        """Decode one upload of at most `longest` seconds in the next free child, or raise RequestError."""
         decoder = await self._idle.get()
         if not decoder.is_running:  # killed while idle, for example by a system without free memory
             self._replace(decoder)
@@ -120,7 +127,7 @@ class _Decoder:
             await self.kill()
             raise OSError("a decoder does not start") from error
 
-    async def decode(self, encoded: bytes, longest: float) -> NDArray[np.float32] | RequestError:
+    async def decode(self, encoded: bytes, longest: float) -> Decoded | RequestError:
         self._requests.write(json.dumps({"bytes": len(encoded), "longest": longest}).encode() + b"\n")
         self._requests.write(encoded)
         await self._requests.drain()
@@ -130,7 +137,8 @@ class _Decoder:
         samples = int(answer["samples"])
         if not 0 < samples <= longest * self._settings["sample_rate"] + 1:
             raise ValueError("a decoder returned an impossible number of samples")
-        return np.frombuffer(await self._responses.readexactly(samples * np.float32().nbytes), np.float32)
+        sound = await self._responses.readexactly(samples * np.float32().nbytes)
+        return Decoded(np.frombuffer(sound, np.float32), [str(note) for note in answer["notes"]])
 
     async def _read_line(self) -> dict[str, Any]:
         answer = json.loads(await self._responses.readuntil(b"\n"))

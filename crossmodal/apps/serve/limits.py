@@ -28,7 +28,6 @@ class Limits:
         idle_seconds: Time between two messages of a live stream.
         decoders: Decoder processes.
         batch_size: Recordings in a batch.
-        batch_wait: Seconds that the first recording of a batch waits for others.
     """
 
     upload_bytes: int = 32 * MEGABYTE
@@ -42,7 +41,6 @@ class Limits:
     idle_seconds: float = 30.0
     decoders: int = 2
     batch_size: int = 16
-    batch_wait: float = 0.002
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -66,6 +64,15 @@ class RequestError(Exception):
 def busy(reason: str) -> RequestError:
     """Return the error for a request that may be retried in a second."""
     return RequestError(503, "busy", f"{reason}; try again in a second")
+
+
+def check_format(sample_rate: int, channels: int, max_channels: int) -> None:
+    """Raise RequestError if a sound has an unsupported sample rate (in Hz) or too many channels."""
+    low, high = SAMPLE_RATES
+    if not 1 <= channels <= max_channels:
+        raise RequestError(422, "too_many_channels", f"it has {channels} channels; 1 to {max_channels} are accepted")
+    if not low <= sample_rate <= high:
+        raise RequestError(422, "bad_sample_rate", f"its rate is {sample_rate} Hz; {low} to {high} Hz are accepted")
 
 
 def check_windows(window: float, hop: float) -> None:

@@ -23,7 +23,7 @@ class PredictionResponse(_Response):
     label: str
     score: float
     probabilities: dict[str, float]
-    warning: str | None = None  # about a model that was trained on the synthetic corpus
+    warning: str | None = None  # about the model, or a part of the recording that was not read
 
 
 class WindowResponse(PredictionResponse):

@@ -13,7 +13,6 @@ from crossmodal.apps.serve.batching import Batcher
 from crossmodal.apps.serve.decoders import Decoders
 from crossmodal.apps.serve.limits import Limits, busy
 from crossmodal.apps.serve.uploads import Uploads
-from crossmodal.inference.prediction import Prediction, Timeline
 from crossmodal.inference.recognizer import EmotionRecognizer
 from crossmodal.inference.recording import LONGEST
 
@@ -38,7 +37,7 @@ class Service:
         self._uploads = Uploads(limits)
         self._threads = {name: ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("label", "timeline", "live")}
         self._batchers = {
-            name: Batcher(model.predict_batch, self._threads["label"], size=limits.batch_size, wait=limits.batch_wait)
+            name: Batcher(model.predict_batch, self._threads["label"], limits.batch_size)
             for name, model in models.items()
         }
         self._batching: list[asyncio.Task[None]] = []
@@ -72,18 +71,27 @@ class Service:
             for thread in self._threads.values():
                 thread.shutdown(cancel_futures=True)
 
-    async def predict(self, request: Request, model: str) -> Prediction:
-        """Return the emotion in an upload, or raise RequestError."""
+    async def predict(self, request: Request, model: str) -> dict[str, Any]:
+        """Return the emotion in an upload with warnings, or raise RequestError."""
         longest = min(LONGEST, self.limits.seconds)
         async with self.admit("requests"), self._uploads.read(request) as encoded, self._labels:
-            return await self._batchers[model].predict(await self._decoders.decode(encoded, longest))
+            waveform, notes = await self._decoders.decode(encoded, longest)
+            prediction = await self._batchers[model].predict(waveform)
+            return prediction.as_dict() | self._warn(model, notes)
 
-    async def timeline(self, request: Request, model: str, window: float, hop: float) -> Timeline:
-        """Return the emotions in an upload over time. Errors are those of `predict`."""
+    async def timeline(self, request: Request, model: str, window: float, hop: float) -> dict[str, Any]:
+        """Return the emotions in an upload over time with warnings. Errors are those of `predict`."""
         async with self.admit("requests"), self._uploads.read(request) as encoded, self._timelines:
-            waveform = await self._decoders.decode(encoded, self.limits.seconds)
+            waveform, notes = await self._decoders.decode(encoded, self.limits.seconds)
             compute = partial(self.models[model].timeline, waveform, window=window, hop=hop)
-            return await asyncio.get_running_loop().run_in_executor(self._threads["timeline"], compute)
+            timeline = await asyncio.get_running_loop().run_in_executor(self._threads["timeline"], compute)
+            return timeline.as_dict() | self._warn(model, notes)
+
+    def _warn(self, model: str, notes: list[str]) -> dict[str, str]:
+        """Return what a client must know about the model and the recording, if anything."""
+        about_model = self.models[model].warning
+        sentences = [*([about_model] if about_model else []), *notes]
+        return {"warning": " ".join(sentences)} if sentences else {}
 
     async def run_in_live_thread(self, compute: Callable[..., Result], *args: Any) -> Result:
         """Run a function for a live stream outside the event loop."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from crossmodal.apps.serve.authentication import Token
-from crossmodal.apps.serve.limits import SAMPLE_RATES, RequestError, check_windows
+from crossmodal.apps.serve.limits import RequestError, check_format, check_windows
 from crossmodal.apps.serve.service import Service
 from crossmodal.errors import CrossmodalError, MediaError
 from crossmodal.inference.prediction import Window
@@ -69,11 +69,7 @@ class LiveStream:
             ) from None
         if self._token and "authorization" not in self._websocket.headers:
             self._token.check(hello.token)
-        low, high = SAMPLE_RATES
-        if not low <= hello.sample_rate <= high:
-            raise RequestError(422, "bad_sample_rate", f"sample_rate must be {low} to {high} Hz")
-        if not 1 <= hello.channels <= self._service.limits.channels:
-            raise RequestError(422, "too_many_channels", f"channels must be 1 to {self._service.limits.channels}")
+        check_format(hello.sample_rate, hello.channels, self._service.limits.channels)
         check_windows(hello.window, hello.hop)
         return hello
 

@@ -105,20 +105,20 @@ class _Download:
             if archive.name in self.lock.members:
                 self.missing[archive] = self._find_missing(archive)
         jobs = [archive for archive in archives if self.missing.get(archive) != []]
-        to_fetch = [archive for archive in jobs if not self._local(archive)]
-        remote = self._read_record(to_fetch) if to_fetch else {}
-        to_fetch = [archive for archive in jobs if not self._local(archive)]
+        remote = {} if all(map(self._local, jobs)) else self._read_record(jobs)
         if jobs:
-            self._check_space(jobs, [self._left(archive) for archive in to_fetch])
+            self._check_space(jobs)
         for archive in jobs:
             self._complete(archive, remote.get(archive.name))
+        for archive in archives:  # left by a run that was killed after the extraction
+            self._part(archive).unlink(missing_ok=True)
         self.done.files = sum(len(self._wanted(archive)) for archive in archives)
         return self.done
 
     def _read_record(self, archives: list[Archive]) -> dict[str, RemoteFile]:
         """Return the files of the record by name, and pin their checksums."""
         files = read_record(read(self.url, self._print, _RECORD_TRIES), self.url)
-        if absent := [archive.name for archive in archives if archive.name not in files]:
+        if absent := [archive.name for archive in archives if archive.name not in files and not self._local(archive)]:
             raise DownloadError(f"The record at {self.url} has no {absent[0]}.")
         self.lock.pin({name: (file.size, file.md5) for name, file in files.items()}, self.url)
         return files
@@ -153,8 +153,9 @@ class _Download:
         part = self._part(archive)
         return max(0, self.lock.sums[archive.name][0] - (part.stat().st_size if part.exists() else 0))
 
-    def _check_space(self, archives: list[Archive], to_fetch: list[int]) -> None:
+    def _check_space(self, archives: list[Archive]) -> None:
         """Print the plan, and raise if the disk has too little space."""
+        to_fetch = [self._left(archive) for archive in archives if not self._local(archive)]
         needed = max(to_fetch, default=0)  # an archive is removed before the next one
         for archive in archives:
             if archive in self.missing:
@@ -194,7 +195,8 @@ class _Download:
             while piece := file.read(1 << 20):
                 digest.update(piece)
         if digest.hexdigest() != expected:
-            self._part(archive).unlink(missing_ok=True)
+            if path == self._part(archive):
+                path.unlink()
             remedy = f"Remove {path}, and" if path.exists() else "It was removed:"
             raise ChecksumError(
                 f"{path.name} has md5 {digest.hexdigest()} instead of {expected}: it is damaged. {remedy} rerun the "

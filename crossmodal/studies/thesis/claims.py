@@ -83,11 +83,8 @@ def _verdict(question: Question, difference: Gain | None) -> str:
 
 def _transfer(runs: Sequence[FinishedRun]) -> list[Comparison]:
     """Compare each student with its control."""
-    students = _by(lambda run: run.name, [run for run in runs if run.last_stage == "finetune"])
-    return [
-        _comparison(f"{name} - its control", list(those.values()), list(those.values()), "finetune")
-        for name, those in students.items()
-    ]
+    students = [run for run in runs if run.last_stage == "finetune"]
+    return _compare(students, students, lambda run: run.name, stage="finetune")
 
 
 def _front_ends(runs: Sequence[FinishedRun]) -> list[Comparison]:
@@ -110,8 +107,12 @@ def _compare(
     seconds: Sequence[FinishedRun],
     match: Callable[[FinishedRun], Hashable],
     paired: bool = True,
+    stage: str = "control",
 ) -> list[Comparison]:
-    """Compare matching applications, each the first by name; paired, only runs with the same fold, seed and actors."""
+    """Compare the models of a stage with those of the stage ``control`` of matching applications, the first by name.
+
+    If they are paired, only runs with the same fold, seed and actors are compared.
+    """
     ours, theirs = _by(match, firsts), _by(match, seconds)
     comparisons = []
     for key in [key for key in ours if key in theirs]:
@@ -120,18 +121,14 @@ def _compare(
             both = [place for place in one if place in other and _people(one[place]) == _people(other[place])]
             one, other = ({place: side[place] for place in both} for side in (one, other))
         if one and other:
-            first, second = list(one.values()), list(other.values())
-            comparisons.append(_comparison(f"{first[0].name} - {second[0].name}", first, second, "control"))
+            names = [next(iter(side.values())).name for side in (one, other)]
+            first, second = (
+                pool([run.predictions[name].of("test") for run in side.values()]).confusion_by_actor()
+                for side, name in ((one, stage), (other, "control"))
+            )
+            rival = names[1] if stage == "control" else "its control"
+            comparisons.append(Comparison(f"{names[0]} - {rival}", len(one), (first, second)))
     return comparisons
-
-
-def _comparison(name: str, ours: Sequence[FinishedRun], theirs: Sequence[FinishedRun], stage: str) -> Comparison:
-    """Compare the models of a stage with those of the stage ``control``."""
-    first, second = (
-        pool([run.predictions[name].of("test") for run in side]).confusion_by_actor()
-        for side, name in ((ours, stage), (theirs, "control"))
-    )
-    return Comparison(name, len(ours), (first, second))
 
 
 def _by(

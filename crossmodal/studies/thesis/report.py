@@ -122,11 +122,10 @@ def _marked(protocol: str, numbers: Applications) -> str:
 
 def _flat(application: Application, protocol: str) -> dict[str, Any]:
     """Return the unrounded numbers of an application under one protocol, without nesting."""
-    known = {name: value for name, value in application.items() if name != "measured"}
     measured = application["measured"][protocol]
     low, high = measured["uar_ci95"]
-    metrics = {key: value for key, value in measured.items() if key not in ("uar_ci95", "test_actors")}
-    return {**known, "protocol": protocol, **metrics, "uar_low": low, "uar_high": high}
+    row = {**application, "protocol": protocol, **measured, "uar_low": low, "uar_high": high}
+    return {name: value for name, value in row.items() if name not in ("measured", "uar_ci95", "test_actors")}
 
 
 def _flat_claim(claim: Claim) -> dict[str, Any]:
@@ -141,9 +140,8 @@ def _flat_claim(claim: Claim) -> dict[str, Any]:
 def _where(protocol: str, numbers: Applications, marks: str) -> dict[str, str]:
     """Return the columns of a CSV file that describe the data."""
     setting = numbers["protocols"][protocol]
-    where = {"corpus": corpus_name(numbers["corpus"])}
-    where |= {name: " ".join(map(str, setting[name])) for name in ("folds", "seeds", "test_actors")}
-    return where | {"warnings": marks}
+    covered = {name: " ".join(map(str, setting[name])) for name in ("folds", "seeds", "test_actors")}
+    return {"corpus": corpus_name(numbers["corpus"]), **covered, "warnings": marks}
 
 
 def _mean(value: float, deviation: float | None) -> str:

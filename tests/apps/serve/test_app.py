@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,12 +67,14 @@ def test_a_real_model_answers_as_in_python(recognizer: EmotionRecognizer, tiny_r
             assert answer["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
 
 
-def test_requests_that_arrive_together_are_one_batch_and_get_their_own_answers():
+def test_requests_that_arrive_during_a_batch_are_the_next_one_and_get_their_own_answers():
     recognizer = fake_recognizer()
     contents = [wav(0.5 + 0.01 * index, pitch=100 + 20 * index) for index in range(24)]
     expected = [recognizer(content).as_dict() for content in contents]
     recognizer.model.batches.clear()
-    app = create_app(recognizer, limits=Limits(batch_size=8, batch_wait=0.1))
+    predict = recognizer.predict_batch
+    recognizer.predict_batch = lambda waveforms: time.sleep(0.3) or predict(waveforms)
+    app = create_app(recognizer, limits=Limits(batch_size=8))
     with serving(app) as port, ThreadPoolExecutor(24) as clients:
         found = list(clients.map(lambda content: post(port, content), contents))
     assert [answer.json for answer in found] == expected
@@ -92,7 +95,7 @@ def test_the_model_is_described_without_paths(summary, port):
     assert answer["limits"].items() >= {"upload_bytes": 32_000_000, "seconds": 120, "timeline_seconds": 300}.items()
     assert answer["trained_on"] == {"corpus": "ravdess", "protocol": "seq6", "fold": 0, "actors_seen": ["05", "09"]}
     unknown = ask(port, "/v1/model").json
-    assert (unknown["trained_on"], unknown["licence"]) == ({"corpus": "unknown"}, "unknown")
+    assert (unknown["trained_on"], unknown["licence"]) == ({"corpus": "unknown"}, "other")
 
 
 def test_model_of_the_synthetic_corpus_warns_in_every_answer(port):
@@ -112,6 +115,13 @@ def test_model_of_the_synthetic_corpus_warns_in_every_answer(port):
     schemas.TimelineResponse.model_validate(answers[1])
     assert "warning" not in control
     assert ask(port, "/v1/model").json["warning"] is None
+
+
+@pytest.mark.parametrize("query", ["", "?timeline=true"])
+def test_answer_says_what_was_not_read(port, query):
+    answer = post(port, wav() + wav(), f"/v1/predict{query}").json
+    assert f"{len(wav()):,} bytes follow" in answer["warning"]
+    assert "warning" not in post(port, wav(), f"/v1/predict{query}").json
 
 
 def test_health(port, monkeypatch):

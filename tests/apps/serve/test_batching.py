@@ -25,12 +25,12 @@ class FakeModel:
         return [Prediction(str(len(waveform)), {str(len(waveform)): 1.0}) for waveform in waveforms]
 
 
-def run(model, scenario, size=4, wait=0.01):
+def run(model, scenario, size=4):
     """Run a coroutine function with a batcher."""
 
     async def running():
         with ThreadPoolExecutor(1, thread_name_prefix="model") as executor:
-            batcher = Batcher(model, executor, size=size, wait=wait)
+            batcher = Batcher(model, executor, size)
             task = asyncio.get_running_loop().create_task(batcher.run())
             try:
                 return await asyncio.wait_for(scenario(batcher), 10)
@@ -58,21 +58,10 @@ def test_waveforms_that_arrive_during_a_batch_form_the_next_one():
 
     run(model, scenario)
     assert model.batches == [[1], [2, 3, 4]]
+    model.batches.clear()
+    run(model, lambda batcher: predict_all(batcher, 1, 2, 3, 4, 5))  # at the same time
+    assert model.batches == [[1, 2, 3, 4], [5]]
     assert model.threads == {"model_0"}, "off the event loop"
-
-
-def test_a_batch_waits_no_longer_than_configured_and_a_full_one_not_at_all():
-    def seconds_for(*lengths, wait):
-        async def scenario(batcher):
-            start = time.perf_counter()
-            await predict_all(batcher, *lengths)
-            return time.perf_counter() - start
-
-        return run(FakeModel(), scenario, wait=wait)
-
-    assert seconds_for(5, wait=0.0) < 0.5
-    assert seconds_for(5, wait=0.6) > 0.6
-    assert seconds_for(1, 2, 3, 4, wait=5.0) < 2.0
 
 
 def test_an_error_reaches_the_whole_batch_and_the_next_batch_works():

@@ -46,7 +46,9 @@ async def refused(decoders, content, longest=10.0):
 def test_a_child_decodes_as_the_recognizer_does(rate, channels):
     content = wav(1.3, rate, channels=channels)
     expected = media.read_waveform(content, 16_000)
-    np.testing.assert_array_equal(run(lambda decoders: decoders.decode(content, 10.0)), expected)
+    decoded = run(lambda decoders: decoders.decode(content, 10.0))
+    np.testing.assert_array_equal(decoded.waveform, expected)
+    assert decoded.notes == []
 
 
 def test_a_child_keeps_running_after_an_error():
@@ -54,7 +56,7 @@ def test_a_child_keeps_running_after_an_error():
         before = pid(decoders)
         for content in (b"hello" * 100, wav()[:-100], wav(2.0), wav(0.05), wav(channels=3), wav(rate=2_000)):
             await refused(decoders, content, longest=1.9)
-        assert len(await decoders.decode(wav(2.0), 2.0)) == 32_000
+        assert len((await decoders.decode(wav(2.0), 2.0)).waveform) == 32_000
         assert pid(decoders) == before
 
     run(scenario, channels=2)
@@ -70,7 +72,7 @@ def test_a_child_that_hangs_or_crashes_is_replaced(crashes, code):
         if crashes:
             os.kill(before, signal.SIGKILL)
         refusal = await waiting
-        assert len(await decoders.decode(wav(), 10.0)) == 8_000
+        assert len((await decoders.decode(wav(), 10.0)).waveform) == 8_000
         assert pid(decoders) != before
         with pytest.raises(ProcessLookupError):
             os.kill(before, 0)
@@ -90,7 +92,7 @@ def test_it_is_unhealthy_while_no_child_can_be_started(monkeypatch):
             waiting = asyncio.create_task(decoders.decode(wav(), 10.0))
             await asyncio.sleep(0.5)
             assert not decoders.is_healthy
-        assert len(await asyncio.wait_for(waiting, 10)) == 8_000
+        assert len((await asyncio.wait_for(waiting, 10)).waveform) == 8_000
         await asyncio.sleep(0)
         assert decoders.is_healthy
 
@@ -105,7 +107,7 @@ def test_a_cancelled_upload_leaves_no_result_for_the_next_one():
         waiting.cancel()
         return await asyncio.wait_for(decoders.decode(wav(0.5), 10.0), 10)
 
-    assert len(run(scenario)) == 8_000
+    assert len(run(scenario).waveform) == 8_000
 
 
 def test_a_child_that_does_not_start_is_an_error(monkeypatch):

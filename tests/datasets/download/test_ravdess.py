@@ -145,11 +145,12 @@ class TestExistingFiles:
         get(modality="video", actors=[1])
         assert recordings(root) == of_archive(content, FACES[0])
 
-    def test_leftovers_of_a_killed_run_are_removed(self, get, root):
+    def test_leftovers_of_a_killed_run_are_removed(self, get, root, server):
         get(modality="audio")
+        shutil.copy(server.folder / SOUND, root / f"{SOUND}.part")
         (root / ".ravdess.lock.json.x1y2.tmp").write_bytes(b"{")
         get(modality="audio")
-        assert not list(root.glob("*.tmp"))
+        assert not [*root.glob("*.tmp"), *root.glob("*.part")]
 
 
 class TestResume:
