@@ -67,7 +67,7 @@ COMMANDS: dict[str, Command] = {
     "serve": Command("serve a model over HTTP and WebSocket", "crossmodal.cli.serve:serve_command"),
     "study preflight": Command(
         "check whether this teacher can help this student, before fit",
-        "crossmodal.cli.study_preflight:preflight_command",
+        "crossmodal.cli.fit:preflight_command",
         help_texts.PREFLIGHT,
     ),
     "study run": Command(
