@@ -1,4 +1,4 @@
-"""`crossmodal fit` and `crossmodal study preflight`."""
+"""`crossmodal fit`."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,4 @@ def fit_command(args: Sequence[str]) -> int:
     """Run `crossmodal fit`."""
     settings = parse_settings(args)
     Run({**settings, "name": run_name(settings["name"])}).fit()
-    return 0
-
-
-def preflight_command(args: Sequence[str]) -> int:
-    """Run `crossmodal study preflight`."""
-    from crossmodal.studies.preflight.run import run_preflight
-
-    run_preflight(args).print()
     return 0

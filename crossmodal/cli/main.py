@@ -67,15 +67,15 @@ COMMANDS: dict[str, Command] = {
     "serve": Command("serve a model over HTTP and WebSocket", "crossmodal.cli.serve:serve_command"),
     "study preflight": Command(
         "check whether this teacher can help this student, before fit",
-        "crossmodal.cli.fit:preflight_command",
+        "crossmodal.cli.study:preflight_command",
         help_texts.PREFLIGHT,
     ),
     "study run": Command(
         "compare teaching methods or applications over folds and seeds",
-        "crossmodal.cli.study_run:run_command",
+        "crossmodal.cli.study:run_command",
         takes_keys=True,
     ),
-    "study report": Command("write the tables and the report of a study", "crossmodal.cli.study_report:report_command"),
+    "study report": Command("write the tables and the report of a study", "crossmodal.cli.study:report_command"),
     "data download": Command(
         "download and verify RAVDESS from Zenodo", "crossmodal.cli.data.download:download_command"
     ),
