@@ -153,9 +153,7 @@ class Study:
 def read_study(path: Path, named_by: Sequence[Path] = ()) -> Study:
     """Read the file of a study; ``methods`` may be the path of another study, whose methods are then used.
 
-    Args:
-        path: Path of the file.
-        named_by: Files that refer to this one, to detect cycles.
+    `named_by` are the files that refer to this one, to detect cycles.
 
     Raises:
         ConfigError: If the file is missing, invalid YAML, has an unknown key or an invalid value, or refers to itself.
