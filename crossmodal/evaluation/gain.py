@@ -8,15 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, wilcoxon
 
-from crossmodal.evaluation.metrics import (
-    Interval,
-    check_same_clips,
-    draw_actors,
-    percentiles,
-    pool,
-    resample,
-    uar,
-)
+from crossmodal.evaluation.metrics import Interval, check_same_clips, draw_actors, percentiles, pool, resample, uar
 from crossmodal.evaluation.predictions import Predictions
 
 LEAST_ACTORS = 6

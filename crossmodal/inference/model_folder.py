@@ -17,15 +17,7 @@ from torch import nn
 from crossmodal.errors import ConfigError, ModelFolderError, UntrustedCodeError
 from crossmodal.inference.hub import push
 from crossmodal.inference.model_card import UNKNOWN, model_card
-from crossmodal.inference.model_config import (
-    CARD,
-    CONFIG,
-    FORMAT,
-    FRONT_END,
-    WEIGHTS,
-    read_config,
-    require_files,
-)
+from crossmodal.inference.model_config import CARD, CONFIG, FORMAT, FRONT_END, WEIGHTS, read_config, require_files
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.serialization import load_model
 from crossmodal.models.speech_network import copy_weights, find_weights

@@ -17,12 +17,7 @@ from crossmodal.losses.alignment import (
     StandardizedMSELoss,
 )
 from crossmodal.losses.contrastive import CrossModalSupConLoss
-from crossmodal.losses.distillation import (
-    DecoupledKDLoss,
-    DISTLoss,
-    KnowledgeDistillationLoss,
-    LogitStandardizedKDLoss,
-)
+from crossmodal.losses.distillation import DecoupledKDLoss, DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
 from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
 from crossmodal.naming import Part
 
