@@ -56,9 +56,7 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "fit": Command("train a teacher and a student, measure the gain", "crossmodal.cli.fit:fit_command", help_texts.FIT),
     "test": Command(
-        "evaluate a model on actors it was not trained on",
-        "crossmodal.cli.test:test_command",
-        help_texts.TEST,
+        "evaluate a model on actors it was not trained on", "crossmodal.cli.test:test_command", help_texts.TEST
     ),
     "predict": Command("predict the emotion of recordings", "crossmodal.cli.predict:predict_command"),
     "demo": Command("open the demo page of a model", "crossmodal.cli.serve:demo_command"),

@@ -105,10 +105,7 @@ def prepare_corpus(
         clips=[clip for clip in clips if clip.clip not in excluded],
         waveforms={job.clip.clip: job.target for job in stored if not job.crops},
         faces={job.clip.clip: job.target for job in stored if job.crops},
-        excluded=[
-            *unreadable.values(),
-            *(ExcludedClip(str(job.source), damaged[job.target].reason) for job in failed),
-        ],
+        excluded=[*unreadable.values(), *(ExcludedClip(str(job.source), damaged[job.target].reason) for job in failed)],
         made=made,
         reused=len(jobs) - len(missing) + len(distinct) - len(damaged) - made,
     )

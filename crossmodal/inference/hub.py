@@ -38,12 +38,7 @@ def fetch(repo_id: str, revision: str | None = None) -> Path:
 
 
 def push(
-    folder: str | Path,
-    repo_id: str,
-    *,
-    private: bool = False,
-    token: str | None = None,
-    revision: str | None = None,
+    folder: str | Path, repo_id: str, *, private: bool = False, token: str | None = None, revision: str | None = None
 ) -> str:
     """Upload a model folder to the Hub in one commit. The repository is created if it does not exist.
 

@@ -31,9 +31,9 @@ _SETTING = ("protocol", "fold", "num_folds", "channel", "label_set", "speaker_de
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model in evaluation mode, and the content of ``config.json``."""
+    """A model in evaluation mode, or an `OnnxModel`, and the content of ``config.json``."""
 
-    model: AudioClassifier
+    model: Any
     config: dict[str, Any]
 
 

@@ -26,14 +26,6 @@ from crossmodal.pipeline.summary import Measured, describe_split
 _DATA_DEFAULTS = ("channel", "label_set", "protocol", "fold", "num_folds")
 
 
-@dataclass(frozen=True)
-class ExportedFolder:
-    """An exported model with the content of its folder's ``config.json``."""
-
-    model: OnnxModel
-    config: dict[str, Any]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Measured):
     """Result of `crossmodal.test`, which a notebook shows.
@@ -129,14 +121,14 @@ def test(
         return evaluate(load_for_test(str(model), backend), wanted)
 
 
-def load_for_test(folder: str, backend: str = "torch") -> ModelFolder | ExportedFolder:
+def load_for_test(folder: str, backend: str = "torch") -> ModelFolder:
     """Load a model folder, or with the backend ``onnx`` or ``int8`` its exported model."""
     if backend == "torch":
         return load_model_folder(folder)
-    return ExportedFolder(load_onnx_model(folder, int8=backend == "int8"), read_config(folder))
+    return ModelFolder(load_onnx_model(folder, int8=backend == "int8"), read_config(folder))
 
 
-def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> Evaluation:
+def evaluate(folder: ModelFolder, data: dict[str, Any]) -> Evaluation:
     """Evaluate a model on the test actors of a fold; raise LeakageError if one was used for training or selection.
 
     `data` has arguments of `AudioDataModule`. Channel, label set, protocol and fold default to those that the model was
@@ -205,17 +197,18 @@ def _check_labels(datamodule: AudioDataModule, known: list[str]) -> None:
         raise ConfigError(f"The model predicts {', '.join(known)}, but {source} has the labels {', '.join(labels)}.")
 
 
-def _predict(folder: ModelFolder | ExportedFolder, datamodule: AudioDataModule) -> Predictions:
+def _predict(folder: ModelFolder, datamodule: AudioDataModule) -> Predictions:
     clips = [clip for clip in datamodule.split["test"] if clip.label is not None]
-    if isinstance(folder, ExportedFolder):
+    model = folder.model
+    if isinstance(model, OnnxModel):
         probabilities = [
-            folder.model.probabilities(batch["waveform"][:, 0].numpy(), batch["waveform_length"].numpy()).astype(float)
+            model.probabilities(batch["waveform"][:, 0].numpy(), batch["waveform_length"].numpy()).astype(float)
             for batch in datamodule.loader(clips)
         ]
     else:
         # Speech features of a frozen network may be stored from training; batches then hold them.
-        datamodule.speech_features = store_speech_features(folder.model, datamodule, clips)
+        datamodule.speech_features = store_speech_features(model, datamodule, clips)
         temperature = folder.config["temperature"]  # as `predict` has it
-        logits = predict(folder.model, datamodule.loader(clips)).logits
+        logits = predict(model, datamodule.loader(clips)).logits
         probabilities = [(logits.double() / temperature).softmax(dim=-1).numpy()]
     return Predictions.of_clips([(clip, "test") for clip in clips], tuple(folder.config["labels"]), probabilities)
