@@ -30,43 +30,6 @@ def lookup(kind: str, table: Mapping[Any, Made], name: str, advice: str = "") ->
     return table[name]
 
 
-def call_with_known(kind: str, make: Callable[..., Made], given: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Made:
-    """Call with our arguments `given` and the user's `kwargs`; raise ConfigError if the user gives an unknown one.
-
-    Our arguments that the callable does not take are ignored. A user's None stands for the default, unless the
-    parameter is annotated to accept None.
-    """
-    parameters = _parameters(make)
-    accepted = [name for name in parameters if name not in given]
-    kwargs = {name: value for name, value in kwargs.items() if name not in given or value not in (None, given[name])}
-    for name in kwargs:
-        if name not in accepted:
-            raise ConfigError(
-                f"The {kind} takes no argument {name!r}. Accepted: {', '.join(accepted)}.{suggestion(name, accepted)}"
-            )
-    ours = {name: value for name, value in given.items() if name in parameters}
-    arguments = ours | _without_none(parameters, kwargs)
-    missing = [name for name, one in parameters.items() if one.default is one.empty and name not in arguments]
-    if missing:
-        raise ConfigError(f"The {kind} needs a value for its argument {missing[0]!r}.")
-    return make(**arguments)
-
-
-def with_defaults(make: Callable[..., Any], kwargs: Mapping[str, Any], ours: Iterable[str]) -> dict[str, Any]:
-    """Return arguments without `ours`, completed with defaults: a later change of a default changes no stored model.
-
-    Values are those of JSON: tuples become lists, and classes and modules `stored` parts. See `call_with_known`.
-
-    Examples:
-        >>> with_defaults(lambda size, depth=2, width=8: None, {"width": 16}, ours=["size"])
-        {'depth': 2, 'width': 16}
-    """
-    parameters = _parameters(make)
-    defaults = {name: parameter.default for name, parameter in parameters.items() if name not in ours}
-    spelled_out = defaults | _without_none(parameters, kwargs)
-    return {name: stored(value) for name, value in spelled_out.items()}
-
-
 @dataclass(frozen=True)
 class Part:
     """A part of a model as the user gives it: a built-in name, a class path, a class or an instance.
@@ -125,10 +88,13 @@ class Part:
         instance = None if made is given else given
         if instance is not None and kwargs:
             raise ConfigError(f"The {kind} is an object, so it takes no arguments: remove {', '.join(kwargs)}.")
-        return cls(kind, builtin or class_path_of(made), made, dict(kwargs or {}), instance)
+        path = class_path_of(given if hasattr(given, "__qualname__") else made)  # of a function, its own
+        return cls(kind, builtin or path, made, dict(kwargs or {}), instance)
 
     def create(self, ours: Mapping[str, Any], width: str | None = None) -> Any:
         """Return the instance, or create it with our arguments, those that it takes, and those of the user.
+
+        A user's None stands for the default, unless the parameter is annotated to accept None.
 
         Raises:
             ConfigError: If an argument does not exist or is missing, if the instance has another value of ours, or if
@@ -136,39 +102,53 @@ class Part:
         """
         made = self.instance
         if made is None:
-            made = call_with_known(f"{self.kind} {self.name!r}", self.make, ours, self.kwargs)
-        for name, value in ours.items():
-            if self.instance is not None and getattr(made, name, value) != value:
-                raise ConfigError(
-                    f"{name} of the {self.kind} {self.name} is {getattr(made, name)}, but must be {value}."
-                )
+            made = self.make(**self._arguments(ours))
+        elif wrong := [name for name, value in ours.items() if getattr(made, name, value) != value]:
+            found, wanted = getattr(made, wrong[0]), ours[wrong[0]]
+            raise ConfigError(f"{wrong[0]} of the {self.kind} {self.name} is {found}, but must be {wanted}.")
         if width and not isinstance(getattr(made, width, None), int):
             raise ConfigError(
                 f"The {self.kind} {self.name} has no {width}: set self.{width} to the width of its output."
             )
         return made
 
+    def _arguments(self, ours: Mapping[str, Any]) -> dict[str, Any]:
+        parameters, what = _parameters(self.make), f"The {self.kind} {self.name!r}"
+        accepted = [name for name in parameters if name not in ours]
+        kwargs = {
+            name: value for name, value in self.kwargs.items() if name not in ours or value not in (None, ours[name])
+        }
+        if unknown := [name for name in kwargs if name not in accepted]:
+            known = f"Accepted: {', '.join(accepted)}.{suggestion(unknown[0], accepted)}"
+            raise ConfigError(f"{what} takes no argument {unknown[0]!r}. {known}")
+        arguments = {name: ours[name] for name in ours if name in parameters} | _without_none(parameters, kwargs)
+        missing = [name for name, one in parameters.items() if one.default is one.empty and name not in arguments]
+        if missing:
+            raise ConfigError(f"{what} needs a value for its argument {missing[0]!r}.")
+        return arguments
+
     def stored_kwargs(self, ours: Iterable[str]) -> dict[str, Any]:
-        """Return the arguments as JSON values, with defaults and without `ours`, to create the part again.
+        """Return the arguments as JSON values, without `ours`, to create the part again.
+
+        Defaults are included, so that a later change of one changes no stored model.
 
         Raises:
             ConfigError: If a file cannot hold the class or an argument.
         """
-        module = sys.modules.get(self.make.__module__)
+        problem, module = f"The {self.kind} cannot be saved", sys.modules.get(self.make.__module__)
         if self.name == class_path_of(self.make) and not hasattr(module, self.make.__qualname__):
-            raise ConfigError(
-                f"The {self.kind} cannot be saved: {self.name} cannot be imported. Define the class at the top level "
-                "of a module."
-            )
+            advice = "Define the class at the top level of a module."
+            raise ConfigError(f"{problem}: {self.name} cannot be imported. {advice}")
+        parameters = {name: one for name, one in _parameters(self.make).items() if name not in {*ours}}
         if self.instance is None:
-            return with_defaults(self.make, self.kwargs, ours)
+            values = {name: one.default for name, one in parameters.items()} | _without_none(parameters, self.kwargs)
+            return {name: stored(value) for name, value in values.items()}
         # `reduction` of a loss of torch replaces two older arguments.
-        names = [name for name in _parameters(self.make) if name not in {*ours, "size_average", "reduce"}]
+        names = [name for name in parameters if name not in ("size_average", "reduce")]
         if missing := [name for name in names if not hasattr(self.instance, name)]:
             raise ConfigError(
-                f"The {self.kind} cannot be saved: a {self.name} has no attribute {missing[0]!r}, so the value of its "
-                f"argument is unknown. Set self.{missing[0]} in its __init__, or pass the class and its arguments "
-                "instead of an object."
+                f"{problem}: a {self.name} has no attribute {missing[0]!r}, so the value of its argument is unknown. "
+                f"Set self.{missing[0]} in its __init__, or pass the class and its arguments instead of an object."
             )
         return {name: stored(getattr(self.instance, name)) for name in names}
 
@@ -186,7 +166,7 @@ def stored(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [stored(one) for one in value]
     if isinstance(value, PurePath | type):
-        return str(value) if isinstance(value, PurePath) else class_path_of(value)
+        return class_path_of(value) if isinstance(value, type) else str(value)
     part = Part("argument", class_path_of(type(value)), type(value), {}, value)
     try:
         return {"class_path": part.name, "init_args": part.stored_kwargs([])}
@@ -204,13 +184,11 @@ def readable(value: Any) -> Any:
 
 def _parameters(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the parameters; for ``**kwargs`` of a class, those of its base class."""
-    parameters = dict(inspect.signature(make).parameters)
-    variable = {name: one.kind for name, one in parameters.items() if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
-    for name in variable:
-        del parameters[name]
-    if isinstance(make, type) and inspect.Parameter.VAR_KEYWORD in variable.values():
-        parameters = {**parameters, **_parameters(make.__mro__[1]), **parameters}  # in the order of the class
-    return parameters
+    found = dict(inspect.signature(make).parameters)
+    named = {name: one for name, one in found.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
+    if isinstance(make, type) and any(one.kind is one.VAR_KEYWORD for one in found.values()):
+        named = {**named, **_parameters(make.__mro__[1]), **named}  # in the order of the class
+    return named
 
 
 def _without_none(parameters: Mapping[str, inspect.Parameter], kwargs: Mapping[str, Any]) -> dict[str, Any]:

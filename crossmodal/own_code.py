@@ -1,4 +1,4 @@
-"""Import of the user's own classes by path, and the trust that loading a file with such a path needs."""
+"""The user's own classes: their import by path, the trust that files with such a path need, and their errors."""
 
 import contextlib
 import hashlib
@@ -11,21 +11,42 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from crossmodal.errors import ConfigError, UntrustedCodeError
+from crossmodal.errors import ConfigError, CrossmodalError, UntrustedCodeError
 
 _NOT_OWN = {"crossmodal", "lightning", "timm", "torch", "torchaudio", "torchmetrics", "torchvision"}
-# The file that is being loaded and whose class paths are not trusted.
-_untrusted: ContextVar[str | None] = ContextVar("untrusted", default=None)
+_trusting: ContextVar[bool] = ContextVar("trusting", default=False)
+_untrusted: ContextVar[str | None] = ContextVar("untrusted", default=None)  # file that is being loaded
 
 
 @contextlib.contextmanager
-def own_code_of(source: str | Path, trusted: bool) -> Iterator[None]:
-    """Inside the block, refuse to import class paths, which `source` names, unless it is trusted."""
-    token = _untrusted.set(_untrusted.get() if trusted else str(source))
+def trusting(trusted: bool = True) -> Iterator[None]:
+    """Inside the block or the decorated function, trust the class paths in files, or do not trust them."""
+    token = _trusting.set(trusted)
+    try:
+        yield
+    finally:
+        _trusting.reset(token)
+
+
+@contextlib.contextmanager
+def own_code_of(source: str | Path) -> Iterator[None]:
+    """Inside the block, refuse to import class paths, which `source` names, unless `trusting`."""
+    token = _untrusted.set(_untrusted.get() if _trusting.get() else str(source))
     try:
         yield
     finally:
         _untrusted.reset(token)
+
+
+@contextlib.contextmanager
+def own_errors(what: str) -> Iterator[None]:
+    """Convert errors of the user's code, which may be of any type, to ConfigError; `what` begins its message."""
+    try:
+        yield
+    except CrossmodalError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def is_class_path(name: str) -> bool:
@@ -77,7 +98,8 @@ def _check_trust(kind: str, path: str, module_name: str) -> None:
     if source is not None and module_name.partition(".")[0] != "crossmodal":
         raise UntrustedCodeError(
             f"{source} uses the {kind} {path}, which is not part of crossmodal. Loading it would run the code of the "
-            f"module {module_name}. If you trust that code, pass trust_own_code=True, or --trust_own_code to a command."
+            f"module {module_name}. If you trust that code, pass trust_own_code=True, or --trust_own_code to a command. "
+            "Functions without this argument trust it inside of `with crossmodal.own_code.trusting():`."
         )
 
 

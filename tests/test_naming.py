@@ -9,7 +9,7 @@ from torch import nn
 
 from crossmodal.errors import ConfigError, UntrustedCodeError
 from crossmodal.naming import Part, stored
-from crossmodal.own_code import own_code_of, own_sources
+from crossmodal.own_code import own_code_of, own_sources, trusting
 
 
 class Width(nn.Module):
@@ -128,16 +128,16 @@ def test_what_cannot_be_saved_still_works():
 
 
 def test_only_trusted_files_import_classes():
-    with own_code_of("model.json", trusted=False):
+    with own_code_of("model.json"):
         with pytest.raises(UntrustedCodeError, match=r"model.json.*trust_own_code"):
             parse("no_such_module.Open")
-        with own_code_of("inner.json", trusted=True), pytest.raises(UntrustedCodeError, match=r"model\.json"):
+        with trusting(), own_code_of("inner.json"), pytest.raises(UntrustedCodeError, match=r"model\.json"):
             parse(OPEN)
         with pytest.raises(UntrustedCodeError):  # a class that our module imports
             Part.parse("thing", {}, "crossmodal.naming.partial")
         assert parse(Open).name == OPEN  # given by the caller, not by the file
         assert parse("crossmodal.models.LSTMEncoder").create({"in_features": 2}).out_features > 0
-    with own_code_of("model.json", trusted=True):
+    with trusting(), own_code_of("model.json"):
         assert parse(OPEN).name == OPEN
 
 

@@ -58,9 +58,7 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "fit": Command("train a teacher and a student, measure the gain", "crossmodal.cli.fit:fit_command", help_texts.FIT),
     "test": Command(
-        "evaluate a model on actors it was not trained on",
-        "crossmodal.cli.test:test_command",
-        help_texts.TEST,
+        "evaluate a model on actors it was not trained on", "crossmodal.cli.test:test_command", help_texts.TEST
     ),
     "predict": Command("predict the emotion of recordings", "crossmodal.cli.predict:predict_command"),
     "demo": Command("open the demo page of a model", "crossmodal.cli.serve:demo_command"),
@@ -69,15 +67,15 @@ COMMANDS: dict[str, Command] = {
     "serve": Command("serve a model over HTTP and WebSocket", "crossmodal.cli.serve:serve_command"),
     "study preflight": Command(
         "check whether this teacher can help this student, before fit",
-        "crossmodal.cli.study_preflight:preflight_command",
+        "crossmodal.cli.study:preflight_command",
         help_texts.PREFLIGHT,
     ),
     "study run": Command(
         "compare teaching methods or applications over folds and seeds",
-        "crossmodal.cli.study_run:run_command",
+        "crossmodal.cli.study:run_command",
         takes_keys=True,
     ),
-    "study report": Command("write the tables and the report of a study", "crossmodal.cli.study_report:report_command"),
+    "study report": Command("write the tables and the report of a study", "crossmodal.cli.study:report_command"),
     "data download": Command(
         "download and verify RAVDESS from Zenodo", "crossmodal.cli.data.download:download_command"
     ),

@@ -9,6 +9,7 @@ from rich.console import Console
 from crossmodal.datamodules import AudioDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.report import Report, Table, print_warnings, screen_table
+from crossmodal.own_code import trusting
 from crossmodal.pipeline.evaluate import evaluate, load_for_test
 from crossmodal.pipeline.settings import parse_or_raise
 
@@ -26,7 +27,8 @@ def test_command(args: Sequence[str]) -> int:
     settings = parse_or_raise(parser, args)
     if "model" not in settings:
         raise ConfigError("--model is missing. Pass the model folder, e.g. --model runs/fit/model.")
-    folder = load_for_test(settings["model"], settings.get("backend", "torch"), settings.get("trust_own_code", False))
+    with trusting(settings.get("trust_own_code", False)):
+        folder = load_for_test(settings["model"], settings.get("backend", "torch"))
     result = evaluate(folder, settings.get("data", {}))
     if settings.get("format") == "json":
         print(json.dumps(result.to_dict(), indent=2))

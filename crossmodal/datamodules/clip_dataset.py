@@ -68,8 +68,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
 def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Collate items to a batch: zero-pad waveforms and features to the longest, and stack everything else.
 
-    Args:
-        items: Items with tensors on the CPU, or arrays; all are copied.
+    Items have tensors on the CPU, or arrays; all are copied.
 
     Returns:
         ``clip``: names; ``label``: (B,) int64; and, if the items have them, ``waveform``: (B, 1, T) float32 with

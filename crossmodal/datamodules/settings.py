@@ -113,15 +113,8 @@ class SplitSettings:
         """Divide usable clips of a corpus; `listed` has all of its clips. The protocol is then its name."""
         protocol = self.protocol or source.protocol
         self.protocol = name_of_protocol(protocol)
-        return split_clips(
-            clips,
-            protocol,
-            self.fold,
-            source.label_set,
-            self.allow_speaker_leakage,
-            self.num_folds,
-            corpus=listed,
-        )
+        leakage = self.allow_speaker_leakage
+        return split_clips(clips, protocol, self.fold, source.label_set, leakage, self.num_folds, corpus=listed)
 
 
 @dataclass(eq=False, repr=False)

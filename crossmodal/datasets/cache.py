@@ -76,15 +76,9 @@ def prepare_corpus(
     """Decode clips that are not in the cache yet.
 
     Concurrent calls share the work. It is done in child processes: a script that calls this needs
-    ``if __name__ == "__main__":``. Files that cannot be decoded are excluded and listed in ``quarantine.json``.
-
-    Args:
-        clips: Clips to decode. Clips without sound get no waveform, clips without video no face crops.
-        audio: True to decode waveforms.
-        crops: Settings of the face crops, or None for no crops.
-        folder: Cache folder; default `crossmodal.storage.cache_dir`.
-        num_processes: Number of child processes; default one per core.
-        retry: Retry files that are known to be damaged.
+    ``if __name__ == "__main__":``. Files that cannot be decoded are excluded and listed in ``quarantine.json``; `retry`
+    tries them again. Clips without sound get no waveform; clips without video, or all without `crops`, no face crops.
+    The folder is by default `crossmodal.storage.cache_dir`, and the number of processes that of the cores.
 
     Raises:
         ConfigError: If the face detector does not exist.
@@ -111,10 +105,7 @@ def prepare_corpus(
         clips=[clip for clip in clips if clip.clip not in excluded],
         waveforms={job.clip.clip: job.target for job in stored if not job.crops},
         faces={job.clip.clip: job.target for job in stored if job.crops},
-        excluded=[
-            *unreadable.values(),
-            *(ExcludedClip(str(job.source), damaged[job.target].reason) for job in failed),
-        ],
+        excluded=[*unreadable.values(), *(ExcludedClip(str(job.source), damaged[job.target].reason) for job in failed)],
         made=made,
         reused=len(jobs) - len(missing) + len(distinct) - len(damaged) - made,
     )

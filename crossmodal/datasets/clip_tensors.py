@@ -20,10 +20,7 @@ _UNREADABLE = (OSError, AttributeError, KeyError, TypeError, ValueError, Safeten
 
 
 class ClipTensors:
-    """Lazily read tensors whose first dimension is the clip.
-
-    Args:
-        path: Path of a safetensors file written by `save`.
+    """Lazily read tensors, whose first dimension is the clip, of a safetensors file written by `save`.
 
     Raises:
         DataError: If the file does not exist or has another format.

@@ -37,21 +37,10 @@ def prepare(
 
     A script that calls this needs ``if __name__ == "__main__":``. Damaged files are excluded.
 
-    Args:
-        root: Folder of the extracted RAVDESS files.
-        manifest: Table of another corpus, instead of `root`.
-        allow_outside_paths: Whether the files of the manifest may be outside of its folder.
-        channel: Channel of RAVDESS.
-        num_video_frames: Number of face crops per clip.
-        face_size: Height and width of a face crop in pixels, at least 8.
-        face_box: Left, top, right and bottom of the face as fractions of the picture; default that of RAVDESS, and for
-            a manifest the whole picture.
-        face_detector: ``haar``, or the path of a YuNet ONNX file (extra ``face``).
-        video_decoder: ``pyav``, ``decord``, or ``auto`` for decord where it can.
-        shard: Part ``i/n`` of the clips to decode, i from 1 to n.
-        num_processes: Number of processes; default one per core.
-        cache: Cache folder; default ``$CROSSMODAL_CACHE`` or the user's cache.
-        stream: New folder or URL of a litdata stream of all clips with sound and faces (extra ``stream``).
+    `root` is the folder of the extracted RAVDESS files, `manifest` the table of another corpus, `shard` a part ``i/n``
+    of the clips, i from 1 to n, and `stream` the new folder or URL of a litdata stream of all clips with sound and
+    faces (extra ``stream``). `num_processes` is by default one per core. The others are described at
+    `crossmodal.datamodules.settings.CorpusSettings` and `FaceSettings`.
 
     Returns:
         The arrays by clip, and the files that were excluded.

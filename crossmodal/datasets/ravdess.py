@@ -93,11 +93,8 @@ def index_ravdess(root: str | Path, channel: Channel = "speech") -> RavdessIndex
     """Find the clips in a RAVDESS folder: the extracted zips of Zenodo, ``Actor_NN`` folders, or one flat folder.
 
     Files are paired by clip. The sound comes from the 03 wav, else from the 01 mp4, else from an 01 wav that was
-    extracted from it. The face comes from the 01 mp4, else from the 02 mp4, which shows the same performance.
-
-    Args:
-        root: Folder, searched recursively.
-        channel: ``speech``, ``song`` or ``both``.
+    extracted from it. The face comes from the 01 mp4, else from the 02 mp4, which shows the same performance. The
+    folder is searched recursively.
 
     Raises:
         CorpusNotFoundError: If the folder does not exist or has no RAVDESS file of this channel.

@@ -8,15 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, wilcoxon
 
-from crossmodal.evaluation.metrics import (
-    Interval,
-    check_same_clips,
-    draw_actors,
-    percentiles,
-    pool,
-    resample,
-    uar,
-)
+from crossmodal.evaluation.metrics import Interval, check_same_clips, draw_actors, percentiles, pool, resample, uar
 from crossmodal.evaluation.predictions import Predictions
 
 LEAST_ACTORS = 6
@@ -42,14 +34,9 @@ class Gain(TypedDict):
 
 
 def measure_gain(students: Sequence[Predictions], controls: Sequence[Predictions]) -> Gain:
-    """Compute the gain of students over their controls, pooled over runs.
+    """Compute the gain of students over their controls in one or more runs (fold and seed), pooled; see `mean_gain`.
 
-    Args:
-        students: Predictions of the student, one for each run (fold and seed), at least one.
-        controls: Predictions of the control for the same runs, in the same order.
-
-    Returns:
-        The gain, its interval and its p-value, as in `mean_gain`.
+    Both sides have the same runs in the same order.
 
     Raises:
         ValueError: If the numbers of runs differ, or a student and its control were not evaluated on the same clips.
@@ -67,15 +54,12 @@ def measure_gain(students: Sequence[Predictions], controls: Sequence[Predictions
 
 
 def mean_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
-    """Compute the mean gain over comparisons that answer one question with different models.
+    """Compute the mean gain over one or more comparisons that answer one question with different models.
 
     The interval is a bootstrap over actors. All sides use the same draws, so differences between actors cancel. The
     p-value is Wilcoxon's signed-rank test over actors, each with the mean of their gains. Actors with no gain are
-    ranked as well (Pratt 1959): leaving them out would hide that they do not change.
-
-    Args:
-        comparisons: One or more pairs of students and controls, pooled over runs. Comparisons may have different
-            actors and different numbers of classes.
+    ranked as well (Pratt 1959): leaving them out would hide that they do not change. Comparisons, pairs of students and
+    controls that are pooled over runs, may have different actors and different numbers of classes.
 
     Examples:
         >>> right, half = np.diag([4, 4]), np.full((2, 2), 2)
@@ -122,14 +106,9 @@ def decide(gain: Gain) -> Literal["more", "less", "open"]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for multiple tests with Holm's step-down method (Holm, Scand. J. Stat. 1979).
+    """Correct the p-values of a family of tests with Holm's step-down method (Holm, Scand. J. Stat. 1979).
 
-    Args:
-        p_values: P-values of all tests of the family, from 0 to 1.
-
-    Returns:
-        The corrected p-values, in the same order. The chance of one or more false rejections at a level is at most
-        that level.
+    The chance of one or more false rejections at a level is at most that level.
 
     Examples:
         >>> holm([0.01, 0.04, 0.03])

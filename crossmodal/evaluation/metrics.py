@@ -27,13 +27,9 @@ class Metrics(TypedDict):
 
 
 def uar(confusion: ArrayLike) -> NDArray[np.float64]:
-    """Compute the unweighted average recall (UAR): the mean recall over the classes that occur.
+    """Compute the unweighted average recall (UAR), the mean recall over the classes that occur.
 
-    Args:
-        confusion: (..., K, K) with true classes in rows.
-
-    Returns:
-        (...) fractions; nan where there are no clips.
+    Confusion matrices, (..., K, K), have true classes in rows. The result, (...), is nan where there are no clips.
 
     Examples:
         >>> float(uar([[9, 1], [1, 1]]))

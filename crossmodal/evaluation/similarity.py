@@ -104,12 +104,7 @@ def cohen_kappa(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
 
 
 def ridge_r2(
-    x: Array,
-    y: Array,
-    groups: Sequence[str],
-    new_x: Array,
-    new_y: Array,
-    strengths: Sequence[float] = RIDGE_STRENGTHS,
+    x: Array, y: Array, groups: Sequence[str], new_x: Array, new_y: Array, strengths: Sequence[float] = RIDGE_STRENGTHS
 ) -> Array:
     """Compute R^2 of ridge regression for each dimension of unseen actors, (D,); nan where `new_y` is constant.
 

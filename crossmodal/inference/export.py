@@ -11,6 +11,7 @@ from crossmodal.inference.model_config import CARD, CONFIG, ONNX, ONNX_INT8, WEI
 from crossmodal.inference.onnx_check import Batch, generated_voices, hard_batches
 from crossmodal.inference.onnx_model import OnnxModel
 from crossmodal.inference.recognizer import VoiceModel
+from crossmodal.own_code import trusting
 from crossmodal.storage import atomic_path
 
 TOLERANCE = 1e-4  # in probability
@@ -69,7 +70,8 @@ def export_model(
     if out.resolve() != folder.resolve() and (out / WEIGHTS).is_file():
         raise ExportError(f"{out} holds another model: choose another output folder.")
     config = read_config(folder)
-    original = load_torch_model(folder, config, trust_own_code)
+    with trusting(trust_own_code):
+        original = load_torch_model(folder, config)
     content = to_onnx(original.network, config["labels"], config["temperature"])
     report = _compare(out / ONNX, content, original, "PyTorch", hard_batches(config["sample_rate"]))
     if not report.largest <= TOLERANCE:  # also true for nan

@@ -17,14 +17,10 @@ _LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 
 
 def fetch(repo_id: str, revision: str | None = None) -> Path:
-    """Download a model folder into the cache of huggingface_hub. Files in the cache are reused.
+    """Download the model folder ``owner/name`` into the cache of huggingface_hub; return its path there.
 
-    Args:
-        repo_id: Name of the model, such as ``owner/name``.
-        revision: Branch, tag or commit. Default: ``main``.
-
-    Returns:
-        The folder in the cache. Without a connection, the version that was downloaded last.
+    Files in the cache are reused. Without a connection, it is the version that was downloaded last. The revision is a
+    branch, tag or commit, by default ``main``.
 
     Raises:
         HubError: If the model or revision does not exist, is private or gated, or is not a crossmodal model, or if the
@@ -42,12 +38,7 @@ def fetch(repo_id: str, revision: str | None = None) -> Path:
 
 
 def push(
-    folder: str | Path,
-    repo_id: str,
-    *,
-    private: bool = False,
-    token: str | None = None,
-    revision: str | None = None,
+    folder: str | Path, repo_id: str, *, private: bool = False, token: str | None = None, revision: str | None = None
 ) -> str:
     """Upload a model folder to the Hub in one commit. The repository is created if it does not exist.
 

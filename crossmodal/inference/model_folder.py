@@ -17,15 +17,7 @@ from torch import nn
 from crossmodal.errors import ConfigError, ModelFolderError, UntrustedCodeError
 from crossmodal.inference.hub import push
 from crossmodal.inference.model_card import UNKNOWN, model_card
-from crossmodal.inference.model_config import (
-    CARD,
-    CONFIG,
-    FORMAT,
-    FRONT_END,
-    WEIGHTS,
-    read_config,
-    require_files,
-)
+from crossmodal.inference.model_config import CARD, CONFIG, FORMAT, FRONT_END, WEIGHTS, read_config, require_files
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
 from crossmodal.models.serialization import load_model
 from crossmodal.models.speech_network import copy_weights, find_weights
@@ -39,9 +31,9 @@ _SETTING = ("protocol", "fold", "num_folds", "channel", "label_set", "speaker_de
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model in evaluation mode, and the content of ``config.json``."""
+    """A model in evaluation mode, or an `OnnxModel`, and the content of ``config.json``."""
 
-    model: AudioClassifier
+    model: Any
     config: dict[str, Any]
 
 
@@ -51,15 +43,14 @@ def save_model_folder(
     summary: dict[str, Any],
     front_end_weights: str | Path | None = None,
     stage: str = "finetune",
-    trust_own_code: bool = False,
 ) -> Path:
     """Write the model folder of a trained student, or of its control (`stage`), and return the folder.
 
     A folder that has this model is not changed. Another model in it is moved to a new folder, with the files that were
     added to it. `trained` is a file of `crossmodal.models.serialization.save_model`. The weights of a frozen front end
-    are by default those at the path that the model holds. See `load_model` for `trust_own_code`.
+    are by default those at the path that the model holds.
     """
-    model, _ = load_model(AudioClassifier, trained, trust_own_code)
+    model, _ = load_model(AudioClassifier, trained)
     calibration = dict(summary.get("calibration") or {})
     about = {
         "stage": stage,
@@ -169,21 +160,18 @@ def _holds(folder: Path, config: dict[str, Any], weights: bytes) -> bool:
     return all((folder / name).is_file() for name in files) and (folder / WEIGHTS).read_bytes() == weights
 
 
-def load_model_folder(
-    folder: str | Path, config: Mapping[str, Any] | None = None, trust_own_code: bool = False
-) -> ModelFolder:
+def load_model_folder(folder: str | Path, config: Mapping[str, Any] | None = None) -> ModelFolder:
     """Load a model folder, by default with the configuration in it.
 
     Raises:
         ModelFolderError: If the folder is incomplete, damaged or not from crossmodal.
-        UntrustedCodeError: If the model has parts outside of crossmodal, whose modules have to be imported, and
-            `trust_own_code` is false.
+        UntrustedCodeError: If the model has parts outside of crossmodal, without `crossmodal.own_code.trusting`.
     """
     folder = Path(folder)
     require_files(folder, CONFIG, WEIGHTS)
     config = dict(config or read_config(folder))
     try:
-        with own_code_of(folder, trust_own_code):
+        with own_code_of(folder):
             model = AudioClassifier(**_with_front_end(config["model"], folder))
         model.load_state_dict(load_file(folder / WEIGHTS))
     except UntrustedCodeError:

@@ -62,14 +62,9 @@ class OnnxModel:
             raise ModelFolderError(f"{name} is damaged: its metadata cannot be read ({error}). {_ADVICE}") from error
 
     def probabilities(self, waveforms: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Compute calibrated probabilities.
+        """Compute calibrated probabilities, (B, K), of waveforms, (B, T) at `sample_rate` in [-1, 1].
 
-        Args:
-            waveforms: (B, T) at `sample_rate`, in [-1, 1]. Samples beyond the lengths are ignored.
-            lengths: (B,) in samples.
-
-        Returns:
-            (B, K) probabilities in the order of `labels`.
+        The lengths are in samples, (B,); samples beyond them are ignored.
         """
         inputs = (np.asarray(waveforms, np.float32), np.asarray(lengths, np.int64))
         result: NDArray[np.float32] = self._session.run([OUTPUT], dict(zip(INPUTS, inputs, strict=True)))[0]
@@ -77,12 +72,7 @@ class OnnxModel:
 
 
 def load_onnx_model(folder: str | Path, config: Mapping[str, Any] | None = None, *, int8: bool = False) -> OnnxModel:
-    """Load ``model.onnx`` of a model folder. ``config.json`` is the only other file that is needed.
-
-    Args:
-        folder: Path of the model folder.
-        config: Its configuration. Default: read from the folder.
-        int8: True to load ``model.int8.onnx`` instead.
+    """Load ``model.onnx`` of a model folder, or ``model.int8.onnx``; only ``config.json`` is needed too.
 
     Raises:
         ModelFolderError: If a file is missing or damaged, or the model does not match ``config.json``.

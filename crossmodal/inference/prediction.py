@@ -26,11 +26,7 @@ class Prediction:
 
     @classmethod
     def of_probabilities(cls, labels: Sequence[str], probabilities: NDArray[np.floating[Any]]) -> "Prediction":
-        """Create a prediction from probabilities.
-
-        Args:
-            labels: The K emotions.
-            probabilities: (K,) non-negative. They are normalized in float64 to sum to one.
+        """Create a prediction from non-negative probabilities, (K,), of K labels; normalize them in float64.
 
         Raises:
             ModelFolderError: If they are not finite, because the weights of the model are damaged.

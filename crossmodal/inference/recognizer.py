@@ -15,6 +15,7 @@ from crossmodal.inference.prediction import SILENT, Prediction, Timeline
 from crossmodal.inference.recording import LONGEST, Recording, check_rate, is_silent, open_recording, read_recording
 from crossmodal.inference.streaming import EmotionStream
 from crossmodal.inference.timeline import make_timeline
+from crossmodal.own_code import trusting
 
 Backend = Literal["torch", "onnx", "int8"]
 BackendChoice = Literal["auto", "torch", "onnx", "int8"]
@@ -96,7 +97,8 @@ class EmotionRecognizer:
             MissingExtraError: If the library of the backend is not installed.
         """
         folder = find_model(folder_or_hub_id, revision)
-        return load_recognizer(folder, read_config(folder), backend, trust_own_code)
+        with trusting(trust_own_code):
+            return load_recognizer(folder, read_config(folder), backend)
 
     @staticmethod
     def from_checkpoint(
@@ -113,10 +115,10 @@ class EmotionRecognizer:
             WeightsError: If the file is missing or damaged, or is not a checkpoint of such a task.
             ConfigError: If the labels are unknown, or are not K different names.
         """
-        from crossmodal.inference.lightning_checkpoint import load_student
-        from crossmodal.inference.torch_model import TorchModel
+        from crossmodal.inference.torch_model import TorchModel, load_student
 
-        model, labels = load_student(Path(checkpoint), labels, trust_own_code)
+        with trusting(trust_own_code):
+            model, labels = load_student(Path(checkpoint), labels)
         config = {"model": model.config, "labels": list(labels), "sample_rate": model.config["sample_rate"]}
         return EmotionRecognizer(TorchModel(model), config | {"temperature": 1.0}, "torch")
 
@@ -204,18 +206,10 @@ class EmotionRecognizer:
         return predictions
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload the model folder to the Hugging Face Hub in one commit.
+        """Upload the model folder to the Hugging Face Hub as ``owner/name``; return the URL of the commit.
 
-        Args:
-            repo_id: Name of the model, such as ``owner/name``. The repository is created if it does not exist.
-            options: As in `crossmodal.inference.hub.push`, such as ``private=True``.
-
-        Returns:
-            The URL of the commit.
-
-        Raises:
-            ModelFolderError: If the model was not loaded from a folder, or the folder no longer exists.
-            HubError: If the Hub cannot be reached or denies access.
+        Options, such as ``private=True``, and errors are those of `crossmodal.inference.hub.push`. ModelFolderError is
+        also raised if the model was not loaded from a folder.
         """
         from crossmodal.inference.hub import push
 
@@ -236,9 +230,7 @@ def _groups(indices: Sequence[int], sizes: Sequence[int], max_samples: int) -> I
         yield group
 
 
-def load_recognizer(
-    folder: Path, config: Mapping[str, Any], backend: BackendChoice = "auto", trust_own_code: bool = False
-) -> EmotionRecognizer:
+def load_recognizer(folder: Path, config: Mapping[str, Any], backend: BackendChoice = "auto") -> EmotionRecognizer:
     """Load the model of a folder whose configuration has been read. Errors are those of `from_pretrained`."""
     if backend == "auto":
         backend = "onnx" if (folder / ONNX).is_file() and find_spec("onnxruntime") else "torch"
@@ -253,7 +245,7 @@ def load_recognizer(
         )
     from crossmodal.inference.torch_model import load_torch_model
 
-    return EmotionRecognizer(load_torch_model(folder, config, trust_own_code), config, backend, folder)
+    return EmotionRecognizer(load_torch_model(folder, config), config, backend, folder)
 
 
 def find_model(folder_or_hub_id: str | Path, revision: str | None = None) -> Path:

@@ -20,12 +20,8 @@ class EmotionStream:
     Windows of equal length start at a fixed hop, the first at 0. They do not depend on the sizes of the chunks. Memory
     holds one or two windows of audio, regardless of the duration.
 
-    Args:
-        predict: Function from waveforms at `model_rate` to predictions.
-        model_rate: Sample rate of the model in Hz.
-        sample_rate: Sample rate of the chunks in Hz.
-        window: Length of each window in seconds, 0.1 to 120.
-        hop: Seconds from one window to the next, above 0 and at most `window`.
+    Chunks have the `sample_rate` in Hz, and `predict` gets waveforms at the `model_rate`. Window and hop are those of
+    `EmotionRecognizer.timeline`.
 
     Raises:
         ConfigError: If the window or hop is invalid.

@@ -1,6 +1,6 @@
-"""PyTorch backend of the recognizer. Other modules of inference work without torch."""
+"""PyTorch backend of the recognizer, from a model folder or a checkpoint. Other modules work without torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crossmodal.errors import ModelFolderError, WeightsError
-from crossmodal.inference.model_folder import load_model_folder
+from crossmodal.errors import ConfigError, ModelFolderError, WeightsError
+from crossmodal.inference.model_folder import check_labels, load_model_folder
 from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
+from crossmodal.own_code import own_code_of
+
+_PREFIX = "model."  # of the weights of `task.model` in a checkpoint
 
 
 class TorchModel:
@@ -29,11 +32,9 @@ class TorchModel:
         return (logits.double() / self.temperature).softmax(dim=-1).float().numpy()
 
 
-def load_torch_model(
-    folder: str | Path, config: Mapping[str, Any] | None = None, trust_own_code: bool = False
-) -> TorchModel:
+def load_torch_model(folder: str | Path, config: Mapping[str, Any] | None = None) -> TorchModel:
     """Load ``model.safetensors`` of a model folder; arguments and errors as for `load_model_folder`."""
-    loaded = load_model_folder(folder, config, trust_own_code)
+    loaded = load_model_folder(folder, config)
     labels, num_classes = loaded.config["labels"], loaded.model.config["num_classes"]
     if len(labels) != num_classes:
         raise ModelFolderError(f"{folder} has {len(labels)} labels for {num_classes} classes.")
@@ -43,3 +44,28 @@ def load_torch_model(
         except WeightsError as error:
             raise ModelFolderError(f"The model in {folder} cannot be loaded: {error}") from error
     return TorchModel(loaded.model, loaded.config["temperature"])
+
+
+def load_student(path: Path, labels: Sequence[str] | None = None) -> tuple[AudioClassifier, Sequence[str]]:
+    """Load the voice model and its labels; see `crossmodal.EmotionRecognizer.from_checkpoint`."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # missing and damaged files raise many types
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{path} cannot be read as a checkpoint: {reason}") from error
+    about = content.get("crossmodal", {}) if isinstance(content, dict) else {}
+    if "model" not in about:
+        what = "a face model" if about else "no crossmodal task"
+        raise WeightsError(f"{path} holds {what}: give a checkpoint of the stage transfer, finetune or control.")
+    try:
+        with own_code_of(path):
+            model = AudioClassifier(**about["model"])
+        weights = {name: tensor for name, tensor in content["state_dict"].items() if name.startswith(_PREFIX)}
+        model.load_state_dict({name.removeprefix(_PREFIX): tensor for name, tensor in weights.items()})
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(f"The voice model in {path} cannot be loaded: {error}") from error
+    labels = labels or about.get("labels")
+    if not labels:
+        raise ConfigError(f"{path} does not hold the names of the classes: pass labels=[...], in their order.")
+    check_labels(model, labels)
+    return model.eval(), labels

@@ -20,7 +20,6 @@ class StandardizedMSELoss(nn.Module):
         num_features: Width of the embeddings.
 
     Examples:
-        >>> import torch
         >>> teacher = torch.randn(16, 4)
         >>> StandardizedMSELoss(num_features=4)(3 * teacher + 1, teacher) < 1e-4
         tensor(True)
@@ -55,7 +54,6 @@ class CosineAlignmentLoss(nn.Module):
     """One minus the cosine similarity of embeddings, mean over the batch: ``mean_i(1 - cos(s[i], t[i]))``.
 
     Examples:
-        >>> import torch
         >>> CosineAlignmentLoss()(torch.tensor([[0.0, 2.0]]), torch.tensor([[3.0, 0.0]]))
         tensor(1.)
     """
@@ -88,7 +86,6 @@ class FrequencyMSELoss(nn.Module):
         ValueError: If ``low_share`` is not from 0 to 1.
 
     Examples:
-        >>> import torch
         >>> teacher = torch.randn(4, 16)
         >>> FrequencyMSELoss()(3 * teacher + 1, teacher) < 1e-3
         tensor(True)
@@ -130,7 +127,6 @@ class SharedClassifierLoss(nn.Module):
         num_classes: Number of emotions.
 
     Examples:
-        >>> import torch
         >>> loss = SharedClassifierLoss(num_features=4, num_classes=8)
         >>> loss(torch.randn(2, 4), torch.randn(2, 4), torch.tensor([3, -1])).shape
         torch.Size([])

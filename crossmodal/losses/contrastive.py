@@ -26,7 +26,6 @@ class CrossModalSupConLoss(nn.Module):
         ValueError: If the temperature is not positive.
 
     Examples:
-        >>> import torch
         >>> faces, label = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
         >>> loss = CrossModalSupConLoss()
         >>> loss(faces, faces, label) < loss(faces.flip(0), faces, label)

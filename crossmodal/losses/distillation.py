@@ -21,7 +21,6 @@ class KnowledgeDistillationLoss(nn.Module):
         ValueError: If the temperature is not positive.
 
     Examples:
-        >>> import torch
         >>> loss = KnowledgeDistillationLoss(temperature=1.0)
         >>> loss(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 100.0]]))
         tensor(0.6931)
@@ -53,7 +52,6 @@ class LogitStandardizedKDLoss(KnowledgeDistillationLoss):
         ValueError: If the temperature is not positive.
 
     Examples:
-        >>> import torch
         >>> teacher = torch.tensor([[1.0, 2.0, 4.0]])
         >>> LogitStandardizedKDLoss()(10 * teacher + 5, teacher) < 1e-6
         tensor(True)
@@ -82,7 +80,6 @@ class DISTLoss(nn.Module):
         ValueError: If the temperature is not positive.
 
     Examples:
-        >>> import torch
         >>> logits = torch.tensor([[1.0, 2.0, 4.0], [3.0, 0.0, 1.0]])
         >>> DISTLoss()(logits, logits).abs() < 1e-6
         tensor(True)
@@ -124,7 +121,6 @@ class DecoupledKDLoss(nn.Module):
         ValueError: If the temperature is not positive.
 
     Examples:
-        >>> import torch
         >>> teacher = torch.tensor([[2.0, 1.0, -1.0]])
         >>> student = torch.tensor([[5.0, 1.0, -1.0]])  # differs only in the target class
         >>> DecoupledKDLoss(target_weight=0.0)(student, teacher, torch.tensor([0])) < 1e-6

@@ -17,12 +17,7 @@ from crossmodal.losses.alignment import (
     StandardizedMSELoss,
 )
 from crossmodal.losses.contrastive import CrossModalSupConLoss
-from crossmodal.losses.distillation import (
-    DecoupledKDLoss,
-    DISTLoss,
-    KnowledgeDistillationLoss,
-    LogitStandardizedKDLoss,
-)
+from crossmodal.losses.distillation import DecoupledKDLoss, DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
 from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
 from crossmodal.naming import Part
 
@@ -111,11 +106,8 @@ def parse_loss(
 def create_loss(name: LossName, num_features: int, num_classes: int, **kwargs: Any) -> nn.Module:
     """Create a loss by name; its entry in `LOSSES` describes the inputs of its ``forward``.
 
-    Args:
-        name: One of `LOSSES`.
-        num_features: Width of the teacher's embeddings, for the losses that need it.
-        num_classes: Number of emotions, for the losses that need it.
-        **kwargs: Additional arguments of its class; None means the default where None is not a valid value.
+    `num_features`, the width of the teacher's embeddings, and `num_classes` are for the losses that need them. `kwargs`
+    are additional arguments of its class; None means the default where None is not a valid value.
 
     Raises:
         ConfigError: If the loss or an argument does not exist.

@@ -23,7 +23,6 @@ class RKDLoss(nn.Module):
         angle_weight: Weight of the angles.
 
     Examples:
-        >>> import torch
         >>> teacher = torch.randn(8, 2)
         >>> student = torch.cat([-teacher, torch.ones(8, 3)], dim=1)  # rotated, in a wider space
         >>> RKDLoss()(student, teacher) < 1e-6
@@ -60,7 +59,6 @@ class CKALoss(nn.Module):
     same batch size. For one clip the loss is 0.
 
     Examples:
-        >>> import torch
         >>> teacher = torch.randn(8, 2)
         >>> student = torch.cat([5 * teacher.flip(1), torch.ones(8, 3)], dim=1)
         >>> CKALoss()(student, teacher) < 1e-6
@@ -88,7 +86,6 @@ class MMDLoss(nn.Module):
         bandwidths: Bandwidths b of the kernels, in units of the median distance.
 
     Examples:
-        >>> import torch
         >>> teacher = torch.randn(16, 4)
         >>> MMDLoss()(3 * teacher.flip(0) + 1, teacher) < 1e-4
         tensor(True)

@@ -207,15 +207,19 @@ class AudioClassifier(nn.Module):
         Raises:
             ConfigError: If the encoder does not encode parts of a clip.
         """
+        self.check_steps()
+        steps, length = self.encoder.steps(self._prepare(features, length, augment), length)
+        whole = self.projection(self.encoder.pooling(steps, length))
+        windows = self.projection(self.encoder.pooling(*cut_into_windows(steps, length, count)))
+        return whole, windows.unflatten(0, (-1, count))
+
+    def check_steps(self) -> None:
+        """Raise ConfigError if the encoder does not encode parts of a clip."""
         if not self.has_steps:
             raise ConfigError(
                 f"The encoder {self.encoder_part.name!r} only encodes whole clips. To teach over time, choose an "
                 "encoder with steps, such as tdnn or lstm."
             )
-        steps, length = self.encoder.steps(self._prepare(features, length, augment), length)
-        whole = self.projection(self.encoder.pooling(steps, length))
-        windows = self.projection(self.encoder.pooling(*cut_into_windows(steps, length, count)))
-        return whole, windows.unflatten(0, (-1, count))
 
     def outputs(self, features: Tensor, length: Tensor, num_windows: int) -> Outputs:
         """Compute all outputs that a student can be taught, without augmentation; arguments as in `encode_windows`."""

@@ -21,10 +21,8 @@ class CNNEncoder(AudioEncoder):
     are pooled over time.
 
     Args:
-        in_features: Number of features per audio frame.
         channels: Number of channels of each block.
         hidden_size: Width of the columns.
-        pooling: Name of the pooling over time.
         dropout: Fraction of activations dropped from the columns.
     """
 
@@ -56,12 +54,10 @@ class CRNNEncoder(AudioEncoder):
     Keren & Schuller (IJCNN 2016) combine convolutions and a recurrent network in this way for speech emotion.
 
     Args:
-        in_features: Number of features per audio frame.
         channels: Number of channels of the strided convolution and of each block after it; each halves the height.
         hidden_size: Width of the columns and of each direction of the LSTM.
         num_layers: Number of LSTM layers.
         subsampling: Number of audio frames per column, the stride of the first convolution.
-        pooling: Name of the pooling over time.
         dropout: Fraction of activations dropped before each LSTM layer.
     """
 

@@ -15,10 +15,8 @@ class DenseEncoder(AudioEncoder):
     per clip, so it memorises its training actors less than an encoder that processes every frame.
 
     Args:
-        in_features: Number of features per audio frame.
         hidden_size: Width of the layers.
         num_layers: Number of layers.
-        pooling: Name of the pooling over time.
         dropout: Fraction of activations dropped after each layer.
     """
 

@@ -11,6 +11,9 @@ from crossmodal.transforms import length_mask
 class AudioEncoder(nn.Module):
     """Base class of the audio encoders, which map features over time to one vector per clip.
 
+    All encoders take ``in_features``, the number of features per audio frame, and ``pooling`` over time: a name, or
+    your own, see `create_pooling`.
+
     In evaluation mode a clip's vector must not depend on the other clips of the batch or on the amount of padding; in
     training, batch normalization uses the whole batch. Your own encoder is a subclass with ``steps`` and a pooling, or
     with ``forward``, given as a class or its path. One of the library also has a line in `crossmodal.models.factory`.

@@ -1,6 +1,7 @@
 """The face model, which maps the faces of a clip to emotions."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from crossmodal.errors import ConfigError
 from crossmodal.models.backbone import FaceBackbone
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.pooling import create_pooling
-from crossmodal.naming import Part, call_with_known, stored
+from crossmodal.naming import Part, stored
 from crossmodal.transforms import FeatureNormalization
 
 
@@ -58,8 +59,8 @@ class FaceEncoder(nn.Module):
         super().__init__()
         self.backbone = None
         if backbone is not None:
-            given = {"name": backbone, "frozen": freeze_backbone}
-            self.backbone = call_with_known("face backbone", FaceBackbone, given, backbone_kwargs or {})
+            part = Part("face backbone", backbone, FaceBackbone, dict(backbone_kwargs or {}))
+            self.backbone = part.create({"name": backbone, "frozen": freeze_backbone})
         width = self.in_features = _agree_on_width(in_features, self.backbone)
         self.normalization = FeatureNormalization(width)
         self.layer = nn.Sequential(
@@ -126,6 +127,9 @@ class FaceEncoder(nn.Module):
         return self.encode(features.transpose(1, 2).flatten(0, 1)[..., None]).unflatten(0, (len(features), -1))
 
 
+face_encoder_part = partial(Part.parse, "face encoder", {}, base=nn.Module)
+
+
 class OwnFaceEncoder(FaceEncoder):
     """Adapter of your own module.
 
@@ -167,11 +171,6 @@ class OwnFaceEncoder(FaceEncoder):
         return None if steps is None else steps(features.transpose(1, 2) if self.in_features else features)
 
 
-def face_encoder_part(given: Any, kwargs: Mapping[str, Any] | None = None) -> Part:
-    """Parse a face encoder that the user gives; see `crossmodal.naming.Part.parse` for its forms and errors."""
-    return Part.parse("face encoder", {}, given, kwargs, nn.Module)
-
-
 class FaceClassifier(nn.Module):
     """The teacher: a `FaceEncoder`, or your own module, with a classification head.
 
@@ -188,7 +187,6 @@ class FaceClassifier(nn.Module):
         encoder: The encoder.
 
     Examples:
-        >>> import torch
         >>> model = FaceClassifier(in_features=35, num_classes=8)
         >>> model(torch.randn(2, 16, 35)).shape
         torch.Size([2, 8])

@@ -2,6 +2,7 @@
 # To add one, write a class in its own file, and add its name to the Literal and to the dict below it.
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 from torch import nn
@@ -38,9 +39,7 @@ _AUDIO_ENCODERS: dict[AudioEncoderName, type[AudioEncoder]] = {
 _TIMM = "timm:"
 
 
-def front_end_part(given: Any, kwargs: Mapping[str, Any] | None = None) -> Part:
-    """Parse a front end that the user gives; see `crossmodal.naming.Part.parse` for its forms and errors."""
-    return Part.parse("front end", _FRONT_ENDS, given, kwargs, nn.Module)
+front_end_part = partial(Part.parse, "front end", _FRONT_ENDS, base=nn.Module)
 
 
 def audio_encoder_part(given: Any, kwargs: Mapping[str, Any] | None = None) -> Part:
@@ -52,12 +51,9 @@ def audio_encoder_part(given: Any, kwargs: Mapping[str, Any] | None = None) -> P
 
 
 def create_front_end(name: Any, sample_rate: int = 16000, **kwargs: Any) -> Any:
-    """Create a front end by name or class.
+    """Create a front end: one of `list_front_ends`, or your own in the forms of `crossmodal.naming.Part.parse`.
 
-    Args:
-        name: One of `list_front_ends`, or your own: ``module.Class``, or the class.
-        sample_rate: Samples per second of the waveform.
-        **kwargs: Additional arguments of its class; None means the default where None is not a valid value.
+    `kwargs` are additional arguments of its class; None means the default where None is not a valid value.
 
     Raises:
         ConfigError: If the name or an argument does not exist.
@@ -75,17 +71,9 @@ def list_front_ends() -> list[str]:
 
 
 def create_audio_encoder(name: Any, in_features: int, **kwargs: Any) -> Any:
-    """Create an audio encoder by name or class.
+    """Create an audio encoder; arguments and errors as for `create_front_end`.
 
-    Args:
-        name: One of `list_audio_encoders`; ``timm:`` followed by the name of a timm image model; or your own:
-            ``module.Class``, or the class.
-        in_features: Number of features per audio frame.
-        **kwargs: Additional arguments of its class, which is `TimmEncoder` for ``timm:``; None means the default where
-            None is not a valid value.
-
-    Raises:
-        ConfigError: If the name or an argument does not exist.
+    The name is one of `list_audio_encoders`, or ``timm:`` followed by the name of a timm image model (`TimmEncoder`).
 
     Examples:
         >>> create_audio_encoder("timm:resnet18", in_features=40, pooling="mean").out_features

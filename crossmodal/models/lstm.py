@@ -12,12 +12,10 @@ class LSTMEncoder(AudioEncoder):
     """A bidirectional LSTM (Hochreiter & Schmidhuber 1997) over features downsampled by a strided convolution.
 
     Args:
-        in_features: Number of features per audio frame.
         hidden_size: Width of the convolution and of each direction of the LSTM.
         num_layers: Number of LSTM layers.
         subsampling: Number of audio frames per step, the stride of the convolution. An LSTM processes its steps in
             sequence, so higher values are faster.
-        pooling: Name of the pooling over time.
         dropout: Fraction of activations dropped before each LSTM layer.
     """
 

@@ -1,17 +1,16 @@
 """A trained classifier of the user's as a teacher."""
 
-import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from crossmodal.errors import ConfigError, CrossmodalError
+from crossmodal.errors import ConfigError
 from crossmodal.models.outputs import Outputs
 from crossmodal.naming import Part
-from crossmodal.own_code import own_sources
+from crossmodal.own_code import own_errors, own_sources
 from crossmodal.storage import content_key
 
 
@@ -28,7 +27,7 @@ class OwnTeacher(nn.Module):
         super().__init__()
         part = Part.parse("teacher", {}, given, base=nn.Module)
         self.name = part.name
-        with self._own_code():
+        with own_errors(f"The teacher {self.name} failed"):
             self.network: nn.Module = part.create({}).eval().requires_grad_(False)
 
     @property
@@ -40,19 +39,9 @@ class OwnTeacher(nn.Module):
 
     def predict_batch(self, batch: Mapping[str, Any]) -> Outputs:
         """Compute the outputs for a batch; raise ConfigError if they are not logits, or embeddings and logits."""
-        with self._own_code():
+        with own_errors(f"The teacher {self.name} failed"):
             outputs = self.network(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
             embedding, logits = (None, outputs) if isinstance(outputs, Tensor) else tuple(outputs)[:2]
         if any(tensor is not None and tensor.ndim != 2 for tensor in (embedding, logits)):
             raise ConfigError(f"The teacher {self.name} must return logits, (B, K), or (embeddings, logits).")
         return Outputs(embedding, logits)
-
-    @contextlib.contextmanager
-    def _own_code(self) -> Iterator[None]:
-        """Convert errors of the user's code, which may be of any type."""
-        try:
-            yield
-        except CrossmodalError:
-            raise
-        except Exception as error:
-            raise ConfigError(f"The teacher {self.name} failed: {type(error).__name__}: {error}") from error

@@ -1,5 +1,6 @@
 """Pooling of features over time to one vector per clip, excluding padding, and over the layers of a network."""
 
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -106,9 +107,7 @@ _POOLINGS: dict[PoolingName, type[Pooling]] = {
 }
 
 
-def pooling_part(given: Any) -> Part:
-    """Parse a pooling that the user gives; see `crossmodal.naming.Part.parse` for its forms and errors."""
-    return Part.parse("pooling", _POOLINGS, given, base=nn.Module)
+pooling_part = partial(Part.parse, "pooling", _POOLINGS, base=nn.Module)
 
 
 def create_pooling(name: Any, num_features: int) -> Any:

@@ -33,20 +33,17 @@ def _sort_header(content: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + content[end:]
 
 
-def load_model(
-    model_class: type[ModelT], path: str | Path, trust_own_code: bool = False
-) -> tuple[ModelT, dict[str, Any]]:
+def load_model(model_class: type[ModelT], path: str | Path) -> tuple[ModelT, dict[str, Any]]:
     """Return a model that `save_model` wrote, in evaluation mode, and the values about it.
 
     Raises:
         WeightsError: If the file is damaged, or not of such a model.
-        UntrustedCodeError: If it names a class outside of crossmodal, whose module has to be imported, and
-            `trust_own_code` is false.
+        UntrustedCodeError: If it names a class outside of crossmodal, without `crossmodal.own_code.trusting`.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        with own_code_of(path, trust_own_code):
+        with own_code_of(path):
             model = model_class(**json.loads(metadata["config"]))
         about: dict[str, Any] = json.loads(metadata["about"])
     except (ConfigError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -17,12 +17,10 @@ class TDNNEncoder(AudioEncoder):
     2016) and twice the dilation of the previous one.
 
     Args:
-        in_features: Number of features per audio frame.
         hidden_size: Number of channels.
         num_layers: Number of dilated convolutions; the dilations are 1, 2, 4 and so on.
         kernel_size: Kernel size of the dilated convolutions, an odd number.
         subsampling: Number of audio frames per step, the stride of the first convolution.
-        pooling: Name of the pooling over time.
         dropout: Fraction of channels dropped after each convolution, for the whole clip (Tompson et al., CVPR 2015).
             Neighbouring steps are similar, so dropping single values would have little effect.
 

@@ -23,16 +23,11 @@ class TimmEncoder(AudioEncoder):
     clip's images are pooled over time.
 
     Args:
-        in_features: Number of features per audio frame.
-        name: Name of a timm model, or ``hf_hub:user/repository``.
-        pretrained: Whether to download the pretrained weights of this model. Ignored if ``weights`` is given.
-        weights: Path of a local weights file (safetensors or a state dict) to start from.
+        name: As for `FaceBackbone`, like ``pretrained``, ``weights`` and ``model_kwargs``.
         image_width: Number of audio frames per image.
         image_size: Height and width that images are resized to. By default images are not resized, unless the network
             accepts only one size. Some networks need more height than a front end has features.
-        pooling: Name of the pooling over columns.
         dropout: Fraction of the network's features dropped.
-        model_kwargs: Additional arguments of ``timm.create_model``.
 
     Raises:
         ConfigError: If timm has no model of that name, or the model cannot be built with these arguments.

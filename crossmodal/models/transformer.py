@@ -19,12 +19,10 @@ class TransformerEncoder(AudioEncoder):
     clip length. In `torchaudio.models.Conformer` a clip would depend on its batch, and it has no positions.
 
     Args:
-        in_features: Number of features per audio frame.
         hidden_size: Width of a step, even, and a multiple of ``num_heads``.
         num_layers: Number of transformer layers.
         num_heads: Number of attention heads.
         subsampling: Number of audio frames per step, the stride of the convolution.
-        pooling: Name of the pooling over time.
         dropout: Fraction of channels dropped from each residual branch.
 
     Raises:

@@ -18,36 +18,21 @@ from crossmodal.inference.model_config import read_config, warning_of
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
 from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
-from crossmodal.own_code import is_class_path
+from crossmodal.own_code import is_class_path, trusting
 from crossmodal.pipeline.stored.speech_features import store_speech_features
+from crossmodal.pipeline.summary import Measured, describe_split
 
 # Data arguments whose defaults are taken from the model's config.
 _DATA_DEFAULTS = ("channel", "label_set", "protocol", "fold", "num_folds")
 
 
-@dataclass(frozen=True)
-class ExportedFolder:
-    """An exported model with the content of its folder's ``config.json``."""
-
-    model: OnnxModel
-    config: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Measured):
     """Result of `crossmodal.test`, which a notebook shows.
 
     Attributes:
-        corpus: Kind and name of the corpus, and the number of test clips.
-        protocol: Protocol of the split.
-        num_folds: Number of folds of the protocol ``grouped``, otherwise None.
-        fold: Test fold.
-        channel: Channel of RAVDESS; None for a manifest.
-        label_set: Label set of RAVDESS; None for a manifest.
         actors: Test actors.
-        speaker_dependent: Whether training and test share speakers.
         warning: What a reader must know about the model, or None.
-        labels: Class names in the order of their indices.
         uar: Unweighted average recall, as a fraction.
         war: Accuracy, as a fraction.
         f1: Macro F1, as a fraction.
@@ -56,16 +41,8 @@ class Evaluation:
         confusion: Numbers of clips, by true and by predicted class.
     """
 
-    corpus: dict[str, Any]
-    protocol: str | None
-    num_folds: int | None
-    fold: int
-    channel: str | None
-    label_set: str | None
     actors: list[str]
-    speaker_dependent: bool
     warning: str | None
-    labels: list[str]
     uar: float
     war: float
     f1: float
@@ -84,7 +61,7 @@ class Evaluation:
         name = corpus_name(self.corpus, self.channel)
         lines = [
             f"{name}: {self.corpus['clips']} clips of {people} {list_names(self.actors)} "
-            f"({protocol_name(str(self.protocol), self.num_folds)}, fold {self.fold}); chance is "
+            f"({protocol_name(self.protocol, self.num_folds)}, fold {self.fold}); chance is "
             f"{1 / len(self.labels):.3f}",
             f"UAR {self.uar:.3f} (95 % interval over {people} {low:.3f} to {high:.3f}), WAR {self.war:.3f}, "
             f"macro F1 {self.f1:.3f}, calibration error {self.ece:.3f}",
@@ -140,17 +117,18 @@ def test(
     given = {"root": data_root, "manifest": manifest, "fold": fold}
     given = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     wanted = {name: value for name, value in given.items() if value is not None} | data
-    return evaluate(load_for_test(str(model), backend, trust_own_code), wanted)
+    with trusting(trust_own_code):
+        return evaluate(load_for_test(str(model), backend), wanted)
 
 
-def load_for_test(folder: str, backend: str = "torch", trust_own_code: bool = False) -> ModelFolder | ExportedFolder:
+def load_for_test(folder: str, backend: str = "torch") -> ModelFolder:
     """Load a model folder, or with the backend ``onnx`` or ``int8`` its exported model."""
     if backend == "torch":
-        return load_model_folder(folder, trust_own_code=trust_own_code)
-    return ExportedFolder(load_onnx_model(folder, int8=backend == "int8"), read_config(folder))
+        return load_model_folder(folder)
+    return ModelFolder(load_onnx_model(folder, int8=backend == "int8"), read_config(folder))
 
 
-def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> Evaluation:
+def evaluate(folder: ModelFolder, data: dict[str, Any]) -> Evaluation:
     """Evaluate a model on the test actors of a fold; raise LeakageError if one was used for training or selection.
 
     `data` has arguments of `AudioDataModule`. Channel, label set, protocol and fold default to those that the model was
@@ -183,16 +161,10 @@ def evaluate(folder: ModelFolder | ExportedFolder, data: dict[str, Any]) -> Eval
     predictions, source = _predict(folder, datamodule), datamodule.source
     missing = {"missing_classes": missing_classes({"test": datamodule.split["test"]}, config["labels"])}
     return Evaluation(
+        **describe_split(datamodule) | {"labels": list(predictions.labels)},
         corpus={"kind": source.kind, "name": source.name, "clips": len(predictions.clips), **missing},
-        protocol=str(datamodule.protocol),
-        num_folds=datamodule.num_folds if datamodule.protocol == "grouped" else None,
-        fold=datamodule.fold,
-        channel=datamodule.source.channel,
-        label_set=datamodule.source.label_set,
         actors=actors,
-        speaker_dependent=datamodule.is_speaker_dependent,
         warning=None if datamodule.is_synthetic else warning_of(config),
-        labels=list(predictions.labels),
         **describe(predictions),
         confusion=predictions.confusion().tolist(),
     )
@@ -225,17 +197,18 @@ def _check_labels(datamodule: AudioDataModule, known: list[str]) -> None:
         raise ConfigError(f"The model predicts {', '.join(known)}, but {source} has the labels {', '.join(labels)}.")
 
 
-def _predict(folder: ModelFolder | ExportedFolder, datamodule: AudioDataModule) -> Predictions:
+def _predict(folder: ModelFolder, datamodule: AudioDataModule) -> Predictions:
     clips = [clip for clip in datamodule.split["test"] if clip.label is not None]
-    if isinstance(folder, ExportedFolder):
+    model = folder.model
+    if isinstance(model, OnnxModel):
         probabilities = [
-            folder.model.probabilities(batch["waveform"][:, 0].numpy(), batch["waveform_length"].numpy()).astype(float)
+            model.probabilities(batch["waveform"][:, 0].numpy(), batch["waveform_length"].numpy()).astype(float)
             for batch in datamodule.loader(clips)
         ]
     else:
         # Speech features of a frozen network may be stored from training; batches then hold them.
-        datamodule.speech_features = store_speech_features(folder.model, datamodule, clips)
+        datamodule.speech_features = store_speech_features(model, datamodule, clips)
         temperature = folder.config["temperature"]  # as `predict` has it
-        logits = predict(folder.model, datamodule.loader(clips)).logits
+        logits = predict(model, datamodule.loader(clips)).logits
         probabilities = [(logits.double() / temperature).softmax(dim=-1).numpy()]
     return Predictions.of_clips([(clip, "test") for clip in clips], tuple(folder.config["labels"]), probabilities)

@@ -22,6 +22,7 @@ from crossmodal.inference.model_folder import save_model_folder
 from crossmodal.models import FaceClassifier
 from crossmodal.models.own_teacher import OwnTeacher
 from crossmodal.models.serialization import load_model
+from crossmodal.own_code import trusting
 from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, silence_lightning
 from crossmodal.pipeline.processes import Processes
@@ -101,6 +102,7 @@ class Run:
         self._loggers: list[Logger] = []
         self._speech_features: Path | None = None
 
+    @trusting()  # of files that this run wrote
     def fit(self) -> RunSummary:
         """Run the requested stages, then write and print the report."""
         silence_lightning()
@@ -212,8 +214,8 @@ class Run:
         """Set the teaching inputs: stored outputs, or a live teacher, whose key is then returned."""
         if self.teaching.live:
             teacher = self.results["teacher"]
-            face, _ = load_model(FaceClassifier, teacher.model, trust_own_code=True)
-            model |= {"teacher": str(teacher.model), "trust_own_code": True}
+            face, _ = load_model(FaceClassifier, teacher.model)
+            model["teacher"] = str(teacher.model)
             model["teacher_embedding_size"] = face.encoder.out_features
             model["teacher_features_size"] = face.encoder.in_features or 1
             self._fill_in_teacher({}, data)
@@ -263,7 +265,7 @@ class Run:
             if result := self.results.get(stage):
                 summary = replace(summary, calibration=calibrate(result.predictions.of("val")))
                 about, path = summary.to_dict(), self.folder / name
-                folder = save_model_folder(result.model, path, about, weights, stage, trust_own_code=True)
+                folder = save_model_folder(result.model, path, about, weights, stage)
                 summary = replace(summary, **{name: str(folder)})  # type: ignore[arg-type]
         write_json(self.folder / "summary.json", summary.to_dict())
         write_report(self.folder, summary)

@@ -51,7 +51,7 @@ STUDENT = tuple(name for name in inspect.signature(AudioClassifier).parameters i
 _RECIPE = ("augmentation", *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
 _LOGGERS = {"wandb": "WandbLogger", "csv": "CSVLogger", "tensorboard": "TensorBoardLogger"}
 # Arguments that the pipeline sets for each stage.
-_FILLED_IN = ("num_classes", "weights", "teacher", "trust_own_code", "teacher_embedding_size", "teacher_features_size")
+_FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
 
 
 class _ConfigByName(ActionConfigFile):

@@ -277,8 +277,7 @@ def stage_parser(stage: str, has_model: bool = True) -> ArgumentParser:
 def _model_in_key(model: Config) -> Config:
     """Return a task's arguments for the key, with the hash of a file in place of its path."""
     arguments = deepcopy(model)
-    for name in ("teacher", "trust_own_code"):  # the teacher is covered by the upstream key
-        arguments.pop(name, None)
+    arguments.pop("teacher", None)  # it is covered by the upstream key
     if arguments.get("front_end") == "ssl":  # its weights are covered by the data's fingerprint
         (arguments["front_end_kwargs"] or {}).pop("weights", None)
     given = (arguments.get(name) for name in ("front_end", "front_end_kwargs", "encoder", "encoder_kwargs"))

@@ -18,14 +18,12 @@ _GAIN = "finetune minus control, test UAR in points; the interval is a bootstrap
 _PICTURES = ("confusion.png", "curves.png", "actors.png")
 
 
-@dataclass(frozen=True, repr=False)
-class RunSummary:
-    """Summary of a run, the content of ``summary.json``. A notebook shows it with tables and pictures.
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Measured:
+    """The data of a run or a test.
 
     Attributes:
-        crossmodal: Version of the package.
-        name: Name of the run.
-        corpus: Kind, name, root, clips and actors by split, and face input of the corpus.
+        corpus: Kind and name of the corpus, and its clips; of a run also root, actors by split and face input.
         protocol: Protocol of the split.
         num_folds: Number of folds of the protocol ``grouped``, otherwise None.
         speaker_dependent: Whether training and test share speakers.
@@ -33,6 +31,25 @@ class RunSummary:
         channel: Channel of RAVDESS; None for a manifest.
         label_set: Label set of RAVDESS; None for a manifest.
         labels: Class names in the order of their indices.
+    """
+
+    corpus: dict[str, Any]
+    protocol: str
+    num_folds: int | None
+    speaker_dependent: bool
+    fold: int
+    channel: str | None
+    label_set: str | None
+    labels: list[str]
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class RunSummary(Measured):
+    """Summary of a run, the content of ``summary.json``. A notebook shows it with tables and pictures.
+
+    Attributes:
+        crossmodal: Version of the package.
+        name: Name of the run.
         seed: Seed of the run.
         stages: Metrics of each stage: ``val_uar``, ``test_uar``, ``test_war``, ..., as fractions, and its epochs.
         gain: Gain of the student over its control in points of UAR on the test actors; None without both stages.
@@ -45,14 +62,6 @@ class RunSummary:
 
     crossmodal: str
     name: str
-    corpus: dict[str, Any]
-    protocol: str
-    num_folds: int | None
-    speaker_dependent: bool
-    fold: int
-    channel: str | None
-    label_set: str | None
-    labels: list[str]
     seed: int
     stages: dict[str, dict[str, Any]]
     gain: float | None = None
@@ -106,23 +115,31 @@ def summarize(
         measured = measure_gain(*([results[stage].predictions.of("test")] for stage in ("finetune", "control")))
         low, high = measured["ci95_pp"]
         gain, interval = round(measured["gain_pp"], 2), (round(low, 2), round(high, 2))
+    leaks = {"speaker_dependent": True} if teaching.get("teacher_actors") == "unknown" else {}
     return RunSummary(
         crossmodal=__version__,
         name=settings["name"],
+        **describe_split(corpus) | leaks,
         corpus=_describe_corpus(corpus),
-        protocol=str(corpus.protocol),
-        num_folds=corpus.num_folds if corpus.protocol == "grouped" else None,
-        speaker_dependent=corpus.is_speaker_dependent or teaching.get("teacher_actors") == "unknown",
-        fold=corpus.fold,
-        channel=corpus.source.channel,
-        label_set=corpus.source.label_set,
-        labels=list(corpus.labels),
         seed=settings["seed_everything"],
         stages={stage: _describe_stage(result) for stage, result in results.items()},
         gain=gain,
         interval=interval,
         folder=folder,
     )
+
+
+def describe_split(corpus: CorpusDataModule) -> dict[str, Any]:
+    """Return the fields of `Measured` for a datamodule, without `corpus`."""
+    return {
+        "protocol": str(corpus.protocol),
+        "num_folds": corpus.num_folds if corpus.protocol == "grouped" else None,
+        "speaker_dependent": corpus.is_speaker_dependent,
+        "fold": corpus.fold,
+        "channel": corpus.source.channel,
+        "label_set": corpus.source.label_set,
+        "labels": list(corpus.labels),
+    }
 
 
 def _describe_corpus(corpus: CorpusDataModule) -> dict[str, Any]:

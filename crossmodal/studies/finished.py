@@ -114,10 +114,7 @@ def notes_on_runs(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def load_runs(folder: Path) -> list[FinishedRun]:
-    """Load the finished runs of a study; interrupted and failed runs are skipped.
-
-    Args:
-        folder: Folder of the study.
+    """Load the finished runs in the folder of a study; interrupted and failed runs are skipped.
 
     Raises:
         ConfigError: If there are no runs, the runs are of different studies, or a control had another budget.

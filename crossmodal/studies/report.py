@@ -9,14 +9,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 
-from crossmodal.evaluation.report import (
-    Report,
-    Table,
-    print_warnings,
-    screen_table,
-    write_csv,
-    write_template,
-)
+from crossmodal.evaluation.report import Report, Table, print_warnings, screen_table, write_csv, write_template
 from crossmodal.labels_for_people import counted, format_for, in_ranges
 from crossmodal.studies.finished import Coverage
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crossmodal.errors import StudyError
 from crossmodal.naming import lookup
@@ -71,17 +71,14 @@ def plan_study(
     words: Sequence[str] = (),
     out: str | Path | None = None,
     only: Sequence[str] | None = None,
-    names: Sequence[str] | None = None,
-    protocols: Sequence[str] | None = None,
-    folds: Sequence[int] | None = None,
-    seeds: Sequence[int] | None = None,
+    **narrowed: Sequence[Any] | None,
 ) -> tuple[Path, list[Cell]]:
     """Return the folder and the requested runs of a study; `words` are arguments of ``fit`` for all runs.
 
-    `only` selects runs by the names of their folders; see `study` for the rest.
+    `only` selects runs by the names of their folders; `narrowed` are those of `Study.narrow`.
     """
     path = find_config(str(file), "studies")
-    requested = read_study(path).narrow(names, protocols, folds, seeds)
+    requested = read_study(path).narrow(**narrowed)
     folder = Path(out) if out else Path("studies") / path.stem
     cells = {cell.folder.name: cell for cell in plan(requested, folder, words)}
     return folder, [lookup("run of this study", cells, name) for name in only or cells]

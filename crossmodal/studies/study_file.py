@@ -103,17 +103,10 @@ class Study:
         parts = value if isinstance(value, list | tuple) else [value]
         return [self.file.parent / part if isinstance(part, str) else dict(part) for part in parts if part]
 
-    def narrow(
-        self,
-        names: Sequence[str] | None = None,
-        protocols: Sequence[str] | None = None,
-        folds: Sequence[int] | None = None,
-        seeds: Sequence[int] | None = None,
-    ) -> "Study":
+    def narrow(self, names: Sequence[str] | None = None, **choices: Any) -> "Study":
         """Return the study with only these methods or applications, and these protocols, folds and seeds."""
         chosen = {name: lookup(f"{self.kind} of {self.file}", self.compared, name) for name in names or ()}
-        choices: dict[str, Any] = {self.key: chosen, "protocols": protocols, "folds": folds, "seeds": seeds}
-        return replace(self, **{key: value for key, value in choices.items() if value})
+        return replace(self, **{key: value for key, value in {self.key: chosen, **choices}.items() if value})
 
     def check_settings(self, source: str, keys: Sequence[str]) -> None:
         """Raise ConfigError for a setting that the study itself sets; the message gives the way to change it."""
@@ -160,9 +153,7 @@ class Study:
 def read_study(path: Path, named_by: Sequence[Path] = ()) -> Study:
     """Read the file of a study; ``methods`` may be the path of another study, whose methods are then used.
 
-    Args:
-        path: Path of the file.
-        named_by: Files that refer to this one, to detect cycles.
+    `named_by` are the files that refer to this one, to detect cycles.
 
     Raises:
         ConfigError: If the file is missing, invalid YAML, has an unknown key or an invalid value, or refers to itself.

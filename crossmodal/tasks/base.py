@@ -17,7 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, M
 
 from crossmodal.batch import UNLABELLED, Batch
 from crossmodal.errors import NotFiniteError
-from crossmodal.own_code import own_code_of
+from crossmodal.own_code import own_code_of, trusting
 from crossmodal.tasks.loss_accumulator import LossAccumulator
 from crossmodal.tasks.not_finite import check_labels, explain_clips, explain_loss, non_finite_clips
 from crossmodal.tasks.schedule import OneCycleSchedule
@@ -118,7 +118,8 @@ class BaseTask(LightningModule):
         cls, checkpoint_path: str | Path, *args: Any, trust_own_code: bool = False, **kwargs: Any
     ) -> Any:
         """Load a checkpoint, as in Lightning. Import classes outside of crossmodal only if their code is trusted."""
-        with own_code_of(checkpoint_path, trust_own_code):  # LightningCLI's instantiator would import classes itself
+        # LightningCLI's instantiator would import classes itself.
+        with trusting(trust_own_code), own_code_of(checkpoint_path):
             return super().load_from_checkpoint(checkpoint_path, *args, _instantiator=None, **kwargs)
 
     @property

@@ -1,6 +1,6 @@
 """Weighted sum of losses between student and teacher, with warm-up and selection of clips."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from crossmodal.errors import ConfigError
 from crossmodal.losses import Loss, parse_loss
 from crossmodal.models.outputs import Outputs
 from crossmodal.naming import lookup
+from crossmodal.own_code import own_errors
 
 GateName = Literal["agreement", "teacher_correct"]
 
@@ -107,17 +108,13 @@ class DistillationObjective(nn.Module):
 
     def _loss(self, name: str, student: Outputs, teacher: Outputs, label: Tensor) -> Tensor:
         term = self.terms[name]
-        target: Tensor | None
         entry = term.loss.entry
+        prediction = student.logits if entry.compares == "logits" else student.embedding
+        targets = {"logits": teacher.logits, "embeddings": teacher.embedding, "features": teacher.features}
+        target = targets[entry.compares]
         if term.over_time:
             prediction, target = _windows(student), _windows(teacher)
             label = label.repeat_interleave(len(prediction) // len(label))
-        elif entry.compares == "logits":
-            prediction, target = student.logits, teacher.logits
-        elif entry.compares == "embeddings":
-            prediction, target = student.embedding, teacher.embedding
-        else:
-            prediction, target = student.embedding, teacher.features
         if name in self.projectors:
             prediction = self.projectors[name](prediction)
         if target is None:
@@ -126,20 +123,13 @@ class DistillationObjective(nn.Module):
                 "them again with `crossmodal fit`; or if the teacher has none, disable the loss with null."
             )
         arguments = (prediction, target, label) if entry.needs_label else (prediction, target)
-        return _call(term.loss.part.name, self.losses[name], arguments)
-
-
-def _call(name: str, loss: nn.Module, arguments: Sequence[Tensor]) -> Tensor:
-    """Compute a loss, which may be the user's; raise ConfigError if it fails or is not one number."""
-    try:
-        value = loss(*arguments)
-    except (IndexError, RuntimeError, TypeError, ValueError) as error:
-        shapes = ", ".join(str(tuple(argument.shape)) for argument in arguments)
-        raise ConfigError(f"The loss {name} failed on tensors of shapes {shapes}: {error}") from error
-    if not isinstance(value, Tensor) or value.ndim:
-        found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ConfigError(f"The loss {name} must return a tensor with one number, the mean over clips, not {found}.")
-    return value
+        own, shapes = f"The loss {term.loss.part.name}", ", ".join(str(tuple(one.shape)) for one in arguments)
+        with own_errors(f"{own} failed on tensors of shapes {shapes}"):
+            value = self.losses[name](*arguments)
+        if not isinstance(value, Tensor) or value.ndim:
+            found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise ConfigError(f"{own} must return a tensor with one number, the mean over clips, not {found}.")
+        return value
 
 
 def _windows(outputs: Outputs) -> Tensor:

@@ -57,7 +57,6 @@ class TransferTask(FinetuneTask):
         teacher: Path of a trained teacher to run in each step, or a classifier of your own, see
             `crossmodal.models.own_teacher.OwnTeacher`. Stored teacher outputs are many times faster.
         teacher_actors: Actors that a teacher of your own has seen, ``[]`` if none of the corpus, or ``unknown``.
-        trust_own_code: Whether to import the class that the teacher's file names, if it is not part of crossmodal.
         horizontal_flip: Probability of flipping the faces of a clip for such a teacher.
         student: Arguments of `FinetuneTask`.
 
@@ -86,7 +85,6 @@ class TransferTask(FinetuneTask):
         teacher_features_size: int = 1,
         teacher: str | dict[str, Any] | Any | None = None,
         teacher_actors: list[str | int] | Literal["unknown"] | None = None,
-        trust_own_code: bool = False,
         horizontal_flip: float = 0.5,
         **student: Any,
     ) -> None:
@@ -94,17 +92,15 @@ class TransferTask(FinetuneTask):
         self.horizontal_flip = horizontal_flip
         self.task_loss_weight = task_loss_weight
         self._total_steps = 1.0
-        terms: dict[str, LossTerm] = {}
-        for loss, settings in (more_losses or {}).items():
-            term = LossTerm.parse(loss, settings)
-            terms[term.loss.part.name.replace(".", "_")] = term
+        more = [(LossTerm.parse(loss, settings), settings) for loss, settings in (more_losses or {}).items()]
+        self.hparams["more_losses"] = {term.loss.part.name: settings for term, settings in more}
+        terms = {term.loss.part.name.replace(".", "_"): term for term, _ in more}
         if kd_loss is not None:
-            parsed = _parse_loss("kd_loss", kd_loss, terms)
-            terms["kd_loss"] = LossTerm(parsed, kd_loss_weight, kd_loss_warmup, temperature=temperature)
+            loss = self._parse_loss("kd_loss", kd_loss, terms)
+            terms["kd_loss"] = LossTerm(loss, kd_loss_weight, kd_loss_warmup, temperature=temperature)
         if align_loss is not None:
-            parsed = _parse_loss("align_loss", align_loss, terms)
-            terms["align_loss"] = LossTerm(parsed, align_loss_weight, align_loss_warmup, align_loss_over_time)
-        self._store_losses(more_losses or {}, terms)
+            loss = self._parse_loss("align_loss", align_loss, terms)
+            terms["align_loss"] = LossTerm(loss, align_loss_weight, align_loss_warmup, align_loss_over_time)
         num_classes, embedding_size = self.model.classes_and_width
         teacher_sizes = teacher_embedding_size, teacher_features_size
         self.teaching = DistillationObjective(terms, embedding_size, *teacher_sizes, num_classes, gate)
@@ -114,24 +110,25 @@ class TransferTask(FinetuneTask):
         self._teacher: tuple[FaceClassifier | OwnTeacher, ...] = ()
         self._teacher_actors: Collection[str] = ()
         if teacher is not None:
-            self._load_teacher(teacher, teacher_actors, teacher_embedding_size, trust_own_code)
+            self._load_teacher(teacher, teacher_actors, teacher_embedding_size)
 
-    def _store_losses(self, more_losses: Mapping[Any, Any], terms: Mapping[str, LossTerm]) -> None:
-        """Replace classes and modules in the hyper-parameters by class paths: checkpoints hold no code."""
-        parts = [term.loss.part for term in terms.values()]
-        self.hparams["more_losses"] = dict(zip((part.name for part in parts), more_losses.values(), strict=False))
-        for name in ("kd_loss", "align_loss"):
-            if name in terms and not isinstance(self.hparams[name], str | Mapping):
-                part = terms[name].loss.part
-                ours = [] if part.instance is not None else _SIZES - part.kwargs.keys()
-                self.hparams[name] = {"class_path": part.name, "init_args": part.stored_kwargs(ours)}
+    def _parse_loss(self, argument: str, given: Any, others: Mapping[str, LossTerm]) -> Loss:
+        """Parse `kd_loss` or `align_loss`; checkpoints hold the path of a class, and no code."""
+        is_kd = argument == "kd_loss"
+        loss = parse_loss(given, None, KD_LOSSES if is_kd else ALIGN_LOSSES, "logits" if is_kd else "embeddings")
+        name = loss.part.name
+        if name in [other.loss.part.name for other in others.values()]:
+            raise ConfigError(f"The loss {name} is in more_losses and is also {argument}: remove one of them.")
+        if (loss.entry.compares == "logits") != is_kd:
+            other = "align_loss" if is_kd else "kd_loss"
+            raise ConfigError(f"The loss {name} compares {loss.entry.compares}: set {other}, not {argument}.")
+        if not isinstance(given, str | Mapping):
+            ours = [] if loss.part.instance is not None else _SIZES - loss.part.kwargs.keys()
+            self.hparams[argument] = {"class_path": name, "init_args": loss.part.stored_kwargs(ours)}
+        return loss
 
     def _check_synchronous(self) -> None:
-        if not self.model.has_steps:
-            raise ConfigError(
-                f"The encoder {self.model.encoder_part.name!r} only encodes whole clips. To teach over time, choose an "
-                "encoder with steps, such as tdnn or lstm."
-            )
+        self.model.check_steps()
         if getattr(self.model.front_end, "silence_db", None) is not None:
             raise ConfigError(
                 "Teaching over time needs all audio frames, but the front end removes silent ones: set "
@@ -144,9 +141,7 @@ class TransferTask(FinetuneTask):
                 f"Teaching over time needs synchronous voice and face: remove the augmentation {', '.join(names)}."
             )
 
-    def _load_teacher(
-        self, teacher: Any, actors: Collection[Any] | None, teacher_embedding_size: int, trust_own_code: bool
-    ) -> None:
+    def _load_teacher(self, teacher: Any, actors: Collection[Any] | None, teacher_embedding_size: int) -> None:
         if self.augmentation.mixup is not None:
             raise ConfigError(
                 "mixup needs stored teacher outputs, because it does not mix the faces for a live teacher. "
@@ -157,7 +152,7 @@ class TransferTask(FinetuneTask):
                 raise LeakageError(UNKNOWN_ACTORS)
             self._teacher, self._teacher_actors = (OwnTeacher(teacher),), () if actors == "unknown" else actors
             return
-        model, about = load_model(FaceClassifier, teacher, trust_own_code)
+        model, about = load_model(FaceClassifier, teacher)
         if model.encoder.out_features != teacher_embedding_size:
             raise ConfigError(
                 f"{teacher} has embeddings of width {model.encoder.out_features}, but teacher_embedding_size is "
@@ -220,16 +215,3 @@ class TransferTask(FinetuneTask):
         if "faces" in batch:
             batch = {**batch, "faces": random_horizontal_flip(batch["faces"], self.horizontal_flip)}
         return self._teacher[0].predict_batch(batch)
-
-
-def _parse_loss(argument: str, given: Any, others: Mapping[str, LossTerm]) -> Loss:
-    """Parse `kd_loss` or `align_loss`; raise ConfigError if it is used twice, or compares the other tensors."""
-    is_kd = argument == "kd_loss"
-    loss = parse_loss(given, None, KD_LOSSES if is_kd else ALIGN_LOSSES, "logits" if is_kd else "embeddings")
-    name = loss.part.name
-    if name in [other.loss.part.name for other in others.values()]:
-        raise ConfigError(f"The loss {name} is in more_losses and is also {argument}: remove one of them.")
-    if (loss.entry.compares == "logits") != is_kd:
-        other = "align_loss" if is_kd else "kd_loss"
-        raise ConfigError(f"The loss {name} compares {loss.entry.compares}: set {other}, not {argument}.")
-    return loss

@@ -9,13 +9,7 @@ from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.naming import Part
-from crossmodal.transforms.augmentation import (
-    AdditiveNoise,
-    RandomCrop,
-    RandomGain,
-    TimeShift,
-    WaveformAugmentation,
-)
+from crossmodal.transforms.augmentation import AdditiveNoise, RandomCrop, RandomGain, TimeShift, WaveformAugmentation
 from crossmodal.transforms.mixup import Mixup
 from crossmodal.transforms.random_transform import RandomTransform
 from crossmodal.transforms.spec_augment import SpecAugment

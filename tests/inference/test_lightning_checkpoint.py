@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.demos.boring_classes import BoringModel
 from torch.utils.data import DataLoader
 
 import crossmodal
@@ -83,18 +84,6 @@ def test_labels_of_a_datamodule_are_in_the_checkpoint(tmp_path):
         EmotionRecognizer.from_checkpoint(tmp_path / "5.ckpt")
 
 
-class Foreign(LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.model = torch.nn.Linear(1, 1)
-
-    def training_step(self, batch, batch_idx):
-        return self.model(torch.ones(1, 1)).sum()
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
 def test_other_checkpoints_are_refused_with_a_reason(trained, tmp_path):
     _, path = trained
     with pytest.raises(ConfigError, match="labels"):
@@ -102,11 +91,11 @@ def test_other_checkpoints_are_refused_with_a_reason(trained, tmp_path):
     for labels in (LABELS[:3], "abcd", ["a", "a", "b", "c"]):
         with pytest.raises(ConfigError, match="labels"):
             EmotionRecognizer.from_checkpoint(path, labels=labels)
-    fit(Foreign(), DataLoader([1])).save_checkpoint(tmp_path / "foreign.ckpt")
+    fit(BoringModel(), DataLoader(torch.ones(1, 32))).save_checkpoint(tmp_path / "foreign.ckpt")
     teacher = crossmodal.TeacherTask(**TEACHER)
     fit(teacher, loader(face_embeddings([0, 1, 2, 3]))).save_checkpoint(tmp_path / "teacher.ckpt")
     torch.save({"crossmodal": {"model": {"front_end": "mfcc", "encoder": "dense"}}}, tmp_path / "empty.ckpt")
-    torch.save({"crossmodal": Foreign}, tmp_path / "code.ckpt")
+    torch.save({"crossmodal": NamedClips}, tmp_path / "code.ckpt")
     content = path.read_bytes()
     (tmp_path / "cut.ckpt").write_bytes(content[: len(content) // 2])
     (tmp_path / "text.ckpt").write_text("text")

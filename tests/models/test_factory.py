@@ -27,10 +27,3 @@ def test_arguments_are_passed_on_and_none_means_the_default():
 def test_a_typo_suggests_the_nearest_name(call, message):
     with pytest.raises(ConfigError, match=message):
         call()
-
-
-def test_none_is_the_default_unless_it_is_a_valid_value():
-    front_end = create_front_end("mfcc", n_mfcc=None, silence_db=None)
-    assert front_end.num_features == 40
-    assert front_end.silence_db is None
-    assert create_front_end("mfcc").silence_db == 30.0

@@ -19,6 +19,7 @@ from crossmodal.cli.test import test_command as run_command
 from crossmodal.datasets import index_ravdess
 from crossmodal.errors import ConfigError, DataError, LeakageError, ProtocolError
 from crossmodal.inference.export import export_model
+from crossmodal.pipeline.settings import parse_settings
 from tests.pipeline import fit, reused, tiny_command
 from tests.test_docs import command_lines, write_modules
 
@@ -107,30 +108,12 @@ def test_a_model_of_own_parts_is_tested_with_them(summary, args, capsys):
 
 
 def test_python_takes_classes(summary, args, parts):
-    values = dict(word.removeprefix("--").split("=", 1) for word in args if "=" in word)
     again = crossmodal.fit(
+        parse_settings(args),
         name="python",
-        runs=values["runs"],
-        face_features="features.csv",
-        data={
-            **{"cache": values["data.cache"], "batch_size": 4, "protocol": parts.LastActor},
-            "corpus": {"class_path": parts.Folder, "init_args": {"folder": "recordings"}},
-        },
-        trainer={"enable_progress_bar": False},
-        teacher={"trainer": {"max_epochs": 1}},
-        teaching={
-            "teacher": {"class_path": parts.MeanOfFeatures, "init_args": {"weights": "head.pt"}},
-            "teacher_actors": ["ada", "bo"],
-        },
-        transfer={
-            "model": {
-                **{"encoder": "dense", "encoder_kwargs": {"hidden_size": 16}},
-                "kd_loss": {"class_path": parts.Distance, "init_args": {"power": 1.0}},
-                "align_loss": parts.WeightedDistance,
-            },
-            "trainer": {"max_epochs": 1},
-        },
-        finetune={"trainer": {"max_epochs": 1}},
+        data={"protocol": parts.LastActor, "corpus": {"class_path": parts.Folder}},
+        teaching={"teacher": {"class_path": parts.MeanOfFeatures}},
+        transfer={"model": {"kd_loss": {"class_path": parts.Distance}, "align_loss": parts.WeightedDistance}},
     )
     assert reused(again.to_dict()) == ["control", "transfer", "finetune"]
 
@@ -156,46 +139,27 @@ def test_the_actors_of_a_teacher_are_asked_for_and_checked(summary, args):
             fit([*args, f"--teaching.{other}"])
 
 
-def _split(clips, change):
-    actors = sorted({clip.actor for clip in clips})
-    parts = zip(("test", "val", "train"), (actors[:1], actors[1:2], actors[2:]), strict=True)
-    divided = {name: [clip for clip in clips if clip.actor in members] for name, members in parts}
-    change(divided)
-    return divided
+def wrong(change):
+    """Return a protocol whose split is changed."""
 
+    def protocol(clips, fold):
+        actors = sorted({clip.actor for clip in clips})
+        parts = zip(("test", "val", "train"), (actors[:1], actors[1:2], actors[2:]), strict=True)
+        divided = {name: [clip for clip in clips if clip.actor in members] for name, members in parts}
+        change(divided)
+        return divided
 
-class Leaky:
-    def __call__(self, clips, fold):
-        return _split(clips, lambda divided: divided["train"].append(divided["test"].pop()))
-
-
-class Twice:
-    def __call__(self, clips, fold):
-        return _split(clips, lambda divided: divided["train"].append(divided["train"][0]))
-
-
-class Unlabelled:
-    def __call__(self, clips, fold):
-        return _split(clips, lambda divided: divided.update(val=[]))
-
-
-class Incomplete:
-    def __call__(self, clips, fold):
-        return {"train": clips}
-
-
-class NoProtocol:
-    pass
+    return protocol
 
 
 @pytest.mark.parametrize(
     ("protocol", "error", "word"),
     [
-        (Leaky, LeakageError, "ada"),
-        (Twice, ProtocolError, "twice"),
-        (Unlabelled, ProtocolError, "val"),
-        (Incomplete, ProtocolError, "test"),
-        (NoProtocol, ProtocolError, "callable"),
+        (wrong(lambda divided: divided["train"].append(divided["test"].pop())), LeakageError, "ada"),
+        (wrong(lambda divided: divided["train"].append(divided["train"][0])), ProtocolError, "twice"),
+        (wrong(lambda divided: divided.update(val=[])), ProtocolError, "val"),
+        (wrong(lambda divided: divided.pop("test")), ProtocolError, "test"),
+        (Path, ProtocolError, "callable"),
     ],
 )
 def test_a_wrong_protocol_is_refused(args, parts, protocol, error, word):
@@ -229,10 +193,7 @@ def test_two_clips_with_one_name_are_refused(args, parts):
         ("--data.corpus=nowhere.Corpus", "nowhere"),
         (f"--data.corpus={PARTS}.LastActor", "CorpusSource"),
         (f"--teaching.teacher={PARTS}.LastActor", "Module"),
-        (
-            f"--teaching.teacher={{class_path: {PARTS}.MeanOfFeatures, init_args: {{weights: missing.pt}}}}",
-            "missing.pt",
-        ),
+        (f"--teaching.teacher={{class_path: {PARTS}.MeanOfFeatures, init_args: {{weights: no.pt}}}}", "no.pt"),
         ("--transfer.model.kd_loss=kdd", "logit_std"),
         ("--transfer.model.kd_loss=nowhere.Loss", "nowhere"),
         ("--data.root=x", "data.root and data.corpus"),

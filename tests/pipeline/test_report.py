@@ -43,7 +43,7 @@ def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = Fals
     protocol = {"protocol": "seq6", "num_folds": None, "speaker_dependent": speaker_dependent, "fold": 3, "seed": 0}
     labels = {"channel": "speech", "label_set": "speech8", "labels": list(LABELS)}
     results = {"stages": numbers, "model": str(folder / "model"), "folder": folder, **gain}
-    return RunSummary("1.0", "first", corpus, **protocol, **labels, **results)
+    return RunSummary(crossmodal="1.0", name="first", corpus=corpus, **protocol, **labels, **results)
 
 
 def test_content_of_the_report(tmp_path):

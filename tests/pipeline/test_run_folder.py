@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from crossmodal.cli.main import main
 from crossmodal.errors import FolderInUseError
 from crossmodal.pipeline.run import Run
 from crossmodal.pipeline.run_folder import in_use
@@ -58,14 +57,6 @@ def test_the_lock_is_released_after_an_error(tmp_path):
             pass
         with in_use(tmp_path / "other"):
             pass
-
-
-def test_a_command_for_a_folder_in_use_ends_with_a_message(store, tiny_args, capsys):
-    with in_use(store / "runs" / "fit"):
-        assert main(["fit", *tiny_args(store)]) == 1
-    error = capsys.readouterr().err
-    assert str(store / "runs" / "fit") in error
-    assert "--name" in error
 
 
 def test_a_run_of_another_fold_gets_its_own_folder(copied, tiny_args, capsys):

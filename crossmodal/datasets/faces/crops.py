@@ -39,11 +39,7 @@ class FaceCrops:
     decoder: media.VideoDecoder = "pyav"
 
     def settings(self, content_of: Callable[[Path], str]) -> dict[str, Any]:
-        """Return all settings that determine the crops, for JSON; a detector file is represented by its hash.
-
-        Args:
-            content_of: Returns the SHA-256 of a file.
-        """
+        """Return all settings that determine the crops, for JSON, with the SHA-256 in place of a detector file."""
         settings = asdict(self)
         del settings["detector" if self.detector is None else "box"]
         if self.decoder == "pyav":

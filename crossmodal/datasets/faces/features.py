@@ -35,13 +35,9 @@ def store_face_features(
 ) -> tuple[ClipTensors, list[ExcludedClip]]:
     """Read face features once and store them by clip, as ``face_embeddings`` of shape (clips, N, D).
 
-    A clip with several rows is divided into N segments of equal length, and each becomes the mean of its rows. N is 1
-    if every clip has one row, else `num_rows`.
-
-    Args:
-        source: A ``.csv`` or ``.parquet`` table, or a folder of ``.npy`` of shape (D,) or (rows, D).
-        num_rows: N for clips with many rows.
-        folder: The cache.
+    The source is a ``.csv`` or ``.parquet`` table, or a folder of ``.npy`` of shape (D,) or (rows, D). A clip with
+    several rows is divided into N segments of equal length, and each becomes the mean of its rows. N is 1 if every clip
+    has one row, else `num_rows`. The folder is the cache.
 
     Raises:
         DataError: If the file, its column `clip` or its features are missing, or the clips differ in D.

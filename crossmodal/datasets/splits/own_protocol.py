@@ -2,20 +2,21 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from crossmodal.datasets.clip import SPLITS, Clip, Split
 from crossmodal.datasets.splits.given_split import check_speakers
 from crossmodal.errors import ProtocolError
 from crossmodal.naming import Part
-from crossmodal.own_code import class_path_of, is_class_path
+from crossmodal.own_code import is_class_path
+
+_parse = partial(Part.parse, "protocol", {})
 
 
 def name_of_protocol(protocol: Any) -> str:
     """Return the name of a protocol for reports: a built-in name or a path."""
-    if isinstance(protocol, str):
-        return protocol
-    return class_path_of(protocol) if hasattr(protocol, "__qualname__") else Part.parse("protocol", {}, protocol).name
+    return protocol if isinstance(protocol, str) else _parse(protocol).name
 
 
 def is_own_protocol(protocol: Any) -> bool:
@@ -29,8 +30,7 @@ def split_by_own(protocol: Any, clips: Sequence[Clip], fold: int, allow_leakage:
     It takes the usable clips and the fold, and returns the clips of ``train``, ``val`` and ``test``. Clips may be left
     out. The same leakage check applies as to `split_as_given`.
     """
-    name = name_of_protocol(protocol)
-    made = Part.parse("protocol", {}, protocol).create({})
+    name, made = name_of_protocol(protocol), _parse(protocol).create({})
     if not callable(made):
         raise ProtocolError(f"The protocol {name} is not callable: define __call__(self, clips, fold).")
     divided = made(clips, fold)

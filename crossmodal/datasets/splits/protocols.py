@@ -120,16 +120,10 @@ def split_clips(
     num_folds: int = NUM_FOLDS,
     corpus: Sequence[Clip] | None = None,
 ) -> dict[Split, list[Clip]]:
-    """Divide clips into train, val and test.
+    """Divide usable clips into train, val and test, by a name of `PROTOCOLS` or as in `split_by_own`.
 
-    Args:
-        clips: The usable clips.
-        protocol: See `PROTOCOLS`; or a protocol of the user, see `split_by_own`.
-        fold: Counted from 0.
-        label_set: As in `split_actors`; None for other corpora.
-        allow_speaker_leakage: Allow a speaker in more than one split.
-        num_folds: Number of folds of the protocol ``grouped``.
-        corpus: All clips of the corpus, from which ``grouped`` makes its folds; default `clips`.
+    The protocol ``grouped`` makes `num_folds` folds from all clips of the `corpus`, by default `clips`. The label set
+    is that of `split_actors`, None for other corpora.
 
     Raises:
         ProtocolError: See `split_actors`, `split_by_speaker` and `split_as_given`.

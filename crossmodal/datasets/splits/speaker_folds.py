@@ -30,15 +30,11 @@ def split_by_speaker(
 
 
 def group_speakers(clips: Iterable[Clip], num_folds: int) -> list[tuple[str, ...]]:
-    """Divide speakers greedily into folds with similar shares of every label.
+    """Divide the speakers of a corpus greedily into 3 or more folds with similar shares of every label.
 
     The speakers with the most labelled clips are assigned first, each to the fold with the least of the speaker's
     labels. The folds do not depend on the order of the clips or on a seed. Speakers without labelled clips are in no
     fold, so they are always in training.
-
-    Args:
-        clips: Clips of the whole corpus.
-        num_folds: From 3 up to the number of speakers.
 
     Raises:
         ProtocolError: There are fewer than 3 folds, or fewer speakers with labelled clips than folds.

@@ -12,6 +12,7 @@ from crossmodal.inference.predict.inputs import Input
 from crossmodal.inference.prediction import Prediction, Timeline
 from crossmodal.inference.recognizer import BackendChoice, EmotionRecognizer, load_recognizer
 from crossmodal.inference.recording import read_recording
+from crossmodal.own_code import trusting
 from crossmodal.process_pool import Failure, run_in_processes
 
 _BATCH_SIZE = 4  # recordings; larger batches are hardly faster and would leave some jobs without work
@@ -49,7 +50,8 @@ class FilePredictor:
     @cached_property
     def recognizer(self) -> EmotionRecognizer:
         """The model, loaded on first use in each process."""
-        return load_recognizer(self.folder, self.config, self.backend, self.trust_own_code)
+        with trusting(self.trust_own_code):
+            return load_recognizer(self.folder, self.config, self.backend)
 
     def predict(self, inputs: Sequence[Input], jobs: int = 1) -> Iterator[AudioResult]:
         """Predict each input in order, in this process or in several with one thread each."""

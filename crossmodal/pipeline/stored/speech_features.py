@@ -42,16 +42,10 @@ def store_for_stages(
 def store_speech_features(
     model: AudioClassifier, datamodule: CorpusDataModule, clips: Iterable[Clip], device: torch.device | str = "cpu"
 ) -> Path | None:
-    """Run the frozen front end of a model over clips, each once.
+    """Run the frozen front end of a model on a device over clips of a datamodule with sound, set up, each once.
 
     The file of a clip has the name of the array of its waveform, which is made from its content. The name of the folder
     is a key of the front end. All folds, label sets and runs share the files, and an interrupted run resumes.
-
-    Args:
-        model: The model.
-        datamodule: A datamodule with sound, set up.
-        clips: Some of its clips.
-        device: Where to run the front end.
 
     Returns:
         The folder of features, (num_features, audio frames) float16; None if the front end is not a frozen network.

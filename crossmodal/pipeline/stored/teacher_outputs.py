@@ -145,12 +145,12 @@ def _predict(
     if isinstance(member.result, OwnTeacher):
         return predict(member.result.to(device), loader), set()  # `settings` has its actors
     if member.stage == "teacher":
-        face, metadata = load_model(FaceClassifier, member.result.model, trust_own_code=True)
+        face, metadata = load_model(FaceClassifier, member.result.model)
         outputs = predict(face.to(device), loader)
         if mirror:
             outputs = _mean_with_mirrored(outputs, face, loader)
     else:
-        voice, metadata = load_model(AudioClassifier, member.result.model, trust_own_code=True)
+        voice, metadata = load_model(AudioClassifier, member.result.model)
         outputs = predict(voice.to(device), loader, num_windows=datamodule.crops.num_video_frames)
     return outputs, set(metadata["train_actors"])
 

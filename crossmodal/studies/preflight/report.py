@@ -10,16 +10,7 @@ from matplotlib.axes import Axes
 from rich.console import Console
 
 from crossmodal.evaluation.plots import STAGE_COLOURS, STYLE, save_figure
-from crossmodal.evaluation.report import (
-    Column,
-    Picture,
-    Report,
-    Section,
-    Table,
-    print_warnings,
-    screen_table,
-    warnings,
-)
+from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, print_warnings, screen_table, warnings
 from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
 from crossmodal.studies.preflight.advice import CARRIED_R2
 

@@ -1,6 +1,7 @@
 """`study preflight`: a cheap prediction of whether a teacher can help a student, without the test actors."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,12 +15,13 @@ from crossmodal.evaluation.predictions import predict
 from crossmodal.evaluation.report import warnings
 from crossmodal.models import AudioClassifier, FaceClassifier
 from crossmodal.models.serialization import load_model
+from crossmodal.own_code import trusting
 from crossmodal.pipeline import run as pipeline
 from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import end_loggers
 from crossmodal.pipeline.settings import Config, parse_settings
 from crossmodal.pipeline.stored.modality_general import sound_statistics
-from crossmodal.pipeline.summary import RunSummary, summarize
+from crossmodal.pipeline.summary import Measured, RunSummary, summarize
 from crossmodal.storage import write_json
 from crossmodal.studies.preflight.advice import advise
 from crossmodal.studies.preflight.measures import Array, Pairs, measure
@@ -32,7 +34,7 @@ _STAGES = ("teacher", "control")
 _Split = Literal["train", "val"]
 _SPLITS: tuple[_Split, ...] = ("train", "val")
 _BY_SPLIT = ("clips", "actors", "missing_classes")
-_DESCRIBED = ("corpus", "protocol", "num_folds", "speaker_dependent", "fold", "channel", "label_set", "labels", "seed")
+_DESCRIBED = (*(field.name for field in fields(Measured)), "seed")
 
 
 class _StagesOnly(pipeline.Run):
@@ -68,6 +70,7 @@ def preflight(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpac
     return run_preflight(command_words(config, settings))
 
 
+@trusting()
 def run_preflight(words: Sequence[str]) -> PreflightReport:
     """Run the pre-flight with the arguments of `fit`, without ``--stages``."""
     settings = parse_settings([*words, "--stages", ",".join(_STAGES)])
@@ -107,7 +110,7 @@ def gather(run: pipeline.Run, split: _Split) -> Pairs:
 
 
 def _run_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
-    model, _ = load_model(FaceClassifier, run.results["teacher"].model, trust_own_code=True)
+    model, _ = load_model(FaceClassifier, run.results["teacher"].model)
     loader = run.prepare_stage("teacher").datamodule.loader(clips)
     outputs = predict(model.to(run.device), loader)
     rows = {"teacher_embedding": outputs.embedding, "teacher_logits": outputs.logits}
@@ -116,7 +119,7 @@ def _run_teacher(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
 
 
 def _run_student(run: pipeline.Run, clips: list[Clip]) -> dict[str, Array]:
-    model, _ = load_model(AudioClassifier, run.results["control"].model, trust_own_code=True)
+    model, _ = load_model(AudioClassifier, run.results["control"].model)
     datamodule = run.prepare_stage("control").datamodule
     outputs = predict(model.to(run.device), datamodule.loader(clips))
     rows = {"student_embedding": outputs.embedding, "student_logits": outputs.logits}

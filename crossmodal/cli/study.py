@@ -1,6 +1,7 @@
-"""`crossmodal study run`. Studies are imported when the command runs: they import torch."""
+"""`crossmodal study preflight`, `run` and `report`. Studies are imported when a command runs: they import torch."""
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -95,3 +96,30 @@ def _numbers(text: str) -> list[int]:
         return [int(number) for number in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected comma-separated numbers such as 0,1,2, not {text!r}") from None
+
+
+def report_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `study report`."""
+    parser.add_argument("folder", metavar="DIR", help="folder of the study, such as studies/teaching")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
+
+
+def report_command(args: argparse.Namespace) -> int:
+    """Run `crossmodal study report`."""
+    from crossmodal.studies.run_study import report_study
+
+    folder = Path(args.folder)
+    report = report_study(folder)
+    if args.format == "json":
+        print(json.dumps(report.numbers, indent=2))
+    else:
+        report.print(folder)
+    return 0
+
+
+def preflight_command(args: Sequence[str]) -> int:
+    """Run `crossmodal study preflight`."""
+    from crossmodal.studies.preflight.run import run_preflight
+
+    run_preflight(args).print()
+    return 0
