@@ -18,7 +18,7 @@ _GAIN = "finetune minus control, test UAR in points; the interval is a bootstrap
 _PICTURES = ("confusion.png", "curves.png", "actors.png")
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """The data of a run or a test.
 
