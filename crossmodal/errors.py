@@ -11,6 +11,10 @@ class ConfigError(CrossmodalError):
     """Invalid setting, or invalid combination of settings."""
 
 
+class UnknownKeyError(ConfigError):
+    """A key that no setting has; commands then exit with status 2."""
+
+
 class DataError(CrossmodalError):
     """Invalid or missing data, or a request that the data cannot fulfil."""
 
@@ -82,7 +86,7 @@ class NotFiniteError(CrossmodalError):
 
 
 class StorageError(CrossmodalError):
-    """A file or folder cannot be read or written, because of its permissions or a read-only disk."""
+    """A file or folder cannot be read or written, because of its path, its permissions or a read-only disk."""
 
 
 class FolderInUseError(CrossmodalError):

@@ -85,12 +85,14 @@ def locked(path: Path, *, wait: bool = True, message: str = "") -> Iterator[Lite
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+# A file in place of a folder, and the reverse; a missing folder; a name that no file can have.
+_FORBIDDEN |= {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 @contextlib.contextmanager
 def disk_errors() -> Iterator[None]:
-    """Convert system errors inside the block to DiskSpaceError (full disk) or StorageError (missing permission)."""
+    """Convert system errors inside the block to DiskSpaceError (full disk) or StorageError (unusable path)."""
     try:
         yield
     except Exception as error:

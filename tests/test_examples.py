@@ -1,5 +1,6 @@
 """Run the scripts of examples/ on tiny corpora."""
 
+import json
 import re
 import runpy
 import shutil
@@ -47,6 +48,20 @@ def recording(tmp_path_factory, tiny_ravdess) -> Path:
     path = tmp_path_factory.mktemp("recording") / "clip.wav"
     soundfile.write(path, samples[:: sample_rate // 16_000], 16_000)
     return path
+
+
+def test_notebook(tiny_ravdess, tiny_face_features, tmp_path):
+    cells = json.loads((EXAMPLES / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] for cell in cells if cell["cell_type"] == "code")  # it was executed
+    features = {"root": str(tiny_ravdess), "face_features": str(tiny_face_features)}
+    data = features | {"protocol": "loso24", "cache": str(tmp_path / "cache")}
+    assert "data = {}" in code[0]
+    code[0] = code[0].replace("data = {}", f"data = {data}")
+    program = "\n".join([*code, 'print([own.stages[stage]["reused"] for stage in own.stages])'])
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "[True, True, False, False]"  # the loss is part of transfer and finetune
 
 
 def labels_in(lines: list[str]) -> set[str]:

@@ -27,7 +27,7 @@ CONFIGS = sorted(
 )
 
 SMALL_FILES = {"batch", "errors", "installation", "labels_for_people", "naming", "own_code", "process_pool", "progress"}
-SMALL_FILES |= {"shipped_configs", "stopping", "storage", "version"}
+SMALL_FILES |= {"setting_keys", "shipped_configs", "stopping", "storage", "version"}
 MODELS = {"models", "losses", "transforms"}
 DATA = {"datasets", "media"}
 COMMANDS = {"cli"}

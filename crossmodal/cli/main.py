@@ -5,6 +5,7 @@ import difflib
 import importlib
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal.cli import help_texts
-from crossmodal.errors import CrossmodalError
+from crossmodal.errors import CrossmodalError, UnknownKeyError
 from crossmodal.installation import import_errors
+from crossmodal.setting_keys import check_words
 from crossmodal.stopping import Terminated, stopped_by_signals
 from crossmodal.storage import disk_errors
 from crossmodal.version import __version__
@@ -97,8 +99,8 @@ COMMANDS: dict[str, Command] = {
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line, by default that of the process, and return the exit status.
 
-    It is 0 for success, 1 for an error in data or settings, 2 for an invalid command line, 130 after Ctrl-C and 143
-    after SIGTERM.
+    It is 0 for success, 1 for an error in data or settings, 2 for an invalid command line or an unknown key, 130 after
+    Ctrl-C and 143 after SIGTERM.
     """
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is escaped, as in \u65e5
         if isinstance(stream, io.TextIOWrapper):
@@ -134,12 +136,17 @@ def _run(name: str, args: list[str]) -> int:
     if command.usage and {"-h", "--help"} & set(args):
         print(command.usage, end="")
         return 0
+    if "" in args:  # as a path it would be the current folder
+        print(f"crossmodal {name}: an argument is empty. Is a variable of the shell unset?", file=sys.stderr)
+        return 2
     try:
         with stopped_by_signals(), disk_errors(), import_errors():
+            if command.usage:
+                check_words(args, re.findall(r"--(\w+) ", command.usage))
             return int(command.load()(args if command.usage else command.parse(name, args)))
     except CrossmodalError as error:
         print(f"crossmodal {name}: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UnknownKeyError) else 1
     except (KeyboardInterrupt, Terminated) as stop:
         print(f"crossmodal {name}: interrupted; rerun the same command to resume", file=sys.stderr)
         return _TERMINATED if isinstance(stop, Terminated) else _INTERRUPTED

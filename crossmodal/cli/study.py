@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossmodal.setting_keys import check_words
 from crossmodal.shipped_configs import find_config
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 def run_command(args: argparse.Namespace) -> int:
     """Run `crossmodal study run`; `args.words` is the whole command line and `args.keys` the keys of fit in it."""
+    check_words(args.keys)
     from crossmodal.studies.run_grid import run_cells
     from crossmodal.studies.run_study import describe_failures, plan_study
 

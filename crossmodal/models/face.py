@@ -254,9 +254,7 @@ class FaceClassifier(nn.Module):
 def _agree_on_width(in_features: int | None, backbone: FaceBackbone | None) -> int:
     width = in_features if backbone is None else backbone.num_features
     if width is None:
-        raise ConfigError(
-            "A face encoder needs in_features (for precomputed features), a backbone (for faces), or both."
-        )
+        raise ConfigError("A face encoder needs in_features (for --data.face_features) or a backbone (for pixels).")
     if backbone is not None and in_features not in (None, width):
         raise ConfigError(f"in_features is {in_features}, but the width of backbone {backbone.name!r} is {width}.")
     return width

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from crossmodal.errors import ConfigError
+from crossmodal.pipeline.checks import invalid_settings
 from crossmodal.pipeline.settings import Config
 
 SELECTED_BY = "val_uar"
@@ -38,10 +39,11 @@ def create_loggers(wanted: Any, folder: Path, settings: Config, last_stage: str)
     import wandb  # slow to import (about 1 s)
 
     specs = wanted if isinstance(wanted, list) else [_CSV if wanted is True else wanted]
-    parser = ArgumentParser()
+    parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--loggers", type=list[Logger])
-    config = parser.parse_object({"loggers": [_with_defaults(spec, folder, settings["name"]) for spec in specs]})
-    loggers: list[Logger] = parser.instantiate(config).loggers
+    with invalid_settings("trainer.logger"):
+        config = parser.parse_object({"loggers": [_with_defaults(one, folder, settings["name"]) for one in specs]})
+        loggers: list[Logger] = parser.instantiate(config).loggers
     try:
         for logger in loggers:
             logger.log_hyperparams(settings)  # this logs in to W&B
@@ -130,7 +132,8 @@ def _with_defaults(spec: Any, folder: Path, name: str) -> Any:
         spec = {"class_path": spec}
     is_wandb = spec["class_path"].endswith("WandbLogger")
     defaults = {"save_dir": str(folder)} | ({"project": "crossmodal", "name": name} if is_wandb else {})
-    return {"class_path": spec["class_path"], "init_args": {**defaults, **spec.get("init_args", {})}}
+    given = {key: value for key, value in spec.get("init_args", {}).items() if (key, value) != ("save_dir", "")}
+    return {"class_path": spec["class_path"], "init_args": {**defaults, **given}}
 
 
 def silence_lightning() -> None:

@@ -1,11 +1,13 @@
 """The processes of a run, one per device: all run the same code, and parts of it run on rank zero only."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
 from lightning.fabric import Fabric
+from lightning.fabric.accelerators import CPUAccelerator
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from crossmodal.errors import ConfigError, ProcessLostError
@@ -28,9 +30,11 @@ class Processes:
         devices = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes") if name in trainer}
         try:
             self._fabric = Fabric(**devices)
-        except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+        except (MemoryError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
             requested = ", ".join(f"{name} {value}" for name, value in devices.items())
             raise ConfigError(f"The devices ({requested}) are not available: {error}") from error
+        if isinstance(self._fabric.accelerator, CPUAccelerator) and self.number > 4 * (os.cpu_count() or 1):
+            raise ConfigError(f"trainer.devices requests {self.number} processes for {os.cpu_count()} cores.")
 
     @contextlib.contextmanager
     def launch(self) -> Iterator[None]:

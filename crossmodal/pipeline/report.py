@@ -89,7 +89,7 @@ def _sections(folder: Path, summary: RunSummary) -> list[Section]:
         results += [_gain_sentence(summary)]
         results += [Picture(folder / "actors.png", f"UAR of each test {people.removesuffix('s')}")]
     if model := summary.model or summary.control_model:
-        results += [f"Model folder: `{model}`."]
+        results += [f"Model folder: {model}."]
     confusion = Picture(folder / "confusion.png", "Confusion matrices")
     return [
         Section("", [splits, files, *(f"Manifest: {note}." for note in corpus.get("notes") or ())]),

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from crossmodal.own_code import trusting
 from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, silence_lightning
 from crossmodal.pipeline.processes import Processes
+from crossmodal.pipeline.rehearsal import rehearse
 from crossmodal.pipeline.report import print_summary, write_report
 from crossmodal.pipeline.run_folder import choose_folder, configuration_of, in_use, report_excluded
 from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
@@ -81,6 +83,8 @@ class Run:
 
     def __init__(self, settings: Config, keep_name: bool = False) -> None:
         self.settings, self.keep_name = settings, keep_name
+        if settings.get("fast_dev_run") and (keep_name or self.part):
+            raise ConfigError("fast_dev_run is for `crossmodal fit` alone, because its results are removed.")
         self.folder = Path(settings["runs"]) / settings["name"]
         self.teaching = TeachingSettings(**settings.get("teaching", {}))
         self._own_teacher = OwnTeacher(self.teaching.teacher) if self.teaching.teacher else None
@@ -103,13 +107,16 @@ class Run:
         """Run the requested stages, then write and print the report."""
         silence_lightning()
         with disk_errors(), self.processes.launch(), contextlib.ExitStack() as locks:
+            if self.settings.get("fast_dev_run"):
+                locks.callback(lambda: shutil.rmtree(self.folder, ignore_errors=True))
             self.processes.run_on_rank_zero(lambda: locks.enter_context(in_use(self.folder)))
             if self.corpus.source.is_built_in:
                 print_on_rank_zero("No --data.root: using the built-in synthetic corpus (not evidence about people).")
+            needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
+            rehearse(self.settings, needed, self.corpus)
             self.processes.run_on_rank_zero(self.corpus.prepare_data)
             self.corpus.setup("fit")
             self._choose_folder(locks)
-            needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
             self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
             for stage in (stage for stage in STAGES if stage in needed):
                 self._run_stage(stage)
@@ -227,8 +234,6 @@ class Run:
         if arguments["encoder"] is not None:
             model["backbone"] = None
         elif size is None and arguments["freeze_backbone"]:
-            if arguments["backbone"] is None:
-                raise ConfigError("The teacher needs --teacher.model.backbone for pixels, or --data.face_features.")
             path = self.processes.run_on_rank_zero(lambda: self._embed_faces(arguments))
             data["face_embeddings"] = str(path)
             size = ClipTensors(path).shapes["face_embeddings"][-1]
@@ -264,6 +269,9 @@ class Run:
                 summary = replace(summary, **{name: str(folder)})  # type: ignore[arg-type]
         write_json(self.folder / "summary.json", summary.to_dict())
         write_report(self.folder, summary)
+        if self.settings.get("fast_dev_run"):
+            print("fast_dev_run: all stages run with these settings. Nothing was measured, and no results are kept.")
+            return summary
         log_summary(self._loggers, summary.to_dict(), self.folder)
         end_loggers(self._loggers)
         print_summary(self.folder, summary)
@@ -271,7 +279,7 @@ class Run:
 
     @property
     def _store(self) -> Path:
-        return self.corpus.cache_folder / "stages"
+        return (self.folder if self.settings.get("fast_dev_run") else self.corpus.cache_folder) / "stages"
 
 
 def _describe(result: StageResult) -> str:

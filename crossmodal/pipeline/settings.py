@@ -1,6 +1,5 @@
 """Settings of `crossmodal fit`: the parser, and the configuration of each stage."""
 
-import difflib
 import inspect
 import json
 import re
@@ -15,13 +14,15 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from lightning.pytorch import LightningDataModule, Trainer
 
 from crossmodal.datamodules import AudioDataModule, PairedDataModule, VideoDataModule
-from crossmodal.datamodules.settings import CORPORA
+from crossmodal.datamodules.settings import CORPORA, CorpusSettings
 from crossmodal.datasets.splits.own_protocol import is_own_protocol
 from crossmodal.datasets.splits.protocols import PROTOCOLS
-from crossmodal.errors import ConfigError
+from crossmodal.errors import ConfigError, UnknownKeyError
 from crossmodal.models import AudioClassifier
 from crossmodal.naming import lookup
+from crossmodal.pipeline.checks import check_bounds
 from crossmodal.pipeline.teaching import TeachingSettings
+from crossmodal.setting_keys import suggest_key
 from crossmodal.shipped_configs import find_config
 from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
 
@@ -48,6 +49,7 @@ _DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
 # may override the training arguments. The control may not: it is the same training without a teacher.
 STUDENT = tuple(name for name in inspect.signature(AudioClassifier).parameters if name != "num_classes")
 _RECIPE = ("augmentation", *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
+_LOGGERS = {"wandb": "WandbLogger", "csv": "CSVLogger", "tensorboard": "TensorBoardLogger"}
 # Arguments that the pipeline sets for each stage.
 _FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
 
@@ -57,22 +59,26 @@ class _ConfigByName(ActionConfigFile):
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         config = values if values.lstrip().startswith("{") else str(find_config(values))
-        check_recursion(config)
+        content = check_recursion(config)
+        trainer = content.get("trainer") if isinstance(content, Mapping) else None
+        if isinstance(trainer, Mapping) and (filled := _with_folder(trainer.get("logger"))) != trainer.get("logger"):
+            config = json.dumps(merge(content, {"trainer": {"logger": filled}}), default=str)
         super().__call__(parser, cfg, config, option_string)
 
 
-def check_recursion(config: str) -> None:
-    """Raise ConfigError if a part of a YAML file or text contains itself: jsonargparse would never return."""
+def check_recursion(config: str) -> Any:
+    """Return YAML, or None if it is invalid; raise ConfigError if a part contains itself: jsonargparse would hang."""
     try:
         content = yaml.safe_load(config if config.lstrip().startswith("{") else Path(config).read_text("utf-8"))
     except Exception:  # PyYAML's constructors raise errors of many types; the parser reports them
-        return
+        return None
     try:
         json.dumps(content, default=str, skipkeys=True)
     except ValueError as error:
         raise ConfigError(f"{config}: a part of it contains itself through an alias (*).") from error
     except RecursionError:  # nested too deep, which the parser reports
-        return
+        return None
+    return content
 
 
 @cache
@@ -102,7 +108,7 @@ def build_parser() -> ArgumentParser:
 def parse_settings(args: Sequence[str]) -> Config:
     """Parse a command line into the settings that it and the package's YAML defaults set, without class defaults."""
     parser = build_parser()
-    args = [_full_name(option, value) for option, value in pairwise(["", *args])]
+    args = [_complete_logger(option, value) for option, value in pairwise(["", *args])]
     without_print = [argument for argument in args if not argument.startswith("--print_config")]
     requested = parse_or_raise(parser, without_print)
     overlays = ["--config", str(_DEFAULTS)]
@@ -120,6 +126,20 @@ def parse_settings(args: Sequence[str]) -> Config:
         settings["transfer"]["model"]["augmentation"] = None  # it would change waveforms, but features are stored
     for name in ("name", "runs", "stages"):
         settings.setdefault(name, parser.get_default(name))
+    return _shorten(settings)
+
+
+def _shorten(settings: Config) -> Config:
+    """Translate ``fast_dev_run`` of a Trainer: all stages run a few batches, and the run's folder is temporary."""
+    sections = [settings["trainer"], *(settings[stage]["trainer"] for stage in ("teacher", "transfer", "finetune"))]
+    batches = max(int(section.pop("fast_dev_run", 0)) for section in sections)
+    if batches:
+        limits = {"max_epochs": 1, "limit_train_batches": batches, "limit_val_batches": batches}
+        for section in sections:
+            section |= {**limits, "overfit_batches": 0.0, "val_check_interval": 1.0, "check_val_every_n_epoch": 1}
+        settings["trainer"]["logger"] = False
+        runs = CorpusSettings(cache=settings["data"].get("cache")).cache_folder / "fast_dev_run"
+        settings |= {"runs": str(runs), "fast_dev_run": batches}
     return settings
 
 
@@ -169,8 +189,11 @@ def parse_or_raise(parser: ArgumentParser, args: Sequence[str], defaults: bool =
     try:
         settings: Config = parser.parse_args(list(args), defaults=defaults).as_dict()
     except Exception as error:  # jsonargparse raises ArgumentError, and what loading a YAML file raises
-        raise ConfigError(f"{error}{_suggestion(parser, str(error))}") from error
+        if re.search("unrecognized|not accept", message := str(error)):
+            raise UnknownKeyError(f"{message}{_suggestion(parser, message)}") from error
+        raise ConfigError(message) from error
     _check_sections(parser, settings)
+    check_bounds(settings)
     if (protocol := settings.get("data", {}).get("protocol")) and not is_own_protocol(protocol):
         lookup("data.protocol", PROTOCOLS, protocol)
     return settings
@@ -189,23 +212,26 @@ def _check_sections(parser: ArgumentParser, settings: Config) -> None:
 
 
 def _suggestion(parser: ArgumentParser, message: str) -> str:
-    """Return advice for an unknown key: the nearest key, by its full name or by its last part."""
-    if not re.search("unrecognized|not accept|does not accept", message):
-        return ""
     keys = [key for key in parser.get_defaults().keys() if key != "config"]  # noqa: SIM118
-    last_parts = {key.split(".")[-1]: key for key in keys}
-    for word in re.findall(r"[\w.]+", message):
-        if any(f"{key}.".startswith(f"{word}.") for key in keys):  # a key, or the section of a missing key
-            continue
-        if near := difflib.get_close_matches(word, [key for key in keys if "." in key], n=1, cutoff=0.85):
-            return f"\nDid you mean {near[0]}?"
-        if "." not in word and (near := difflib.get_close_matches(word, last_parts, n=1, cutoff=0.85)):
-            return f"\nDid you mean {near[0]}?"
-    return "\nTo list all keys: crossmodal fit --print_config."
+    words = re.findall(r"[\w.]+", message)
+    # Known words of the message are sections that miss a key.
+    unknown = [word for word in words if not any(f"{key}.".startswith(f"{word}.") for key in keys)]
+    return next((advice for word in unknown if "mean" in (advice := suggest_key(word, keys))), suggest_key("", keys))
 
 
-def _full_name(option: str, argument: str) -> str:
-    """Return an argument with the class name for ``wandb`` as a logger, in one argument or after its option."""
-    if option.endswith(".logger") and argument == "wandb":
-        return "WandbLogger"
-    return re.sub(r"^(--[\w.]+\.logger=)wandb$", r"\1WandbLogger", argument)
+def _complete_logger(option: str, argument: str) -> str:
+    """Return an argument with the class of a logger, in one argument or after its option; see `_with_folder`."""
+    key, equals, name = argument.rpartition(".logger=")
+    filled = _with_folder(name) if equals or option.endswith(".logger") else name
+    return key + equals + (filled if isinstance(filled, str) else json.dumps(filled))
+
+
+def _with_folder(logger: Any) -> Any:
+    """Return loggers by class, with an empty `save_dir` where it is required; it stands for the run's folder."""
+    if isinstance(logger, list):
+        return [_with_folder(one) for one in logger]
+    spec = logger if isinstance(logger, Mapping) else {"class_path": logger}
+    name = _LOGGERS.get(str(spec.get("class_path")), spec.get("class_path"))
+    if str(name).split(".")[-1] in ("CSVLogger", "TensorBoardLogger"):
+        return {**spec, "class_path": name, "init_args": {"save_dir": "", **(spec.get("init_args") or {})}}
+    return logger if spec is logger or name == logger else {"class_path": name}

@@ -9,9 +9,8 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 from lightning.fabric.plugins.io import TorchCheckpointIO
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
@@ -27,6 +26,7 @@ from crossmodal.models.serialization import save_model
 from crossmodal.own_code import own_sources
 from crossmodal.pipeline.callbacks import EpochBar, History, ProgressLines, SeedEachBatch, StopAtOnce
 from crossmodal.pipeline.checkpoints import BEST, LAST, AtomicCheckpointIO, find_checkpoint
+from crossmodal.pipeline.checks import invalid_settings
 from crossmodal.pipeline.loggers import SELECTED_BY
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config
@@ -97,10 +97,8 @@ class StageRun:
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        try:
+        with invalid_settings(f"the stage {stage}"):
             self._build(config)
-        except (ArgumentError, MisconfigurationException, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(f"Invalid settings for the stage {stage}: {error}") from error
         used = set(clips)
         self.datamodule.restrict(lambda clip: clip.clip in used)
         self.datamodule.exclude_actors(left_out)
@@ -137,13 +135,13 @@ class StageRun:
 
     def _build(self, config: Config) -> None:
         """Build task, datamodule and Trainer."""
-        parser = _parser(self.stage)
+        parser = stage_parser(self.stage)
         trainer = {**_TRAINER, "default_root_dir": str(self.folder), **config["trainer"], "logger": False}
         self._config = parser.parse_object({**config, "trainer": trainer})
         seed_everything(config["seed_everything"], workers=True, verbose=False)
         arguments = self._config.clone()
         self.task: BaseTask = STAGES[self.stage].task(**arguments.pop("model").as_dict())
-        built = _parser(self.stage, has_model=False).instantiate(arguments)
+        built = stage_parser(self.stage, has_model=False).instantiate(arguments)
         self.datamodule: CorpusDataModule = built.data
         callbacks: list[Callback] = [self._best, self._last, self._history, StopAtOnce()]
         callbacks.append(SeedEachBatch(config["seed_everything"]))
@@ -179,7 +177,7 @@ class StageRun:
         for checkpoint in self.folder.glob("hpc_ckpt_*.ckpt"):
             checkpoint.unlink()
         config = self.folder / "config.yaml"
-        _parser(self.stage).save(self._config, config, overwrite=True, skip_unset=False, skip_validation=True)
+        stage_parser(self.stage).save(self._config, config, overwrite=True, skip_unset=False, skip_validation=True)
         resume_from = find_checkpoint(self.folder / "checkpoints", self.stage)
         return str(resume_from) if resume_from else None
 
@@ -193,10 +191,13 @@ class StageRun:
     def _train(self, loggers: list[Logger]) -> None:
         trainer = self._trainer
         trainer.loggers = loggers
-        self._store_features()
-        checkpoint = self._processes.run_on_rank_zero(self._begin)
-        try:
-            trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
+        try:  # errors after the first epoch are unlikely to come from settings
+            with invalid_settings(
+                f"the stage {self.stage}", lambda: trainer.current_epoch == 0 and trainer.world_size == 1
+            ):
+                self._store_features()
+                checkpoint = self._processes.run_on_rank_zero(self._begin)
+                trainer.fit(self.task, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
         except Terminated:
             raise
         except SystemExit as error:  # Lightning's reaction to Ctrl-C
@@ -217,8 +218,8 @@ class StageRun:
         """Write the best weights, and their predictions and metrics for the validation and test clips."""
         if not self._best.best_model_path:
             raise ConfigError(
-                f"{self.stage} has no checkpoint: training ended before the first epoch did. Train at least one epoch: "
-                f"--{self.stage}.trainer.max_epochs 1; for a quick test add --trainer.limit_train_batches 2."
+                f"{self.stage} has no checkpoint: training ended before its first validation. Check trainer."
+                "check_val_every_n_epoch, max_steps and max_time. For a quick test: --trainer.fast_dev_run true."
             )
         best = torch.load(self._best.best_model_path, map_location="cpu", weights_only=True)
         History(self.key).load_state_dict(best["callbacks"]["History"])  # an error if another run wrote it
@@ -249,7 +250,7 @@ class StageRun:
 
 def settings_in_key(stage: str, config: Config) -> Config:
     """Return the settings of a stage that can change its result, with all defaults and without its data."""
-    config = _parser(stage).parse_object(config).as_dict()
+    config = stage_parser(stage).parse_object(config).as_dict()
     trainer = {name: value for name, value in config["trainer"].items() if name not in WITHOUT_EFFECT}
     return {"model": _model_in_key(config["model"]), "trainer": trainer, "seed": config["seed_everything"]}
 
@@ -262,7 +263,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 @cache
-def _parser(stage: str, has_model: bool = True) -> ArgumentParser:
+def stage_parser(stage: str, has_model: bool = True) -> ArgumentParser:
     """Return the parser of a stage's configuration, with the layout of LightningCLI."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--seed_everything", type=int)

@@ -43,7 +43,7 @@ class Measured:
     labels: list[str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RunSummary(Measured):
     """Summary of a run, the content of ``summary.json``. A notebook shows it with tables and pictures.
 
@@ -95,6 +95,10 @@ class RunSummary(Measured):
         files = {Path(name).stem: self.folder / name for name in ("summary.json", "report.md", *_PICTURES)}
         paths = {"folder": self.folder, **models, **files}
         return {name: path for name, path in paths.items() if path.exists()}
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in ("name", "fold", "gain", "interval", "model"))
+        return f"RunSummary({shown})"
 
     def _repr_html_(self) -> str:
         from crossmodal.pipeline.report import run_report

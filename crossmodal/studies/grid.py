@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
-from crossmodal.errors import ConfigError
+from crossmodal.errors import ConfigError, UnknownKeyError
 from crossmodal.models import AudioClassifier
 from crossmodal.pipeline.settings import STAGES, STUDENT, Config, merge, parse_settings, stage_config
 from crossmodal.pipeline.teaching import TeachingSettings
@@ -119,7 +119,8 @@ def _variants(study: Study, name: str, overrides: Sequence[str]) -> list[_Varian
         teaching = TeachingSettings(**settings.get("teaching", {}))
         transfer = TransferTask(**_without_networks(settings["transfer"].get("model", {})), num_classes=8)
     except (ConfigError, ValueError, TypeError) as error:
-        raise ConfigError(f"{study.file}: {study.kind} {name!r}: {error}") from error
+        kind = UnknownKeyError if isinstance(error, UnknownKeyError) else ConfigError
+        raise kind(f"{study.file}: {study.kind} {name!r}: {error}") from error
     variants: list[_Variant] = [(name, False, args, settings)]
     if study.self_distillation and teaching.by != "voice" and transfer.teaching.terms:
         by_voice = merge(settings, {"teaching": {"by": "voice"}})

@@ -19,7 +19,8 @@ from crossmodal.batch import UNLABELLED, Batch
 from crossmodal.errors import NotFiniteError
 from crossmodal.own_code import own_code_of, trusting
 from crossmodal.tasks.loss_accumulator import LossAccumulator
-from crossmodal.tasks.not_finite import explain_clips, explain_loss, non_finite_clips
+from crossmodal.tasks.not_finite import check_labels, explain_clips, explain_loss, non_finite_clips
+from crossmodal.tasks.schedule import OneCycleSchedule
 from crossmodal.transforms import FeatureNormalization
 
 Losses = dict[str, Tensor]
@@ -179,8 +180,8 @@ class BaseTask(LightningModule):
 
     def _fit_class_weight(self) -> None:
         labels = torch.cat([batch["label"] for batch in self._training_clips()])
-        count = torch.bincount(labels[labels != UNLABELLED], minlength=len(self.class_weight))
-        count = self._sum_over_processes(count)
+        check_labels(self.stage, labels, len(self.class_weight), self._trainer)
+        count = self._sum_over_processes(torch.bincount(labels[labels != UNLABELLED], minlength=len(self.class_weight)))
         present = (count > 0).sum()
         self.class_weight.copy_(torch.where(count > 0, count.sum() / (present * count.clamp(min=1)), 1.0))
 
@@ -249,6 +250,7 @@ class BaseTask(LightningModule):
         return self._shared_step(batch, "test")
 
     def _shared_step(self, batch: Batch, split: Split) -> Tensor:
+        check_labels(self.stage, batch["label"], len(self.class_weight), self._trainer)
         logits, losses = self.compute_losses(batch)
         if not torch.isfinite(losses["loss"]):
             raise NotFiniteError(self._explain(losses["loss"], batch, logits, split))
@@ -292,7 +294,5 @@ class BaseTask(LightningModule):
         """Return AdamW and a one-cycle learning rate schedule over all steps."""
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.lr, total_steps=int(self.trainer.estimated_stepping_batches), pct_start=self.warmup
-        )
+        scheduler = OneCycleSchedule(optimizer, self.lr, self.trainer.estimated_stepping_batches, self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,4 +1,4 @@
-"""Diagnosis of non-finite losses."""
+"""Diagnosis of invalid labels and non-finite losses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crossmodal.errors import ConfigError
+
 _MAX_NAMES = 8  # clips listed in a message
+
+
+def check_labels(stage: str, label: Tensor, number: int, trainer: Any) -> None:
+    """Raise ConfigError for a label that is not one of the classes."""
+    if int(label.max()) >= number:
+        names = getattr(getattr(trainer, "datamodule", None), "labels", None)
+        what = f"the labels {', '.join(names)}" if names else f"the label {int(label.max())}"
+        raise ConfigError(f"{stage}: num_classes is {number}, but the data has {what}.")
 
 
 def explain_loss(where: str, loss: float, batch: Mapping[str, Any], features: Tensor, logits: Tensor) -> str:

@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -155,7 +156,6 @@ class TestBadInput:
         "argument, words",
         [
             ("--data.root=gone", ["gone"]),
-            ("--transfer.model.kd_loss_wieght=1", ["kd_loss_wieght", "Did you mean transfer.model.kd_loss_weight?"]),
             ("--transfer.model.encoder=ltsm", ["transfer.model.encoder", "ltsm", "cnn", "dense", "lstm"]),
             ("--data.fold=7", ["loso24 fold 7", "--data.fold"]),
             ("--data.protocol=seq6", ["loso24"]),
@@ -166,6 +166,31 @@ class TestBadInput:
     def test_an_invalid_argument_of_fit(self, trained, tiny_ravdess, capsys, argument, words):
         error = fails(capsys, "fit", f"--data.root={tiny_ravdess}", *trained[0], argument)
         assert all(word in error for word in words)
+
+    @pytest.mark.parametrize(
+        "words, nearest",
+        [
+            ("fit --transfer.model.kd_loss_wieght=1", "transfer.model.kd_loss_weight"),
+            ("fit --lr 0.1", "teacher.model.lr"),
+            ("fit --trianer.max_epochs 3", "trainer.max_epochs"),
+            ("fit --trainer.max_epoch 3", "trainer.max_epochs"),
+            ("fit --trainer.logger CSVLogger --trainer.logger.flush_logs_every 3", ""),
+            ("fit --config typo.yaml", "data.root"),
+            ("study preflight --data.rot x", "data.root"),
+            ("study run teaching --data.rot x", "data.root"),
+            ("study run study.yaml", "transfer.model.kd_loss"),
+            ("test --modle x", "model"),
+            ("test --model x --fold 1", "data.fold"),
+        ],
+    )
+    def test_an_unknown_key(self, capsys, tmp_path, monkeypatch, words, nearest):
+        monkeypatch.chdir(tmp_path)
+        Path("typo.yaml").write_text("data: {rot: x}\n")
+        Path("study.yaml").write_text("methods: {a: {transfer: {model: {kd_los: dist}}}}\n")
+        assert main(words.split()) == 2
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        assert f"Did you mean {nearest}?" in error or not nearest
 
     def test_a_model_trained_on_a_test_actor(self, trained, tiny_ravdess, capsys):
         args = ["test", f"--model={trained[1]}", f"--data.root={tiny_ravdess}", trained[0][0], "--data.fold=2"]

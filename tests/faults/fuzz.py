@@ -1,7 +1,7 @@
 """`python -m tests.faults.fuzz KIND NUMBER [--seed S]`: read NUMBER damaged inputs and print a table of the results.
 
-Kinds: media, configs, manifests. The exit status is 1 if an input raised an error that is not ours, took too much time
-or memory, or crashed a process that must survive. Such inputs are kept in a folder.
+Kinds: media, configs, manifests, settings, tables. The exit status is 1 if an input raised an error that is not ours,
+took too much time or memory, or crashed a process that must survive. Such inputs are kept in a folder.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 from crossmodal.process_pool import Failure, map_in_processes
 from tests.faults.attempts import READ, Attempt, Job, attempt
 
-KINDS = ("media", "configs", "manifests")
+KINDS = ("media", "configs", "manifests", "settings", "tables")
 HANG = 60.0  # time limit in seconds for all ways of one input
 
 

@@ -8,7 +8,7 @@ from tests.faults.attempts import READ, Job, read
 from tests.faults.fuzz import fuzz, wrong
 from tests.faults.recordings import write_good_recordings
 
-FULL = {"media": 5_000, "configs": 500, "manifests": 500}
+FULL = {"media": 5_000, "configs": 500, "manifests": 500, "settings": 1_000, "tables": 1_000}
 
 
 def jobs(kind, folder, number, seed=0):
@@ -25,7 +25,7 @@ def check(outcomes):
     assert len(answers) > 1
 
 
-@pytest.mark.parametrize(("kind", "number"), [("media", 60), ("manifests", 120)])
+@pytest.mark.parametrize(("kind", "number"), [("media", 60), ("manifests", 120), ("tables", 150)])
 def test_damaged_inputs_are_read_or_refused(kind, number, tmp_path):
     check((job, read(job)) for job in jobs(kind, tmp_path, number))
 

@@ -24,7 +24,7 @@ from tests.pipeline import reused, sections_of
 METHODS = {
     "mse": {"transfer": {"model": {"kd_loss": None}}},
     "kd": {"transfer": {"model": {"kd_loss": "kd", "align_loss": None}}},
-    "broken": {"transfer": {"trainer": {"max_epochs": 0}}},
+    "broken": {"transfer": {"trainer": {"max_steps": 0}}},
 }
 
 
@@ -102,7 +102,7 @@ class TestMethods:
     def test_failed_runs_are_listed_and_the_others_finish(self, study):
         assert study.status == 1
         assert study.names == ["mse_fold0_seed0", "kd_fold0_seed0", "broken_fold0_seed0"]
-        assert "failed: broken_fold0_seed0: transfer" in study.stderr
+        assert "failed: broken_fold0_seed0: control" in study.stderr
         assert str(study.out / "runs" / "broken_fold0_seed0" / "log.txt") in study.stderr
         assert "2 of 3 runs" in study.stdout
         assert f"study report {study.out}" in study.stdout
@@ -137,7 +137,7 @@ class TestMethods:
 
     def test_a_run_with_other_settings_is_rerun(self, command, here):
         run = Path(command[4]) / "runs" / "kd_fold0_seed0"
-        assert main([*command, "--methods=kd", "--transfer.trainer.max_epochs=0"]) == 1
+        assert main([*command, "--methods=kd", "--transfer.trainer.max_steps=0"]) == 1
         assert here == ["kd_fold0_seed0"]
         assert not (run / "cell.json").exists()
         assert main([*command, "--methods=kd"]) == 0
@@ -211,7 +211,6 @@ class TestRefusals:
             (["--folds=99"], "99"),
             (["--methods=mse,brokn"], "'broken'"),
             (["--data.root=gone"], "gone"),
-            (["--transfer.model.kd_loss_wieght=1"], "transfer.model.kd_loss_weight"),
             (["--data.fold=1"], "--folds"),
         ],
     )

@@ -108,7 +108,7 @@ def test_the_command_line_may_set_the_protocol_of_a_study_without_protocols(writ
     [
         ({"transfer": {"model": {"kd_loss_wieght": 1.0}}}, "kd_loss_weight"),
         ({"transfer": {"model": {"kd_loss": "kt"}}}, "kt"),
-        ({"transfer": {"model": {"kd_loss_weight": -1.0}}}, "negative"),
+        ({"transfer": {"model": {"kd_loss_weight": -1.0}}}, "kd_loss_weight"),
         ({"transfer": {"model": {"more_losses": {"rkd": {"weight": 1.0, "angel_weight": 2}}}}}, "angel_weight"),
         ({"teaching": {"cross_fit": 1}}, "cross_fit"),
     ],

@@ -6,8 +6,10 @@ import torch
 from lightning.pytorch import Callback, seed_everything
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
+from crossmodal.errors import ConfigError
 from crossmodal.tasks import ControlTask, FinetuneTask, TeacherTask, TransferTask
 from crossmodal.tasks.base import UnweightedAverageRecall
+from crossmodal.tasks.schedule import OneCycleSchedule
 from tests.tasks.tiny import (
     STUDENT,
     TEACHER,
@@ -183,6 +185,55 @@ def test_learning_rate_follows_one_cycle():
     assert rates.index(max(rates)) == 7  # half of 16 steps
     assert rates[0] == pytest.approx(0.1 / 25)  # the initial rate of OneCycleLR
     assert rates[-1] < 1e-3
+
+
+@pytest.mark.parametrize("warmup, steps", [(0.0, 8), (1.0, 8), (0.125, 8), (0.2, 5), (0.5, 2), (0.2, 1)])
+def test_any_warmup_and_number_of_steps_is_a_schedule(warmup, steps):
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], 0.1)
+    schedule = OneCycleSchedule(optimizer, 0.1, steps, warmup)
+    rates = []
+    for _ in range(steps + 2):  # a tuner takes steps after the end
+        rates += schedule.get_last_lr()
+        optimizer.step()
+        schedule.step()
+    assert all(0 < rate <= 0.1 for rate in rates)
+    assert rates[steps:] == [rates[steps - 1]] * 2
+    if steps == 8:
+        assert max(rates) == pytest.approx(0.1, rel=0.1)
+
+
+def test_a_longer_training_resumes_on_its_own_schedule(tmp_path):
+    rates = []
+
+    class Watched(FinetuneTask):
+        def on_train_batch_start(self, batch, batch_idx):
+            rates.append(self.optimizers().param_groups[0]["lr"])
+
+    def train(epochs, checkpoint=None):
+        rates.clear()
+        run = trainer(max_epochs=epochs, enable_checkpointing=True, default_root_dir=tmp_path)
+        run.fit(Watched(**STUDENT), loader(voices(LABELS), batch_size=2), ckpt_path=checkpoint, weights_only=True)
+        return run, list(rates)
+
+    train(2)[0].save_checkpoint(tmp_path / "two.ckpt")
+    _, resumed = train(4, tmp_path / "two.ckpt")
+    _, whole = train(4)
+    assert len(whole) == 16
+    assert resumed[1:] == pytest.approx(whole[9:])  # the first rate is still that of the checkpoint
+
+
+@STAGES
+@pytest.mark.parametrize("class_weighting", [False, True])
+def test_a_label_beyond_num_classes_is_a_config_error(make, class_weighting):
+    task, clips = make(num_classes=3, class_weighting=class_weighting)
+    with pytest.raises(ConfigError, match="num_classes"):
+        fit(task, loader(clips(LABELS)))
+
+
+def test_endless_training_is_a_config_error():
+    task, clips = finetune()
+    with pytest.raises(ConfigError, match="max_epochs"):
+        fit(task, loader(clips(LABELS)), max_epochs=-1)
 
 
 def test_uar_excludes_classes_without_targets():

@@ -48,7 +48,9 @@ def main() -> None:
         except RequestError as error:
             _write(sink, error.as_dict()["error"] | {"status": error.status})
         else:
-            notes = [str(one.message) for one in caught if one.category is UserWarning]  # those of our media
+            notes = [
+                str(one.message).partition(": ")[2] for one in caught if one.category is UserWarning
+            ]  # of our media
             _write(sink, {"samples": len(waveform), "notes": notes}, waveform.tobytes())
 
 

@@ -29,16 +29,12 @@ _STUDENT_STAGES = ("control", "transfer", "finetune")
 def store_for_stages(
     settings: Config, stages: Collection[str], corpus: CorpusDataModule, device: torch.device
 ) -> Path | None:
-    """Store the speech features of the corpus for the students of a run, if their front end is a frozen network.
-
-    The students are built first, so that invalid settings fail at once and not after a long computation.
-    """
+    """Store the speech features of the corpus for the students of a run, if their front end is a frozen network."""
     students = [stage for stage in _STUDENT_STAGES if stage in stages]
     if not students or settings.get("transfer", {}).get("model", {}).get("front_end") != "ssl":
         return None
-    for stage in students:
-        config = stage_config(settings, stage, model={"num_classes": corpus.num_classes})
-        task = STAGES[stage].task(**config["model"])
+    config = stage_config(settings, students[0], model={"num_classes": corpus.num_classes})
+    task = STAGES[students[0]].task(**config["model"])
     assert isinstance(task, FinetuneTask), "these stages train students"
     return store_speech_features(task.model, corpus, corpus.clips, device)
 

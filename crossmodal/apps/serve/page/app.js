@@ -67,6 +67,7 @@ async function submit(file) {
     if (number !== latest) return;
     result = { file, duration: models[0].timeline.duration, models };
     say(`${file.name}, ${seconds(result.duration)}: ${models.map((model) => `the ${model.role} says ${summarize(model)[0]}`).join(", ")}.`);
+    note("#unread", models[0].timeline.warning);
     await showResult(result);
   } catch (error) {
     if (number === latest) fail(`${file.name}: ${error.message}.`);

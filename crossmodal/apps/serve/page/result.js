@@ -15,9 +15,6 @@ export async function showResult(result) {
   audio.src = URL.createObjectURL(file);
   audio.hidden = false;
   document.querySelector("#unplayable").hidden = true;
-  const unread = document.querySelector("#unread"), warning = models[0].timeline.warning ?? "";
-  unread.textContent = warning;
-  unread.hidden = !warning;
   document.querySelector("#sound").replaceChildren();
   document.querySelector("#models").replaceChildren(...models.map((model) => modelCard(model, duration)));
   const note = document.querySelector("#agreement");
