@@ -43,7 +43,7 @@ class Measured:
     labels: list[str]
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class RunSummary(Measured):
     """Summary of a run, the content of ``summary.json``. A notebook shows it with tables and pictures.
 

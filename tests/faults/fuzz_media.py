@@ -114,7 +114,7 @@ def _check_timeline(path: Path) -> None:
 def _server() -> Callable[[bytes], np.ndarray]:
     loop, decoders = asyncio.new_event_loop(), Decoders(Limits(decoders=1), media.SAMPLE_RATE)
     loop.run_until_complete(decoders.start())
-    return lambda encoded: loop.run_until_complete(decoders.decode(encoded, LONGEST))
+    return lambda encoded: loop.run_until_complete(decoders.decode(encoded, LONGEST)).waveform
 
 
 def _upload(encoded: bytes) -> None:
