@@ -98,7 +98,7 @@ def _check_trust(kind: str, path: str, module_name: str) -> None:
     if source is not None and module_name.partition(".")[0] != "crossmodal":
         raise UntrustedCodeError(
             f"{source} uses the {kind} {path}, which is not part of crossmodal. Loading it would run the code of the "
-            f"module {module_name}. If you trust that code, pass trust_own_code=True, or --trust_own_code to a command. "
+            f"module {module_name}. If you trust that code, pass trust_own_code=True; to a command, --trust_own_code. "
             "Functions without this argument trust it inside of `with crossmodal.own_code.trusting():`."
         )
 

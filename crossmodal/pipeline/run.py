@@ -142,8 +142,7 @@ class Run:
                 f"The stages {', '.join(self.stages)} need {stage}, which was not run with these settings. Pass "
                 f"--stages {stage},{','.join(self.stages)}."
             )
-        result = run.run(self._store, self._loggers)
-        self.results[stage] = result
+        result = self.results[stage] = run.run(self._store, self._loggers)
         print_on_rank_zero(f"{stage}: {_describe(result)}")
 
     def _dependencies(self, stage: str) -> list[str]:
@@ -264,8 +263,7 @@ class Run:
         for stage, name in {"control": "control_model", "finetune": "model"}.items():
             if result := self.results.get(stage):
                 summary = replace(summary, calibration=calibrate(result.predictions.of("val")))
-                about, path = summary.to_dict(), self.folder / name
-                folder = save_model_folder(result.model, path, about, weights, stage)
+                folder = save_model_folder(result.model, self.folder / name, summary.to_dict(), weights, stage)
                 summary = replace(summary, **{name: str(folder)})  # type: ignore[arg-type]
         write_json(self.folder / "summary.json", summary.to_dict())
         write_report(self.folder, summary)

@@ -21,15 +21,9 @@ _TOLERANCE = 0.5  # s by which a video may end before its clip: the last picture
 
 @dataclass(frozen=True)
 class FaceCrops:
-    """Settings of the face crops of a video.
+    """Settings of the face crops of a video, described at `crossmodal.datamodules.settings.FaceSettings`.
 
-    Args:
-        num_video_frames: Number of video frames per clip, evenly spaced.
-        face_size: Height and width of a crop, in pixels.
-        box: Left, top, right and bottom of the face, as fractions of the picture's width and height. Unused with a
-            detector.
-        detector: ``haar`` or the path of a YuNet ONNX file, see `crossmodal.datasets.faces.detector`; None uses `box`.
-        decoder: Decoder of video frames, see `crossmodal.media.iterate_video_frames`.
+    The box is not used with a detector.
     """
 
     num_video_frames: int
