@@ -15,7 +15,6 @@ from typing import Any
 from crossmodal.cli import help_texts
 from crossmodal.errors import CrossmodalError, UnknownKeyError
 from crossmodal.installation import import_errors
-from crossmodal.setting_keys import check_words
 from crossmodal.stopping import Terminated, stopped_by_signals
 from crossmodal.storage import disk_errors
 from crossmodal.version import __version__
@@ -142,6 +141,8 @@ def _run(name: str, args: list[str]) -> int:
     try:
         with stopped_by_signals(), disk_errors(), import_errors():
             if command.usage:
+                from crossmodal.setting_keys import check_words  # imports PyYAML
+
                 check_words(args, re.findall(r"--(\w+) ", command.usage))
             return int(command.load()(args if command.usage else command.parse(name, args)))
     except CrossmodalError as error:
