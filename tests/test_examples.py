@@ -36,7 +36,7 @@ def model_folder(tiny_ravdess, tmp_path_factory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
     corpus = ["--data.root", str(tiny_ravdess), "--data.protocol", "loso24"]
     model = ["--transfer.model.encoder", "dense", "--transfer.model.augmentation", "null"]
-    epochs = ["--transfer.trainer.max_epochs", "1", "--finetune.trainer.max_epochs", "0"]
+    epochs = ["--transfer.trainer.max_epochs", "1", "--finetune.trainer.max_epochs", "1"]
     quiet = ["--trainer.enable_progress_bar", "false"]
     assert main(["fit", "--stages", "control", "--runs", str(runs), *corpus, *model, *epochs, *quiet]) == 0
     return runs / "fit" / "control_model"
