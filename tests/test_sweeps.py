@@ -202,7 +202,12 @@ def test_a_trial_of_encoders_needs_no_faces(machine, command_of, monkeypatch):
     assert list(summary["stages"]) == ["control"]
 
 
-@pytest.mark.parametrize("application", APPLICATIONS, ids=lambda path: Path(path).stem)
+@pytest.mark.parametrize(
+    "application",
+    # Every fourth by default: they differ in front end, encoder and channel.
+    [pytest.param(path, marks=[pytest.mark.slow] * (number % 4 > 0)) for number, path in enumerate(APPLICATIONS)],
+    ids=lambda path: Path(path).stem,
+)
 def test_every_application_runs_as_a_trial(application, machine, command_of):
     config = read(SWEEPS["applications"])
     args = next(args for args in proposals(config, 1000) if args["config"]["value"] == application)

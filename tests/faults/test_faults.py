@@ -31,6 +31,7 @@ def check(bench, name, stops):
     return outcomes
 
 
+@pytest.mark.slow  # tests/pipeline/test_stopping.py interrupts a run in one process
 def test_an_interrupted_run_gives_the_same_results(bench):
     kill, stop = (signal.SIGKILL, "prepare", 0.5), (signal.SIGTERM, "transfer", 0.4)
     outcomes = check(bench, "stopped", [Stop(*kill), Stop(signal.SIGKILL, "teacher", 0.6), Stop(*stop)])
