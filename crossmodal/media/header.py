@@ -77,6 +77,8 @@ def _extent(file: BinaryIO, head: bytes, size: int) -> tuple[int, int, int]:
         return _wav_extent(file, size)
     if head[4:8] == b"ftyp":
         return _mp4_extent(file, size)
+    if head[:4] == b"caff":
+        return _caf_extent(file)
     ends = {
         b"FORM": 8 + int.from_bytes(head[4:8], "big"),  # AIFF
         b"RF64": 8 + int.from_bytes(head[20:28], "little"),
@@ -102,6 +104,20 @@ def _wav_extent(file: BinaryIO, size: int) -> tuple[int, int, int]:
                 return 0, 0, 0
             start, end = position, position + length
         position += length + length % 2
+
+
+def _caf_extent(file: BinaryIO) -> tuple[int, int, int]:
+    position = 8
+    while True:
+        file.seek(position)
+        header = file.read(12)
+        length = int.from_bytes(header[4:], "big", signed=True)
+        if len(header) < 12 or length < 0:  # -1 means to the end of the file
+            return 0, 0, 0
+        position += 12
+        if header[:4] == b"data":
+            return position, position + length, 0  # chunks that follow describe the samples
+        position += length
 
 
 def _mp4_extent(file: BinaryIO, size: int) -> tuple[int, int, int]:

@@ -83,6 +83,12 @@ class TestUnfinishedHeader:
         with pytest.raises(MediaError, match="truncated"):
             read_waveform(wav(len(DATA), DATA[:-missing]))
 
+    def test_truncated_caf_is_reported(self):
+        content = encoded(SAMPLES, format="CAF", subtype="PCM_16")
+        assert len(read_waveform(content)) == len(SAMPLES)
+        with pytest.raises(MediaError, match="truncated"):
+            read_waveform(content[:-200])
+
     @pytest.mark.parametrize("format", ["AIFF", "W64", "RF64", "AU"])
     def test_other_formats(self, format):
         content = encoded(SAMPLES, format=format, subtype="PCM_16")
