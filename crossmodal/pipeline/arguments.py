@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from crossmodal.errors import ConfigError
 from crossmodal.naming import suggestion
+from crossmodal.own_code import class_path_of
 from crossmodal.pipeline.settings import Config, merge
 
 ConfigLike = str | Path | Mapping[str, Any]
@@ -95,7 +96,7 @@ def _json_value(value: Any) -> str:
     if isinstance(value, Path):
         return str(value)
     if inspect.isclass(value) or inspect.isfunction(value):
-        return f"{value.__module__}.{value.__qualname__}"
+        return class_path_of(value)
     raise ConfigError(
         f"{value!r:.100} is not a setting: give a number, text, list, dict, path or class. Pass a part of your own by "
         "its class."

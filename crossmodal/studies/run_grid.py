@@ -58,13 +58,15 @@ def run_cells(cells: Sequence[Cell], jobs: int = 1) -> dict[str, str]:
 @contextmanager
 def _single_threaded() -> Iterator[None]:
     """Give new processes one OpenMP thread: idle threads would spin on the cores of the others."""
-    before = {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ}
+    before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
         yield
     finally:
-        del os.environ["OMP_NUM_THREADS"]
-        os.environ.update(before)
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def run_cell(cell: Cell) -> str | None:
