@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,18 @@ def write_modules(page, folder):
     for block in blocks(page, "python"):
         if match := re.match(r"# (\w+\.py)\n", block):
             (folder / match[1]).write_text(block, encoding="utf-8")
+
+
+@contextmanager
+def page_modules(page, folder):
+    """Write the modules of a page to a folder, which is the current one inside the block, and forget them after it."""
+    write_modules(page, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(folder)
+        yield
+    for path in folder.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 def command_lines(page):

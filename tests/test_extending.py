@@ -22,7 +22,7 @@ from crossmodal.pipeline.settings import parse_settings
 from crossmodal.storage import read_json
 from crossmodal.tasks import FinetuneTask, TransferTask
 from tests.tasks.tiny import fit, loader, voices
-from tests.test_docs import blocks, command_lines, write_modules
+from tests.test_docs import blocks, command_lines, page_modules
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 STAGES = ["teacher", "control", "transfer", "finetune"]
@@ -34,13 +34,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 def folder(tmp_path_factory):
     """A folder with the modules of the page, which is the current one."""
     folder = tmp_path_factory.mktemp("extending")
-    write_modules(PAGE, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "path", [str(folder), *sys.path])
+    with page_modules(PAGE, folder):
         yield folder
-    for name in [path.stem for path in folder.glob("*.py")]:
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")

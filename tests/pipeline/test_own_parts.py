@@ -21,7 +21,7 @@ from crossmodal.errors import ConfigError, DataError, LeakageError, ProtocolErro
 from crossmodal.inference.export import export_model
 from crossmodal.pipeline.settings import parse_settings
 from tests.pipeline import fit, reused, tiny_command
-from tests.test_docs import command_lines, write_modules
+from tests.test_docs import command_lines, page_modules
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 NAMES = {"01": "ada", "02": "bo", "03": "cy", "04": "di"}
@@ -31,13 +31,8 @@ PARTS = "my_teaching"
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
     """The module of the page, in the current folder."""
-    folder = tmp_path_factory.mktemp("teaching")
-    write_modules(PAGE, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.syspath_prepend(folder)
+    with page_modules(PAGE, tmp_path_factory.mktemp("teaching")):
         yield importlib.import_module(PARTS)
-    sys.modules.pop(PARTS, None)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +96,7 @@ def test_a_model_of_own_parts_is_tested_with_them(summary, args, capsys):
     assert measured["uar"] == pytest.approx(summary["stages"]["finetune"]["test_uar"])
     with pytest.raises(LeakageError, match="LastActor"):
         run_command([model, *data, "--data.fold=1"])
-    # The protocol in the model folder is not imported: it would run the code of whoever wrote the folder.
+    # The protocol in the model folder is not imported: it would run code that came with the folder.
     own = data.index("--data.protocol")
     with pytest.raises(LeakageError, match="LastActor"):
         run_command([model, *data[:own], *data[own + 2 :], "--data.num_folds=3"])
