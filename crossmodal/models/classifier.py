@@ -12,6 +12,7 @@ from crossmodal.errors import ConfigError
 from crossmodal.models.factory import audio_encoder_part, front_end_part
 from crossmodal.models.outputs import Outputs
 from crossmodal.models.pooling import MeanPooling, WeightedLayerSum
+from crossmodal.models.pretrained import PretrainedFrontEnd
 from crossmodal.transforms import ClipNormalization, FeatureNormalization, length_mask
 
 ClipNormalizationName = Literal["mean", "mean_std"]
@@ -38,10 +39,12 @@ class AudioClassifier(nn.Module):
         clip_normalization: Normalization of each clip's features by its own statistics: ``mean`` subtracts the mean of
             each feature, ``mean_std`` also divides by its standard deviation; None for no normalization.
         corpus_normalization: Whether to standardize features with the statistics of the training actors afterwards.
+        mix_layers: Whether to sum the layers of a front end with several layers by learned weights; otherwise the
+            encoder gets all of them.
 
     Attributes:
-        front_end: The front end. A frozen network in it is not in the state dict and is loaded at first use.
-        layer_mix: Learned weighted sum over the front end's layers; None if the front end has one layer.
+        front_end: The front end. Frozen layers in it are not in the state dict and are loaded at first use.
+        layer_mix: Learned weighted sum over the front end's layers; None if it has one layer, or they are not mixed.
         normalization: Standardization with the statistics of the training actors, once fitted; None without
             ``corpus_normalization``.
         encoder: The audio encoder.
@@ -68,6 +71,7 @@ class AudioClassifier(nn.Module):
         dropout: float = 0.2,
         clip_normalization: ClipNormalizationName | None = None,
         corpus_normalization: bool = True,
+        mix_layers: bool = True,
     ) -> None:
         super().__init__()
         self.front_end_part = front_end_part(front_end, front_end_kwargs)
@@ -81,6 +85,7 @@ class AudioClassifier(nn.Module):
             "dropout": dropout,
             "clip_normalization": clip_normalization,
             "corpus_normalization": corpus_normalization,
+            "mix_layers": mix_layers,
         }
         self.min_samples = round(_MIN_SECONDS * sample_rate)
         self.front_end = self.front_end_part.create({"sample_rate": sample_rate}, "num_features")
@@ -89,11 +94,17 @@ class AudioClassifier(nn.Module):
             ClipNormalization(scale=clip_normalization == "mean_std") if clip_normalization else None
         )
         self.normalization = FeatureNormalization(num_features) if corpus_normalization else None
-        num_layers = getattr(self.front_end, "num_layers", 1)
+        num_layers = getattr(self.front_end, "num_layers", 1) if mix_layers else 1
         self.layer_mix = WeightedLayerSum(num_layers) if num_layers > 1 else None
-        self.encoder = self.encoder_part.create({"in_features": num_features // num_layers}, "out_features")
+        self.has_trained_layers = isinstance(self.front_end, PretrainedFrontEnd) and self.front_end.trained is not None
+        if self.has_trained_layers and clip_normalization:
+            raise ConfigError("clip_normalization would change the input of the trained layers: remove it.")
+        height = getattr(self.front_end, "out_features", num_features)
+        self.encoder = self.encoder_part.create({"in_features": height // num_layers}, "out_features")
         self.has_steps: bool = getattr(self.encoder, "has_steps", False)
-        self.summarizes: bool = getattr(self.encoder, "summarizes", False) and self.layer_mix is None
+        self.summarizes: bool = getattr(self.encoder, "summarizes", False) and not (
+            self.layer_mix or self.has_trained_layers
+        )
         self.projection = nn.Sequential(
             nn.Linear(self.encoder.out_features, embedding_size), nn.LayerNorm(embedding_size), nn.GELU()
         )
@@ -153,7 +164,7 @@ class AudioClassifier(nn.Module):
         if features.ndim != 3 or features.shape[1] != self.front_end.num_features:
             raise ConfigError(
                 f"Features must have shape (B, {self.front_end.num_features}, audio frames) for this front end, got "
-                f"{tuple(features.shape)}. Stored features may be from another bundle or other layers."
+                f"{tuple(features.shape)}. Stored features may be from another model or other layers."
             )
         if self.clip_normalization is not None:
             features = self.clip_normalization(features, length)
@@ -235,10 +246,15 @@ class AudioClassifier(nn.Module):
         return features if self.normalization is None else self.normalization(features)
 
     def _prepare(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> Tensor:
-        """Compute the encoder's input."""
-        features = self._normalize(features)
+        """Compute the encoder's input; trained layers get features on the scale of the frozen ones."""
+        if augment is not None or not self.has_trained_layers:
+            features = self._normalize(features)
         if augment is not None:
             features = augment(features, length)
+        if self.has_trained_layers:
+            if augment is not None and self.normalization is not None:
+                features = self.normalization.inverse(features)
+            features = self.front_end.finish(features, length)
         return features if self.layer_mix is None else self.layer_mix(features)
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:

@@ -121,9 +121,6 @@ def parse_settings(args: Sequence[str]) -> Config:
         # A trainer setting for all stages overrides the package's default for one stage.
         for name in requested.get("trainer", {}).keys() - requested.get(stage, {}).get("trainer", {}).keys():
             settings[stage]["trainer"].pop(name, None)
-    student = requested.get("transfer", {}).get("model", {})
-    if student.get("front_end") == "ssl" and "augmentation" not in student:
-        settings["transfer"]["model"]["augmentation"] = None  # it would change waveforms, but features are stored
     for name in ("name", "runs", "stages"):
         settings.setdefault(name, parser.get_default(name))
     return _shorten(settings)

@@ -77,7 +77,7 @@ class Cell:
             keys |= {content_key(taught_by=stage, config=configs[stage], size=size) for stage, size in teachers}
         data = {name: value for name, value in self.settings["data"].items() if name not in ("fold", *_SPLITS)}
         student = self.settings["transfer"].get("model", {})
-        if student.get("front_end") == "ssl" and self.stages != ["teacher"]:  # features are shared by all folds
+        if student.get("front_end") == "pretrained" and self.stages != ["teacher"]:  # features are shared by all folds
             keys.add(content_key(speech_features=student.get("front_end_kwargs"), data=data))
         pixels = not data.get("face_features") and not data.get("face_embeddings")
         if pixels and "teacher" in self.stages:  # so are face embeddings
@@ -146,5 +146,5 @@ def _cell(study: Study, variant: _Variant, runs: Path, protocol: str, fold: int,
 
 def _without_networks(model: Config) -> Config:
     """Return the task arguments without those that could load a pretrained network, which the check does not need."""
-    kept = {"front_end", "front_end_kwargs"} if model.get("front_end") != "ssl" else set()
+    kept = {"front_end", "front_end_kwargs"} if model.get("front_end") != "pretrained" else set()
     return {key: value for key, value in model.items() if key not in STUDENT or key in kept}

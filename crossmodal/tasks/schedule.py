@@ -15,7 +15,7 @@ class OneCycleSchedule(OneCycleLR):
     Torch's class would keep the old length and fail after it. After the end, the rates stay the same.
     """
 
-    def __init__(self, optimizer: Optimizer, lr: float, total_steps: float, warmup: float) -> None:
+    def __init__(self, optimizer: Optimizer, lr: list[float], total_steps: float, warmup: float) -> None:
         if not math.isfinite(total_steps):
             raise ConfigError("The learning rate schedule needs max_epochs or max_steps of the Trainer.")
         share = float(warmup) - 1e-6 * (warmup * total_steps == 1)  # a warm-up of one step would divide by zero
