@@ -39,8 +39,7 @@ class AudioClassifier(nn.Module):
         clip_normalization: Normalization of each clip's features by its own statistics: ``mean`` subtracts the mean of
             each feature, ``mean_std`` also divides by its standard deviation; None for no normalization.
         corpus_normalization: Whether to standardize features with the statistics of the training actors afterwards.
-        mix_layers: Whether to sum the layers of a front end with several layers by learned weights; otherwise the
-            encoder gets all of them.
+        mix_layers: Whether to sum the layers of a front end by learned weights; otherwise the encoder gets all of them.
 
     Attributes:
         front_end: The front end. Frozen layers in it are not in the state dict and are loaded at first use.
@@ -90,21 +89,19 @@ class AudioClassifier(nn.Module):
         self.min_samples = round(_MIN_SECONDS * sample_rate)
         self.front_end = self.front_end_part.create({"sample_rate": sample_rate}, "num_features")
         num_features = self.front_end.num_features
-        self.clip_normalization = (
-            ClipNormalization(scale=clip_normalization == "mean_std") if clip_normalization else None
-        )
+        normalization = ClipNormalization(scale=clip_normalization == "mean_std")
+        self.clip_normalization = normalization if clip_normalization else None
         self.normalization = FeatureNormalization(num_features) if corpus_normalization else None
         num_layers = getattr(self.front_end, "num_layers", 1) if mix_layers else 1
         self.layer_mix = WeightedLayerSum(num_layers) if num_layers > 1 else None
         self.has_trained_layers = isinstance(self.front_end, PretrainedFrontEnd) and self.front_end.trained is not None
         if self.has_trained_layers and clip_normalization:
             raise ConfigError("clip_normalization would change the input of the trained layers: remove it.")
-        height = getattr(self.front_end, "out_features", num_features)
-        self.encoder = self.encoder_part.create({"in_features": height // num_layers}, "out_features")
+        in_features = getattr(self.front_end, "out_features", num_features) // num_layers
+        self.encoder = self.encoder_part.create({"in_features": in_features}, "out_features")
         self.has_steps: bool = getattr(self.encoder, "has_steps", False)
-        self.summarizes: bool = getattr(self.encoder, "summarizes", False) and not (
-            self.layer_mix or self.has_trained_layers
-        )
+        is_fixed = self.layer_mix is None and not self.has_trained_layers
+        self.summarizes: bool = is_fixed and getattr(self.encoder, "summarizes", False)
         self.projection = nn.Sequential(
             nn.Linear(self.encoder.out_features, embedding_size), nn.LayerNorm(embedding_size), nn.GELU()
         )
@@ -167,7 +164,7 @@ class AudioClassifier(nn.Module):
                 f"{tuple(features.shape)}. Stored features may be from another model or other layers."
             )
         if self.clip_normalization is not None:
-            features = self.clip_normalization(features, length)
+            return self.clip_normalization(features, length), length
         return features, length
 
     def extract_features(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -247,21 +244,18 @@ class AudioClassifier(nn.Module):
 
     def _prepare(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> Tensor:
         """Compute the encoder's input; trained layers get features on the scale of the frozen ones."""
-        if augment is not None or not self.has_trained_layers:
-            features = self._normalize(features)
         if augment is not None:
-            features = augment(features, length)
-        if self.has_trained_layers:
-            if augment is not None and self.normalization is not None:
+            features = augment(self._normalize(features), length)
+            if self.has_trained_layers and self.normalization is not None:
                 features = self.normalization.inverse(features)
+        elif not self.has_trained_layers:
+            features = self._normalize(features)
+        if self.has_trained_layers:
             features = self.front_end.finish(features, length)
         return features if self.layer_mix is None else self.layer_mix(features)
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
-        """Compute summaries of shape (B, P), which training does not change, from the results of `extract_features`.
-
-        See `AudioEncoder`.
-        """
+        """Compute summaries, (B, P), which training does not change, of `extract_features`' results; see `AudioEncoder`."""
         return self.encoder.summarize(self._normalize(features), length)
 
     def encode_summary(self, summary: Tensor) -> Tensor:
