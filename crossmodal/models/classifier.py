@@ -255,7 +255,7 @@ class AudioClassifier(nn.Module):
         return features if self.layer_mix is None else self.layer_mix(features)
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
-        """Compute summaries, (B, P), which training does not change, of `extract_features`' results; see `AudioEncoder`."""
+        """Compute summaries, (B, P), from the results of `extract_features`; training does not change them."""
         return self.encoder.summarize(self._normalize(features), length)
 
     def encode_summary(self, summary: Tensor) -> Tensor:
