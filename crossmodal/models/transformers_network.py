@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError, MissingExtraError
-from crossmodal.models.speech_network import hidden_states
+from crossmodal.models.speech_network import hidden_states, standardize
 
 FEATURE_EXTRACTOR = "feature_extractor"  # key of the content of preprocessor_config.json in a model's configuration
 _WAVEFORM_INPUT = "Wav2Vec2FeatureExtractor"  # the input is the waveform, perhaps normalized
@@ -86,10 +86,10 @@ class TransformersNetwork(nn.Module):
     def _inputs(self, waveform: Tensor) -> dict[str, Tensor]:
         kind = self._extractor.get("feature_extractor_type", _WAVEFORM_INPUT)
         if kind == _WAVEFORM_INPUT:
-            if self._extractor.get("do_normalize", True):
-                variance = waveform.var(dim=1, correction=0, keepdim=True)
-                waveform = (waveform - waveform.mean(dim=1, keepdim=True)) / (variance + 1e-7).sqrt()
-            return {"input_values": waveform}
+            normalizes = self._extractor.get("do_normalize", True)
+            return {"input_values": standardize(waveform, 1e-7) if normalizes else waveform}
+        if torch.onnx.is_in_onnx_export():
+            raise ConfigError(f"{kind} computes the input with NumPy, so its networks have no ONNX form")
         extractor = getattr(import_transformers(), kind)(**deepcopy(self._extractor))
         rate = self._extractor["sampling_rate"]
         inputs = extractor(waveform[0].cpu().numpy(), sampling_rate=rate, return_tensors="pt")
