@@ -27,7 +27,7 @@ data
 teacher and student
   --teacher.model.backbone NAME             any timm model, with pretrained weights from the Hub ...
   --teacher.model.weights FILE              ... or from a file; --teacher.model.pretrained false for none
-  --transfer.model.front_end NAME           mfcc, lmfb, both or ssl
+  --transfer.model.front_end NAME           mfcc, lmfb, both or pretrained
   --transfer.model.encoder NAME             dense, lstm, tdnn, cnn, crnn, transformer or timm:NAME
                                             front_end and encoder may be your own: module.Class, with
                                             encoder.init_args.NAME VALUE; see docs/extending.md

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from crossmodal.errors import ConfigError
 from crossmodal.models.factory import audio_encoder_part, front_end_part
 from crossmodal.models.outputs import Outputs
-from crossmodal.models.pooling import MeanPooling, WeightedLayerSum
+from crossmodal.models.pooling import MeanPooling, WeightedLayerSum, cut_into_windows
 from crossmodal.models.pretrained import PretrainedFrontEnd
 from crossmodal.transforms import ClipNormalization, FeatureNormalization, length_mask
 
@@ -279,21 +279,6 @@ class AudioClassifier(nn.Module):
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
         """Compute logits of shape (B, num_classes); arguments as in `run_front_end`."""
         return self.classify(self.embed(waveform, waveform_length))
-
-
-def cut_into_windows(steps: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Cut the valid steps of each clip, (B, C, steps), into `count` windows whose lengths differ by at most one step.
-
-    Return windows of shape (B * N, C, steps of the longest) and their numbers of valid steps, (B * N,). If a clip has
-    fewer steps than windows, some steps are in several windows.
-    """
-    edges = torch.arange(count + 1, device=length.device) * length[:, None] // count
-    start = edges[:, :-1]
-    size = (edges[:, 1:] - start).clamp(min=1)
-    index = start[..., None] + torch.arange(int(size.max()), device=length.device)  # (B, N, steps of a window)
-    index = index.clamp(max=length[:, None, None] - 1).flatten(1)
-    windows = steps.gather(2, index[:, None].expand(-1, steps.shape[1], -1))
-    return windows.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1), size.flatten()
 
 
 def _check_shapes(waveform: Tensor, waveform_length: Tensor | None) -> None:

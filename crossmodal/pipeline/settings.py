@@ -48,7 +48,8 @@ _DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
 # Arguments of the student and of its training. They are set under transfer; finetune and control inherit them. Finetune
 # may override the training arguments. The control may not: it is the same training without a teacher.
 STUDENT = tuple(name for name in inspect.signature(AudioClassifier).parameters if name != "num_classes")
-_RECIPE = ("augmentation", *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
+_TRAINING = ("augmentation", "stored_copies", "pretrained_lr")
+_RECIPE = (*_TRAINING, *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
 _LOGGERS = {"wandb": "WandbLogger", "csv": "CSVLogger", "tensorboard": "TensorBoardLogger"}
 # Arguments that the pipeline sets for each stage.
 _FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")

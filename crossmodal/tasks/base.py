@@ -297,6 +297,5 @@ class BaseTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and a one-cycle learning rate schedule over all steps."""
         optimizer = torch.optim.AdamW(self.parameter_groups(), weight_decay=self.weight_decay)
-        rates = [group["lr"] for group in optimizer.param_groups]
-        scheduler = OneCycleSchedule(optimizer, rates, self.trainer.estimated_stepping_batches, self.warmup)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        schedule = OneCycleSchedule(optimizer, self.trainer.estimated_stepping_batches, self.warmup)
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]

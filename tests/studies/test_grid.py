@@ -152,7 +152,7 @@ class TestSharedResults:
         assert lstm & cnn
 
     @pytest.mark.parametrize(
-        "overrides", [["--data.root=x"], ["--data.face_features=au.csv", "--transfer.model.front_end=ssl"]]
+        "overrides", [["--data.root=x"], ["--data.face_features=au.csv", "--transfer.model.front_end=pretrained"]]
     )
     def test_folds_share_features_and_embeddings(self, write_study, overrides):
         cells = cells_of(write_study(folds=[0, 1], seeds=[0]), *overrides)
