@@ -157,6 +157,16 @@ def stage_config(settings: Config, stage: str, **filled_in: Any) -> Config:
     }
 
 
+def stage_names(stages: str) -> list[str]:
+    """Return the names in a comma-separated list of stages, in the order in which they run."""
+    names = [name.strip() for name in stages.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in STAGES]:
+        raise ConfigError(f"Unknown stage {unknown[0]!r}. Choose from {', '.join(STAGES)}.")
+    if not names:
+        raise ConfigError(f"--stages is empty. Choose from {', '.join(STAGES)}.")
+    return [name for name in STAGES if name in names]
+
+
 def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> Config:
     """Return `base` updated with `delta`, section by section, without changing either."""
     merged = dict(base)
