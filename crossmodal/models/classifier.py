@@ -45,9 +45,7 @@ class AudioClassifier(nn.Module):
     Attributes:
         front_end: The front end. Frozen layers in it are not in the state dict and are loaded at first use.
         layer_mix: Learned weighted sum over the front end's layers; None if it has one layer, or they are not mixed.
-        normalization: Standardization with the statistics of the training actors, once fitted; None without
-            ``corpus_normalization``.
-        encoder: The audio encoder.
+        normalization: Standardization of features, once fitted; None without ``corpus_normalization``.
 
     Raises:
         ConfigError: If a name or an argument does not exist.
@@ -90,9 +88,8 @@ class AudioClassifier(nn.Module):
         self.min_samples = round(_MIN_SECONDS * sample_rate)
         self.front_end = self.front_end_part.create({"sample_rate": sample_rate}, "num_features")
         num_features = self.front_end.num_features
-        self.clip_normalization = (
-            ClipNormalization(scale=clip_normalization == "mean_std") if clip_normalization else None
-        )
+        scale = clip_normalization == "mean_std"
+        self.clip_normalization = ClipNormalization(scale) if clip_normalization else None
         self.normalization = FeatureNormalization(num_features) if corpus_normalization else None
         num_layers = getattr(self.front_end, "num_layers", 1) if mix_layers else 1
         self.layer_mix = WeightedLayerSum(num_layers) if num_layers > 1 else None
@@ -102,9 +99,8 @@ class AudioClassifier(nn.Module):
         height = getattr(self.front_end, "out_features", num_features)
         self.encoder = self.encoder_part.create({"in_features": height // num_layers}, "out_features")
         self.has_steps: bool = getattr(self.encoder, "has_steps", False)
-        self.summarizes: bool = getattr(self.encoder, "summarizes", False) and not (
-            self.layer_mix or self.has_trained_layers
-        )
+        is_learned = self.layer_mix is not None or self.has_trained_layers
+        self.summarizes: bool = getattr(self.encoder, "summarizes", False) and not is_learned
         self.projection = nn.Sequential(
             nn.Linear(self.encoder.out_features, embedding_size), nn.LayerNorm(embedding_size), nn.GELU()
         )
@@ -130,9 +126,7 @@ class AudioClassifier(nn.Module):
         return self._config["num_classes"], self._config["embedding_size"]
 
     def run_front_end(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute the front end's features without normalization.
-
-        Clips shorter than 0.1 s are zero-padded to 0.1 s.
+        """Compute the front end's features without normalization; clips below 0.1 s are zero-padded to 0.1 s.
 
         Args:
             waveform: Waveforms in [-1, 1], of shape (B, 1, T); samples beyond their lengths are ignored.
@@ -152,8 +146,8 @@ class AudioClassifier(nn.Module):
         waveform = waveform.masked_fill(~mask[:, None], 0.0)
         waveform = F.pad(waveform, (0, max(self.min_samples - waveform.shape[-1], 0)))
         waveform_length = waveform_length.clamp(self.min_samples, waveform.shape[-1])
-        features, length = self.front_end(waveform, waveform_length)
-        return features, length
+        result: tuple[Tensor, Tensor] = self.front_end(waveform, waveform_length)
+        return result
 
     def normalize_clips(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the clip normalization, if any, to new or stored results of `run_front_end`; lengths do not change.
@@ -207,6 +201,14 @@ class AudioClassifier(nn.Module):
             )
         return self.projection(encoded)
 
+    def encode_with_layer(
+        self, features: Tensor, length: Tensor, layer: int, augment: FeatureAugmentation | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute embeddings, (B, embedding_size), and the mean over time of a trained layer's states, (B, width)."""
+        states = self._states(features, length, augment)
+        mean = MeanPooling(self.front_end.width)(self.front_end.layer(states, layer), length)
+        return self.projection(self.encoder(self._mix(states), length)), mean
+
     def encode_windows(
         self, features: Tensor, length: Tensor, count: int, augment: FeatureAugmentation | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -246,7 +248,14 @@ class AudioClassifier(nn.Module):
         return features if self.normalization is None else self.normalization(features)
 
     def _prepare(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> Tensor:
-        """Compute the encoder's input; trained layers get features on the scale of the frozen ones."""
+        """Compute the encoder's input."""
+        return self._mix(self._states(features, length, augment))
+
+    def _mix(self, states: Tensor) -> Tensor:
+        return states if self.layer_mix is None else self.layer_mix(states)
+
+    def _states(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> Tensor:
+        """Compute the layers that the encoder gets; trained ones get features on the scale of the frozen ones."""
         if augment is not None or not self.has_trained_layers:
             features = self._normalize(features)
         if augment is not None:
@@ -255,7 +264,7 @@ class AudioClassifier(nn.Module):
             if augment is not None and self.normalization is not None:
                 features = self.normalization.inverse(features)
             features = self.front_end.finish(features, length)
-        return features if self.layer_mix is None else self.layer_mix(features)
+        return features
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
         """Compute summaries of shape (B, P), which training does not change, from the results of `extract_features`.
@@ -273,7 +282,7 @@ class AudioClassifier(nn.Module):
         return self.encode(*self.extract_features(waveform, waveform_length))
 
     def classify(self, embedding: Tensor) -> Tensor:
-        """Compute logits of shape (B, num_classes) from embeddings of shape (B, embedding_size)."""
+        """Compute logits of shape (B, num_classes) from embeddings."""
         return self.head(embedding)
 
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
