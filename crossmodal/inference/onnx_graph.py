@@ -120,7 +120,7 @@ def _with_affine_batch_norm(model: AudioClassifier) -> AudioClassifier:
 
 
 def to_int8(content: bytes) -> bytes:
-    """Quantize the weights after the front end, and of the layers of a pretrained one, to 8 bits; inputs dynamically.
+    """Quantize the weights after the front end, and those of pretrained layers, to 8 bits; inputs dynamically.
 
     Other parts of the front end are not quantized: its decibels need the precision. Small layers, such as the first
     ones of a CNN, are not quantized either: they save little space and cause most of the loss. Weights are unsigned

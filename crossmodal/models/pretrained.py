@@ -54,6 +54,7 @@ class PretrainedFrontEnd(nn.Module):
         num_layers: Number of returned layers.
         num_features: Height of the frozen layers' output, which is stored.
         out_features: Height of the output: the widths of the concatenated layers.
+        width: Width of a layer.
         trained: The trained layers and the normalization after them.
 
     Raises:
@@ -87,7 +88,7 @@ class PretrainedFrontEnd(nn.Module):
             raise ConfigError(f"subsampling must be at least 1, and 1 for trained layers, got {subsampling}.")
         self.subsampling, self.silence_db, self.frozen_layers = subsampling, silence_db, top - trainable_layers
         self._stored = sorted({min(layer, self.frozen_layers) for layer in self.layers})
-        self.num_layers, self._width = len(self.layers), source.width
+        self.num_layers, self.width = len(self.layers), source.width
         self.num_features = len(self._stored) * source.width
         self.out_features = self.num_layers * source.width
         self.trained = self._create_trained(trainable_layers) if trainable_layers else None
@@ -173,7 +174,7 @@ class PretrainedFrontEnd(nn.Module):
         """Run the trained layers, if any, on the results of `forward`; return (B, out_features, audio frames)."""
         if self.trained is None:
             return features
-        states = dict(zip(self._stored, features.split(self._width, dim=1), strict=True))
+        states = dict(zip(self._stored, features.split(self.width, dim=1), strict=True))
         hidden = states[self.frozen_layers].transpose(1, 2)
         valid = length_mask(length, features.shape[2])[:, None, None]
         mask = valid.expand(-1, 1, features.shape[2], -1)
@@ -185,6 +186,10 @@ class PretrainedFrontEnd(nn.Module):
         if "layer_norm" in self.trained:
             states[self.layers[-1]] = self.trained["layer_norm"](hidden).transpose(1, 2)
         return torch.cat([states[layer] for layer in self.layers], dim=1)
+
+    def layer(self, states: Tensor, layer: int) -> Tensor:
+        """Return the states of a layer, (B, width, audio frames), from the result of `finish`."""
+        return states.split(self.width, dim=1)[self.layers.index(layer)]
 
     def load(self, device: torch.device | str = "cpu") -> Any:
         """Return the frozen layers on a device; they are loaded at the first call. `forward` calls this.

@@ -138,7 +138,7 @@ def _store_summaries(
 
     def summary(path: Path, version: int) -> Tensor:
         if folders:
-            features = torch.from_numpy(read_array(folders[version] / path.name)).float()[None]
+            features = torch.tensor(read_array(folders[version] / path.name)).float()[None]
         else:
             features = _at_speed(task, task.stored_speeds[version], _read(datamodule, path))[None]
         return model.summarize(*model.normalize_clips(features, torch.tensor([features.shape[-1]])))[0]
