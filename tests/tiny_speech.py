@@ -107,7 +107,7 @@ def transformers_model(kind: str, head: str = "AutoModel", seed: int = 0) -> Any
         torch.manual_seed(seed)
         model = getattr(transformers, head).from_config(config).eval()
         for module in model.modules():
-            if isinstance(module, torch.nn.LayerNorm):
+            if isinstance(module, torch.nn.LayerNorm) and module.weight is not None:
                 module.weight.data.uniform_(0.5, 1.5)
     return model
 

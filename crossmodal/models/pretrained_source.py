@@ -125,10 +125,10 @@ class PretrainedSource:
     def tensors(self, num_layers: int) -> dict[str, Tensor]:
         """Read the tensors of the network up to a layer, with the names that it uses and the precision of the file.
 
-        Names in the file may have a prefix, such as ``model.encoder.``, and the file may have more tensors.
+        Names in the file may have a prefix, such as ``model.encoder.``, and the file may have more layers and heads.
 
         Raises:
-            WeightsError: If tensors are missing or have another shape.
+            WeightsError: If tensors are missing or have another shape, or the layers in the file have more tensors.
         """
         path = self.weights_file()
         found = {_short(name): value for name, value in read_state_dict(path).items()}
@@ -137,10 +137,14 @@ class PretrainedSource:
         prefixes = {name.removesuffix(first) for name in found if name.endswith(first)} or {""}
         prefix = max(sorted(prefixes), key=lambda one: sum(one + name in found for name in expected))
         wrong = [name for name, shape in expected.items() if getattr(found.get(prefix + name), "shape", None) != shape]
+        modules = {*map(_parent, map(_parent, expected))} - {""}
+        others = (name.removeprefix(prefix) for name in found if name.startswith(prefix))
+        # Another network may have the same layers, but more in them.
+        wrong += [name for name in others if name not in expected and _parent(_parent(name)) in modules]
         if wrong:
             raise WeightsError(
-                f"{path} does not fit {self.model}: {len(wrong)} of {len(expected)} tensors of the network are missing "
-                f"in the file or have another shape, such as {', '.join(wrong[:2])}; the file has "
+                f"{path} does not fit {self.model}, whose network has {len(expected)} tensors: {len(wrong)} are missing "
+                f"in the file, new or of another shape, such as {', '.join(wrong[:2])}; the file has "
                 f"{', '.join(list(found)[:2]) or 'none'}. It may belong to another model or another library."
             )
         return {name: found[prefix + name] for name in expected}
@@ -169,6 +173,10 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 def _is_bundle(model: str) -> bool:
     return model in BUNDLES or (model.isupper() and "/" not in model and not Path(model).exists())
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _short(name: str) -> str:

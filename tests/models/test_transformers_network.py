@@ -82,7 +82,7 @@ def test_formats_of_weights(tmp_path, change):
     states = states_of(find(tmp_path))
     assert {one.dtype for one in states} == {torch.float32}
     for one, other in zip(states, expected, strict=True):
-        torch.testing.assert_close(one, other, **({"rtol": 2e-2, "atol": 2e-2} if change == "half" else {}))
+        torch.testing.assert_close(one, other, **({"rtol": 0.1, "atol": 0.1} if change == "half" else {}))
 
 
 class Executed:
