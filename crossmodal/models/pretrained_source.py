@@ -143,8 +143,8 @@ class PretrainedSource:
         wrong += [name for name in others if name not in expected and _parent(_parent(name)) in modules]
         if wrong:
             raise WeightsError(
-                f"{path} does not fit {self.model}, whose network has {len(expected)} tensors: {len(wrong)} are missing "
-                f"in the file, new or of another shape, such as {', '.join(wrong[:2])}; the file has "
+                f"{path} does not fit {self.model}, whose network has {len(expected)} tensors: {len(wrong)} are "
+                f"missing in the file, new or of another shape, such as {', '.join(wrong[:2])}; the file has "
                 f"{', '.join(list(found)[:2]) or 'none'}. It may belong to another model or another library."
             )
         return {name: found[prefix + name] for name in expected}
