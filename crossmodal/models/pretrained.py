@@ -55,7 +55,7 @@ class PretrainedFrontEnd(nn.Module):
         num_features: Height of the frozen layers' output, which is stored.
         out_features: Height of the output: the widths of the concatenated layers.
         width: Width of a layer.
-        trained: The trained layers and the normalization after them.
+        trained: The trained layers and the normalization after them; NaN until `load_trained_layers` or a state dict.
 
     Raises:
         ConfigError: If the model is not an audio encoder, or an argument is invalid.
