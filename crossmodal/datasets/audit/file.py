@@ -1,7 +1,6 @@
 """Check of one RAVDESS file. It runs in a child process, because it decodes foreign files."""
 
 import hashlib
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal import media
-from crossmodal.datasets.audit.sync import SYNC_RATE, Sync, compare_sounds
 from crossmodal.datasets.download.archive import crc32_of
 from crossmodal.errors import MediaError
 from crossmodal.media.container import ffmpeg_errors, open_stream
@@ -50,7 +48,6 @@ class FileJob:
 
     path: Path
     modality: str  # of RAVDESS
-    wav: Path | None = None  # of the same performance, to compare the sound of an 01 mp4 with
     checksum: tuple[int, int] | None = None  # published size and CRC-32
 
 
@@ -62,7 +59,6 @@ class FileReport:
     wrong: list[Finding] = field(default_factory=list)  # damage and suspicious properties
     notes: list[Finding] = field(default_factory=list)  # findings that are no errors
     content: str | None = None  # hash, to find identical files
-    sync: Sync | None = None  # comparison of the sound with the wav
 
     def add_error(self, kind: Kind, reason: str) -> None:
         """Add an error."""
@@ -146,16 +142,10 @@ def _check_video(job: FileJob, report: FileReport) -> None:
     report.content = hash_file(job.path)
     if abs(info.width / info.height - 16 / 9) > 0.02:
         report.add_note(f"{info.width}x{info.height}, but the face box is for 16:9")
-    if not info.has_sound:
-        if job.modality == "01":
-            report.add_error("sound", "it has no sound, but modality 01 includes sound")
-        return
-    sound = media.read_waveform(job.path, SYNC_RATE, longest=60)
-    if job.modality == "01" and job.wav is not None:
-        with suppress(MediaError):  # a damaged wav has a finding of its own
-            report.sync, differs = compare_sounds(sound, media.read_waveform(job.wav, SYNC_RATE, longest=60))
-            if differs:
-                report.add_error("sound", f"{differs} ({job.wav.name})")
+    if info.has_sound:
+        media.read_waveform(job.path, media.SAMPLE_RATE, longest=60)  # raises MediaError if it is damaged
+    elif job.modality == "01":
+        report.add_error("sound", "it has no sound, but modality 01 includes sound")
 
 
 def _check_duration(seconds: float, report: FileReport) -> None:
