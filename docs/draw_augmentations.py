@@ -28,7 +28,6 @@ from crossmodal.transforms import (
     AdditiveNoise,
     LogMelFilterBank,
     Mixup,
-    PitchPerturbation,
     RandomCrop,
     RandomGain,
     SpecAugment,
@@ -44,7 +43,6 @@ SAD = Performance(channel=1, emotion=4, intensity=1, statement=2, repetition=1, 
 # Finer than the default front end, so that the harmonics of a voice can be told apart.
 FRONT_END = LogMelFilterBank(SAMPLE_RATE, n_fft=1024, win_length=800, n_mels=96, top_db=None)
 RANGE_DB = (-50, 20)
-UP, DOWN = 2, 0  # seeds by which the pitch moves as the titles say
 COLOURS = "magma"
 WAVE, EDGE = "#2a9d8f", "#e07a1f"
 STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 9}
@@ -74,10 +72,6 @@ def main() -> None:
     draw_spectrograms("crop", [clip, augmented("after: a part of it", clip, RandomCrop(p=1.0), seed=3)])
     slower, faster = (SpeedPerturbation([factor]) for factor in (0.9, 1.1))
     draw_spectrograms("speed", [clip, augmented("factor 0.9", clip, slower), augmented("factor 1.1", clip, faster)])
-    pitch = PitchPerturbation(max_semitones=2, p=1.0)
-    up = augmented("2 semitones up", clip, pitch, seed=UP)
-    down = augmented("2 semitones down", clip, pitch, seed=DOWN)
-    draw_spectrograms("pitch", [clip, up, down], highest=2500)
     draw_spectrograms("mixup", [clip, other, mixed(clip, other)])
     draw_masks("spec_augment", clip)
 

@@ -108,11 +108,6 @@ def main(args: Sequence[str] | None = None) -> int:
     if args == ["--version"]:
         print(f"crossmodal {__version__}")
         return 0
-    if args == ["--print_completion"]:
-        from crossmodal.cli.completion import completion_script
-
-        print(completion_script(), end="")
-        return 0
     name = next((name for name in COMMANDS if args[: len(name.split())] == name.split()), None)
     if name:
         return _run(name, args[len(name.split()) :])
@@ -162,6 +157,5 @@ def _overview() -> str:
     return (
         "usage: crossmodal COMMAND ...\n\n"
         "Train voice emotion models with a face model as teacher. Start with: crossmodal fit\n\n"
-        f"{commands}\n\nHelp on a command: crossmodal COMMAND --help. Version: crossmodal --version. "
-        "Tab completion: crossmodal --print_completion."
+        f"{commands}\n\nHelp on a command: crossmodal COMMAND --help. Version: crossmodal --version."
     )

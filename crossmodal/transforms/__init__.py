@@ -19,8 +19,7 @@ from crossmodal.transforms.normalization import ClipNormalization as ClipNormali
 from crossmodal.transforms.normalization import FeatureNormalization as FeatureNormalization
 from crossmodal.transforms.random_transform import random_horizontal_flip as random_horizontal_flip
 from crossmodal.transforms.spec_augment import SpecAugment as SpecAugment
-from crossmodal.transforms.speed_and_pitch import PitchPerturbation as PitchPerturbation
-from crossmodal.transforms.speed_and_pitch import SpeedPerturbation as SpeedPerturbation
+from crossmodal.transforms.speed import SpeedPerturbation as SpeedPerturbation
 
 # Increment if the same batch, seed and settings would give a different result: every stage is then retrained.
 VERSION = 1
