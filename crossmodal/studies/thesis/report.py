@@ -18,8 +18,8 @@ _READING = (
 )
 _TEST = (
     "Differences are points of UAR, averaged over the comparisons, with a bootstrap over actors. p is two-sided: "
-    "Wilcoxon's signed-rank test over actors, or the Mann-Whitney test if the two sides are not paired. A difference "
-    "is claimed only if p is below 0.05 and the interval excludes 0. p is not corrected for the number of questions."
+    "Wilcoxon's signed-rank test over actors. A difference is claimed only if p is below 0.05 and the interval "
+    "excludes 0. p is not corrected for the number of questions."
 )
 _Row = tuple[Application, str, Measured]  # with the protocol
 _COLUMNS: list[Column[_Row]] = [
