@@ -62,7 +62,6 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("predict the emotion of recordings", "crossmodal.cli.predict:predict_command"),
     "demo": Command("open the demo page of a model", "crossmodal.cli.serve:demo_command"),
     "export": Command("export a model to ONNX", "crossmodal.cli.export:export_command"),
-    "push": Command("upload a model to the Hugging Face Hub", "crossmodal.cli.push:push_command"),
     "serve": Command("serve a model over HTTP and WebSocket", "crossmodal.cli.serve:serve_command"),
     "study preflight": Command(
         "check whether this teacher can help this student, before fit",
@@ -90,7 +89,7 @@ COMMANDS: dict[str, Command] = {
         "check a RAVDESS folder for missing and damaged files", "crossmodal.cli.data.check:check_command"
     ),
     "configs": Command("list the shipped configs, or print one", "crossmodal.cli.configs:configs_command"),
-    "env": Command("print versions, devices and folders for a bug report", "crossmodal.cli.env:env_command"),
+    "env": Command("print versions and devices for a bug report", "crossmodal.cli.env:env_command"),
     "data cache": Command("show or remove stored results", "crossmodal.cli.data.cache:cache_command"),
 }
 

@@ -4,7 +4,6 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -59,39 +58,28 @@ def push(
         ModelFolderError: If the folder is not a model folder, or has no weights.
         HubError: If the Hub cannot be reached or denies access.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import HfApi
 
     folder = Path(folder)
-    config = read_config(folder)
-    local = [path.name for path in files_to_push(folder, repo_id)]
+    model = read_config(folder)["model"]
+    if not any((folder / name).is_file() for name in (WEIGHTS, ONNX, ONNX_INT8)):
+        raise ModelFolderError(f"{folder} has no model to upload: neither {WEIGHTS} nor {ONNX}.")
     if not _is_reachable():
         raise _unreachable(f"{folder} was not uploaded.")
-    api = HfApi(token=token)
+    api, files = HfApi(token=token), list(FILES)
     with _hub_errors(repo_id, revision):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if revision:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        remote = {*api.list_repo_files(repo_id, revision=revision)} & {*FILES}
-        operations: list[Any] = [
-            *(CommitOperationAdd(name, folder / name) for name in local),
-            *(CommitOperationDelete(name) for name in sorted(remote - {*local})),
-        ]
-        message = f"{config['model']['front_end']} + {config['model']['encoder']}, by crossmodal"
-        commit = api.create_commit(repo_id, operations, commit_message=message, revision=revision)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            allow_patterns=files,
+            delete_patterns=files,
+            commit_message=f"{model['front_end']} + {model['encoder']}, by crossmodal",
+            revision=revision,
+        )
     return str(commit.commit_url)
-
-
-def files_to_push(folder: str | Path, repo_id: str) -> list[Path]:
-    """Return the files that `push` uploads, after the checks that need no connection; errors are those of `push`."""
-    from huggingface_hub.utils import validate_repo_id
-
-    read_config(folder)
-    found = [path for name in FILES if (path := Path(folder) / name).is_file()]
-    if not {WEIGHTS, ONNX, ONNX_INT8} & {path.name for path in found}:
-        raise ModelFolderError(f"{folder} has no model to upload: neither {WEIGHTS} nor {ONNX}.")
-    with _hub_errors(repo_id, None):
-        validate_repo_id(repo_id)
-    return found
 
 
 def _is_reachable() -> bool:
