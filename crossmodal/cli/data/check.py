@@ -3,9 +3,7 @@
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import groupby
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +12,7 @@ from rich.table import Table
 from crossmodal.cli.data.reasons import print_reasons
 from crossmodal.datasets.audit.corpus import CheckReport, check_corpus, column_of
 from crossmodal.datasets.ravdess import CHANNELS, MODALITIES, published_names
+from crossmodal.labels_for_people import in_ranges
 
 _SHOWN = 20
 _HEADS = {"03": "wav", "01": "mp4", "02": "silent mp4"}
@@ -82,8 +81,8 @@ def _print(report: CheckReport, complete: bool) -> None:
     Console().print(table)
     for channel, modality in columns:
         absent = {actor for actor, column in whole if column == (channel, modality) and not present[actor, column]}
-        if missing := sorted(map(int, absent)):
-            print(f"No {CHANNELS[channel]} {_HEADS[modality]} for actors {_spans(missing)}.")
+        if absent:
+            print(f"No {CHANNELS[channel]} {_HEADS[modality]} for actors {in_ranges(sorted(absent))}.")
     if report.checksums:
         print(f"{report.checksums} of {len(report.files)} files were compared with the checksums of their archives.")
     for heading, findings in (("note" if len(report.notes) == 1 else "notes", report.notes), ("wrong", report.wrong)):
@@ -99,8 +98,3 @@ def _cell(present: int, whole: int) -> str:
     if not present:
         return "-"
     return f"{present:,}" if present == whole else f"{present:,} of {whole:,}"
-
-
-def _spans(numbers: Sequence[int]) -> str:
-    runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])]
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)

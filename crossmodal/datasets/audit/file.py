@@ -25,11 +25,6 @@ PUBLISHED_RATE = 48_000  # Hz
 # is below -66 dBFS.
 _SILENT_END, _SHORT_SILENT_END = 0.6, 0.01  # seconds
 _ABRUPT = 1 / 500  # of full scale, -54 dBFS
-# Largest distance of a sample from the curve through its neighbours, relative to the samples around it. 1,224 real wavs
-# reach 20; 200 random bytes, scattered or contiguous, gave 155 or more in 816 of them.
-_LARGEST_LEAP = 64
-_LEAP_FLOOR = 100 / 32768
-_BLOCK = 512  # samples
 _UNKNOWN = 0x7FFFF000  # least length in files that were written to a pipe, without a known length
 
 
@@ -118,21 +113,7 @@ def _damage(path: Path, waveform: Floats, rate: int) -> str | None:
     before = np.abs(waveform[: sounding[-1] + 1][-rate // 50 :]).max()
     if silent > _SILENT_END or (silent > _SHORT_SILENT_END and before > _ABRUPT):
         return f"its last {silent:.2f} s are all zeros"
-    if rate >= 44_100 and (leaps := _leaps(waveform)).max() > _LARGEST_LEAP:
-        when = int(leaps.argmax()) * _BLOCK / rate
-        return f"its samples jump at {when:.2f} s, which indicates changed bytes"
     return None
-
-
-def _leaps(waveform: Floats) -> Floats:
-    """Return, for each block, the largest relative distance of a sample from the curve through four neighbours."""
-    x = np.pad(waveform, 2, mode="edge")
-    apart = np.abs(x[2:-2] - (4 * (x[1:-3] + x[3:-1]) - x[:-4] - x[4:]) / 6)
-    blocks = np.pad(apart, (0, -len(apart) % _BLOCK)).reshape(-1, _BLOCK)
-    usual = np.pad(np.median(blocks, axis=1), 1)
-    around = np.maximum(np.maximum(usual[:-2], usual[2:]), usual[1:-1])
-    leaps: Floats = blocks.max(axis=1) / (around + _LEAP_FLOOR)
-    return leaps
 
 
 def _check_video(job: FileJob, report: FileReport) -> None:
