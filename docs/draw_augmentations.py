@@ -32,7 +32,6 @@ from crossmodal.transforms import (
     RandomGain,
     SpecAugment,
     SpeedPerturbation,
-    TimeShift,
     WaveformAugmentation,
 )
 
@@ -65,7 +64,6 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     clip, other = Sound("before", say(ANGRY)), Sound("the other clip", say(SAD))
     draw_waveforms("gain", [clip, augmented("after: 6 dB quieter", clip, RandomGain(-6, -6, p=1.0))])
-    draw_waveforms("shift", [clip, augmented("after: later", clip, TimeShift(p=1.0), seed=29)])
     white, brown = (AdditiveNoise(10, 10, exponent, exponent, p=1.0) for exponent in (0, 2))
     noisy = [augmented("white noise at 10 dB", clip, white), augmented("brown noise at 10 dB", clip, brown)]
     draw_spectrograms("noise", [clip, *noisy])

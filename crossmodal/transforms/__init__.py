@@ -3,7 +3,6 @@
 from crossmodal.transforms.augmentation import AdditiveNoise as AdditiveNoise
 from crossmodal.transforms.augmentation import RandomCrop as RandomCrop
 from crossmodal.transforms.augmentation import RandomGain as RandomGain
-from crossmodal.transforms.augmentation import TimeShift as TimeShift
 from crossmodal.transforms.augmentation import WaveformAugmentation as WaveformAugmentation
 from crossmodal.transforms.factory import Augmentation as Augmentation
 from crossmodal.transforms.factory import AugmentationName as AugmentationName

@@ -9,19 +9,18 @@ from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.naming import Part
-from crossmodal.transforms.augmentation import AdditiveNoise, RandomCrop, RandomGain, TimeShift, WaveformAugmentation
+from crossmodal.transforms.augmentation import AdditiveNoise, RandomCrop, RandomGain, WaveformAugmentation
 from crossmodal.transforms.mixup import Mixup
 from crossmodal.transforms.random_transform import RandomTransform
 from crossmodal.transforms.spec_augment import SpecAugment
 from crossmodal.transforms.speed import SpeedPerturbation
 
-AugmentationName = Literal["crop", "gain", "mixup", "noise", "shift", "spec_augment", "speed"]
+AugmentationName = Literal["crop", "gain", "mixup", "noise", "spec_augment", "speed"]
 # In the order in which they are applied. Changes of the voice come before those of room and microphone, so that the
 # pitch of the noise does not change with the voice.
 _AUGMENTATIONS: dict[AugmentationName, type[RandomTransform]] = {
     "speed": SpeedPerturbation,
     "crop": RandomCrop,
-    "shift": TimeShift,
     "gain": RandomGain,
     "noise": AdditiveNoise,
     "mixup": Mixup,
