@@ -111,14 +111,14 @@ def draw_spectrograms(name: str, sounds: Sequence[Sound], highest: float = SAMPL
     """Log-mel spectrograms below one another, on the same axes and the same scale of colours."""
     figure, axes = new_figure(sounds)
     for axis, sound in zip(axes, sounds, strict=True):
-        image = draw_mel(axis, FRONT_END(sound.waveform[None, None])[0], RANGE_DB, COLOURS, highest)
+        image = draw_mel(axis, FRONT_END(sound.waveform[None, None])[0][0], RANGE_DB, COLOURS, highest)
     figure.colorbar(image, ax=axes, label="dB", pad=0.01, aspect=30)
     save(figure, name)
 
 
 def draw_masks(name: str, sound: Sound) -> None:
     """Normalized features before and after."""
-    features = FRONT_END(sound.waveform[None, None])
+    features, _ = FRONT_END(sound.waveform[None, None])
     features = (features - features.mean(dim=2, keepdim=True)) / features.std(dim=2, keepdim=True)
     torch.manual_seed(2)
     masked = SpecAugment()(features, torch.tensor([features.shape[-1]]))
