@@ -116,7 +116,7 @@ def test_every_config_is_named_in_the_docs(config):
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_key_exists(page, fit_keys, generator):
     helped = set(_KEY.findall("".join(generator.help_text(command) for command in COMMANDS)))
-    helped |= {"help", "version"}
+    helped |= {"help", "version", "print_completion"}
     foreign = ("ruff ", "python -m mkdocs ", "python -m tests.benchmarks", "wandb ", "torchrun ", "srun ", "#SBATCH ")
     lines = [line for line in page.read_text(encoding="utf-8").splitlines() if not line.startswith(foreign)]
     mentioned = {key.partition(".init_args.")[0].rstrip(".") for line in lines for key in _KEY.findall(line)}

@@ -62,6 +62,7 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("predict the emotion of recordings", "crossmodal.cli.predict:predict_command"),
     "demo": Command("open the demo page of a model", "crossmodal.cli.serve:demo_command"),
     "export": Command("export a model to ONNX", "crossmodal.cli.export:export_command"),
+    "push": Command("upload a model to the Hugging Face Hub", "crossmodal.cli.push:push_command"),
     "serve": Command("serve a model over HTTP and WebSocket", "crossmodal.cli.serve:serve_command"),
     "study preflight": Command(
         "check whether this teacher can help this student, before fit",
@@ -89,7 +90,7 @@ COMMANDS: dict[str, Command] = {
         "check a RAVDESS folder for missing and damaged files", "crossmodal.cli.data.check:check_command"
     ),
     "configs": Command("list the shipped configs, or print one", "crossmodal.cli.configs:configs_command"),
-    "env": Command("print versions and devices for a bug report", "crossmodal.cli.env:env_command"),
+    "env": Command("print versions, devices and folders for a bug report", "crossmodal.cli.env:env_command"),
     "data cache": Command("show or remove stored results", "crossmodal.cli.data.cache:cache_command"),
 }
 
@@ -106,6 +107,11 @@ def main(args: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if args is None else args)
     if args == ["--version"]:
         print(f"crossmodal {__version__}")
+        return 0
+    if args == ["--print_completion"]:
+        from crossmodal.cli.completion import completion_script
+
+        print(completion_script(), end="")
         return 0
     name = next((name for name in COMMANDS if args[: len(name.split())] == name.split()), None)
     if name:
@@ -156,5 +162,6 @@ def _overview() -> str:
     return (
         "usage: crossmodal COMMAND ...\n\n"
         "Train voice emotion models with a face model as teacher. Start with: crossmodal fit\n\n"
-        f"{commands}\n\nHelp on a command: crossmodal COMMAND --help. Version: crossmodal --version."
+        f"{commands}\n\nHelp on a command: crossmodal COMMAND --help. Version: crossmodal --version. "
+        "Tab completion: crossmodal --print_completion."
     )

@@ -136,7 +136,7 @@ class FaceSettings:
     """
 
     num_video_frames: int = 8
-    face_size: int = 112
+    face_size: int = 224
     face_box: Box | None = None
     face_detector: str | None = None
     video_decoder: VideoDecoder = "pyav"

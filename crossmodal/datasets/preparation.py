@@ -24,7 +24,7 @@ def prepare(
     allow_outside_paths: bool = False,
     channel: Channel = "both",
     num_video_frames: int = 8,
-    face_size: int = 112,
+    face_size: int = 224,
     face_box: Box | None = None,
     face_detector: str | None = None,
     video_decoder: VideoDecoder = "pyav",

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodal.errors import HubError, MissingExtraError
+from crossmodal.errors import HubError, MissingExtraError, ModelFolderError
 from crossmodal.inference.model_config import ONNX, read_config, warning_of
 from crossmodal.inference.prediction import SILENT, Prediction, Timeline
 from crossmodal.inference.recording import LONGEST, Recording, check_rate, is_silent, open_recording, read_recording
@@ -204,6 +204,18 @@ class EmotionRecognizer:
             for index, row in zip(group, self.model.probabilities(batch, lengths), strict=True):
                 predictions[index] = Prediction.of_probabilities(self.labels, row)
         return predictions
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload the model folder to the Hugging Face Hub as ``owner/name``; return the URL of the commit.
+
+        Options, such as ``private=True``, and errors are those of `crossmodal.inference.hub.push`. ModelFolderError is
+        also raised if the model was not loaded from a folder.
+        """
+        from crossmodal.inference.hub import push
+
+        if self.folder is None:
+            raise ModelFolderError("This model was not loaded from a folder, and only model folders can be uploaded.")
+        return push(self.folder, repo_id, **options)
 
 
 def _groups(indices: Sequence[int], sizes: Sequence[int], max_samples: int) -> Iterator[list[int]]:

@@ -2,7 +2,7 @@
 # timm and torchvision are imported lazily: they are slow to import and audio-only inference does not need them.
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from crossmodal.naming import suggestion
 
 _HUB_PREFIXES = ("hf_hub:", "hf-hub:")
 _HUB_SECONDS = 5.0
+_FACES_AT_ONCE = 64  # through a frozen network: more need more memory, but save little time
+_IMAGENET = ("imagenet", "in1k", "in12k", "in21k", "in22k")  # in names of weights, such as resnet18.a1_in1k
 
 
 class FaceBackbone(nn.Module):
@@ -100,8 +102,10 @@ class FaceBackbone(nn.Module):
             raise ConfigError(
                 f"Faces must be uint8 of shape (B, N, 3, H, W), got {faces.dtype} of shape {tuple(faces.shape)}."
             )
+        flat = faces.flatten(0, 1)
+        parts = flat.split(_FACES_AT_ONCE) if self.frozen else [flat]  # batch normalization in training needs all
         with torch.no_grad() if self.frozen else nullcontext():
-            embeddings = self.network(self.prepare(faces.flatten(0, 1)))
+            embeddings = torch.cat([self.network(self.prepare(part)) for part in parts])
         return embeddings.unflatten(0, faces.shape[:2])
 
 
@@ -111,6 +115,17 @@ def check_network_name(name: str) -> None:
 
     if not name.startswith(_HUB_PREFIXES) and not timm.is_model(name):
         raise ConfigError(f"timm has no model {name!r}.{suggestion(name, timm.list_models())}")
+
+
+def imagenet_weights(name: str, pretrained: bool, weights: str | Path | None) -> tuple[str, int] | None:
+    """Return name and input size of a network's weights if their name, in timm or of the file, is one of ImageNet."""
+    import timm
+
+    with suppress(RuntimeError):  # a tag that timm does not list
+        cfg = timm.get_pretrained_cfg(name.rpartition("/")[2]) if pretrained or weights else None
+        source = Path(weights).name if weights else f"{cfg.architecture}.{cfg.tag}" if cfg else ""
+        return (source, cfg.input_size[-1]) if cfg and any(word in source.lower() for word in _IMAGENET) else None
+    return None
 
 
 def create_network(

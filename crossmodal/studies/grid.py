@@ -122,5 +122,5 @@ def _cell(study: Study, variant: _Variant, runs: Path, protocol: str, fold: int,
 
 def _without_networks(model: Config) -> Config:
     """Return the task arguments without those that could load a pretrained network, which the check does not need."""
-    kept = {"front_end", "front_end_kwargs"} if model.get("front_end") != "ssl" else set()
+    kept = {"front_end", "front_end_kwargs"} if model.get("front_end") != "pretrained" else set()
     return {key: value for key, value in model.items() if key not in STUDENT or key in kept}

@@ -45,13 +45,17 @@ class Augmentation(nn.Module):
     def batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return a new batch with the ``waveform`` augmented, if present, and clips mixed; see `Mixup` for its keys."""
         if "waveform" in batch:
-            waveform = batch["waveform"]
-            equal = torch.full(waveform.shape[:1], waveform.shape[-1], device=waveform.device)
-            length = batch.get("waveform_length", equal)
-            for augment in self.waveform:
-                waveform, length = augment(waveform, length)
-            batch = {**batch, "waveform": waveform, "waveform_length": length}
+            batch = self.waveforms(batch)
         return batch if self.mixup is None else self.mixup(batch)
+
+    def waveforms(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a new batch with the ``waveform`` augmented."""
+        waveform = batch["waveform"]
+        equal = torch.full(waveform.shape[:1], waveform.shape[-1], device=waveform.device)
+        length = batch.get("waveform_length", equal)
+        for augment in self.waveform:
+            waveform, length = augment(waveform, length)
+        return {**batch, "waveform": waveform, "waveform_length": length}
 
     def features(self, features: Tensor, length: Tensor) -> Tensor:
         """Augment normalized features of shape (B, F, frames) with valid lengths of shape (B,)."""

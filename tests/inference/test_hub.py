@@ -41,7 +41,7 @@ def content(folder) -> dict[str, bytes]:
 
 
 def test_an_uploaded_model_can_be_downloaded(hub, recognizer, model_folder, tiny_ravdess):
-    address = push(model_folder, NAME)
+    address = recognizer.push_to_hub(NAME)
     assert address == f"{hub.endpoint}/{NAME}/commit/{commit_id(1)}"
     assert len(hub.repositories[NAME]) == 2  # the empty commit and one with all files
     assert NAME not in hub.private
@@ -76,8 +76,9 @@ def test_files_of_an_older_model_are_deleted_and_its_revision_can_be_downloaded(
         fetch(NAME, revision="v9")
 
 
-def test_an_export_of_a_private_model_on_the_hub(hub, copy, tmp_path, capsys):
-    push(copy, NAME, private=True)
+def test_the_command_and_an_export_of_a_model_on_the_hub(hub, copy, tmp_path, capsys):
+    assert main(["push", str(copy), NAME, "--private"]) == 0
+    assert capsys.readouterr().out == f"{hub.endpoint}/{NAME}/commit/{commit_id(1)}\n"
     assert hub.private == {NAME}
     assert main(["export", NAME]) == 1  # it would be written into the cache
     assert "--out" in capsys.readouterr().err
@@ -105,6 +106,18 @@ def test_missing_private_gated_and_foreign_models(hub, copy, monkeypatch):
         fetch(NAME)
 
 
+def test_a_dry_run_uploads_nothing(hub, copy, capsys, monkeypatch):
+    go_to("http://127.0.0.1:9", monkeypatch)  # needs no connection
+    assert main(["push", str(copy), NAME, "--dry-run"]) == 0
+    listed = capsys.readouterr().out
+    assert all(path.name in listed for path in copy.iterdir())
+    assert hub.repositories == {}
+    assert main(["push", str(copy), "not/a/name", "--dry-run"]) == 1
+    (copy / "model.safetensors").unlink()
+    assert main(["push", str(copy), NAME, "--dry-run"]) == 1
+    assert "no model" in capsys.readouterr().err
+
+
 def test_a_model_of_ones_own_loop_is_uploaded(hub, model, recognizer):
     labels = list(recognizer.labels)
     push_to_hub(model, NAME, labels=labels, actors_seen=["01"], private=True)
@@ -128,12 +141,15 @@ def test_an_invalid_name(hub, copy, name):
     assert hub.repositories == {}
 
 
-def test_only_a_model_folder_is_pushed(hub, copy, tmp_path):
+def test_only_a_model_folder_is_pushed(hub, copy, tmp_path, recognizer):
     with pytest.raises(ModelFolderError, match="nowhere"):
         push(tmp_path / "nowhere", NAME)
     (copy / "model.safetensors").unlink()
     with pytest.raises(ModelFolderError, match=r"model\.safetensors nor model\.onnx"):
         push(copy, NAME)
+    without_folder = EmotionRecognizer(recognizer.model, recognizer.config, "torch")
+    with pytest.raises(ModelFolderError, match="folder"):
+        without_folder.push_to_hub(NAME)
     assert hub.repositories == {}
 
 

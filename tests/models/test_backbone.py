@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from crossmodal.errors import ConfigError, WeightsError
-from crossmodal.models import FaceBackbone
+from crossmodal.models import FaceBackbone, backbone
+from crossmodal.models.backbone import imagenet_weights
 
 NETWORKS = ["test_resnet", "test_efficientnet", "mobilenetv3_small_050", "test_convnext", "test_vit"]
 
@@ -70,6 +71,34 @@ def test_a_trainable_backbone_changes(faces):
     assert all(p.grad is not None for p in backbone.parameters())
     backbone.eval()
     assert not backbone.network.training
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_only_a_frozen_network_gets_faces_in_parts_and_these_do_not_change_embeddings(frozen, faces, monkeypatch):
+    network = FaceBackbone("test_resnet", pretrained=False, frozen=frozen).eval()
+    expected, sizes = network(faces), []
+    monkeypatch.setattr(backbone, "_FACES_AT_ONCE", 4)
+    network.network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    torch.testing.assert_close(network(faces), expected, atol=1e-5, rtol=1e-5)
+    assert sizes == ([4, 2] if frozen else [6])
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "weights", "expected"),
+    [
+        ("mobilenetv3_small_100", True, None, ("mobilenetv3_small_100.lamb_in1k", 224)),
+        ("hf_hub:timm/vit_tiny_patch16_384.augreg_in21k_ft_in1k", True, None,
+         ("vit_tiny_patch16_384.augreg_in21k_ft_in1k", 384)),
+        ("mobilenetv2_100", False, "a/MobileNetV2_ImageNet.pt", ("MobileNetV2_ImageNet.pt", 224)),
+        ("mobilenetv2_100", True, "imagenet/faces.pt", None),
+        ("mobilenetv2_100", False, None, None),
+        ("vit_small_patch14_dinov2.lvd142m", True, None, None),
+        ("hf_hub:person/resnet18.arcface_ms1mv3", True, None, None),
+        ("hf_hub:person/own_network", True, None, None),
+    ],
+)  # fmt: skip
+def test_weights_of_imagenet_are_recognised_by_their_name(name, pretrained, weights, expected, no_hub):
+    assert imagenet_weights(name, pretrained, weights) == expected
 
 
 def test_local_weights_are_loaded_without_the_hub(faces, tmp_path, no_hub):

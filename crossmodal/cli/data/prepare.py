@@ -33,9 +33,8 @@ def prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow_outside_paths", action="store_true", help=outside)
     parser.add_argument("--channel", choices=("speech", "song", "both"), default="both", help="default: %(default)s")
     parser.add_argument("--num_video_frames", type=int, default=8, help="face crops per clip; default: %(default)s")
-    parser.add_argument(
-        "--face_size", type=int, default=112, help="height and width of face crops in pixels; default: %(default)s"
-    )
+    size = "height and width of face crops in pixels; default: %(default)s"
+    parser.add_argument("--face_size", type=int, default=224, help=size)
     box = "region of the face, as fractions of the picture; default: that of RAVDESS; for a manifest, the whole picture"
     parser.add_argument("--face_box", type=float, nargs=4, metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"), help=box)
     detector = "track the face: haar, or a YuNet ONNX file. Needs the extra [face]"

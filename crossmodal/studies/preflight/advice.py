@@ -45,6 +45,10 @@ _NOT_CONVERGED = (
     "the student has not converged (UAR {train:.2f} on training clips, {val:.2f} on validation), so train it longer "
     "before measuring a gain"
 )
+_SMALL_FACES = (
+    "the backbone's weights ({weights}) were trained on objects, not on faces, and the face crops ({face_size} pixels) "
+    "are smaller than its input ({input_size}), so use face-trained weights and a larger --data.face_size"
+)
 
 
 class Advice(TypedDict):
@@ -66,7 +70,7 @@ def advise(numbers: dict[str, Any]) -> Advice:
     4. the same after subtracting the mean of the label, and every training clip has a label: ``only_the_label``;
     5. else: ``can_help``.
 
-    Problems with the training of either model are appended.
+    Problems with the backbone and with the training of either model are appended.
     """
     teacher, student = numbers["uar"]["teacher"], numbers["uar"]["student"]
     embedding, fusion = numbers["sound_carries"]["teacher_embedding"], numbers["fusion_gain"]
@@ -92,6 +96,8 @@ def advise(numbers: dict[str, Any]) -> Advice:
             clauses.append(_MEMORISED.format(name, uar["train"], uar["val"], _REMEDIES[name]))
         elif name == "student" and gap < CONVERGED_GAP:
             clauses.append(_NOT_CONVERGED.format(**uar))
+    if small_faces := numbers["small_faces"]:
+        clauses.append(_SMALL_FACES.format(**small_faces))
     return Advice(verdict=verdict, sentence="; ".join(clauses) + ".")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from crossmodal.errors import ConfigError, ProtocolError
 from crossmodal.evaluation.predictions import predict
 from crossmodal.evaluation.report import warnings
 from crossmodal.models import AudioClassifier, FaceClassifier
+from crossmodal.models.backbone import imagenet_weights
 from crossmodal.models.serialization import load_model
 from crossmodal.own_code import trusting
 from crossmodal.pipeline import run as pipeline
@@ -41,6 +43,13 @@ class _StagesOnly(pipeline.Run):
     """A run without the final report, which is about test actors."""
 
     part = "preflight"
+    small_faces: dict[str, Any] | None = None  # description of a backbone of ImageNet whose input is larger
+
+    def _embed_faces(self, model: Config) -> Path:
+        weights, input_size = imagenet_weights(model["backbone"], model["pretrained"], model["weights"]) or ("", 0)
+        if (face_size := self.corpus.face_size) < input_size:
+            self.small_faces = {"weights": weights, "input_size": input_size, "face_size": face_size}
+        return super()._embed_faces(model)
 
     def finalize(self) -> RunSummary:
         end_loggers(self._loggers)
@@ -88,6 +97,7 @@ def run_preflight(words: Sequence[str]) -> PreflightReport:
     features = settings["data"].get("face_features")
     face_names = feature_names(features) if features else None
     numbers = _describe(settings, summary) | measure(train, val, run.corpus.labels, face_names)
+    numbers["small_faces"] = run.small_faces
     numbers["advice"] = advise(numbers)
     write_json(folder / "preflight.json", numbers)
     plot_preflight(numbers, folder / "preflight.png", " ".join(warnings(numbers["corpus"], summary.speaker_dependent)))

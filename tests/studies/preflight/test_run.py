@@ -3,16 +3,20 @@ import json
 import shutil
 from copy import deepcopy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+import timm
+from safetensors.torch import save_file
 from sklearn.metrics import balanced_accuracy_score
 
 import crossmodal
 from crossmodal.cli.main import main
 from crossmodal.datasets.clip import Clip
 from crossmodal.errors import ProtocolError
+from crossmodal.pipeline import run as pipeline
 from crossmodal.storage import read_json
 from crossmodal.studies.preflight import run as command
 from crossmodal.studies.preflight.advice import (
@@ -212,6 +216,7 @@ def healthy():
     models = {"teacher": 0.6, "student": 0.5, "fusion": 0.7, "oracle": 0.8}
     return {
         "corpus": {"unlabelled_clips": 0},
+        "small_faces": None,
         "chance_uar": 0.125,
         "uar": {name: {"val": value, "val_ci95": (0.4, 0.9), "train": value + 0.1} for name, value in models.items()},
         "fusion_gain": {"uar": 0.2, "ci95": (0.1, 0.3)},
@@ -275,6 +280,12 @@ class TestAdvice:
         sentence, plain = advise(numbers)["sentence"], advise(healthy())["sentence"]
         assert sentence == plain if words is None else words in sentence and words not in plain
 
+    def test_a_backbone_of_objects_with_small_faces_is_appended(self):
+        small = {"weights": "some_in1k", "input_size": 288, "face_size": 96}
+        sentence = advise(with_value(("small_faces",), small))["sentence"]
+        assert sentence.startswith(advise(healthy())["sentence"].removesuffix("."))
+        assert all(word in sentence for word in ("some_in1k", "288", "96", "--data.face_size"))
+
     def test_unlabelled_clips_help_if_sound_carries_only_the_label(self):
         numbers = with_value((*EMBEDDING, "beyond_label", "share_carried"), 0.0)
         advice = advise(numbers)
@@ -313,6 +324,7 @@ class TestCommand:
         read(folder / "runs" / "fit" / "preflight.png")
         assert numbers["corpus"]["clips"] == {"train": 32, "val": 16}
         assert numbers["corpus"]["unlabelled_clips"] == 0
+        assert numbers["small_faces"] is None
         assert numbers["corpus"]["actors"] == {"train": TRAIN, "val": VAL}
         top = numbers["sound_carries"]["face_input"]["within_actor"]["top"]
         assert {one["dimension"] for one in top} <= {f"AU{index:02d}_r" for index in range(1, 7)}
@@ -397,10 +409,30 @@ class TestCommand:
 def test_a_student_with_a_self_supervised_front_end(make_args, tiny_ravdess, tmp_path, monkeypatch):
     shrink(monkeypatch)
     weights = write_weights(tmp_path / "weights.safetensors")
-    more = ["--transfer.model.front_end=ssl", f"--transfer.model.front_end_kwargs.weights={weights}"]
+    more = ["--transfer.model.front_end=pretrained", f"--transfer.model.front_end_kwargs.weights={weights}"]
     numbers = preflight(make_args(tmp_path, tiny_ravdess, *more))
     result = read_json(tmp_path / "runs" / "fit" / "preflight" / "control" / "result.json")
     assert numbers["uar"]["student"]["val"] == pytest.approx(result["metrics"]["val"]["uar"])
+
+
+def test_a_frozen_backbone_of_objects_with_small_faces(tiny_videos, tmp_path, capsys):
+    weights = tmp_path / "imagenet.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), weights)  # its input is 160
+    backbone = ("--teacher.model.backbone=test_resnet", f"--teacher.model.weights={weights}")
+    corpus = (f"--data.root={tiny_videos}", "--data.face_size=32", "--data.num_video_frames=2")
+    split = ("--data.protocol=random", "--data.allow_speaker_leakage=true")
+    numbers = preflight(tiny_command(tmp_path, *corpus, *backbone, *split))
+    assert numbers["small_faces"] == {"weights": weights.name, "input_size": 160, "face_size": 32}
+    assert "--data.face_size" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("weights", "size", "is_small"), [("in1k", 159, 1), ("in1k", 160, 0), ("faces", 32, 0)])
+def test_faces_as_large_as_the_input_and_other_weights_are_not_reported(weights, size, is_small, monkeypatch):
+    monkeypatch.setattr(pipeline.Run, "_embed_faces", lambda *_: "stored")
+    run = command._StagesOnly.__new__(command._StagesOnly)
+    run.corpus = SimpleNamespace(face_size=size)
+    assert run._embed_faces({"backbone": "test_resnet", "pretrained": False, "weights": weights}) == "stored"
+    assert bool(run.small_faces) == is_small
 
 
 def test_a_report_of_a_teacher_on_pixels_with_a_warning(finished, tmp_path, capsys):
