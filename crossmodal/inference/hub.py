@@ -60,8 +60,14 @@ def push(
         if revision:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         message = f"{config['model']['front_end']} + {config['model']['encoder']}, by crossmodal"
-        options = {"allow_patterns": files, "delete_patterns": files, "commit_message": message, "revision": revision}
-        commit = api.upload_folder(repo_id=repo_id, folder_path=folder, **options)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            allow_patterns=files,
+            delete_patterns=files,
+            commit_message=message,
+            revision=revision,
+        )
     return str(commit.commit_url)
 
 
