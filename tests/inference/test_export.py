@@ -224,6 +224,8 @@ PRETRAINED = {
     "wav2vec2": ("wav2vec2", {}, {"mix_layers": False}),
     "wav2vec2 stable": ("wav2vec2 stable", {"layers": [1, 3], "trainable_layers": 2}, {}),
     "data2vec-audio": ("data2vec-audio", {"subsampling": 3}, {}),
+    "wavlm bundle": ("WAVLM_BASE", {"layers": [2, 3]}, {}),
+    "wavlm": ("wavlm", {"layers": [2]}, {}),
 }
 
 
@@ -270,12 +272,11 @@ def test_pretrained_networks_predict_the_same(tmp_path, kind):
     assert np.isnan(found[0]).all() and np.isfinite(found[1]).all()
 
 
-@pytest.mark.parametrize("network", ["wav2vec2-bert", "WAVLM_BASE", "wavlm"])
-def test_a_network_that_cannot_be_exported_is_named(tmp_path, save, capsys, network):
-    model = pretrained_model(tmp_path, network, {"layers": [2]}, {})
+def test_a_network_that_cannot_be_exported_is_named(tmp_path, save, capsys):
+    model = pretrained_model(tmp_path, "wav2vec2-bert", {"layers": [2]}, {})
     folder = save(model=model)
     assert main(["export", str(folder)]) == 1
-    assert network.partition("-")[0].lower() in capsys.readouterr().err.lower()
+    assert "wav2vec2-bert" in (error := capsys.readouterr().err) and "NumPy" in error
     assert "model.onnx" not in files(folder)
 
 
