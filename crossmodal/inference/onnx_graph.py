@@ -151,7 +151,7 @@ def _nodes_to_keep(graph: "GraphProto") -> list[str]:
     return [
         node.name
         for node in graph.node
-        if (node.name.startswith(_FRONT_END) and _LAYERS not in node.name)
+        if (node.name.startswith(_FRONT_END) and (_LAYERS not in node.name or node.op_type == "Conv"))
         or max(sizes.get(name, 0) for name in node.input or [""]) < _MIN_WEIGHTS
     ]
 

@@ -137,10 +137,10 @@ class PretrainedSource:
         prefixes = {name.removesuffix(first) for name in found if name.endswith(first)} or {""}
         prefix = max(sorted(prefixes), key=lambda one: sum(one + name in found for name in expected))
         wrong = [name for name, shape in expected.items() if getattr(found.get(prefix + name), "shape", None) != shape]
-        modules = {*map(_parent, map(_parent, expected))} - {""}
-        others = (name.removeprefix(prefix) for name in found if name.startswith(prefix))
         # Another network may have the same layers, but more in them.
-        wrong += [name for name in others if name not in expected and _parent(_parent(name)) in modules]
+        others = {name.removeprefix(prefix) for name in found if name.startswith(prefix)} - {*expected}
+        modules = {name.rsplit(".", 2)[0] for name in expected if name.count(".") > 1}
+        wrong += sorted(name for name in others if name.count(".") > 1 and name.rsplit(".", 2)[0] in modules)
         if wrong:
             raise WeightsError(
                 f"{path} does not fit {self.model}, whose network has {len(expected)} tensors: {len(wrong)} are "
@@ -173,10 +173,6 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 def _is_bundle(model: str) -> bool:
     return model in BUNDLES or (model.isupper() and "/" not in model and not Path(model).exists())
-
-
-def _parent(name: str) -> str:
-    return name.rpartition(".")[0]
 
 
 def _short(name: str) -> str:
@@ -220,11 +216,9 @@ def _read_config(folder: Path, model: str) -> dict[str, Any]:
         if missing := [name for name in _WHISPER_KEYS if name not in config]:
             raise ConfigError(f"The {_CONFIG} of {model} has no {', '.join(missing)}.")
         if config.get("encoder_attention_heads", config["d_model"] // HEAD_WIDTH) * HEAD_WIDTH != config["d_model"]:
-            raise ConfigError(
-                f"The attention heads of {model} must be {HEAD_WIDTH} wide, as of every published Whisper."
-            )
+            raise ConfigError(f"The attention heads of {model} must be {HEAD_WIDTH} wide, as in every Whisper.")
         return {"model_type": kind, **{name: config[name] for name in _WHISPER_KEYS}}
-    extractor = extractor or processor.get(FEATURE_EXTRACTOR)
+    extractor = extractor or (isinstance(processor, dict) and processor.get(FEATURE_EXTRACTOR))
     if not isinstance(extractor, dict) or "sampling_rate" not in extractor:
         raise ConfigError(f"{model} ({kind}) is not an audio model: its {_EXTRACTOR} with a sampling_rate is missing.")
     config = {**config, FEATURE_EXTRACTOR: extractor}

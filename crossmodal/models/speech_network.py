@@ -100,14 +100,17 @@ def hidden_states(layers: nn.ModuleList, run: Callable[[], object]) -> list[Tens
 def download_weights(name: str) -> Path:
     """Return the path of a bundle's weights file in torchaudio's own folder, downloaded if necessary."""
     # Requests time out after ten seconds.
-    path = _download_path(name)
+    file = find_bundle(name).file
+    path, url = Path(torch.hub.get_dir()) / "checkpoints" / file, f"{_SOURCE}/{file}"
     if not path.is_file():
         try:
-            _download(_url(name), path)
+            _download(url, path)
         except (OSError, HTTPException) as error:  # URLError and timeouts are subclasses of OSError
-            cause = str(error) or type(error).__name__
             raise WeightsError(
-                f"The weights of {name} cannot be downloaded ({cause}). {_download_hint(name)}"
+                f"The weights of {name} cannot be downloaded ({str(error) or type(error).__name__}). Download {url} on "
+                "a machine with a network connection, then pass the file with "
+                "--transfer.model.front_end_kwargs.weights FILE (in Python, front_end_kwargs={'weights': FILE}) or "
+                f"save it as {path}."
             ) from error
     return path
 
@@ -115,22 +118,6 @@ def download_weights(name: str) -> Path:
 def find_bundle(name: str) -> SpeechBundle:
     """Return a bundle by name; an unknown name is a `ConfigError`."""
     return lookup("speech bundle", BUNDLES, name)
-
-
-def _url(name: str) -> str:
-    return f"{_SOURCE}/{find_bundle(name).file}"
-
-
-def _download_path(name: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / find_bundle(name).file
-
-
-def _download_hint(name: str) -> str:
-    return (
-        f"Download {_url(name)} on a machine with a network connection, then pass the file with "
-        f"--transfer.model.front_end_kwargs.weights FILE (in Python, front_end_kwargs={{'weights': FILE}}) "
-        f"or save it as {_download_path(name)}."
-    )
 
 
 def _download(url: str, target: Path) -> None:

@@ -14,14 +14,8 @@ from crossmodal.models.speech_network import hidden_states, standardize
 FEATURE_EXTRACTOR = "feature_extractor"  # key of the content of preprocessor_config.json in a model's configuration
 _WAVEFORM_INPUT = "Wav2Vec2FeatureExtractor"  # the input is the waveform, perhaps normalized
 _EXTRACTORS = {_WAVEFORM_INPUT, "SeamlessM4TFeatureExtractor"}  # nothing else that a downloaded file names is called
-_INDEPENDENT = {
-    "data2vec-audio",
-    "hubert",
-    "unispeech",
-    "unispeech-sat",
-    "wav2vec2",
-}  # layers without relative positions
-NETWORKS = {*_INDEPENDENT, "wav2vec2-bert", "wav2vec2-conformer", "wavlm"}
+_INDEPENDENT = {"data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2"}  # without relative positions
+_NETWORKS = {*_INDEPENDENT, "wav2vec2-bert", "wav2vec2-conformer", "wavlm"}
 _STRIDE = 320  # samples between frames
 # No random masks, skipped layers or layers after the encoder.
 _PLAIN = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "apply_spec_augment": False, "layerdrop": 0.0}
@@ -44,9 +38,8 @@ class TransformersNetwork(nn.Module):
     def __init__(self, config: Mapping[str, Any], num_layers: int | None = None) -> None:
         super().__init__()
         attention = "eager" if config["model_type"] == "wavlm" else "sdpa"
-        made = import_transformers().AutoModel.from_config(
-            parse_config(config), attn_implementation=attention, dtype=torch.float32
-        )
+        make = import_transformers().AutoModel.from_config
+        made = make(parse_config(config), attn_implementation=attention, dtype=torch.float32)
         self.is_complete = num_layers is None or num_layers == len(made.encoder.layers)
         made.encoder.layers = made.encoder.layers[:num_layers]
         self.network = made
@@ -99,13 +92,10 @@ class TransformersNetwork(nn.Module):
 def parse_config(config: Mapping[str, Any]) -> Any:
     """Return the configuration as an object of ``transformers``; arguments and errors as for `TransformersNetwork`."""
     name = config["model_type"]
-    if name not in NETWORKS:
-        raise ConfigError(
-            f"Networks of type {name!r} are not supported. Known: whisper, {', '.join(sorted(NETWORKS))}."
-        )
-    kind = config[FEATURE_EXTRACTOR].get("feature_extractor_type", _WAVEFORM_INPUT)
-    if kind not in _EXTRACTORS:
-        raise ConfigError(f"Feature extractors of type {kind!r} are not supported. Known: {', '.join(_EXTRACTORS)}.")
+    extractor = config[FEATURE_EXTRACTOR].get("feature_extractor_type", _WAVEFORM_INPUT)
+    for kind, known in ((name, {"whisper", *_NETWORKS}), (extractor, _EXTRACTORS)):
+        if kind not in known:
+            raise ConfigError(f"Models with {kind!r} are not supported. Known: {', '.join(sorted(known))}.")
     ours = {"model_type", "auto_map", FEATURE_EXTRACTOR}  # auto_map names code
     settings = {key: value for key, value in config.items() if key not in ours} | _PLAIN
     transformers = import_transformers()
@@ -127,7 +117,5 @@ def import_transformers() -> Any:
     try:
         import transformers
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"This model needs the library transformers: pip install 'crossmodal[hf]' ({error})"
-        ) from error
+        raise MissingExtraError(f"This model needs transformers: pip install 'crossmodal[hf]' ({error})") from error
     return transformers

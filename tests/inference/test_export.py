@@ -259,7 +259,8 @@ def test_pretrained_networks_predict_the_same(tmp_path, kind):
     for batch in hard_batches(16_000):
         probabilities.append(exported.probabilities(*batch))
         np.testing.assert_allclose(probabilities[-1], original.probabilities(*batch), atol=export.TOLERANCE)
-        np.testing.assert_allclose(smaller.probabilities(*batch), probabilities[-1], atol=0.1)
+        difference = np.abs(smaller.probabilities(*batch) - probabilities[-1])
+        assert difference.max() < 0.15 and difference.mean() < 0.03
     assert np.ptp(np.concatenate(probabilities), axis=0).max() > 0.02
     metadata = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
     assert metadata.get("max_batch") == (None if network == "whisper" else "1")
@@ -273,11 +274,9 @@ def test_pretrained_networks_predict_the_same(tmp_path, kind):
 def test_a_network_that_cannot_be_exported_is_named(tmp_path, save, capsys, network):
     model = pretrained_model(tmp_path, network, {"layers": [2]}, {})
     folder = save(model=model)
-    code = main(["export", str(folder)])
-    if code:
-        assert network.partition("-")[0].lower() in capsys.readouterr().err.lower()
-        assert "model.onnx" not in files(folder)
-    assert code == 1 or network != "wav2vec2-bert"
+    assert main(["export", str(folder)]) == 1
+    assert network.partition("-")[0].lower() in capsys.readouterr().err.lower()
+    assert "model.onnx" not in files(folder)
 
 
 @pytest.mark.parametrize(
