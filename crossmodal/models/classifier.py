@@ -192,7 +192,7 @@ class AudioClassifier(nn.Module):
 
         The augmentation is applied to normalized features, whose mean is zero.
         """
-        encoded = self.encoder(self._prepare(features, length, augment), length)
+        encoded = self.encoder(*self._prepare(features, length, augment))
         if encoded.ndim != 2 or encoded.shape[1] != self.encoder.out_features:
             raise ConfigError(
                 f"The audio encoder {self.encoder_part.name} must return one vector per clip, of shape (B, "
@@ -204,7 +204,7 @@ class AudioClassifier(nn.Module):
         self, features: Tensor, length: Tensor, layer: int, augment: FeatureAugmentation | None = None
     ) -> tuple[Tensor, Tensor]:
         """Compute embeddings, (B, embedding_size), and the mean over time of a trained layer's states, (B, width)."""
-        states = self._states(features, length, augment)
+        states, length = self._states(features, length, augment)
         mean = MeanPooling(self.front_end.width)(self.front_end.layer(states, layer), length)
         return self.projection(self.encoder(self._mix(states), length)), mean
 
@@ -220,7 +220,7 @@ class AudioClassifier(nn.Module):
             ConfigError: If the encoder does not encode parts of a clip.
         """
         self.check_steps()
-        steps, length = self.encoder.steps(self._prepare(features, length, augment), length)
+        steps, length = self.encoder.steps(*self._prepare(features, length, augment))
         whole = self.projection(self.encoder.pooling(steps, length))
         windows = self.projection(self.encoder.pooling(*cut_into_windows(steps, length, count)))
         return whole, windows.unflatten(0, (-1, count))
@@ -246,15 +246,16 @@ class AudioClassifier(nn.Module):
     def _normalize(self, features: Tensor) -> Tensor:
         return features if self.normalization is None else self.normalization(features)
 
-    def _prepare(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> Tensor:
-        """Compute the encoder's input."""
-        return self._mix(self._states(features, length, augment))
+    def _prepare(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> tuple[Tensor, Tensor]:
+        """Compute the encoder's input and its length in audio frames."""
+        states, length = self._states(features, length, augment)
+        return self._mix(states), length
 
     def _mix(self, states: Tensor) -> Tensor:
         return states if self.layer_mix is None else self.layer_mix(states)
 
-    def _states(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> Tensor:
-        """Compute the layers that the encoder gets; trained ones get features on the scale of the frozen ones."""
+    def _states(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> tuple[Tensor, Tensor]:
+        """Compute the layers for the encoder; trained ones get features on the scale of the frozen ones."""
         if augment is not None or not self.has_trained_layers:
             features = self._normalize(features)
         if augment is not None:
@@ -262,8 +263,8 @@ class AudioClassifier(nn.Module):
         if self.has_trained_layers:
             if augment is not None and self.normalization is not None:
                 features = self.normalization.inverse(features)
-            features = self.front_end.finish(features, length)
-        return features
+            features, length = self.front_end.finish(features, length)
+        return features, length
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
         """Compute summaries, (B, P), from the results of `extract_features`; training does not change them."""

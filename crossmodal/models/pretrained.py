@@ -12,13 +12,14 @@ from crossmodal.errors import ConfigError
 from crossmodal.models.pretrained_source import PretrainedSource, digest
 from crossmodal.storage import atomic_path, content_key
 from crossmodal.transforms import length_mask, pad_features
-from crossmodal.transforms.front_end import frame_energy, remove_silence
+from crossmodal.transforms.front_end import frame_energy, select_frames, voiced_frames
 
 # Increment if the same audio, weights and settings would give different stored speech features.
 VERSION = 2
 
 _MIN_SAMPLES = _WINDOW = 400  # samples of one frame of the networks
 _HOP = 320
+_SILENT = 0.1  # largest value of the row that marks voiced frames with 1
 
 
 class PretrainedFrontEnd(nn.Module):
@@ -44,7 +45,7 @@ class PretrainedFrontEnd(nn.Module):
         trainable_layers: Number of layers to train: the highest of `layers` and those below it.
         subsampling: Number of the network's frames, of 20 ms each, averaged to one audio frame.
         silence_db: Threshold of silence, in dB below the loudest frame of the clip. Frames with less energy are removed
-            from the output of the frozen layers; None keeps all frames.
+            after all layers; None keeps all frames.
         revision: Branch, tag or commit on the Hub.
         weights: Path of a weights file (safetensors, or a state dict of torch) instead of that of the model.
         config: Content of the model's ``config.json``, by default read from its folder, from beside `weights` or from
@@ -89,7 +90,8 @@ class PretrainedFrontEnd(nn.Module):
         self.subsampling, self.silence_db, self.frozen_layers = subsampling, silence_db, top - trainable_layers
         self._stored = sorted({min(layer, self.frozen_layers) for layer in self.layers})
         self.num_layers, self.width = len(self.layers), source.width
-        self.num_features = len(self._stored) * source.width
+        self._keeps_silence = trainable_layers > 0 and silence_db is not None  # the trained layers get all frames
+        self.num_features = len(self._stored) * source.width + self._keeps_silence
         self.out_features = self.num_layers * source.width
         self.trained = self._create_trained(trainable_layers) if trainable_layers else None
         # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().
@@ -113,6 +115,7 @@ class PretrainedFrontEnd(nn.Module):
             layers=self._stored,
             subsampling=self.subsampling,
             silence_db=self.silence_db,
+            keeps_silence=self._keeps_silence,
             version=VERSION,
         )
 
@@ -164,17 +167,25 @@ class PretrainedFrontEnd(nn.Module):
             if not is_whisper:  # Whisper's first frame is around the start of the clip, that of others begins there
                 waveform = F.pad(waveform, (_HOP - _WINDOW // 2, 0))
             energy = frame_energy(waveform, _WINDOW, _HOP)[:, 0 if is_whisper else 1 :][:, : features.shape[2]]
-            features, frames = remove_silence(features, frames, energy, self.silence_db)
+            voiced = voiced_frames(frames, energy, self.silence_db)
+            if self._keeps_silence:  # the last row marks the voiced frames
+                features = torch.cat([features, voiced[:, None].float()], dim=1)
+            else:
+                features, frames = select_frames(features, voiced)
         if self.subsampling > 1:
             features, frames = _average(features, frames, self.subsampling)
         largest = torch.finfo(torch.half).max  # some layers of the large networks have huge outliers
         return features.clamp(-largest, largest).half().float(), frames
 
-    def finish(self, features: Tensor, length: Tensor) -> Tensor:
-        """Run the trained layers, if any, on the results of `forward`; return (B, out_features, audio frames)."""
+    def finish(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the trained layers, if any, on the results of `forward`, and remove silent frames after them.
+
+        Returns:
+            States of shape (B, out_features, audio frames), and the number of valid audio frames of each clip, (B,).
+        """
         if self.trained is None:
-            return features
-        states = dict(zip(self._stored, features.split(self.width, dim=1), strict=True))
+            return features, length
+        states = dict(zip(self._stored, features.split(self.width, dim=1), strict=False))
         hidden = states[self.frozen_layers].transpose(1, 2)
         valid = length_mask(length, features.shape[2])[:, None, None]
         mask = valid.expand(-1, 1, features.shape[2], -1)
@@ -185,7 +196,11 @@ class PretrainedFrontEnd(nn.Module):
             states[number] = hidden.transpose(1, 2)
         if "layer_norm" in self.trained:
             states[self.layers[-1]] = self.trained["layer_norm"](hidden).transpose(1, 2)
-        return torch.cat([states[layer] for layer in self.layers], dim=1)
+        result = torch.cat([states[layer] for layer in self.layers], dim=1)
+        if not self._keeps_silence:
+            return result, length
+        # Augmented features may have the mean there, which counts as voiced.
+        return select_frames(result, length_mask(length, result.shape[2]) & (features[:, -1] > _SILENT))
 
     def layer(self, states: Tensor, layer: int) -> Tensor:
         """Return the states of a layer, (B, width, audio frames), from the result of `finish`."""

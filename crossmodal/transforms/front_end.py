@@ -126,7 +126,7 @@ class LogMelFilterBank(nn.Module):
             features = _append_deltas(features, length, self.deltas)
             if self.silence_db is None:
                 return features, length
-            return remove_silence(features, length, self._energy(waveform), self.silence_db)
+            return select_frames(features, voiced_frames(length, self._energy(waveform), self.silence_db))
 
     def _log_mel(self, waveform: Tensor) -> Tensor:
         if torch.onnx.is_in_onnx_export():
@@ -241,12 +241,18 @@ def _append_deltas(features: Tensor, length: Tensor, order: int) -> Tensor:
     return torch.cat(rows, dim=1)
 
 
-def remove_silence(features: Tensor, length: Tensor, energy: Tensor, silence_db: float) -> tuple[Tensor, Tensor]:
-    """Remove silent frames; `energy` is in dB, of shape (B, frames). The loudest frame is never removed."""
-    mask = length_mask(length, features.shape[-1])
-    loudest = _loudest(energy, mask)
+def voiced_frames(length: Tensor, energy: Tensor, silence_db: float) -> Tensor:
+    """Return True for valid frames that are not silent, (B, frames), from their energy in dB of the same shape.
+
+    The loudest frame is never silent.
+    """
+    mask = length_mask(length, energy.shape[-1])
     # Not ">=": a clip with NaN keeps all its frames, so that its output is NaN.
-    mask = mask & ~(energy < loudest - silence_db)
+    return mask & ~(energy < _loudest(energy, mask) - silence_db)
+
+
+def select_frames(features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the frames of (B, F, frames) where the mask, (B, frames), is True, and their numbers, (B,)."""
     length = mask.sum(dim=1)
     size = features.shape[-1]
     frames = torch.arange(size, device=features.device)
