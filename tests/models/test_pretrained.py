@@ -312,25 +312,28 @@ def test_stored_features_of_another_front_end_are_a_config_error(weights):
         model_of(weights).normalize_clips(torch.zeros(2, 40, 9), torch.tensor([9, 9]))
 
 
-def trained(kwargs, count=2, layers=(1, 3)):
-    front_end = PretrainedFrontEnd(**kwargs, layers=[*layers], trainable_layers=count, silence_db=None)
-    front_end.load_trained_layers()
-    return front_end.eval()
-
-
+@pytest.mark.parametrize("silence_db", [None, 10.0])
 @pytest.mark.parametrize("name", TRAINABLE)
-def test_untouched_trained_layers_give_the_states_of_the_whole_network(networks, name):
-    front_end, whole = trained(networks(name)), PretrainedFrontEnd(**networks(name), layers=[1, 3], silence_db=None)
+def test_untouched_trained_layers_give_the_states_of_the_whole_network(networks, name, silence_db):
+    """Also if silent frames are removed, which is after all layers."""
+    kwargs = {**networks(name), "layers": [1, 3], "silence_db": silence_db}
+    front_end, whole = PretrainedFrontEnd(**kwargs, trainable_layers=2), PretrainedFrontEnd(**kwargs)
+    front_end.load_trained_layers()
+    front_end.eval()
     waveform, length = clips(8000, 16000, 5555)
+    waveform[:, :, 2000:5000] *= 0.01
     features, frames = front_end(waveform, length)
-    states, expected = front_end.finish(features, frames), whole(waveform, length)[0]
+    states, kept = front_end.finish(features, frames)
+    expected, expected_frames = whole(waveform, length)
     assert states.shape == expected.shape
-    assert states.shape[1] == front_end.out_features == front_end.num_features * 2
-    for row, count in enumerate(frames.tolist()):
+    assert states.shape[1] == front_end.out_features
+    assert torch.equal(kept, expected_frames)
+    assert silence_db is None or (kept < frames).all()
+    for row, count in enumerate(kept.tolist()):
         one, other = states[row, :, :count], expected[row, :, :count]
         torch.testing.assert_close(one, other, rtol=5e-3, atol=1e-2)
-        alone = front_end.finish(features[row : row + 1, :, :count], frames[row : row + 1])[0]
-        torch.testing.assert_close(one, alone, rtol=1e-4, atol=1e-5)
+        alone, _ = front_end.finish(features[row : row + 1, :, : frames[row]], frames[row : row + 1])
+        torch.testing.assert_close(one, alone[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
