@@ -25,8 +25,7 @@ from crossmodal.transforms import FeatureNormalization
 
 Losses = dict[str, Tensor]
 Split = Literal["train", "val", "test"]
-# Label keys of a batch; the last two are added by mixup.
-LABELS = ("label", "mixed_label", "label_weight")
+LABELS = ("label", "mixed_label", "label_weight")  # keys of a batch; the last two are added by mixup
 
 
 def _moving_average(average: Tensor, current: Tensor, num_averaged: Tensor, decay: float) -> Tensor:
