@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -76,7 +76,6 @@ def run_in_processes(
     queued: int = 1,
     catch: type[Exception] = Exception,
     again: Callable[[Result], bool] = lambda result: False,
-    is_ready: Callable[[Job, Collection[Job]], bool] = lambda job, running: True,
 ) -> Generator[tuple[Job, Result | Failure], None, None]:
     """Run jobs in child processes; yield each with its result or failure, in order of completion.
 
@@ -92,7 +91,6 @@ def run_in_processes(
         queued: Number of running and waiting jobs per process.
         catch: Type of the exceptions of `work` that are failures; others stop all jobs.
         again: Returns True for a result whose job must be repeated after others.
-        is_ready: Returns True for a job that may start beside the running ones; any may start if none is running.
     """
     queue = deque((job, tries) for job in jobs)
     if not queue:
@@ -104,9 +102,9 @@ def run_in_processes(
         running: dict[Future[Result], tuple[Job, int]] = {}
         try:
             while queue or running:
-                while len(running) < queued * num_processes and (index := _find_ready(queue, running, is_ready)) >= 0:
-                    running[pool.schedule(work, args=(queue[index][0],), timeout=time_limit)] = queue[index]
-                    del queue[index]
+                while queue and len(running) < queued * num_processes:
+                    running[pool.schedule(work, args=(queue[0][0],), timeout=time_limit)] = queue[0]
+                    queue.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     outcome, (job, left) = _outcome(future, time_limit, catch), running.pop(future)
                     if not isinstance(outcome, Failure) and again(outcome):
@@ -126,16 +124,6 @@ def run_in_processes(
         finally:
             pool.stop()  # terminates each process, and kills those that do not end
             pool.join()
-
-
-def _find_ready(
-    queue: deque[tuple[Job, int]],
-    running: dict[Future[Result], tuple[Job, int]],
-    is_ready: Callable[[Job, Collection[Job]], bool],
-) -> int:
-    """Return the index of the first job that may start, or -1."""
-    active = [job for job, _ in running.values()]
-    return next((index for index, (job, _) in enumerate(queue) if is_ready(job, active)), -1)
 
 
 def _outcome(future: Future[Result], time_limit: float | None, catch: type[Exception]) -> Result | Failure:

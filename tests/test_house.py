@@ -26,7 +26,17 @@ CONFIGS = sorted(
     {*(REPOSITORY / "configs").rglob("*.yaml"), *(PACKAGE / "pipeline").glob("*.yaml")} - {*STUDIES, *SWEEPS}
 )
 
-SMALL_FILES = {"batch", "errors", "installation", "labels_for_people", "naming", "own_code", "process_pool", "progress"}
+SMALL_FILES = {
+    "batch",
+    "errors",
+    "hub_access",
+    "installation",
+    "labels_for_people",
+    "naming",
+    "own_code",
+    "process_pool",
+    "progress",
+}
 SMALL_FILES |= {"setting_keys", "shipped_configs", "stopping", "storage", "version"}
 MODELS = {"models", "losses", "transforms"}
 DATA = {"datasets", "media"}

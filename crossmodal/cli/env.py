@@ -3,17 +3,14 @@
 import argparse
 import json
 import locale
-import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from crossmodal.installation import TORCH_SET, explain_torch_set, installed_version, requirements
-from crossmodal.storage import cache_dir
 from crossmodal.version import __version__
 
 _IMPORT_SECONDS = 120  # a cold disk takes half a minute
@@ -39,7 +36,7 @@ print(json.dumps(f"PyAV {av.__version__} with FFmpeg {getattr(av, 'ffmpeg_versio
 def env_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `env`."""
     parser.description = (
-        "Print versions, platform, devices, video decoders, cache and locale for a bug report. The command works even "
+        "Print versions, platform, devices, video decoders and locale for a bug report. The command works even "
         "if torch or another library is missing or broken."
     )
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: %(default)s")
@@ -61,13 +58,10 @@ def env_command(args: argparse.Namespace) -> int:
 
 def describe_environment() -> dict[str, dict[str, Any]]:
     """Return sections of names and values."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else None
     system = {
         "crossmodal": f"{__version__} in {Path(__file__).parents[1]}",
         "python": f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}",
         "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "memory": f"{memory:.1f} GiB" if memory else "unknown",
     }
     encodings = {
         "locale": ".".join(part or "none" for part in locale.getlocale()),
@@ -79,8 +73,7 @@ def describe_environment() -> dict[str, dict[str, Any]]:
         "system": system,
         "libraries": {name: installed_version(name) or "not installed" for name in _libraries()},
         "torch": torch if isinstance(torch, dict) else {"error": explain_torch_set(torch)},
-        "video": {"decord": _probe(_DECORD_PROBE), "PyAV": _probe(_PYAV_PROBE), "ffmpeg command": _ffmpeg()},
-        "cache": _cache(cache_dir()),
+        "video": {"decord": _probe(_DECORD_PROBE), "PyAV": _probe(_PYAV_PROBE)},
         "locale": encodings,
     }
 
@@ -102,17 +95,3 @@ def _probe(code: str) -> Any:
     if done.returncode:
         return (done.stderr.strip().splitlines() or [f"the process ended with status {done.returncode}"])[-1]
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _ffmpeg() -> str:
-    if not (path := shutil.which("ffmpeg")):
-        return "none (not needed)"
-    done = subprocess.run([path, "-version"], capture_output=True, text=True, errors="replace")
-    return (done.stdout.splitlines() or ["no version"])[0]
-
-
-def _cache(folder: Path) -> dict[str, Any]:
-    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-    size = sum(path.stat().st_size for path in files) / 1e6
-    room = next(shutil.disk_usage(parent).free for parent in (folder, *folder.parents) if parent.exists())
-    return {"folder": str(folder), "size": f"{size:,.1f} MB in {len(files)} files", "free": f"{room / 1e9:,.1f} GB"}

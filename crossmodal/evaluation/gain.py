@@ -6,7 +6,7 @@ from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import mannwhitneyu, wilcoxon
+from scipy.stats import wilcoxon
 
 from crossmodal.evaluation.metrics import Interval, check_same_clips, draw_actors, percentiles, pool, resample, uar
 from crossmodal.evaluation.predictions import Predictions
@@ -23,7 +23,7 @@ class Gain(TypedDict):
     """A gain in points of UAR.
 
     `ci95_pp` is a bootstrap over actors, `p` is two-sided, and `actors` counts the actors that the test ranks.
-    `by_actor_pp` is the gain of each actor; it is empty if the two sides are not paired.
+    `by_actor_pp` is the gain of each actor.
     """
 
     gain_pp: float
@@ -75,26 +75,8 @@ def mean_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
     # Rounded, so that gains which are equal by arithmetic are equal in ranks.
     ranked = np.round(list(by_actor.values()), 7)
     p_value = float(wilcoxon(ranked, zero_method="pratt").pvalue) if ranked.any() else 1.0
-    counts = draw_actors(len(actors))
-    mean, interval = _mean_and_interval(comparisons, (actors, actors), (counts, counts))
+    mean, interval = _mean_and_interval(comparisons, actors)
     return Gain(gain_pp=mean, ci95_pp=interval, p=p_value, actors=len(by_actor), by_actor_pp=by_actor)
-
-
-def mean_unpaired_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
-    """Compute the mean gain over comparisons whose two sides have different actors or different clips.
-
-    The interval draws the actors of each side independently. The p-value is the Mann-Whitney test of the UARs of the
-    actors of both sides, each the mean over the comparisons.
-    """
-    ours, theirs = (sorted({actor for pair in comparisons for actor in pair[side]}) for side in (0, 1))
-    uars = [
-        [np.mean([uar(pair[side][actor]) for pair in comparisons if actor in pair[side]]) for actor in actors]
-        for side, actors in enumerate((ours, theirs))
-    ]
-    p_value = float(mannwhitneyu(*(np.round(values, 9) for values in uars)).pvalue)
-    counts = draw_actors(len(ours)), draw_actors(len(theirs), seed=1)
-    mean, interval = _mean_and_interval(comparisons, (ours, theirs), counts)
-    return Gain(gain_pp=mean, ci95_pp=interval, p=p_value, actors=len({*ours, *theirs}), by_actor_pp={})
 
 
 def decide(gain: Gain) -> Literal["more", "less", "open"]:
@@ -119,17 +101,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in np.maximum.accumulate(steps)[np.argsort(order)]]
 
 
-def _mean_and_interval(
-    comparisons: Sequence[tuple[ByActor, ByActor]],
-    actors: tuple[Sequence[str], Sequence[str]],
-    counts: tuple[NDArray[np.float64], NDArray[np.float64]],
-) -> tuple[float, Interval]:
-    """Compute the mean gain and its interval in points, from the counts of the drawn actors of each side."""
-    gains, drawn = [], []
+def _mean_and_interval(comparisons: Sequence[tuple[ByActor, ByActor]], actors: Sequence[str]) -> tuple[float, Interval]:
+    """Compute the mean gain and its interval in points, with the same drawn actors on both sides."""
+    counts, gains, drawn = draw_actors(len(actors)), [], []
     for pair in comparisons:
-        sides = [_stack(side, names) for side, names in zip(pair, actors, strict=True)]
+        sides = [_stack(side, actors) for side in pair]
         gains.append(float(np.subtract(*(uar(side.sum(axis=0)) for side in sides))))
-        drawn.append(np.subtract(*(uar(resample(side, count)) for side, count in zip(sides, counts, strict=True))))
+        drawn.append(np.subtract(*(uar(resample(side, counts)) for side in sides)))
     with warnings.catch_warnings():  # a draw without any actor of a comparison ignores the comparison
         warnings.filterwarnings("ignore", "Mean of empty slice")
         low, high = percentiles(np.nanmean(np.stack(drawn), axis=0))

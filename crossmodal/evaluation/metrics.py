@@ -12,7 +12,6 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from crossmodal.evaluation.predictions import SMALLEST_PROBABILITY, Predictions
 
 RESAMPLES = 10_000
-_BINS = 15  # of confidence: the default of torchmetrics
 Interval = tuple[float, float]
 
 
@@ -89,19 +88,6 @@ def calibration_error(predictions: Predictions) -> float:
         num_classes=len(predictions.labels),
     )
     return float(ece)
-
-
-def reliability(predictions: Predictions) -> tuple[NDArray[np.float64], ...]:
-    """Compute mean confidence, accuracy and share of the clips in up to 15 bins of equal width, without empty bins.
-
-    The ``ece`` of `describe` is the mean distance between confidence and accuracy, weighted by share.
-    """
-    confidence = predictions.probabilities.max(axis=1)
-    correct = predictions.probabilities.argmax(axis=1) == predictions.targets
-    bins = np.minimum(np.ceil(confidence * _BINS), _BINS).astype(int)
-    clips = np.bincount(bins)
-    sums = [np.bincount(bins, weights=values)[clips > 0] for values in (confidence, correct)]
-    return (*(total / clips[clips > 0] for total in sums), clips[clips > 0] / clips.sum())
 
 
 def uar_interval(predictions: Predictions) -> Interval:

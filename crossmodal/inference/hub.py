@@ -1,19 +1,13 @@
 """Upload and download model folders on the Hugging Face Hub. Only files with known names are transferred."""
 
-import contextlib
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from crossmodal.errors import HubError, ModelFolderError
+from crossmodal.hub_access import download_files, hub_errors, is_reachable, unreachable
 from crossmodal.inference.model_config import CARD, CONFIG, FRONT_END, ONNX, ONNX_INT8, WEIGHTS, read_config
 
 FILES = (CARD, CONFIG, WEIGHTS, FRONT_END, ONNX, ONNX_INT8)  # all that is uploaded or downloaded
-_TIMEOUT = 3.0  # seconds
-_LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 
 
 def fetch(repo_id: str, revision: str | None = None) -> Path:
@@ -26,12 +20,7 @@ def fetch(repo_id: str, revision: str | None = None) -> Path:
         HubError: If the model or revision does not exist, is private or gated, or is not a crossmodal model, or if the
             Hub cannot be reached and the model is not in the cache.
     """
-    from huggingface_hub import constants, snapshot_download
-
-    offline = constants.HF_HUB_OFFLINE or not _is_reachable()
-    with _hub_errors(repo_id, revision):
-        path = snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES), local_files_only=offline)
-    folder = Path(path)
+    folder = download_files(repo_id, FILES, revision)
     if not (folder / CONFIG).is_file():
         raise HubError(f"{repo_id} on the Hub is not a crossmodal model: it has no {CONFIG}.")
     return folder
@@ -64,10 +53,10 @@ def push(
     folder = Path(folder)
     config = read_config(folder)
     local = [path.name for path in files_to_push(folder, repo_id)]
-    if not _is_reachable():
-        raise _unreachable(f"{folder} was not uploaded.")
+    if not is_reachable():
+        raise unreachable(f"{folder} was not uploaded.")
     api = HfApi(token=token)
-    with _hub_errors(repo_id, revision):
+    with hub_errors(repo_id, revision):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if revision:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
@@ -89,56 +78,6 @@ def files_to_push(folder: str | Path, repo_id: str) -> list[Path]:
     found = [path for name in FILES if (path := Path(folder) / name).is_file()]
     if not {WEIGHTS, ONNX, ONNX_INT8} & {path.name for path in found}:
         raise ModelFolderError(f"{folder} has no model to upload: neither {WEIGHTS} nor {ONNX}.")
-    with _hub_errors(repo_id, None):
+    with hub_errors(repo_id, None):
         validate_repo_id(repo_id)
     return found
-
-
-def _is_reachable() -> bool:
-    """Return True if the Hub accepts a connection. huggingface_hub itself may wait for minutes."""
-    from huggingface_hub import constants
-
-    parts = urlsplit(constants.ENDPOINT)
-    if parts.scheme in getproxies():  # a direct connection says nothing about one through a proxy
-        return True
-    try:
-        address = (parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443))
-        socket.create_connection(address, timeout=_TIMEOUT).close()
-    except OSError:
-        return False
-    return True
-
-
-def _unreachable(consequence: str) -> HubError:
-    from huggingface_hub import constants
-
-    return HubError(f"The Hub cannot be reached at {constants.ENDPOINT}, or HF_HUB_OFFLINE is set. {consequence}")
-
-
-@contextlib.contextmanager
-def _hub_errors(repo_id: str, revision: str | None) -> Iterator[None]:
-    """Convert errors of huggingface_hub and of its HTTP client to `HubError` with advice."""
-    from huggingface_hub import errors
-
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise HubError(f"{repo_id} is gated: accept the conditions on its page and {_LOG_IN}.") from error
-    except errors.RepositoryNotFoundError as error:
-        raise HubError(f"There is no model {repo_id!r} on the Hub. If it is private, {_LOG_IN}.") from error
-    except errors.RevisionNotFoundError as error:
-        raise HubError(f"{repo_id} has no revision {revision!r}: give a branch, a tag or a commit.") from error
-    except errors.HFValidationError as error:
-        raise HubError(f"{repo_id!r} is not a valid model name: give owner/name.") from error
-    except errors.LocalEntryNotFoundError as error:
-        raise _unreachable(f"{repo_id}{f' at {revision}' if revision else ''} is not in the cache.") from error
-    except errors.HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        advice = f" This needs a token with access: {_LOG_IN}." if status in (401, 403) else ""
-        raise HubError(f"The Hub rejected the request for {repo_id}: {_first_line(error)}{advice}") from error
-    except Exception as error:  # of the HTTP client, which differs between major versions of huggingface_hub
-        raise HubError(f"The transfer of {repo_id} failed: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

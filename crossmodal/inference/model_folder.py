@@ -5,7 +5,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,8 @@ from crossmodal.errors import ConfigError, ModelFolderError, UntrustedCodeError
 from crossmodal.inference.hub import push
 from crossmodal.inference.model_card import UNKNOWN, model_card
 from crossmodal.inference.model_config import CARD, CONFIG, FORMAT, FRONT_END, WEIGHTS, read_config, require_files
-from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
+from crossmodal.models import AudioClassifier, PretrainedFrontEnd
 from crossmodal.models.serialization import load_model
-from crossmodal.models.speech_network import copy_weights, find_weights
 from crossmodal.own_code import own_code_of, own_sources
 from crossmodal.storage import atomic_path, move_aside, read_json, write_json
 from crossmodal.version import __version__
@@ -51,6 +50,8 @@ def save_model_folder(
     are by default those at the path that the model holds.
     """
     model, _ = load_model(AudioClassifier, trained)
+    if front_end_weights and isinstance(model.front_end, PretrainedFrontEnd):
+        model.front_end.source = replace(model.front_end.source, weights=str(Path(front_end_weights).absolute()))
     calibration = dict(summary.get("calibration") or {})
     about = {
         "stage": stage,
@@ -63,7 +64,7 @@ def save_model_folder(
         "corpus": {name: value for name, value in summary["corpus"].items() if name in _SHIPPED},
         **{name: summary.get(name) for name in _SETTING},
     }
-    return _write(model, folder, about, summary, front_end_weights)
+    return _write(model, folder, about, summary)
 
 
 def save_pretrained(
@@ -115,17 +116,14 @@ def check_labels(model: nn.Module, labels: Sequence[str]) -> None:
         raise ConfigError(f"labels must be {num_classes} different names, one for each class, got {labels!r:.200}.")
 
 
-def _write(
-    model: AudioClassifier,
-    folder: Path,
-    about: Mapping[str, Any],
-    summary: dict[str, Any],
-    front_end_weights: str | Path | None = None,
-) -> Path:
+def _write(model: AudioClassifier, folder: Path, about: Mapping[str, Any], summary: dict[str, Any]) -> Path:
     model_config = model.config
-    if isinstance(model.front_end, SelfSupervisedFrontEnd):
-        front_end_weights = find_weights(model.front_end.bundle, front_end_weights or model.front_end.weights)
-        model_config["front_end_kwargs"]["weights"] = FRONT_END
+    front_end = model.front_end if isinstance(model.front_end, PretrainedFrontEnd) else None
+    if front_end:
+        front_end.source.weights_file()  # before another model is moved
+        name = front_end.source.model  # a path is private
+        name = Path(name).name if Path(name).is_absolute() else name
+        model_config["front_end_kwargs"] |= {"weights": FRONT_END, "model": name}
     versions = {"torch": torch.__version__, "torchaudio": torchaudio.__version__, "python": platform.python_version()}
     config = {
         "format": FORMAT,
@@ -140,8 +138,8 @@ def _write(
         return folder
     if (folder / CONFIG).exists():
         print(f"{folder} held another model, which is now in {move_aside(folder)}.", file=sys.stderr, flush=True)
-    if isinstance(model.front_end, SelfSupervisedFrontEnd):
-        copy_weights(Path(str(front_end_weights)), folder / FRONT_END)
+    if front_end:
+        front_end.save_frozen_layers(folder / FRONT_END)
     with atomic_path(folder / WEIGHTS) as temporary:
         temporary.write_bytes(content)
     with atomic_path(folder / CARD) as temporary:
@@ -156,7 +154,7 @@ def _holds(folder: Path, config: dict[str, Any], weights: bytes) -> bool:
     held = read_json(folder / CONFIG)
     if not isinstance(held, dict) or held | {"versions": 0} != json.loads(json.dumps(config)) | {"versions": 0}:
         return False
-    files = [WEIGHTS, *([FRONT_END] if config["model"]["front_end"] == "ssl" else [])]
+    files = [WEIGHTS, *([FRONT_END] if config["model"]["front_end"] == "pretrained" else [])]
     return all((folder / name).is_file() for name in files) and (folder / WEIGHTS).read_bytes() == weights
 
 
@@ -183,7 +181,7 @@ def load_model_folder(folder: str | Path, config: Mapping[str, Any] | None = Non
 
 def _with_front_end(model_config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the model's configuration with the path of the front end's weights in this folder."""
-    if model_config.get("front_end") != "ssl":
+    if model_config.get("front_end") != "pretrained":
         return model_config
     if not (folder / FRONT_END).is_file():
         raise ModelFolderError(f"{FRONT_END}, the weights of the frozen front end, is missing")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from crossmodal.errors import ExportError, MissingExtraError
 from crossmodal.inference.model_config import ONNX
 from crossmodal.inference.onnx_model import INPUTS, OUTPUT
-from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
+from crossmodal.models import AudioClassifier, PretrainedFrontEnd
 from crossmodal.own_code import own_sources
 from crossmodal.version import __version__
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _OPSET = 17  # the first with layer normalization
 _FRONT_END = "/front_end/"  # prefix that the exporter gives to nodes of this module
+_LAYERS = "/layers."  # in the names of nodes of a transformer
 _MIN_WEIGHTS = 8192  # of a node that is quantized
 _AXES = {INPUTS[0]: {0: "batch", 1: "time"}, INPUTS[1]: {0: "batch"}, OUTPUT: {0: "batch"}}
 
@@ -35,23 +36,24 @@ def to_onnx(model: AudioClassifier, labels: Sequence[str], temperature: float) -
     """Export a voice model in evaluation mode, for any batch size and duration; `temperature` divides the logits."""
     # The newer exporter (``dynamo=True``), as of torch 2.12, exports an LSTM for clips of the example's length only,
     # without a warning.
-    if isinstance(model.front_end, SelfSupervisedFrontEnd):
-        raise ExportError(
-            f"The front end {model.front_end.bundle} normalizes over a whole clip, so it takes one clip at a time. An "
-            "exported model takes batches of several lengths, and padding would change its predictions. Use this model "
-            "in PyTorch."
-        )
+    pretrained = isinstance(model.front_end, PretrainedFrontEnd)
+    max_batch = 1 if pretrained and not model.front_end.takes_batches else 0
+    suspect = own_parts(model) or f"the encoder {model.config['encoder']!r}"
+    if pretrained:
+        suspect = f"the network {model.front_end.source.model}"
     return _with_metadata(
-        _trace(_Pipeline(model, temperature).eval(), own_parts(model) or f"the encoder {model.config['encoder']!r}"),
+        _trace(_Pipeline(model, temperature).eval(), suspect, max_batch or 2),
         labels=json.dumps(list(labels), ensure_ascii=False),
         sample_rate=str(model.config["sample_rate"]),
         min_samples=str(model.min_samples),
         crossmodal_version=__version__,
+        **({"max_batch": str(max_batch)} if max_batch else {}),
     )
 
 
-def _trace(module: nn.Module, suspect: str) -> bytes:
-    example = torch.randn(2, 20_000, generator=torch.Generator().manual_seed(0)), torch.tensor([20_000, 9_000])
+def _trace(module: nn.Module, suspect: str, batch_size: int) -> bytes:
+    waveform = torch.randn(batch_size, 20_000, generator=torch.Generator().manual_seed(0))
+    example = waveform, torch.tensor([20_000, 9_000])[:batch_size]
     try:
         import onnx  # noqa: F401 (the exporter needs it, but fails only at the end)
 
@@ -90,6 +92,8 @@ class _Pipeline(nn.Module):
     def __init__(self, model: AudioClassifier, temperature: float) -> None:
         super().__init__()
         self.model = _with_affine_batch_norm(deepcopy(model))
+        if isinstance(model.front_end, PretrainedFrontEnd):  # a submodule has a name in the graph
+            self.model.front_end.network = self.model.front_end.load()
         self.temperature = temperature
 
     def forward(self, waveform: Tensor, waveform_length: Tensor) -> Tensor:
@@ -116,11 +120,11 @@ def _with_affine_batch_norm(model: AudioClassifier) -> AudioClassifier:
 
 
 def to_int8(content: bytes) -> bytes:
-    """Quantize the weights after the front end to 8 bits, and their inputs dynamically.
+    """Quantize the weights after the front end, and those of pretrained layers, to 8 bits; inputs dynamically.
 
-    The front end is not quantized: its decibels need the precision. Small layers, such as the first ones of a CNN, are
-    not quantized either: they save little space and cause most of the loss. Weights are unsigned because products of
-    unsigned and signed bytes overflow on processors without VNNI.
+    Other parts of the front end are not quantized: its decibels need the precision. Small layers, such as the first
+    ones of a CNN, are not quantized either: they save little space and cause most of the loss. Weights are unsigned
+    because products of unsigned and signed bytes overflow on processors without VNNI.
     """
     try:
         import onnx
@@ -141,12 +145,13 @@ def to_int8(content: bytes) -> bytes:
 
 
 def _nodes_to_keep(graph: "GraphProto") -> list[str]:
-    """Return the nodes of the front end and those with few weights."""
+    """Return the nodes of the front end, without the layers of a pretrained one, and those with few weights."""
     sizes = {weights.name: math.prod(weights.dims) for weights in graph.initializer}
     return [
         node.name
         for node in graph.node
-        if node.name.startswith(_FRONT_END) or max(sizes.get(name, 0) for name in node.input or [""]) < _MIN_WEIGHTS
+        if (node.name.startswith(_FRONT_END) and _LAYERS not in node.name)
+        or max(sizes.get(name, 0) for name in node.input or [""]) < _MIN_WEIGHTS
     ]
 
 

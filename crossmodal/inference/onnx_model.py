@@ -57,6 +57,7 @@ class OnnxModel:
             )
         try:
             self.labels = tuple(map(str, json.loads(metadata["labels"])))
+            self._max_batch = int(metadata.get("max_batch", 0))  # of networks for which padding changes a clip
             self.sample_rate, self.min_samples = int(metadata["sample_rate"]), int(metadata["min_samples"])
         except (TypeError, ValueError) as error:
             raise ModelFolderError(f"{name} is damaged: its metadata cannot be read ({error}). {_ADVICE}") from error
@@ -66,9 +67,15 @@ class OnnxModel:
 
         The lengths are in samples, (B,); samples beyond them are ignored.
         """
-        inputs = (np.asarray(waveforms, np.float32), np.asarray(lengths, np.int64))
-        result: NDArray[np.float32] = self._session.run([OUTPUT], dict(zip(INPUTS, inputs, strict=True)))[0]
-        return result
+        waveforms, lengths = np.asarray(waveforms, np.float32), np.asarray(lengths, np.int64)
+        size = self._max_batch or max(len(waveforms), 1)
+        results = [
+            self._session.run(
+                [OUTPUT], dict(zip(INPUTS, (waveforms[at : at + size], lengths[at : at + size]), strict=True))
+            )
+            for at in range(0, max(len(waveforms), 1), size)
+        ]
+        return np.concatenate([result[0] for result in results])
 
 
 def load_onnx_model(folder: str | Path, config: Mapping[str, Any] | None = None, *, int8: bool = False) -> OnnxModel:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from crossmodal.errors import ConfigError, ModelFolderError, WeightsError
 from crossmodal.inference.model_folder import check_labels, load_model_folder
-from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
+from crossmodal.models import AudioClassifier, PretrainedFrontEnd
 from crossmodal.own_code import own_code_of
 
 _PREFIX = "model."  # of the weights of `task.model` in a checkpoint
@@ -38,7 +38,7 @@ def load_torch_model(folder: str | Path, config: Mapping[str, Any] | None = None
     labels, num_classes = loaded.config["labels"], loaded.model.config["num_classes"]
     if len(labels) != num_classes:
         raise ModelFolderError(f"{folder} has {len(labels)} labels for {num_classes} classes.")
-    if isinstance(loaded.model.front_end, SelfSupervisedFrontEnd):
+    if isinstance(loaded.model.front_end, PretrainedFrontEnd):
         try:
             loaded.model.front_end.load()  # now, so that damaged weights are found before the first recording
         except WeightsError as error:

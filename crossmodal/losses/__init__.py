@@ -4,8 +4,6 @@
 
 from crossmodal.losses.alignment import CosineAlignmentLoss as CosineAlignmentLoss
 from crossmodal.losses.alignment import FeatureRegressionLoss as FeatureRegressionLoss
-from crossmodal.losses.alignment import FrequencyMSELoss as FrequencyMSELoss
-from crossmodal.losses.alignment import SharedClassifierLoss as SharedClassifierLoss
 from crossmodal.losses.alignment import StandardizedMSELoss as StandardizedMSELoss
 from crossmodal.losses.contrastive import CrossModalSupConLoss as CrossModalSupConLoss
 from crossmodal.losses.distillation import DecoupledKDLoss as DecoupledKDLoss
@@ -23,7 +21,6 @@ from crossmodal.losses.factory import LossName as LossName
 from crossmodal.losses.factory import create_loss as create_loss
 from crossmodal.losses.factory import parse_loss as parse_loss
 from crossmodal.losses.relational import CKALoss as CKALoss
-from crossmodal.losses.relational import MMDLoss as MMDLoss
 from crossmodal.losses.relational import RKDLoss as RKDLoss
 
 # Increment if the same tensors would give another loss or gradient: every stage is then retrained.

@@ -9,20 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
-from crossmodal.losses.alignment import (
-    CosineAlignmentLoss,
-    FeatureRegressionLoss,
-    FrequencyMSELoss,
-    SharedClassifierLoss,
-    StandardizedMSELoss,
-)
+from crossmodal.losses.alignment import CosineAlignmentLoss, FeatureRegressionLoss, StandardizedMSELoss
 from crossmodal.losses.contrastive import CrossModalSupConLoss
 from crossmodal.losses.distillation import DecoupledKDLoss, DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
-from crossmodal.losses.relational import CKALoss, MMDLoss, RKDLoss
+from crossmodal.losses.relational import CKALoss, RKDLoss
 from crossmodal.naming import Part
 
 KDLossName = Literal["dist", "dkd", "kd", "logit_std"]
-AlignLossName = Literal["cka", "cosine", "fd", "mmd", "mse", "regression", "rkd", "shared_classifier", "supcon"]
+AlignLossName = Literal["cka", "cosine", "mse", "regression", "rkd", "supcon"]
 LossName = Literal[KDLossName, AlignLossName]
 
 
@@ -62,12 +56,9 @@ LOSSES: dict[LossName, LossEntry] = {
     "logit_std": LossEntry(LogitStandardizedKDLoss, "logits"),
     "cka": LossEntry(CKALoss, "embeddings"),
     "cosine": LossEntry(CosineAlignmentLoss, "embeddings", needs_projection=True),
-    "fd": LossEntry(FrequencyMSELoss, "embeddings", needs_projection=True),
-    "mmd": LossEntry(MMDLoss, "embeddings", needs_projection=True),
     "mse": LossEntry(StandardizedMSELoss, "embeddings", needs_projection=True),
     "regression": LossEntry(FeatureRegressionLoss, "features", needs_projection=True),
     "rkd": LossEntry(RKDLoss, "embeddings"),
-    "shared_classifier": LossEntry(SharedClassifierLoss, "embeddings", needs_label=True, needs_projection=True),
     "supcon": LossEntry(CrossModalSupConLoss, "embeddings", needs_label=True, needs_projection=True),
 }
 KD_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares == "logits"}

@@ -1,7 +1,5 @@
 """Relational distillation, which compares relations between the clips of a batch instead of single embeddings."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -73,44 +71,6 @@ class CKALoss(nn.Module):
         return 1 - F.cosine_similarity(student.flatten(), teacher.flatten(), dim=0)
 
 
-class MMDLoss(nn.Module):
-    """Squared maximum mean discrepancy between the distributions of voices and faces, ignoring pairs.
-
-    ``mean(k(s, s')) + mean(k(t, t')) - 2 * mean(k(s, t))`` over all pairs, including a clip with itself, so that it is
-    never below 0; ``k(x, y) = mean_b(exp(-|x - y|^2 / (2 * (b * m)^2)))`` with m the median distance between all
-    embeddings of the batch, voices and faces. Gretton et al., "A Kernel Two-Sample Test", JMLR 13, 2012. Each dimension
-    is first standardized over the batch, separately for student and teacher, so position and scale are not compared.
-    For one clip the loss is 0.
-
-    Args:
-        bandwidths: Bandwidths b of the kernels, in units of the median distance.
-
-    Examples:
-        >>> teacher = torch.randn(16, 4)
-        >>> MMDLoss()(3 * teacher.flip(0) + 1, teacher) < 1e-4
-        tensor(True)
-    """
-
-    def __init__(self, bandwidths: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0)) -> None:
-        super().__init__()
-        self.bandwidths = tuple(bandwidths)
-
-    def forward(self, student_embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
-        """Compute the loss, a scalar, from embeddings of shape (B, num_features), B at least 1."""
-        size = len(student_embedding)
-        if size < 2:
-            return 0 * student_embedding.sum()
-        embeddings = torch.cat([_standardize(student_embedding), _standardize(teacher_embedding.detach())])
-        kernel = self._kernel(_distances(embeddings))
-        return (kernel[:size, :size] + kernel[size:, size:] - 2 * kernel[:size, size:]).mean()
-
-    def _kernel(self, distances: Tensor) -> Tensor:
-        first, second = torch.triu_indices(len(distances), len(distances), offset=1, device=distances.device)
-        median = distances.detach()[first, second].median().clamp(min=1e-6)
-        scaled = (distances / median).square()
-        return torch.stack([(scaled / (-2 * bandwidth**2)).exp() for bandwidth in self.bandwidths]).mean(dim=0)
-
-
 def _relations(embedding: Tensor) -> tuple[Tensor, Tensor]:
     """Return distances between clips, (B, B), and cosines of the angles at the first of three clips, (B, B, B)."""
     size = len(embedding)
@@ -134,7 +94,3 @@ def _distances(embedding: Tensor) -> Tensor:
 def _inner_products(embedding: Tensor) -> Tensor:
     centred = embedding - embedding.mean(dim=0)
     return centred @ centred.T
-
-
-def _standardize(embedding: Tensor) -> Tensor:
-    return F.batch_norm(embedding, None, None, training=True)

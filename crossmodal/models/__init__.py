@@ -22,7 +22,7 @@ from crossmodal.models.pooling import PoolingName as PoolingName
 from crossmodal.models.pooling import StatsPooling as StatsPooling
 from crossmodal.models.pooling import WeightedLayerSum as WeightedLayerSum
 from crossmodal.models.pooling import create_pooling as create_pooling
-from crossmodal.models.self_supervised import SelfSupervisedFrontEnd as SelfSupervisedFrontEnd
+from crossmodal.models.pretrained import PretrainedFrontEnd as PretrainedFrontEnd
 from crossmodal.models.tdnn import TDNNEncoder as TDNNEncoder
 from crossmodal.models.timm_encoder import TimmEncoder as TimmEncoder
 from crossmodal.models.transformer import TransformerEncoder as TransformerEncoder

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from crossmodal.errors import ConfigError
 from crossmodal.models.factory import audio_encoder_part, front_end_part
 from crossmodal.models.outputs import Outputs
-from crossmodal.models.pooling import MeanPooling, WeightedLayerSum
+from crossmodal.models.pooling import MeanPooling, WeightedLayerSum, cut_into_windows
+from crossmodal.models.pretrained import PretrainedFrontEnd
 from crossmodal.transforms import ClipNormalization, FeatureNormalization, length_mask
 
 ClipNormalizationName = Literal["mean", "mean_std"]
@@ -38,13 +39,13 @@ class AudioClassifier(nn.Module):
         clip_normalization: Normalization of each clip's features by its own statistics: ``mean`` subtracts the mean of
             each feature, ``mean_std`` also divides by its standard deviation; None for no normalization.
         corpus_normalization: Whether to standardize features with the statistics of the training actors afterwards.
+        mix_layers: Whether to sum the layers of a front end with several layers by learned weights; otherwise the
+            encoder gets all of them.
 
     Attributes:
-        front_end: The front end. A frozen network in it is not in the state dict and is loaded at first use.
-        layer_mix: Learned weighted sum over the front end's layers; None if the front end has one layer.
-        normalization: Standardization with the statistics of the training actors, once fitted; None without
-            ``corpus_normalization``.
-        encoder: The audio encoder.
+        front_end: The front end. Frozen layers in it are not in the state dict and are loaded at first use.
+        layer_mix: Learned weighted sum over the front end's layers; None if it has one layer, or they are not mixed.
+        normalization: Standardization of features, once fitted; None without ``corpus_normalization``.
 
     Raises:
         ConfigError: If a name or an argument does not exist.
@@ -68,6 +69,7 @@ class AudioClassifier(nn.Module):
         dropout: float = 0.2,
         clip_normalization: ClipNormalizationName | None = None,
         corpus_normalization: bool = True,
+        mix_layers: bool = True,
     ) -> None:
         super().__init__()
         self.front_end_part = front_end_part(front_end, front_end_kwargs)
@@ -81,19 +83,24 @@ class AudioClassifier(nn.Module):
             "dropout": dropout,
             "clip_normalization": clip_normalization,
             "corpus_normalization": corpus_normalization,
+            "mix_layers": mix_layers,
         }
         self.min_samples = round(_MIN_SECONDS * sample_rate)
         self.front_end = self.front_end_part.create({"sample_rate": sample_rate}, "num_features")
         num_features = self.front_end.num_features
-        self.clip_normalization = (
-            ClipNormalization(scale=clip_normalization == "mean_std") if clip_normalization else None
-        )
+        scale = clip_normalization == "mean_std"
+        self.clip_normalization = ClipNormalization(scale) if clip_normalization else None
         self.normalization = FeatureNormalization(num_features) if corpus_normalization else None
-        num_layers = getattr(self.front_end, "num_layers", 1)
+        num_layers = getattr(self.front_end, "num_layers", 1) if mix_layers else 1
         self.layer_mix = WeightedLayerSum(num_layers) if num_layers > 1 else None
-        self.encoder = self.encoder_part.create({"in_features": num_features // num_layers}, "out_features")
+        self.has_trained_layers = isinstance(self.front_end, PretrainedFrontEnd) and self.front_end.trained is not None
+        if self.has_trained_layers and clip_normalization:
+            raise ConfigError("clip_normalization would change the input of the trained layers: remove it.")
+        height = getattr(self.front_end, "out_features", num_features)
+        self.encoder = self.encoder_part.create({"in_features": height // num_layers}, "out_features")
         self.has_steps: bool = getattr(self.encoder, "has_steps", False)
-        self.summarizes: bool = getattr(self.encoder, "summarizes", False) and self.layer_mix is None
+        is_learned = self.layer_mix is not None or self.has_trained_layers
+        self.summarizes: bool = getattr(self.encoder, "summarizes", False) and not is_learned
         self.projection = nn.Sequential(
             nn.Linear(self.encoder.out_features, embedding_size), nn.LayerNorm(embedding_size), nn.GELU()
         )
@@ -119,9 +126,7 @@ class AudioClassifier(nn.Module):
         return self._config["num_classes"], self._config["embedding_size"]
 
     def run_front_end(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute the front end's features without normalization.
-
-        Clips shorter than 0.1 s are zero-padded to 0.1 s.
+        """Compute the front end's features without normalization; clips below 0.1 s are zero-padded to 0.1 s.
 
         Args:
             waveform: Waveforms in [-1, 1], of shape (B, 1, T); samples beyond their lengths are ignored.
@@ -141,8 +146,8 @@ class AudioClassifier(nn.Module):
         waveform = waveform.masked_fill(~mask[:, None], 0.0)
         waveform = F.pad(waveform, (0, max(self.min_samples - waveform.shape[-1], 0)))
         waveform_length = waveform_length.clamp(self.min_samples, waveform.shape[-1])
-        features, length = self.front_end(waveform, waveform_length)
-        return features, length
+        result: tuple[Tensor, Tensor] = self.front_end(waveform, waveform_length)
+        return result
 
     def normalize_clips(self, features: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the clip normalization, if any, to new or stored results of `run_front_end`; lengths do not change.
@@ -153,7 +158,7 @@ class AudioClassifier(nn.Module):
         if features.ndim != 3 or features.shape[1] != self.front_end.num_features:
             raise ConfigError(
                 f"Features must have shape (B, {self.front_end.num_features}, audio frames) for this front end, got "
-                f"{tuple(features.shape)}. Stored features may be from another bundle or other layers."
+                f"{tuple(features.shape)}. Stored features may be from another model or other layers."
             )
         if self.clip_normalization is not None:
             features = self.clip_normalization(features, length)
@@ -196,6 +201,14 @@ class AudioClassifier(nn.Module):
             )
         return self.projection(encoded)
 
+    def encode_with_layer(
+        self, features: Tensor, length: Tensor, layer: int, augment: FeatureAugmentation | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute embeddings, (B, embedding_size), and the mean over time of a trained layer's states, (B, width)."""
+        states = self._states(features, length, augment)
+        mean = MeanPooling(self.front_end.width)(self.front_end.layer(states, layer), length)
+        return self.projection(self.encoder(self._mix(states), length)), mean
+
     def encode_windows(
         self, features: Tensor, length: Tensor, count: int, augment: FeatureAugmentation | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -236,10 +249,22 @@ class AudioClassifier(nn.Module):
 
     def _prepare(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> Tensor:
         """Compute the encoder's input."""
-        features = self._normalize(features)
+        return self._mix(self._states(features, length, augment))
+
+    def _mix(self, states: Tensor) -> Tensor:
+        return states if self.layer_mix is None else self.layer_mix(states)
+
+    def _states(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> Tensor:
+        """Compute the layers that the encoder gets; trained ones get features on the scale of the frozen ones."""
+        if augment is not None or not self.has_trained_layers:
+            features = self._normalize(features)
         if augment is not None:
             features = augment(features, length)
-        return features if self.layer_mix is None else self.layer_mix(features)
+        if self.has_trained_layers:
+            if augment is not None and self.normalization is not None:
+                features = self.normalization.inverse(features)
+            features = self.front_end.finish(features, length)
+        return features
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
         """Compute summaries of shape (B, P), which training does not change, from the results of `extract_features`.
@@ -257,27 +282,12 @@ class AudioClassifier(nn.Module):
         return self.encode(*self.extract_features(waveform, waveform_length))
 
     def classify(self, embedding: Tensor) -> Tensor:
-        """Compute logits of shape (B, num_classes) from embeddings of shape (B, embedding_size)."""
+        """Compute logits of shape (B, num_classes) from embeddings."""
         return self.head(embedding)
 
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
         """Compute logits of shape (B, num_classes); arguments as in `run_front_end`."""
         return self.classify(self.embed(waveform, waveform_length))
-
-
-def cut_into_windows(steps: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Cut the valid steps of each clip, (B, C, steps), into `count` windows whose lengths differ by at most one step.
-
-    Return windows of shape (B * N, C, steps of the longest) and their numbers of valid steps, (B * N,). If a clip has
-    fewer steps than windows, some steps are in several windows.
-    """
-    edges = torch.arange(count + 1, device=length.device) * length[:, None] // count
-    start = edges[:, :-1]
-    size = (edges[:, 1:] - start).clamp(min=1)
-    index = start[..., None] + torch.arange(int(size.max()), device=length.device)  # (B, N, steps of a window)
-    index = index.clamp(max=length[:, None, None] - 1).flatten(1)
-    windows = steps.gather(2, index[:, None].expand(-1, steps.shape[1], -1))
-    return windows.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1), size.flatten()
 
 
 def _check_shapes(waveform: Tensor, waveform_length: Tensor | None) -> None:

@@ -12,19 +12,19 @@ from crossmodal.models.cnn import CNNEncoder, CRNNEncoder
 from crossmodal.models.dense import DenseEncoder
 from crossmodal.models.encoder import AudioEncoder
 from crossmodal.models.lstm import LSTMEncoder
-from crossmodal.models.self_supervised import SelfSupervisedFrontEnd
+from crossmodal.models.pretrained import PretrainedFrontEnd
 from crossmodal.models.tdnn import TDNNEncoder
 from crossmodal.models.timm_encoder import TimmEncoder
 from crossmodal.models.transformer import TransformerEncoder
 from crossmodal.naming import Part
 from crossmodal.transforms import MFCC, LogMelFilterBank, MFCCAndLogMel
 
-FrontEndName = Literal["both", "lmfb", "mfcc", "ssl"]
-_FRONT_ENDS: dict[FrontEndName, type[LogMelFilterBank | SelfSupervisedFrontEnd]] = {
+FrontEndName = Literal["both", "lmfb", "mfcc", "pretrained"]
+_FRONT_ENDS: dict[FrontEndName, type[LogMelFilterBank | PretrainedFrontEnd]] = {
     "both": MFCCAndLogMel,
     "lmfb": LogMelFilterBank,
     "mfcc": MFCC,
-    "ssl": SelfSupervisedFrontEnd,
+    "pretrained": PretrainedFrontEnd,
 }
 
 AudioEncoderName = Literal["cnn", "crnn", "dense", "lstm", "tdnn", "transformer"]

@@ -1,37 +1,30 @@
-"""Self-supervised speech networks with the architectures, names and weight files of torchaudio's bundles."""
+"""Self-supervised speech networks of torchaudio's bundles, with its architectures, names and weight files."""
 # All weights were trained without labels; torchaudio's bundles with a speech recognition head are excluded.
 
-import hashlib
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import torch
-from safetensors.torch import save_file
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torchaudio import models
 
 from crossmodal.errors import WeightsError
-from crossmodal.models.weights import read_state_dict
 from crossmodal.naming import lookup
 from crossmodal.progress import progress_bar
 from crossmodal.storage import atomic_path
 
-SAMPLE_RATE = 16000
-# Kernel size and stride of each convolution over the waveform: a frame of 25 ms every 20 ms.
-CONVOLUTIONS = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))
-
 _SOURCE = "https://download.pytorch.org/torchaudio/models"
 _TIMEOUT_SECONDS = 10.0
-_HEAD_PREFIX = "aux."  # head of a network that was fine-tuned for speech recognition
 
 
 class SpeechBundle(NamedTuple):
     """Architecture of a network and its weights file on torchaudio's server."""
 
-    make: Callable[[], nn.Module]  # creates the ``torchaudio.models.Wav2Vec2Model``
+    make: Callable[[], Any]  # creates the ``torchaudio.models.Wav2Vec2Model``
     file: str
     num_layers: int
     width: int  # of a layer's output
@@ -57,62 +50,66 @@ BUNDLES: dict[str, SpeechBundle] = {
 }
 
 
-def find_weights(name: str, weights: str | Path | None = None) -> Path:
-    """Return the path of a bundle's weights file: the given one, or torchaudio's own, downloaded if necessary."""
+class TorchaudioNetwork(nn.Module):
+    """Network of a bundle up to a layer. Clips are processed one at a time."""
+
+    layer_norm = None  # torchaudio returns the states of the layers as they are
+
+    def __init__(self, name: str, num_layers: int) -> None:
+        super().__init__()
+        bundle = find_bundle(name)
+        self.network = bundle.make()
+        self._normalizes = bundle.normalizes
+        self.has_independent_layers = not name.startswith("WAVLM")  # theirs share relative positions
+        del self.layers[num_layers:]
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer layers, from the lowest."""
+        layers: nn.ModuleList = self.network.encoder.transformer.layers
+        return layers
+
+    def forward(self, waveform: Tensor, length: Tensor) -> list[Tensor]:
+        """Encode a clip, (1, T), to the states before the first layer and after each, (1, frames, width) each."""
+        if self._normalizes:  # as in torchaudio's bundle
+            waveform = F.layer_norm(waveform, waveform.shape)
+        return hidden_states(self.layers, lambda: self.network.extract_features(waveform))
+
+
+def hidden_states(layers: nn.ModuleList, run: Callable[[], object]) -> list[Tensor]:
+    """Return the input of the first layer and the output of each layer while `run` runs the network."""
+    states: list[Tensor] = []
+
+    def keep(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        states.extend([*([] if states else inputs[:1]), output[0] if isinstance(output, tuple) else output])
+
+    handles = [layer.register_forward_hook(keep) for layer in layers]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return states
+
+
+def download_weights(name: str) -> Path:
+    """Return the path of a bundle's weights file in torchaudio's own folder, downloaded if necessary."""
     # Requests time out after ten seconds.
-    path = _download_path(name) if weights is None else Path(weights).expanduser()
-    if path.is_file():
-        return path
-    if weights is not None:
-        raise WeightsError(f"Weights file {path} does not exist. {_download_hint(name)}")
-    try:
-        _download(_url(name), path)
-    except (OSError, HTTPException) as error:  # URLError and timeouts are subclasses of OSError
-        cause = str(error) or type(error).__name__
-        raise WeightsError(f"The weights of {name} cannot be downloaded ({cause}). {_download_hint(name)}") from error
+    path = _download_path(name)
+    if not path.is_file():
+        try:
+            _download(_url(name), path)
+        except (OSError, HTTPException) as error:  # URLError and timeouts are subclasses of OSError
+            cause = str(error) or type(error).__name__
+            raise WeightsError(
+                f"The weights of {name} cannot be downloaded ({cause}). {_download_hint(name)}"
+            ) from error
     return path
-
-
-def load_speech_network(name: str, weights: Path) -> nn.Module:
-    """Return a network of `BUNDLES` with weights from a file, in float32, in evaluation mode and without gradients.
-
-    The file has torchaudio's tensor names; see `read_state_dict`. No random numbers are drawn, so loading it during
-    training does not change other results.
-    """
-    state = {key: value for key, value in read_state_dict(weights).items() if not key.startswith(_HEAD_PREFIX)}
-    with torch.device("meta"):  # skips allocating and initializing random weights
-        network = find_bundle(name).make()
-    try:
-        # Strict works: torch renames the keys of older versions of weight normalization.
-        network.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"{weights} does not fit {name}: its {len(state)} tensors ({', '.join(list(state)[:2]) or 'none'}, ...) do "
-            f"not match the architecture. It may belong to another bundle, or be in the format of fairseq or "
-            f"transformers. {_download_hint(name)} ({_first_difference(error)})"
-        ) from error
-    return network.float().eval().requires_grad_(False)
 
 
 def find_bundle(name: str) -> SpeechBundle:
     """Return a bundle by name; an unknown name is a `ConfigError`."""
     return lookup("speech bundle", BUNDLES, name)
-
-
-def weights_digest(path: Path) -> str:
-    """Hash the tensors of a weights file; a copy in another file format has the same digest."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(read_state_dict(path).items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def copy_weights(source: Path, target: Path) -> None:
-    """Write the tensors of a weights file as safetensors, atomically."""
-    state = read_state_dict(source)
-    with atomic_path(target) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
 
 
 def _url(name: str) -> str:
@@ -146,8 +143,3 @@ def _download(url: str, target: Path) -> None:
                 progress.update(task, completed=file.tell() // 10**6)
             if size and file.tell() != size:
                 raise OSError(f"the connection ended after {file.tell()} of {size} bytes")
-
-
-def _first_difference(error: RuntimeError) -> str:
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines[1:] if line), lines[0])[:200]

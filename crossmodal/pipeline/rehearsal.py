@@ -6,7 +6,7 @@ from lightning.pytorch import Trainer
 
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.errors import WeightsError
-from crossmodal.models import SelfSupervisedFrontEnd
+from crossmodal.models import PretrainedFrontEnd
 from crossmodal.pipeline.checks import invalid_settings
 from crossmodal.pipeline.settings import STAGES, Config, merge, stage_config
 from crossmodal.pipeline.stage import stage_parser
@@ -34,8 +34,8 @@ def rehearse(settings: Config, stages: Collection[str], corpus: CorpusDataModule
             Trainer(**stage_parser(stage, has_model=False).instantiate(arguments).trainer.as_dict())
             try:
                 task = STAGES[stage].task(**task_arguments)
-                if isinstance(task, FinetuneTask) and isinstance(task.model.front_end, SelfSupervisedFrontEnd):
-                    task.model.front_end.weights_file()
+                if isinstance(task, FinetuneTask) and isinstance(task.model.front_end, PretrainedFrontEnd):
+                    task.model.front_end.source.weights_file()
             except WeightsError:
                 if stage != "teacher" or not any((corpus.cache_folder / "face_embeddings").glob("*.safetensors")):
                     raise

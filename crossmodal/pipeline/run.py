@@ -29,7 +29,7 @@ from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.rehearsal import rehearse
 from crossmodal.pipeline.report import print_summary, write_report
 from crossmodal.pipeline.run_folder import choose_folder, configuration_of, in_use, report_excluded
-from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config
+from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config, stage_names
 from crossmodal.pipeline.stage import StageRun
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.stored.face_embeddings import embed_faces
@@ -88,7 +88,7 @@ class Run:
         self.folder = Path(settings["runs"]) / settings["name"]
         self.teaching = TeachingSettings(**settings.get("teaching", {}))
         self._own_teacher = OwnTeacher(self.teaching.teacher) if self.teaching.teacher else None
-        self.stages = [one for one in _stage_names(settings["stages"]) if one != "teacher" or not self._own_teacher]
+        self.stages = [one for one in stage_names(settings["stages"]) if one != "teacher" or not self._own_teacher]
         self.device = _device(settings["trainer"]["accelerator"])
         self.processes = Processes(settings["trainer"])
         # All stages use the same clips, those with audio and faces. The control alone needs no faces.
@@ -112,6 +112,8 @@ class Run:
             self.processes.run_on_rank_zero(lambda: locks.enter_context(in_use(self.folder)))
             if self.corpus.source.is_built_in:
                 print_on_rank_zero("No --data.root: using the built-in synthetic corpus (not evidence about people).")
+            elif not {"front_end", "encoder"} & self.settings["transfer"].get("model", {}).keys():
+                print_on_rank_zero("The default student is that of the thesis; --config whisper is far more accurate.")
             needed = {*self.stages, *(name for stage in self.stages for name in self._dependencies(stage))}
             rehearse(self.settings, needed, self.corpus)
             self.processes.run_on_rank_zero(self.corpus.prepare_data)
@@ -283,15 +285,6 @@ class Run:
 def _describe(result: StageResult) -> str:
     training = "reused" if result.reused else f"{result.epochs} epochs in {result.seconds:.0f} s"
     return f"{training}; UAR {result.metrics['val']['uar']:.3f} on validation"
-
-
-def _stage_names(stages: str) -> list[str]:
-    names = [name.strip() for name in stages.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in STAGES]:
-        raise ConfigError(f"Unknown stage {unknown[0]!r}. Choose from {', '.join(STAGES)}.")
-    if not names:
-        raise ConfigError(f"--stages is empty. Choose from {', '.join(STAGES)}.")
-    return [name for name in STAGES if name in names]
 
 
 def _device(accelerator: str) -> torch.device:

@@ -48,7 +48,8 @@ _DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
 # Arguments of the student and of its training. They are set under transfer; finetune and control inherit them. Finetune
 # may override the training arguments. The control may not: it is the same training without a teacher.
 STUDENT = tuple(name for name in inspect.signature(AudioClassifier).parameters if name != "num_classes")
-_RECIPE = ("augmentation", *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
+_TRAINING = ("augmentation", "stored_copies", "pretrained_lr")
+_RECIPE = (*_TRAINING, *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
 _LOGGERS = {"wandb": "WandbLogger", "csv": "CSVLogger", "tensorboard": "TensorBoardLogger"}
 # Arguments that the pipeline sets for each stage.
 _FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
@@ -121,9 +122,6 @@ def parse_settings(args: Sequence[str]) -> Config:
         # A trainer setting for all stages overrides the package's default for one stage.
         for name in requested.get("trainer", {}).keys() - requested.get(stage, {}).get("trainer", {}).keys():
             settings[stage]["trainer"].pop(name, None)
-    student = requested.get("transfer", {}).get("model", {})
-    if student.get("front_end") == "ssl" and "augmentation" not in student:
-        settings["transfer"]["model"]["augmentation"] = None  # it would change waveforms, but features are stored
     for name in ("name", "runs", "stages"):
         settings.setdefault(name, parser.get_default(name))
     return _shorten(settings)
@@ -157,6 +155,16 @@ def stage_config(settings: Config, stage: str, **filled_in: Any) -> Config:
         "data": merge(data, filled_in.get("data", {})),
         "trainer": merge(settings.get("trainer", {}), trainer),
     }
+
+
+def stage_names(stages: str) -> list[str]:
+    """Return the names in a comma-separated list of stages, in the order in which they run."""
+    names = [name.strip() for name in stages.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in STAGES]:
+        raise ConfigError(f"Unknown stage {unknown[0]!r}. Choose from {', '.join(STAGES)}.")
+    if not names:
+        raise ConfigError(f"--stages is empty. Choose from {', '.join(STAGES)}.")
+    return [name for name in STAGES if name in names]
 
 
 def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> Config:

@@ -206,11 +206,11 @@ class StageRun:
 
     def _store_features(self) -> None:
         """Store the features of a student; on a GPU, computing them is faster than reading them."""
-        task, data = self.task, self.datamodule
-        if isinstance(task, FinetuneTask) and self._trainer.strategy.root_device.type == "cpu":
-            if task.stored_speeds and task.uses_summaries:
+        task, data, device = self.task, self.datamodule, self._trainer.strategy.root_device
+        if isinstance(task, FinetuneTask) and (device.type == "cpu" or data.speech_features):
+            if task.num_versions and task.uses_summaries:
                 task.fit_normalization(data.loader(data.split["train"]))
-            folders, data.summaries = self._processes.run_on_rank_zero(lambda: store_for_training(task, data))
+            folders, data.summaries = self._processes.run_on_rank_zero(lambda: store_for_training(task, data, device))
             if folders:
                 data.speech_features, *data.feature_versions = folders
 
@@ -278,7 +278,7 @@ def _model_in_key(model: Config) -> Config:
     """Return a task's arguments for the key, with the hash of a file in place of its path."""
     arguments = deepcopy(model)
     arguments.pop("teacher", None)  # it is covered by the upstream key
-    if arguments.get("front_end") == "ssl":  # its weights are covered by the data's fingerprint
+    if arguments.get("front_end") == "pretrained":  # its weights are covered by the data's fingerprint
         (arguments["front_end_kwargs"] or {}).pop("weights", None)
     given = (arguments.get(name) for name in ("front_end", "front_end_kwargs", "encoder", "encoder_kwargs"))
     parts = [one.get("init_args", one) for one in given if isinstance(one, dict)]

@@ -12,7 +12,7 @@ TeacherKind = Literal["face", "voice", "both"]
 # The stages that train each kind of teacher; a voice teacher is trained like the student's control.
 STAGES_OF = {"face": ("teacher",), "voice": ("control",), "both": ("teacher", "control")}
 
-_OF_TRAINED_TEACHERS = ("by", "cross_fit", "num_teachers", "live", "mirror")  # settings without a teacher of one's own
+_OF_TRAINED_TEACHERS = ("by", "cross_fit", "num_teachers", "live")  # settings without a teacher of one's own
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,6 @@ class TeachingSettings:
         num_teachers: Number of teachers with different seeds; their logits are averaged.
         calibrate: Divide logits by the temperature that fits the validation clips best (Guo et al., ICML 2017,
             arXiv:1706.04599).
-        correct_prior: Subtract from the logits the log of the mean probability of each class on training clips (Menon
-            et al., ICLR 2021, arXiv:2007.07314).
         shuffle: Give each clip the outputs for another clip of the same actor and emotion. This is a control: if a
             student gains as much, the face adds no information about the individual clip.
         general_share: Share of the dimensions of the teacher's embedding to use: those that sound predicts best for
@@ -39,7 +37,6 @@ class TeachingSettings:
             `crossmodal.pipeline.stored.modality_general.general_dimensions`). 1 for all.
         live: Run the teacher on every batch, on randomly mirrored pixels, instead of storing its outputs once. Many
             times slower. Excludes all other settings of this section.
-        mirror: Average the outputs of a teacher on pixels over each face and its mirror image.
         teacher: Trained classifier of your own in place of the stage ``teacher``: a class path, or ``{class_path,
             init_args}``; see `crossmodal.models.own_teacher.OwnTeacher`.
         teacher_actors: Actors of the corpus that `teacher` was trained or selected on, ``[]`` if none. It is refused
@@ -53,10 +50,8 @@ class TeachingSettings:
     cross_fit: int = 0
     num_teachers: int = 1
     calibrate: bool = False
-    correct_prior: bool = False
     shuffle: bool = False
     live: bool = False
-    mirror: bool = False
     general_share: float = 1.0
     teacher: str | nn.Module | None = None
     teacher_actors: list[str | int] | Literal["unknown"] | None = None

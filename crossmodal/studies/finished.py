@@ -78,11 +78,6 @@ class StudyModel:
             for protocol, runs in self.runs.items()
         }
 
-    def histories(self, protocol: str) -> list[dict[str, Path]]:
-        """Return the paths of the ``metrics.csv`` of each trained stage, for each run."""
-        stages = ("transfer", "finetune") if self.stage == "finetune" else (self.stage,)
-        return [{stage: run.folder / stage / "metrics.csv" for stage in stages} for run in self.runs[protocol]]
-
 
 class Coverage(TypedDict):
     """Folds, seeds and test actors of runs."""

@@ -5,12 +5,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 
 from crossmodal.errors import ConfigError, UnknownKeyError
 from crossmodal.models import AudioClassifier
-from crossmodal.pipeline.settings import STAGES, STUDENT, Config, merge, parse_settings, stage_config
+from crossmodal.pipeline.settings import STAGES, STUDENT, Config, merge, parse_settings
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import content_key, read_json
 from crossmodal.studies.study_file import Study
@@ -64,35 +63,12 @@ class Cell:
             about |= {name: model.get(name, defaults[name].default) for name in ("front_end", "encoder")}
         return {"study": self.folder.parent.parent.name, **about}
 
-    @cached_property
-    def makes(self) -> frozenset[str]:
-        """Keys of the results that this run stores in the cache, which other runs can share."""
-        teaching = TeachingSettings(**self.settings.get("teaching", {}))
-        configs = {stage: stage_config(self.settings, stage) for stage in ("teacher", "control")}
-        keys = {content_key(stage=stage, config=config) for stage, config in configs.items() if stage in self.stages}
-        if "transfer" in self.stages:  # voice teachers have other seeds than the control
-            number = teaching.num_teachers
-            sizes = ((0, 1), (0, number), (teaching.cross_fit, number))
-            teachers = product(teaching.stages, sizes)
-            keys |= {content_key(taught_by=stage, config=configs[stage], size=size) for stage, size in teachers}
-        data = {name: value for name, value in self.settings["data"].items() if name not in ("fold", *_SPLITS)}
-        student = self.settings["transfer"].get("model", {})
-        if student.get("front_end") == "ssl" and self.stages != ["teacher"]:  # features are shared by all folds
-            keys.add(content_key(speech_features=student.get("front_end_kwargs"), data=data))
-        pixels = not data.get("face_features") and not data.get("face_embeddings")
-        if pixels and "teacher" in self.stages:  # so are face embeddings
-            keys.add(content_key(face_embeddings=self.settings["teacher"].get("model", {}), data=data))
-        return frozenset(keys)
-
-
-# The split does not change features and embeddings of a clip.
-_SPLITS = ("protocol", "num_folds", "allow_speaker_leakage")
-
 
 def plan(study: Study, out: Path, overrides: Sequence[str] = ()) -> list[Cell]:
     """Return the runs of a study in the folder `out`; `overrides` are arguments of ``fit`` for all of them.
 
-    They are by seed, then fold, protocol and method, so that the first seed covers every method and fold.
+    They are by seed, then method, protocol and fold: the first seed covers every method and fold, and neighbours, which
+    may run at the same time, seldom need the same teacher and control.
     """
     keys = [word[2:].partition("=")[0] for word in overrides if word.startswith("--")]
     study.check_settings("The command line", keys)
@@ -100,9 +76,9 @@ def plan(study: Study, out: Path, overrides: Sequence[str] = ()) -> list[Cell]:
     return [
         _cell(study, variant, out / "runs", protocol, fold, seed)
         for seed in study.seeds
-        for fold in study.folds
-        for protocol in study.protocols or [""]
         for variant in variants
+        for protocol in study.protocols or [""]
+        for fold in study.folds
     ]
 
 
@@ -146,5 +122,5 @@ def _cell(study: Study, variant: _Variant, runs: Path, protocol: str, fold: int,
 
 def _without_networks(model: Config) -> Config:
     """Return the task arguments without those that could load a pretrained network, which the check does not need."""
-    kept = {"front_end", "front_end_kwargs"} if model.get("front_end") != "ssl" else set()
+    kept = {"front_end", "front_end_kwargs"} if model.get("front_end") != "pretrained" else set()
     return {key: value for key, value in model.items() if key not in STUDENT or key in kept}

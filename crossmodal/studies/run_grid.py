@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 import traceback
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from shutil import rmtree
@@ -33,22 +33,14 @@ def run_cells(cells: Sequence[Cell], jobs: int = 1) -> dict[str, str]:
     finished = [cell for cell in cells if cell.is_finished]
     todo = [cell for cell in cells if not cell.is_finished]
     prepare_corpora(todo)
-    made = {key for cell in finished for key in cell.makes}
-
-    def is_ready(cell: Cell, running: Collection[Cell]) -> bool:
-        """Return False while a running cell computes a result that both need."""
-        return not any((cell.makes & other.makes) - made for other in running)
-
     failed: dict[str, str] = {}
-    outcomes = run_in_processes(run_cell, todo, jobs, is_ready=is_ready)
+    outcomes = run_in_processes(run_cell, todo, jobs)
     # A run takes minutes, so the remaining time is estimated from the runs of the last day.
     with _single_threaded(), progress_bar(memory=_DAY) as progress, closing(outcomes):
         bar = progress.add_task("Runs", total=len(cells), completed=len(finished))
         for cell, outcome in outcomes:
             reason = outcome.reason if isinstance(outcome, Failure) else outcome
-            if reason is None:
-                made |= cell.makes
-            else:
+            if reason is not None:
                 failed[cell.folder.name] = reason
             progress.advance(bar)
             _print_progress(progress, cell.folder.name, reason)

@@ -124,7 +124,7 @@ class BaseTask(LightningModule):
 
     @property
     def monitor(self) -> str:
-        """Logged name that selects the best checkpoint; higher is better."""
+        """Logged name that selects the best checkpoint."""
         return f"{self.stage}/val_uar"
 
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
@@ -290,9 +290,12 @@ class BaseTask(LightningModule):
         labels = getattr(getattr(self._trainer, "datamodule", None), "labels", None)
         checkpoint["crossmodal"] = {"stage": self.stage, "labels": list(labels) if labels else None}
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the trained parameters in groups, each with its highest learning rate as ``lr``."""
+        return [{"params": [one for one in self.parameters() if one.requires_grad], "lr": self.lr}]
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and a one-cycle learning rate schedule over all steps."""
-        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
-        scheduler = OneCycleSchedule(optimizer, self.lr, self.trainer.estimated_stepping_batches, self.warmup)
+        optimizer = torch.optim.AdamW(self.parameter_groups(), weight_decay=self.weight_decay)
+        scheduler = OneCycleSchedule(optimizer, self.trainer.estimated_stepping_batches, self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

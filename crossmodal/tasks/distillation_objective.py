@@ -13,7 +13,7 @@ from crossmodal.models.outputs import Outputs
 from crossmodal.naming import lookup
 from crossmodal.own_code import own_errors
 
-GateName = Literal["agreement", "teacher_correct"]
+GateName = Literal["teacher_correct"]
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ class DistillationObjective(nn.Module):
     Args:
         teacher_features_size: Width D of the teacher's input features, for the loss that predicts them.
         gate: Selection of the clips to teach. ``teacher_correct``: those that the teacher classifies correctly, and
-            those without a label. ``agreement``: those for which the rankings of teacher and student agree (Kendall's
-            tau above 0), as in the on-the-fly selection of C2KD (Huo et al., CVPR 2024). None: all clips.
+            those without a label. None: all clips.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class DistillationObjective(nn.Module):
         and `progress` of training is from 0 to 1.
         """
         if self.gate is not None:
-            keep = self.gate(student.logits, teacher.logits, label)
+            keep = self.gate(teacher.logits, label)
             student, teacher = (side.map(lambda tensor: tensor[keep]) for side in (student, teacher))
             label = label[keep]
         zero = student.embedding.sum() * 0 + student.logits.sum() * 0
@@ -142,14 +141,8 @@ def _windows(outputs: Outputs) -> Tensor:
     return outputs.windows.flatten(0, 1)
 
 
-def _teacher_correct(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
+def _teacher_correct(teacher: Tensor, label: Tensor) -> Tensor:
     return (teacher.argmax(dim=1) == label) | (label == UNLABELLED)
 
 
-def _agreement(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
-    """Return True where Kendall's tau of the logits is above 0: most pairs of classes have the same order."""
-    order = [(logits[:, :, None] - logits[:, None, :]).sign() for logits in (student.detach(), teacher)]
-    return (order[0] * order[1]).sum(dim=(1, 2)) > 0
-
-
-_GATES = {"agreement": _agreement, "teacher_correct": _teacher_correct}
+_GATES = {"teacher_correct": _teacher_correct}

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from crossmodal.batch import Batch
-from crossmodal.errors import ConfigError
-from crossmodal.models import AudioClassifier, ClipNormalizationName, SelfSupervisedFrontEnd
+from crossmodal.models import AudioClassifier, ClipNormalizationName, PretrainedFrontEnd
 from crossmodal.models.factory import audio_encoder_part, front_end_part
 from crossmodal.models.serialization import load_weights
 from crossmodal.naming import readable, stored
@@ -25,7 +24,7 @@ class FinetuneTask(BaseTask):
     int64 in samples; without lengths, all clips have T samples. Instead of the latter two it may have what was stored
     once for each clip, with the same results: ``features`` of the front end, (B, F, frames), and ``feature_length``,
     (B,), or ``summary`` of a summarizing encoder, (B, V, P). Features may also have a dimension V, (B, V, F, frames)
-    and (B, V): one version for each of the V `stored_speeds`, of which training draws one.
+    and (B, V): the clip and its `num_versions` - 1 augmented versions, of which training draws one.
 
     Args:
         front_end: Name of the front end, or your own: ``module.Class``, ``{class_path, init_args}``, a class or an
@@ -42,11 +41,16 @@ class FinetuneTask(BaseTask):
         corpus_normalization: See `crossmodal.models.AudioClassifier`.
         augmentation: Augmentation of training clips: names with their arguments, e.g.
             ``{speed: {factors: [0.9, 1.0, 1.1]}, spec_augment: {}}``; see `crossmodal.transforms.create_augmentation`.
+        mix_layers: Whether to sum the layers of a pretrained front end with learned weights; otherwise the encoder gets
+            all of them.
+        stored_copies: Number of copies of each training clip with augmented waveforms for a pretrained front end, whose
+            frozen layers run once over each copy.
+        pretrained_lr: Highest learning rate of the trained layers of a pretrained front end; default: a tenth of `lr`.
         num_classes: Number of classes.
         recipe: Additional arguments of `BaseTask`.
 
     Raises:
-        ConfigError: If an argument is invalid, or waveform augmentation is used with the front end ``ssl``.
+        ConfigError: If an argument is invalid.
     """
 
     stage: ClassVar[str] = "finetune"
@@ -66,6 +70,9 @@ class FinetuneTask(BaseTask):
         clip_normalization: ClipNormalizationName | None = None,
         corpus_normalization: bool = True,
         augmentation: dict[str, dict[str, Any] | None] | None = None,
+        mix_layers: bool = True,
+        stored_copies: int = 3,
+        pretrained_lr: float | None = None,
         num_classes: int = 8,
         **recipe: Any,
     ) -> None:
@@ -86,17 +93,15 @@ class FinetuneTask(BaseTask):
             dropout=dropout,
             clip_normalization=clip_normalization,
             corpus_normalization=corpus_normalization,
+            mix_layers=mix_layers,
         )
-        self._is_frozen = isinstance(self.model.front_end, SelfSupervisedFrontEnd)
-        if self._is_frozen and len(self.augmentation.waveform):
-            given = (augmentation or {}).items()
-            unsupported = [name for name, value in given if len(create_augmentation({name: value}).waveform)]
-            raise ConfigError(
-                f"The features of the front end ssl are computed once and stored, so waveforms cannot be augmented: "
-                f"remove the augmentation {', '.join(unsupported)}. mixup and spec_augment are supported."
-            )
+        self.pretrained_lr = self.lr / 10 if pretrained_lr is None else pretrained_lr
+        self.stored_copies = stored_copies
+        self._is_pretrained = isinstance(self.model.front_end, PretrainedFrontEnd)
         if weights:
             load_weights(self.model, weights)
+        elif self.model.has_trained_layers:
+            self.model.front_end.load_trained_layers()
 
     def forward(self, waveform: Tensor, waveform_length: Tensor | None = None) -> Tensor:
         """Compute logits, (B, K), from waveforms, (B, 1, T), with valid lengths, (B,)."""
@@ -115,7 +120,7 @@ class FinetuneTask(BaseTask):
     def embed(self, batch: Batch) -> Tensor:
         """Compute the student's embeddings of a batch, (B, embedding_size); in training, of augmented features."""
         if "summary" in batch:
-            return self.model.encode_summary(_choose(batch["summary"], self._draw_speeds(batch)))
+            return self.model.encode_summary(_choose(batch["summary"], self._draw_versions(batch["summary"])))
         return self.model.encode(*self.features(batch), augment=self.augmentation.features)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
@@ -129,6 +134,13 @@ class FinetuneTask(BaseTask):
         arguments = {**config, "augmentation": stored(self._given_augmentation)}
         checkpoint["hyper_parameters"].update({name: arguments[name] for name in _PARTS})
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the trained layers of a pretrained front end, and all other parameters."""
+        pretrained = [*self.model.front_end.parameters()] if self.model.has_trained_layers else []
+        (group,) = super().parameter_groups()
+        others = [one for one in group["params"] if id(one) not in {*map(id, pretrained)}]
+        return [group | {"params": others}, *([{"params": pretrained, "lr": self.pretrained_lr}] if pretrained else [])]
+
     def normalization(self) -> FeatureNormalization | None:
         """Return the normalization of the front end's features, if enabled."""
         return self.model.normalization
@@ -137,22 +149,29 @@ class FinetuneTask(BaseTask):
         """Return stored or computed features of the front end and their lengths in audio frames."""
         features, length = self.model.batch_features(batch)
         if features.ndim == 4:
-            speeds = self._draw_speeds(batch)
-            length = _choose(length, speeds)
-            features = _choose(features, speeds)[..., : int(length.max())]
+            versions = self._draw_versions(features)
+            length = _choose(length, versions)
+            features = _choose(features, versions)[..., : int(length.max())]
         return self.model.normalize_clips(features, length)
 
     @property
     def stored_speeds(self) -> tuple[float, ...]:
         """The speeds at which training uses a clip, 1 first.
 
-        Empty if features cannot be stored: another augmentation changes waveforms, or the front end is trained.
+        Empty if another augmentation changes waveforms, or the front end is trained or pretrained.
         """
         speeds = [one for one in self.augmentation.waveform if type(one) is SpeedPerturbation]
         is_trained = any(one.requires_grad for one in self.model.front_end.parameters())
-        if len(speeds) < len(self.augmentation.waveform) or is_trained:
+        if len(speeds) < len(self.augmentation.waveform) or is_trained or self._is_pretrained:
             return ()
         return (1.0, *sorted({factor for one in speeds for factor in one.factors} - {1.0}))
+
+    @property
+    def num_versions(self) -> int:
+        """Number of versions of a training clip whose features are stored, the first unchanged; 0 if none can be."""
+        if self._is_pretrained:
+            return 1 + self.stored_copies * (len(self.augmentation.waveform) > 0)
+        return len(self.stored_speeds)
 
     @property
     def uses_summaries(self) -> bool:
@@ -160,22 +179,26 @@ class FinetuneTask(BaseTask):
         augments_features = self.augmentation.mixup is not None or len(self.augmentation.on_features) > 0
         return self.model.summarizes and not augments_features
 
-    def _draw_speeds(self, batch: Batch) -> Tensor:
-        """Draw the index of a speed in `stored_speeds` for each clip; without training it is 0."""
-        indices = [0] * len(batch["summary"] if "summary" in batch else batch["features"])
-        if self.training and len(self.augmentation.waveform):
-            speeds = self.stored_speeds
-            indices = [speeds.index(speed) for speed in self.augmentation.waveform[0].draw(len(indices))]  # type: ignore[operator]
-        return torch.tensor(indices)
+    def _draw_versions(self, values: Tensor) -> Tensor:
+        """Draw the index of a version for each clip of stored values, (B, V, ...); without training it is 0."""
+        size, count = values.shape[:2]
+        if not self.training or not len(self.augmentation.waveform):
+            return torch.zeros(size, dtype=torch.long)
+        if self._is_pretrained:
+            return torch.randint(count, (size,))
+        speeds = self.stored_speeds
+        return torch.tensor([speeds.index(speed) for speed in self.augmentation.waveform[0].draw(size)])  # type: ignore[operator]
 
     def _augment(self, batch: Batch) -> Batch:
-        """Augment the waveforms of a batch, or the features if they are stored or the front end is frozen.
+        """Augment the waveforms of a batch; mix the features if they are stored or of a pretrained front end.
 
         The corpus mean is subtracted before mixing, so that the padding of the shorter clip is the mean: zero may be
         far outside the range of a network's features.
         """
-        if "waveform" in batch and not self._is_frozen:
+        if "waveform" in batch and not self._is_pretrained:
             return self.augmentation.batch(batch)
+        if "waveform" in batch:
+            batch = self.augmentation.waveforms(batch)
         if self.augmentation.mixup is None:
             return batch
         features, length = self.features(batch)

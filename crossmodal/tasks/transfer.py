@@ -18,7 +18,7 @@ from crossmodal.tasks.base import Losses
 from crossmodal.tasks.distillation_objective import DistillationObjective, GateName, LossTerm
 from crossmodal.tasks.finetune import FinetuneTask
 from crossmodal.tasks.part_types import AlignLossType, KDLossType
-from crossmodal.transforms import Mixup, RandomCrop, TimeShift, random_horizontal_flip
+from crossmodal.transforms import Mixup, RandomCrop, random_horizontal_flip
 
 UNKNOWN_ACTORS = (
     "The actors that the teacher of your own was trained on are unknown, so it may leak the test actors. State them in "
@@ -47,6 +47,8 @@ class TransferTask(FinetuneTask):
         align_loss_over_time: Whether to compare embeddings of windows, one for each video frame of the teacher, instead
             of whole clips. Voice and face have to be synchronous: this needs ``silence_db: null`` for the front end,
             and no augmentation that shifts audio in time.
+        align_layer: Number of a trained layer of a pretrained front end, whose mean over time is compared with the
+            teacher's embedding instead of the student's embedding, by all losses of embeddings.
         more_losses: Additional losses by name or class path, each with its weight, or with ``weight``, ``warmup``,
             ``over_time`` and its own arguments: ``{rkd: 0.1, supcon: {weight: 0.05, warmup: 0.2, temperature: 0.1}}``.
         gate: Selection of the clips to teach; see `crossmodal.tasks.distillation_objective.DistillationObjective`.
@@ -78,6 +80,7 @@ class TransferTask(FinetuneTask):
         align_loss_weight: float = 0.5,
         align_loss_warmup: float = 0.0,
         align_loss_over_time: bool = False,
+        align_layer: int | None = None,
         more_losses: dict[LossName | str, float | dict[str, Any]] | None = None,
         gate: GateName | None = None,
         task_loss_weight: float = 1.0,
@@ -102,6 +105,9 @@ class TransferTask(FinetuneTask):
             loss = self._parse_loss("align_loss", align_loss, terms)
             terms["align_loss"] = LossTerm(loss, align_loss_weight, align_loss_warmup, align_loss_over_time)
         num_classes, embedding_size = self.model.classes_and_width
+        self.align_layer = align_layer
+        if align_layer is not None:
+            embedding_size = self._width_of_layer(align_layer)
         teacher_sizes = teacher_embedding_size, teacher_features_size
         self.teaching = DistillationObjective(terms, embedding_size, *teacher_sizes, num_classes, gate)
         if self.teaching.over_time:
@@ -127,6 +133,15 @@ class TransferTask(FinetuneTask):
             self.hparams[argument] = {"class_path": name, "init_args": loss.part.stored_kwargs(ours)}
         return loss
 
+    def _width_of_layer(self, layer: int) -> int:
+        front_end = self.model.front_end
+        trained = [one for one in front_end.layers if one > front_end.frozen_layers] if self._is_pretrained else []
+        if layer not in trained:
+            known = f"one of {trained}" if trained else "set trainable_layers of a pretrained front end first"
+            raise ConfigError(f"align_layer must be a layer that is trained and in layers: {known}, got {layer}.")
+        width: int = front_end.width
+        return width
+
     def _check_synchronous(self) -> None:
         self.model.check_steps()
         if getattr(self.model.front_end, "silence_db", None) is not None:
@@ -135,7 +150,7 @@ class TransferTask(FinetuneTask):
                 "--transfer.model.front_end_kwargs '{silence_db: null}'."
             )
         augmentations = [*self.augmentation.waveform, self.augmentation.mixup]
-        names = [type(one).__name__ for one in augmentations if isinstance(one, RandomCrop | TimeShift | Mixup)]
+        names = [type(one).__name__ for one in augmentations if isinstance(one, RandomCrop | Mixup)]
         if names:
             raise ConfigError(
                 f"Teaching over time needs synchronous voice and face: remove the augmentation {', '.join(names)}."
@@ -195,6 +210,10 @@ class TransferTask(FinetuneTask):
         return self.trainer.global_step / self._total_steps if self._trainer else 1.0
 
     def _student_outputs(self, batch: Batch, teacher_windows: Tensor | None) -> Outputs:
+        if self.align_layer is not None:
+            features = self.features(batch)
+            embedding, mean = self.model.encode_with_layer(*features, self.align_layer, self.augmentation.features)
+            return Outputs(mean, self.model.classify(embedding))
         if not self.teaching.over_time or teacher_windows is None:
             embedding = self.embed(batch)
             return Outputs(embedding, self.model.classify(embedding))

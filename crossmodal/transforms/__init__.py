@@ -3,7 +3,6 @@
 from crossmodal.transforms.augmentation import AdditiveNoise as AdditiveNoise
 from crossmodal.transforms.augmentation import RandomCrop as RandomCrop
 from crossmodal.transforms.augmentation import RandomGain as RandomGain
-from crossmodal.transforms.augmentation import TimeShift as TimeShift
 from crossmodal.transforms.augmentation import WaveformAugmentation as WaveformAugmentation
 from crossmodal.transforms.factory import Augmentation as Augmentation
 from crossmodal.transforms.factory import AugmentationName as AugmentationName
@@ -19,8 +18,7 @@ from crossmodal.transforms.normalization import ClipNormalization as ClipNormali
 from crossmodal.transforms.normalization import FeatureNormalization as FeatureNormalization
 from crossmodal.transforms.random_transform import random_horizontal_flip as random_horizontal_flip
 from crossmodal.transforms.spec_augment import SpecAugment as SpecAugment
-from crossmodal.transforms.speed_and_pitch import PitchPerturbation as PitchPerturbation
-from crossmodal.transforms.speed_and_pitch import SpeedPerturbation as SpeedPerturbation
+from crossmodal.transforms.speed import SpeedPerturbation as SpeedPerturbation
 
 # Increment if the same batch, seed and settings would give a different result: every stage is then retrained.
 VERSION = 1

@@ -101,27 +101,6 @@ class AdditiveNoise(WaveformAugmentation):
         return torch.fft.irfft(spectrum * level, size)[:, : waveform.shape[-1]]
 
 
-class TimeShift(WaveformAugmentation):
-    """Shift the waveform to the left or right by at most a fraction `max_shift` of its length, filling with zeros."""
-
-    # The pauses before and after the sentences of RAVDESS are longer than the default.
-
-    def __init__(self, max_shift: float = 0.1, p: float = 0.5) -> None:
-        super().__init__(p)
-        self.max_shift = check_number("max_shift", max_shift, 0, 1)
-
-    def augment(self, waveform: Tensor, waveform_length: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift each clip by a random number of samples."""
-        shares = draw_uniform(-self.max_shift, self.max_shift, len(waveform)).tolist()
-        shifted = torch.zeros_like(waveform)
-        for clip, (share, length) in enumerate(zip(shares, waveform_length.tolist(), strict=True)):
-            shift = round(share * length)
-            samples = waveform[clip, 0, max(-shift, 0) : length - max(shift, 0)]
-            start = max(shift, 0)
-            shifted[clip, 0, start : start + len(samples)] = samples
-        return shifted, waveform_length
-
-
 class RandomCrop(WaveformAugmentation):
     """Crop a clip to at least a fraction `min_share` of its length; length and position are drawn uniformly."""
 

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def mel_power(waveform: Tensor, window: Tensor, filters: Tensor, hop_length: int) -> Tensor:
+def mel_power(waveform: Tensor, window: Tensor, filters: Tensor, hop_length: int, before: int | None = None) -> Tensor:
     """Compute power in mel bands, (B, n_mels, 1 + T // hop_length), of (B, T); filters are (n_fft // 2 + 1, n_mels).
+
+    The first frame begins `before` samples before the waveform, by default half of ``n_fft``; zeros are around it.
 
     This is one step of the fast Fourier transform (Cooley & Tukey 1965): the samples are split into phases, a
     convolution computes a short spectrum of each phase of each frame, and a matrix product combines these into the full
@@ -24,7 +26,8 @@ def mel_power(waveform: Tensor, window: Tensor, filters: Tensor, hop_length: int
     sample = torch.arange(first, first + size).view(-1, phases).T[:, None]  # (phases, 1, samples of a phase)
     bins = torch.arange(n_fft // (2 * phases) + 1)
     waves = torch.stack(_cosine_and_sine(bins[:, None] * sample, n_fft), dim=1) * window[sample][:, None]
-    samples = _pad_to_frames(waveform, n_fft // 2 - first, size, hop_length)
+    before = n_fft // 2 if before is None else before
+    samples = _pad_to_frames(waveform, before - first, size, hop_length)
     batch = samples.shape[0]
     samples_by_phase = samples.reshape(batch, -1, phases).transpose(1, 2)
     spectra = F.conv1d(samples_by_phase, waves.flatten(0, 2)[:, None], stride=hop_length // phases, groups=phases)

@@ -9,20 +9,18 @@ from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
 from crossmodal.naming import Part
-from crossmodal.transforms.augmentation import AdditiveNoise, RandomCrop, RandomGain, TimeShift, WaveformAugmentation
+from crossmodal.transforms.augmentation import AdditiveNoise, RandomCrop, RandomGain, WaveformAugmentation
 from crossmodal.transforms.mixup import Mixup
 from crossmodal.transforms.random_transform import RandomTransform
 from crossmodal.transforms.spec_augment import SpecAugment
-from crossmodal.transforms.speed_and_pitch import PitchPerturbation, SpeedPerturbation
+from crossmodal.transforms.speed import SpeedPerturbation
 
-AugmentationName = Literal["crop", "gain", "mixup", "noise", "pitch", "shift", "spec_augment", "speed"]
+AugmentationName = Literal["crop", "gain", "mixup", "noise", "spec_augment", "speed"]
 # In the order in which they are applied. Changes of the voice come before those of room and microphone, so that the
 # pitch of the noise does not change with the voice.
 _AUGMENTATIONS: dict[AugmentationName, type[RandomTransform]] = {
     "speed": SpeedPerturbation,
-    "pitch": PitchPerturbation,
     "crop": RandomCrop,
-    "shift": TimeShift,
     "gain": RandomGain,
     "noise": AdditiveNoise,
     "mixup": Mixup,
@@ -47,13 +45,17 @@ class Augmentation(nn.Module):
     def batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return a new batch with the ``waveform`` augmented, if present, and clips mixed; see `Mixup` for its keys."""
         if "waveform" in batch:
-            waveform = batch["waveform"]
-            equal = torch.full(waveform.shape[:1], waveform.shape[-1], device=waveform.device)
-            length = batch.get("waveform_length", equal)
-            for augment in self.waveform:
-                waveform, length = augment(waveform, length)
-            batch = {**batch, "waveform": waveform, "waveform_length": length}
+            batch = self.waveforms(batch)
         return batch if self.mixup is None else self.mixup(batch)
+
+    def waveforms(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a new batch with the ``waveform`` augmented."""
+        waveform = batch["waveform"]
+        equal = torch.full(waveform.shape[:1], waveform.shape[-1], device=waveform.device)
+        length = batch.get("waveform_length", equal)
+        for augment in self.waveform:
+            waveform, length = augment(waveform, length)
+        return {**batch, "waveform": waveform, "waveform_length": length}
 
     def features(self, features: Tensor, length: Tensor) -> Tensor:
         """Augment normalized features of shape (B, F, frames) with valid lengths of shape (B,)."""

@@ -52,7 +52,7 @@ class LogMelFilterBank(nn.Module):
 
     window: Tensor
     filters: Tensor
-    num_layers: ClassVar[int] = 1  # of a network; see `SelfSupervisedFrontEnd`
+    num_layers: ClassVar[int] = 1  # of a network; see `PretrainedFrontEnd`
     rebuild_kwargs: ClassVar[dict[str, Any]] = {}  # no argument refers to a file
 
     def __init__(
@@ -126,7 +126,7 @@ class LogMelFilterBank(nn.Module):
             features = _append_deltas(features, length, self.deltas)
             if self.silence_db is None:
                 return features, length
-            return _remove_silence(features, length, self._energy(waveform), self.silence_db)
+            return remove_silence(features, length, self._energy(waveform), self.silence_db)
 
     def _log_mel(self, waveform: Tensor) -> Tensor:
         if torch.onnx.is_in_onnx_export():
@@ -136,7 +136,7 @@ class LogMelFilterBank(nn.Module):
         return _decibels(torch.cat([self._mel_power(clip) for clip in clips])).mT
 
     def _mel_power(self, waveform: Tensor) -> Tensor:
-        frames = self._frames(waveform, len(self.window)) * self.window
+        frames = _frames(waveform, len(self.window), self.hop_length) * self.window
         # Squares of real and imaginary parts alternate, and the filters have each row twice to sum them.
         power = torch.view_as_real(torch.fft.rfft(frames.flatten(0, 1))).square().flatten(1)
         bands = [power[:, bins] @ self.filters[bins, mels] for bins, mels in self._band_groups]
@@ -146,13 +146,7 @@ class LogMelFilterBank(nn.Module):
         return log_mel
 
     def _energy(self, waveform: Tensor) -> Tensor:
-        if torch.onnx.is_in_onnx_export():
-            return _decibels(mean_square(waveform, self.win_length, self.hop_length))
-        return _decibels(self._frames(waveform.square(), self.win_length).mean(dim=-1))
-
-    def _frames(self, waveform: Tensor, size: int) -> Tensor:
-        """Return a view of shape (B, audio frames, size), the samples around the centre of each audio frame."""
-        return F.pad(waveform, (size // 2, size - size // 2)).unfold(-1, size, self.hop_length)
+        return frame_energy(waveform, self.win_length, self.hop_length)
 
     def _clip_floor(self, decibels: Tensor, length: Tensor) -> Tensor:
         if self.top_db is None:
@@ -224,6 +218,18 @@ def _loudest(decibels: Tensor, mask: Tensor) -> Tensor:
     return decibels.masked_fill(~mask, -torch.inf).amax(dim=1, keepdim=True)
 
 
+def frame_energy(waveform: Tensor, size: int, hop_length: int) -> Tensor:
+    """Compute the energy of each audio frame in dB, (B, 1 + T // hop_length), of waveforms, (B, T)."""
+    if torch.onnx.is_in_onnx_export():
+        return _decibels(mean_square(waveform, size, hop_length))
+    return _decibels(_frames(waveform.square(), size, hop_length).mean(dim=-1))
+
+
+def _frames(waveform: Tensor, size: int, hop_length: int) -> Tensor:
+    """Return a view of shape (B, audio frames, size), the samples around the centre of each audio frame."""
+    return F.pad(waveform, (size // 2, size - size // 2)).unfold(-1, size, hop_length)
+
+
 def _append_deltas(features: Tensor, length: Tensor, order: int) -> Tensor:
     """Append deltas to (B, F, frames), giving (B, F * (1 + order), frames); a clip's ends are padded by repetition."""
     frames = torch.arange(-2, features.shape[-1] + 2, device=features.device).clamp(min=0).minimum(length[:, None] - 1)
@@ -235,7 +241,7 @@ def _append_deltas(features: Tensor, length: Tensor, order: int) -> Tensor:
     return torch.cat(rows, dim=1)
 
 
-def _remove_silence(features: Tensor, length: Tensor, energy: Tensor, silence_db: float) -> tuple[Tensor, Tensor]:
+def remove_silence(features: Tensor, length: Tensor, energy: Tensor, silence_db: float) -> tuple[Tensor, Tensor]:
     """Remove silent frames; `energy` is in dB, of shape (B, frames). The loudest frame is never removed."""
     mask = length_mask(length, features.shape[-1])
     loudest = _loudest(energy, mask)

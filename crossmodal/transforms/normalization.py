@@ -32,6 +32,10 @@ class FeatureNormalization(nn.Module):
         """Normalize features of shape (B, num_features, frames)."""
         return (features - self.mean[:, None]) / self.std[:, None]
 
+    def inverse(self, normalized: Tensor) -> Tensor:
+        """Return the features of normalized ones, of the same shape."""
+        return normalized * self.std[:, None] + self.mean[:, None]
+
     @staticmethod
     def accumulate(features: Tensor, length: Tensor | None = None) -> Tensor:
         """Compute the sums of a batch for `fit_from_sums`; add those of batches and of processes with ``+``.

@@ -1,8 +1,9 @@
 """Accuracy of each voice model on unseen actors, compared with reference models.
 
-``python -m tests.benchmarks.voice_models --root DIR`` trains each front end with each encoder on each fold with each
-seed, with ``crossmodal fit --stages control``, and writes ``table.md`` and ``table.csv``. A rerun skips finished runs.
-Other arguments are passed to ``fit``. Select a model by the validation column only.
+``python -m tests.benchmarks.voice_models --root DIR`` trains each model on each fold with each seed, with
+``crossmodal fit --stages control``, and writes ``table.md`` and ``table.csv``. A model is the names of its configs,
+such as ``lmfb+dense`` or ``whisper``. A rerun skips finished runs. Other arguments are passed to ``fit``. Select a model
+by the validation column only.
 """
 
 import argparse
@@ -27,7 +28,9 @@ from crossmodal.datamodules import AudioDataModule
 from crossmodal.evaluation.gain import measure_gain
 from crossmodal.evaluation.metrics import pool, uar, uar_interval, war
 from crossmodal.evaluation.predictions import Predictions
-from crossmodal.models import AudioClassifier
+from crossmodal.inference.onnx_graph import to_int8, to_onnx
+from crossmodal.inference.onnx_model import OnnxModel
+from crossmodal.models import AudioClassifier, PretrainedFrontEnd
 from crossmodal.models.serialization import load_model
 from crossmodal.progress import progress_bar
 from crossmodal.storage import read_json
@@ -35,41 +38,32 @@ from tests.benchmarks.measure import SAMPLES, seconds, threads
 from tests.benchmarks.references import REFERENCES, refer
 from tests.pipeline import fit
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-FRONT_ENDS = ("mfcc", "lmfb")
 ENCODERS = ("dense", "cnn", "tdnn", "lstm", "crnn", "transformer")
+FROM_SCRATCH = [f"{front_end}+{encoder}" for front_end, encoder in product(("mfcc", "lmfb"), ENCODERS)]
 COLUMNS = (
     "model", "runs", "UAR val", "UAR test", "SD", "95 % over actors", "WAR test", "SD of WAR",
-    "parameters", "training s", "inference ms",
+    "parameters", "MB", "training s", "ms torch", "ms ONNX", "ms int8",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Job:
-    front_end: str
-    encoder: str
+    model: str  # its configs, joined by "+"
     fold: int
     seed: int
 
     @property
-    def model(self) -> str:
-        return f"{self.front_end} + {self.encoder}"
-
-    @property
     def name(self) -> str:
-        return f"{self.front_end}_{self.encoder}_fold{self.fold}_seed{self.seed}"
+        return f"{self.model.replace('+', '_')}_fold{self.fold}_seed{self.seed}"
 
 
 def train(job: Job, root: str, runs: str, num_threads: int, overrides: Sequence[str]) -> Job:
     """Train one voice model without a teacher, in a separate process."""
     torch.set_num_threads(num_threads)
-    configs = [] if job.encoder == "lstm" else [CONFIGS / f"{job.encoder}.yaml"]  # the LSTM is the default
-    if job.front_end != "mfcc":
-        configs.append(CONFIGS / f"{job.front_end}.yaml")
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  (the tables of 144 runs)
     fit(
         [
-            *(word for config in configs for word in ("--config", str(config))),
+            *(word for config in job.model.split("+") for word in ("--config", config)),
             *("--stages", "control", "--data.root", root, "--data.fold", str(job.fold), "--runs", runs),
             *("--seed_everything", str(job.seed), "--name", job.name, "--trainer.enable_progress_bar", "false"),
             *overrides,
@@ -106,15 +100,15 @@ class Trial:
         return float(metric(self.predictions.of(split).confusion()))
 
 
-def row(name: str, trials: Sequence[Trial], parameters: str, milliseconds: str) -> dict[str, str]:
+def row(name: str, trials: Sequence[Trial], parameters: str = "", size: str = "", *times: str) -> dict[str, str]:
     tests = [trial.of(uar, "test") for trial in trials]
     wars = [trial.of(war, "test") for trial in trials]
     low, high = uar_interval(pool([trial.predictions.of("test") for trial in trials]))
     cells = (
         name, str(len(trials)), f"{statistics.mean(trial.of(uar, 'val') for trial in trials):.3f}",
         f"{statistics.mean(tests):.3f}", f"{np.std(tests, ddof=len(tests) > 1):.3f}", f"{low:.3f} to {high:.3f}",
-        f"{statistics.mean(wars):.3f}", f"{np.std(wars, ddof=len(wars) > 1):.3f}", parameters,
-        f"{statistics.median(trial.seconds for trial in trials):.0f}", milliseconds,
+        f"{statistics.mean(wars):.3f}", f"{np.std(wars, ddof=len(wars) > 1):.3f}", parameters, size,
+        f"{statistics.median(trial.seconds for trial in trials):.0f}", *(times or ("", "", "")),
     )  # fmt: skip
     return dict(zip(COLUMNS, cells, strict=True))
 
@@ -131,8 +125,18 @@ def model_trials(jobs: Sequence[Job], runs: Path) -> dict[str, dict[Path, Trial]
 
 def model_row(name: str, trials: dict[Path, Trial]) -> dict[str, str]:
     trained, _ = load_model(AudioClassifier, next(iter(trials)) / "model.safetensors")
-    count = sum(parameter.numel() for parameter in trained.parameters())
-    return row(name, list(trials.values()), f"{count:,}", f"{_milliseconds(trained):.1f}")
+    sizes = [parameter.numel() for parameter in trained.parameters()]
+    if isinstance(trained.front_end, PretrainedFrontEnd):  # also its frozen layers
+        sizes += [tensor.numel() for tensor in trained.front_end.load().state_dict().values()]
+    content = to_onnx(trained, [str(number) for number in range(trained.config["num_classes"])], 1.0)
+    small = to_int8(content)
+    waveform, length = 0.1 * torch.randn(1, 1, SAMPLES), np.array([SAMPLES])
+    runs = [lambda: trained(waveform)]
+    for exported in (OnnxModel(content), OnnxModel(small)):
+        runs.append(lambda exported=exported: exported.probabilities(waveform[0].numpy(), length))
+    size = f"{len(content) / 1e6:.1f} ({len(small) / 1e6:.1f} int8)"
+    times = [f"{_milliseconds(run):.1f}" for run in runs]
+    return row(name, list(trials.values()), f"{sum(sizes):,}", size, *times)
 
 
 def reference_trials(name: str, args: argparse.Namespace) -> list[Trial]:
@@ -173,35 +177,30 @@ def write(rows: Sequence[dict[str, str]], folder: Path) -> str:
 
 
 @torch.inference_mode()
-def _milliseconds(model: AudioClassifier) -> float:
-    """Return the median time for one clip of 3.7 s on one thread."""
-    waveform = 0.1 * torch.randn(1, 1, SAMPLES)
+def _milliseconds(run: Callable[[], Any]) -> float:
+    """Return the median time on one thread."""
     with threads(1):
-        return 1000 * statistics.median(seconds(lambda: model(waveform)) for _ in range(20))
+        return 1000 * statistics.median(seconds(run) for _ in range(20))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.voice_models", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder of RAVDESS's speech wavs")
     parser.add_argument("--out", type=Path, default=Path("runs/voice_models"))
-    parser.add_argument("--front_ends", nargs="+", default=FRONT_ENDS)
-    parser.add_argument("--encoders", nargs="+", default=ENCODERS)
+    parser.add_argument("--models", nargs="+", default=FROM_SCRATCH, help="default: those of the thesis and others")
     parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="number of parallel runs")
     parser.add_argument("--table_only", action="store_true", help="only write the table of finished runs")
     args, overrides = parser.parse_known_args(argv)  # unknown arguments are for `crossmodal fit`
     args.out.mkdir(parents=True, exist_ok=True)
-    jobs = [
-        Job(front_end, encoder, fold, seed)
-        for seed, fold, front_end, encoder in product(args.seeds, args.folds, args.front_ends, args.encoders)
-    ]
+    jobs = [Job(model, fold, seed) for seed, fold, model in product(args.seeds, args.folds, args.models)]
     if not args.table_only:
         train_all(jobs, args, overrides)
     models = model_trials(jobs, args.out / "runs")
     references = {name: reference_trials(name, args) for name in REFERENCES}
     rows = [model_row(name, trials) for name, trials in models.items()]
-    rows += [row(name, trials, "", "") for name, trials in references.items()]
+    rows += [row(name, trials) for name, trials in references.items()]
     print(write(rows, args.out), verdict(models, references), sep="\n\n")
     return 0
 

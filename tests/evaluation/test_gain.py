@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
-from scipy.stats import mannwhitneyu, wilcoxon
+from scipy.stats import wilcoxon
 from sklearn.metrics import recall_score
 
 from crossmodal.datasets.clip import Clip
 from crossmodal.evaluation import metrics
-from crossmodal.evaluation.gain import decide, holm, mean_gain, mean_unpaired_gain, measure_gain
+from crossmodal.evaluation.gain import decide, holm, mean_gain, measure_gain
 from crossmodal.evaluation.metrics import pool
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.pipeline.summary import summarize
@@ -233,23 +233,10 @@ class TestMeanGain:
         found = mean_gain([(actors(*hits), actors(*hits))])
         assert (found["gain_pp"], found["ci95_pp"], found["p"]) == (0, (0, 0), 1)
 
-
-class TestMeanUnpairedGain:
-    def test_sides_with_different_actors(self):
-        ours, theirs = actors(8, 9, 7, 9), actors(5, 6, 5, 7, 4, 6)
-        found = mean_unpaired_gain([(ours, theirs)])
-        assert found["gain_pp"] == pytest.approx(82.5 - 55)
-        assert (found["actors"], found["by_actor_pp"]) == (6, {})  # all actors of both sides; they are not paired
-        assert found["p"] == pytest.approx(mannwhitneyu([8, 9, 7, 9], [5, 6, 5, 7, 4, 6]).pvalue)
-        rng = np.random.default_rng(3)
-        sides = [rng.choice(hits, size=(20_000, len(hits))).mean(axis=1) for hits in ([8, 9, 7, 9], [5, 6, 5, 7, 4, 6])]
-        interval = np.percentile(10 * (sides[0] - sides[1]), [2.5, 97.5])
-        assert found["ci95_pp"] == pytest.approx(tuple(interval), abs=0.7)
-
     @pytest.mark.filterwarnings("error")
     def test_a_draw_without_actors_of_a_comparison_ignores_it(self):
         first, second = (actors(8), actors(5)), ({"02": right([9] * 4)}, {"02": right([6] * 4)})
-        found = mean_unpaired_gain([first, second])
+        found = mean_gain([first, second])
         assert found["gain_pp"] == pytest.approx(30)
         assert found["ci95_pp"] == pytest.approx((30, 30))
 

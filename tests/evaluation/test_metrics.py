@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from crossmodal.evaluation.metrics import describe, late_fusion, macro_f1, pool, reliability, uar, uar_interval, war
+from crossmodal.evaluation.metrics import describe, late_fusion, macro_f1, pool, uar, uar_interval, war
 from crossmodal.evaluation.predictions import Predictions
 from tests.evaluation import make_predictions, shuffle
 
@@ -25,27 +25,11 @@ def sklearn_metrics(predictions: Predictions) -> tuple[float, float, float]:
     return recall, accuracy_score(predictions.targets, predicted(predictions)), f1
 
 
-@given(clips=st.integers(1, 80), seed=st.integers(0, 10_000), skill=st.floats(0, 4))
-def test_weighted_reliability_distance_is_the_calibration_error(clips, seed, skill):
-    predictions = make_predictions(clips=clips, seed=seed, skill=skill, splits=("test",))
-    confidence, accuracy, share = reliability(predictions)
-    assert share.sum() == pytest.approx(1)
-    assert float(np.sum(share * np.abs(accuracy - confidence))) == pytest.approx(describe(predictions)["ece"], abs=1e-6)
-
-
-def test_reliability_of_four_clips():
+def test_calibration_error_of_four_clips():
     probabilities = np.array([[0.9, 0.1], [0.92, 0.08], [0.4, 0.6], [1.0, 0.0]])
     predictions = Predictions(("a", "b"), list("wxyz"), ["01"] * 4, ["test"] * 4, np.array([0, 1, 1, 0]), probabilities)
-    confidence, accuracy, share = reliability(predictions)
-    assert confidence == pytest.approx([0.6, (0.9 + 0.92) / 2, 1.0])
-    assert accuracy == pytest.approx([1.0, 0.5, 1.0])
-    assert share == pytest.approx([0.25, 0.5, 0.25])
-
-
-def test_a_probability_rounded_above_one_is_in_the_last_bin():
-    probabilities = np.array([[1 + 1e-7, 0.0], [1.0, 0.0], [0.95, 0.05]])
-    predictions = Predictions(("a", "b"), list("xyz"), ["01"] * 3, ["test"] * 3, np.zeros(3, np.int64), probabilities)
-    assert [values.tolist() for values in reliability(predictions)[1:]] == [[1.0], [1.0]]
+    # Three bins: 0.6 is right, 0.9 and 0.92 are right once, and 1.0 is right.
+    assert describe(predictions)["ece"] == pytest.approx(0.25 * 0.4 + 0.5 * 0.41 + 0.25 * 0)
 
 
 def naive_interval(students: list[Predictions], draws: int = 2000, level: float = 95) -> tuple[float, float]:

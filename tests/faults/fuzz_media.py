@@ -63,12 +63,10 @@ def good(folder: Path) -> list[Path]:
 
 def ways(folder: Path, path: Path) -> dict[str, Way]:
     """Return the ways to read a file: ``data check``, ``data prepare``, recognizer, server, `read_video_frames`."""
-    sound, video = folder / _GOOD / _WAV, folder / _GOOD / _MP4
     clip = Clip("01-01-01-01-01-01", "01", "neutral", audio=path, video=path)
     return {
         "data check, as sound": Way(lambda: _check(FileJob(path, "03")), isolated=True),
-        "data check, as video": Way(lambda: _check(FileJob(path, "01", sound)), isolated=True),
-        "data check, beside a video": Way(lambda: _check(FileJob(video, "01", path)), isolated=True),
+        "data check, as video": Way(lambda: _check(FileJob(path, "01")), isolated=True),
         "data prepare, sound": Way(lambda: _check_waveform(read_clip_waveform(clip, path)), isolated=True),
         "data prepare, faces": Way(lambda: _check_faces(read_face_crops(clip, path, _CROPS)), isolated=True),
         "recognizer": Way(lambda: _listen(path)),

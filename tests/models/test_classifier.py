@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier, list_audio_encoders, list_front_ends
-from crossmodal.models.classifier import cut_into_windows
+from crossmodal.models.pooling import cut_into_windows
 
 # ssl needs weights: test_self_supervised.py.
 PAIRS = list(itertools.product([name for name in list_front_ends() if name != "ssl"], list_audio_encoders()))

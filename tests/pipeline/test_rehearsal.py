@@ -42,7 +42,7 @@ def run(tiny_args, store, capsys, monkeypatch):
         ("--trainer.profiler=gone", "profiler"),
         (f"--name={'x' * 300}", "name"),
         ("--stages=teacher --teacher.model.weights=gone.pt --data.face_features=null --data.root=VIDEOS", "gone.pt"),
-        ("--transfer.model.front_end=ssl --transfer.model.front_end_kwargs.weights=gone.pt", "gone.pt"),
+        ("--transfer.model.front_end=pretrained --transfer.model.front_end_kwargs.weights=gone.pt", "gone.pt"),
         ("--transfer.model.encoder_kwargs.hidden_sise=3", "hidden_sise"),
     ],
 )

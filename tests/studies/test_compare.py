@@ -278,8 +278,7 @@ class TestReport:
     def test_the_page_is_self_contained_and_complete(self, study, capsys):
         self.report(study, capsys)
         reader = assert_self_contained((study / "report.html").read_text(encoding="utf-8"))
-        # Gains, bars, actors, confusion and calibration; no training curves without histories.
-        assert reader.tags.count("img") == 5
+        assert reader.tags.count("img") == 4  # gains, bars, actors and confusion
         for name in ("good", "bad", "voice alone (control)", "face alone (teacher)", "late fusion of both"):
             assert name in reader.text
         assert "Best on validation: bad" in reader.text

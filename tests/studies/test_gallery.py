@@ -7,7 +7,7 @@ from crossmodal.evaluation.plots import STAGE_COLOURS, STAGE_DASHES
 from crossmodal.studies.finished import StudyModel
 from crossmodal.studies.gallery import PROTOCOL_COLOURS, draw_gallery, join_warnings
 from tests.evaluation import make_predictions
-from tests.evaluation.test_plots import read, write_history
+from tests.evaluation.test_plots import read
 
 
 def exhibit(name, protocols, folder, stages=("control",)):
@@ -17,8 +17,6 @@ def exhibit(name, protocols, folder, stages=("control",)):
         predictions = dict.fromkeys(stages, make_predictions(splits=("test",), seed=seed))
         for run in range(2):
             path = folder / f"{name}_{protocol}_{run}"
-            for stage in stages:
-                write_history(path / stage / "metrics.csv", stage, 5 + run)
             runs[protocol].append(SimpleNamespace(folder=path, predictions=predictions))
     return StudyModel(name, stages[-1], runs)
 
@@ -40,19 +38,10 @@ def test_shared_plots_and_one_of_each_kind_per_protocol(tmp_path):
     ]
     sections = draw_gallery(shown, tmp_path, {"seq6": [], "random": ["Speaker-dependent."]})
     names = names_of(sections)
-    each = ["confusion", "calibration", "training"]
-    assert names == ["bars.png", "actors.png", *(f"{one}_{split}.png" for split in ("seq6", "random") for one in each)]
+    assert names == ["bars.png", "actors.png", "confusion_seq6.png", "confusion_random.png"]
     for name in names:
         read(tmp_path / name)
     assert len({section.heading for section in sections}) == len(sections)
-
-
-def test_no_training_curves_without_histories(tmp_path):
-    one = exhibit("one", ["seq6"], tmp_path)
-    one.histories("seq6")[0]["control"].unlink()
-    names = names_of(draw_gallery([one], tmp_path, {"seq6": []}))
-    assert names == ["bars.png", "actors.png", "confusion_seq6.png", "calibration_seq6.png"]
-    assert not (tmp_path / "training_seq6.png").exists()
 
 
 def test_warnings_are_on_the_plots_of_their_protocol(tmp_path):

@@ -21,7 +21,7 @@ class TestPlan:
     def test_the_grid_is_methods_by_folds_by_seeds(self, write_study):
         cells = cells_of(write_study(folds=[0, 2], seeds=[1, 5]))
         assert list(cells) == [
-            f"{method}_fold{fold}_seed{seed}" for seed in (1, 5) for fold in (0, 2) for method in ("mse", "default")
+            f"{method}_fold{fold}_seed{seed}" for seed in (1, 5) for method in ("mse", "default") for fold in (0, 2)
         ]
         cell = cells["mse_fold2_seed5"]
         assert (cell.method, cell.self_taught, cell.fold, cell.seed) == ("mse", False, 2, 5)
@@ -30,7 +30,7 @@ class TestPlan:
     def test_the_grid_is_applications_by_protocols_by_folds_by_seeds(self, write_study):
         cells = cells_of(write_study(**APPLICATIONS, protocols=["seq6", "random"], folds=[0, 2], seeds=[1]))
         assert list(cells) == [
-            f"voice_{protocol}_fold{fold}_seed1" for fold in (0, 2) for protocol in ("seq6", "random")
+            f"voice_{protocol}_fold{fold}_seed1" for protocol in ("seq6", "random") for fold in (0, 2)
         ]
         assert len({cell.key for cell in cells.values()}) == 4
 
@@ -111,61 +111,6 @@ class TestIsFinished:
         shutil.move(tmp_path / "out", tmp_path / "elsewhere")
         cells = {cell.folder.name: cell for cell in plan(read_study(write_study()), tmp_path / "elsewhere")}
         assert cells["mse_fold0_seed0"].is_finished
-
-
-class TestSharedResults:
-    @pytest.fixture
-    def makes(self, write_study):
-        """Return a function from methods to the result keys of each run, by its name."""
-
-        def of(**methods):
-            path = write_study(methods=methods, folds=[0, 1], seeds=[0, 1], self_distillation=True)
-            cells = cells_of(path, "--data.root=somewhere", "--data.face_features=au.csv")
-            return {name: cell.makes for name, cell in cells.items()}
-
-        return of
-
-    def test_methods_of_a_fold_and_seed_share_teacher_and_control(self, makes):
-        keys = makes(mse=METHODS["mse"], kd={"transfer": {"model": {"kd_loss": "kd"}}})
-        assert keys["mse_fold0_seed0"] == keys["kd_fold0_seed0"]
-        assert keys["mse_self_fold0_seed0"] == keys["kd_self_fold0_seed0"]
-        assert len(keys["mse_fold0_seed0"] & keys["mse_self_fold0_seed0"]) == 2  # but not the voice teacher
-        for other in ("mse_fold1_seed0", "mse_fold0_seed1"):
-            assert not keys["mse_fold0_seed0"] & keys[other]
-
-    def test_cross_fitted_teachers_are_shared_by_the_same_number_of_groups(self, makes):
-        four, five = ({"teaching": {"cross_fit": number}} for number in (4, 5))
-        both = {"teaching": {"cross_fit": 4, "by": "both"}}
-        keys = makes(plain={}, four=four, also_four=four, five=five, both=both)
-        plain, four, five, both = (keys[f"{name}_fold0_seed0"] for name in ("plain", "four", "five", "both"))
-        assert four == keys["also_four_fold0_seed0"]
-        assert plain < four
-        assert plain < five
-        assert four != five
-        assert four < both
-
-    def test_different_students_have_different_controls(self, makes):
-        keys = makes(lstm={}, cnn={"transfer": {"model": {"encoder": "cnn"}}})
-        lstm, cnn = keys["lstm_fold0_seed0"], keys["cnn_fold0_seed0"]
-        assert lstm - cnn
-        assert cnn - lstm
-        assert lstm & cnn
-
-    @pytest.mark.parametrize(
-        "overrides", [["--data.root=x"], ["--data.face_features=au.csv", "--transfer.model.front_end=ssl"]]
-    )
-    def test_folds_share_features_and_embeddings(self, write_study, overrides):
-        cells = cells_of(write_study(folds=[0, 1], seeds=[0]), *overrides)
-        assert cells["mse_fold0_seed0"].makes & cells["mse_fold1_seed0"].makes
-
-    def test_runs_have_only_the_results_of_their_stages(self, write_study):
-        stages = {"voice": "control", "face": "teacher", "all": "teacher,control,transfer,finetune"}
-        applications = {name: [{"stages": names, "data": {"channel": "speech"}}] for name, names in stages.items()}
-        path = write_study(applications=applications, seeds=[0])
-        keys = {cell.method: cell.makes for cell in cells_of(path, "--data.face_features=au.csv").values()}
-        assert len(keys["voice"]) == len(keys["face"]) == 1
-        assert not keys["voice"] & keys["face"]
-        assert keys["voice"] | keys["face"] < keys["all"]
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)

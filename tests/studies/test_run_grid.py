@@ -56,7 +56,7 @@ def run_here(monkeypatch):
     """Run jobs in this process, in sequence; return the growing list of their names."""
     names = []
 
-    def run_in_order(function, cells, processes, is_ready):
+    def run_in_order(function, cells, processes):
         for cell in cells:
             names.append(cell.folder.name)
             yield cell, function(cell)
@@ -167,29 +167,17 @@ class TestMethods:
             crossmodal.study(study.file, out=out, **settings)
 
 
-def test_a_run_waits_for_a_running_one_that_computes_a_shared_result(monkeypatch, capsys):
-    cells = {
-        name: SimpleNamespace(folder=Path(name), makes=frozenset(makes), is_finished=name == "done")
-        for name, makes in {"done": "x", "a": "xy", "b": "xy", "c": "xyz", "d": "x", "e": "z"}.items()
-    }
-    a, b, c, d, e = list(cells.values())[1:]
+def test_failures_have_their_reasons_and_finished_runs_are_skipped(monkeypatch, capsys):
+    names = ("done", "a", "b", "c")
+    cells = [SimpleNamespace(folder=Path(name), is_finished=name == "done") for name in names]
 
-    def run_in_order(function, todo, processes, is_ready):
-        assert todo == [a, b, c, d, e]
-        assert is_ready(d, [a])  # x exists
-        assert is_ready(e, [a])
-        assert not is_ready(b, [e, a])
-        yield a, "it failed"
-        assert not is_ready(c, [b])  # y is still missing
-        yield b, None
-        assert is_ready(c, [b])
-        assert not is_ready(e, [c])
-        yield c, Failure("exit code 3", lasting=False)
-        yield from ((cell, None) for cell in (d, e))
+    def run_in_order(function, todo, processes):
+        assert todo == cells[1:]
+        yield from zip(todo, ("it failed", None, Failure("exit code 3", lasting=False)), strict=True)
 
     monkeypatch.setattr(run_grid, "prepare_corpora", lambda cells: None)
     monkeypatch.setattr(run_grid, "run_in_processes", run_in_order)
-    assert run_grid.run_cells(list(cells.values())) == {"a": "it failed", "c": "exit code 3"}
+    assert run_grid.run_cells(cells) == {"a": "it failed", "c": "exit code 3"}
 
 
 class TestRefusals:

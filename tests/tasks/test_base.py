@@ -190,7 +190,7 @@ def test_learning_rate_follows_one_cycle():
 @pytest.mark.parametrize("warmup, steps", [(0.0, 8), (1.0, 8), (0.125, 8), (0.2, 5), (0.5, 2), (0.2, 1)])
 def test_any_warmup_and_number_of_steps_is_a_schedule(warmup, steps):
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], 0.1)
-    schedule = OneCycleSchedule(optimizer, 0.1, steps, warmup)
+    schedule = OneCycleSchedule(optimizer, steps, warmup)
     rates = []
     for _ in range(steps + 2):  # a tuner takes steps after the end
         rates += schedule.get_last_lr()

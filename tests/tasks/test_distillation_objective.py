@@ -99,15 +99,6 @@ def test_gate_teacher_correct_keeps_correct_and_unlabelled_clips():
     torch.testing.assert_close(total, expected)
 
 
-def test_gate_agreement_keeps_clips_with_agreeing_rankings():
-    _, teacher = outputs(3)
-    same = 3 * teacher[1] + 1
-    logits = torch.stack([same[0], -same[1], same[2]]).requires_grad_()
-    student = Outputs(torch.zeros(3, 16), logits)
-    total, _ = make_objective("agreement", kd=1.0)(student, teacher, torch.zeros(3).long(), 1.0)
-    torch.testing.assert_close(total, KnowledgeDistillationLoss()(logits[[0, 2]], teacher[1][[0, 2]]))
-
-
 @pytest.mark.parametrize("name", ["kd", "mse", "rkd", "cka", "supcon"])
 def test_loss_is_zero_if_the_gate_excludes_all_clips(name):
     student, teacher = outputs(3)

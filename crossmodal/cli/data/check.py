@@ -2,11 +2,8 @@
 
 import argparse
 import json
-import statistics
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import groupby
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +11,8 @@ from rich.table import Table
 
 from crossmodal.cli.data.reasons import print_reasons
 from crossmodal.datasets.audit.corpus import CheckReport, check_corpus, column_of
-from crossmodal.datasets.ravdess import CHANNELS, MODALITIES, MP4_SOUND_DELAY, published_names
+from crossmodal.datasets.ravdess import CHANNELS, MODALITIES, published_names
+from crossmodal.labels_for_people import in_ranges
 
 _SHOWN = 20
 _HEADS = {"03": "wav", "01": "mp4", "02": "silent mp4"}
@@ -24,8 +22,8 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `data check`."""
     parser.description = (
         "List the files of a RAVDESS folder and the missing ones, and read every file completely. The exit status is 1 "
-        "if there are problems: damaged files, invalid lengths or names, unexpected duplicates, or mp4 audio that "
-        "differs from the wav. Stereo files, missing files and the duplicates that RAVDESS published are only listed."
+        "if there are problems: damaged files, invalid lengths or names, unexpected duplicates, or missing sound. "
+        "Stereo files, missing files and the duplicates that RAVDESS published are only listed."
     )
     parser.add_argument("root", metavar="DIR", help="folder of the extracted RAVDESS files")
     parser.add_argument("--channel", choices=("speech", "song", "both"), default="both", help="default: %(default)s")
@@ -62,7 +60,6 @@ def as_json(report: CheckReport) -> dict[str, Any]:
         "without_face": sorted(with_audio - with_video),
         "missing": ["-".join(name) for name in report.missing],
         "checksums_compared": report.checksums,
-        "sound_of_mp4_against_wav": {clip: asdict(sync) for clip, sync in report.syncs.items()},
         "wrong": [asdict(finding) for finding in report.wrong],
         "notes": [asdict(finding) for finding in report.notes],
     }
@@ -84,10 +81,8 @@ def _print(report: CheckReport, complete: bool) -> None:
     Console().print(table)
     for channel, modality in columns:
         absent = {actor for actor, column in whole if column == (channel, modality) and not present[actor, column]}
-        if missing := sorted(map(int, absent)):
-            print(f"No {CHANNELS[channel]} {_HEADS[modality]} for actors {_spans(missing)}.")
-    if report.syncs:
-        print(_sync_line(report))
+        if absent:
+            print(f"No {CHANNELS[channel]} {_HEADS[modality]} for actors {in_ranges(sorted(absent))}.")
     if report.checksums:
         print(f"{report.checksums} of {len(report.files)} files were compared with the checksums of their archives.")
     for heading, findings in (("note" if len(report.notes) == 1 else "notes", report.notes), ("wrong", report.wrong)):
@@ -103,17 +98,3 @@ def _cell(present: int, whole: int) -> str:
     if not present:
         return "-"
     return f"{present:,}" if present == whole else f"{present:,} of {whole:,}"
-
-
-def _spans(numbers: Sequence[int]) -> str:
-    runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])]
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
-
-
-def _sync_line(report: CheckReport) -> str:
-    lags = [sync.lag for sync in report.syncs.values()]
-    least = min(sync.correlation for sync in report.syncs.values())
-    return (
-        f"Audio of {len(lags)} mp4(s) against wav: median delay {statistics.median(lags):.1f} ms "
-        f"({min(lags):.1f} to {max(lags):.1f}; {1000 * MP4_SOUND_DELAY:.1f} expected), correlation >= {least:.4f}."
-    )

@@ -1,1 +1,1 @@
-"""Checks of a corpus: its layout, its files, and the synchrony of sound and face."""
+"""Checks of a corpus: its layout and its files."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from crossmodal.datasets.audit.file import FileJob, FileReport, Finding, check_file
-from crossmodal.datasets.audit.sync import Sync
 from crossmodal.datasets.download.lock_file import LOCK_FILE, LockFile
 from crossmodal.datasets.ravdess import (
     CHANNELS,
@@ -30,7 +29,6 @@ class CheckReport:
     missing: list[RavdessName]  # published files of the kinds (such as the wavs of speech) of which some exist
     wrong: list[Finding]  # damaged and suspicious files
     notes: list[Finding]  # findings that are no errors
-    syncs: dict[str, Sync]  # comparison of the sound of each 01 mp4 with the wav, by clip
     checksums: int  # number of files that were compared with the checksums of their archives
 
 
@@ -43,9 +41,9 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
     """Check every file of a RAVDESS folder, searched to any depth, in child processes with a time limit.
 
     Errors are: files that do not decode completely; a duration that no clip has; a wrong number of video frames; a
-    wrong checksum; sound that differs from the wav or is not 33.3 ms later; unknown names; and identical files with
-    different labels. Notes are stereo, other formats, copies of a file, and the pair of takes that RAVDESS published
-    twice. A folder without files of the channel raises CorpusNotFoundError, a damaged lock file DataError.
+    wrong checksum; an 01 mp4 without sound; unknown names; and identical files with different labels. Notes are stereo,
+    other formats, copies of a file, and the pair of takes that RAVDESS published twice. A folder without files of the
+    channel raises CorpusNotFoundError, a damaged lock file DataError.
     """
     root = Path(root)
     index_ravdess(root, channel)  # raises if the corpus is missing
@@ -54,7 +52,7 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
     published = [member for members in LockFile(root / LOCK_FILE).members.values() for member in members]
     known = {PurePosixPath(member.path).name: (member.size, member.crc32) for member in published}
     jobs = {
-        FileJob(path, name.modality, _wav_of(name, files), known.get(path.name)): name
+        FileJob(path, name.modality, known.get(path.name)): name
         for name, path in sorted(files.items(), key=lambda item: item[1])
     }
     reports = {}
@@ -63,11 +61,8 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
             reason, outcome = outcome.reason, FileReport(str(job.path))
             outcome.add_error("damaged", reason)
         reports[jobs[job]] = outcome
-    damaged = {finding.file for report in reports.values() for finding in report.wrong if finding.kind != "sound"}
     _compare_contents(reports)
-    for name, report in sorted(reports.items()):
-        if str(_wav_of(name, files)) in damaged:  # the wav is damaged, and not the mp4 that differs from it
-            report.wrong = [finding for finding in report.wrong if finding.kind != "sound"]
+    for report in reports.values():
         wrong += report.wrong
         notes += report.notes
     return CheckReport(
@@ -76,7 +71,6 @@ def check_corpus(root: str | Path, channel: Channel = "both", num_processes: int
         missing=[name for name in published_names(channel) if name not in files and column_of(name) in kinds],
         wrong=sorted(wrong, key=lambda finding: finding.file),
         notes=sorted(notes, key=lambda finding: finding.file),
-        syncs={name.clip: report.sync for name, report in sorted(reports.items()) if report.sync},
         checksums=sum(job.checksum is not None for job in jobs),
     )
 
@@ -103,10 +97,6 @@ def _sort_names(root: Path, channel: Channel) -> tuple[dict[RavdessName, Path], 
             else:
                 wrong.append(Finding(str(path), "copy", f"the same name as, but other content than, {first}"))
     return files, wrong, notes
-
-
-def _wav_of(name: RavdessName, files: dict[RavdessName, Path]) -> Path | None:
-    return files.get(name._replace(modality="03")) if name.modality == "01" else None
 
 
 def _compare_contents(reports: dict[RavdessName, FileReport]) -> None:

@@ -1,7 +1,6 @@
 """Check of one RAVDESS file. It runs in a child process, because it decodes foreign files."""
 
 import hashlib
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodal import media
-from crossmodal.datasets.audit.sync import SYNC_RATE, Sync, compare_sounds
 from crossmodal.datasets.download.archive import crc32_of
 from crossmodal.errors import MediaError
 from crossmodal.media.container import ffmpeg_errors, open_stream
@@ -27,11 +25,6 @@ PUBLISHED_RATE = 48_000  # Hz
 # is below -66 dBFS.
 _SILENT_END, _SHORT_SILENT_END = 0.6, 0.01  # seconds
 _ABRUPT = 1 / 500  # of full scale, -54 dBFS
-# Largest distance of a sample from the curve through its neighbours, relative to the samples around it. 1,224 real wavs
-# reach 20; 200 random bytes, scattered or contiguous, gave 155 or more in 816 of them.
-_LARGEST_LEAP = 64
-_LEAP_FLOOR = 100 / 32768
-_BLOCK = 512  # samples
 _UNKNOWN = 0x7FFFF000  # least length in files that were written to a pipe, without a known length
 
 
@@ -50,7 +43,6 @@ class FileJob:
 
     path: Path
     modality: str  # of RAVDESS
-    wav: Path | None = None  # of the same performance, to compare the sound of an 01 mp4 with
     checksum: tuple[int, int] | None = None  # published size and CRC-32
 
 
@@ -62,7 +54,6 @@ class FileReport:
     wrong: list[Finding] = field(default_factory=list)  # damage and suspicious properties
     notes: list[Finding] = field(default_factory=list)  # findings that are no errors
     content: str | None = None  # hash, to find identical files
-    sync: Sync | None = None  # comparison of the sound with the wav
 
     def add_error(self, kind: Kind, reason: str) -> None:
         """Add an error."""
@@ -122,21 +113,7 @@ def _damage(path: Path, waveform: Floats, rate: int) -> str | None:
     before = np.abs(waveform[: sounding[-1] + 1][-rate // 50 :]).max()
     if silent > _SILENT_END or (silent > _SHORT_SILENT_END and before > _ABRUPT):
         return f"its last {silent:.2f} s are all zeros"
-    if rate >= 44_100 and (leaps := _leaps(waveform)).max() > _LARGEST_LEAP:
-        when = int(leaps.argmax()) * _BLOCK / rate
-        return f"its samples jump at {when:.2f} s, which indicates changed bytes"
     return None
-
-
-def _leaps(waveform: Floats) -> Floats:
-    """Return, for each block, the largest relative distance of a sample from the curve through four neighbours."""
-    x = np.pad(waveform, 2, mode="edge")
-    apart = np.abs(x[2:-2] - (4 * (x[1:-3] + x[3:-1]) - x[:-4] - x[4:]) / 6)
-    blocks = np.pad(apart, (0, -len(apart) % _BLOCK)).reshape(-1, _BLOCK)
-    usual = np.pad(np.median(blocks, axis=1), 1)
-    around = np.maximum(np.maximum(usual[:-2], usual[2:]), usual[1:-1])
-    leaps: Floats = blocks.max(axis=1) / (around + _LEAP_FLOOR)
-    return leaps
 
 
 def _check_video(job: FileJob, report: FileReport) -> None:
@@ -146,16 +123,10 @@ def _check_video(job: FileJob, report: FileReport) -> None:
     report.content = hash_file(job.path)
     if abs(info.width / info.height - 16 / 9) > 0.02:
         report.add_note(f"{info.width}x{info.height}, but the face box is for 16:9")
-    if not info.has_sound:
-        if job.modality == "01":
-            report.add_error("sound", "it has no sound, but modality 01 includes sound")
-        return
-    sound = media.read_waveform(job.path, SYNC_RATE, longest=60)
-    if job.modality == "01" and job.wav is not None:
-        with suppress(MediaError):  # a damaged wav has a finding of its own
-            report.sync, differs = compare_sounds(sound, media.read_waveform(job.wav, SYNC_RATE, longest=60))
-            if differs:
-                report.add_error("sound", f"{differs} ({job.wav.name})")
+    if info.has_sound:
+        media.read_waveform(job.path, media.SAMPLE_RATE, longest=60)  # raises MediaError if it is damaged
+    elif job.modality == "01":
+        report.add_error("sound", "it has no sound, but modality 01 includes sound")
 
 
 def _check_duration(seconds: float, report: FileReport) -> None:

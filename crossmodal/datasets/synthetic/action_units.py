@@ -1,6 +1,7 @@
 """Action units of a face over time, after Ekman and Friesen's coding system (FACS)."""
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from crossmodal.datasets.synthetic.performance import Floats, Performance, random_stream, shown_emotions
 
@@ -74,11 +75,7 @@ def _smooth_step(x: Floats) -> Floats:
 def _wander(length: int, tracks: int, random: np.random.Generator) -> Floats:
     """Return slow movements of about unit size, `(length, tracks)`."""
     knots = np.linspace(0, length - 1, 7)
-    values = random.normal(0, 1, (len(knots), tracks))
-    moments = np.arange(length)
-    left = np.clip(np.searchsorted(knots, moments, side="right") - 1, 0, len(knots) - 2)
-    step = _smooth_step((moments - knots[left]) / (knots[1] - knots[0]))[:, None]
-    return values[left] * (1 - step) + values[left + 1] * step
+    return PchipInterpolator(knots, random.normal(0, 1, (len(knots), tracks)))(np.arange(length))
 
 
 def _blinks(length: int, random: np.random.Generator) -> Floats:

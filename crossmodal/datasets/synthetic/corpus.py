@@ -24,7 +24,7 @@ SYNTHETIC_MARKER = "synthetic.json"
 """Name of the file that marks a folder as synthetic and stores its settings."""
 
 # Increase when the same seed gives different clips; folders of other versions are rejected.
-VERSION = 2
+VERSION = 3
 FRAME_RATE = Fraction(30_000, 1001)  # video frames per second
 
 

@@ -22,10 +22,8 @@ OVERSAMPLING = 2  # drawn pixels per output pixel, along each side
 
 SKINS: list[Colour] = [(246, 214, 190), (235, 194, 162), (222, 174, 138), (198, 146, 108), (158, 108, 76)]
 HAIRS: list[Colour] = [(38, 30, 28), (66, 44, 32), (104, 70, 44), (150, 108, 62), (206, 168, 104), (128, 124, 122)]
-IRISES: list[Colour] = [(82, 52, 34), (70, 96, 128), (84, 112, 84), (110, 84, 50)]
-SHIRTS: list[Colour] = [(28, 28, 32), (48, 60, 92), (94, 40, 46), (58, 80, 66), (104, 104, 112), (196, 190, 180)]
-BACKGROUND, EYE_WHITE, TEETH = (250, 250, 251), (247, 246, 244), (244, 241, 234)
-MOUTH_INSIDE, DARK, SHADOW = (74, 22, 26), (34, 26, 26), (30, 0, 0)
+BACKGROUND, SHIRT, EYE_WHITE, TEETH = (250, 250, 251), (48, 60, 92), (247, 246, 244), (244, 241, 234)
+MOUTH_INSIDE, IRIS, DARK, SHADOW = (74, 22, 26), (82, 52, 34), (34, 26, 26), (30, 0, 0)
 
 ACROSS = np.linspace(-1, 1, 13)  # from one corner of an eye or a mouth to the other
 ARC = 1 - ACROSS**2
@@ -38,22 +36,15 @@ class Look:
     def __init__(self, actor: int, seed: int) -> None:
         random = random_stream(seed, "look", actor)
         self.male = actor % 2 == 1
-
-        def size(spread: float, male: float = 1.0, female: float = 1.0) -> float:
-            return (male if self.male else female) * (1 + spread * float(np.clip(random.normal(), -2, 2)))
-
-        self.skin, self.hair, self.iris, self.shirt = (
-            colours[random.integers(len(colours))] for colours in (SKINS, HAIRS, IRISES, SHIRTS)
-        )
+        self.skin, self.hair = (colours[random.integers(len(colours))] for colours in (SKINS, HAIRS))
         self.lips = _mix(self.skin, (172, 50, 65), 0.35 if self.male else 0.6)
-        self.face_width, self.jaw_width = size(0.045, 1.03, 0.97), size(0.06, 1.08, 0.94)
-        self.eye_distance, self.eye_size = size(0.04), size(0.06, 1.15, 1.28)
-        self.brow_thickness, self.brow_slope = size(0.15, 1.25, 0.9), random.normal(0.004, 0.004)
-        self.mouth_width, self.lip_fullness = size(0.07), size(0.15, 0.95, 1.15)
+        spreads = np.array([0.045, 0.04, 0.06, 0.15, 0.07])
+        sizes = 1 + spreads * np.clip(random.normal(size=len(spreads)), -2, 2)
+        self.face_width, self.eye_distance, self.eye_size, self.brow_thickness, self.mouth_width = sizes.tolist()
 
     def shaded(self, share: float) -> Colour:
-        """Return the colour of skin with a share of shadow, limited to 0 to 1."""
-        return _mix(self.skin, SHADOW, 0.65 * float(np.clip(share, 0, 1)))
+        """Return the colour of skin with a share of shadow, from 0 to 1."""
+        return _mix(self.skin, SHADOW, 0.65 * share)
 
 
 class _Sketch:
@@ -62,7 +53,7 @@ class _Sketch:
     def __init__(self, tracks: Floats, width: int, height: int) -> None:
         # (video frames, 1) for each unit, which broadcasts with the points of an outline to (video frames, points).
         self.units = {unit: tracks[:, [index]] for index, unit in enumerate(UNITS)}
-        self.painted: list[tuple[Floats, list[Colour]]] = []
+        self.painted: list[tuple[Floats, Colour]] = []
         self._pixels, self._eyes = height * OVERSAMPLING, EYES * (width / height, 1)
         turn, down = self.units["head_turn"], self.units["head_down"]
         angle = np.radians(8) * self.units["head_tilt"] + np.radians(1.5) * turn
@@ -72,20 +63,19 @@ class _Sketch:
         self._turn = np.stack([0.022 * turn, 0.026 * down], axis=-1)
         self._shift = np.stack([0.012 * turn, 0.012 * down], axis=-1)
 
-    def add(self, outline: Floats, colour: Colour | list[Colour], depth: float = 1.0, fixed: bool = False) -> None:
-        """Add a filled outline, (points, 2) or (video frames, points, 2), in one colour or one per video frame.
+    def add(self, outline: Floats, colour: Colour, depth: float = 1.0, fixed: bool = False) -> None:
+        """Add a filled outline, (points, 2) or (video frames, points, 2).
 
         The depth is its protrusion from a head that faces the camera: the amount of motion when the head turns or nods.
         Fixed outlines do not move with the head.
         """
-        frames = len(self._turn)
-        points = np.broadcast_to(outline, (frames, *outline.shape[-2:]))
+        points = np.broadcast_to(outline, (len(self._turn), *outline.shape[-2:]))
         if not fixed:
             points = (points + depth * self._turn - NECK) @ self._rotation + (NECK + self._shift)
         pixels = np.ascontiguousarray((points + self._eyes) * self._pixels, dtype=np.float32)
-        self.painted.append((pixels, colour if isinstance(colour, list) else [colour] * frames))
+        self.painted.append((pixels, colour))
 
-    def add_pair(self, outline: Floats, colour: Colour | list[Colour], depth: float = 1.0) -> None:
+    def add_pair(self, outline: Floats, colour: Colour, depth: float = 1.0) -> None:
         """Add an outline on the right side of the picture, and its mirror image on the left."""
         self.add(outline, colour, depth)
         self.add(outline * (-1, 1), colour, depth)
@@ -98,31 +88,26 @@ def draw_face(look: Look, tracks: Floats, resolution: tuple[int, int]) -> Iterat
     """
     width, height = resolution
     sketch = _Sketch(tracks, width, height)
-    for part in (_body, _head, _wrinkles, _eyes, _brows, _mouth):
+    for part in (_head, _eyes, _brows, _mouth):
         part(sketch, look)
     for index in range(len(tracks)):
         image = Image.new("RGB", (width * OVERSAMPLING, height * OVERSAMPLING), BACKGROUND)
         draw = ImageDraw.Draw(image)
-        for outlines, colours in sketch.painted:
-            draw.polygon(outlines[index], colours[index])  # Pillow reads float32 without conversion
+        for outlines, colour in sketch.painted:
+            draw.polygon(outlines[index], colour)  # Pillow reads float32 without conversion
         yield np.asarray(image.reduce(OVERSAMPLING))
 
 
-def _body(sketch: _Sketch, look: Look) -> None:
+def _head(sketch: _Sketch, look: Look) -> None:
     if not look.male:
         sketch.add(_oval(0, 0.06, 0.275, 0.40), _mix(look.hair, DARK, 0.35), depth=-0.3)
-    sketch.add(_oval(0, 0.30, 0.125 * look.jaw_width, 0.24), look.shaded(0.18), fixed=True)
-    sketch.add(_oval(0, 0.80, 0.55, 0.38), look.shirt, fixed=True)
-
-
-def _head(sketch: _Sketch, look: Look) -> None:
+    sketch.add(_oval(0, 0.30, 0.125, 0.24), look.shaded(0.18), fixed=True)
+    sketch.add(_oval(0, 0.80, 0.55, 0.38), SHIRT, fixed=True)
     width = 0.222 * look.face_width
-    sketch.add_pair(_oval(width + 0.008, 0.02, 0.028, 0.055), look.shaded(0.10), depth=0.0)
-    side = 0.012 if look.male else 0.029
-    sketch.add(_oval(0, -0.12, width + side, 0.25), look.hair, depth=0.35)
+    sketch.add(_oval(0, -0.12, width + 0.02, 0.25), look.hair, depth=0.35)
     cosine, sine = np.cos(AROUND), np.sin(AROUND)
     down = np.maximum(sine, 0) ** 2
-    x = width * np.sign(cosine) * np.abs(cosine) ** 0.84 * (1 - (0.30 - 0.16 * look.jaw_width) * down)
+    x = width * np.sign(cosine) * np.abs(cosine) ** 0.84 * (1 - 0.14 * down)
     y = np.where(sine < 0, 0.22, 0.365) * sine + 0.04 * down * sketch.units["jaw_drop"]
     sketch.add(_curve(x, y), look.shaded(0.10), depth=0.3)
     sketch.add(_curve(x, y) * (0.92, 0.965), look.skin, depth=0.5)
@@ -132,28 +117,8 @@ def _head(sketch: _Sketch, look: Look) -> None:
     sketch.add_pair(_oval(0.0165, 0.142 - 0.012 * wrinkle, 0.0085, 0.0055), look.shaded(0.7), depth=1.5)
 
 
-def _wrinkles(sketch: _Sketch, look: Look) -> None:
-    units = sketch.units
-
-    def wrinkle(x: Floats, y: Floats, width: float, shares: Floats) -> None:
-        sketch.add_pair(_stroke(_curve(x, y), width), [look.shaded(share) for share in shares.ravel().tolist()])
-
-    raised = np.maximum(units["brow_inner_raise"], units["brow_outer_raise"])
-    wrinkle(0.095 * ACROSS, -0.150 - 0.012 * raised - 0.006 * ARC, 0.008, 0.6 * raised - 0.1)
-    frown = np.maximum(units["brow_lower"], 0.7 * units["nose_wrinkle"])
-    wrinkle(np.array([0.020, 0.013, 0.014]), np.array([-0.088, -0.066, -0.040]), 0.009, 0.85 * frown - 0.06)
-    for y in (-0.012, 0.018):
-        wrinkle(0.026 * ACROSS, y + 0.006 * ARC, 0.007, 0.85 * units["nose_wrinkle"] - 0.06)
-    cheek = np.maximum(units["cheek_raise"], 0.6 * units["lid_tighten"])
-    wrinkle(0.108 + 0.042 * ACROSS, 0.026 + 0.016 * ARC - 0.006 * cheek, 0.007, 0.08 + 0.4 * cheek)
-    fold = np.maximum(np.maximum(units["corner_pull"], units["nose_wrinkle"]), units["lip_raise"])
-    x = np.array([0.044, 0.080, 0.105]) + np.array([0, 0.009, 0.018]) * units["corner_pull"]
-    y = np.array([0.125, 0.165, 0.222]) - 0.014 * units["nose_wrinkle"] - 0.01 * units["corner_pull"]
-    wrinkle(x, y, 0.010, 0.08 + 0.65 * fold)
-
-
 def _eyes(sketch: _Sketch, look: Look) -> None:
-    units, size = sketch.units, look.eye_size
+    units, size = sketch.units, 1.2 * look.eye_size
     x = 0.108 * look.eye_distance + 0.043 * size * ACROSS
     lower = size * 0.0135 * (1 - 0.35 * units["cheek_raise"] - 0.35 * units["lid_tighten"]).clip(0.2)
     opening = (1 + 0.85 * units["lid_raise"] - 0.4 * units["lid_tighten"]).clip(0.2) * (1 - units["eyes_close"]).clip(0)
@@ -165,7 +130,7 @@ def _eyes(sketch: _Sketch, look: Look) -> None:
         mirror = np.array([side, 1])
         middle = side * 0.108 * look.eye_distance + gaze
         sketch.add(_between(upper_orbit, lower_orbit) * mirror, EYE_WHITE)
-        sketch.add(_oval(middle, -0.002, 0.0205 * size, 0.0205 * size), look.iris)
+        sketch.add(_oval(middle, -0.002, 0.0205 * size, 0.0205 * size), IRIS)
         sketch.add(_oval(middle, -0.002, 0.0095 * size, 0.0095 * size), DARK)
         sketch.add(_between(upper_orbit * (1, 1.06), upper_lid) * mirror, look.shaded(0.20))
         sketch.add(_between(lower_orbit * (1, 1.10), lower_lid) * mirror, look.skin)
@@ -176,7 +141,7 @@ def _brows(sketch: _Sketch, look: Look) -> None:
     units = sketch.units
     outward = np.linspace(0, 1, 9)
     x = 0.040 + 0.122 * outward * look.eye_distance - 0.014 * units["brow_lower"] * (1 - outward)
-    y = -0.070 - look.brow_slope * outward - 0.012 * np.sin(2.4 * outward) + 0.012 * outward**3
+    y = -0.070 - 0.004 * outward - 0.012 * np.sin(2.4 * outward) + 0.012 * outward**3
     y = y - 0.050 * units["brow_inner_raise"] * (1 - outward) ** 1.3
     y = y - 0.054 * units["brow_outer_raise"] * np.sin(0.5 * np.pi * (0.15 + 0.7 * outward))
     y = y + units["brow_lower"] * (0.040 - 0.036 * outward) + 0.008 * units["nose_wrinkle"]
@@ -192,7 +157,7 @@ def _mouth(sketch: _Sketch, look: Look) -> None:
     top = top - 0.010 * units["chin_raise"] - 0.006 * units["jaw_drop"]
     gap = 0.100 * units["jaw_drop"] + 0.022 * units["lip_raise"] + 0.014 * units["corner_pull"]
     gap = (gap + 0.016 * units["lip_stretch"] - 0.03 * units["lip_press"] - 0.014 * units["chin_raise"] - 0.006).clip(0)
-    thickness = look.lip_fullness * (1 - 0.75 * units["lip_press"]).clip(0.15)
+    thickness = (1 - 0.75 * units["lip_press"]).clip(0.15)
 
     x = 0.088 * look.mouth_width * half * ACROSS
     upper, lower = corner + (top - corner) * ARC, corner + (top + gap - corner) * (1 - np.abs(ACROSS) ** 2.6)
@@ -202,8 +167,6 @@ def _mouth(sketch: _Sketch, look: Look) -> None:
     sketch.add(_between(_curve(x, upper), _curve(x, lower)), MOUTH_INSIDE)
     sketch.add(_between(_curve(x, upper), _curve(x, teeth)), TEETH)
     sketch.add(_stroke(_curve(1.02 * x, upper), 0.006), _mix(look.lips, DARK, 0.65))
-    chin = [look.shaded(share) for share in (0.14 + 0.35 * units["chin_raise"]).ravel().tolist()]
-    sketch.add(_stroke(_curve(0.5 * x, lower[:, [6]] + 0.038 - 0.006 * ARC), 0.010), chin)
 
 
 def _mix(colour: Colour, other: Colour, share: float) -> Colour:

@@ -1,6 +1,4 @@
-"""Source-filter synthesis of a voice: glottal pulses and noise, filtered by moving formants."""
-
-from dataclasses import dataclass
+"""Synthesis of a voice: harmonics of a moving pitch, shaped by moving formants, and noise for breath and consonants."""
 
 import numpy as np
 
@@ -35,52 +33,21 @@ CUES_BY_EMOTION = {
 CUE_SPREAD = np.array([1.2, 0.35, 2.2, 0.08, 0.7, 0.15, 0.15, 1.2])
 
 
-@dataclass(frozen=True)
-class Sound:
-    """A speech sound: duration in seconds, frequencies of formants and noise in Hz, and their levels."""
-
-    duration: float
-    formants: tuple[int, int, int]
-    voicing: float = 1.0
-    noise: float = 0.0
-    noise_centre: int = 4000
-    held: bool = False  # sustained in song
-
-
-SOUNDS = {
-    "ih": Sound(0.075, (400, 1950, 2550), held=True),
-    "ah": Sound(0.060, (620, 1200, 2500), 0.8, held=True),
-    "aa": Sound(0.100, (720, 1150, 2450), held=True),
-    "ao": Sound(0.130, (580, 900, 2450), held=True),
-    "ay": Sound(0.110, (700, 1300, 2500), held=True),
-    "iy": Sound(0.060, (320, 2200, 2900), 0.9),
-    "er": Sound(0.110, (460, 1250, 1650), 0.8, held=True),
-    "ng": Sound(0.080, (280, 2000, 2700), 0.45),
-    "dh": Sound(0.035, (300, 1500, 2500), 0.4, 0.12, 6000),
-    "z": Sound(0.065, (280, 1700, 2550), 0.25, 0.35, 6200),
-    "s": Sound(0.105, (280, 1700, 2550), 0.0, 0.6, 6500),
-    "closure": Sound(0.050, (300, 1600, 2500), 0.0),
-    "murmur": Sound(0.045, (220, 1300, 2400), 0.2),
-    "k": Sound(0.040, (350, 1900, 2400), 0.0, 0.4, 2400),
-    "t": Sound(0.040, (350, 1800, 2600), 0.0, 0.4, 4800),
-    "d": Sound(0.022, (320, 1700, 2600), 0.4, 0.25, 4200),
-    "b": Sound(0.018, (320, 1000, 2300), 0.4, 0.15, 1200),
-    "g": Sound(0.025, (320, 1600, 2200), 0.4, 0.25, 2000),
+# Formants in Hz of the vowels in RAVDESS's statements, "Kids are talking by the door", "Dogs are sitting by the door".
+VOWELS = {
+    "ih": (400, 1950, 2550),
+    "ah": (620, 1200, 2500),
+    "aa": (720, 1150, 2450),
+    "ao": (580, 900, 2450),
+    "ay": (500, 1700, 2700),
 }
-
-# RAVDESS's two statements: "Kids are talking by the door" and "Dogs are sitting by the door".
-BY_THE_DOOR = "murmur b ay iy dh ah murmur d ao er"
-STATEMENTS = {
-    1: f"k ih murmur d z aa er closure t ao closure k ih ng {BY_THE_DOOR}".split(),
-    2: f"murmur d ao murmur g z aa er s ih closure t ih ng {BY_THE_DOOR}".split(),
-}
+STATEMENTS = {1: ("ih", "aa", "ao", "ih", "ay", "ah", "ao"), 2: ("ao", "aa", "ih", "ih", "ay", "ah", "ao")}
+CONSONANT, VOWEL = 0.09, 0.15  # seconds
 MELODY = np.array([0, 2, 4, 0, 2, 4, 5, 2, 0])  # notes of a song, in semitones
-SUSTAIN = 2.6  # factor on the duration of vowels in song
+SUSTAIN = 2.3  # factor on the duration of vowels in song
 
-FFT_SIZE = 2048
-WINDOW = 1024  # samples: 21 ms
-HOP = WINDOW // 2
-FORMANT_RATE = 16_000  # Hz; resonators at this rate need no correction for formants above the fifth
+HOP = 480  # samples between the values of pitch and formants: 10 ms
+HIGHEST = 5500  # Hz, of the harmonics
 
 
 class Speaker:
@@ -95,17 +62,6 @@ class Speaker:
         # Factor on each cue (anger makes some voices louder, others higher), and its offset in a neutral voice.
         self.gains = random.lognormal(-0.03, 0.3, len(CUES))
         self.habits = random.normal(0, 0.5, len(CUES)) * CUE_SPREAD
-
-
-@dataclass(frozen=True)
-class Articulation:
-    """Articulation of a sentence, with one value (or row) per hop."""
-
-    formants: Floats  # (hops, 5), Hz
-    voicing: Floats
-    noise: Floats
-    noise_centre: Floats  # Hz
-    pitch: Floats  # Hz
 
 
 def _voice_cues(performance: Performance, speaker: Speaker, seed: int) -> dict[str, float]:
@@ -123,8 +79,7 @@ def synthesize_voice(performance: Performance, seed: int) -> Floats:
     speaker = Speaker(performance.actor, seed)
     cues = _voice_cues(performance, speaker, seed)
     random = random_stream(seed, performance, "voice")
-    articulation = _articulate(performance, speaker, cues, random)
-    sentence = _filter(articulation, *_source(articulation, speaker, cues, random), cues)
+    sentence = _pronounce(performance, speaker, cues, random)
     sentence *= 10 ** ((-40 + cues["energy"]) / 20) / np.sqrt(np.mean(sentence**2))
 
     before, after = random.uniform(0.65, 0.85), random.uniform(0.45, 0.6)  # seconds
@@ -136,31 +91,46 @@ def synthesize_voice(performance: Performance, seed: int) -> Floats:
     return (waveform / max(1.0, np.abs(waveform).max() / 0.99)).astype(np.float32)
 
 
-def _articulate(
+def _pronounce(
     performance: Performance, speaker: Speaker, cues: dict[str, float], random: np.random.Generator
-) -> Articulation:
-    sounds = [SOUNDS[name] for name in STATEMENTS[performance.statement]]
-    sustain = SUSTAIN if performance.sung else 1.0
-    durations = np.array([sound.duration * (sustain if sound.held else 1.0) for sound in sounds])
-    durations *= 2 ** -cues["tempo"] * random.lognormal(0, 0.08, len(sounds))
-    ends = np.cumsum(durations)
+) -> Floats:
+    """Return the sentence, each syllable a noisy consonant and a vowel."""
+    vowels = STATEMENTS[performance.statement]
+    lengths = np.tile([CONSONANT, VOWEL * (SUSTAIN if performance.sung else 1.0)], len(vowels))
+    lengths *= 2 ** -cues["tempo"] * random.lognormal(0, 0.08, len(lengths))
+    ends = np.cumsum(lengths)
     times = np.arange(0, ends[-1], HOP / SAMPLE_RATE)
-    # Formants are constant in the middle half of each sound and interpolated between sounds.
-    anchors = np.stack([ends - 0.75 * durations, ends - 0.25 * durations], axis=1).ravel()
+    # Constant in the middle half of each sound and interpolated between sounds.
+    anchors = np.stack([ends - 0.75 * lengths, ends - 0.25 * lengths], axis=1).ravel()
+    voicing = np.interp(times, anchors, np.tile([0.15, 0.15, 1.0, 1.0], len(vowels)), left=0.0, right=0.0)
+    middles = (ends - lengths / 2)[1::2]
+    formants = [np.interp(times, middles, values) for values in zip(*map(VOWELS.__getitem__, vowels), strict=True)]
+    notes = np.searchsorted(ends[1::2], times) if performance.sung else None
+    pitch = speaker.pitch * 2 ** (_melody(times, notes, cues, random) / 12)
+    shimmer = random.lognormal(0, 0.1 + 0.25 * max(cues["tremor"], 0), len(times))
+    voice = _sing(pitch, np.array(formants).T * speaker.tract, voicing * shimmer, cues["tilt"])
+    breath = 0.15 * max(speaker.breath + 0.5 * cues["breath"], 0.02) * voicing
+    noise = np.diff(random.standard_normal(len(voice) + 1))
+    return voice + noise * _upsample(breath + 0.1 * (1 - voicing) * (voicing > 0))
 
-    def track(values: list[float] | list[int], outside: float | None = None) -> Floats:
-        return np.interp(times, anchors, np.repeat(values, 2), left=outside, right=outside)
 
-    formants = [track([sound.formants[index] for sound in sounds]) for index in range(3)]
-    formants += [np.full(len(times), 3500.0), np.full(len(times), 4500.0)]
-    notes = np.searchsorted(ends[[sound.held for sound in sounds]], times)
-    return Articulation(
-        formants=np.stack(formants, axis=1) * speaker.tract,
-        voicing=track([sound.voicing for sound in sounds], outside=0.0),
-        noise=track([sound.noise for sound in sounds], outside=0.0),
-        noise_centre=track([sound.noise_centre for sound in sounds]),
-        pitch=speaker.pitch * 2 ** (_melody(times, notes if performance.sung else None, cues, random) / 12),
-    )
+def _sing(pitch: Floats, formants: Floats, voicing: Floats, tilt: float) -> Floats:
+    """Return the sum of harmonics; pitch in Hz and voicing are (hops,), formants (hops, 3), tilt in dB per octave."""
+    fundamental = np.exp(2j * np.pi * np.cumsum(_upsample(pitch)) / SAMPLE_RATE)
+    harmonic, samples = np.ones_like(fundamental), np.zeros(len(fundamental))
+    for number in range(1, int(HIGHEST / pitch.min()) + 1):
+        frequency = number * pitch
+        resonances = 1 / (1 + ((frequency[:, None] - formants) / (40 + 0.05 * formants)) ** 2)
+        level = 10 ** ((tilt - 6) * np.log2(np.maximum(frequency, 100) / 500) / 20)
+        level = level * (resonances @ (1.0, 0.8, 0.6) + 0.03) * (frequency < HIGHEST)
+        harmonic *= fundamental  # several times as fast as a sine of the phase
+        samples += _upsample(voicing * level) * harmonic.imag
+    return samples
+
+
+def _upsample(track: Floats) -> Floats:
+    """Interpolate the values of hops to samples."""
+    return np.interp(np.arange(len(track) * HOP) / HOP, np.arange(len(track)), track)
 
 
 def _melody(times: Floats, notes: np.ndarray | None, cues: dict[str, float], random: np.random.Generator) -> Floats:
@@ -178,73 +148,3 @@ def _melody(times: Floats, notes: np.ndarray | None, cues: dict[str, float], ran
     tremor = 0.9 * max(cues["tremor"], 0) * np.sin(2 * np.pi * random.uniform(6.0, 8.0) * times + random.uniform(0, 6))
     jitter = random.normal(0, 0.15, len(times))
     return cues["pitch"] + melody + ending + tremor + jitter
-
-
-def _pulse_shape(points: int = 4096, opening: float = 0.42, closing: float = 0.16) -> tuple[Floats, Floats]:
-    """Return one period of the glottal flow (0 to 1) and of its derivative (unit power), after Rosenberg (1971)."""
-    phase = np.arange(points) / points
-    rise = 0.5 * (1 - np.cos(np.pi * phase / opening))
-    fall = np.cos(0.5 * np.pi * (phase - opening) / closing)
-    flow = np.where(phase < opening, rise, np.where(phase < opening + closing, fall, 0.0))
-    derivative = np.gradient(flow)
-    derivative -= derivative.mean()
-    return flow, derivative / derivative.std()
-
-
-FLOW, PULSE = _pulse_shape()
-
-
-def _source(
-    articulation: Articulation, speaker: Speaker, cues: dict[str, float], random: np.random.Generator
-) -> tuple[Floats, Floats]:
-    """Return the glottal source and the frication noise, at 48 kHz."""
-    hops = len(articulation.pitch)
-    samples = np.arange(hops * HOP)
-
-    def upsample(track: Floats) -> Floats:
-        return np.interp(samples, np.arange(hops) * HOP, track)
-
-    phase = np.cumsum(upsample(articulation.pitch)) / SAMPLE_RATE
-    position = (phase % 1.0 * len(PULSE)).astype(np.int64)
-    shimmer = random.lognormal(0, 0.1 + 0.25 * max(cues["tremor"], 0), hops)
-    noise = random.standard_normal(len(samples))
-    breath = 0.5 * max(speaker.breath + 0.5 * cues["breath"], 0.02)
-    glottis = upsample(articulation.voicing * shimmer) * (PULSE[position] + breath * FLOW[position] * noise)
-    return glottis, upsample(articulation.noise) * noise
-
-
-def _filter(articulation: Articulation, glottis: Floats, noise: Floats, cues: dict[str, float]) -> Floats:
-    """Filter both sources by the vocal tract, window by window."""
-    frequencies = np.fft.rfftfreq(FFT_SIZE, 1 / SAMPLE_RATE)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)  # half-overlapping windows add up to one
-
-    def spectra(signal: Floats) -> np.ndarray:
-        padded = np.pad(signal, (HOP, HOP - 1))
-        return np.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * window, FFT_SIZE)
-
-    voiced = frequencies < FORMANT_RATE / 2
-    spectrum = np.zeros((len(articulation.pitch), len(frequencies)), dtype=np.complex128)
-    tilt = 10 ** (cues["tilt"] / 20 * np.log2(np.maximum(frequencies[voiced], 100) / 500))
-    fade = np.clip((FORMANT_RATE / 2 - frequencies[voiced]) / 800, 0, 1)
-    spectrum[:, voiced] = spectra(glottis)[:, voiced] * _formant_response(articulation.formants, frequencies[voiced])
-    spectrum[:, voiced] *= tilt * fade
-    octaves = np.log2(np.maximum(frequencies, 20) / articulation.noise_centre[:, None])
-    spectrum += spectra(noise) * np.exp(-((octaves / 0.6) ** 2))
-
-    blocks = np.fft.irfft(spectrum).reshape(len(spectrum), FFT_SIZE // HOP, HOP)
-    output = np.zeros((len(spectrum) + FFT_SIZE // HOP, HOP))
-    for index in range(FFT_SIZE // HOP):
-        output[index : index + len(spectrum)] += blocks[:, index]
-    return output[1:].ravel()
-
-
-def _formant_response(formants: Floats, frequencies: Floats) -> np.ndarray:
-    """Return the response `(hops, frequencies)` of resonators in series, after Klatt (1980)."""
-    turn = np.exp(-2j * np.pi * frequencies / FORMANT_RATE)
-    response = np.ones((len(formants), len(frequencies)), dtype=np.complex128)
-    for formant in formants.T:
-        radius = np.exp(-np.pi * (50 + 0.06 * formant) / FORMANT_RATE)[:, None]
-        b = 2 * radius * np.cos(2 * np.pi * formant[:, None] / FORMANT_RATE)
-        c = -(radius**2)
-        response *= (1 - b - c) / (1 - b * turn - c * turn**2)
-    return response

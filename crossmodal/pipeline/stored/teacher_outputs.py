@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
@@ -91,19 +90,18 @@ def _store(
 ) -> None:
     datamodule = datamodules[settings.stages[0]]
     clips = [(clip, split) for split, clips in datamodule.split.items() for clip in clips]
-    targets = _targets(clips, datamodule.labels)
     logits: Any = 0
     first, train_actors = [], {*settings.known_actors}
     for stage in settings.stages:
         of_stage = [member for member in members if member.stage == stage]
         with progress_bar() as progress:
             tracked = progress.track(of_stage, description=f"Outputs of {len(of_stage)} teacher(s)")
-            predicted = [_predict(member, datamodules[stage], settings.mirror, device) for member in tracked]
+            predicted = [_predict(member, datamodules[stage], device) for member in tracked]
         outputs, actors = zip(*predicted, strict=True)
         # With cross-fitting the first teacher, which was trained on all actors, only provides the embedding.
         fair = slice(1 if settings.cross_fit else 0, None)
         average = _average(of_stage[fair], [one.logits.numpy() for one in outputs[fair]], clips)
-        logits = logits + _correct(average, targets, settings)
+        logits = logits + (_calibrate(average, clips, datamodule.labels) if settings.calibrate else average)
         first.append(outputs[0])
         train_actors.update(*actors)
     tensors = _side_by_side(first)
@@ -137,9 +135,7 @@ def _keep_general(
     return {name: tensor[..., keep] if name in masked else tensor for name, tensor in tensors.items()}
 
 
-def _predict(
-    member: Member, datamodule: CorpusDataModule, mirror: bool, device: torch.device
-) -> tuple[Outputs, set[str]]:
+def _predict(member: Member, datamodule: CorpusDataModule, device: torch.device) -> tuple[Outputs, set[str]]:
     """Return the outputs of a teacher for every clip of a datamodule, and the actors it was trained on."""
     loader = datamodule.loader(datamodule.clips)
     if isinstance(member.result, OwnTeacher):
@@ -147,23 +143,10 @@ def _predict(
     if member.stage == "teacher":
         face, metadata = load_model(FaceClassifier, member.result.model)
         outputs = predict(face.to(device), loader)
-        if mirror:
-            outputs = _mean_with_mirrored(outputs, face, loader)
     else:
         voice, metadata = load_model(AudioClassifier, member.result.model)
         outputs = predict(voice.to(device), loader, num_windows=datamodule.crops.num_video_frames)
     return outputs, set(metadata["train_actors"])
-
-
-def _mean_with_mirrored(outputs: Outputs, model: FaceClassifier, loader: Iterable[dict[str, Any]]) -> Outputs:
-    """Average the outputs of a teacher on pixels with those for mirrored faces."""
-    if model.encoder.backbone is None and model.encoder.in_features:
-        raise ConfigError("teaching.mirror needs a teacher on pixels: stored features cannot be mirrored.")
-    mirrored = predict(model, ({"faces": batch["faces"].flip(-1)} for batch in loader))
-    pairs = zip(outputs, mirrored, strict=True)
-    mean = Outputs._make((one + other) / 2 if one is not None and other is not None else None for one, other in pairs)
-    with torch.no_grad():
-        return mean._replace(logits=model.cpu().classify(mean.embedding))
 
 
 def _average(members: Sequence[Member], logits: list[Array], clips: Sequence[tuple[Clip, str]]) -> Array:
@@ -173,26 +156,11 @@ def _average(members: Sequence[Member], logits: list[Array], clips: Sequence[tup
     return np.asarray((np.stack(logits) * weight).sum(axis=0) / weight.sum(axis=0), np.float32)
 
 
-def _targets(clips: Sequence[tuple[Clip, str]], labels: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-    """Return for each split the class index of each clip, or -1 if it is unlabelled or in another split."""
-    number = {label: index for index, label in enumerate(labels)}
-    return {
-        split: np.array(
-            [number[clip.label] if clip.label is not None and of == split else -1 for clip, of in clips], np.int64
-        )
-        for split in ("train", "val")
-    }
-
-
-def _correct(logits: Array, targets: Mapping[str, NDArray[np.int64]], settings: TeachingSettings) -> Array:
-    """Subtract the log prior, then calibrate."""
-    if settings.correct_prior:
-        prior = softmax(logits[targets["train"] >= 0].astype(np.float64), axis=1).mean(axis=0)
-        logits = logits - np.log(prior)
-    if settings.calibrate:
-        known = targets["val"] >= 0
-        logits = logits / fit_temperature(logits[known], targets["val"][known])
-    return logits
+def _calibrate(logits: Array, clips: Sequence[tuple[Clip, str]], labels: Sequence[str]) -> Array:
+    """Divide the logits, (clips, K), by the temperature that fits the labelled validation clips best."""
+    rows = [row for row, (clip, split) in enumerate(clips) if split == "val" and clip.label is not None]
+    targets = np.array([labels.index(clips[row][0].label or "") for row in rows], np.int64)
+    return logits / fit_temperature(logits[rows], targets)
 
 
 def shuffled_order(groups: Sequence[object], seed: int = 0) -> NDArray[np.int64]:

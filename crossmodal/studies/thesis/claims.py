@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from crossmodal.datasets.splits.protocols import LABEL_SET_OF_CHANNEL
-from crossmodal.evaluation.gain import LEAST_ACTORS, ByActor, Gain, decide, mean_gain, mean_unpaired_gain
+from crossmodal.evaluation.gain import LEAST_ACTORS, ByActor, Gain, decide, mean_gain
 from crossmodal.evaluation.metrics import pool
 from crossmodal.evaluation.report import probability, with_interval
 from crossmodal.studies.finished import FinishedRun
@@ -45,7 +45,6 @@ class Question:
     less: str
     undecided: str
     find: Callable[[Sequence[FinishedRun]], list[Comparison]]
-    paired: bool = True  # both sides have the same actors
 
 
 def answer(runs: Sequence[FinishedRun]) -> list[Claim]:
@@ -53,8 +52,7 @@ def answer(runs: Sequence[FinishedRun]) -> list[Claim]:
     claims = []
     for question in QUESTIONS:
         comparisons = question.find(runs)
-        measure = mean_gain if question.paired else mean_unpaired_gain
-        difference = measure([one.sides for one in comparisons]) if comparisons else None
+        difference = mean_gain([one.sides for one in comparisons]) if comparisons else None
         claims.append(
             Claim(
                 question=question.text,
@@ -77,8 +75,8 @@ def _verdict(question: Question, difference: Gain | None) -> str:
         f"{answers[decide(difference)]}: {with_interval(difference)} points of UAR, "
         f"p {probability(difference['p'])}, {actors}."
     )
-    few = question.paired and difference["actors"] < LEAST_ACTORS
-    return f"{text} With fewer than {LEAST_ACTORS} actors p cannot be below 0.05." if few else text
+    few = f" With fewer than {LEAST_ACTORS} actors p cannot be below 0.05."
+    return text + few if difference["actors"] < LEAST_ACTORS else text
 
 
 def _transfer(runs: Sequence[FinishedRun]) -> list[Comparison]:
@@ -95,31 +93,29 @@ def _front_ends(runs: Sequence[FinishedRun]) -> list[Comparison]:
     return _compare(first, second, lambda run: (run.about["encoder"], run.summary.channel))
 
 
-def _song_and(label_set: str, runs: Sequence[FinishedRun], paired: bool) -> list[Comparison]:
-    """Compare song with speech, with the same front end and encoder."""
+def _song_and_speech(runs: Sequence[FinishedRun]) -> list[Comparison]:
+    """Compare song with speech in the emotions of song, with the same front end and encoder."""
     voices = _voices(runs)
-    first, second = ([run for run in voices if run.summary.label_set == name] for name in ("song6", label_set))
-    return _compare(first, second, lambda run: (run.about["front_end"], run.about["encoder"]), paired)
+    first, second = ([run for run in voices if run.summary.label_set == name] for name in ("song6", "speech6"))
+    return _compare(first, second, lambda run: (run.about["front_end"], run.about["encoder"]))
 
 
 def _compare(
     firsts: Sequence[FinishedRun],
     seconds: Sequence[FinishedRun],
     match: Callable[[FinishedRun], Hashable],
-    paired: bool = True,
     stage: str = "control",
 ) -> list[Comparison]:
     """Compare the models of a stage with those of the stage ``control`` of matching applications, the first by name.
 
-    If they are paired, only runs with the same fold, seed and actors are compared.
+    Only runs with the same fold, seed and actors are compared.
     """
     ours, theirs = _by(match, firsts), _by(match, seconds)
     comparisons = []
     for key in [key for key in ours if key in theirs]:
         one, other = ours[key], theirs[key]
-        if paired:
-            both = [place for place in one if place in other and _people(one[place]) == _people(other[place])]
-            one, other = ({place: side[place] for place in both} for side in (one, other))
+        both = [place for place in one if place in other and _people(one[place]) == _people(other[place])]
+        one, other = ({place: side[place] for place in both} for side in (one, other))
         if one and other:
             names = [next(iter(side.values())).name for side in (one, other)]
             first, second = (
@@ -178,15 +174,6 @@ QUESTIONS = (
         more="Song is easier than speech",
         less="Speech is easier than song",
         undecided="No significant difference between song and speech",
-        find=lambda runs: _song_and("speech6", runs, paired=True),
-    ),
-    Question(
-        "Is song easier than speech (as in the thesis: six emotions against eight, chance 0.167 against 0.125)?",
-        needs="a voice alone on song6 and on speech8, the same front end and encoder",
-        more="Song's UAR is above that of speech, which has two more emotions",
-        less="Song's UAR is below that of speech",
-        undecided="No significant difference between the UAR of song and speech",
-        find=lambda runs: _song_and("speech8", runs, paired=False),
-        paired=False,
+        find=_song_and_speech,
     ),
 )

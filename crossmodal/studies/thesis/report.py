@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, probability, warnings, with_interval
+from crossmodal.evaluation.report import Column, Report, Section, Table, probability, warnings, with_interval
 from crossmodal.labels_for_people import corpus_name, format_for
 from crossmodal.studies.finished import FinishedRun
-from crossmodal.studies.gallery import draw_gallery, join_warnings, plot_claims
+from crossmodal.studies.gallery import draw_gallery, join_warnings
 from crossmodal.studies.report import StudyReport, describe_coverage
 from crossmodal.studies.thesis.applications import Application, Applications, Measured, measure, models_of
 from crossmodal.studies.thesis.claims import Claim
@@ -18,8 +18,8 @@ _READING = (
 )
 _TEST = (
     "Differences are points of UAR, averaged over the comparisons, with a bootstrap over actors. p is two-sided: "
-    "Wilcoxon's signed-rank test over actors, or the Mann-Whitney test if the two sides are not paired. A difference "
-    "is claimed only if p is below 0.05 and the interval excludes 0. p is not corrected for the number of questions."
+    "Wilcoxon's signed-rank test over actors. A difference is claimed only if p is below 0.05 and the interval "
+    "excludes 0. p is not corrected for the number of questions."
 )
 _Row = tuple[Application, str, Measured]  # with the protocol
 _COLUMNS: list[Column[_Row]] = [
@@ -46,18 +46,14 @@ def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> StudyRepor
         for protocol, setting in numbers["protocols"].items()
     }
     marks, settings = join_warnings(by_protocol), _settings(numbers)
-    caption = "The difference of each claim with its 95 % interval; for transfer, the gain over the control."
-    claims = Picture(folder / "claims.png", caption)
-    plot_claims(numbers["claims"], claims.path, " ".join(settings), " ".join(marks))
     table = Table(_COLUMNS, [_rows_of(protocol, numbers) for protocol in numbers["protocols"]])
-    answers: list[str | Table[Any] | Picture] = [
+    answers: list[str | Table[Any]] = [
         _claims_table(numbers),
         *_verdicts(numbers, True),
         format_for(numbers["corpus"], _TEST),
     ]
     sections = [
         Section("The three claims", answers),
-        Section("Gain over the control and other differences", [claims]),
         Section("Applications", [table]),
         Section("How to read this", [format_for(numbers["corpus"], _READING), *numbers["notes"]]),
         *draw_gallery(models_of(runs), folder, by_protocol),

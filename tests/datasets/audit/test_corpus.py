@@ -14,6 +14,7 @@ from crossmodal.datasets.download.lock_file import LOCK_FILE
 from crossmodal.datasets.synthetic import corpus as synthetic
 from crossmodal.datasets.synthetic.performance import Performance
 from crossmodal.storage import write_json
+from tests.media.recordings import write_video
 
 CLIPS = [Performance(1, emotion, 1, 1, 1, 1) for emotion in range(1, 7)]
 
@@ -83,8 +84,9 @@ DAMAGE = [
     (lambda content: content[: int(0.6 * len(content))].ljust(len(content), b"\0"), "zero"),
     (lambda content: b"", "empty"),
     (lambda content: b"This is a text, not a recording.\n" * 100, "not a sound"),
-    (lambda content: flip(content, 44, len(content)), "jump"),  # after the first header
-    (lambda content: flip(content, int(0.4 * len(content)), int(0.4 * len(content)) + 200), "jump"),
+    # Found in a compressed mp4; in a wav, only the checksum of its archive finds it.
+    (lambda content: flip(content, 44, len(content)), None),  # after the first header
+    (lambda content: flip(content, int(0.4 * len(content)), int(0.4 * len(content)) + 200), None),
 ]
 
 
@@ -93,10 +95,6 @@ class TestGood:
         report = check(recordings)
         assert (report.wrong, report.notes) == ([], [])
         assert len(report.files) == 18
-        assert report.syncs.keys() == {f"01-0{emotion}-01-01-01-01" for emotion in range(1, 7)}
-        for sync in report.syncs.values():
-            assert sync.lag == pytest.approx(100 / 3, abs=0.05)
-            assert sync.correlation > 0.999
 
     def test_missing_files_of_the_kinds_that_exist(self, recordings, wavs):
         assert len(check_corpus(recordings, "speech", num_processes=1).missing) == 4320 - 18
@@ -121,6 +119,8 @@ class TestDamage:
     @pytest.mark.parametrize("kind", ["03-*.wav", "01-*.mp4", "02-*.mp4"])
     def test_damaged_files_are_found(self, root, kind):
         paths = dict(zip(sorted(root.rglob(kind)), DAMAGE, strict=True))
+        if kind == "03-*.wav":
+            paths = {path: damage for path, damage in paths.items() if damage[1]}
         for path, (damage, _) in paths.items():
             path.write_bytes(damage(path.read_bytes()))
         found = wrong(check(root))
@@ -170,45 +170,10 @@ class TestDamage:
 
 
 class TestSound:
-    def shift(self, pairs: Path, emotion: int, samples: int) -> str:
-        path = find(pairs, f"03-01-0{emotion}-01-01-01-01.wav")
-        sound, _ = soundfile.read(path)
-        noise = 1e-3 * np.random.default_rng(0).standard_normal(abs(samples))
-        write_wav(path, np.concatenate([noise, sound]) if samples > 0 else sound[-samples:])
-        return f"01-01-0{emotion}-01-01-01-01.mp4"
-
-    def test_lag_of_more_than_5_ms_is_found(self, pairs):
-        late, early, near = (self.shift(pairs, *by) for by in ((1, -480), (2, 288), (3, 192)))
-        report = check(pairs)
-        found = wrong(report)
-        assert found.keys() == {late, early}
-        assert "43.3 ms" in found[late][1]
-        assert "33.3 ms" in found[late][1]
-        assert "27.3 ms" in found[early][1]
-        assert near not in found
-        assert report.syncs["01-03-01-01-01-01"].lag == pytest.approx(100 / 3 - 4, abs=0.05)
-
-    def test_sound_of_another_clip_is_found(self, pairs):
-        source, target = (find(pairs, f"03-01-0{emotion}-01-01-01-01.wav") for emotion in (1, 2))
-        shutil.copy(source, target)
-        found = wrong(check(pairs))
-        for name, kind, word in (
-            (f"01{target.stem[2:]}.mp4", "sound", "correlation"),
-            (target.name, "duplicate", source.name),
-        ):
-            assert found[name][0] == kind
-            assert word in found[name][1]
-
-    def test_local_difference_is_located(self, pairs):
-        path = find(pairs, "03-01-03-01-01-01-01.wav")
-        sound, _ = soundfile.read(path)
-        levels = np.sqrt((sound[: len(sound) // 4_800 * 4_800].reshape(-1, 4_800) ** 2).mean(axis=1))
-        place = 4_800 * int(np.abs(levels - levels.max() / 3).argmin())  # audible, but not the loudest
-        sound[place : place + 4_800] *= 1 - np.hanning(4_800)  # smooth: no jumps
-        write_wav(path, sound)
-        kind, reason = wrong(check(pairs))["01-01-03-01-01-01-01.mp4"]
-        assert kind == "sound"
-        assert float(reason.split("at ")[1].split(" s")[0]) == pytest.approx(place / 48_000 + 0.05, abs=0.06)
+    def test_an_mp4_without_sound_is_found(self, pairs):
+        path = find(pairs, "01-01-01-01-01-01-01.mp4")
+        write_video(path, np.broadcast_to(np.uint8(90), (100, 36, 64, 3)))
+        assert wrong(check(pairs)) == {path.name: ("sound", "it has no sound, but modality 01 includes sound")}
 
 
 class TestNames:
@@ -256,7 +221,7 @@ class TestCommand:
     def test_text_output(self, recordings, capsys, child_processes):
         status, output = self.run(capsys, recordings)
         assert status == 0
-        assert all(words in output for words in ("6 of 60", "6 of 1,440", "2 to 24", "33.3 to 33.3"))
+        assert all(words in output for words in ("6 of 60", "6 of 1,440", "02 to 24"))
         status, output = self.run(capsys, recordings, "--complete")  # requires all files of a kind
         assert status == 1
         assert "4302 published files" in output
@@ -274,7 +239,6 @@ class TestCommand:
         assert report["actors"] == {"01": {"speech": {"audio": 5, "audio-video": 3, "video": 5}}}
         assert report["without_sound"] == ["01-03-01-01-01-01"]
         assert report["without_face"] == ["01-01-01-01-01-01"]
-        assert report["sound_of_mp4_against_wav"].keys() == {f"01-0{emotion}-01-01-01-01" for emotion in (4, 5, 6)}
         assert report["notes"] == []
         (finding,) = report["wrong"]
         assert "empty" in finding.pop("reason")
@@ -299,15 +263,11 @@ def test_real_recordings_have_only_known_oddities(pytestconfig, tmp_path):
     ((name, (kind, reason)),) = ((name, note) for name, note in notes(report).items() if note[0] != "format")
     assert (name, kind) == ("03-01-03-01-02-02-07.wav", "duplicate")
     assert "03-01-03-01-02-01-07.wav" in reason
-    assert len(report.syncs) == 3
-    for sync in report.syncs.values():
-        assert abs(sync.lag - 100 / 3) < 5
-        assert sync.correlation > 0.99
     rng = np.random.default_rng(0)
     wavs, mp4s = sorted(tmp_path.rglob("*.wav")), sorted(tmp_path.rglob("*.mp4"))
     damaged = set()
     for index, path in enumerate([*rng.choice(wavs, 25, replace=False), *mp4s]):
-        damage, _ = DAMAGE[index % 5]
+        damage, _ = DAMAGE[index % 4]
         path.write_bytes(damage(path.read_bytes()))
         damaged.add(path.name)
     assert wrong(check_corpus(tmp_path)).keys() == damaged

@@ -5,19 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from crossmodal import AudioDataModule, EmotionRecognizer
 from crossmodal.cli.test import test_command as run_command
 from crossmodal.errors import ConfigError, ModelFolderError, WeightsError
 from crossmodal.inference import save_model_folder
-from crossmodal.models import AudioClassifier, SelfSupervisedFrontEnd
+from crossmodal.models import AudioClassifier, PretrainedFrontEnd
 from crossmodal.models.serialization import load_model
-from crossmodal.pipeline.settings import parse_settings
 from crossmodal.pipeline.stored import speech_features
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 from crossmodal.storage import read_json
 from tests.datamodules import ready
-from tests.pipeline import fit, reused
+from tests.pipeline import fit, read_rows, reused
 from tests.tiny_speech import BUNDLE, LAYERS, WIDTH, shrink, write_weights
 
 CLIPS = 64
@@ -31,32 +31,33 @@ def patch():
 
 
 @pytest.fixture(scope="module")
-def ssl_args(tiny_args, tmp_path_factory):
+def pretrained_args(tiny_args, tmp_path_factory):
     """Return a command line with a tiny network as front end, by default `folder`/weights.safetensors."""
 
     def make(folder, *more, weights=None):
         path = Path(weights or folder / "weights.safetensors")
         if not weights and not path.exists():
             write_weights(path)
-        front_end = ["--transfer.model.front_end=ssl", f"--transfer.model.front_end_kwargs.weights={path}"]
-        return tiny_args(folder, *front_end, "--transfer.model.front_end_kwargs.subsampling=2", *more)
+        kwargs = {"model": BUNDLE, "weights": str(path), "subsampling": 2, "silence_db": None}
+        front_end = ["--transfer.model.front_end=pretrained", f"--transfer.model.front_end_kwargs={json.dumps(kwargs)}"]
+        return tiny_args(folder, *front_end, "--transfer.model.augmentation=null", *more)
 
     return make
 
 
 @pytest.fixture(scope="module")
-def finished_ssl(ssl_args, finished, tmp_path_factory):
+def finished_pretrained(pretrained_args, finished, tmp_path_factory):
     """A full run; its teacher comes from the cache of the run with MFCC."""
-    folder = tmp_path_factory.mktemp("ssl")
+    folder = tmp_path_factory.mktemp("pretrained")
     shutil.copytree(finished.cache, folder / "cache")
-    return folder, fit(ssl_args(folder))
+    return folder, fit(pretrained_args(folder))
 
 
 @pytest.fixture
-def done(finished_ssl, tmp_path):
+def done(finished_pretrained, tmp_path):
     """A copy of the cache and weights of that run."""
-    shutil.copytree(finished_ssl[0] / "cache", tmp_path / "cache")
-    shutil.copy(finished_ssl[0] / "weights.safetensors", tmp_path)
+    shutil.copytree(finished_pretrained[0] / "cache", tmp_path / "cache")
+    shutil.copy(finished_pretrained[0] / "weights.safetensors", tmp_path)
     return tmp_path
 
 
@@ -64,13 +65,13 @@ def done(finished_ssl, tmp_path):
 def passes(monkeypatch):
     """A list with one entry per clip that the network has processed."""
     count = []
-    original = SelfSupervisedFrontEnd._extract
+    original = PretrainedFrontEnd._extract
 
     def counted(*args):
         count.append(1)
         return original(*args)
 
-    monkeypatch.setattr(SelfSupervisedFrontEnd, "_extract", counted)
+    monkeypatch.setattr(PretrainedFrontEnd, "_extract", counted)
     return count
 
 
@@ -78,20 +79,20 @@ def stored(folder):
     return sorted((folder / "cache" / "speech_features").glob("*/*.npy"))
 
 
-def test_every_clip_is_processed_once_for_all_students(ssl_args, finished, passes, tmp_path):
+def test_every_clip_is_processed_once_for_all_students(pretrained_args, finished, passes, tmp_path):
     shutil.copytree(finished.cache, tmp_path / "cache")
-    summary = fit(ssl_args(tmp_path))
+    summary = fit(pretrained_args(tmp_path))
     assert len(passes) == len(stored(tmp_path)) == CLIPS
     assert list(summary["stages"]) == ["teacher", "control", "transfer", "finetune"]
     assert reused(summary) == ["teacher"]
-    fit(ssl_args(tmp_path, "--name=again"))
-    fit(ssl_args(tmp_path, "--name=fold", "--data.fold=1"))
-    fit(ssl_args(tmp_path, "--name=other", "--transfer.model.lr=1e-3", "--data.label_set=speech6"))
+    fit(pretrained_args(tmp_path, "--name=again"))
+    fit(pretrained_args(tmp_path, "--name=fold", "--data.fold=1"))
+    fit(pretrained_args(tmp_path, "--name=other", "--transfer.model.lr=1e-3", "--data.label_set=speech6"))
     assert len(passes) == CLIPS
 
 
-def test_stored_features_are_those_of_the_models_front_end(finished_ssl, tiny_ravdess):
-    folder, _ = finished_ssl
+def test_stored_features_are_those_of_the_models_front_end(finished_pretrained, tiny_ravdess):
+    folder, _ = finished_pretrained
     model, _ = load_model(AudioClassifier, folder / "runs" / "fit" / "finetune" / "model.safetensors")
     datamodule = ready(AudioDataModule, tiny_ravdess, cache=str(folder / "cache"))
     key_folder = folder / "cache" / "speech_features" / model.front_end.content_key()
@@ -103,9 +104,9 @@ def test_stored_features_are_those_of_the_models_front_end(finished_ssl, tiny_ra
         np.testing.assert_array_equal(array.astype(np.float32), features[0].numpy())
 
 
-def test_stored_features_give_the_same_predictions_as_waveforms(finished_ssl, tiny_ravdess):
+def test_stored_features_give_the_same_predictions_as_waveforms(finished_pretrained, tiny_ravdess):
     """The stage's predictions were made from stored features."""
-    folder, _ = finished_ssl
+    folder, _ = finished_pretrained
     stage = folder / "runs" / "fit" / "finetune"
     model, _ = load_model(AudioClassifier, stage / "model.safetensors")
     datamodule = ready(AudioDataModule, tiny_ravdess, cache=str(folder / "cache"), batch_size=16)
@@ -118,9 +119,9 @@ def test_stored_features_give_the_same_predictions_as_waveforms(finished_ssl, ti
         np.testing.assert_allclose(probabilities, expected[clip], atol=1e-4)
 
 
-def test_an_interrupted_pass_resumes_with_the_next_clip(ssl_args, finished, tmp_path, monkeypatch):
+def test_an_interrupted_pass_resumes_with_the_next_clip(pretrained_args, finished, tmp_path, monkeypatch):
     shutil.copytree(finished.cache, tmp_path / "cache")
-    original, count = SelfSupervisedFrontEnd._extract, [0]
+    original, count = PretrainedFrontEnd._extract, [0]
 
     def stopped_after_seven(*args):
         if count[0] == 7:
@@ -128,16 +129,16 @@ def test_an_interrupted_pass_resumes_with_the_next_clip(ssl_args, finished, tmp_
         count[0] += 1
         return original(*args)
 
-    monkeypatch.setattr(SelfSupervisedFrontEnd, "_extract", stopped_after_seven)
+    monkeypatch.setattr(PretrainedFrontEnd, "_extract", stopped_after_seven)
     with pytest.raises(KeyboardInterrupt):
-        fit(ssl_args(tmp_path))
+        fit(pretrained_args(tmp_path))
     before = {path: path.stat().st_mtime_ns for path in stored(tmp_path)}
     assert len(before) == 7
     assert {path.suffix for path in (tmp_path / "cache" / "speech_features").glob("*/*")} == {".npy"}
     damaged = next(iter(before))
     damaged.write_bytes(damaged.read_bytes()[:100])
     count[0] = 8  # past the interruption
-    fit(ssl_args(tmp_path, "--stages=control"))
+    fit(pretrained_args(tmp_path, "--stages=control"))
     assert count[0] - 8 == CLIPS - 7 + 1
     assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path != damaged)
 
@@ -147,7 +148,9 @@ def test_clips_with_the_same_content_are_processed_once(tiny_ravdess, tmp_path, 
     first, second = sorted((root / "Actor_01").glob("*.wav"))[:2]
     shutil.copy(first, second)
     datamodule = ready(AudioDataModule, root, cache=str(tmp_path / "cache"))
-    model = AudioClassifier("ssl", "dense", front_end_kwargs={"weights": write_weights(tmp_path / "weights.pth")})
+    model = AudioClassifier(
+        "pretrained", "dense", front_end_kwargs={"model": BUNDLE, "weights": write_weights(tmp_path / "weights.pth")}
+    )
     store_speech_features(model, datamodule, datamodule.clips)
     assert len(passes) == CLIPS - 1
 
@@ -158,11 +161,11 @@ def test_other_front_ends_store_nothing(tiny_ravdess, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_storing_features_does_not_change_random_numbers(ssl_args, done, finished_ssl):
+def test_storing_features_does_not_change_random_numbers(pretrained_args, done, finished_pretrained):
     """A stage gives the same results with existing features as with features that are computed first."""
     shutil.rmtree(done / "cache" / "stages")
-    fit(ssl_args(done, "--stages=control"))
-    now, then = (folder / "runs" / "fit" / "control" / "predictions.csv" for folder in (done, finished_ssl[0]))
+    fit(pretrained_args(done, "--stages=control"))
+    now, then = (folder / "runs" / "fit" / "control" / "predictions.csv" for folder in (done, finished_pretrained[0]))
     assert now.read_text() == then.read_text()
 
 
@@ -170,21 +173,21 @@ class TestKeys:
     def keys(self, folder, name="fit"):
         return {path.parent.name: read_json(path)["key"] for path in (folder / "runs" / name).glob("*/result.json")}
 
-    def test_changed_weights_at_the_same_path_retrain_the_students(self, ssl_args, done, passes):
-        fit(ssl_args(done))
+    def test_changed_weights_at_the_same_path_retrain_the_students(self, pretrained_args, done, passes):
+        fit(pretrained_args(done))
         before = self.keys(done)
         write_weights(done / "weights.safetensors", seed=1)
-        summary = fit(ssl_args(done))
+        summary = fit(pretrained_args(done))
         after = self.keys(done)
         assert reused(summary) == ["teacher"]
         assert after["teacher"] == before["teacher"]
         assert all(after[stage] != before[stage] for stage in ("control", "transfer", "finetune"))
         assert len(passes) == CLIPS
 
-    def test_moved_or_converted_weights_reuse_results(self, ssl_args, done, passes):
+    def test_moved_or_converted_weights_reuse_results(self, pretrained_args, done, passes):
         moved = write_weights(done / "elsewhere" / "weights.pth")
         (done / "weights.safetensors").unlink()
-        summary = fit(ssl_args(done, weights=moved))
+        summary = fit(pretrained_args(done, weights=moved))
         assert len(reused(summary)) == 4
         assert not passes
         EmotionRecognizer.from_pretrained(summary["model"])
@@ -192,19 +195,19 @@ class TestKeys:
 
 class TestModelFolder:
     @pytest.fixture
-    def shipped(self, finished_ssl, tmp_path):
+    def shipped(self, finished_pretrained, tmp_path):
         """A copy of the run's model folder, without the original weights."""
-        return shutil.copytree(finished_ssl[0] / "runs" / "fit" / "model", tmp_path / "shipped")
+        return shutil.copytree(finished_pretrained[0] / "runs" / "fit" / "model", tmp_path / "shipped")
 
-    def test_the_folder_is_self_contained(self, finished_ssl, shipped, tiny_ravdess, monkeypatch):
+    def test_the_folder_is_self_contained(self, finished_pretrained, shipped, tiny_ravdess, monkeypatch):
         names = {"model.safetensors", "front_end.safetensors", "config.json", "README.md"}
         assert {path.name for path in shipped.iterdir()} == names
         config = json.loads((shipped / "config.json").read_text())
-        kwargs = {"bundle": BUNDLE, "weights": "front_end.safetensors", "layers": None, "subsampling": 2}
-        assert config["model"]["front_end_kwargs"] == kwargs
-        assert str(finished_ssl[0]) not in "".join(path.read_text() for path in shipped.glob("*[nd]"))
+        kwargs = config["model"]["front_end_kwargs"]
+        assert (kwargs["model"], kwargs["weights"], kwargs["subsampling"]) == (BUNDLE, "front_end.safetensors", 2)
+        assert str(finished_pretrained[0]) not in "".join(path.read_text() for path in shipped.glob("*[nd]"))
         assert BUNDLE in (shipped / "README.md").read_text()
-        folder = finished_ssl[0]
+        folder = finished_pretrained[0]
         (folder / "weights.safetensors").rename(folder / "gone.safetensors")
         try:
             recognizer = EmotionRecognizer.from_pretrained(shipped)
@@ -226,15 +229,15 @@ class TestModelFolder:
         for folder in (shipped, shipped.with_name("shipped.old1")):
             EmotionRecognizer.from_pretrained(folder)
 
-    def test_saving_the_same_model_changes_nothing(self, finished_ssl, shipped):
-        folder, summary = finished_ssl
+    def test_saving_the_same_model_changes_nothing(self, finished_pretrained, shipped):
+        folder, summary = finished_pretrained
         before = {path.name: path.stat().st_mtime_ns for path in shipped.iterdir()}
         weights = shipped / "front_end.safetensors"
         save_model_folder(folder / "runs" / "fit" / "finetune" / "model.safetensors", shipped, summary, weights)
         assert {path.name: path.stat().st_mtime_ns for path in shipped.iterdir()} == before
 
-    def test_the_test_command_reuses_stored_features(self, finished_ssl, shipped, tiny_ravdess, passes, capsys):
-        folder, summary = finished_ssl
+    def test_the_test_command_reuses_stored_features(self, finished_pretrained, shipped, tiny_ravdess, passes, capsys):
+        folder, summary = finished_pretrained
         args = [f"--data.root={tiny_ravdess}", f"--data.cache={folder / 'cache'}", "--format=json"]
         assert run_command([f"--model={shipped}", *args]) == 0
         result = json.loads(capsys.readouterr().out)
@@ -247,11 +250,69 @@ class TestModelFolder:
         assert len(passes) == len(stored(tmp_path)) == 16
 
 
-@pytest.mark.parametrize("augmentation", [None, {"speed": {}}, {"mixup": {}}])
-def test_only_the_default_augmentation_is_removed(augmentation):
-    given = [] if augmentation is None else [f"--transfer.model.augmentation={json.dumps(augmentation)}"]
-    settings = parse_settings(["--transfer.model.front_end=ssl", *given])
-    assert settings["transfer"]["model"]["augmentation"] == augmentation
+COPIES = ("--transfer.model.augmentation={noise: {p: 1}, gain: {}}", "--transfer.model.stored_copies=2")
+
+
+def test_augmented_copies_of_training_clips_are_stored_once(pretrained_args, done, passes):
+    before = {*stored(done)}
+    fit(pretrained_args(done, *COPIES, "--stages=control"))
+    added = [path for path in stored(done) if path not in before]
+    training = len({path.name for path in added})
+    assert training < CLIPS and len(added) == len(passes) == 2 * training  # not of validation and test clips
+    versions = {folder: np.load(folder / added[0].name) for folder in {path.parent for path in (*added, *before)}}
+    assert len({array.tobytes() for array in versions.values()}) == 3
+    fit(pretrained_args(done, *COPIES, "--stages=control", "--transfer.model.lr=1e-3"))
+    assert len(passes) == 2 * training
+    fit(pretrained_args(done, COPIES[0], "--transfer.model.stored_copies=3", "--stages=control"))
+    assert len(passes) == 3 * training
+
+
+def test_copies_do_not_depend_on_the_order_or_on_the_run(pretrained_args, done, tmp_path):
+    fit(pretrained_args(done, *COPIES, "--stages=control"))
+    before = {path: path.read_bytes() for path in stored(done)}
+    for path in [*before][::7]:
+        path.unlink()
+    fit(pretrained_args(done, *COPIES, "--stages=control", "--seed_everything=5", "--name=again"))
+    assert {path: path.read_bytes() for path in stored(done)} == before
+
+
+def test_summaries_of_stored_features_give_the_same_predictions_as_waveforms(pretrained_args, done, tiny_ravdess):
+    """Without a learned sum of layers, training reads one vector for each version of a clip."""
+    encoder = "--transfer.model.encoder=dense", "--transfer.model.encoder_kwargs={pooling: stats, hidden_size: 8}"
+    before = {*(done / "cache" / "speech_features").glob("*.safetensors")}
+    fit(pretrained_args(done, *COPIES, *encoder, "--transfer.model.mix_layers=false", "--stages=control"))
+    (file,) = {*(done / "cache" / "speech_features").glob("*.safetensors")} - before
+    summaries = load_file(file)["summary"]
+    assert summaries.shape == (CLIPS, 3, 2 * LAYERS * WIDTH)
+    stage = done / "runs" / "fit" / "control"
+    model, _ = load_model(AudioClassifier, stage / "model.safetensors")
+    datamodule = ready(AudioDataModule, tiny_ravdess, cache=str(done / "cache"), batch_size=16)
+    (batch,) = datamodule.test_dataloader()
+    with torch.no_grad():
+        rows = model(batch["waveform"], batch["waveform_length"]).softmax(dim=-1)
+    expected = {
+        row["clip"]: [float(one) for one in [*row.values()][-8:]] for row in read_rows(stage / "predictions.csv")
+    }
+    for clip, probabilities in zip(batch["clip"], rows.tolist(), strict=True):
+        np.testing.assert_allclose(probabilities, expected[clip], atol=1e-4)
+
+
+def test_trained_layers_start_from_the_pretrained_ones_and_are_shipped(pretrained_args, done, tiny_ravdess, passes):
+    trained = "--transfer.model.front_end_kwargs.subsampling=1", "--transfer.model.front_end_kwargs.trainable_layers=1"
+    summary = fit(pretrained_args(done, *trained, "--transfer.model.pretrained_lr=1e-9"))
+    assert len(passes) == CLIPS  # other features than those of the whole network
+    model, _ = load_model(AudioClassifier, done / "runs" / "fit" / "finetune" / "model.safetensors")
+    top = model.front_end.trained["layers"][0].state_dict()
+    pretrained = model.front_end.source.load(LAYERS).layers[-1].state_dict()
+    for name, value in top.items():
+        torch.testing.assert_close(value, pretrained[name], rtol=1e-4, atol=1e-6)
+    changed = fit(pretrained_args(done, *trained, "--transfer.model.pretrained_lr=1e-2", "--name=faster"))
+    model, _ = load_model(AudioClassifier, done / "runs" / "faster" / "finetune" / "model.safetensors")
+    top = model.front_end.trained["layers"][0].state_dict()
+    assert not torch.allclose(top["attention.k_proj.weight"], pretrained["attention.k_proj.weight"], atol=1e-3)
+    (done / "weights.safetensors").unlink()
+    for run in (summary, changed):
+        assert EmotionRecognizer.from_pretrained(run["model"])(next(tiny_ravdess.rglob("*.wav"))).label
 
 
 class TestRefusals:
@@ -265,20 +326,21 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("argument", "message"),
         [
-            ("--transfer.model.augmentation={noise: {}, mixup: {}}", "noise"),
-            ("--finetune.model.augmentation={gain: {}}", "augmentation gain"),
-            ("--transfer.model.front_end_kwargs.bundel=WAVLM_BASE", r"'bundel'.*'bundle'"),
+            ("--transfer.model.front_end_kwargs.modle=WAVLM_BASE", r"'modle'.*'model'"),
+            ("--transfer.model.front_end_kwargs.trainable_layers=9", "trainable_layers"),
+            ("--transfer.model.stored_copies=-1", "stored_copies"),
+            ("--transfer.model.pretrained_lr=-1", "pretrained_lr"),
         ],
     )
-    def test_an_invalid_argument_is_refused_before_any_stage_runs(self, ssl_args, done, argument, message):
+    def test_an_invalid_argument_is_refused_before_any_stage_runs(self, pretrained_args, done, argument, message):
         with pytest.raises(ConfigError, match=message):
-            fit(ssl_args(done, argument))
+            fit(pretrained_args(done, argument))
 
-    def test_missing_weights_are_refused_before_any_stage_runs(self, ssl_args, done):
+    def test_missing_weights_are_refused_before_any_stage_runs(self, pretrained_args, done):
         with pytest.raises(WeightsError, match=r"nowhere\.pth"):
-            fit(ssl_args(done, weights="nowhere.pth"))
+            fit(pretrained_args(done, weights="nowhere.pth"))
 
-    def test_a_teacher_alone_stores_no_speech_features(self, ssl_args, done, monkeypatch):
+    def test_a_teacher_alone_stores_no_speech_features(self, pretrained_args, done, monkeypatch):
         monkeypatch.setattr(speech_features, "store_speech_features", None)
         with pytest.raises(AssertionError, match="a stage was run"):
-            fit(ssl_args(done, "--stages=teacher", weights="nowhere.pth"))
+            fit(pretrained_args(done, "--stages=teacher", weights="nowhere.pth"))

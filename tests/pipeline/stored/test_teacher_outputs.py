@@ -11,8 +11,6 @@ from crossmodal.errors import ConfigError, LeakageError, WeightsError
 from crossmodal.models import AudioClassifier, FaceBackbone, FaceClassifier
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline.stored.modality_general import general_dimensions
-from crossmodal.pipeline.stored.teacher_outputs import _correct
-from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import content_key
 from tests.datamodules import ready
 from tests.pipeline import fit, tiny_command
@@ -170,7 +168,6 @@ class TestTeaching:
             ("--teaching={live: true, cross_fit: 2}", r"teaching\.cross_fit"),
             ("--teaching.general_share=0", r"teaching\.general_share"),
             ("--teaching.general_share=0.5", "three training actors"),
-            ("--teaching.mirror=true", r"teaching\.mirror"),
             (
                 "--transfer.model={encoder: tdnn, encoder_kwargs: {hidden_size: 8},"
                 " front_end_kwargs: {silence_db: null}, align_loss_over_time: true}",
@@ -215,16 +212,6 @@ class TestGeneralDimensions:
         embedding[:, 0] = np.where(np.array(self.actors) == "01", 100 * sound[:, 0], generator.normal(size=120))
         embedding[:, 1] += 0.5 * sound[:, 0]
         assert general_dimensions(embedding, sound, self.actors, 0.5).tolist() == [1]
-
-
-class TestCorrectPrior:
-    def test_correct_prior_reduces_the_most_frequent_class(self):
-        generator = np.random.default_rng(0)
-        logits = generator.normal(loc=[2.0, 0.0, 0.0], size=(400, 3))
-        targets = {"train": np.zeros(400, np.int64), "val": np.full(400, -1)}
-        corrected = _correct(logits, targets, TeachingSettings(correct_prior=True))
-        assert (logits.argmax(axis=1) == 0).mean() > 0.7
-        assert (corrected.argmax(axis=1) == 0).mean() < 0.5
 
 
 @pytest.fixture(scope="module")

@@ -409,7 +409,7 @@ class TestCommand:
 def test_a_student_with_a_self_supervised_front_end(make_args, tiny_ravdess, tmp_path, monkeypatch):
     shrink(monkeypatch)
     weights = write_weights(tmp_path / "weights.safetensors")
-    more = ["--transfer.model.front_end=ssl", f"--transfer.model.front_end_kwargs.weights={weights}"]
+    more = ["--transfer.model.front_end=pretrained", f"--transfer.model.front_end_kwargs.weights={weights}"]
     numbers = preflight(make_args(tmp_path, tiny_ravdess, *more))
     result = read_json(tmp_path / "runs" / "fit" / "preflight" / "control" / "result.json")
     assert numbers["uar"]["student"]["val"] == pytest.approx(result["metrics"]["val"]["uar"])

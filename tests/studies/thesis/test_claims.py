@@ -7,7 +7,7 @@ from crossmodal.studies.thesis.claims import QUESTIONS, answer
 from tests.studies.finished_runs import make_predictions, write_application
 
 ACTORS = [f"{number:02d}" for number in range(1, 9)]
-TRANSFER, FRONT_END, SONG, SONG_AS_THESIS = range(4)
+TRANSFER, FRONT_END, SONG = range(3)
 MFCC, LMFB, SONG_MODEL = ("speech8", "mfcc", "dense"), ("speech8", "lmfb", "dense"), ("song6", "mfcc", "dense")
 
 
@@ -107,15 +107,6 @@ class TestSong:
         assert claim["compared"] == ["song - six"]
         assert claim["difference"]["gain_pp"] == pytest.approx(10)
         assert claim["difference"]["by_actor_pp"]["08"] == 0
-
-    def test_song_and_speech8_are_not_paired(self, study):
-        folder = study(("song", hits(8), *SONG_MODEL), ("eight", hits(3), *MFCC))
-        claim = claim_of(folder, SONG_AS_THESIS)
-        assert claim["compared"] == ["song - eight"]
-        assert claim["difference"]["gain_pp"] == pytest.approx(50)
-        assert claim["difference"]["by_actor_pp"] == {}
-        assert "two more emotions" in claim["verdict"]
-        assert claim_of(folder, SONG)["difference"] is None
 
     def test_different_training_actors_are_not_compared(self, study):
         study(("song", hits(8), *SONG_MODEL))
