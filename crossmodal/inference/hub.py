@@ -1,7 +1,6 @@
 """Upload and download model folders on the Hugging Face Hub. Only files with known names are transferred."""
 
 from pathlib import Path
-from typing import Any
 
 from crossmodal.errors import HubError, ModelFolderError
 from crossmodal.hub_access import download_files, hub_errors, is_reachable, unreachable
@@ -48,25 +47,27 @@ def push(
         ModelFolderError: If the folder is not a model folder, or has no weights.
         HubError: If the Hub cannot be reached or denies access.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import HfApi
 
     folder = Path(folder)
     config = read_config(folder)
-    local = [path.name for path in files_to_push(folder, repo_id)]
+    files_to_push(folder, repo_id)
     if not is_reachable():
         raise unreachable(f"{folder} was not uploaded.")
-    api = HfApi(token=token)
+    api, files = HfApi(token=token), list(FILES)
     with hub_errors(repo_id, revision):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if revision:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        remote = {*api.list_repo_files(repo_id, revision=revision)} & {*FILES}
-        operations: list[Any] = [
-            *(CommitOperationAdd(name, folder / name) for name in local),
-            *(CommitOperationDelete(name) for name in sorted(remote - {*local})),
-        ]
         message = f"{config['model']['front_end']} + {config['model']['encoder']}, by crossmodal"
-        commit = api.create_commit(repo_id, operations, commit_message=message, revision=revision)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            allow_patterns=files,
+            delete_patterns=files,
+            commit_message=message,
+            revision=revision,
+        )
     return str(commit.commit_url)
 
 

@@ -39,8 +39,7 @@ class AudioClassifier(nn.Module):
         clip_normalization: Normalization of each clip's features by its own statistics: ``mean`` subtracts the mean of
             each feature, ``mean_std`` also divides by its standard deviation; None for no normalization.
         corpus_normalization: Whether to standardize features with the statistics of the training actors afterwards.
-        mix_layers: Whether to sum the layers of a front end with several layers by learned weights; otherwise the
-            encoder gets all of them.
+        mix_layers: Whether to sum the layers of a front end by learned weights; otherwise the encoder gets all of them.
 
     Attributes:
         front_end: The front end. Frozen layers in it are not in the state dict and are loaded at first use.
@@ -96,8 +95,8 @@ class AudioClassifier(nn.Module):
         self.has_trained_layers = isinstance(self.front_end, PretrainedFrontEnd) and self.front_end.trained is not None
         if self.has_trained_layers and clip_normalization:
             raise ConfigError("clip_normalization would change the input of the trained layers: remove it.")
-        height = getattr(self.front_end, "out_features", num_features)
-        self.encoder = self.encoder_part.create({"in_features": height // num_layers}, "out_features")
+        in_features = getattr(self.front_end, "out_features", num_features) // num_layers
+        self.encoder = self.encoder_part.create({"in_features": in_features}, "out_features")
         self.has_steps: bool = getattr(self.encoder, "has_steps", False)
         is_learned = self.layer_mix is not None or self.has_trained_layers
         self.summarizes: bool = getattr(self.encoder, "summarizes", False) and not is_learned
@@ -161,7 +160,7 @@ class AudioClassifier(nn.Module):
                 f"{tuple(features.shape)}. Stored features may be from another model or other layers."
             )
         if self.clip_normalization is not None:
-            features = self.clip_normalization(features, length)
+            return self.clip_normalization(features, length), length
         return features, length
 
     def extract_features(self, waveform: Tensor, waveform_length: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -267,10 +266,7 @@ class AudioClassifier(nn.Module):
         return features
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
-        """Compute summaries of shape (B, P), which training does not change, from the results of `extract_features`.
-
-        See `AudioEncoder`.
-        """
+        """Compute summaries, (B, P), from the results of `extract_features`; training does not change them."""
         return self.encoder.summarize(self._normalize(features), length)
 
     def encode_summary(self, summary: Tensor) -> Tensor:

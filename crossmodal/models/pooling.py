@@ -146,9 +146,10 @@ class WeightedLayerSum(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Sum the layers of features of shape (B, num_layers * D, frames), concatenated, to (B, D, frames)."""
-        layers = features.unflatten(1, (len(self.scores), -1))
-        # A matrix product avoids a weighted copy of all layers.
-        return (self.weights @ layers.flatten(2)).unflatten(1, layers.shape[2:])
+        # A matrix product avoids a weighted copy of all layers. In an export, ``unflatten`` would fix the sizes.
+        batch, height, _ = features.shape
+        layers = features.reshape(batch, len(self.scores), -1)
+        return (self.weights @ layers).reshape(batch, height // len(self.scores), -1)
 
 
 def cut_into_windows(steps: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:

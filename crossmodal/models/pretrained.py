@@ -55,7 +55,7 @@ class PretrainedFrontEnd(nn.Module):
         num_features: Height of the frozen layers' output, which is stored.
         out_features: Height of the output: the widths of the concatenated layers.
         width: Width of a layer.
-        trained: The trained layers and the normalization after them.
+        trained: The trained layers and the normalization after them; NaN until `load_trained_layers` or a state dict.
 
     Raises:
         ConfigError: If the model is not an audio encoder, or an argument is invalid.
@@ -158,14 +158,12 @@ class PretrainedFrontEnd(nn.Module):
         length = length.clamp(min=_MIN_SAMPLES)
         states = network(waveform, length)
         features = torch.cat([states[layer] for layer in self._stored], dim=-1).transpose(1, 2)
-        frames, first = (
-            torch.full_like(length, features.shape[2]),
-            _WINDOW // 2,
-        )  # the first frame is inside of the clip
-        if self.source.is_whisper:
-            frames, first = network.num_frames(length), 0  # or around its start
+        is_whisper = self.source.is_whisper
+        frames = network.num_frames(length) if is_whisper else torch.full_like(length, features.shape[2])
         if self.silence_db is not None:
-            energy = frame_energy(waveform[:, first:], _WINDOW, _HOP)[:, : features.shape[2]]
+            if not is_whisper:  # Whisper's first frame is around the start of the clip, that of others begins there
+                waveform = F.pad(waveform, (_HOP - _WINDOW // 2, 0))
+            energy = frame_energy(waveform, _WINDOW, _HOP)[:, 0 if is_whisper else 1 :][:, : features.shape[2]]
             features, frames = remove_silence(features, frames, energy, self.silence_db)
         if self.subsampling > 1:
             features, frames = _average(features, frames, self.subsampling)
@@ -205,7 +203,7 @@ class PretrainedFrontEnd(nn.Module):
         return self._network[0].to(device)
 
     def _create_trained(self, count: int) -> nn.ModuleDict:
-        """Create the trained layers, whose weights are set later, without drawing random numbers."""
+        """Create the trained layers; their weights are NaN, so that no result is possible until they are set."""
         network = self.source.create(self.layers[-1])
         if not network.has_independent_layers:
             raise ConfigError(
@@ -214,7 +212,7 @@ class PretrainedFrontEnd(nn.Module):
             )
         trained = _top(network, self.frozen_layers).to_empty(device="cpu").train().requires_grad_(True)
         for parameter in trained.parameters():
-            nn.init.zeros_(parameter)
+            nn.init.constant_(parameter, torch.nan)
         return trained
 
 

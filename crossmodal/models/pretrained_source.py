@@ -1,7 +1,6 @@
 """Sources of pretrained audio encoders: a Hub id, a folder, a weights file, or a bundle of torchaudio."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,12 @@ from torch import Tensor, nn
 from crossmodal.errors import ConfigError, WeightsError
 from crossmodal.hub_access import download_files
 from crossmodal.models.speech_network import BUNDLES, TorchaudioNetwork, download_weights, find_bundle
-from crossmodal.models.transformers_network import FEATURE_EXTRACTOR, TransformersNetwork
+from crossmodal.models.transformers_network import FEATURE_EXTRACTOR, TransformersNetwork, parse_config
 from crossmodal.models.weights import read_state_dict
-from crossmodal.models.whisper import WhisperEncoder
+from crossmodal.models.whisper import HEAD_WIDTH, WhisperEncoder
 from crossmodal.storage import read_json
 
-_CONFIG, _EXTRACTOR = "config.json", "preprocessor_config.json"
+_CONFIG, _EXTRACTOR, _PROCESSOR = "config.json", "preprocessor_config.json", "processor_config.json"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _WHISPER_KEYS = ("d_model", "encoder_layers", "encoder_ffn_dim", "num_mel_bins", "max_source_positions")
 _RENAMED = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
@@ -126,10 +125,10 @@ class PretrainedSource:
     def tensors(self, num_layers: int) -> dict[str, Tensor]:
         """Read the tensors of the network up to a layer, with the names that it uses and the precision of the file.
 
-        Names in the file may have a prefix, such as ``model.encoder.``, and the file may have more tensors.
+        Names in the file may have a prefix, such as ``model.encoder.``, and the file may have more layers and heads.
 
         Raises:
-            WeightsError: If tensors are missing or have another shape.
+            WeightsError: If tensors are missing or have another shape, or the layers in the file have more tensors.
         """
         path = self.weights_file()
         found = {_short(name): value for name, value in read_state_dict(path).items()}
@@ -138,10 +137,14 @@ class PretrainedSource:
         prefixes = {name.removesuffix(first) for name in found if name.endswith(first)} or {""}
         prefix = max(sorted(prefixes), key=lambda one: sum(one + name in found for name in expected))
         wrong = [name for name, shape in expected.items() if getattr(found.get(prefix + name), "shape", None) != shape]
+        modules = {*map(_parent, map(_parent, expected))} - {""}
+        others = (name.removeprefix(prefix) for name in found if name.startswith(prefix))
+        # Another network may have the same layers, but more in them.
+        wrong += [name for name in others if name not in expected and _parent(_parent(name)) in modules]
         if wrong:
             raise WeightsError(
-                f"{path} does not fit {self.model}: {len(wrong)} of {len(expected)} tensors of the network are missing "
-                f"in the file or have another shape, such as {', '.join(wrong[:2])}; the file has "
+                f"{path} does not fit {self.model}, whose network has {len(expected)} tensors: {len(wrong)} are "
+                f"missing in the file, new or of another shape, such as {', '.join(wrong[:2])}; the file has "
                 f"{', '.join(list(found)[:2]) or 'none'}. It may belong to another model or another library."
             )
         return {name: found[prefix + name] for name in expected}
@@ -172,6 +175,10 @@ def _is_bundle(model: str) -> bool:
     return model in BUNDLES or (model.isupper() and "/" not in model and not Path(model).exists())
 
 
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
 def _short(name: str) -> str:
     """Return the name of a tensor in current versions of torch, without the prefix of our own modules."""
     head, _, tail = name.removeprefix("network.").rpartition(".")
@@ -189,7 +196,7 @@ def _find_config(model: str, revision: str | None, weights: str | None) -> dict[
             return sizes
     if model.count("/") > 1 or Path(model).expanduser().is_absolute():
         raise ConfigError(f"There is no folder {model}. model is a folder, or owner/name on the Hub.")
-    return _read_config(download_files(model, [_CONFIG, _EXTRACTOR], revision), model)
+    return _read_config(download_files(model, [_CONFIG, _EXTRACTOR, _PROCESSOR], revision), model)
 
 
 def _whisper_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -206,12 +213,20 @@ def _whisper_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _read_config(folder: Path, model: str) -> dict[str, Any]:
-    config, extractor = read_json(folder / _CONFIG), read_json(folder / _EXTRACTOR)
-    if not isinstance(config, dict) or "model_type" not in config:
+    config, extractor, processor = (read_json(folder / name) or {} for name in (_CONFIG, _EXTRACTOR, _PROCESSOR))
+    if not isinstance(config, dict) or not (kind := config.get("model_type")):
         raise ConfigError(f"{model} has no valid {_CONFIG} with a model_type, so it is not a model of transformers.")
-    if config["model_type"] == "whisper":
-        return {"model_type": "whisper", **{name: config[name] for name in _WHISPER_KEYS}}
+    if kind == "whisper":
+        if missing := [name for name in _WHISPER_KEYS if name not in config]:
+            raise ConfigError(f"The {_CONFIG} of {model} has no {', '.join(missing)}.")
+        if config.get("encoder_attention_heads", config["d_model"] // HEAD_WIDTH) * HEAD_WIDTH != config["d_model"]:
+            raise ConfigError(
+                f"The attention heads of {model} must be {HEAD_WIDTH} wide, as of every published Whisper."
+            )
+        return {"model_type": kind, **{name: config[name] for name in _WHISPER_KEYS}}
+    extractor = extractor or processor.get(FEATURE_EXTRACTOR)
     if not isinstance(extractor, dict) or "sampling_rate" not in extractor:
-        kind = config["model_type"]
         raise ConfigError(f"{model} ({kind}) is not an audio model: its {_EXTRACTOR} with a sampling_rate is missing.")
-    return json.loads(json.dumps(config)) | {FEATURE_EXTRACTOR: extractor}
+    config = {**config, FEATURE_EXTRACTOR: extractor}
+    parsed = parse_config(config)  # configurations may leave out default values
+    return config | {"num_hidden_layers": parsed.num_hidden_layers, "hidden_size": parsed.hidden_size}

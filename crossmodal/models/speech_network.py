@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchaudio import models
 
@@ -72,8 +71,14 @@ class TorchaudioNetwork(nn.Module):
     def forward(self, waveform: Tensor, length: Tensor) -> list[Tensor]:
         """Encode a clip, (1, T), to the states before the first layer and after each, (1, frames, width) each."""
         if self._normalizes:  # as in torchaudio's bundle
-            waveform = F.layer_norm(waveform, waveform.shape)
+            waveform = standardize(waveform, 1e-5)
         return hidden_states(self.layers, lambda: self.network.extract_features(waveform))
+
+
+def standardize(waveform: Tensor, eps: float) -> Tensor:
+    """Scale a clip, (1, T), to mean 0 and variance 1; `eps` is added to the variance."""
+    waveform = waveform - waveform.mean(dim=1, keepdim=True)
+    return waveform / (waveform.square().mean(dim=1, keepdim=True) + eps).sqrt()
 
 
 def hidden_states(layers: nn.ModuleList, run: Callable[[], object]) -> list[Tensor]:

@@ -13,7 +13,7 @@ from crossmodal.transforms import length_mask
 from crossmodal.transforms.exported_front_end import mel_power
 
 SAMPLE_RATE, _N_FFT, _HOP = 16_000, 400, 160
-_HEAD_WIDTH = 64  # of every published size
+HEAD_WIDTH = 64  # of every published size
 _OVERLAP = 6  # windows of a long recording share a sixth: 5 s of 30
 
 
@@ -135,7 +135,7 @@ class _Attention(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         def heads(projected: Tensor) -> Tensor:
-            return projected.reshape(*projected.shape[:2], -1, _HEAD_WIDTH).transpose(1, 2)
+            return projected.reshape(*projected.shape[:2], -1, HEAD_WIDTH).transpose(1, 2)
 
         query, key, value = (heads(project(hidden)) for project in (self.q_proj, self.k_proj, self.v_proj))
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)

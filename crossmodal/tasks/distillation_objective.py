@@ -1,19 +1,15 @@
-"""Weighted sum of losses between student and teacher, with warm-up and selection of clips."""
+"""Weighted sum of losses between student and teacher, with warm-up."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from crossmodal.batch import UNLABELLED
 from crossmodal.errors import ConfigError
 from crossmodal.losses import Loss, parse_loss
 from crossmodal.models.outputs import Outputs
-from crossmodal.naming import lookup
 from crossmodal.own_code import own_errors
-
-GateName = Literal["teacher_correct"]
 
 
 @dataclass(frozen=True)
@@ -60,8 +56,6 @@ class DistillationObjective(nn.Module):
 
     Args:
         teacher_features_size: Width D of the teacher's input features, for the loss that predicts them.
-        gate: Selection of the clips to teach. ``teacher_correct``: those that the teacher classifies correctly, and
-            those without a label. None: all clips.
     """
 
     def __init__(
@@ -71,12 +65,10 @@ class DistillationObjective(nn.Module):
         teacher_embedding_size: int,
         teacher_features_size: int,
         num_classes: int,
-        gate: GateName | None = None,
     ) -> None:
         super().__init__()
         widths = {"embeddings": teacher_embedding_size, "features": teacher_features_size}
         self.terms = dict(terms)
-        self.gate = lookup("gate", _GATES, gate) if gate else None
         self.losses, self.projectors = nn.ModuleDict(), nn.ModuleDict()
         for name, term in self.terms.items():
             self.losses[name] = term.loss.create(teacher_embedding_size, num_classes, term.temperature)
@@ -92,17 +84,13 @@ class DistillationObjective(nn.Module):
     def forward(
         self, student: Outputs, teacher: Outputs, label: Tensor, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the weighted sum, and each loss by name without its weight; all zero if the gate excludes all clips.
+        """Compute the weighted sum, and each loss by name without its weight.
 
         For a loss over time, the student has as many windows as the teacher. Labels, (B,), are -1 for unlabelled clips,
         and `progress` of training is from 0 to 1.
         """
-        if self.gate is not None:
-            keep = self.gate(teacher.logits, label)
-            student, teacher = (side.map(lambda tensor: tensor[keep]) for side in (student, teacher))
-            label = label[keep]
         zero = student.embedding.sum() * 0 + student.logits.sum() * 0
-        parts = {name: self._loss(name, student, teacher, label) if len(label) else zero for name in self.terms}
+        parts = {name: self._loss(name, student, teacher, label) for name in self.terms}
         return sum((self.terms[name].weight_at(progress) * part for name, part in parts.items()), zero), parts
 
     def _loss(self, name: str, student: Outputs, teacher: Outputs, label: Tensor) -> Tensor:
@@ -139,10 +127,3 @@ def _windows(outputs: Outputs) -> Tensor:
             "time: pixels, or face features with a row for each video frame."
         )
     return outputs.windows.flatten(0, 1)
-
-
-def _teacher_correct(teacher: Tensor, label: Tensor) -> Tensor:
-    return (teacher.argmax(dim=1) == label) | (label == UNLABELLED)
-
-
-_GATES = {"teacher_correct": _teacher_correct}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from crossmodal.batch import Batch
+from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier, ClipNormalizationName, PretrainedFrontEnd
 from crossmodal.models.factory import audio_encoder_part, front_end_part
 from crossmodal.models.serialization import load_weights
@@ -95,6 +96,8 @@ class FinetuneTask(BaseTask):
             corpus_normalization=corpus_normalization,
             mix_layers=mix_layers,
         )
+        if stored_copies < 1:
+            raise ConfigError(f"stored_copies must be at least 1, got {stored_copies}.")
         self.pretrained_lr = self.lr / 10 if pretrained_lr is None else pretrained_lr
         self.stored_copies = stored_copies
         self._is_pretrained = isinstance(self.model.front_end, PretrainedFrontEnd)

@@ -15,7 +15,7 @@ from crossmodal.models.own_teacher import OwnTeacher
 from crossmodal.models.serialization import load_model
 from crossmodal.own_code import is_class_path
 from crossmodal.tasks.base import Losses
-from crossmodal.tasks.distillation_objective import DistillationObjective, GateName, LossTerm
+from crossmodal.tasks.distillation_objective import DistillationObjective, LossTerm
 from crossmodal.tasks.finetune import FinetuneTask
 from crossmodal.tasks.part_types import AlignLossType, KDLossType
 from crossmodal.transforms import Mixup, RandomCrop, random_horizontal_flip
@@ -51,7 +51,6 @@ class TransferTask(FinetuneTask):
             teacher's embedding instead of the student's embedding, by all losses of embeddings.
         more_losses: Additional losses by name or class path, each with its weight, or with ``weight``, ``warmup``,
             ``over_time`` and its own arguments: ``{rkd: 0.1, supcon: {weight: 0.05, warmup: 0.2, temperature: 0.1}}``.
-        gate: Selection of the clips to teach; see `crossmodal.tasks.distillation_objective.DistillationObjective`.
         task_loss_weight: Weight of the cross-entropy on the labels; with 0 the student is pre-trained from the teacher
             alone, and the last epoch is used.
         teacher_embedding_size: Width E of the teacher's embeddings.
@@ -82,7 +81,6 @@ class TransferTask(FinetuneTask):
         align_loss_over_time: bool = False,
         align_layer: int | None = None,
         more_losses: dict[LossName | str, float | dict[str, Any]] | None = None,
-        gate: GateName | None = None,
         task_loss_weight: float = 1.0,
         teacher_embedding_size: int = 128,
         teacher_features_size: int = 1,
@@ -109,7 +107,7 @@ class TransferTask(FinetuneTask):
         if align_layer is not None:
             embedding_size = self._width_of_layer(align_layer)
         teacher_sizes = teacher_embedding_size, teacher_features_size
-        self.teaching = DistillationObjective(terms, embedding_size, *teacher_sizes, num_classes, gate)
+        self.teaching = DistillationObjective(terms, embedding_size, *teacher_sizes, num_classes)
         if self.teaching.over_time:
             self._check_synchronous()
         # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().

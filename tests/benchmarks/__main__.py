@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 BENCHMARKS = ("front_end", "training_epoch", "loading", "preparing", "stored_teacher")
-BENCHMARKS += ("teaching_cost", "memory", "server_load")
+BENCHMARKS += ("teaching_cost", "pretrained_epoch", "memory", "server_load")
 
 
 def main(names: list[str]) -> int:

@@ -2,8 +2,8 @@
 
 ``python -m tests.benchmarks.voice_models --root DIR`` trains each model on each fold with each seed, with
 ``crossmodal fit --stages control``, and writes ``table.md`` and ``table.csv``. A model is the names of its configs,
-such as ``lmfb+dense`` or ``whisper``. A rerun skips finished runs. Other arguments are passed to ``fit``. Select a model
-by the validation column only.
+such as ``lmfb+dense`` or ``whisper``. A rerun skips finished runs. Other arguments are passed to ``fit``. Select a
+model by the validation column only.
 """
 
 import argparse

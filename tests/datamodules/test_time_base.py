@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from crossmodal.datamodules import PairedDataModule, VideoDataModule
-from crossmodal.datasets.audit.sync import compare_sounds
 from crossmodal.datasets.faces.crops import FaceCrops, read_face_crops
 from crossmodal.datasets.ravdess import FACE_BOX, index_ravdess
 from crossmodal.datasets.synthetic import corpus as synthetic
@@ -52,9 +51,7 @@ def assert_compensated(root: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     alone.mkdir()
     for clip in index_ravdess(root).clips:
-        sync, differs = compare_sounds(read_waveform(clip.video, 48_000), read_waveform(clip.audio, 48_000))
-        assert abs(sync.lag - 100 / 3) < 5
-        assert differs is None
+        assert abs(lag(read_waveform(clip.video, RATE), read_waveform(clip.audio, RATE)) - 100 / 3) < 5
         shutil.copy(clip.video, alone)
     from_wavs, from_mp4s = waveforms(root, tmp_path / "cache"), waveforms(alone, tmp_path / "cache")
     assert len(from_wavs) == 3

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -6,6 +7,8 @@ import torch
 from crossmodal import EmotionRecognizer, __version__
 from crossmodal.errors import ModelFolderError, WeightsError
 from crossmodal.inference import load_model_folder, save_model_folder
+from crossmodal.models import AudioClassifier
+from tests.tiny_speech import write_transformers, write_whisper
 
 
 def change_config(folder, **changes) -> None:
@@ -142,3 +145,33 @@ def test_the_temperature_is_in_the_config_and_one_by_default(save, copy):
     assert json.loads((copy / "config.json").read_text())["temperature"] == 1.0  # the summary has no calibration
     change_config(copy, temperature=None)
     assert EmotionRecognizer.from_pretrained(copy).model.temperature == 1.0
+
+
+@pytest.mark.parametrize(
+    ("network", "trainable"), [("whisper", 0), ("whisper", 1), ("wav2vec2", 1), ("wav2vec2-bert", 0)]
+)
+def test_a_pretrained_network_is_in_the_folder(save, tmp_path, network, trainable):
+    if network == "whisper":
+        source = write_whisper(tmp_path / "private" / network)
+    else:
+        pytest.importorskip("transformers")
+        source = write_transformers(tmp_path / "private" / network, network)
+    kwargs = {"model": source, "layers": [1, 3], "trainable_layers": trainable}
+    model = AudioClassifier("pretrained", "dense", front_end_kwargs=kwargs).eval()
+    model.front_end.load_trained_layers()
+    waveform = 0.1 * torch.randn(2, 1, 8000)
+    expected = model(waveform, torch.tensor([8000, 5000]))
+    folder = save(model=model)
+    shutil.rmtree(tmp_path / "private")
+    assert save(folder, load_model_folder(folder).model) == folder  # the same model
+    loaded = load_model_folder(shutil.move(folder, tmp_path / "moved")).model
+    assert torch.equal(loaded(waveform, torch.tensor([8000, 5000])), expected)
+    assert "private" not in (tmp_path / "moved" / "config.json").read_text()
+    (front_end_file,) = {path.name for path in (tmp_path / "moved").iterdir()} - {
+        "model.safetensors",
+        "config.json",
+        "README.md",
+    }
+    (tmp_path / "moved" / front_end_file).unlink()
+    with pytest.raises(ModelFolderError, match=front_end_file):
+        load_model_folder(tmp_path / "moved")

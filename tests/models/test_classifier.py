@@ -11,8 +11,8 @@ from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier, list_audio_encoders, list_front_ends
 from crossmodal.models.pooling import cut_into_windows
 
-# ssl needs weights: test_self_supervised.py.
-PAIRS = list(itertools.product([name for name in list_front_ends() if name != "ssl"], list_audio_encoders()))
+# pretrained needs weights: test_pretrained.py.
+PAIRS = list(itertools.product([name for name in list_front_ends() if name != "pretrained"], list_audio_encoders()))
 
 
 RAW = {"silence_db": None, "top_db": None}
@@ -67,7 +67,7 @@ def test_config_and_state_dict_rebuild_the_model(pair):
 def test_every_argument_is_in_the_config():
     arguments = {"front_end": "lmfb", "encoder": "cnn", "num_classes": 6, "embedding_size": 32, "sample_rate": 8000}
     arguments |= {"front_end_kwargs": {"n_mels": 32}, "encoder_kwargs": {"channels": [4, 8], "pooling": "mean"}}
-    arguments |= {"dropout": 0.0, "clip_normalization": "mean", "corpus_normalization": False}
+    arguments |= {"dropout": 0.0, "clip_normalization": "mean", "corpus_normalization": False, "mix_layers": False}
     model = AudioClassifier(**arguments)
     config = model.config
     config["encoder_kwargs"]["dropout"] = 1.0

@@ -19,7 +19,7 @@ def test_arguments_are_passed_on_and_none_means_the_default():
     "call, message",
     [
         (lambda: create_audio_encoder("ltsm", 40), "'ltsm'.*cnn, crnn, .*, transformer.*'lstm'"),
-        (lambda: create_front_end("mfc"), "'mfc'.*both, lmfb, mfcc, ssl.*'mfcc'"),
+        (lambda: create_front_end("mfc"), "'mfc'.*both, lmfb, mfcc, pretrained.*'mfcc'"),
         (lambda: create_audio_encoder("lstm", 40, hiden_size=3), "'lstm'.*'hiden_size'.*'hidden_size'"),
         (lambda: create_front_end("lmfb", n_mfcc=13), "'lmfb'.*'n_mfcc'.*n_fft"),
     ],

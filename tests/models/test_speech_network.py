@@ -1,4 +1,5 @@
 import io
+import math
 import socket
 import time
 from unittest.mock import Mock
@@ -7,20 +8,12 @@ from urllib.error import HTTPError, URLError
 import pytest
 import torch
 import torchaudio
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from crossmodal.errors import ConfigError, WeightsError
 from crossmodal.models import speech_network
-from crossmodal.models.speech_network import (
-    BUNDLES,
-    CONVOLUTIONS,
-    SAMPLE_RATE,
-    copy_weights,
-    find_bundle,
-    find_weights,
-    load_speech_network,
-    weights_digest,
-)
+from crossmodal.models.pretrained_source import PretrainedSource, digest
+from crossmodal.models.speech_network import BUNDLES, TorchaudioNetwork, download_weights, find_bundle
 from tests.tiny_speech import BUNDLE, random_network, shrink, torchaudio_network, write_weights
 
 FILE = "wav2vec2_fairseq_base_ls960.pth"
@@ -40,6 +33,10 @@ def tiny(monkeypatch):
         shrink(monkeypatch, name)
 
 
+def load(path, name=BUNDLE):
+    return PretrainedSource.find(name, None, str(path), None).load(BUNDLES[name].num_layers)
+
+
 def settings(network):
     """Return all numbers and flags of a network's modules, except those of dropout, which inference does not use."""
     unused = {"p", "dropout", "layer_drop"}
@@ -54,9 +51,9 @@ def test_bundles_are_those_of_torchaudio_without_a_head():
     for name, ours in BUNDLES.items():
         theirs, params = bundles[name], bundles[name]._params
         assert ours.file == theirs._path
-        assert (ours.normalizes, SAMPLE_RATE) == (theirs._normalize_waveform, theirs.sample_rate)
+        assert (ours.normalizes, 16_000) == (theirs._normalize_waveform, theirs.sample_rate)
         assert (ours.num_layers, ours.width) == (params["encoder_num_layers"], params["encoder_embed_dim"])
-        assert [layer[1:] for layer in params["extractor_conv_layer_config"]] == [*CONVOLUTIONS]
+        assert math.prod(stride for _, _, stride in params["extractor_conv_layer_config"]) == 320
 
 
 @pytest.mark.parametrize("name", BUNDLES)
@@ -80,14 +77,17 @@ def test_a_network_is_loaded_from_a_file(tiny, tmp_path, name, suffix):
     path = tmp_path / f"weights{suffix}"
     write_weights(path, name)
     before = torch.get_rng_state()
-    network = load_speech_network(name, path)
+    network = load(path, name)
     assert torch.equal(torch.get_rng_state(), before), "loading must not draw random numbers"
     assert not network.training
     assert not any(parameter.requires_grad or parameter.is_meta for parameter in network.parameters())
     waveform = torch.randn(1, 4000)
     with torch.no_grad():
-        states, expected = (each.extract_features(waveform)[0] for each in (network, random_network(name)))
-    assert all(torch.equal(one, other) for one, other in zip(states, expected, strict=True))
+        states = network(waveform, torch.tensor([4000]))[1:]
+        inputs = torch.nn.functional.layer_norm(waveform, waveform.shape) if BUNDLES[name].normalizes else waveform
+        expected = random_network(name).extract_features(inputs)[0]
+    for one, other in zip(states, expected, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_keys_of_older_weight_normalization_and_a_head_are_accepted(tiny, tmp_path):
@@ -99,14 +99,14 @@ def test_keys_of_older_weight_normalization_and_a_head_are_accepted(tiny, tmp_pa
         old |= {name.replace(new, former): value for name, value in state.items() if new in name}
     assert len(old) == len(state)
     torch.save({**old, "aux.weight": torch.zeros(29, 16), "aux.bias": torch.zeros(29)}, tmp_path / "old.pth")
-    network = load_speech_network(BUNDLE, tmp_path / "old.pth")
-    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    network = load(tmp_path / "old.pth")
+    assert all(torch.equal(value, state[name]) for name, value in network.network.state_dict().items())
 
 
 def test_half_precision_weights_are_loaded_as_float32(tiny, tmp_path):
     state = {name: value.half() for name, value in random_network().state_dict().items()}
     save_file(state, tmp_path / "half.safetensors")
-    network = load_speech_network(BUNDLE, tmp_path / "half.safetensors")
+    network = load(tmp_path / "half.safetensors")
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 
@@ -115,25 +115,24 @@ def test_weights_of_another_architecture_are_a_weights_error(tiny, tmp_path, mad
     path = tmp_path / "other.safetensors"
     write_weights(path, made_for)
     with pytest.raises(WeightsError, match=r"other\.safetensors.*WAV2VEC2_BASE"):
-        load_speech_network(BUNDLE, path)
+        load(path)
 
 
-def test_a_missing_file_error_names_the_download(tmp_path, hub):
-    with pytest.raises(WeightsError, match=r"gone\.pth") as caught:
-        find_weights(BUNDLE, tmp_path / "gone.pth")
-    assert f"https://download.pytorch.org/torchaudio/models/{FILE}" in str(caught.value)
-    assert "--transfer.model.front_end_kwargs.weights FILE" in str(caught.value)
-    assert str(hub / FILE) in str(caught.value)
+def test_a_missing_file_is_a_weights_error(tiny, tmp_path):
+    with pytest.raises(WeightsError, match=r"gone\.pth"):
+        load(tmp_path / "gone.pth")
 
 
 def test_the_digest_depends_on_the_content_but_not_the_format(tiny, tmp_path):
-    write_weights(tmp_path / "a.pth")
-    write_weights(tmp_path / "b.safetensors", seed=1)
-    copy_weights(tmp_path / "a.pth", tmp_path / "folder" / "a.safetensors")
-    assert load_file(tmp_path / "folder" / "a.safetensors").keys() == random_network().state_dict().keys()
-    digest = weights_digest(tmp_path / "a.pth")
-    assert weights_digest(tmp_path / "folder" / "a.safetensors") == digest
-    assert weights_digest(tmp_path / "b.safetensors") != digest
+    def digest_of(name, seed=0):
+        weights = write_weights(tmp_path / name, seed=seed)
+        return digest(PretrainedSource.find(BUNDLE, None, weights, None).tensors(3))
+
+    assert digest_of("a.safetensors") == digest_of("a.pth") != digest_of("b.safetensors", seed=1)
+
+
+def test_only_wavlm_has_relative_positions(tiny):
+    assert [TorchaudioNetwork(name, 1).has_independent_layers for name in KINDS] == [True, True, False]
 
 
 class Response(io.BytesIO):
@@ -144,10 +143,10 @@ class Response(io.BytesIO):
 
 def test_weights_are_downloaded_once_to_torchaudios_location(hub, monkeypatch):
     monkeypatch.setattr(speech_network, "urlopen", lambda url, timeout: Response(b"weights" * 1000))
-    assert find_weights(BUNDLE) == hub / FILE
+    assert download_weights(BUNDLE) == hub / FILE
     assert (hub / FILE).read_bytes() == b"weights" * 1000
     monkeypatch.setattr(speech_network, "urlopen", None)
-    assert find_weights(BUNDLE) == hub / FILE
+    assert download_weights(BUNDLE) == hub / FILE
 
 
 @pytest.mark.parametrize(
@@ -161,8 +160,9 @@ def test_weights_are_downloaded_once_to_torchaudios_location(hub, monkeypatch):
 def test_a_failed_download_is_a_weights_error_and_leaves_no_file(hub, monkeypatch, answer, cause):
     monkeypatch.setattr(speech_network, "urlopen", Mock(side_effect=[answer]))
     with pytest.raises(WeightsError, match=cause) as caught:
-        find_weights(BUNDLE)
-    assert str(hub / FILE) in str(caught.value)
+        download_weights(BUNDLE)
+    for part in (str(hub / FILE), f"https://download.pytorch.org/torchaudio/models/{FILE}", "front_end_kwargs.weights"):
+        assert part in str(caught.value)
     assert not hub.exists() or list(hub.iterdir()) == []
 
 
@@ -174,5 +174,5 @@ def test_a_silent_server_times_out(hub, monkeypatch):
         monkeypatch.setattr(speech_network, "_TIMEOUT_SECONDS", 0.2)
         start = time.monotonic()
         with pytest.raises(WeightsError, match="timed out"):
-            find_weights(BUNDLE)
+            download_weights(BUNDLE)
         assert time.monotonic() - start < 5

@@ -1,11 +1,21 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from crossmodal.models.pretrained_source import PretrainedSource
 from crossmodal.models.whisper import WhisperEncoder
 
 transformers = pytest.importorskip("transformers")
 WIDTH, LAYERS, MELS, POSITIONS = 128, 3, 16, 100
+SMALL = {"d_model": 64, "encoder_layers": 1, "encoder_ffn_dim": 64, "num_mel_bins": MELS, "max_source_positions": 100}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_gradients():
+    with torch.no_grad():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +31,7 @@ def reference():
         max_source_positions=POSITIONS,
     )
     theirs = transformers.models.whisper.modeling_whisper.WhisperEncoder(config).eval()
-    ours = WhisperEncoder(WIDTH, LAYERS, MELS, POSITIONS).eval()
+    ours = WhisperEncoder(config.to_dict()).eval()
     ours.load_state_dict(theirs.state_dict())
     return theirs, ours
 
@@ -43,10 +53,21 @@ def test_input_equals_that_of_the_published_feature_extractor(seconds):
     sound = waveform(seconds)
     extractor = transformers.WhisperFeatureExtractor(feature_size=80)
     expected = extractor(sound[0].numpy(), sampling_rate=16_000).input_features[0]
-    ours = WhisperEncoder(64, 1).log_mel(sound, torch.tensor([sound.shape[1]]))
+    ours = WhisperEncoder(SMALL | {"num_mel_bins": 80}).log_mel(sound, torch.tensor([sound.shape[1]]))
     frames = sound.shape[1] // 160
     assert ours.shape == (1, 80, frames)
     np.testing.assert_allclose(ours[0], expected[:, :frames], atol=2e-4)
+
+
+def test_layers_above_the_highest_are_not_created(reference):
+    theirs, ours = reference
+    lower = WhisperEncoder({**theirs.config.to_dict(), "max_source_positions": POSITIONS}, num_layers=2)
+    assert lower.layer_norm is None
+    missing = lower.load_state_dict(theirs.state_dict(), strict=False).missing_keys
+    assert not missing
+    sound = waveform(0.7), torch.tensor([11_200])
+    for one, other in zip(lower(*sound), ours(*sound)[:3], strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.98])
@@ -57,11 +78,13 @@ def test_states_equal_those_of_transformers(reference, seconds):
     states = ours(sound, length)
     weight = cut(theirs, int(ours.num_frames(length)))
     mel = ours.log_mel(sound, length)
-    expected = theirs(torch.nn.functional.pad(mel, (0, mel.shape[-1] % 2)), output_hidden_states=True).hidden_states
+    expected = theirs(torch.nn.functional.pad(mel, (0, mel.shape[-1] % 2)), output_hidden_states=True)
     theirs.embed_positions = torch.nn.Embedding.from_pretrained(weight)
-    assert len(states) == len(expected) == 1 + LAYERS
-    for one, other in zip(states, expected, strict=True):
+    assert len(states) == 1 + LAYERS
+    *lower, last = states
+    for one, other in zip(lower, expected.hidden_states[:LAYERS], strict=True):
         torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(last, expected.last_hidden_state, atol=2e-5, rtol=1e-4)
 
 
 def test_a_clip_depends_neither_on_its_padding_nor_on_other_clips(reference):
@@ -99,3 +122,26 @@ def test_a_long_recording_is_cut_into_overlapping_windows(reference):
             state = layer(state, torch.ones(1, 1, 1, state.shape[1], dtype=torch.bool))
         expected = ours.layer_norm(state)[0, first - start : last - start]
         torch.testing.assert_close(whole[first:last], expected, atol=2e-5, rtol=1e-4)
+
+
+def test_states_of_the_real_network_equal_those_of_transformers(pytestconfig):
+    """The positions of transformers' network are cut to the length of the clip."""
+    folder = Path(pytestconfig.rootpath).parent / "shared" / "data" / "weights"
+    path = folder / "whisper_tiny_en_encoder_fp16.safetensors"
+    if not path.is_file():
+        pytest.skip("the weights of Whisper tiny.en are not here")
+    source = PretrainedSource.find("openai/whisper-tiny.en", None, str(path), None)
+    ours = source.load(4)
+    config = transformers.WhisperConfig(**source.config, encoder_attention_heads=6)
+    theirs = transformers.models.whisper.modeling_whisper.WhisperEncoder(config).eval()
+    theirs.load_state_dict(ours.state_dict())
+    sound = waveform(1.0)
+    states = ours(sound, torch.tensor([16_000]))
+    mel = transformers.WhisperFeatureExtractor()(sound[0].numpy(), sampling_rate=16_000, return_tensors="pt")
+    cut(theirs, 50)
+    with torch.no_grad():
+        expected = theirs(mel.input_features[:, :, :100], output_hidden_states=True)
+    assert len(states) == 5
+    for one, other in zip(states[:4], expected.hidden_states[:4], strict=True):
+        torch.testing.assert_close(one, other, atol=2e-2, rtol=1e-3)
+    torch.testing.assert_close(states[4], expected.last_hidden_state, atol=2e-2, rtol=1e-3)

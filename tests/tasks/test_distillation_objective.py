@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader
 
 from crossmodal.datamodules import collate_clips
 from crossmodal.errors import ConfigError
-from crossmodal.losses import KnowledgeDistillationLoss, parse_loss
+from crossmodal.losses import parse_loss
 from crossmodal.models import Outputs
 from crossmodal.tasks import TransferTask
 from crossmodal.tasks.distillation_objective import DistillationObjective, LossTerm
@@ -41,9 +41,9 @@ def outputs(clips=6, seed=0):
     return student, Outputs(draw(WIDTH), draw(NUM_CLASSES), draw(FEATURES), windows(WIDTH))
 
 
-def make_objective(gate=None, **terms):
+def make_objective(**terms):
     settings = {name: LossTerm.parse(name, given) for name, given in terms.items()}
-    return DistillationObjective(settings, 16, WIDTH, FEATURES, NUM_CLASSES, gate)
+    return DistillationObjective(settings, 16, WIDTH, FEATURES, NUM_CLASSES)
 
 
 def test_losses_over_time_compare_windows():
@@ -90,26 +90,6 @@ def test_loss_is_zero_at_the_start_of_warmup():
     assert middle == pytest.approx(end / 2)
 
 
-def test_gate_teacher_correct_keeps_correct_and_unlabelled_clips():
-    student, teacher = outputs(4)
-    guess = teacher[1].argmax(dim=1)
-    label = torch.stack([guess[0], (guess[1] + 1) % NUM_CLASSES, guess[2], torch.tensor(-1)])
-    total, _ = make_objective("teacher_correct", kd=1.0)(student, teacher, label, 1.0)
-    expected = KnowledgeDistillationLoss()(student[1][[0, 2, 3]], teacher[1][[0, 2, 3]])
-    torch.testing.assert_close(total, expected)
-
-
-@pytest.mark.parametrize("name", ["kd", "mse", "rkd", "cka", "supcon"])
-def test_loss_is_zero_if_the_gate_excludes_all_clips(name):
-    student, teacher = outputs(3)
-    wrong = (teacher[1].argmax(dim=1) + 1) % NUM_CLASSES
-    total, parts = make_objective("teacher_correct", **{name: 1.0})(student, teacher, wrong, 1.0)
-    assert total == 0
-    assert parts[name] == 0
-    total.backward()
-    assert student[1].grad.abs().sum() == 0
-
-
 @pytest.mark.parametrize(
     "kwargs, message",
     [
@@ -124,7 +104,6 @@ def test_loss_is_zero_if_the_gate_excludes_all_clips(name):
         ({**OVER_TIME, "augmentation": {"crop": {}, "gain": {}}}, r"augmentation RandomCrop\."),
         ({**OVER_TIME, "augmentation": {"mixup": {}}}, r"augmentation Mixup\."),
         ({"kd_loss_warmup": 1.5}, r"1\.5"),
-        ({"gate": "teacher_right"}, "'teacher_right'.*teacher_correct"),
     ],
     ids=str,
 )

@@ -14,7 +14,6 @@ from crossmodal.apps.serve.authentication import Token
 from crossmodal.apps.serve.limits import Limits, RequestError, check_windows
 from crossmodal.apps.serve.middleware import RequestMiddleware, error_response
 from crossmodal.apps.serve.model_info import check_control, describe_models
-from crossmodal.apps.serve.schemas import ErrorResponse, ModelResponse, PredictionResponse, TimelineResponse
 from crossmodal.apps.serve.service import Service
 from crossmodal.apps.serve.websocket import LiveStream
 from crossmodal.inference.recognizer import HOP, WINDOW, EmotionRecognizer
@@ -99,7 +98,7 @@ def _public_routes(service: Service) -> APIRouter:
     def page() -> FileResponse:
         return FileResponse(_PAGE / "index.html")
 
-    @router.get("/healthz", summary="Check the server", responses=_responses(dict[str, str], {503: _UNHEALTHY}))
+    @router.get("/healthz", summary="Check the server", responses=_responses({503: _UNHEALTHY}))
     async def healthz() -> Response:
         if not service.is_healthy:
             raise RequestError(503, "unhealthy", _UNHEALTHY)
@@ -114,7 +113,7 @@ def _model_routes(service: Service) -> APIRouter:
     @router.get(
         "/model",
         summary="Describe the model, its control and the limits",
-        responses=_responses(ModelResponse, {401: _ERRORS[401]}),
+        responses=_responses({401: _ERRORS[401]}),
     )
     async def model() -> Response:
         return JSONResponse(describe_models(service))
@@ -123,7 +122,7 @@ def _model_routes(service: Service) -> APIRouter:
         "/predict",
         summary="Recognize the emotion in a recording",
         description="Send the recording as the only file of a form, or as the body with any content type.",
-        responses=_responses(PredictionResponse | TimelineResponse, _ERRORS),
+        responses=_responses(_ERRORS),
         openapi_extra={"requestBody": _UPLOAD},
     )
     async def predict(
@@ -143,11 +142,8 @@ def _model_routes(service: Service) -> APIRouter:
     return router
 
 
-def _responses(schema: Any, errors: dict[int, str]) -> dict[int | str, dict[str, Any]]:
-    responses: dict[int | str, dict[str, Any]] = {200: {"model": schema, "description": "Success."}}
-    for status, description in errors.items():
-        responses[status] = {"model": ErrorResponse, "description": description}
-    return responses
+def _responses(errors: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    return {status: {"description": text} for status, text in {200: "Success, with JSON.", **errors}.items()}
 
 
 async def _respond(_: Any, error: Exception) -> Response:

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from crossmodal.cli.data.reasons import print_reasons
 from crossmodal.datasets.cache import PreparedCorpus
@@ -17,7 +16,6 @@ from crossmodal.storage import atomic_path, cache_dir
 
 _SHOWN = 10
 _SHEET_ROWS = 8
-_CAPTION = 14  # pixels above each row
 
 
 def prepare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,21 +79,16 @@ def prepare_command(args: argparse.Namespace) -> int:
 
 
 def _draw_contact_sheet(corpus: PreparedCorpus, path: Path) -> None:
-    """Write a PNG with one row per clip: its name, and below it the face crops in order of time."""
+    """Write a PNG with one row per clip: its face crops in order of time."""
+    import torch
+    from torchvision.utils import make_grid, save_image
+
     names = list(corpus.faces)
     names = names[:: max(1, len(names) // _SHEET_ROWS)][:_SHEET_ROWS]
-    crops = [check_array(corpus.faces[name]) for name in names]
-    strips = [np.concatenate(clip.transpose(0, 2, 3, 1), axis=1) for clip in crops]
-    height, width = strips[0].shape[:2]
-    sheet = Image.new("RGB", (width, len(strips) * (height + _CAPTION)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for row, (name, strip) in enumerate(zip(names, strips, strict=True)):
-        top = row * (height + _CAPTION)
-        draw.text((2, top + 1), name, fill="black")
-        sheet.paste(Image.fromarray(strip), (0, top + _CAPTION))
+    crops = [torch.from_numpy(np.array(check_array(corpus.faces[name]))) / 255 for name in names]
     with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG")
-    print(f"Face crops of {len(names)} clips: {path}")
+        save_image(make_grid(torch.cat(crops), nrow=len(crops[0])), temporary, format="png")
+    print(f"Face crops of {len(names)} clips, from top to bottom {', '.join(names)}: {path}")
 
 
 def synthesize_arguments(parser: argparse.ArgumentParser) -> None:

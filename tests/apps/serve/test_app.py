@@ -11,13 +11,13 @@ import pytest
 from websockets.sync.client import connect
 
 from crossmodal import __version__
-from crossmodal.apps.serve import schemas
 from crossmodal.apps.serve.app import _PAGE as PAGE
 from crossmodal.apps.serve.app import create_app
 from crossmodal.apps.serve.limits import Limits
 from crossmodal.errors import ConfigError
 from crossmodal.inference import EmotionRecognizer
 from crossmodal.inference.colours import colours_of
+from tests.apps.serve import schemas
 from tests.apps.serve.client import FORM, ask, encoded, field, form, post, serving, voice, wav
 from tests.apps.serve.test_sniff import through_ffmpeg
 from tests.inference.fake_model import LABELS, fake_recognizer
@@ -165,7 +165,7 @@ class TestInvalidRequests:
 
 
 class TestDescription:
-    def test_openapi_has_every_path_and_the_schema_of_every_error(self, port):
+    def test_openapi_has_every_path_and_every_error(self, port):
         schema = ask(port, "/openapi.json").json
         assert schema["info"]["version"] == __version__
         assert schema["paths"].keys() == {"/healthz", "/v1/model", "/v1/predict"}
@@ -173,9 +173,7 @@ class TestDescription:
         assert [parameter["name"] for parameter in predict["parameters"]] == ["timeline", "window", "hop", "model"]
         assert predict["requestBody"]["content"].keys() == {"multipart/form-data", "application/octet-stream"}
         assert predict["responses"].keys() == {"200", "401", "408", "413", "415", "422", "503"}
-        for status in ("413", "415", "422", "503"):
-            form = predict["responses"][status]["content"]["application/json"]["schema"]
-            assert form == {"$ref": "#/components/schemas/ErrorResponse"}
+        assert all(response["description"] for response in predict["responses"].values())
 
     def test_the_description_page_loads_files_of_this_server_only(self, port, guarded):
         for number in (port, guarded):
@@ -187,7 +185,7 @@ class TestDescription:
             assert {ask(number, path).status for path in paths} == {200}
 
     def test_the_description_asks_for_the_token_where_there_is_one(self, port, guarded):
-        assert "securitySchemes" not in ask(port, "/openapi.json").json["components"]
+        assert "securitySchemes" not in ask(port, "/openapi.json").json.get("components", {})
         schema = ask(guarded, "/openapi.json").json
         assert schema["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
         assert schema["paths"]["/v1/predict"]["post"]["security"] == [{"HTTPBearer": []}]

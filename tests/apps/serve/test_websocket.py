@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from crossmodal.apps.serve import schemas
+from tests.apps.serve import schemas
 from tests.apps.serve.client import post, voice, wav
 from tests.apps.serve.conftest import SECRET, SMALL
 from tests.inference.fake_model import LABELS

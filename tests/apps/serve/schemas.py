@@ -1,4 +1,4 @@
-"""Response schemas, for ``/openapi.json``. The tests validate every response against them."""
+"""Schemas of the responses of the server."""
 
 from typing import Literal
 
