@@ -38,7 +38,7 @@ def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
     kinds = zip(("method", "reference"), table.groups, strict=True)
     rows = [_flat(row, kind, numbers) | {"warnings": " ".join(marks)} for kind, group in kinds for row in group]
     report = Report(numbers["study"], marks, [setting], sections)
-    return StudyReport(numbers, report, table, sentences, {"table.csv": rows})
+    return StudyReport(numbers, report, table, sentences, rows)
 
 
 def _models(runs: Sequence[FinishedRun], numbers: Comparison) -> list[StudyModel]:

@@ -18,7 +18,7 @@ _WIDTH = 132  # for a pipe or file, which has no terminal width
 
 @dataclass(frozen=True)
 class StudyReport:
-    """The report of a study: `numbers` are for JSON, `rows` for CSV files, by name.
+    """The report of a study: `numbers` are for JSON, `rows` for CSV.
 
     `table` is on the screen, with `sentences` below it, and in ``table.tex``; `report` is for Markdown and HTML.
     """
@@ -27,7 +27,7 @@ class StudyReport:
     report: Report
     table: Table[Any]
     sentences: Sequence[str]
-    rows: Mapping[str, Sequence[Mapping[str, Any]]]
+    rows: Sequence[Mapping[str, Any]]
 
     def write(self, folder: Path) -> None:
         """Write the files into the folder of the study, beside the plots."""
@@ -35,8 +35,7 @@ class StudyReport:
         self.report.write(folder / "report.html")
         caption = " ".join([*self.report.warnings, *self.report.lines, *self.sentences])
         write_template(folder / "table.tex", "table.tex", table=self.table, caption=caption)
-        for name, rows in self.rows.items():
-            write_csv(folder / name, rows)
+        write_csv(folder / "table.csv", self.rows)
 
     def print(self, folder: Path) -> None:
         """Print the table, its sentences, the warnings and the names of the files."""
@@ -46,8 +45,8 @@ class StudyReport:
         for sentence in self.sentences:
             screen.print(sentence, highlight=False)
         print_warnings(screen, self.report.warnings)
-        files = ", ".join(["report.html", "table.md", *self.rows, "table.tex"])
-        screen.print(f"In {folder}: {files} and plots", soft_wrap=True, highlight=False)
+        files = "report.html, table.md, table.csv, table.tex and plots"
+        screen.print(f"In {folder}: {files}", soft_wrap=True, highlight=False)
 
     def _repr_html_(self) -> str:
         return self.report.to_html()

@@ -72,14 +72,13 @@ class BaseTask(LightningModule):
             training clips: RAVDESS has half as many neutral clips as of any other emotion.
         ema_decay: Decay of the exponential moving average of the weights (Polyak & Juditsky 1992), which is validated
             and saved; None to use the last weights.
-        patience: Number of epochs without a better validation UAR after which training stops; None to disable. The
-            learning rate schedule covers all epochs, so a run that stops early does not reach the small learning rates.
+        patience: Number of epochs without a better validation UAR after which training stops, before the small learning
+            rates at the end of the schedule; None to disable.
     """
 
     stage: ClassVar[str]
     # Excluded from a checkpoint's hyper-parameters: files of an earlier stage, which may not exist later.
     ignored_hyperparameters: ClassVar[tuple[str, ...]] = ()
-
     model: nn.Module
     class_weight: Tensor
 

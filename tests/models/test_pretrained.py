@@ -312,14 +312,18 @@ def test_stored_features_of_another_front_end_are_a_config_error(weights):
         model_of(weights).normalize_clips(torch.zeros(2, 40, 9), torch.tensor([9, 9]))
 
 
+def trained(kwargs, count=2, layers=(1, 3), silence_db=None):
+    front_end = PretrainedFrontEnd(**kwargs, layers=[*layers], trainable_layers=count, silence_db=silence_db)
+    front_end.load_trained_layers()
+    return front_end.eval()
+
+
 @pytest.mark.parametrize("silence_db", [None, 10.0])
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_untouched_trained_layers_give_the_states_of_the_whole_network(networks, name, silence_db):
     """Also if silent frames are removed, which is after all layers."""
     kwargs = {**networks(name), "layers": [1, 3], "silence_db": silence_db}
-    front_end, whole = PretrainedFrontEnd(**kwargs, trainable_layers=2), PretrainedFrontEnd(**kwargs)
-    front_end.load_trained_layers()
-    front_end.eval()
+    front_end, whole = trained(networks(name), silence_db=silence_db), PretrainedFrontEnd(**kwargs)
     waveform, length = clips(8000, 16000, 5555)
     waveform[:, :, 2000:5000] *= 0.01
     features, frames = front_end(waveform, length)
@@ -334,6 +338,28 @@ def test_untouched_trained_layers_give_the_states_of_the_whole_network(networks,
         torch.testing.assert_close(one, other, rtol=5e-3, atol=1e-2)
         alone, _ = front_end.finish(features[row : row + 1, :, : frames[row]], frames[row : row + 1])
         torch.testing.assert_close(one, alone[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "whisper"])
+def test_silence_is_removed_after_the_trained_layers(networks, name):
+    front_end = trained(networks(name), silence_db=20.0)
+    whole = PretrainedFrontEnd(**networks(name), layers=[1, 3], silence_db=20.0)
+    waveform, length = clips(8000, 16000, 5555)
+    waveform[..., 1000:4000] *= 1e-3
+    features, frames = front_end(waveform, length)
+    states, count = front_end.finish(features, frames)
+    expected, expected_count = whole(waveform, length)
+    assert torch.equal(count, expected_count) and bool((count < frames).all())
+    for row, size in enumerate(count.tolist()):
+        torch.testing.assert_close(states[row, :, :size], expected[row, :, :size], rtol=5e-3, atol=1e-2)
+    model = model_of(None, {**networks(name), "trainable_layers": 1, "silence_db": 20.0})
+    model.front_end.load_trained_layers()
+    features, frames = model.extract_features(waveform, length)
+    model.normalization.fit_from_sums(*model.normalization.accumulate(features, frames))
+    plain = model.eval().encode(features, frames)
+    torch.testing.assert_close(
+        model.encode(features, frames, augment=lambda values, _: values), plain, rtol=1e-3, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", TRAINABLE)

@@ -58,21 +58,13 @@ def report_applications(folder: Path, runs: Sequence[FinishedRun]) -> StudyRepor
         Section("How to read this", [format_for(numbers["corpus"], _READING), *numbers["notes"]]),
         *draw_gallery(models_of(runs), folder, by_protocol),
     ]
-    where = {protocol: _where(protocol, numbers, " ".join(by_protocol[protocol])) for protocol in by_protocol}
-    return StudyReport(
-        numbers,
-        Report(numbers["study"], marks, settings, sections),
-        table,
-        [*_verdicts(numbers), *numbers["notes"]],
-        {
-            "table.csv": [
-                _flat(one, protocol) | where[protocol] | {"test_actors": " ".join(measured["test_actors"])}
-                for one in numbers["applications"]
-                for protocol, measured in one["measured"].items()
-            ],
-            "claims.csv": [_flat_claim(claim) | where[claim["protocol"]] for claim in numbers["claims"]],
-        },
-    )
+    rows = [
+        _flat(one, protocol) | _where(protocol, numbers, " ".join(by_protocol[protocol]))
+        for one in numbers["applications"]
+        for protocol in one["measured"]
+    ]
+    report = Report(numbers["study"], marks, settings, sections)
+    return StudyReport(numbers, report, table, [*_verdicts(numbers), *numbers["notes"]], rows)
 
 
 def _rows_of(protocol: str, numbers: Applications) -> list[_Row]:
@@ -121,22 +113,14 @@ def _flat(application: Application, protocol: str) -> dict[str, Any]:
     measured = application["measured"][protocol]
     low, high = measured["uar_ci95"]
     row = {**application, "protocol": protocol, **measured, "uar_low": low, "uar_high": high}
-    return {name: value for name, value in row.items() if name not in ("measured", "uar_ci95", "test_actors")}
-
-
-def _flat_claim(claim: Claim) -> dict[str, Any]:
-    difference = claim["difference"]
-    low, high = difference["ci95_pp"] if difference else (None, None)
-    row: dict[str, Any] = {"question": claim["question"], "protocol": claim["protocol"]}
-    row |= {"gain_pp": difference and difference["gain_pp"], "low_pp": low, "high_pp": high}
-    row |= {name: difference and difference[name] for name in ("p", "actors")}
-    return row | {"runs": claim["runs"], "compared": "; ".join(claim["compared"]), "verdict": claim["verdict"]}
+    row["test_actors"] = " ".join(measured["test_actors"])
+    return {name: value for name, value in row.items() if name not in ("measured", "uar_ci95")}
 
 
 def _where(protocol: str, numbers: Applications, marks: str) -> dict[str, str]:
     """Return the columns of a CSV file that describe the data."""
     setting = numbers["protocols"][protocol]
-    covered = {name: " ".join(map(str, setting[name])) for name in ("folds", "seeds", "test_actors")}
+    covered = {name: " ".join(map(str, setting[name])) for name in ("folds", "seeds")}
     return {"corpus": corpus_name(numbers["corpus"]), **covered, "warnings": marks}
 
 

@@ -139,9 +139,6 @@ class TestReport:
         assert (row["folds"], row["seeds"], row["test_actors"]) == ("0 1", "0 1", "01 02 03 04 05 06")
         assert row["warnings"].startswith("Speaker-dependent")
         assert rows["02_lmfb", "seq6"]["warnings"] == ""
-        claims = read_rows(study / "claims.csv")
-        assert len(claims) == 6
-        assert float(claims[0]["gain_pp"]) == pytest.approx(20)
 
     def test_the_page_is_self_contained_and_complete(self, study, screen):
         text = (study / "report.html").read_text(encoding="utf-8")
@@ -168,7 +165,7 @@ class TestReport:
         write_application(tmp_path, "a", "random", 0, 0, {"control": voices(0, 5)}, corpus=corpus)
         assert main(["study", "report", str(tmp_path)]) == 0
         assert "Synthetic corpus" in capsys.readouterr().out
-        for name in ("table.md", "table.csv", "claims.csv", "table.tex", "report.html"):
+        for name in ("table.md", "table.csv", "table.tex", "report.html"):
             text = (tmp_path / name).read_text()
             assert "Synthetic corpus" in text, name
             assert "Speaker-dependent" in text, name
