@@ -186,7 +186,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
 
     def loader(self, clips: Sequence[Clip], shuffle: bool = False, shard: Shard = SINGLE_PROCESS) -> DataLoader[Any]:
         """Return a loader of some clips; with shuffle it drops the last, smaller batch."""
-        features = self._feature_files(versions=shuffle)
+        features = None if self.summaries else self._feature_files(versions=shuffle)
         tensors = [self._tensors, ClipTensors(self.summaries) if self.summaries else None]
         dataset = ClipDataset(
             clips,

@@ -19,7 +19,7 @@ VERSION = 2
 
 _MIN_SAMPLES = _WINDOW = 400  # samples of one frame of the networks
 _HOP = 320
-_SILENT = 0.1  # largest value of the row that marks voiced frames with 1
+_SILENT = 1e-3  # largest value of the row that marks voiced frames with 1; its mean in masked parts is larger
 
 
 class PretrainedFrontEnd(nn.Module):
@@ -199,7 +199,6 @@ class PretrainedFrontEnd(nn.Module):
         result = torch.cat([states[layer] for layer in self.layers], dim=1)
         if not self._keeps_silence:
             return result, length
-        # Augmented features may have the mean there, which counts as voiced.
         return select_frames(result, length_mask(length, result.shape[2]) & (features[:, -1] > _SILENT))
 
     def layer(self, states: Tensor, layer: int) -> Tensor:
