@@ -295,6 +295,8 @@ def test_summaries_of_stored_features_give_the_same_predictions_as_waveforms(pre
     }
     for clip, probabilities in zip(batch["clip"], rows.tolist(), strict=True):
         np.testing.assert_allclose(probabilities, expected[clip], atol=1e-4)
+    datamodule.speech_features, datamodule.summaries = file.parent / model.front_end.content_key(), file
+    assert {"summary"} == next(iter(datamodule.test_dataloader())).keys() - {"clip", "label"}
 
 
 def test_trained_layers_start_from_the_pretrained_ones_and_are_shipped(pretrained_args, done, tiny_ravdess, passes):
