@@ -17,6 +17,7 @@ class StandardizedMSELoss(nn.Module):
         num_features: Width of the embeddings.
 
     Examples:
+        >>> import torch
         >>> teacher = torch.randn(16, 4)
         >>> StandardizedMSELoss(num_features=4)(3 * teacher + 1, teacher) < 1e-4
         tensor(True)
@@ -51,6 +52,7 @@ class CosineAlignmentLoss(nn.Module):
     """One minus the cosine similarity of embeddings, mean over the batch: ``mean_i(1 - cos(s[i], t[i]))``.
 
     Examples:
+        >>> import torch
         >>> CosineAlignmentLoss()(torch.tensor([[0.0, 2.0]]), torch.tensor([[3.0, 0.0]]))
         tensor(1.)
     """

@@ -33,7 +33,7 @@ from crossmodal.studies.preflight.report import plot_preflight, preflight_report
 from tests.evaluation import LABELS
 from tests.evaluation.test_plots import read
 from tests.pipeline import fit, reused, sections_of, tiny_command
-from tests.tiny_speech import shrink, write_weights
+from tests.tiny_speech import BUNDLE, shrink, write_weights
 
 K = len(LABELS)
 # Actors of fold 0 of loso24 in the tiny corpus.
@@ -406,10 +406,11 @@ class TestCommand:
             preflight(make_args(tmp_path, root))
 
 
-def test_a_student_with_a_self_supervised_front_end(make_args, tiny_ravdess, tmp_path, monkeypatch):
+def test_a_student_with_a_pretrained_front_end(make_args, tiny_ravdess, tmp_path, monkeypatch):
     shrink(monkeypatch)
     weights = write_weights(tmp_path / "weights.safetensors")
-    more = ["--transfer.model.front_end=pretrained", f"--transfer.model.front_end_kwargs.weights={weights}"]
+    kwargs = f"{{model: {BUNDLE}, weights: '{weights}'}}"
+    more = ["--transfer.model.front_end=pretrained", f"--transfer.model.front_end_kwargs={kwargs}"]
     numbers = preflight(make_args(tmp_path, tiny_ravdess, *more))
     result = read_json(tmp_path / "runs" / "fit" / "preflight" / "control" / "result.json")
     assert numbers["uar"]["student"]["val"] == pytest.approx(result["metrics"]["val"]["uar"])
