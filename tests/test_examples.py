@@ -50,6 +50,7 @@ def recording(tmp_path_factory, tiny_ravdess) -> Path:
     return path
 
 
+@pytest.mark.slow  # half a minute
 def test_notebook(tiny_ravdess, tiny_face_features, tmp_path):
     cells = json.loads((EXAMPLES / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
