@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from crossmodal.batch import UNLABELLED
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
-from crossmodal.datasets.stored_array import open_array
+from crossmodal.datasets.stored_array import copy_array, open_array
 from crossmodal.transforms import pad_features
 
 
@@ -59,7 +59,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
             if paths is not None:
                 item[name] = self._read(paths[clip.clip])
         if self._features is not None:
-            item["features"] = [open_array(path) for path in self._features[clip.clip]]
+            item["features"] = [copy_array(path) for path in self._features[clip.clip]]
         for tensors in self._tensors:
             item |= tensors[clip.clip]
         return item

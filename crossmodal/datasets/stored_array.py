@@ -1,5 +1,6 @@
 """Memory-mapped arrays in NumPy files, with a checksum after the array, where `numpy.load` ignores it."""
 
+import mmap
 import os
 import struct
 import zlib
@@ -81,6 +82,16 @@ def open_array(path: Path) -> NDArray[np.generic]:
     Opening takes longer than reading a clip. A process can have 65,530 memory maps, so only the latest are kept.
     """
     return check_array(path)
+
+
+def copy_array(path: Path) -> NDArray[np.generic]:
+    """Return a copy of `open_array`, and release the pages of the map, so that memory does not grow with the corpus."""
+    array = open_array(path)
+    copy = np.array(array)
+    pages = getattr(array, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        pages.madvise(mmap.MADV_DONTNEED)
+    return copy
 
 
 def _is_unchanged(path: Path) -> bool:

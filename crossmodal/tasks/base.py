@@ -195,13 +195,14 @@ class BaseTask(LightningModule):
             return
         was_training = self.training
         self.eval()
-        sums, not_finite = [], []
+        sums, not_finite = torch.zeros(()), []
         for batch in batches:
             features, length = self.features(batch)
-            sums.append(normalization.accumulate(features, length))
-            if not bool(torch.isfinite(sums[-1]).all()):
+            added = normalization.accumulate(features, length)
+            if not bool(torch.isfinite(added).all()):
                 not_finite += non_finite_clips(batch, features)
-        total = self._sum_over_processes(torch.stack(sums).sum(dim=0))
+            sums = sums + added  # a list of small tensors would fragment the memory
+        total = self._sum_over_processes(sums)
         if not bool(torch.isfinite(total).all()):  # in every process, so that none waits for another
             clips = explain_clips(not_finite or ["other processes"])
             raise NotFiniteError(f"{self.stage}, before training: {clips}")
