@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
-from crossmodal.models.pretrained_source import PretrainedSource, digest
+from crossmodal.models.pretrained_source import PretrainedSource
+from crossmodal.models.weights import hash_tensors
 from crossmodal.storage import atomic_path, content_key
 from crossmodal.transforms import length_mask, pad_features
 from crossmodal.transforms.front_end import frame_energy, select_frames, voiced_frames
@@ -111,13 +112,17 @@ class PretrainedFrontEnd(nn.Module):
         """Return a key of everything that determines a clip's features: network, weights, layers and subsampling."""
         return content_key(
             config=self.source.config or self.source.model,
-            weights=digest(self.source.tensors(self.frozen_layers)),
+            weights=hash_tensors(self.source.tensors(self.frozen_layers)),
             layers=self._stored,
             subsampling=self.subsampling,
             silence_db=self.silence_db,
             keeps_silence=self._keeps_silence,
             version=VERSION,
         )
+
+    def trained_key(self) -> str | None:
+        """Return a key of the present weights of the trained layers; None if there are none."""
+        return None if self.trained is None else hash_tensors(self.trained.state_dict())
 
     def save_frozen_layers(self, path: Path) -> None:
         """Write the weights of the frozen layers as safetensors, atomically."""

@@ -1,6 +1,5 @@
 """Sources of pretrained audio encoders: a Hub id, a folder, a weights file, or a bundle of torchaudio."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,15 +159,6 @@ class PretrainedSource:
         state = {name: tensors[_short(name)].float() for name in network.state_dict()}
         network.load_state_dict(state, assign=True)
         return network.requires_grad_(False)
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """Hash tensors by name."""
-    result = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        result.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        result.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return result.hexdigest()
 
 
 def _is_bundle(model: str) -> bool:

@@ -1,5 +1,6 @@
-"""Loading of weights files that other programs wrote."""
+"""Loading of weights files that other programs wrote, and hashes of tensors."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -59,3 +60,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path} must hold a state dict, got {type(content).__name__}.")
     return {str(key).removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Hash tensors by name; those of a copy in another file format have the same hash."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

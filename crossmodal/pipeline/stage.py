@@ -21,7 +21,7 @@ from crossmodal.datamodules import CorpusDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions, predict
-from crossmodal.models import AudioClassifier, FaceClassifier
+from crossmodal.models import AudioClassifier, FaceClassifier, PretrainedFrontEnd
 from crossmodal.models.serialization import save_model
 from crossmodal.own_code import own_sources
 from crossmodal.pipeline.callbacks import EpochBar, History, ProgressLines, SeedEachBatch, StopAtOnce
@@ -161,6 +161,7 @@ class StageRun:
             self._trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 
     def _key(self, upstream: Sequence[str]) -> str:
+        front_end = getattr(self.task.model, "front_end", None)
         return content_key(
             stage=self.stage,
             code=code_version(),
@@ -168,6 +169,7 @@ class StageRun:
             data=self.datamodule.fingerprint,
             upstream=list(upstream),
             **({"own": own} if (own := own_sources(self.task.modules())) else {}),
+            **({"pretrained": front_end.trained_key()} if isinstance(front_end, PretrainedFrontEnd) else {}),
         )
 
     def _begin(self) -> str | None:
@@ -278,7 +280,7 @@ def _model_in_key(model: Config) -> Config:
     """Return a task's arguments for the key, with the hash of a file in place of its path."""
     arguments = deepcopy(model)
     arguments.pop("teacher", None)  # it is covered by the upstream key
-    if arguments.get("front_end") == "pretrained":  # its weights are covered by the data's fingerprint
+    if arguments.get("front_end") == "pretrained":  # its weights are covered by the data and `_key`
         (arguments["front_end_kwargs"] or {}).pop("weights", None)
     given = (arguments.get(name) for name in ("front_end", "front_end_kwargs", "encoder", "encoder_kwargs"))
     parts = [one.get("init_args", one) for one in given if isinstance(one, dict)]

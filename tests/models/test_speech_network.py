@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 
 from crossmodal.errors import ConfigError, WeightsError
 from crossmodal.models import speech_network
-from crossmodal.models.pretrained_source import PretrainedSource, digest
+from crossmodal.models.pretrained_source import PretrainedSource
 from crossmodal.models.speech_network import BUNDLES, TorchaudioNetwork, download_weights, find_bundle
+from crossmodal.models.weights import hash_tensors
 from tests.tiny_speech import BUNDLE, random_network, shrink, torchaudio_network, write_weights
 
 FILE = "wav2vec2_fairseq_base_ls960.pth"
@@ -126,7 +127,7 @@ def test_a_missing_file_is_a_weights_error(tiny, tmp_path):
 def test_the_digest_depends_on_the_content_but_not_the_format(tiny, tmp_path):
     def digest_of(name, seed=0):
         weights = write_weights(tmp_path / name, seed=seed)
-        return digest(PretrainedSource.find(BUNDLE, None, weights, None).tensors(3))
+        return hash_tensors(PretrainedSource.find(BUNDLE, None, weights, None).tensors(3))
 
     assert digest_of("a.safetensors") == digest_of("a.pth") != digest_of("b.safetensors", seed=1)
 

@@ -1,6 +1,5 @@
 """Speech features, computed once for each clip and stored."""
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.datasets.stored_array import read_array, write_array
 from crossmodal.models import AudioClassifier, PretrainedFrontEnd
+from crossmodal.models.weights import hash_tensors
 from crossmodal.naming import readable
 from crossmodal.own_code import own_sources
 from crossmodal.pipeline.settings import STAGES, Config, stage_config
@@ -79,14 +79,14 @@ def store_for_training(
     front end is pretrained.
     """
     model, speeds, folders = task.model, task.stored_speeds, list[Path]()
-    names = ("front_end", "front_end_kwargs", "sample_rate")
-    key = {"version": VERSION} | {name: model.config[name] for name in names} | _own_code(model.front_end)
     if isinstance(model.front_end, PretrainedFrontEnd) and datamodule.speech_features:
         folders = _store_copies(task, datamodule, device)
-        key = {"version": VERSION, "folders": [folder.name for folder in folders]}
-        return folders, _store_summaries(task, datamodule, key, folders) if task.uses_summaries else None
+        by_folder: Config = {"version": VERSION, "folders": [folder.name for folder in folders]}
+        return folders, _store_summaries(task, datamodule, by_folder, folders) if task.uses_summaries else None
     if not speeds or datamodule.speech_features or datamodule.stream:
         return folders, None
+    names = ("front_end", "front_end_kwargs", "sample_rate")
+    key = {"version": VERSION} | {name: model.config[name] for name in names} | _own_code(model.front_end)
     if task.uses_summaries:
         return folders, _store_summaries(task, datamodule, key)
     if _num_bytes(model, datamodule) * len(speeds) <= MAX_BYTES:
@@ -158,10 +158,8 @@ def _own_code(part: nn.Module, name: str = "front_end") -> Config:
     """Return what a key needs for a part with classes of the user: their sources and the part's tensors."""
     if not (sources := own_sources(part.modules())):
         return {}
-    digest = hashlib.sha256()
-    for tensor in (*part.parameters(), *part.buffers()):
-        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
-    return {f"{name}_code": sources, f"{name}_tensors": digest.hexdigest()}
+    tensors = {**dict(part.named_parameters()), **dict(part.named_buffers())}
+    return {f"{name}_code": sources, f"{name}_tensors": hash_tensors(tensors)}
 
 
 def _store_missing(

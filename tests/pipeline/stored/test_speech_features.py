@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from crossmodal import AudioDataModule, EmotionRecognizer
 from crossmodal.cli.test import test_command as run_command
@@ -104,19 +104,24 @@ def test_stored_features_are_those_of_the_models_front_end(finished_pretrained, 
         np.testing.assert_array_equal(array.astype(np.float32), features[0].numpy())
 
 
+def check_predictions(folder, name, root):
+    """Compare the stored predictions of a stage with those of its model from waveforms; return model and datamodule."""
+    stage = folder / "runs" / "fit" / name
+    model, _ = load_model(AudioClassifier, stage / "model.safetensors")
+    datamodule = ready(AudioDataModule, root, cache=str(folder / "cache"), batch_size=16)
+    (batch,) = datamodule.test_dataloader()
+    with torch.no_grad():
+        rows = model(batch["waveform"], batch["waveform_length"]).softmax(dim=-1)
+    written = {row["clip"]: [*map(float, [*row.values()][-8:])] for row in read_rows(stage / "predictions.csv")}
+    for clip, probabilities in zip(batch["clip"], rows.tolist(), strict=True):
+        np.testing.assert_allclose(probabilities, written[clip], atol=1e-4)
+    return model, datamodule
+
+
 def test_stored_features_give_the_same_predictions_as_waveforms(finished_pretrained, tiny_ravdess):
     """The stage's predictions were made from stored features."""
     folder, _ = finished_pretrained
-    stage = folder / "runs" / "fit" / "finetune"
-    model, _ = load_model(AudioClassifier, stage / "model.safetensors")
-    datamodule = ready(AudioDataModule, tiny_ravdess, cache=str(folder / "cache"), batch_size=16)
-    (batch,) = datamodule.test_dataloader()
-    with torch.no_grad():
-        expected_rows = model(batch["waveform"], batch["waveform_length"]).softmax(dim=-1)
-    rows = [line.split(",") for line in (stage / "predictions.csv").read_text().splitlines()]
-    expected = {row[0]: [float(value) for value in row[-8:]] for row in rows[1:]}
-    for clip, probabilities in zip(batch["clip"], expected_rows.tolist(), strict=True):
-        np.testing.assert_allclose(probabilities, expected[clip], atol=1e-4)
+    check_predictions(folder, "finetune", tiny_ravdess)
 
 
 def test_an_interrupted_pass_resumes_with_the_next_clip(pretrained_args, finished, tmp_path, monkeypatch):
@@ -183,6 +188,23 @@ class TestKeys:
         assert after["teacher"] == before["teacher"]
         assert all(after[stage] != before[stage] for stage in ("control", "transfer", "finetune"))
         assert len(passes) == CLIPS
+
+    def test_changed_weights_of_trained_layers_retrain_the_students(self, pretrained_args, done, passes):
+        trained = (
+            "--transfer.model.front_end_kwargs.subsampling=1",
+            "--transfer.model.front_end_kwargs.trainable_layers=1",
+        )
+        args = pretrained_args(done, *trained, "--stages=control")
+        fit(args)
+        before = self.keys(done)
+        state = load_file(done / "weights.safetensors")
+        name = f"encoder.transformer.layers.{LAYERS - 1}.attention.k_proj.weight"
+        save_file(state | {name: state[name] + 1}, done / "weights.safetensors")
+        assert reused(fit(args)) == []
+        assert self.keys(done)["control"] != before["control"]
+        assert len(passes) == CLIPS  # the frozen layers are the same
+        save_file(state, done / "weights.safetensors")
+        assert reused(fit(args)) == ["control"]
 
     def test_moved_or_converted_weights_reuse_results(self, pretrained_args, done, passes):
         moved = write_weights(done / "elsewhere" / "weights.pth")
@@ -284,17 +306,7 @@ def test_summaries_of_stored_features_give_the_same_predictions_as_waveforms(pre
     (file,) = {*(done / "cache" / "speech_features").glob("*.safetensors")} - before
     summaries = load_file(file)["summary"]
     assert summaries.shape == (CLIPS, 3, 2 * LAYERS * WIDTH)
-    stage = done / "runs" / "fit" / "control"
-    model, _ = load_model(AudioClassifier, stage / "model.safetensors")
-    datamodule = ready(AudioDataModule, tiny_ravdess, cache=str(done / "cache"), batch_size=16)
-    (batch,) = datamodule.test_dataloader()
-    with torch.no_grad():
-        rows = model(batch["waveform"], batch["waveform_length"]).softmax(dim=-1)
-    expected = {
-        row["clip"]: [float(one) for one in [*row.values()][-8:]] for row in read_rows(stage / "predictions.csv")
-    }
-    for clip, probabilities in zip(batch["clip"], rows.tolist(), strict=True):
-        np.testing.assert_allclose(probabilities, expected[clip], atol=1e-4)
+    model, datamodule = check_predictions(done, "control", tiny_ravdess)
     datamodule.speech_features, datamodule.summaries = file.parent / model.front_end.content_key(), file
     assert {"summary"} == next(iter(datamodule.test_dataloader())).keys() - {"clip", "label"}
 
