@@ -68,14 +68,10 @@ class OnnxModel:
         The lengths are in samples, (B,); samples beyond them are ignored.
         """
         waveforms, lengths = np.asarray(waveforms, np.float32), np.asarray(lengths, np.int64)
-        size = self._max_batch or max(len(waveforms), 1)
-        results = [
-            self._session.run(
-                [OUTPUT], dict(zip(INPUTS, (waveforms[at : at + size], lengths[at : at + size]), strict=True))
-            )
-            for at in range(0, max(len(waveforms), 1), size)
-        ]
-        return np.concatenate([result[0] for result in results])
+        count = max(len(waveforms), 1)
+        size = self._max_batch or count
+        parts = [(waveforms[at : at + size], lengths[at : at + size]) for at in range(0, count, size)]
+        return np.concatenate([self._session.run([OUTPUT], dict(zip(INPUTS, part, strict=True)))[0] for part in parts])
 
 
 def load_onnx_model(folder: str | Path, config: Mapping[str, Any] | None = None, *, int8: bool = False) -> OnnxModel:

@@ -256,15 +256,16 @@ class AudioClassifier(nn.Module):
 
     def _states(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> tuple[Tensor, Tensor]:
         """Compute the layers for the encoder; trained ones get features on the scale of the frozen ones."""
-        if augment is not None or not self.has_trained_layers:
-            features = self._normalize(features)
+        if self.has_trained_layers and augment is None:
+            return self.front_end.finish(features, length)
+        features = self._normalize(features)
         if augment is not None:
             features = augment(features, length)
-        if self.has_trained_layers:
-            if augment is not None and self.normalization is not None:
-                features = self.normalization.inverse(features)
-            features, length = self.front_end.finish(features, length)
-        return features, length
+        if not self.has_trained_layers:
+            return features, length
+        if self.normalization is not None:
+            features = self.normalization.inverse(features)
+        return self.front_end.finish(features, length)
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
         """Compute summaries, (B, P), from the results of `extract_features`; training does not change them."""

@@ -141,7 +141,8 @@ class FinetuneTask(BaseTask):
         """Return the trained layers of a pretrained front end, and all other parameters."""
         pretrained = [*self.model.front_end.parameters()] if self.model.has_trained_layers else []
         (group,) = super().parameter_groups()
-        others = [one for one in group["params"] if id(one) not in {*map(id, pretrained)}]
+        ids = {id(one) for one in pretrained}
+        others = [one for one in group["params"] if id(one) not in ids]
         return [group | {"params": others}, *([{"params": pretrained, "lr": self.pretrained_lr}] if pretrained else [])]
 
     def normalization(self) -> FeatureNormalization | None:

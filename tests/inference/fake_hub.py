@@ -7,9 +7,33 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pytest
+from huggingface_hub import constants, file_download
+
 TOKEN = "hf_of_the_owner"
+
+
+def go_to(endpoint: str, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(constants, "ENDPOINT", endpoint)
+    for module in (constants, file_download):  # before 1.0 the second has a copy
+        address = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        patch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", address, raising=False)
+
+
+@contextmanager
+def connected_hub(tmp_path: Path, patch: pytest.MonkeyPatch) -> Iterator["FakeHub"]:
+    """Start an empty Hub and use it, with an empty cache."""
+    with fake_hub() as hub:
+        go_to(hub.endpoint, patch)
+        patch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        patch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        patch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            patch.delenv(proxy, raising=False)
+        yield hub
 
 
 class FakeHub(ThreadingHTTPServer):

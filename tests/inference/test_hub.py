@@ -4,35 +4,22 @@ import socket
 import time
 
 import pytest
-from huggingface_hub import constants, file_download
+from huggingface_hub import constants
 
 from crossmodal import EmotionRecognizer, push_to_hub
 from crossmodal.cli.main import main
 from crossmodal.errors import HubError, ModelFolderError
 from crossmodal.inference.hub import FILES, fetch, push
-from tests.inference.fake_hub import TOKEN, commit_id, fake_hub
+from tests.inference.fake_hub import TOKEN, commit_id, connected_hub, go_to
 
 NAME = "me/voice"
-
-
-def go_to(endpoint: str, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(constants, "ENDPOINT", endpoint)
-    for module in (constants, file_download):  # before 1.0 the second has a copy
-        address = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        patch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", address, raising=False)
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """Return an empty Hub, with an empty cache and a token with write access."""
-    with fake_hub() as hub:
-        go_to(hub.endpoint, monkeypatch)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-            monkeypatch.delenv(proxy, raising=False)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with connected_hub(tmp_path, monkeypatch) as hub:
         yield hub
 
 

@@ -10,8 +10,7 @@ from crossmodal import hub_access
 from crossmodal.errors import ConfigError, HubError, WeightsError
 from crossmodal.models import PretrainedFrontEnd
 from crossmodal.models.pretrained_source import PretrainedSource
-from tests.inference.fake_hub import fake_hub
-from tests.inference.test_hub import go_to
+from tests.inference.fake_hub import connected_hub, go_to
 from tests.tiny_speech import shrink, write_weights, write_whisper
 
 
@@ -75,15 +74,7 @@ def test_missing_and_damaged_files(tmp_path):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    from huggingface_hub import constants
-
-    with fake_hub() as hub:
-        go_to(hub.endpoint, monkeypatch)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-            monkeypatch.delenv(proxy, raising=False)
+    with connected_hub(tmp_path, monkeypatch) as hub:
         write_whisper(tmp_path / "hub")
         hub.repositories["me/voice"] = [{path.name: path.read_bytes() for path in (tmp_path / "hub").iterdir()}]
         hub.files("me/voice")["modeling.py"] = b"raise SystemExit"
