@@ -32,9 +32,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
         "--key value is a key of fit for all runs, such as --data.root DIR, and overrides FILE."
     )
     parser.formatter_class, parser.epilog = _HelpFormatter, _EXAMPLES
-    shipped = (
-        "YAML file, or the name of a shipped study: teaching, teaching_lstm, unlabelled, students, live or applications"
-    )
+    shipped = "YAML file, or the name of a shipped study: teaching, teaching_lstm, unlabelled, students or applications"
     parser.add_argument("file", type=lambda name: find_config(name, "studies"), metavar="FILE", help=shipped)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder; default: studies/ and the name of the file")
     jobs = "parallel runs, each in a process with one thread; default: %(default)s"

@@ -7,6 +7,7 @@ from typing import Literal
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Sex = Literal["female", "male"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Clip:
         video_start: Start of the clip in the video file, in seconds.
         duration: Duration in both files, in seconds; None extends to the end of each file.
         split: Split that the corpus defines for the clip, if any.
+        sex: Sex of the actor, if the corpus knows it.
     """
 
     clip: str
@@ -39,6 +41,7 @@ class Clip:
     video_start: float = 0.0
     duration: float | None = None
     split: Split | None = None
+    sex: Sex | None = None
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,7 @@ def _pair(files: dict[str, Path]) -> Clip:
         audio=files.get(sound),
         video=next((files[kind] for kind in _FACES if kind in files), None),
         audio_start=0.0 if sound.startswith("03") else MP4_SOUND_DELAY,
+        sex="male" if int(name.actor) % 2 else "female",
     )
 
 

@@ -8,20 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
-from numpy.typing import NDArray
 
 from crossmodal.datamodules import AudioDataModule, CorpusDataModule, PairedDataModule, VideoDataModule
 from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError
 from crossmodal.evaluation.calibration import calibrate
 from crossmodal.inference.model_folder import save_model_folder
-from crossmodal.models import FaceClassifier
 from crossmodal.models.own_teacher import OwnTeacher
-from crossmodal.models.serialization import load_model
 from crossmodal.own_code import trusting
 from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, silence_lightning
@@ -33,13 +29,12 @@ from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_c
 from crossmodal.pipeline.stage import StageRun
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.stored.face_embeddings import embed_faces
-from crossmodal.pipeline.stored.modality_general import sound_statistics
 from crossmodal.pipeline.stored.speech_features import store_for_stages
 from crossmodal.pipeline.stored.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
 from crossmodal.pipeline.summary import RunSummary, summarize
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import content_key, disk_errors, write_json
-from crossmodal.tasks import FinetuneTask, TeacherTask
+from crossmodal.tasks import TeacherTask
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -164,17 +159,9 @@ class Run:
                 run, result = self._train_member(stage, left_out, number)
                 datamodules.setdefault(stage, run.datamodule)
                 members.append(Member(stage, result, left_out))
-
-        def store() -> Path:
-            sound = self._sound_statistics() if self.teaching.general_share < 1 else None
-            return store_teacher_outputs(self.teaching, members, datamodules, self.device, sound)
-
-        return self.processes.run_on_rank_zero(store)
-
-    def _sound_statistics(self) -> NDArray[np.float64]:
-        control = self.prepare_stage("control", self.folder / "teachers" / "sound")
-        assert isinstance(control.task, FinetuneTask), "the control is a student"
-        return sound_statistics(control.task.model, control.datamodule, self.corpus.split["train"], self.device)
+        return self.processes.run_on_rank_zero(
+            lambda: store_teacher_outputs(self.teaching, members, datamodules, self.device)
+        )
 
     def _train_member(self, stage: str, left_out: frozenset[str], number: int) -> tuple[StageRun, StageResult]:
         """Train one teacher, or return the stage ``teacher`` if it is the same."""
@@ -202,7 +189,7 @@ class Run:
         if stage == "teacher":
             self._fill_in_teacher(model, data)
         elif stage == "transfer":
-            upstream = self._fill_in_transfer(model, data)
+            self._fill_in_transfer(model, data)
         elif stage == "finetune":
             model["weights"] = str(self.results["transfer"].model)
             upstream = [self.results["transfer"].key]
@@ -211,21 +198,12 @@ class Run:
         clips = [clip.clip for clip in self.corpus.clips]
         return StageRun(stage, config, clips, folder or self.folder / stage, upstream, left_out, self.processes)
 
-    def _fill_in_transfer(self, model: Config, data: Config) -> list[str]:
-        """Set the teaching inputs: stored outputs, or a live teacher, whose key is then returned."""
-        if self.teaching.live:
-            teacher = self.results["teacher"]
-            face, _ = load_model(FaceClassifier, teacher.model)
-            model["teacher"] = str(teacher.model)
-            model["teacher_embedding_size"] = face.encoder.out_features
-            model["teacher_features_size"] = face.encoder.in_features or 1
-            self._fill_in_teacher({}, data)
-            return [teacher.key]
+    def _fill_in_transfer(self, model: Config, data: Config) -> None:
+        """Set the stored teacher outputs and their sizes."""
         outputs = self._store_teacher_outputs()
         sizes = {f"{name}_size": shape[-1] for name, shape in ClipTensors(outputs).shapes.items()}
         model |= {name: sizes[name] for name in ("teacher_embedding_size", "teacher_features_size") if name in sizes}
         data["teacher_outputs"] = str(outputs)
-        return []
 
     def _fill_in_teacher(self, model: Config, data: Config) -> None:
         """Set the teacher's input: pixels, stored embeddings of a frozen backbone, or face features."""

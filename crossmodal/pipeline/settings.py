@@ -53,6 +53,7 @@ _RECIPE = (*_TRAINING, *(name for name in inspect.signature(BaseTask).parameters
 _LOGGERS = {"wandb": "WandbLogger", "csv": "CSVLogger", "tensorboard": "TensorBoardLogger"}
 # Arguments that the pipeline sets for each stage.
 _FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
+_OF_A_LIVE_TEACHER = ("teacher_actors", "horizontal_flip")  # arguments of a task without stored outputs
 
 
 class _ConfigByName(ActionConfigFile):
@@ -99,7 +100,7 @@ def build_parser() -> ArgumentParser:
     own = {"fail_untyped": False}  # of the arguments of the user's own classes
     parser.add_class_arguments(TeacherTask, "teacher.model", skip=set(_FILLED_IN) - {"weights"}, **own)
     parser.add_class_arguments(TeachingSettings, "teaching")
-    parser.add_class_arguments(TransferTask, "transfer.model", skip=set(_FILLED_IN), **own)
+    parser.add_class_arguments(TransferTask, "transfer.model", skip={*_FILLED_IN, *_OF_A_LIVE_TEACHER}, **own)
     parser.add_class_arguments(FinetuneTask, "finetune.model", skip={*_FILLED_IN, *STUDENT})
     for stage in ("teacher", "transfer", "finetune"):
         parser.add_class_arguments(Trainer, f"{stage}.trainer", fail_untyped=False)

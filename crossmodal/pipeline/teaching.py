@@ -12,7 +12,7 @@ TeacherKind = Literal["face", "voice", "both"]
 # The stages that train each kind of teacher; a voice teacher is trained like the student's control.
 STAGES_OF = {"face": ("teacher",), "voice": ("control",), "both": ("teacher", "control")}
 
-_OF_TRAINED_TEACHERS = ("by", "cross_fit", "num_teachers", "live")  # settings without a teacher of one's own
+_OF_TRAINED_TEACHERS = ("by", "cross_fit", "num_teachers")  # settings without a teacher of one's own
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,6 @@ class TeachingSettings:
             arXiv:1706.04599).
         shuffle: Give each clip the outputs for another clip of the same actor and emotion. This is a control: if a
             student gains as much, the face adds no information about the individual clip.
-        general_share: Share of the dimensions of the teacher's embedding to use: those that sound predicts best for
-            unseen actors, after the Modality Focusing Hypothesis (see
-            `crossmodal.pipeline.stored.modality_general.general_dimensions`). 1 for all.
-        live: Run the teacher on every batch, on randomly mirrored pixels, instead of storing its outputs once. Many
-            times slower. Excludes all other settings of this section.
         teacher: Trained classifier of your own in place of the stage ``teacher``: a class path, or ``{class_path,
             init_args}``; see `crossmodal.models.own_teacher.OwnTeacher`.
         teacher_actors: Actors of the corpus that `teacher` was trained or selected on, ``[]`` if none. It is refused
@@ -51,8 +46,6 @@ class TeachingSettings:
     num_teachers: int = 1
     calibrate: bool = False
     shuffle: bool = False
-    live: bool = False
-    general_share: float = 1.0
     teacher: str | nn.Module | None = None
     teacher_actors: list[str | int] | Literal["unknown"] | None = None
 
@@ -61,17 +54,11 @@ class TeachingSettings:
             raise ConfigError(f"teaching.cross_fit must be 0, or at least 2 groups, not {self.cross_fit}.")
         if self.num_teachers < 1:
             raise ConfigError(f"teaching.num_teachers must be at least 1, not {self.num_teachers}.")
-        others = [one.name for one in fields(self) if one.name != "live" and getattr(self, one.name) != one.default]
-        if self.teacher and (excluded := {*_OF_TRAINED_TEACHERS} & {*others, *["live"] * self.live}):
+        changed = {one.name for one in fields(self) if getattr(self, one.name) != one.default}
+        if self.teacher and (excluded := changed.intersection(_OF_TRAINED_TEACHERS)):
             raise ConfigError(f"teaching.teacher is trained already: remove teaching.{min(excluded)}.")
         if self.teacher and self.teacher_actors is None:
             raise LeakageError(UNKNOWN_ACTORS)
-        if self.live and others:
-            raise ConfigError(
-                f"teaching.live runs one face teacher in each step, so it excludes teaching.{others[0]}: remove one."
-            )
-        if not 0 < self.general_share <= 1:
-            raise ConfigError(f"teaching.general_share must be above 0 and at most 1, not {self.general_share}.")
 
     @property
     def stages(self) -> tuple[str, ...]:

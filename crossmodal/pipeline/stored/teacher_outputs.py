@@ -20,7 +20,6 @@ from crossmodal.models.outputs import Outputs
 from crossmodal.models.own_teacher import OwnTeacher
 from crossmodal.models.serialization import load_model
 from crossmodal.pipeline.stage_result import StageResult
-from crossmodal.pipeline.stored.modality_general import general_dimensions
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key
@@ -57,26 +56,23 @@ def store_teacher_outputs(
     members: Sequence[Member],
     datamodules: Mapping[str, CorpusDataModule],
     device: torch.device,
-    sound: NDArray[np.float64] | None = None,
 ) -> Path:
     """Compute the outputs of the trained teachers for every clip, once, and return their file.
 
     It has ``teacher_embedding``, (clips, E), ``teacher_logits``, (clips, K), ``teacher_features``, (clips, D), and, for
     teachers with windows, ``teacher_windows``, (clips, N, E), with the actors that any of the teachers was trained on.
-    The first member of each stage was trained on all training actors. With `sound`, the `sound_statistics` of the
-    training clips, only the dimensions that sound predicts are kept.
+    The first member of each stage was trained on all training actors.
     """
     datamodule = datamodules[settings.stages[0]]
     key = content_key(
         members=[(member.result.key, sorted(member.left_out)) for member in members],
         settings=asdict(settings),
-        sound=None if sound is None else sound.tolist(),
         version=VERSION,
     )
     path = datamodule.cache_folder / "teacher_outputs" / f"{key}.safetensors"
     with ClipTensors.missing(path, "teacher outputs") as missing:
         if missing:
-            _store(path, settings, members, datamodules, device, sound)
+            _store(path, settings, members, datamodules, device)
     return path
 
 
@@ -86,7 +82,6 @@ def _store(
     members: Sequence[Member],
     datamodules: Mapping[str, CorpusDataModule],
     device: torch.device,
-    sound: NDArray[np.float64] | None,
 ) -> None:
     datamodule = datamodules[settings.stages[0]]
     clips = [(clip, split) for split, clips in datamodule.split.items() for clip in clips]
@@ -106,9 +101,6 @@ def _store(
         train_actors.update(*actors)
     tensors = _side_by_side(first)
     tensors["teacher_logits"] = np.asarray(logits, np.float32)
-    if sound is not None:
-        training = datamodule.split["train"]
-        tensors = _keep_general(tensors, sound, [clip.actor for clip in training], settings.general_share)
     if settings.shuffle:
         order = shuffled_order([(clip.actor, clip.label) for clip, _ in clips])
         tensors = {name: tensor[order] for name, tensor in tensors.items()}
@@ -124,15 +116,6 @@ def _side_by_side(outputs: Sequence[Outputs]) -> dict[str, Array]:
         if len(tensors) == len(outputs) and len({tensor.shape[:-1] for tensor in tensors}) == 1:
             concatenated[f"teacher_{name}"] = torch.cat(tensors, dim=-1).numpy()
     return concatenated
-
-
-def _keep_general(
-    tensors: dict[str, Array], sound: NDArray[np.float64], actors: Sequence[str], share: float
-) -> dict[str, Array]:
-    """Keep the dimensions of the embeddings that sound predicts; training clips come first."""
-    keep = general_dimensions(tensors["teacher_embedding"][: len(sound)], sound, actors, share)
-    masked = {"teacher_embedding", "teacher_windows"}
-    return {name: tensor[..., keep] if name in masked else tensor for name, tensor in tensors.items()}
 
 
 def _predict(member: Member, datamodule: CorpusDataModule, device: torch.device) -> tuple[Outputs, set[str]]:

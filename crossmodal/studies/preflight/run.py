@@ -22,7 +22,7 @@ from crossmodal.pipeline import run as pipeline
 from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import end_loggers
 from crossmodal.pipeline.settings import Config, parse_settings
-from crossmodal.pipeline.stored.modality_general import sound_statistics
+from crossmodal.pipeline.stored.sound_statistics import sound_statistics
 from crossmodal.pipeline.summary import Measured, RunSummary, summarize
 from crossmodal.storage import write_json
 from crossmodal.studies.preflight.advice import advise

@@ -10,7 +10,6 @@ from crossmodal.datasets.clip_tensors import ClipTensors
 from crossmodal.errors import ConfigError, LeakageError, WeightsError
 from crossmodal.models import AudioClassifier, FaceBackbone, FaceClassifier
 from crossmodal.models.serialization import load_model
-from crossmodal.pipeline.stored.modality_general import general_dimensions
 from crossmodal.storage import content_key
 from tests.datamodules import ready
 from tests.pipeline import fit, tiny_command
@@ -165,9 +164,6 @@ class TestTeaching:
             ("--teaching.cross_fit=1", r"teaching\.cross_fit"),
             ("--teaching.cross_fit=3", "only 2"),
             ("--teaching.num_teachers=0", r"teaching\.num_teachers"),
-            ("--teaching={live: true, cross_fit: 2}", r"teaching\.cross_fit"),
-            ("--teaching.general_share=0", r"teaching\.general_share"),
-            ("--teaching.general_share=0.5", "three training actors"),
             (
                 "--transfer.model={encoder: tdnn, encoder_kwargs: {hidden_size: 8},"
                 " front_end_kwargs: {silence_db: null}, align_loss_over_time: true}",
@@ -178,40 +174,6 @@ class TestTeaching:
     def test_an_invalid_setting_is_named(self, store, tiny_args, wrong, message):
         with pytest.raises(ConfigError, match=message):
             fit(tiny_args(store, wrong))
-
-    def test_general_share_reduces_the_embedding(self, store, tiny_args):
-        shuffled = ("--data.protocol=random", "--data.allow_speaker_leakage=true")  # for four training actors
-        fit(tiny_args(store, *shuffled, "--stages=teacher,transfer", "--teaching.general_share=0.25"))
-        assert newest_outputs(store / "cache").shapes["teacher_embedding"] == (32,)
-
-
-class TestGeneralDimensions:
-    """Six actors; sound predicts the even ones of eight dimensions."""
-
-    actors = ("01", "02", "03", "04", "05", "06") * 20
-
-    def chosen(self, share):
-        generator = np.random.default_rng(0)
-        sound = generator.normal(size=(120, 4))
-        embedding = generator.normal(size=(120, 8))
-        embedding[:, ::2] += 3 * sound
-        embedding[:, 7] = 1.0  # constant
-        return general_dimensions(embedding, sound, self.actors, share).tolist()
-
-    def test_predictable_dimensions_are_kept(self):
-        assert self.chosen(0.5) == [0, 2, 4, 6]
-
-    def test_a_constant_comes_last_and_one_dimension_is_always_kept(self):
-        assert self.chosen(7 / 8) == [0, 1, 2, 3, 4, 5, 6]
-        assert len(self.chosen(0.01)) == 1
-
-    def test_a_dimension_predictable_for_one_actor_only_is_not_general(self):
-        generator = np.random.default_rng(0)
-        sound = generator.normal(size=(120, 1))
-        embedding = generator.normal(size=(120, 2))
-        embedding[:, 0] = np.where(np.array(self.actors) == "01", 100 * sound[:, 0], generator.normal(size=120))
-        embedding[:, 1] += 0.5 * sound[:, 0]
-        assert general_dimensions(embedding, sound, self.actors, 0.5).tolist() == [1]
 
 
 @pytest.fixture(scope="module")
@@ -290,31 +252,6 @@ class TestPixels:
         teacher, _ = load_model(FaceClassifier, folder / "runs" / "fit" / "teacher" / "model.safetensors")
         assert teacher.encoder.backbone is not None
         assert not teacher.normalization.fitted
-
-    @pytest.mark.parametrize("frozen", ["true", "false"])
-    def test_a_live_teacher_runs_in_each_step(self, args, folder, frozen, monkeypatch):
-        inputs = []
-        outputs = FaceClassifier.outputs
-
-        def counted(model, faces):
-            inputs.append(faces)
-            return outputs(model, faces)
-
-        monkeypatch.setattr(FaceClassifier, "outputs", counted)
-        live = args(
-            f"--teacher.model.freeze_backbone={frozen}",
-            "--teaching.live=true",
-            "--transfer.model.more_losses={regression: 0.1}",
-            "--transfer.trainer.max_epochs=2",
-        )
-        fit([*live, "--stages=teacher"])
-        inputs.clear()
-        summary = fit([*live, "--stages=teacher,transfer"])
-        assert len(inputs) == 2 * summary["corpus"]["clips"]["train"] // 8
-        assert {faces.ndim for faces in inputs} == {3 if frozen == "true" else 5}  # embeddings, or pixels
-        assert stored(folder, "teacher_outputs") == []
-        again = fit([*live, "--stages=teacher,transfer", "--teacher.trainer.max_epochs=2"])
-        assert not again["stages"]["transfer"]["reused"]  # another teacher
 
     @pytest.mark.parametrize("by", ["face", "voice", "both"])
     def test_alignment_over_time_and_regression_of_the_teachers_input(self, args, folder, by):
