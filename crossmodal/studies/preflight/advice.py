@@ -2,13 +2,12 @@
 
 from typing import Any, Literal, TypedDict
 
+from crossmodal.evaluation.similarity import CARRIED_SHARE
+
 Verdict = Literal["teacher_at_chance", "little_to_teach", "not_in_the_sound", "only_the_label", "can_help"]
 
 # Least gain in UAR of the late fusion over the student that shows complementary information in the face.
 FUSION_GAIN = 0.02
-# R^2 above which a dimension of the teacher counts as predictable from sound, and the least share of such dimensions.
-CARRIED_R2 = 0.05
-CARRIED_SHARE = 0.10
 # A model has memorised its training clips if its training UAR is at least this, and this far above validation.
 MEMORISED_UAR = 0.95
 MEMORISED_GAP = 0.15

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from crossmodal.evaluation.plots import STAGE_COLOURS, STYLE, save_figure
 from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, print_warnings, screen_table, warnings
+from crossmodal.evaluation.similarity import CARRIED_R2
 from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
-from crossmodal.studies.preflight.advice import CARRIED_R2
 
 _TEACHER, _STUDENT, _FUSION = STAGE_COLOURS["teacher"], STAGE_COLOURS["control"], STAGE_COLOURS["transfer"]
 _BARS = {
