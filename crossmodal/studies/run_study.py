@@ -9,6 +9,7 @@ from crossmodal.naming import lookup
 from crossmodal.pipeline.arguments import command_words
 from crossmodal.shipped_configs import find_config
 from crossmodal.studies.compare_report import report_methods
+from crossmodal.studies.efficiency_report import report_efficiency
 from crossmodal.studies.finished import load_runs
 from crossmodal.studies.grid import Cell, plan
 from crossmodal.studies.report import StudyReport
@@ -97,7 +98,8 @@ def report_study(folder: str | Path) -> StudyReport:
     """
     folder = Path(folder)
     runs = load_runs(folder)
-    report = (report_applications if runs[0].kind == "application" else report_methods)(folder, runs)
+    of_methods = report_efficiency if "labelled_actors" in runs[0].about else report_methods
+    report = (report_applications if runs[0].kind == "application" else of_methods)(folder, runs)
     report.write(folder)
     return report
 
