@@ -71,6 +71,7 @@ class Efficiency(Setting):
     notes: list[str]
 
 
+_ORDER = ("voice", "face", "both")  # teachers in tables and plots
 _Runs = dict[tuple[int | None, str], list[FinishedRun]]  # by number of labelled actors and method
 
 
@@ -145,8 +146,8 @@ def _curve(student: str, groups: _Runs) -> Curve:
     rows = [
         _row(student, number, method, groups)
         for number in numbers
-        for method in dict.fromkeys(method for _, method in groups)
-        if (number, method) in groups
+        for (other, method), _ in sorted(groups.items(), key=lambda item: (_ORDER.index(_teacher(item[1])), item[0][1]))
+        if other == number
     ]
     for row, needed in zip(rows, _needed(rows, groups, controls, total), strict=True):
         row["needed"] = needed

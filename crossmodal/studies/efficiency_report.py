@@ -74,10 +74,8 @@ def plot_curve(curve: Curve, path: Path, label: str, note: str = "") -> None:
             style = {"color": PROTOCOL_COLOURS[place % 4], "marker": PROTOCOL_MARKERS[place % 4]}
             _draw_line(axis, curve, rows, place + 1 - len(lines) / 2, method, linestyle=_DASHES[place % 4], **style)
         total = curve["training_actors"]
-        numbers = [point["labelled_actors"] for point in curve["control"]]
-        axis.set_xticks(
-            [number or total for number in numbers], [str(number or f"{total} (all)") for number in numbers]
-        )
+        ticks = [point["labelled_actors"] for point in curve["control"]]
+        axis.set_xticks([number or total for number in ticks], [str(number or f"{total} (all)") for number in ticks])
         axis.set(xlabel=label, ylabel="UAR on the test speakers, with 95 % interval")
         axis.set_title(curve["student"], loc="left")
         axis.grid(axis="y", alpha=0.25)
@@ -96,12 +94,12 @@ def _draw_line(axis: Axes, curve: Curve, line: Sequence[Point], place: float, na
 
 def _columns() -> list[Column[Row]]:
     return [
-        Column("labelled", _labelled, "labelled"),
+        Column("labelled", _labelled, "labels"),
         Column("method", lambda row: row["method"], "method", is_text=True),
         Column("runs", lambda row: str(row["runs"])),
         Column("UAR of control", lambda row: f"{row['control_uar']:.3f}", "control"),
         Column("UAR test", lambda row: f"{row['uar']:.3f}", "UAR"),
-        Column("gain on validation", lambda row: points(row["val_gain_pp"]), "val gain"),
+        Column("gain on validation", lambda row: points(row["val_gain_pp"]), "val"),
         Column("gain on test (95 %)", lambda row: with_interval(row["over_control"]), "test gain (95 %)"),
         Column("p", lambda row: probability(row["over_control"]["p"])),
         Column("p (Holm)", lambda row: probability(row["over_control"]["p_holm"]), "p Holm"),
