@@ -115,7 +115,7 @@ def _flat(row: Row, kind: str, numbers: Comparison) -> dict[str, Any]:
     flat: dict[str, Any] = {"name": row["name"], "kind": kind, "runs": row["runs"]}
     flat |= {name: row[name] for name in ("val_gain_pp", "test_uar", "control_uar")}
     for name, effect in (("", row["over_control"]), ("over_self_", row["over_self"])):
-        low, high = effect["ci95_pp"] if effect else (None, None)
+        low, high = (effect and effect["ci95_pp"]) or (None, None)
         flat |= {f"{name}gain_pp": effect and effect["gain_pp"], f"{name}low_pp": low, f"{name}high_pp": high}
         flat |= {f"{name}p": effect and effect["p"], f"{name}p_holm": effect and effect["p_holm"]}
     flat |= {"fold_gain_min_pp": min(folds, default=None), "fold_gain_max_pp": max(folds, default=None)}
