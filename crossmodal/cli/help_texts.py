@@ -12,7 +12,7 @@ are reused.
 
 data
   --data.root DIR              folder of the extracted RAVDESS files; default: the synthetic corpus
-  --data.manifest FILE         any other corpus, as a table: clip, audio, video, label, speaker, split, sex
+  --data.manifest FILE         any other corpus, as a table: clip, audio, video, label, speaker, split
   --data.stream DIR_OR_URL     a stream of either, written by crossmodal data prepare
   --data.channel NAME          speech, song or both
   --data.label_set NAME        speech8, song6, speech6 or both8; default: that of the channel
