@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from crossmodal.studies.preflight import preflight as preflight
     from crossmodal.tasks import ControlTask as ControlTask
     from crossmodal.tasks import FinetuneTask as FinetuneTask
+    from crossmodal.tasks import SupervisedTask as SupervisedTask
     from crossmodal.tasks import TeacherTask as TeacherTask
     from crossmodal.tasks import TransferTask as TransferTask
 
@@ -34,7 +35,7 @@ _NAMES = {
     "pipeline": ("RunSummary", "fit", "test"),
     "studies": ("study",),
     "studies.preflight": ("preflight",),
-    "tasks": ("ControlTask", "FinetuneTask", "TeacherTask", "TransferTask"),
+    "tasks": ("ControlTask", "FinetuneTask", "SupervisedTask", "TeacherTask", "TransferTask"),
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names}
 

@@ -22,7 +22,8 @@ from crossmodal.datasets.complete_clips import prepare_complete
 from crossmodal.datasets.faces.actor_normalization import center_by_actor
 from crossmodal.datasets.faces.features import store_face_features
 from crossmodal.datasets.splits.given_split import shared_speakers
-from crossmodal.datasets.splits.protocols import check_classes, check_teacher, hide_labels
+from crossmodal.datasets.splits.labelled_actors import hide_labels
+from crossmodal.datasets.splits.protocols import check_classes, check_teacher
 from crossmodal.datasets.splits.same_recording import check_recordings
 from crossmodal.errors import ConfigError, CorpusNotFoundError
 from crossmodal.storage import content_key
@@ -36,14 +37,14 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
         batch_size: Number of clips per batch, over all devices.
         num_workers: Number of threads per device that read ahead; 0 reads on demand, which is enough for the cache on a
             CPU.
-        seed: Seed of the order of the training clips.
+        seed: Seed of the order of the training clips, and of the draw of `labelled_actors`.
         teacher_outputs: Embeddings and logits of a trained teacher by clip (safetensors).
         speech_features: Folder of features of a frozen front end, written by
             `crossmodal.pipeline.stored.speech_features.store_speech_features`, to use instead of waveforms.
 
     Raises:
         ConfigError: If the label set does not match the channel, two kinds of faces or two corpora are given, the
-            folder of speech features does not exist, or (at `setup`) no training actor would keep its labels.
+            folder of speech features does not exist, or (at `setup`) `labelled_actors` are not training actors.
     """
 
     needs_audio: ClassVar[bool] = False
@@ -161,7 +162,7 @@ class CorpusDataModule(FaceSettings, SplitSettings, CorpusSettings, LightningDat
     def _divide(self) -> None:
         self._corpus, self._tensors, self.excluded = self._prepare()
         self.split = self.divide(self._corpus.clips, self.source, self._indexed)
-        training = hide_labels(self.split["train"], self.num_unlabelled_actors)
+        training = hide_labels(self.split["train"], self.labelled_actors, self.seed)
         self.split["train"] = [clip for clip in training if clip.actor not in self._excluded_actors]
         for arrays in (self._corpus.waveforms, self._corpus.faces):
             check_recordings(self.split, arrays, is_ravdess=self.source.label_set is not None)

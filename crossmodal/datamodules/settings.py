@@ -99,15 +99,15 @@ class SplitSettings:
         num_folds: Number of folds of ``grouped``, at least 3.
         allow_speaker_leakage: Whether to allow the protocol ``random`` and given splits that share speakers, whose
             results are speaker-dependent.
-        num_unlabelled_actors: Number of training actors, the last in order, whose labels are removed, to measure the
-            benefit of unlabelled pairs.
+        labelled_actors: Training actors that keep their labels, to measure how many labels are needed: their number,
+            drawn by the seed with as many women as men, or their names; None for all.
     """
 
     protocol: Protocol | str | Callable[..., Any] | None = None
     fold: int = 0
     num_folds: int = NUM_FOLDS
     allow_speaker_leakage: bool = False
-    num_unlabelled_actors: int = 0
+    labelled_actors: int | list[str | int] | None = None
 
     def divide(self, clips: Sequence[Clip], source: CorpusSource, listed: Sequence[Clip]) -> dict[Split, list[Clip]]:
         """Divide usable clips of a corpus; `listed` has all of its clips. The protocol is then its name."""

@@ -95,7 +95,8 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
             clips[clip.clip] = clip
     if not clips:
         raise CorpusNotFoundError(nothing_usable(path, excluded))
-    index = ManifestIndex(path, [clips[name] for name in sorted(clips)], excluded, notes)
+    known = (replace(clips[name], sex=sexes.get(clips[name].actor)) for name in sorted(clips))  # also in empty cells
+    index = ManifestIndex(path, list(known), excluded, notes)
     for note in notes:
         print(f"{path.name}: {note}", file=sys.stderr, flush=True)
     if len(index.labels) < 2:

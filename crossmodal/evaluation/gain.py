@@ -22,6 +22,8 @@ from crossmodal.evaluation.predictions import Predictions
 
 LEAST_ACTORS = 6
 """With fewer actors a signed-rank test has no p-value below 0.05."""
+MARGIN = 0.5
+"""Points of UAR by which a student must be better than its control on validation to be recommended."""
 _LEVEL = 0.05
 
 ByActor = Mapping[str, NDArray[np.int64]]
@@ -87,6 +89,28 @@ def mean_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
     mean, interval = _mean_and_interval(comparisons, actors)
     bounds = interval if len(by_actor) >= LEAST_FOR_INTERVAL else None
     return Gain(gain_pp=mean, ci95_pp=bounds, p=p_value, actors=len(by_actor), by_actor_pp=by_actor)
+
+
+class Recommendation(TypedDict):
+    """The recommended model, ``student`` or ``control``, with the gain on validation and its margin in points."""
+
+    model: Literal["student", "control"]
+    val_gain_pp: float
+    margin_pp: float
+
+
+def recommend(student: Predictions, control: Predictions) -> Recommendation:
+    """Recommend the student if its gain on the validation clips is above `MARGIN`, and otherwise its control.
+
+    The inputs must be predictions of validation clips: a choice on test clips would make the test UAR too high.
+
+    Raises:
+        ValueError: If the predictions are not of the same clips, or not only of validation clips.
+    """
+    if {*student.splits, *control.splits} != {"val"}:
+        raise ValueError("A recommendation looks at validation clips only.")
+    gain = measure_gain([student], [control])["gain_pp"]
+    return Recommendation(model="student" if gain > MARGIN else "control", val_gain_pp=round(gain, 2), margin_pp=MARGIN)
 
 
 def decide(gain: Gain) -> Literal["more", "less", "open"]:

@@ -18,8 +18,20 @@ from numpy.typing import NDArray
 from crossmodal.evaluation.metrics import uar
 from crossmodal.evaluation.predictions import Predictions
 
-STAGE_COLOURS = {"teacher": "#8a5fbf", "control": "#8c8c8c", "transfer": "#2a9d8f", "finetune": "#e07a1f"}
-STAGE_DASHES = {"teacher": ":", "control": "--", "transfer": "-", "finetune": "-."}  # readable in greyscale
+STAGE_COLOURS = {
+    "teacher": "#8a5fbf",
+    "supervised": "#5f7f9c",
+    "control": "#8c8c8c",
+    "transfer": "#2a9d8f",
+    "finetune": "#e07a1f",
+}
+STAGE_DASHES = {  # readable in greyscale
+    "teacher": ":",
+    "supervised": (0, (5, 1)),
+    "control": "--",
+    "transfer": "-",
+    "finetune": "-.",
+}
 _DPI = 130
 _MAX_WIDTH = 16.0  # inches
 _LETTERS = 13  # per inch in the font size of a note
@@ -45,8 +57,8 @@ def plot_curves(histories: Mapping[str, Path], path: Path, note: str = "", num_c
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
         for stage, file in histories.items():
             rows = read_history(file)
-            # Fine-tuning follows transfer: both together have as many epochs as the control.
-            start = len(read_history(histories["transfer"])) if stage == "finetune" and "transfer" in histories else 0
+            before = histories.get({"finetune": "transfer", "control": "supervised"}.get(stage, ""))
+            start = len(read_history(before)) if before else 0
             style = {"color": STAGE_COLOURS[stage], "linestyle": STAGE_DASHES[stage], "label": stage}
             left.plot(*curve(rows, f"{stage}/val_uar", start), **style)
             right.plot(*curve(rows, f"{stage}/train_loss", start), **style)

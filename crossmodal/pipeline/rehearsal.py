@@ -9,7 +9,7 @@ from crossmodal.errors import WeightsError
 from crossmodal.models import PretrainedFrontEnd
 from crossmodal.pipeline.checks import invalid_settings
 from crossmodal.pipeline.settings import STAGES, Config, merge, stage_config
-from crossmodal.pipeline.stage import stage_parser
+from crossmodal.pipeline.stage_key import stage_parser
 from crossmodal.tasks import FinetuneTask
 
 

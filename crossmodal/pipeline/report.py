@@ -16,9 +16,10 @@ from crossmodal.storage import read_json
 
 _ROLE = {
     "teacher": "face model",
-    "control": "voice model without a teacher",
+    "supervised": "voice model, labels only",
+    "control": "the same, fine-tuned",
     "transfer": "voice model with a teacher",
-    "finetune": "student, fine-tuned on labels",
+    "finetune": "student: the same, fine-tuned",
 }
 _Numbers = tuple[str, dict[str, Any]]  # a stage and its metrics
 _COLUMNS: list[Column[_Numbers]] = [
@@ -60,9 +61,10 @@ def print_summary(folder: Path, summary: RunSummary) -> None:
     console.print(screen_table(_setting(summary), _results(summary)))
     if summary.gain is not None:
         console.print(_gain_sentence(summary))
+        console.print(_recommendation(summary))
     print_warnings(console, _warnings(summary))
     console.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
-    if model := summary.model or summary.control_model:
+    if model := summary.recommended_model:
         console.print(f"Model:  {model}", soft_wrap=True)
         trust = " --trust_own_code" if "own_code" in (read_json(Path(model) / CONFIG) or {}) else ""
         console.print(f"Try it: python -m crossmodal predict --model {model}{trust} FILE.wav", soft_wrap=True)
@@ -86,9 +88,9 @@ def _sections(folder: Path, summary: RunSummary) -> list[Section]:
         _results(summary),
     ]
     if summary.gain is not None:
-        results += [_gain_sentence(summary)]
+        results += [_gain_sentence(summary), _recommendation(summary)]
         results += [Picture(folder / "actors.png", f"UAR of each test {people.removesuffix('s')}")]
-    if model := summary.model or summary.control_model:
+    if model := summary.recommended_model:
         results += [f"Model folder: {model}."]
     confusion = Picture(folder / "confusion.png", "Confusion matrices")
     return [
@@ -121,4 +123,14 @@ def _gain_sentence(summary: RunSummary) -> str:
         f"Gain of the student over its control: {summary.gain:+.1f} points of test UAR, 95 % interval "
         f"{interval_text(summary.interval, '{:+.1f} to {:+.1f}')}{people if summary.interval else ''}, for one fold "
         "and one seed."
+    )
+
+
+def _recommendation(summary: RunSummary) -> str:
+    assert summary.recommended, "only called with a student and its control"
+    model, gain, margin = (summary.recommended[name] for name in ("model", "val_gain_pp", "margin_pp"))
+    needs = "more than" if model == "student" else "not more than"
+    return (
+        f"Recommended: the {model}. On the validation {format_for(summary.corpus, 'actors')} the student is "
+        f"{gain:+.1f} points above its control, {needs} the margin for noise ({margin:.1f})."
     )

@@ -25,7 +25,7 @@ from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.rehearsal import rehearse
 from crossmodal.pipeline.report import print_summary, write_report
 from crossmodal.pipeline.run_folder import choose_folder, configuration_of, in_use, report_excluded
-from crossmodal.pipeline.settings import STAGES, Config, parse_settings, stage_config, stage_names
+from crossmodal.pipeline.settings import STAGES, Config, merge, parse_settings, stage_config, stage_names
 from crossmodal.pipeline.stage import StageRun
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.pipeline.stored.face_embeddings import embed_faces
@@ -38,6 +38,8 @@ from crossmodal.tasks import TeacherTask
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+_CONTINUED = {"control": "supervised", "finetune": "transfer"}  # stages that start from the weights of another
 
 
 @rank_zero_only
@@ -90,8 +92,8 @@ class Run:
         self.corpus: CorpusDataModule = PairedDataModule(**settings["data"], seed=settings["seed_everything"])
         if self.stages == [*STAGES] and not self.corpus.has_faces(self.corpus.source):
             print_on_rank_zero("The corpus has no faces: a voice model is trained alone, as with --stages control.")
-            self.stages = ["control"]
-        if self.stages == ["control"]:
+            self.stages = stage_names("control")
+        if {*self.stages} <= {"supervised", "control"}:
             self.corpus = AudioDataModule(**settings["data"], seed=settings["seed_everything"])
         self.results: dict[str, StageResult] = {}
         self._loggers: list[Logger] = []
@@ -113,11 +115,18 @@ class Run:
             rehearse(self.settings, needed, self.corpus)
             self.processes.run_on_rank_zero(self.corpus.prepare_data)
             self.corpus.setup("fit")
+            self._keep_labelled_actors()
             self._choose_folder(locks)
             self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
             for stage in (stage for stage in STAGES if stage in needed):
                 self._run_stage(stage)
             return self.processes.run_on_rank_zero(self.finalize)
+
+    def _keep_labelled_actors(self) -> None:
+        """Fix the drawn actors for all stages, some of which have other seeds."""
+        if self.corpus.labelled_actors:
+            names = sorted({clip.actor for clip in self.corpus.split["train"] if clip.label is not None})
+            self.settings = merge(self.settings, {"data": {"labelled_actors": names}})
 
     def _choose_folder(self, locks: contextlib.ExitStack) -> None:
         configuration = configuration_of(self.settings, self.teaching, self.corpus)
@@ -145,7 +154,8 @@ class Run:
     def _dependencies(self, stage: str) -> list[str]:
         """Return the stages that a stage depends on; a voice teacher is trained separately from the control."""
         teacher = ["teacher"] if "teacher" in self.teaching.stages else []
-        return {"transfer": teacher, "finetune": [*teacher, "transfer"]}.get(stage, [])
+        needed = {"control": ["supervised"], "transfer": teacher, "finetune": [*teacher, "transfer"]}
+        return needed.get(stage, [])
 
     def _store_teacher_outputs(self) -> Path:
         """Train the teachers beyond the stage ``teacher``, and store the outputs of all teachers."""
@@ -166,7 +176,7 @@ class Run:
     def _train_member(self, stage: str, left_out: frozenset[str], number: int) -> tuple[StageRun, StageResult]:
         """Train one teacher, or return the stage ``teacher`` if it is the same."""
         # With the student's seed, a voice teacher would start from the same weights and see the same batches.
-        seed = self.settings["seed_everything"] + 1000 * (number + (stage == "control"))
+        seed = self.settings["seed_everything"] + 1000 * (number + (stage == "supervised"))
         group = [content_key(left_out=sorted(left_out))[:8]] if left_out else []  # names may be long or contain folders
         name = "_".join([stage, *group, str(number)])
         run = self.prepare_stage(stage, self.folder / "teachers" / name, seed, left_out)
@@ -174,7 +184,7 @@ class Run:
             return run, self.results["teacher"]
         result = run.run(self._store, [])
         excluded = f" without actors {', '.join(sorted(left_out))}" if left_out else ""
-        print_on_rank_zero(f"a {'voice' if stage == 'control' else 'face'} teacher{excluded}: {_describe(result)}")
+        print_on_rank_zero(f"a {'voice' if stage == 'supervised' else 'face'} teacher{excluded}: {_describe(result)}")
         return run, result
 
     def prepare_stage(
@@ -190,9 +200,9 @@ class Run:
             self._fill_in_teacher(model, data)
         elif stage == "transfer":
             self._fill_in_transfer(model, data)
-        elif stage == "finetune":
-            model["weights"] = str(self.results["transfer"].model)
-            upstream = [self.results["transfer"].key]
+        elif stage in _CONTINUED:
+            start = self.results[_CONTINUED[stage]]
+            model["weights"], upstream = str(start.model), [start.key]
         settings = self.settings if seed is None else {**self.settings, "seed_everything": seed}
         config = stage_config(settings, stage, model=model, data=data)
         clips = [clip.clip for clip in self.corpus.clips]

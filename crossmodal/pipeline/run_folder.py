@@ -12,7 +12,7 @@ from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import ExcludedClip
 from crossmodal.errors import ConfigError, FolderInUseError
 from crossmodal.pipeline.settings import STAGES, Config, stage_config
-from crossmodal.pipeline.stage import code_version, settings_in_key
+from crossmodal.pipeline.stage_key import code_version, settings_in_key
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import content_key, locked, move_aside, read_json, write_json
 

@@ -24,7 +24,7 @@ from crossmodal.pipeline.checks import check_bounds
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.setting_keys import suggest_key
 from crossmodal.shipped_configs import find_config
-from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, TeacherTask, TransferTask
+from crossmodal.tasks import BaseTask, ControlTask, FinetuneTask, SupervisedTask, TeacherTask, TransferTask
 
 Config = dict[str, Any]
 
@@ -38,6 +38,7 @@ class StageClasses(NamedTuple):
 
 STAGES = {
     "teacher": StageClasses(TeacherTask, VideoDataModule),
+    "supervised": StageClasses(SupervisedTask, AudioDataModule),
     "control": StageClasses(ControlTask, AudioDataModule),
     "transfer": StageClasses(TransferTask, PairedDataModule),
     "finetune": StageClasses(FinetuneTask, AudioDataModule),
@@ -45,8 +46,8 @@ STAGES = {
 _FOLDER = Path(__file__).parent
 _DEFAULTS, _SYNTHETIC = _FOLDER / "defaults.yaml", _FOLDER / "synthetic.yaml"
 
-# Arguments of the student and of its training. They are set under transfer; finetune and control inherit them. Finetune
-# may override the training arguments. The control may not: it is the same training without a teacher.
+# Arguments of the student and of its training. They are set under transfer; finetune inherits them and may override
+# those of the training. Supervised and control have the settings of transfer and finetune, without a teacher.
 STUDENT = tuple(name for name in inspect.signature(AudioClassifier).parameters if name != "num_classes")
 _TRAINING = ("augmentation", "stored_copies", "pretrained_lr")
 _RECIPE = (*_TRAINING, *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
@@ -147,7 +148,7 @@ def stage_config(settings: Config, stage: str, **filled_in: Any) -> Config:
     seed = settings["seed_everything"]
     model, trainer = _stage_sections(settings, stage)
     data = {**settings.get("data", {}), "seed": seed}
-    if stage in ("finetune", "control"):  # these stages use no faces
+    if stage not in ("teacher", "transfer"):  # these stages use no faces
         faces = ("face_features", "face_embeddings", "face_normalization")
         data = {key: value for key, value in data.items() if key not in faces}
     return {
@@ -165,7 +166,7 @@ def stage_names(stages: str) -> list[str]:
         raise ConfigError(f"Unknown stage {unknown[0]!r}. Choose from {', '.join(STAGES)}.")
     if not names:
         raise ConfigError(f"--stages is empty. Choose from {', '.join(STAGES)}.")
-    return [name for name in STAGES if name in names]
+    return [name for name in STAGES if name in names or (name == "supervised" and "control" in names)]
 
 
 def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> Config:
@@ -184,12 +185,9 @@ def _stage_sections(settings: Config, stage: str) -> tuple[Config, Config]:
         return section.get("model", {}), section.get("trainer", {})
     transfer, finetune = settings.get("transfer", {}), settings.get("finetune", {})
     student = {key: value for key, value in transfer.get("model", {}).items() if key in STUDENT + _RECIPE}
-    if stage == "finetune":
-        return student | finetune.get("model", {}), finetune.get("trainer", {})
-    # The control trains for as many epochs as transfer and finetune together.
-    shared = settings.get("trainer", {})
-    epochs = sum(merge(shared, section.get("trainer", {}))["max_epochs"] for section in (transfer, finetune))
-    return student, merge(transfer.get("trainer", {}), {"max_epochs": epochs})
+    if stage == "supervised":
+        return student, transfer.get("trainer", {})
+    return student | finetune.get("model", {}), finetune.get("trainer", {})
 
 
 def parse_or_raise(parser: ArgumentParser, args: Sequence[str], defaults: bool = False) -> Config:

@@ -1,28 +1,23 @@
 """One stage of a run: reused from the store, or trained (or resumed), evaluated and stored under its key."""
 
 import contextlib
-import os
 import shutil
 from collections.abc import Collection, Iterable, Sequence
-from copy import deepcopy
-from functools import cache
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentParser
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
-from crossmodal import datamodules, losses, models, tasks, transforms
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.errors import ConfigError
-from crossmodal.evaluation.metrics import describe
+from crossmodal.evaluation.metrics import describe, uar
 from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.models import AudioClassifier, FaceClassifier, PretrainedFrontEnd
-from crossmodal.models.serialization import save_model
+from crossmodal.models.serialization import load_weights, save_model
 from crossmodal.own_code import own_sources
 from crossmodal.pipeline.callbacks import EpochBar, History, ProgressLines, SeedEachBatch, StopAtOnce
 from crossmodal.pipeline.checkpoints import BEST, LAST, AtomicCheckpointIO, find_checkpoint
@@ -30,6 +25,7 @@ from crossmodal.pipeline.checks import invalid_settings
 from crossmodal.pipeline.loggers import SELECTED_BY
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.settings import STAGES, Config
+from crossmodal.pipeline.stage_key import code_version, settings_in_key, stage_parser
 from crossmodal.pipeline.stage_result import (
     HISTORY,
     MODEL,
@@ -41,13 +37,11 @@ from crossmodal.pipeline.stage_result import (
     write_result,
 )
 from crossmodal.pipeline.stored.speech_features import store_for_training
-from crossmodal.pipeline.trainer_arguments import WITHOUT_EFFECT
 from crossmodal.stopping import Terminated
-from crossmodal.storage import atomic_path, content_key, hash_file, locked, read_json, write_json
+from crossmodal.storage import atomic_path, content_key, locked, read_json, write_json
 from crossmodal.tasks import BaseTask, FinetuneTask
 
-# Raise when this file trains or evaluates a stage differently: every stage is then trained again.
-VERSION = 2
+START = -1  # the epoch of the weights that training started from
 _TRAINER = {"num_sanity_val_steps": 0, "enable_model_summary": False, "enable_autolog_hparams": False}
 _KEY = "key.json"
 _FILES = ("config.yaml", _KEY, MODEL, PREDICTIONS, HISTORY, RESULT)  # of a stored stage
@@ -77,6 +71,7 @@ class StageRun:
         processes: Processes | None = None,
     ) -> None:
         self.stage, self.folder = stage, folder
+        self._start = config["model"].get("weights") if stage != "teacher" else None
         self._processes = processes or Processes({"accelerator": "cpu"})
         self._history = History()
         # Training without labels does not aim at accuracy, so the last epoch is kept.
@@ -226,10 +221,14 @@ class StageRun:
         best = torch.load(self._best.best_model_path, map_location="cpu", weights_only=True)
         History(self.key).load_state_dict(best["callbacks"]["History"])  # an error if another run wrote it
         self.task.load_state_dict(best["state_dict"])
-        datamodule = self.datamodule
+        datamodule, device = self.datamodule, self._trainer.strategy.root_device
+        predictions, best_epoch = self._predict(device), best["epoch"]
+        if self._start and _val_uar(before := self._predict_start(device)) >= _val_uar(predictions):
+            predictions, best_epoch = before, START
+        else:
+            self.task.load_state_dict(best["state_dict"])
         train_actors = sorted({clip.actor for clip in datamodule.split["train"]})
         save_model(self.task.model, self.folder / MODEL, train_actors=train_actors, labels=datamodule.labels)  # type: ignore[arg-type]
-        predictions = self._predict(self._trainer.strategy.root_device)
         predictions.write_csv(self.folder / PREDICTIONS)
         self._history.write_csv(self.folder / HISTORY)
         write_result(
@@ -238,8 +237,13 @@ class StageRun:
             metrics={split: describe(predictions.of(split)) for split in ("val", "test")},
             seconds=round(self._history.seconds, 3),
             epochs=self._trainer.current_epoch,
-            best_epoch=best["epoch"],
+            best_epoch=best_epoch,
         )
+
+    def _predict_start(self, device: torch.device) -> Predictions:
+        """Predict with the weights that training started from, which may be better than those of every epoch."""
+        load_weights(self.task.model, str(self._start))  # type: ignore[arg-type]
+        return self._predict(device)
 
     def _predict(self, device: torch.device) -> Predictions:
         """Predict the labelled validation and test clips on one device: a distributed sampler would repeat some."""
@@ -250,11 +254,8 @@ class StageRun:
         return Predictions.of_clips(clips, self.datamodule.labels, [logits.double().softmax(dim=-1).numpy()])
 
 
-def settings_in_key(stage: str, config: Config) -> Config:
-    """Return the settings of a stage that can change its result, with all defaults and without its data."""
-    config = stage_parser(stage).parse_object(config).as_dict()
-    trainer = {name: value for name, value in config["trainer"].items() if name not in WITHOUT_EFFECT}
-    return {"model": _model_in_key(config["model"]), "trainer": trainer, "seed": config["seed_everything"]}
+def _val_uar(predictions: Predictions) -> float:
+    return float(uar(predictions.of("val").confusion()))
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -262,39 +263,3 @@ def _copy(source: Path, target: Path) -> None:
     for name in _FILES:
         with atomic_path(target / name) as temporary:
             shutil.copyfile(source / name, temporary)
-
-
-@cache
-def stage_parser(stage: str, has_model: bool = True) -> ArgumentParser:
-    """Return the parser of a stage's configuration, with the layout of LightningCLI."""
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--seed_everything", type=int)
-    parser.add_class_arguments(Trainer, "trainer", instantiate=False, fail_untyped=False)
-    if has_model:
-        parser.add_class_arguments(STAGES[stage].task, "model", fail_untyped=False)
-    parser.add_class_arguments(STAGES[stage].datamodule, "data", fail_untyped=False)
-    return parser
-
-
-def _model_in_key(model: Config) -> Config:
-    """Return a task's arguments for the key, with the hash of a file in place of its path."""
-    arguments = deepcopy(model)
-    arguments.pop("teacher", None)  # it is covered by the upstream key
-    if arguments.get("front_end") == "pretrained":  # its weights are covered by the data and `_key`
-        (arguments["front_end_kwargs"] or {}).pop("weights", None)
-    given = (arguments.get(name) for name in ("front_end", "front_end_kwargs", "encoder", "encoder_kwargs"))
-    parts = [one.get("init_args", one) for one in given if isinstance(one, dict)]
-    for part in (arguments, *parts):
-        if os.path.isfile(part.get("weights") or ""):  # noqa: PTH113  (no error for a too long name)
-            part["weights"] = hash_file(Path(part["weights"]))
-    return arguments
-
-
-def code_version() -> str:
-    """Return the versions of torch and of the code that determines a stage's result, as one string.
-
-    The versions are integers beside the code. They are raised by hand, so that other edits keep stored results valid.
-    """
-    packages = (datamodules, losses, models, tasks, transforms)
-    versions = [f"{package.__name__.removeprefix('crossmodal.')} {package.VERSION}" for package in packages]
-    return ", ".join([f"torch {torch.__version__}", f"stage {VERSION}", *versions])

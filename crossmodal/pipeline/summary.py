@@ -8,12 +8,18 @@ from typing import Any
 from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.source import ManifestSource
 from crossmodal.datasets.splits.protocols import missing_classes
-from crossmodal.evaluation.gain import measure_gain
+from crossmodal.evaluation.gain import Recommendation, measure_gain, recommend
 from crossmodal.pipeline.settings import Config
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.version import __version__
 
-_OPTIONAL = ("gain", "calibration", "control_model", "model")  # keys of summary.json that some runs do not have
+_OPTIONAL = (
+    "gain",
+    "recommended",
+    "calibration",
+    "control_model",
+    "model",
+)  # keys of summary.json that some runs do not have
 _GAIN = "finetune minus control, test UAR in points; the interval is a bootstrap over the test actors"
 _PICTURES = ("confusion.png", "curves.png", "actors.png")
 
@@ -54,6 +60,8 @@ class RunSummary(Measured):
         stages: Metrics of each stage: ``val_uar``, ``test_uar``, ``test_war``, ..., as fractions, and its epochs.
         gain: Gain of the student over its control in points of UAR on the test actors; None without both stages.
         interval: 95 % interval of the gain, a bootstrap over the test actors; None for fewer than three.
+        recommended: The better of student and control on validation, see `crossmodal.evaluation.gain.recommend`; None
+            without both stages.
         calibration: Temperature of the last model and its calibration error on validation.
         control_model: Model folder of the control; None if it was not trained.
         model: Model folder of the student; None if it was not trained.
@@ -66,6 +74,7 @@ class RunSummary(Measured):
     stages: dict[str, dict[str, Any]]
     gain: float | None = None
     interval: tuple[float, float] | None = None
+    recommended: Recommendation | None = None
     calibration: dict[str, Any] | None = None
     control_model: str | None = None
     model: str | None = None
@@ -85,6 +94,12 @@ class RunSummary(Measured):
         if self.gain is not None:
             content["gain"] = {"uar_pp": self.gain, "ci95_pp": self.interval and list(self.interval), "of": _GAIN}
         return {name: value for name, value in content.items() if value is not None or name not in _OPTIONAL}
+
+    @property
+    def recommended_model(self) -> str | None:
+        """Model folder of the recommended model, or of the only one."""
+        student = self.recommended is None or self.recommended["model"] == "student"
+        return (self.model if student else None) or self.control_model
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -110,9 +125,11 @@ def summarize(
     settings: Config, corpus: CorpusDataModule, results: Mapping[str, StageResult], folder: Path | None = None
 ) -> RunSummary:
     """Summarize the finished stages of a run; the gain needs a student and its control."""
-    gain, interval, teaching = None, None, settings.get("teaching", {})
+    gain, interval, recommended, teaching = None, None, None, settings.get("teaching", {})
     if {"finetune", "control"} <= results.keys():
-        measured = measure_gain(*([results[stage].predictions.of("test")] for stage in ("finetune", "control")))
+        both = [results[stage].predictions for stage in ("finetune", "control")]
+        recommended = recommend(*(one.of("val") for one in both))
+        measured = measure_gain(*([one.of("test")] for one in both))
         gain = round(measured["gain_pp"], 2)
         if bounds := measured["ci95_pp"]:
             interval = round(bounds[0], 2), round(bounds[1], 2)
@@ -126,6 +143,7 @@ def summarize(
         stages={stage: _describe_stage(result) for stage, result in results.items()},
         gain=gain,
         interval=interval,
+        recommended=recommended,
         folder=folder,
     )
 
@@ -144,13 +162,16 @@ def describe_split(corpus: CorpusDataModule) -> dict[str, Any]:
 
 
 def _describe_corpus(corpus: CorpusDataModule) -> dict[str, Any]:
+    training = {clip.actor for clip in corpus.split["train"]}
+    labelled = {clip.actor for clip in corpus.split["train"] if clip.label is not None}
     return {
         "kind": corpus.source.kind,
         "name": corpus.source.name,
         "root": str(corpus.source.path),
         "clips": {split: len(clips) for split, clips in corpus.split.items()},
         "actors": {split: sorted({clip.actor for clip in clips}) for split, clips in corpus.split.items()},
-        "unlabelled_actors": corpus.num_unlabelled_actors,
+        "labelled_actors": sorted(labelled) if corpus.labelled_actors else None,
+        "unlabelled_actors": len(training - labelled) if corpus.labelled_actors else 0,
         "unlabelled_clips": sum(clip.label is None for clip in corpus.split["train"]),
         "faces": corpus.face_features or corpus.face_embeddings or "pixels",
         "missing_classes": missing_classes(corpus.split, corpus.labels),

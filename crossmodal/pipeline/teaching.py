@@ -9,8 +9,8 @@ from crossmodal.errors import ConfigError, LeakageError
 from crossmodal.tasks.transfer import UNKNOWN_ACTORS
 
 TeacherKind = Literal["face", "voice", "both"]
-# The stages that train each kind of teacher; a voice teacher is trained like the student's control.
-STAGES_OF = {"face": ("teacher",), "voice": ("control",), "both": ("teacher", "control")}
+# The stages that train each kind of teacher; a voice teacher is trained like the student's control, in one stage.
+STAGES_OF = {"face": ("teacher",), "voice": ("supervised",), "both": ("teacher", "supervised")}
 
 _OF_TRAINED_TEACHERS = ("by", "cross_fit", "num_teachers")  # settings without a teacher of one's own
 

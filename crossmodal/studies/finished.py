@@ -150,11 +150,13 @@ def _properties(run: FinishedRun) -> dict[str, Any]:
 
 def _check_equal_budgets(run: FinishedRun) -> None:
     stages = run.summary.stages
-    epochs = {stage: stages.get(stage, {}).get("epochs", 0) for stage in ("control", "transfer", "finetune")}
-    if not epochs["control"] or epochs["control"] != epochs["transfer"] + epochs["finetune"]:
+    control, student = (
+        [stages.get(stage, {}).get("epochs", 0) for stage in both]
+        for both in (("supervised", "control"), ("transfer", "finetune"))
+    )
+    if control != student or not all(control):
         raise ConfigError(
-            f"{run.folder}: the control was trained for {epochs['control']} epochs, but the student for "
-            f"{epochs['transfer']} with and {epochs['finetune']} without a teacher. A gain needs a control with the "
-            "same budget. Remove --transfer.model.patience, which stops the stages at different epochs, and rerun the "
-            "study."
+            f"{run.folder}: the two stages of the control were trained for {control} epochs, but those of the student "
+            f"for {student}. A gain needs a control with the same budget. Remove --transfer.model.patience, which "
+            "stops the stages at different epochs, and rerun the study."
         )

@@ -18,7 +18,7 @@ from crossmodal.pipeline.loggers import silence_lightning
 from crossmodal.pipeline.run import Run
 from crossmodal.pipeline.run_folder import LOG
 from crossmodal.pipeline.settings import parse_settings
-from crossmodal.pipeline.stage import code_version
+from crossmodal.pipeline.stage_key import code_version
 from crossmodal.process_pool import Failure, run_in_processes
 from crossmodal.progress import progress_bar
 from crossmodal.storage import content_key, write_json

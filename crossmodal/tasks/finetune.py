@@ -218,7 +218,13 @@ def _choose(versions: Tensor, index: Tensor) -> Tensor:
     return versions[torch.arange(len(index)), index.to(versions.device)]
 
 
+class SupervisedTask(FinetuneTask):
+    """Train a student on labels alone where transfer would teach it: the first stage of its control."""
+
+    stage: ClassVar[str] = "supervised"
+
+
 class ControlTask(FinetuneTask):
-    """Train the same student with the same budget and without a teacher: the baseline for the gain."""
+    """Fine-tune a student that had no teacher: the control, with which the gain compares the student."""
 
     stage: ClassVar[str] = "control"

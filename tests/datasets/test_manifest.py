@@ -173,7 +173,7 @@ class TestSex:
 
     def test_two_values_for_a_speaker_exclude_the_later_row(self, folder):
         index = self.read(folder, ("1", "f"), ("Bo", "m"), ("01", ""), ("1.0", "male"))
-        assert [(clip.actor, clip.sex) for clip in index.clips] == [("01", "female"), ("Bo", "male"), ("01", None)]
+        assert [(clip.actor, clip.sex) for clip in index.clips] == [("01", "female"), ("Bo", "male"), ("01", "female")]
         (aside,) = index.excluded
         assert aside.what.startswith("mine.csv row 5")
         assert "speaker 01 has female" in aside.reason

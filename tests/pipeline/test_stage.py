@@ -8,7 +8,8 @@ import yaml
 from crossmodal.datamodules import PairedDataModule
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline.settings import parse_settings, stage_config
-from crossmodal.pipeline.stage import StageRun, _model_in_key
+from crossmodal.pipeline.stage import StageRun
+from crossmodal.pipeline.stage_key import model_in_key
 from crossmodal.pipeline.stage_result import has_result, load_result
 from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
 from tests.pipeline import read_rows
@@ -40,7 +41,7 @@ def test_the_key_depends_on_the_content_of_weights_not_on_their_path(tmp_path):
 
     def key(name):
         path = str(tmp_path / name)
-        return _model_in_key({"weights": path, "encoder_kwargs": {"weights": path}})
+        return model_in_key({"weights": path, "encoder_kwargs": {"weights": path}})
 
     assert key("a") == key("copy_of_a") != key("b")
 

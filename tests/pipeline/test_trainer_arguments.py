@@ -4,7 +4,7 @@ import pytest
 from lightning.pytorch import Trainer
 
 from crossmodal.pipeline.settings import parse_settings, stage_config
-from crossmodal.pipeline.stage import settings_in_key
+from crossmodal.pipeline.stage_key import settings_in_key
 from crossmodal.pipeline.trainer_arguments import WITHOUT_EFFECT
 from tests.pipeline import fit, read_rows, reused
 

@@ -15,7 +15,7 @@ import yaml
 import crossmodal
 from crossmodal.cli.main import main
 from crossmodal.errors import StudyError
-from crossmodal.pipeline.stage import code_version
+from crossmodal.pipeline.stage_key import code_version
 from crossmodal.process_pool import Failure
 from crossmodal.storage import read_json
 from crossmodal.studies import run_grid

@@ -6,7 +6,6 @@ The actors of the fold are for test, those of the next fold for validation, and 
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from crossmodal.datasets.clip import Clip, Split
@@ -148,20 +147,6 @@ def split_clips(
     return {name: [clip for clip in clips if clip.actor in actors] for name, actors in split.items()}
 
 
-def hide_labels(clips: Sequence[Clip], num_actors: int) -> list[Clip]:
-    """Remove the labels of the last `num_actors` actors that have labels; at least one actor must keep them."""
-    if num_actors == 0:
-        return list(clips)
-    actors = sorted({clip.actor for clip in clips if clip.label is not None})
-    if not 0 < num_actors < len(actors):
-        raise ConfigError(
-            f"num_unlabelled_actors must be 0 to {len(actors) - 1}, because this fold has {len(actors)} training "
-            f"actors; it is {num_actors}."
-        )
-    hidden = set(actors[len(actors) - num_actors :])
-    return [replace(clip, label=None) if clip.actor in hidden else clip for clip in clips]
-
-
 def missing_classes(split: Mapping[Split, Sequence[Clip]], labels: Sequence[str]) -> dict[Split, list[str]]:
     """Return the classes that no labelled clip of a split has, by split."""
     found = {name: {clip.label for clip in clips} for name, clips in split.items()}
@@ -173,7 +158,7 @@ def check_classes(split: Mapping[Split, Sequence[Clip]], labels: Sequence[str]) 
     if missing := missing_classes(split, labels)["train"]:
         raise ProtocolError(
             f"No labelled clip of the training split has the class {_names(missing)}. Choose another --data.fold or "
-            "column split, fewer --data.num_unlabelled_actors, or remove the class from the corpus."
+            "column split, more --data.labelled_actors, or remove the class from the corpus."
         )
 
 

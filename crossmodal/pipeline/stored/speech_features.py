@@ -25,7 +25,7 @@ from crossmodal.transforms import SpeedPerturbation
 # Raise when the same waveform, front end and speed would give other features.
 VERSION = 1
 MAX_BYTES = 4 * 2**30  # 960 RAVDESS clips at three speeds: 40 MFCC 0.2 GB, 192 log-mel features with deltas 0.8 GB
-_STUDENT_STAGES = ("control", "transfer", "finetune")
+_STUDENT_STAGES = ("supervised", "control", "transfer", "finetune")
 
 
 def store_for_stages(
