@@ -6,6 +6,7 @@ from typing import Any
 
 _NAMES = {"synthetic": "Synthetic corpus", "ravdess": "RAVDESS"}  # for summaries without a name
 _MAX_NAMES = 24  # people listed by name, as many as RAVDESS has
+NO_INTERVAL = "impossible with fewer than 3 people"
 
 
 def corpus_name(corpus: Mapping[str, Any], channel: str | None = None) -> str:
@@ -51,3 +52,13 @@ def in_ranges(people: Sequence[str]) -> str:
 def counted(name: str, numbers: Sequence[int]) -> str:
     """Return the name of folds or seeds with their numbers, such as ``folds 0, 1`` or ``seed 3``."""
     return f"{name.removesuffix('s') if len(numbers) == 1 else name} {', '.join(map(str, numbers))}"
+
+
+def interval_text(bounds: Sequence[float] | None, form: str = "{:.3f} to {:.3f}") -> str:
+    """Format the bounds of an interval; None is the interval of too few people.
+
+    Examples:
+        >>> interval_text((0.4, 0.61)), interval_text(None)
+        ('0.400 to 0.610', 'impossible with fewer than 3 people')
+    """
+    return NO_INTERVAL if bounds is None else form.format(*bounds)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
-from crossmodal.datasets.clip import SPLITS, Clip, ExcludedClip, Split, nothing_usable
+from crossmodal.datasets.clip import SPLITS, Clip, ExcludedClip, Sex, Split, nothing_usable
 from crossmodal.datasets.faces.features import clip_name
 from crossmodal.datasets.manifest_table import Row, read_rows
 from crossmodal.datasets.manifest_values import is_missing, merge_labels, speaker_name
@@ -19,6 +19,10 @@ _SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("dev", "valid", "validation", "development"), "val"),
     "training": "train",
     "testing": "test",
+}
+_SEXES: dict[str, Sex] = {
+    **dict.fromkeys(("female", "f", "woman"), "female"),
+    **dict.fromkeys(("male", "m", "man"), "male"),
 }
 
 _MOST_SECONDS = 1e7  # four months, longer than any recording
@@ -70,6 +74,7 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
     rows, excluded = list(read_rows(path, notes)), []
     clips: dict[str, Clip] = {}
     recordings: dict[Clip, Clip] = {}
+    sexes: dict[str, Sex] = {}
     readable = [row for _, row in rows if not isinstance(row, str)]
     has_split = not all(is_missing(row["split"]) for row in readable)
     labels, merged = merge_labels((row["label"] for row in readable), preferred=EMOTIONS.values())
@@ -79,7 +84,9 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
             clip = _read_clip(row, find, labels, has_split)
             if clip.clip in clips:
                 raise ValueError("an earlier row has the same clip")
-            if (first := recordings.setdefault(replace(clip, clip="", label=None), clip)) != clip:
+            if clip.sex and (other := sexes.setdefault(clip.actor, clip.sex)) != clip.sex:
+                raise ValueError(f"its sex is {clip.sex}, but an earlier row of speaker {clip.actor} has {other}")
+            if (first := recordings.setdefault(replace(clip, clip="", label=None, sex=None), clip)) != clip:
                 raise ValueError(f"an earlier row has the same recording: clip {first.clip}, label {first.label}")
         except ValueError as error:
             name = "" if isinstance(row, str) else f" (clip {row['clip']})"
@@ -88,7 +95,8 @@ def index_manifest(path: str | Path, allow_outside_paths: bool = False) -> Manif
             clips[clip.clip] = clip
     if not clips:
         raise CorpusNotFoundError(nothing_usable(path, excluded))
-    index = ManifestIndex(path, [clips[name] for name in sorted(clips)], excluded, notes)
+    known = (replace(clips[name], sex=sexes.get(clips[name].actor)) for name in sorted(clips))  # also in empty cells
+    index = ManifestIndex(path, list(known), excluded, notes)
     for note in notes:
         print(f"{path.name}: {note}", file=sys.stderr, flush=True)
     if len(index.labels) < 2:
@@ -148,6 +156,7 @@ def _read_clip(
         video_start=start,
         duration=_duration(row, start),
         split=_split(row["split"], has_split),
+        sex=_sex(row["sex"]),
     )
 
 
@@ -177,3 +186,10 @@ def _split(name: str, is_required: bool) -> Split | None:
     if split is None:
         raise ValueError(f"its split is {name or 'empty'}, not one of {', '.join(_SPLIT_NAMES)}")
     return split
+
+
+def _sex(name: str) -> Sex | None:
+    sex = _SEXES.get(name.lower())
+    if sex is None and not is_missing(name):
+        raise ValueError(f"its sex is {name}, not empty or one of {', '.join(_SEXES)}")
+    return sex

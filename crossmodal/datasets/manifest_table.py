@@ -15,7 +15,7 @@ from crossmodal.datasets.manifest_values import shown, with_decimal_point
 from crossmodal.errors import CorpusNotFoundError, DataError
 from crossmodal.storage import atomic_path
 
-COLUMNS = ("clip", "audio", "video", "label", "speaker", "split", "start", "end", "audio_delay")
+COLUMNS = ("clip", "audio", "video", "label", "speaker", "split", "sex", "start", "end", "audio_delay")
 NEEDED = ("clip", "label", "speaker")
 Row = Mapping[str, str]
 
@@ -58,7 +58,7 @@ def read_rows(path: Path, notes: list[str] | None = None) -> Iterator[tuple[int,
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a manifest atomically; columns for times are omitted if all rows leave them empty."""
+    """Write a manifest atomically; sex and times are omitted if all rows leave them empty."""
     rows = list(rows)
     columns = [name for name in COLUMNS if name in COLUMNS[:6] or any(row.get(name, "") != "" for row in rows)]
     values = [[str(row.get(name, "")) for name in columns] for row in rows]
@@ -137,7 +137,7 @@ def _checked(path: Path, found: Sequence[str], notes: list[str]) -> Sequence[str
     if missing:
         raise DataError(
             f"{path} has no column(s) {shown(missing)}; its columns are {shown(found)}. A manifest has "
-            f"{shown(COLUMNS)}; split, start, end and audio_delay are optional."
+            f"{shown(COLUMNS)}; split, sex, start, end and audio_delay are optional."
         )
     if duplicates := [name for name in (*COLUMNS, "file") if header.count(name) > 1]:
         raise DataError(f"{path} has the column(s) {shown(duplicates)} more than once.")

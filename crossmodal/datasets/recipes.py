@@ -51,10 +51,10 @@ class Listing:
 def list_cremad(root: Path) -> Listing:
     """List CREMA-D: ``AudioWAV/1001_DFA_ANG_XX.wav`` and ``VideoFlash/1001_DFA_ANG_XX.flv``.
 
-    A file name consists of speaker, sentence, emotion and level. 7,442 clips, 91 speakers, six emotions. Cao et al.
-    (2014), IEEE Transactions on Affective Computing 5(4).
+    A file name consists of speaker, sentence, emotion and level. 7,442 clips, 91 speakers, six emotions. The sex of the
+    speakers is read from ``VideoDemographics.csv``. Cao et al. (2014), IEEE Transactions on Affective Computing 5(4).
     """
-    listing = Listing()
+    listing, sexes = Listing(), _cremad_sexes(root)
     sounds, videos = (_by_stem(root, suffixes, listing) for suffixes in ((".wav",), _VIDEO_SUFFIXES))
     for stem in sorted(sounds.keys() | videos.keys()):
         name = _CREMAD_NAME.fullmatch(stem)
@@ -63,7 +63,8 @@ def list_cremad(root: Path) -> Listing:
             continue
         label = _CREMAD_LABELS[name["emotion"]]
         files = {"audio": sounds.get(stem, ""), "video": videos.get(stem, "")}
-        listing.rows.append({"clip": stem, **files, "label": label, "speaker": name["speaker"]})
+        known = {"label": label, "speaker": name["speaker"], "sex": sexes.get(name["speaker"], "")}
+        listing.rows.append({"clip": stem, **files, **known})
     if not videos:
         listing.notes.append("There are no videos, so only audio models can be trained (fit --stages control).")
     return listing
@@ -107,6 +108,7 @@ def list_ravdess(root: Path) -> Listing:
             "video": clip.video or "",
             "label": clip.label or "",
             "speaker": clip.actor,
+            "sex": clip.sex or "",
             "audio_delay": clip.audio_start or "",
         }
         for clip in index.clips
@@ -146,6 +148,16 @@ def _by_stem(root: Path, suffixes: tuple[str, ...], listing: Listing) -> dict[st
         elif found.setdefault(path.stem, path) != path:
             listing.exclude(path, f"a second copy of {found[path.stem]}")
     return found
+
+
+def _cremad_sexes(root: Path) -> dict[str, str]:
+    """Return the sex of each speaker by the corpus's table; empty without it."""
+    path = next((path for path in paths_below(root) if path.name == "VideoDemographics.csv"), None)
+    if path is None:
+        return {}
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        rows = [(row.get("ActorID") or "", (row.get("Sex") or "").lower()) for row in csv.DictReader(file)]
+    return {speaker: sex for speaker, sex in rows if sex in ("female", "male")}
 
 
 def _read_meld_table(path: Path) -> Iterator[dict[str, str]]:

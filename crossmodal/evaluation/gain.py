@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
-from crossmodal.evaluation.metrics import Interval, check_same_clips, draw_actors, percentiles, pool, resample, uar
+from crossmodal.evaluation.metrics import (
+    LEAST_FOR_INTERVAL,
+    Interval,
+    check_same_clips,
+    draw_actors,
+    percentiles,
+    pool,
+    resample,
+    uar,
+)
 from crossmodal.evaluation.predictions import Predictions
 
 LEAST_ACTORS = 6
@@ -24,12 +33,12 @@ ByActor = Mapping[str, NDArray[np.int64]]
 class Gain(TypedDict):
     """A gain in points of UAR.
 
-    `ci95_pp` is a bootstrap over actors, `p` is two-sided, and `actors` counts the actors that the test ranks.
-    `by_actor_pp` is the gain of each actor.
+    `ci95_pp` is a bootstrap over actors, None below `LEAST_FOR_INTERVAL` actors. `p` is two-sided, and `actors` counts
+    the actors that the test ranks. `by_actor_pp` is the gain of each actor.
     """
 
     gain_pp: float
-    ci95_pp: Interval
+    ci95_pp: Interval | None
     p: float
     actors: int
     by_actor_pp: dict[str, float]
@@ -78,7 +87,8 @@ def mean_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
     ranked = np.round(list(by_actor.values()), 7)
     p_value = float(wilcoxon(ranked, zero_method="pratt").pvalue) if ranked.any() else 1.0
     mean, interval = _mean_and_interval(comparisons, actors)
-    return Gain(gain_pp=mean, ci95_pp=interval, p=p_value, actors=len(by_actor), by_actor_pp=by_actor)
+    bounds = interval if len(by_actor) >= LEAST_FOR_INTERVAL else None
+    return Gain(gain_pp=mean, ci95_pp=bounds, p=p_value, actors=len(by_actor), by_actor_pp=by_actor)
 
 
 class Recommendation(TypedDict):
@@ -104,11 +114,11 @@ def recommend(student: Predictions, control: Predictions) -> Recommendation:
 
 
 def decide(gain: Gain) -> Literal["more", "less", "open"]:
-    """Return ``more`` or ``less`` if p is below 0.05 and the interval excludes zero, else ``open``."""
-    low, high = gain["ci95_pp"]
-    if gain["p"] >= _LEVEL or low <= 0 <= high:
+    """Return ``more`` or ``less`` if p is below 0.05 and there is an interval that excludes zero, else ``open``."""
+    interval = gain["ci95_pp"]
+    if interval is None or gain["p"] >= _LEVEL or interval[0] <= 0 <= interval[1]:
         return "open"
-    return "more" if low > 0 else "less"
+    return "more" if interval[0] > 0 else "less"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

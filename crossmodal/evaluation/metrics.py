@@ -12,17 +12,19 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from crossmodal.evaluation.predictions import SMALLEST_PROBABILITY, Predictions
 
 RESAMPLES = 10_000
+LEAST_FOR_INTERVAL = 3
+"""With fewer actors there is no interval: a bootstrap over one or two actors has at most three distinct samples."""
 Interval = tuple[float, float]
 
 
 class Metrics(TypedDict):
-    """Metrics of one model on one split, as fractions. Higher is better, except for `ece`."""
+    """Metrics of one model on one split, as fractions. Higher is better, except for `ece`. See `uar_interval`."""
 
     uar: float
     war: float
     f1: float
     ece: float
-    uar_ci95: Interval
+    uar_ci95: Interval | None
 
 
 def uar(confusion: ArrayLike) -> NDArray[np.float64]:
@@ -90,10 +92,12 @@ def calibration_error(predictions: Predictions) -> float:
     return float(ece)
 
 
-def uar_interval(predictions: Predictions) -> Interval:
-    """Compute the 95 % percentile interval of UAR by bootstrap over actors."""
-    per_actor = np.stack(list(predictions.confusion_by_actor().values()))
-    return percentiles(uar(resample(per_actor, draw_actors(len(per_actor)))))
+def uar_interval(predictions: Predictions) -> Interval | None:
+    """Compute the 95 % percentile interval of UAR by bootstrap over actors; None below `LEAST_FOR_INTERVAL` actors."""
+    matrices = list(predictions.confusion_by_actor().values())
+    if len(matrices) < LEAST_FOR_INTERVAL:
+        return None
+    return percentiles(uar(resample(np.stack(matrices), draw_actors(len(matrices)))))
 
 
 def late_fusion(first: Predictions, second: Predictions) -> Predictions:

@@ -12,7 +12,7 @@ import rich.table
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from rich.console import Console
 
-from crossmodal.labels_for_people import format_for
+from crossmodal.labels_for_people import format_for, interval_text
 from crossmodal.storage import atomic_path
 
 Row = TypeVar("Row")
@@ -139,7 +139,10 @@ def points(value: float | None) -> str:
 
 def with_interval(gain: Mapping[str, Any] | None) -> str:
     """Format the ``gain_pp`` of a gain with its ``ci95_pp``; empty for None."""
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(gain["gain_pp"], *gain["ci95_pp"]) if gain else ""
+    if not gain:
+        return ""
+    word = "interval " if gain["ci95_pp"] is None else ""
+    return f"{gain['gain_pp']:+.1f} ({word}{interval_text(gain['ci95_pp'], '{:+.1f} to {:+.1f}')})"
 
 
 def probability(value: float | None) -> str:

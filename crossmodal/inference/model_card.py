@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from crossmodal.labels_for_people import corpus_name, format_for, protocol_name
+from crossmodal.labels_for_people import corpus_name, format_for, interval_text, protocol_name
 
 SYNTHETIC_WARNING = (
     "**Trained and evaluated on the built-in synthetic corpus. It shows that the software works and is no evidence "
@@ -39,6 +39,7 @@ def model_card(summary: dict[str, Any], config: dict[str, Any], parameters: int)
     return template.render(
         summary,
         config=config,
+        interval_text=interval_text,
         corpus_title=_TITLES.get(corpus["kind"]) or corpus_name(corpus),
         leakage_warning=LEAKAGE_WARNING,
         metadata=_metadata(corpus, config, stages.get(stage), f"{protocol}: {people}"),

@@ -17,7 +17,7 @@ from crossmodal.inference.model_card import UNKNOWN
 from crossmodal.inference.model_config import read_config, warning_of
 from crossmodal.inference.model_folder import ModelFolder, load_model_folder
 from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
-from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
+from crossmodal.labels_for_people import corpus_name, format_for, interval_text, list_names, protocol_name
 from crossmodal.own_code import is_class_path, trusting
 from crossmodal.pipeline.stored.speech_features import store_speech_features
 from crossmodal.pipeline.summary import Measured, describe_split
@@ -37,7 +37,7 @@ class Evaluation(Measured):
         war: Accuracy, as a fraction.
         f1: Macro F1, as a fraction.
         ece: Expected calibration error, as a fraction.
-        uar_ci95: 95 % interval of the UAR, a bootstrap over the test actors.
+        uar_ci95: 95 % interval of the UAR, a bootstrap over the test actors; None for fewer than three.
         confusion: Numbers of clips, by true and by predicted class.
     """
 
@@ -47,7 +47,7 @@ class Evaluation(Measured):
     war: float
     f1: float
     ece: float
-    uar_ci95: Interval
+    uar_ci95: Interval | None
     confusion: list[list[int]]
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,14 +56,13 @@ class Evaluation(Measured):
 
     def report(self) -> Report:
         """Return the report: two sentences and the confusion matrix."""
-        low, high = self.uar_ci95
         people = format_for(self.corpus, "actors")
         name = corpus_name(self.corpus, self.channel)
         lines = [
             f"{name}: {self.corpus['clips']} clips of {people} {list_names(self.actors)} "
             f"({protocol_name(self.protocol, self.num_folds)}, fold {self.fold}); chance is "
             f"{1 / len(self.labels):.3f}",
-            f"UAR {self.uar:.3f} (95 % interval over {people} {low:.3f} to {high:.3f}), WAR {self.war:.3f}, "
+            f"UAR {self.uar:.3f} (95 % interval over {people} {interval_text(self.uar_ci95)}), WAR {self.war:.3f}, "
             f"macro F1 {self.f1:.3f}, calibration error {self.ece:.3f}",
         ]
         columns = [Column[_Counts]("true \\ predicted", lambda row: row[0], "true \\ predicted")]

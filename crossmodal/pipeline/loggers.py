@@ -97,12 +97,12 @@ def end_loggers(loggers: list[Logger]) -> None:
 
 
 def _numbers(summary: dict[str, Any]) -> dict[str, float]:
-    """Return the metrics of a summary by name; an interval becomes ``_low`` and ``_high``."""
+    """Return the metrics of a summary by name; an interval becomes ``_low`` and ``_high``, and None is dropped."""
     sections = {**summary["stages"], "gain": summary.get("gain", {})}
     numbers = {}
     for section, results in sections.items():
         for name, value in results.items():
-            if name.startswith(("val_", "test_", "uar_", "ci95_")):
+            if value is not None and name.startswith(("val_", "test_", "uar_", "ci95_")):
                 ends = [("_low", value[0]), ("_high", value[1])] if isinstance(value, list | tuple) else [("", value)]
                 numbers.update({f"{section}/{name}{end}": float(number) for end, number in ends})
     return numbers

@@ -10,7 +10,7 @@ from crossmodal.evaluation.plots import plot_actors, plot_confusion, plot_curves
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, print_warnings, screen_table, warnings
 from crossmodal.inference.model_config import CONFIG
-from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
+from crossmodal.labels_for_people import corpus_name, format_for, interval_text, list_names, protocol_name
 from crossmodal.pipeline.summary import RunSummary
 from crossmodal.storage import read_json
 
@@ -27,7 +27,7 @@ _COLUMNS: list[Column[_Numbers]] = [
     Column("model", lambda row: _ROLE[row[0]], is_text=True),
     Column("UAR val", lambda row: f"{row[1]['val_uar']:.3f}", "UAR val"),
     Column("UAR test", lambda row: f"{row[1]['test_uar']:.3f}", "UAR test"),
-    Column("95 % interval", lambda row: "{:.3f} to {:.3f}".format(*row[1]["test_uar_ci95"]), "95 % interval"),
+    Column("95 % interval", lambda row: interval_text(row[1]["test_uar_ci95"]), "95 % interval"),
     Column("WAR test", lambda row: f"{row[1]['test_war']:.3f}", "WAR test"),
     Column("seconds", lambda row: f"{row[1]['seconds']:.0f}{' (reused)' * row[1]['reused']}", "seconds"),
 ]
@@ -118,12 +118,11 @@ def _setting(summary: RunSummary) -> str:
 
 
 def _gain_sentence(summary: RunSummary) -> str:
-    assert summary.interval, "only called with a gain"
-    low, high = summary.interval
+    people = f" over {len(summary.corpus['actors']['test'])} {format_for(summary.corpus, 'actors')}"
     return (
-        f"Gain of the student over its control: {summary.gain:+.1f} points of test UAR, "
-        f"95 % interval {low:+.1f} to {high:+.1f} over {len(summary.corpus['actors']['test'])} "
-        f"{format_for(summary.corpus, 'actors')}, for one fold and one seed."
+        f"Gain of the student over its control: {summary.gain:+.1f} points of test UAR, 95 % interval "
+        f"{interval_text(summary.interval, '{:+.1f} to {:+.1f}')}{people if summary.interval else ''}, for one fold "
+        "and one seed."
     )
 
 

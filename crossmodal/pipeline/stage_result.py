@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossmodal.evaluation.metrics import Metrics
+from crossmodal.evaluation.metrics import Metrics, describe
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.storage import content_key, hash_file, read_json, write_json
 
@@ -58,6 +58,8 @@ def has_result(folder: Path, key: str) -> bool:
 
 
 def load_result(stage: str, folder: Path, reused: bool) -> StageResult:
-    """Load the result of a stage from its folder."""
+    """Load the result of a stage from its folder; its metrics are those of its predictions by today's rules."""
     result = {name: value for name, value in read_json(folder / RESULT).items() if name not in ("files", "sum")}
+    predictions = Predictions.read_csv(folder / PREDICTIONS)
+    result["metrics"] = {split: describe(predictions.of(split)) for split in result["metrics"]}
     return StageResult(stage, folder, **result, reused=reused)

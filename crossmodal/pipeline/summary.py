@@ -59,7 +59,7 @@ class RunSummary(Measured):
         seed: Seed of the run.
         stages: Metrics of each stage: ``val_uar``, ``test_uar``, ``test_war``, ..., as fractions, and its epochs.
         gain: Gain of the student over its control in points of UAR on the test actors; None without both stages.
-        interval: 95 % interval of the gain, a bootstrap over the test actors.
+        interval: 95 % interval of the gain, a bootstrap over the test actors; None for fewer than three.
         recommended: The better of student and control on validation, see `crossmodal.evaluation.gain.recommend`; None
             without both stages.
         calibration: Temperature of the last model and its calibration error on validation.
@@ -85,14 +85,14 @@ class RunSummary(Measured):
         """Create a summary from the content of ``summary.json``; a missing key is None."""
         known: dict[str, Any] = {field.name: content.get(field.name) for field in fields(cls)}
         if gain := content.get("gain"):
-            known |= {"gain": gain["uar_pp"], "interval": tuple(gain["ci95_pp"])}
+            known |= {"gain": gain["uar_pp"], "interval": gain["ci95_pp"] and tuple(gain["ci95_pp"])}
         return cls(**known | {"folder": folder})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``summary.json``."""
         content = {name: value for name, value in vars(self).items() if name not in ("interval", "folder")}
-        if self.interval is not None:
-            content["gain"] = {"uar_pp": self.gain, "ci95_pp": list(self.interval), "of": _GAIN}
+        if self.gain is not None:
+            content["gain"] = {"uar_pp": self.gain, "ci95_pp": self.interval and list(self.interval), "of": _GAIN}
         return {name: value for name, value in content.items() if value is not None or name not in _OPTIONAL}
 
     @property
@@ -130,8 +130,9 @@ def summarize(
         both = [results[stage].predictions for stage in ("finetune", "control")]
         recommended = recommend(*(one.of("val") for one in both))
         measured = measure_gain(*([one.of("test")] for one in both))
-        low, high = measured["ci95_pp"]
-        gain, interval = round(measured["gain_pp"], 2), (round(low, 2), round(high, 2))
+        gain = round(measured["gain_pp"], 2)
+        if bounds := measured["ci95_pp"]:
+            interval = round(bounds[0], 2), round(bounds[1], 2)
     leaks = {"speaker_dependent": True} if teaching.get("teacher_actors") == "unknown" else {}
     return RunSummary(
         crossmodal=__version__,

@@ -17,7 +17,7 @@ class Effect(TypedDict):
     """A gain on test actors, see `measure_gain`; `p_holm` is its p-value corrected for the number of methods."""
 
     gain_pp: float
-    ci95_pp: Interval
+    ci95_pp: Interval | None
     p: float
     p_holm: float | None
 

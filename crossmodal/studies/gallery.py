@@ -102,8 +102,9 @@ def _bar(axis: Axes, predictions: Predictions, middle: float, width: float, numb
     numbers = describe(predictions)
     style: dict[str, Any] = {"color": PROTOCOL_COLOURS[number], "hatch": _HATCHES[number], "edgecolor": "white"}
     axis.barh(middle, numbers["uar"], width * 0.92, linewidth=0, label=protocol, **style)
-    for colour, line in (("white", 3.2), ("black", 1.3)):  # visible on every bar
-        axis.plot(numbers["uar_ci95"], [middle] * 2, color=colour, linewidth=line)
+    if (interval := numbers["uar_ci95"]) is not None:
+        for colour, line in (("white", 3.2), ("black", 1.3)):  # visible on every bar
+            axis.plot(interval, [middle] * 2, color=colour, linewidth=line)
     chance, ends = 1 / len(predictions.labels), (middle - 0.525 * width, middle + 0.525 * width)
     axis.plot([chance] * 2, ends, color=_INK, linewidth=1.1, linestyle=":")
 
@@ -147,7 +148,8 @@ def plot_gains(rows: Sequence[Row], path: Path, title: str, note: str = "") -> N
             ):
                 if effect:
                     shown: dict[str, Any] = {"color": colour, "zorder": 3}
-                    axis.plot(effect["ci95_pp"], [place + shift] * 2, linewidth=2, solid_capstyle="butt", **shown)
+                    if interval := effect["ci95_pp"]:
+                        axis.plot(interval, [place + shift] * 2, linewidth=2, solid_capstyle="butt", **shown)
                     axis.scatter(effect["gain_pp"], place + shift, s=26, marker=marker, label=name, **shown)
         axis.axvline(0, color=_INK, linewidth=0.8)
         title = f"{title} In brackets: gain on the validation speakers, the order of the methods."

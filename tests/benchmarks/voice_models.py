@@ -28,8 +28,10 @@ from crossmodal.datamodules import AudioDataModule
 from crossmodal.evaluation.gain import measure_gain
 from crossmodal.evaluation.metrics import pool, uar, uar_interval, war
 from crossmodal.evaluation.predictions import Predictions
+from crossmodal.evaluation.report import with_interval
 from crossmodal.inference.onnx_graph import to_int8, to_onnx
 from crossmodal.inference.onnx_model import OnnxModel
+from crossmodal.labels_for_people import interval_text
 from crossmodal.models import AudioClassifier, PretrainedFrontEnd
 from crossmodal.models.serialization import load_model
 from crossmodal.progress import progress_bar
@@ -103,10 +105,10 @@ class Trial:
 def row(name: str, trials: Sequence[Trial], parameters: str = "", size: str = "", *times: str) -> dict[str, str]:
     tests = [trial.of(uar, "test") for trial in trials]
     wars = [trial.of(war, "test") for trial in trials]
-    low, high = uar_interval(pool([trial.predictions.of("test") for trial in trials]))
+    interval = uar_interval(pool([trial.predictions.of("test") for trial in trials]))
     cells = (
         name, str(len(trials)), f"{statistics.mean(trial.of(uar, 'val') for trial in trials):.3f}",
-        f"{statistics.mean(tests):.3f}", f"{np.std(tests, ddof=len(tests) > 1):.3f}", f"{low:.3f} to {high:.3f}",
+        f"{statistics.mean(tests):.3f}", f"{np.std(tests, ddof=len(tests) > 1):.3f}", interval_text(interval),
         f"{statistics.mean(wars):.3f}", f"{np.std(wars, ddof=len(wars) > 1):.3f}", parameters, size,
         f"{statistics.median(trial.seconds for trial in trials):.0f}", *(times or ("", "", "")),
     )  # fmt: skip
@@ -160,8 +162,7 @@ def verdict(models: dict[str, dict[Path, Trial]], references: dict[str, list[Tri
         repeated = theirs * (len(trials) // len(theirs))  # once for each seed
         sides = [[trial.predictions.of("test") for trial in side] for side in (trials, repeated)]
         gain = measure_gain(*sides)
-        low, high = gain["ci95_pp"]
-        lines.append(f"{gain['gain_pp']:+.1f} ({low:+.1f} to {high:+.1f}) over {name}")
+        lines.append(f"{with_interval(gain)} over {name}")
     return "\n".join(lines)
 
 

@@ -147,6 +147,43 @@ class TestExcludedRows:
         assert "131072" in size
 
 
+class TestSex:
+    """The optional column `sex` of the speaker."""
+
+    def read(self, folder, *values):
+        """Index rows of different speakers with a recording each."""
+        rows = []
+        for n, (speaker, sex) in enumerate(values):
+            rows.append([*row(f"clip {n}", label=("sad", "happy")[n % 2], speaker=speaker, start=f"{n}"), sex])
+        return index_manifest(write(folder, *rows, header=[*HEADER, "Sex"]))
+
+    def test_spellings(self, folder):
+        values = ["female", "F", "Woman", "male", "m", "MAN", "", "nan", "-"]
+        index = self.read(folder, *((f"s{n}", value) for n, value in enumerate(values)))
+        assert [clip.sex for clip in index.clips] == ["female"] * 3 + ["male"] * 3 + [None] * 3
+        assert index.excluded == []
+
+    def test_other_values_exclude_the_row(self, folder):
+        index = self.read(folder, ("Ada", "f"), ("Bo", "m"), ("Cy", "2"))
+        assert [clip.actor for clip in index.clips] == ["Ada", "Bo"]
+        (aside,) = index.excluded
+        assert aside.what == "mine.csv row 4 (clip clip 2)"
+        assert "sex is 2" in aside.reason
+        assert "female" in aside.reason
+
+    def test_two_values_for_a_speaker_exclude_the_later_row(self, folder):
+        index = self.read(folder, ("1", "f"), ("Bo", "m"), ("01", ""), ("1.0", "male"))
+        assert [(clip.actor, clip.sex) for clip in index.clips] == [("01", "female"), ("Bo", "male"), ("01", "female")]
+        (aside,) = index.excluded
+        assert aside.what.startswith("mine.csv row 5")
+        assert "speaker 01 has female" in aside.reason
+
+    def test_the_same_recording_is_found_with_and_without_a_value(self, folder):
+        rows = [[*one, sex] for one, sex in zip((*GOOD, row("three", *GOOD[0][1:3])), ("f", "", ""), strict=True)]
+        (aside,) = index_manifest(write(folder, *rows, header=[*HEADER, "sex"])).excluded
+        assert "same recording" in aside.reason
+
+
 class TestSplits:
     def test_split_of_the_corpus(self, folder):
         names = ["train", "val", "test", "dev", "Validation", "TRAIN"]

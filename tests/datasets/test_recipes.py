@@ -108,6 +108,21 @@ class TestCremad:
         names = {"audio": "AudioWAV/1001_DFA_ANG_XX.wav", "video": "VideoFlash/1001_DFA_ANG_XX.flv"}
         assert first == {"clip": "1001_DFA_ANG_XX", **names, "label": "angry", "speaker": "1001", "split": ""}
 
+    def test_sex_is_that_of_the_demographics(self, cremad):
+        table = (
+            '"ActorID","Age","Sex","Race","Ethnicity"\n1001,51,"Male","x","y"\n1002,21,"Female","x","y"\n1040,42,"?"\n'
+        )
+        touch(cremad, "VideoDemographics.csv", content=table.encode())
+        run("cremad", cremad)
+        index = index_manifest(cremad / "cremad.csv")
+        assert index.excluded == []
+        assert {(clip.actor, clip.sex) for clip in index.clips} == {
+            ("1001", "male"),
+            ("1002", "female"),
+            ("1040", None),
+            ("1091", None),
+        }
+
     def test_manifest_in_another_folder_has_absolute_paths(self, cremad, tmp_path_factory, capsys):
         path = tmp_path_factory.mktemp("elsewhere") / "mine.parquet"
         run("cremad", cremad, "--out", path)

@@ -228,14 +228,19 @@ class TestMeanGain:
         assert found["by_actor_pp"] == {"01": pytest.approx(10), "02": pytest.approx(20)}
         assert found["actors"] == 2
 
-    @pytest.mark.parametrize("hits", [(5,), (5, 6)])
-    def test_no_gain(self, hits):
+    @pytest.mark.parametrize(("hits", "interval"), [((5,), None), ((5, 6), None), ((5, 6, 7), (0, 0))])
+    def test_no_gain(self, hits, interval):
         found = mean_gain([(actors(*hits), actors(*hits))])
-        assert (found["gain_pp"], found["ci95_pp"], found["p"]) == (0, (0, 0), 1)
+        assert (found["gain_pp"], found["ci95_pp"], found["p"]) == (0, interval, 1)
+
+    def test_the_interval_needs_three_actors_with_a_gain(self):
+        assert mean_gain([(actors(6, 7, 9), actors(5, 5))])["ci95_pp"] is None
+        assert mean_gain([(actors(6, 7, 9), actors(5, 5, 5))])["ci95_pp"] is not None
 
     @pytest.mark.filterwarnings("error")
     def test_a_draw_without_actors_of_a_comparison_ignores_it(self):
-        first, second = (actors(8), actors(5)), ({"02": right([9] * 4)}, {"02": right([6] * 4)})
+        first = actors(8, 8), actors(5, 5)
+        second = tuple({"03": right([hits] * 4), "04": right([hits] * 4)} for hits in (9, 6))
         found = mean_gain([first, second])
         assert found["gain_pp"] == pytest.approx(30)
         assert found["ci95_pp"] == pytest.approx((30, 30))
@@ -249,6 +254,7 @@ class TestMeanGain:
         (0.05, (0.1, 3.0), "open"),
         (0.04, (-0.1, 3.0), "open"),
         (0.04, (-3.0, 0.1), "open"),
+        (0.04, None, "open"),
         (0.04, (0.0, 3.0), "open"),
         (0.04, (-3.0, 0.0), "open"),
     ],

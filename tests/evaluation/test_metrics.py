@@ -7,8 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from crossmodal.evaluation.metrics import describe, late_fusion, macro_f1, pool, uar, uar_interval, war
+from crossmodal.evaluation.metrics import (
+    LEAST_FOR_INTERVAL,
+    describe,
+    late_fusion,
+    macro_f1,
+    pool,
+    uar,
+    uar_interval,
+    war,
+)
 from crossmodal.evaluation.predictions import Predictions
+from crossmodal.labels_for_people import NO_INTERVAL
 from tests.evaluation import make_predictions, shuffle
 
 
@@ -91,10 +101,15 @@ def test_the_interval_matches_a_naive_bootstrap_over_actors():
     assert high > narrower[1] + 0.02
 
 
-def test_one_actor_has_no_spread():
-    predictions = make_predictions(clips=40, actors=1)
-    value = float(uar(predictions.confusion()))
-    assert uar_interval(predictions) == pytest.approx((value, value))
+@pytest.mark.parametrize(("actors", "has_interval"), [(1, False), (2, False), (3, True)])
+def test_an_interval_needs_three_actors(actors, has_interval):
+    predictions = make_predictions(clips=40, actors=actors)
+    assert (uar_interval(predictions) is not None) == has_interval
+    assert (describe(predictions)["uar_ci95"] is not None) == has_interval
+
+
+def test_the_text_for_no_interval_names_the_rule():
+    assert f"fewer than {LEAST_FOR_INTERVAL} " in NO_INTERVAL
 
 
 class TestLateFusion:

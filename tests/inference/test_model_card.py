@@ -78,6 +78,17 @@ def test_a_significant_gain_has_no_caveat(card_of):
     assert "no evidence of a gain" not in card()
 
 
+def test_intervals_of_too_few_actors_are_impossible(card_of):
+    summary, card = card_of
+    summary["gain"] = {"uar_pp": 4.6, "ci95_pp": None}
+    summary["stages"]["finetune"]["test_uar_ci95"] = None
+    text = card()
+    assert re.search(r"\| this model \| 0\.512 \| impossible .*\| 0\.534 \|", text)
+    assert re.search(r"\+4\.6 points of UAR \(95 % interval impossible", text)
+    assert "includes zero" not in text
+    assert not re.search("None|nan", text)
+
+
 @pytest.mark.parametrize(
     "kind, licence, words, others",
     [

@@ -36,6 +36,7 @@ def test_the_training_fold_gives_the_metrics_of_the_run(finished, args, capsys):
         assert result[name] == pytest.approx(stage[f"test_{name}"])
     assert result["corpus"] == {"kind": "ravdess", "name": "RAVDESS", "clips": 16, "missing_classes": {"test": []}}
     assert result["speaker_dependent"] is False
+    assert result["uar_ci95"] is None  # one test actor
     confusion = result["confusion"]
     assert sum(map(sum, confusion)) == 16
     assert [sum(row) for row in confusion] == [2] * 8  # two clips of each emotion
@@ -62,6 +63,7 @@ def test_the_table_shows_the_same_metrics(finished, args, capsys):
     output = capsys.readouterr().out
     assert f"UAR {finished.summary['stages']['finetune']['test_uar']:.3f}" in output
     assert "16 clips of actors 01" in output
+    assert "95 % interval over actors impossible" in " ".join(output.split())
     assert "chance is 0.125" in output
 
 

@@ -20,11 +20,13 @@ def no_pictures():
     """Replace the fixture of this folder: here the pictures are drawn."""
 
 
-def make_run(folder: Path, kind: str = "ravdess", speaker_dependent: bool = False, stages=tuple(SKILLS)) -> RunSummary:
+def make_run(
+    folder: Path, kind: str = "ravdess", speaker_dependent: bool = False, stages=tuple(SKILLS), actors: int = 6
+) -> RunSummary:
     """Write the files of a run and return its summary."""
     predictions, numbers, gain = {}, {}, {}
     for stage in stages:
-        predictions[stage] = make_predictions(clips=120, skill=SKILLS[stage])
+        predictions[stage] = make_predictions(clips=120, skill=SKILLS[stage], actors=actors)
         write_history(folder / stage / "metrics.csv", stage, epochs=5)
         predictions[stage].write_csv(folder / stage / "predictions.csv")
         metrics = {split: describe(predictions[stage].of(split)) for split in ("val", "test")}
@@ -65,6 +67,25 @@ def test_content_of_the_report(tmp_path):
     for name in ("actors", "confusion", "curves"):
         assert f"]({name}.png)" in text
         read(tmp_path / f"{name}.png")
+
+
+@pytest.mark.parametrize("actors", [1, 2])
+def test_an_interval_of_one_or_two_actors_is_impossible(tmp_path, capsys, actors):
+    summary = make_run(tmp_path, actors=actors)
+    assert summary.interval is None
+    content = json.loads(json.dumps(summary.to_dict()))
+    assert content["gain"]["ci95_pp"] is None
+    assert content["stages"]["control"]["test_uar_ci95"] is None
+    assert RunSummary.from_dict(content).to_dict() == content
+    text = write_report(tmp_path, summary).read_text()
+    print_summary(tmp_path, summary)
+    printed = " ".join(capsys.readouterr().out.split())
+    for sentence in (text, printed):
+        assert f"{summary.gain:+.1f} points of test UAR, 95 % interval impossible" in sentence
+        assert "nan" not in sentence
+    for stage in summary.stages:
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| {stage} |"))
+        assert "| impossible" in row
 
 
 def test_the_printed_summary_has_the_model_and_the_next_command(tmp_path, capsys):

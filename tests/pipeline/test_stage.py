@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -127,6 +128,19 @@ def test_the_last_checkpoint_is_that_of_the_last_epoch(finished):
         last = torch.load(finished.folder / stage / "checkpoints" / "last.ckpt", weights_only=True)
         assert last["epoch"] == numbers["epochs"] - 1
     assert any(one["best_epoch"] < one["epochs"] - 1 for one in finished.summary["stages"].values())
+
+
+def test_metrics_of_a_stored_result_follow_the_rule_of_intervals(finished, tmp_path):
+    """A result may be stored by a version that had an interval over one actor."""
+    shutil.copytree(finished.folder / "control", tmp_path / "control")
+    path = tmp_path / "control" / "result.json"
+    stored = json.loads(path.read_text())
+    expected = stored["metrics"]["test"]["uar"]
+    stored["metrics"]["test"]["uar_ci95"] = [0.2, 0.2]
+    path.write_text(json.dumps(stored))
+    metrics = load_result("control", tmp_path / "control", True).metrics
+    assert metrics["test"]["uar"] == pytest.approx(expected)
+    assert metrics["test"]["uar_ci95"] is None
 
 
 def test_load_result(finished):

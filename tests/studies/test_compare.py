@@ -226,6 +226,26 @@ class TestOtherCorpora:
         assert numbers["corpus"]["unlabelled_actors"] == 0
 
 
+def test_intervals_over_one_test_actor_are_impossible(tmp_path, capsys):
+    for seed in (0, 1):
+        rows = {"val": {"02": [5] * 4, "03": [6] * 4}, "test": {"01": [5] * 4}}
+        student = rows | {"test": {"01": [7] * 4}}
+        for self_taught in (False, True):
+            write_run(tmp_path, "one", 0, seed, {"control": rows, "finetune": student}, self_taught=self_taught)
+    assert main(["study", "report", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert "On test: +20.0 (interval impossible" in " ".join(output.split())
+    for name in TEXTS:
+        assert "interval impossible" in (tmp_path / name).read_text()
+    (row, *_) = read_rows(tmp_path / "table.csv")
+    assert float(row["gain_pp"]) == pytest.approx(20)
+    assert (row["low_pp"], row["high_pp"]) == ("", "")
+    assert main(["study", "report", str(tmp_path), "--format", "json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["methods"][0]["over_control"]["ci95_pp"] is None
+    assert "nan" not in output + (tmp_path / "table.md").read_text().lower()
+
+
 @pytest.mark.parametrize("same", ["teacher", "control", "neither"])
 def test_different_teachers_or_controls_are_noted(tmp_path, same):
     write_study(tmp_path, methods=["good"], self_taught=[])

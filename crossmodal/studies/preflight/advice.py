@@ -1,8 +1,10 @@
 """The rules, with their thresholds, that turn the numbers of the pre-flight into advice (see docs/preflight.md)."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
 from crossmodal.evaluation.similarity import CARRIED_SHARE
+from crossmodal.labels_for_people import interval_text
 
 Verdict = Literal["teacher_at_chance", "little_to_teach", "not_in_the_sound", "only_the_label", "can_help"]
 
@@ -14,9 +16,9 @@ MEMORISED_GAP = 0.15
 # A student has not converged if its training UAR is less than this above validation.
 CONVERGED_GAP = 0.05
 
-_FUSION = "(late fusion adds {gain:+.1f} points to the student, 95 % interval {low:+.1f} to {high:+.1f})"
+_FUSION = "(late fusion adds {gain:+.1f} points to the student, 95 % interval {fusion})"
 _CLAUSES: dict[Verdict, str] = {
-    "teacher_at_chance": "Do not use this teacher: on validation its UAR ({worst:.2f} to {best:.2f}) cannot be "
+    "teacher_at_chance": "Do not use this teacher: on validation its UAR ({range}) cannot be "
     "distinguished from chance ({chance:.2f}), so try other faces, another backbone or longer training",
     "little_to_teach": "Unlikely to help: the teacher is {better} than the student alone (UAR {teacher:.2f} against "
     "{student:.2f}) and their late fusion adds {gain:+.1f} points to the student, so the face adds almost no "
@@ -62,7 +64,7 @@ def advise(numbers: dict[str, Any]) -> Advice:
 
     The first of five rules that applies gives the verdict:
 
-    1. the interval of the teacher's UAR reaches down to chance: ``teacher_at_chance``;
+    1. the interval of the teacher's UAR reaches down to chance, or without an interval the UAR: ``teacher_at_chance``;
     2. late fusion gains less than `FUSION_GAIN` over the student alone: ``little_to_teach``;
     3. sound predicts fewer than `CARRIED_SHARE` of the dimensions of the teacher's embedding, within actors:
        ``not_in_the_sound``;
@@ -73,16 +75,16 @@ def advise(numbers: dict[str, Any]) -> Advice:
     """
     teacher, student = numbers["uar"]["teacher"], numbers["uar"]["student"]
     embedding, fusion = numbers["sound_carries"]["teacher_embedding"], numbers["fusion_gain"]
+    interval = teacher["val_ci95"] or (teacher["val"],)
     values = {
         "chance": numbers["chance_uar"],
-        "worst": teacher["val_ci95"][0],
-        "best": teacher["val_ci95"][1],
+        "worst": interval[0],
+        "range": " to ".join(f"{bound:.2f}" for bound in interval),
         "teacher": teacher["val"],
         "student": student["val"],
         "better": "better" if teacher["val"] > student["val"] else "not better",
         "gain": 100 * fusion["uar"],
-        "low": 100 * fusion["ci95"][0],
-        "high": 100 * fusion["ci95"][1],
+        "fusion": points_interval(fusion["ci95"]),
         "carried": embedding["within_actor"]["share_carried"],
         "beyond": embedding["beyond_label"]["share_carried"],
         "unlabelled": numbers["corpus"]["unlabelled_clips"],
@@ -98,6 +100,11 @@ def advise(numbers: dict[str, Any]) -> Advice:
     if small_faces := numbers["small_faces"]:
         clauses.append(_SMALL_FACES.format(**small_faces))
     return Advice(verdict=verdict, sentence="; ".join(clauses) + ".")
+
+
+def points_interval(bounds: Sequence[float] | None) -> str:
+    """Format an interval of fractions as points."""
+    return interval_text(bounds and [100 * bound for bound in bounds], "{:+.1f} to {:+.1f}")
 
 
 def _verdict(values: dict[str, Any]) -> tuple[Verdict, str]:

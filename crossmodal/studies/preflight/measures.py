@@ -86,7 +86,7 @@ def _measure_accuracy(train: Pairs, val: Pairs, labels: tuple[str, ...]) -> dict
     for name, logits in (("teacher", train.teacher_logits), ("student", train.student_logits)):
         numbers[name]["train"] = float(uar(_predictions(train, labels, logits).confusion()))
     gain = measure_gain([models["fusion"]], [models["student"]])
-    interval = tuple(bound / 100 for bound in gain["ci95_pp"])
+    interval = gain["ci95_pp"] and tuple(bound / 100 for bound in gain["ci95_pp"])
     return {"uar": numbers, "fusion_gain": {"uar": gain["gain_pp"] / 100, "ci95": interval}}
 
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from crossmodal.evaluation.plots import STAGE_COLOURS, STYLE, save_figure
 from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, print_warnings, screen_table, warnings
 from crossmodal.evaluation.similarity import CARRIED_R2
-from crossmodal.labels_for_people import corpus_name, format_for, list_names, protocol_name
+from crossmodal.labels_for_people import corpus_name, format_for, interval_text, list_names, protocol_name
+from crossmodal.studies.preflight.advice import points_interval
 
 _TEACHER, _STUDENT, _FUSION = STAGE_COLOURS["teacher"], STAGE_COLOURS["control"], STAGE_COLOURS["transfer"]
 _BARS = {
@@ -80,18 +81,17 @@ def preflight_report(folder: Path, numbers: dict[str, Any]) -> PreflightReport:
 
 
 def _accuracy_rows(numbers: dict[str, Any]) -> list[Row]:
-    gain = [100 * value for value in (numbers["fusion_gain"]["uar"], *numbers["fusion_gain"]["ci95"])]
+    gain = numbers["fusion_gain"]
     details = {
         "teacher": f"{numbers['uar']['teacher']['train']:.3f} on its training clips",
         "student": f"{numbers['uar']['student']['train']:.3f} on its training clips",
-        "fusion": "{:+.1f} points over the student ({:+.1f} to {:+.1f})".format(*gain),
+        "fusion": f"{100 * gain['uar']:+.1f} points over the student ({points_interval(gain['ci95'])})",
         "oracle": f"chance is {numbers['chance_uar']:.3f}",
     }
     names = {"fusion": "late fusion", "oracle": "either is right"}
     rows = []
     for model, value in numbers["uar"].items():
-        low, high = value["val_ci95"]
-        text = f"{low:.3f} to {high:.3f}; {details[model]}"
+        text = f"{interval_text(value['val_ci95'])}; {details[model]}"
         rows.append((f"UAR, {names.get(model, model)}", f"{value['val']:.3f}", text))
     return rows
 
@@ -161,7 +161,7 @@ def plot_preflight(numbers: dict[str, Any], path: Path, note: str = "") -> None:
 def _draw_accuracy(axis: Axes, numbers: dict[str, Any]) -> None:
     for position, (model, (_, colour)) in enumerate(_BARS.items()):
         value = numbers["uar"][model]
-        low, high = value["val_ci95"]
+        low, high = value["val_ci95"] or (value["val"],) * 2
         axis.bar(position, value["val"], width=0.7, color=colour)
         axis.plot([position, position], [low, high], color="black", linewidth=1.2)
         axis.text(position, high + 0.02, f"{value['val']:.2f}", ha="center", va="bottom", fontsize=8)

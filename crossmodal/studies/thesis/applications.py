@@ -18,7 +18,7 @@ class Measured(TypedDict):
     runs: int
     test_actors: list[str]
     uar: float
-    uar_ci95: Interval
+    uar_ci95: Interval | None
     ece: float
     uar_mean: float
     uar_sd: float | None

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal.evaluation.report import Column, Report, Section, Table, probability, warnings, with_interval
-from crossmodal.labels_for_people import corpus_name, format_for
+from crossmodal.labels_for_people import corpus_name, format_for, interval_text
 from crossmodal.studies.finished import FinishedRun
 from crossmodal.studies.gallery import draw_gallery, join_warnings
 from crossmodal.studies.report import StudyReport, describe_coverage
@@ -29,9 +29,7 @@ _COLUMNS: list[Column[_Row]] = [
     Column("protocol", lambda row: row[1], "protocol"),
     Column("runs", lambda row: str(row[2]["runs"])),
     Column("actors", lambda row: str(len(row[2]["test_actors"]))),
-    Column(
-        "UAR (95 %)", lambda row: "{:.3f} ({:.3f} to {:.3f})".format(row[2]["uar"], *row[2]["uar_ci95"]), "UAR (95 %)"
-    ),
+    Column("UAR (95 %)", lambda row: f"{row[2]['uar']:.3f} ({interval_text(row[2]['uar_ci95'])})", "UAR (95 %)"),
     Column("UAR, mean (SD)", lambda row: _mean(row[2]["uar_mean"], row[2]["uar_sd"])),
     Column("WAR, mean (SD)", lambda row: _mean(row[2]["war_mean"], row[2]["war_sd"]), "WAR, mean (SD)"),
     Column("ECE", lambda row: f"{row[2]['ece']:.3f}"),
@@ -111,7 +109,7 @@ def _marked(protocol: str, numbers: Applications) -> str:
 def _flat(application: Application, protocol: str) -> dict[str, Any]:
     """Return the unrounded numbers of an application under one protocol, without nesting."""
     measured = application["measured"][protocol]
-    low, high = measured["uar_ci95"]
+    low, high = measured["uar_ci95"] or (None, None)
     row = {**application, "protocol": protocol, **measured, "uar_low": low, "uar_high": high}
     row["test_actors"] = " ".join(measured["test_actors"])
     return {name: value for name, value in row.items() if name not in ("measured", "uar_ci95")}

@@ -52,7 +52,8 @@ def corpus(folder: Path, count: int = 12) -> PreparedCorpus:
     for number in range(count):
         name, label, channel = f"clip {number:02d}", (*LABELS, None)[number % 5], ("speech", "song")[number // 8]
         files = Path("a.wav"), Path("a.mp4"), 0.5, 0.5
-        clips.append(Clip(name, f"0{number % 3 + 1}", label, channel, *files, split="val"))
+        sex = (None, "female", "male")[number % 3]
+        clips.append(Clip(name, f"0{number % 3 + 1}", label, channel, *files, split="val", sex=sex))
         arrays = {
             "waveforms": rng.uniform(-0.5, 0.5, 1600 + 37 * number).astype(np.float32),
             "faces": rng.integers(0, 256, (2, 3, 8, 8), dtype=np.uint8),
@@ -104,7 +105,7 @@ class TestReader:
         assert (source.kind, source.name, source.protocol, source.labels) == ("manifest", "tiny", "grouped", LABELS)
         assert (source.channel, source.label_set, source.face_box, excluded) == (None, None, CROPS.box, [])
         for clip, original in zip(clips, expected.clips, strict=True):
-            same = {name: getattr(original, name) for name in ("actor", "label", "channel", "split")}
+            same = {name: getattr(original, name) for name in ("actor", "label", "channel", "split", "sex")}
             assert replace(clip, **same) == clip
             assert (clip.audio_start, clip.video_start) == (0, 0)
             assert clip.duration == len(np.load(expected.waveforms[clip.clip])) / 16_000
@@ -148,6 +149,17 @@ class TestReader:
         monkeypatch.setitem(sys.modules, "litdata", None)
         with pytest.raises(MissingExtraError, match=r"pip install 'crossmodal\[stream\]'"):
             read_about(whole)
+
+    def test_a_stream_of_a_version_without_sex(self, tmp_path, monkeypatch):
+        def older(about):
+            return vars(about) | {
+                "crops": vars(about.crops),
+                "clips": [{k: v for k, v in vars(one).items() if k != "sex"} for one in about.clips],
+            }
+
+        monkeypatch.setattr(writer, "asdict", older)
+        clips, _ = open_stream(write(tmp_path / "stream", tmp_path / "arrays"), "speech", None).index()
+        assert {clip.sex for clip in clips} == {None}
 
     @pytest.mark.parametrize("part", ["waveforms", "faces"])
     def test_truncated_or_missing_chunk(self, stream, part):

@@ -66,7 +66,7 @@ def of_both(change, **options):
 
 
 def val(**options):
-    return make_pairs(["07", "08"], **options)
+    return make_pairs(["07", "08", "09"], **options)
 
 
 def carried(change, **options):
@@ -91,6 +91,11 @@ class TestAccuracy:
         )
         assert numbers["uar"]["teacher"]["train"] > 0.99 > numbers["uar"]["student"]["train"]
         assert numbers["chance_uar"] == 1 / K
+
+    def test_two_validation_actors_have_no_interval(self):
+        numbers = measure(make_pairs(["01", "02"]), make_pairs(["07", "08"]), LABELS)
+        assert {model["val_ci95"] for model in numbers["uar"].values()} == {None}
+        assert numbers["fusion_gain"]["ci95"] is None
 
     def test_complementary_errors_are_counted(self):
         held_out = val(skill=(1.0, 1.0))
@@ -241,6 +246,9 @@ class TestAdvice:
             (("chance_uar",), 0.125, "can_help", "can help"),
             (("uar", "teacher", "val_ci95"), (0.125, 0.3), "teacher_at_chance", "chance"),
             (("uar", "teacher", "val_ci95"), (0.126, 0.3), "can_help", ""),
+            (("uar", "teacher"), {"val": 0.12, "val_ci95": None, "train": 0.2}, "teacher_at_chance", "UAR (0.12)"),
+            (("uar", "teacher"), {"val": 0.13, "val_ci95": None, "train": 0.2}, "can_help", ""),
+            (("fusion_gain", "ci95"), None, "can_help", "interval impossible"),
             (("fusion_gain", "uar"), FUSION_GAIN - 1e-6, "little_to_teach", "Unlikely to help"),
             (("fusion_gain", "uar"), FUSION_GAIN, "can_help", "+2.0 points"),
             ((*EMBEDDING, "within_actor", "share_carried"), CARRIED_SHARE - 0.01, "not_in_the_sound", "prefer soft"),
@@ -385,6 +393,7 @@ class TestCommand:
         assert numbers["advice"]["sentence"] in squeezed
         assert str(folder / "runs" / "fit" / "preflight.png") in output
         assert f"{numbers['uar']['fusion']['val']:.3f}" in output
+        assert "impossible with fewer" in squeezed  # one validation actor
         assert "UAR test" not in output
         assert "Synthetic corpus" not in output
         assert "Speaker-dependent" not in output

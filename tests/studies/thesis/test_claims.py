@@ -142,4 +142,6 @@ def test_few_actors_are_noted(study):
 
 def test_a_single_actor(study):
     folder = study(("a", {"01": 8}, *MFCC), ("b", {"01": 5}, *LMFB))
-    assert "+30.0 (+30.0 to +30.0) points of UAR, p 1.000, 1 actor." in claim_of(folder, FRONT_END)["verdict"]
+    verdict = claim_of(folder, FRONT_END)["verdict"]
+    assert verdict.startswith("No significant difference")
+    assert all(words in verdict for words in ("+30.0 (interval impossible", "p 1.000, 1 actor."))

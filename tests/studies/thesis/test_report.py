@@ -160,6 +160,18 @@ class TestReport:
         assert "timm:&lt;i&gt;" in text
         assert "no runs" in text  # for any claim
 
+    def test_intervals_over_one_test_actor_are_impossible(self, tmp_path, capsys):
+        for name, front_end, hits in (("a", "mfcc", 7), ("b", "lmfb", 5)):
+            rows = pool([make_predictions({"01": [hits] * 4}, "test"), make_predictions({"09": [5] * 4}, "val")])
+            write_application(tmp_path, name, "seq6", 0, 0, {"control": rows}, front_end=front_end)
+        assert main(["study", "report", str(tmp_path)]) == 0
+        assert "+20.0 (interval impossible" in " ".join(capsys.readouterr().out.split())
+        text = (tmp_path / "table.md").read_text()
+        assert "| 0.700 (impossible" in text
+        assert "nan" not in text.lower()
+        rows = {row["name"]: row for row in read_rows(tmp_path / "table.csv")}
+        assert (rows["a"]["uar"], rows["a"]["uar_low"], rows["a"]["uar_high"]) == ("0.7", "", "")
+
     def test_every_file_marks_synthetic_numbers(self, tmp_path, capsys):
         corpus = {"kind": "synthetic", "faces": "pixels", "actors": {"val": ["09"], "test": TESTS[0]}}
         write_application(tmp_path, "a", "random", 0, 0, {"control": voices(0, 5)}, corpus=corpus)
