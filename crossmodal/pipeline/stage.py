@@ -225,6 +225,8 @@ class StageRun:
         predictions, best_epoch = self._predict(device), best["epoch"]
         if self._start and _val_uar(before := self._predict_start(device)) >= _val_uar(predictions):
             predictions, best_epoch = before, START
+            best |= {"epoch": START, "state_dict": self.task.cpu().state_dict()}
+            AtomicCheckpointIO().save_checkpoint(best, self._best.best_model_path)
         else:
             self.task.load_state_dict(best["state_dict"])
         train_actors = sorted({clip.actor for clip in datamodule.split["train"]})

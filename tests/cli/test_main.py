@@ -209,7 +209,7 @@ def test_fit_test_and_predict(trained, tiny_ravdess, capsys):
     arguments, model = trained
     assert main(["fit", f"--data.root={tiny_ravdess}", *arguments]) == 0
     out = capsys.readouterr().out
-    assert all(f"{stage}: reused" in out for stage in ("teacher", "control", "transfer", "finetune"))
+    assert all(f"{stage}: reused" in out for stage in ("teacher", "supervised", "control", "transfer", "finetune"))
     assert f"predict --model {model}" in out
     assert main(["test", f"--model={model}", f"--data.root={tiny_ravdess}", arguments[0], "--format=json"]) == 0
     uar = json.loads(capsys.readouterr().out)["uar"]

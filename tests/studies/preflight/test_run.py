@@ -356,7 +356,7 @@ class TestCommand:
         shutil.copytree(folder, tmp_path / "copy")
         args = [arg.replace(str(folder), str(tmp_path / "copy")) for arg in args]
         summary = fit(args)
-        assert reused(summary) == ["teacher", "control"]
+        assert reused(summary) == ["teacher", "supervised", "control"]
         before = (tmp_path / "copy" / "runs" / "fit" / "summary.json").read_bytes()
         preflight([*args, "--seed_everything=3"])
         assert (tmp_path / "copy" / "runs" / "fit" / "summary.json").read_bytes() == before

@@ -42,7 +42,7 @@ def claim_of(folder, question):
 
 class TestTransfer:
     def write(self, folder, *gains):
-        stages = {stage: voices(hits(5)) for stage in ("teacher", "control", "transfer")}
+        stages = {stage: voices(hits(5)) for stage in ("teacher", "supervised", "control", "transfer")}
         for fold, half in enumerate((ACTORS[:4], ACTORS[4:])):
             student = {actor: number for actor, number in hits(5, *gains).items() if actor in half}
             of_fold = {stage: voices({actor: 5 for actor in half}) for stage in stages}
