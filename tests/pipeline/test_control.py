@@ -55,6 +55,17 @@ def test_second_stages_start_from_the_kept_weights_of_the_first(recorded, stage,
     assert_equal_weights(initial[stage], load_file(folder / start / "model.safetensors"))
 
 
+def test_a_student_without_any_loss_of_the_teacher_equals_its_control(store, tiny_args):
+    losses = ("--transfer.model.kd_loss=null", "--transfer.model.align_loss=null")
+    summary = fit(tiny_args(store, *losses))
+    for ours, theirs in PAIRS:
+        assert not summary["stages"][theirs]["reused"]
+        one, other = (store / "runs" / "fit" / stage for stage in (ours, theirs))
+        assert (one / "predictions.csv").read_bytes() == (other / "predictions.csv").read_bytes()
+        assert_equal_weights(*(load_file(folder / "model.safetensors") for folder in (one, other)))
+    assert summary["gain"]["uar_pp"] == 0
+
+
 @pytest.mark.parametrize("lr", ["10", "1e-12"], ids=["worse", "equal"])
 def test_the_start_is_kept_if_no_epoch_is_better_on_validation(finished, store, tiny_args, lr):
     stages = fit(tiny_args(store, f"--finetune.model.lr={lr}"))["stages"]
