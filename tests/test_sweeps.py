@@ -216,7 +216,7 @@ def test_every_application_runs_as_a_trial(application, machine, command_of):
 
 
 @pytest.mark.slow
-def test_parallel_agents_share_teacher_and_control(machine, start):
+def test_parallel_agents_share_teacher_and_first_stage_of_the_control(machine, start):
     config = read(SWEEPS["teaching"])
     config["command"] += shortened(machine)
     trials = {f"trial{number}": args for number, args in enumerate(proposals(config, 4))}
@@ -226,7 +226,8 @@ def test_parallel_agents_share_teacher_and_control(machine, start):
     for run_id, args in trials.items():
         _, summary = check_trial(machine, config, args, run_id)
         trained.update(stage for stage, numbers in summary["stages"].items() if not numbers["reused"])
-    assert trained == {"teacher": 1, "supervised": 1, "control": 1, "transfer": 4, "finetune": 4}
+    # The search includes the learning rate of fine-tuning, which is also that of the control.
+    assert trained == {"teacher": 1, "supervised": 1, "control": 4, "transfer": 4, "finetune": 4}
 
 
 def test_a_trial_over_class_paths(machine, command_of, monkeypatch):
