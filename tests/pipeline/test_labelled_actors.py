@@ -13,8 +13,9 @@ from tests.pipeline.known_corpus import known_command, write_corpus, write_manif
 
 SEED = 3
 METHODS = {
-    "face": [],
-    "other losses": ["--transfer.model.kd_loss=dist", "--transfer.model.align_loss=null"],
+    "default": [],
+    "face": ["--teaching.by=face"],
+    "other losses": ["--transfer.model.kd_loss=dist", "--transfer.model.align_loss=mse"],
     "voice": ["--teaching.by=voice"],
     "both, two of each": ["--teaching.by=both", "--teaching.num_teachers=2"],
     "cross-fitted": ["--teaching.by=both", "--teaching.cross_fit=2"],
@@ -124,8 +125,8 @@ def test_hidden_labels_reach_no_stage_and_no_teacher(rows, folder, training, tmp
 def test_cross_fitted_teachers_leave_out_groups_of_labelled_actors(manifest, training, built, tmp_path):
     """A teacher without any labelled actor would learn nothing."""
     pair = training[::2]
-    words = (f"--data.labelled_actors=[{', '.join(pair)}]", "--teaching.cross_fit=2", "--stages=teacher,transfer")
-    fit(known_command(manifest, tmp_path, *words))
+    words = (f"--data.labelled_actors=[{', '.join(pair)}]", "--teaching.by=face", "--teaching.cross_fit=2")
+    fit(known_command(manifest, tmp_path, *words, "--stages=teacher,transfer"))
     teachers = [run for run in built if run.left_out]
     assert [run.left_out for run in teachers] == [{pair[0]}, {pair[1]}]
     assert [labelled(run) for run in teachers] == [{pair[1]}, {pair[0]}]
