@@ -83,6 +83,22 @@ def test_the_start_is_kept_if_no_epoch_is_better_on_validation(finished, store, 
         assert_equal_weights(weights_of_best(run / stage), load_file(run / start / "model.safetensors"))
 
 
+def test_the_start_is_kept_if_the_run_was_interrupted_after_training(store, tiny_args, monkeypatch):
+    args = tiny_args(store, "--finetune.model.lr=10")
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("crossmodal.pipeline.stage.write_result", interrupt)
+        fit(args)
+    stages = fit(args)["stages"]
+    assert (stages["control"]["best_epoch"], stages["control"]["epochs"]) == (START, 2)
+    run = store / "runs" / "fit"
+    assert (run / "control" / "predictions.csv").read_bytes() == (run / "supervised" / "predictions.csv").read_bytes()
+    assert_equal_weights(*(load_file(run / name / "model.safetensors") for name in ("control", "supervised")))
+
+
 def test_an_epoch_that_is_better_on_validation_is_kept(store, tiny_args):
     """The first stages learn almost nothing."""
     stages = fit(tiny_args(store, "--transfer.model.lr=1e-9", "--finetune.model.lr=3e-3"))["stages"]
