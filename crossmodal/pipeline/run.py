@@ -167,7 +167,8 @@ class Run:
         """Train the teachers beyond the stage ``teacher``, and store the outputs of all teachers."""
         members: list[Member] = [Member("own", self._own_teacher)] if self._own_teacher else []
         datamodules: dict[str, CorpusDataModule] = {"own": self._faces()} if members else {}
-        groups = groups_of_actors((clip.actor for clip in self.corpus.split["train"]), self.teaching.cross_fit)
+        labelled = (clip.actor for clip in self.corpus.split["train"] if clip.label is not None)
+        groups = groups_of_actors(labelled, self.teaching.cross_fit)
         for stage in () if members else self.teaching.stages:
             variants = [(frozenset[str](), number) for number in range(1 if groups else self.teaching.num_teachers)]
             variants += [(group, number) for group in groups for number in range(self.teaching.num_teachers)]

@@ -226,6 +226,8 @@ class StageRun:
         if self._start and _val_uar(before := self._predictions_of_start()) >= _val_uar(predictions):
             predictions, best_epoch = before, START
             load_weights(self.task.model, self._start)  # type: ignore[arg-type]
+            best |= {"epoch": START, "state_dict": self.task.cpu().state_dict()}
+            AtomicCheckpointIO().save_checkpoint(best, self._best.best_model_path)
         train_actors = sorted({clip.actor for clip in datamodule.split["train"]})
         save_model(self.task.model, self.folder / MODEL, train_actors=train_actors, labels=datamodule.labels)  # type: ignore[arg-type]
         predictions.write_csv(self.folder / PREDICTIONS)

@@ -88,7 +88,7 @@ def run_cell(cell: Cell) -> str | None:
 def prepare_corpora(cells: Sequence[Cell]) -> None:
     """Decode the corpus once before the runs, and check that it can fill every fold."""
     # The control alone needs no faces, and an audio-only corpus has none.
-    corpora = [(cell.stages == ["control"], cell.settings["data"]) for cell in cells]
+    corpora = [({*cell.stages} <= {"supervised", "control"}, cell.settings["data"]) for cell in cells]
     for is_audio_only, data in {content_key(corpus=one): one for one in corpora}.values():
         corpus = (AudioDataModule if is_audio_only else PairedDataModule)(**data)
         corpus.prepare_data()

@@ -109,10 +109,11 @@ class TestTeaching:
         fit(tiny_args(store, "--teaching.by=voice", "--stages=control,transfer,finetune"))
         run = store / "runs" / "fit"
         assert not (run / "teacher").exists()
-        voice, metadata = load_model(AudioClassifier, run / "teachers" / "control_0" / "model.safetensors")
-        control, _ = load_model(AudioClassifier, run / "control" / "model.safetensors")
+        voice, metadata = load_model(AudioClassifier, run / "teachers" / "supervised_0" / "model.safetensors")
+        for stage in ("supervised", "control"):
+            control, _ = load_model(AudioClassifier, run / stage / "model.safetensors")
+            assert not torch.equal(voice.head[1].weight, control.head[1].weight)
         assert metadata["train_actors"] == ["03", "04"]
-        assert not torch.equal(voice.head[1].weight, control.head[1].weight)
         assert newest_outputs(store / "cache").shapes == {
             "teacher_embedding": (128,),
             "teacher_logits": (8,),
