@@ -178,9 +178,13 @@ class AudioClassifier(nn.Module):
 
         Args:
             batch: A batch of a datamodule with ``waveform`` and, unless all clips are equally long,
-                ``waveform_length``; or with ``features`` and ``feature_length`` stored from the front end.
+                ``waveform_length``; or with ``features`` and ``feature_length`` stored from the front end, or
+                ``summary``, (B, V, P), whose first version is the clip itself.
             num_windows: Number of windows of each clip; 0 for outputs of whole clips without ``features``.
         """
+        if "summary" in batch:
+            embedding = self.encode_summary(batch["summary"][:, 0])
+            return Outputs(embedding, self.classify(embedding))
         features, length = self.normalize_clips(*self.batch_features(batch))
         if num_windows:
             return self.outputs(features, length, num_windows)
