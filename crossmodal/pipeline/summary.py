@@ -1,11 +1,12 @@
 """The summary of a run: its metrics, and the data that they were measured on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from crossmodal.datamodules import CorpusDataModule
+from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.source import ManifestSource
 from crossmodal.datasets.splits.protocols import missing_classes
 from crossmodal.evaluation.gain import Recommendation, measure_gain, recommend
@@ -170,6 +171,7 @@ def _describe_corpus(corpus: CorpusDataModule) -> dict[str, Any]:
         "root": str(corpus.source.path),
         "clips": {split: len(clips) for split, clips in corpus.split.items()},
         "actors": {split: sorted({clip.actor for clip in clips}) for split, clips in corpus.split.items()},
+        "sexes": actors_by_sex(corpus.split["test"]),
         "labelled_actors": sorted(labelled) if corpus.labelled_actors else None,
         "unlabelled_actors": len(training - labelled) if corpus.labelled_actors else 0,
         "unlabelled_clips": sum(clip.label is None for clip in corpus.split["train"]),
@@ -178,6 +180,12 @@ def _describe_corpus(corpus: CorpusDataModule) -> dict[str, Any]:
         "excluded": len(corpus.excluded),
         "notes": corpus.source.manifest.notes if isinstance(corpus.source, ManifestSource) else [],
     }
+
+
+def actors_by_sex(clips: Iterable[Clip]) -> dict[str, list[str]]:
+    """Return the actors of each sex; those of unknown sex are absent."""
+    sexes = {clip.actor: clip.sex for clip in clips if clip.sex}
+    return {sex: sorted(one for one in sexes if sexes[one] == sex) for sex in sorted({*sexes.values()})}
 
 
 def _describe_stage(result: StageResult) -> dict[str, Any]:

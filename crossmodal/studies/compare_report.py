@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from crossmodal.evaluation.by_sex import sex_table
 from crossmodal.evaluation.report import (
     Column,
     Picture,
@@ -25,6 +26,7 @@ from crossmodal.studies.report import StudyReport, describe_coverage
 def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
     """Compute the numbers of a study, and draw its plots into its folder."""
     numbers = compare(runs)
+    people = format_for(numbers["corpus"], "actors")
     marks, setting = warnings(numbers["corpus"], numbers["speaker_dependent"]), _setting(numbers)
     table = Table(_columns(numbers), [numbers["methods"], numbers["references"]])
     sentences = _sentences(numbers)
@@ -33,6 +35,7 @@ def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
     sections = [
         Section("Methods", [table, *sentences, _explanation(numbers)]),
         Section("Gain over the control", [gains]),
+        *([Section("By sex", [sex_table(numbers["by_sex"], people)])] if numbers["by_sex"] else []),
         *draw_gallery(_models(runs, numbers), folder, {numbers["protocol"]: marks}),
     ]
     kinds = zip(("method", "reference"), table.groups, strict=True)

@@ -27,8 +27,11 @@ def corpus(protocol="seq6", **kwargs):
         "face_features": None,
         "face_embeddings": None,
         "excluded": ["one"],
-        "num_unlabelled_actors": 2,
-        "split": {name: [SimpleNamespace(actor=one, label="sad") for one in actors] for name, actors in CLIPS.items()},
+        "labelled_actors": None,
+        "split": {
+            name: [SimpleNamespace(actor=one, label="sad", sex=None) for one in actors]
+            for name, actors in CLIPS.items()
+        },
     }
     return SimpleNamespace(**settings | kwargs)
 
@@ -76,7 +79,7 @@ def test_the_summary_marks_synthetic_and_speaker_dependent_runs(tmp_path):
     assert (plain.corpus["kind"], plain.speaker_dependent) == ("ravdess", False)
     assert (marked.corpus["kind"], marked.speaker_dependent) == ("synthetic", True)
     assert (plain.corpus["faces"], marked.corpus["faces"]) == ("pixels", "au.csv")
-    assert (plain.corpus["unlabelled_actors"], plain.corpus["excluded"]) == (2, 1)
+    assert (plain.corpus["unlabelled_actors"], plain.corpus["excluded"]) == (0, 1)
     assert (plain.seed, plain.fold, plain.labels, plain.name) == (3, 1, ["calm", "sad"], "tiny")
 
 
