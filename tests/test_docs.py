@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from crossmodal.cli.main import COMMANDS
+from crossmodal.cli.study import narrowed
 from crossmodal.pipeline.settings import build_parser, parse_settings
 from crossmodal.studies.run_study import plan_study
 
@@ -137,8 +138,7 @@ def test_every_example_is_accepted(page, monkeypatch, tmp_path):
             parse_settings(args)
         elif command == "study run":
             options = COMMANDS[command].parse(command, args)
-            narrowed = {name: getattr(options, name) for name in ("only", "names", "protocols", "folds", "seeds")}
-            assert plan_study(options.file, options.keys, options.out, **narrowed)[1]
+            assert plan_study(options.file, options.keys, options.out, **narrowed(options))[2]
         elif not COMMANDS[command].usage:
             COMMANDS[command].parse(command, args)
 

@@ -1,6 +1,7 @@
 """Similarity of two models, or of how well one predicts the other, on numpy arrays with one row per clip."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,10 @@ Measure = Callable[[Array, Array], float]
 
 # In units in which the mean squared length of a clip's standardised features is one.
 RIDGE_STRENGTHS = tuple(float(strength) for strength in np.logspace(-3, 4, 15))
+CARRIED_R2 = 0.05
+"""R^2 above which a dimension of a face counts as predictable from sound."""
+CARRIED_SHARE = 0.10
+"""The least share of such dimensions with which sound carries something of the face."""
 _TINY = 1e-12
 
 
@@ -152,6 +157,34 @@ def residualize(
         return np.stack([means.get(name, overall) for name in names])
 
     return y - expected(classes), new_y - expected(new_classes)
+
+
+class Predicted(NamedTuple):
+    """Clips: statistics of their sound, (n, P), their face features, (n, D), and their actors and classes, (n,)."""
+
+    sound: Array
+    face: Array
+    actors: Sequence[str]
+    targets: NDArray[np.int64]
+
+
+def r2_within_actor(train: Predicted, val: Predicted) -> tuple[Array, Array]:
+    """Compute R^2 on unseen actors of what sound predicts within an actor, (D,), and beyond the label, (D,).
+
+    Sound and face have the mean of their actor subtracted; beyond the label, the face also that of its class.
+    """
+    own, new_own = (center_by_group(side.face, side.actors) for side in (train, val))
+    rest, new_rest = residualize(own, train.targets, new_own, val.targets)
+    sound, new_sound = (center_by_group(side.sound, side.actors) for side in (train, val))
+    both, new_both = np.hstack([own, rest]), np.hstack([new_own, new_rest])
+    within, beyond = np.split(ridge_r2(sound, both, train.actors, new_sound, new_both), 2)
+    return within, beyond
+
+
+def share_carried(r2_of_dimensions: Array) -> float:
+    """Return the share of the varying dimensions that sound predicts with an R^2 above `CARRIED_R2`."""
+    varying = r2_of_dimensions[~np.isnan(r2_of_dimensions)]
+    return float((varying > CARRIED_R2).mean()) if len(varying) else 0.0
 
 
 def _ridge_predictions(x: Array, y: Array, new_x: Array, strengths: Sequence[float]) -> Array:

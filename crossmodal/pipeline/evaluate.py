@@ -10,7 +10,7 @@ from crossmodal.datasets.manifest_values import speaker_name
 from crossmodal.datasets.splits.protocols import missing_classes
 from crossmodal.datasets.stream.reader import read_about
 from crossmodal.errors import ConfigError, LeakageError
-from crossmodal.evaluation.by_sex import SexResult, measure_by_sex, sex_table
+from crossmodal.evaluation.by_sex import SexResult, measure_by_sex, sex_sections
 from crossmodal.evaluation.metrics import Interval, describe
 from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.evaluation.report import Column, Report, Section, Table, warnings
@@ -72,9 +72,7 @@ class Evaluation(Measured):
         columns += [_count_column(index, label) for index, label in enumerate(self.labels)]
         table = Table(columns, [list(zip(self.labels, self.confusion, strict=True))])
         marks = warnings(self.corpus, self.speaker_dependent) + ([self.warning] if self.warning else [])
-        sections = [Section("", [table])]
-        sections += [Section("By sex", [sex_table(self.by_sex, people)])] if self.by_sex else []
-        return Report(f"Test of {name}", marks, lines, sections)
+        return Report(f"Test of {name}", marks, lines, [Section("", [table]), *sex_sections(self.by_sex, people)])
 
     def _repr_html_(self) -> str:
         return self.report().to_html()

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from crossmodal.evaluation.by_sex import measure_by_sex, sex_table
+from crossmodal.evaluation.by_sex import sex_sections
 from crossmodal.evaluation.plots import plot_actors, plot_confusion, plot_curves
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, print_warnings, screen_table, warnings
@@ -37,7 +37,7 @@ _COLUMNS: list[Column[_Numbers]] = [
 def write_report(folder: Path, summary: RunSummary) -> Path:
     """Write ``report.md`` and its plots into the folder of a run, from the files of its stages; return its path."""
     stages = list(summary.stages)
-    test = {stage: _on_test(folder, stage) for stage in stages}
+    test = {stage: Predictions.read_csv(folder / stage / "predictions.csv").of("test") for stage in stages}
     note = " ".join(_warnings(summary))
     plot_confusion(test, folder / "confusion.png", note)
     plot_curves(
@@ -97,25 +97,10 @@ def _sections(folder: Path, summary: RunSummary) -> list[Section]:
     return [
         Section("", [splits, files, *(f"Manifest: {note}." for note in corpus.get("notes") or ())]),
         Section("Results", results),
-        *_by_sex(folder, summary, people),
+        *sex_sections(summary.by_sex, people),
         Section(f"Confusion matrices on the test {people}", [confusion]),
         Section("Training", [Picture(folder / "curves.png", "Training curves")]),
     ]
-
-
-def _by_sex(folder: Path, summary: RunSummary, people: str) -> list[Section]:
-    """Return the section about results by sex, if the corpus knows it."""
-    sexes = summary.corpus.get("sexes")
-    if not sexes:
-        return []
-    shown = [stage for stage in summary.stages if stage in ("teacher", "control", "finetune")]
-    models = {stage: _on_test(folder, stage) for stage in shown}
-    student = "finetune" if summary.gain is not None else ""
-    return [Section("By sex", [sex_table(measure_by_sex(models, sexes, student, "control"), people)])]
-
-
-def _on_test(folder: Path, stage: str) -> Predictions:
-    return Predictions.read_csv(folder / stage / "predictions.csv").of("test")
 
 
 def _results(summary: RunSummary) -> Table[_Numbers]:

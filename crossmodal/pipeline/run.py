@@ -21,6 +21,7 @@ from crossmodal.models.own_teacher import OwnTeacher
 from crossmodal.own_code import trusting
 from crossmodal.pipeline.arguments import ConfigLike, FitSettings, command_words
 from crossmodal.pipeline.loggers import create_loggers, end_loggers, log_summary, silence_lightning
+from crossmodal.pipeline.outlook import print_outlook
 from crossmodal.pipeline.processes import Processes
 from crossmodal.pipeline.rehearsal import rehearse
 from crossmodal.pipeline.report import print_summary, write_report
@@ -118,6 +119,9 @@ class Run:
             self._keep_labelled_actors()
             self._choose_folder(locks)
             self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
+            if {"control", "transfer"} <= needed and not self.keep_name:  # studies compare gains
+                stages = [self.prepare_stage(stage) for stage in ("supervised", "teacher")]
+                self.processes.run_on_rank_zero(lambda: print_outlook(*stages, self.device))
             for stage in (stage for stage in STAGES if stage in needed):
                 self._run_stage(stage)
             return self.processes.run_on_rank_zero(self.finalize)

@@ -9,18 +9,14 @@ from crossmodal.datamodules import CorpusDataModule
 from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.source import ManifestSource
 from crossmodal.datasets.splits.protocols import missing_classes
+from crossmodal.evaluation.by_sex import SexResult, measure_by_sex
 from crossmodal.evaluation.gain import Recommendation, measure_gain, recommend
 from crossmodal.pipeline.settings import Config
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.version import __version__
 
-_OPTIONAL = (
-    "gain",
-    "recommended",
-    "calibration",
-    "control_model",
-    "model",
-)  # keys of summary.json that some runs do not have
+# Keys of summary.json that some runs do not have.
+_OPTIONAL = ("gain", "recommended", "by_sex", "calibration", "control_model", "model")
 _GAIN = "finetune minus control, test UAR in points; the interval is a bootstrap over the test actors"
 _PICTURES = ("confusion.png", "curves.png", "actors.png")
 
@@ -63,6 +59,7 @@ class RunSummary(Measured):
         interval: 95 % interval of the gain, a bootstrap over the test actors; None for fewer than three.
         recommended: The better of student and control on validation, see `crossmodal.evaluation.gain.recommend`; None
             without both stages.
+        by_sex: Results of teacher, control and student by sex of the actor; None if it is unknown.
         calibration: Temperature of the last model and its calibration error on validation.
         control_model: Model folder of the control; None if it was not trained.
         model: Model folder of the student; None if it was not trained.
@@ -76,6 +73,7 @@ class RunSummary(Measured):
     gain: float | None = None
     interval: tuple[float, float] | None = None
     recommended: Recommendation | None = None
+    by_sex: list[SexResult] | None = None
     calibration: dict[str, Any] | None = None
     control_model: str | None = None
     model: str | None = None
@@ -134,6 +132,8 @@ def summarize(
         gain = round(measured["gain_pp"], 2)
         if bounds := measured["ci95_pp"]:
             interval = round(bounds[0], 2), round(bounds[1], 2)
+    tested = {one: results[one].predictions.of("test") for one in ("teacher", "control", "finetune") if one in results}
+    student = "finetune" if gain is not None else ""
     leaks = {"speaker_dependent": True} if teaching.get("teacher_actors") == "unknown" else {}
     return RunSummary(
         crossmodal=__version__,
@@ -145,6 +145,7 @@ def summarize(
         gain=gain,
         interval=interval,
         recommended=recommended,
+        by_sex=measure_by_sex(tested, actors_by_sex(corpus.split["test"]), student) or None,
         folder=folder,
     )
 

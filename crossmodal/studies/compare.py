@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from crossmodal.evaluation.by_sex import SexResult, measure_by_sex
 from crossmodal.evaluation.gain import holm, measure_gain
 from crossmodal.evaluation.metrics import Interval, late_fusion, pool, uar
 from crossmodal.evaluation.predictions import Predictions
-from crossmodal.studies.finished import Coverage, FinishedRun, coverage, notes_on_runs
+from crossmodal.studies.finished import FinishedRun, Setting, notes_on_runs, setting_of
 
 # Names of the reference rows.
 LAST = {"control": "voice alone (control)", "teacher": "face alone (teacher)"}
@@ -40,17 +40,9 @@ class Row(TypedDict):
     seconds: float | None
 
 
-class Comparison(Coverage):
+class Comparison(Setting):
     """Result of a study; `methods` are sorted by gain on validation, best first. `by_sex` is about `best`."""
 
-    study: str
-    corpus: dict[str, Any]
-    protocol: str
-    num_folds: int | None
-    speaker_dependent: bool
-    channel: str | None
-    label_set: str | None
-    labels: list[str]
     methods: list[Row]
     references: list[Row]
     best: str
@@ -63,25 +55,15 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
     by_own = _by_method(run for run in runs if not run.self_taught)
     by_self = _by_method(run for run in runs if run.self_taught)
     rows = [_method_row(name, those, by_self.get(name, [])) for name, those in by_own.items()]
-    _correct([row["over_control"] for row in rows])
-    _correct([row["over_self"] for row in rows])
+    correct([row["over_control"] for row in rows])
+    correct([row["over_self"] for row in rows])
     rows.sort(key=lambda row: row["val_gain_pp"] or 0.0, reverse=True)
     most = max(row["runs"] for row in rows)
     references, pairs = _references(runs)
-    summary, best = runs[0].summary, next(row["name"] for row in rows if row["runs"] == most)
+    setting, best = setting_of(runs), next(row["name"] for row in rows if row["runs"] == most)
+    setting["corpus"]["unlabelled_actors"] = min(_num_unlabelled(runs))
     return Comparison(
-        **coverage(runs),
-        study=runs[0].about["study"],
-        corpus={
-            **{name: summary.corpus.get(name) for name in ("kind", "name", "faces")},
-            "unlabelled_actors": min(_num_unlabelled(runs)),
-        },
-        protocol=summary.protocol,
-        num_folds=summary.num_folds,
-        speaker_dependent=summary.speaker_dependent,
-        channel=summary.channel,
-        label_set=summary.label_set,
-        labels=summary.labels,
+        **setting,
         methods=rows,
         references=references,
         best=best,
@@ -102,7 +84,7 @@ def _method_row(name: str, runs: Sequence[FinishedRun], by_self: Sequence[Finish
     self_taught = {run.place: run for run in by_self}
     if both := [run for run in runs if run.place in self_taught]:
         others = [self_taught[run.place] for run in both]
-        row["over_self"] = _effect(_of(both, "finetune"), _of(others, "finetune"))
+        row["over_self"] = effect(_of(both, "finetune"), _of(others, "finetune"))
     return row
 
 
@@ -115,12 +97,12 @@ def _row(name: str, runs: Sequence[FinishedRun], predictions: Sequence[Predictio
     return Row(
         name=name,
         runs=len(runs),
-        val_gain_pp=_effect(predictions, controls, "val")["gain_pp"],
+        val_gain_pp=effect(predictions, controls, "val")["gain_pp"],
         test_uar=_uar(predictions),
         control_uar=_uar(controls),
-        over_control=_effect(predictions, controls),
+        over_control=effect(predictions, controls),
         fold_gains_pp={
-            fold: _effect([predictions[index] for index in those], [controls[index] for index in those])["gain_pp"]
+            fold: effect([predictions[index] for index in those], [controls[index] for index in those])["gain_pp"]
             for fold, those in folds.items()
         },
         over_self=None,
@@ -164,8 +146,8 @@ def _num_unlabelled(runs: Sequence[FinishedRun]) -> set[int]:
     return {run.summary.corpus.get("unlabelled_actors", 0) for run in runs}
 
 
-def _correct(effects: Sequence[Effect | None]) -> None:
-    """Set the p-values with Holm's correction over the methods that have the effect."""
+def correct(effects: Sequence[Effect | None]) -> None:
+    """Set the p-values with Holm's correction over the effects that are not None."""
     present = [one for one in effects if one]
     for one, corrected in zip(present, holm([one["p"] for one in present]), strict=True):
         one["p_holm"] = corrected
@@ -175,7 +157,8 @@ def _of(runs: Sequence[FinishedRun], stage: str) -> list[Predictions]:
     return [run.predictions[stage] for run in runs]
 
 
-def _effect(ours: Sequence[Predictions], theirs: Sequence[Predictions], split: str = "test") -> Effect:
+def effect(ours: Sequence[Predictions], theirs: Sequence[Predictions], split: str = "test") -> Effect:
+    """Return the gain of one side over the other, each with the same runs, on the clips of a split."""
     gain = measure_gain(*([one.of(split) for one in side] for side in (ours, theirs)))
     return Effect(gain_pp=gain["gain_pp"], ci95_pp=gain["ci95_pp"], p=gain["p"], p_holm=None)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from crossmodal.evaluation.by_sex import sex_table
+from crossmodal.evaluation.by_sex import sex_sections
 from crossmodal.evaluation.report import (
     Column,
     Picture,
@@ -16,18 +16,17 @@ from crossmodal.evaluation.report import (
     warnings,
     with_interval,
 )
-from crossmodal.labels_for_people import corpus_name, format_for, protocol_name
+from crossmodal.labels_for_people import corpus_name, format_for
 from crossmodal.studies.compare import LAST, Comparison, Effect, Row, compare, one_run_per_pair
-from crossmodal.studies.finished import FinishedRun, StudyModel
+from crossmodal.studies.finished import FinishedRun, Setting, StudyModel
 from crossmodal.studies.gallery import draw_gallery, plot_gains
-from crossmodal.studies.report import StudyReport, describe_coverage
+from crossmodal.studies.report import StudyReport, describe_setting
 
 
 def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
     """Compute the numbers of a study, and draw its plots into its folder."""
     numbers = compare(runs)
-    people = format_for(numbers["corpus"], "actors")
-    marks, setting = warnings(numbers["corpus"], numbers["speaker_dependent"]), _setting(numbers)
+    marks, setting = warnings(numbers["corpus"], numbers["speaker_dependent"]), describe_setting(numbers)
     table = Table(_columns(numbers), [numbers["methods"], numbers["references"]])
     sentences = _sentences(numbers)
     gains = Picture(folder / "gains.png", "The gain of each method over its control.")
@@ -35,7 +34,7 @@ def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
     sections = [
         Section("Methods", [table, *sentences, _explanation(numbers)]),
         Section("Gain over the control", [gains]),
-        *([Section("By sex", [sex_table(numbers["by_sex"], people)])] if numbers["by_sex"] else []),
+        *sex_sections(numbers["by_sex"], format_for(numbers["corpus"], "actors")),
         *draw_gallery(_models(runs, numbers), folder, {numbers["protocol"]: marks}),
     ]
     kinds = zip(("method", "reference"), table.groups, strict=True)
@@ -117,22 +116,24 @@ def _flat(row: Row, kind: str, numbers: Comparison) -> dict[str, Any]:
     folds = list(row["fold_gains_pp"].values())
     flat: dict[str, Any] = {"name": row["name"], "kind": kind, "runs": row["runs"]}
     flat |= {name: row[name] for name in ("val_gain_pp", "test_uar", "control_uar")}
-    for name, effect in (("", row["over_control"]), ("over_self_", row["over_self"])):
-        low, high = (effect and effect["ci95_pp"]) or (None, None)
-        flat |= {f"{name}gain_pp": effect and effect["gain_pp"], f"{name}low_pp": low, f"{name}high_pp": high}
-        flat |= {f"{name}p": effect and effect["p"], f"{name}p_holm": effect and effect["p_holm"]}
+    flat |= flat_effect("", row["over_control"]) | flat_effect("over_self_", row["over_self"])
     flat |= {"fold_gain_min_pp": min(folds, default=None), "fold_gain_max_pp": max(folds, default=None)}
-    flat |= {"seconds": row["seconds"], "corpus": corpus_name(numbers["corpus"]), "channel": numbers["channel"]}
-    flat |= {"label_set": numbers["label_set"], "protocol": numbers["protocol"]}
-    return flat | {name: " ".join(map(str, numbers[name])) for name in ("test_actors", "folds", "seeds")}
+    return flat | {"seconds": row["seconds"]} | flat_setting(numbers)
 
 
-def _setting(numbers: Comparison) -> str:
-    protocol = protocol_name(numbers["protocol"], numbers["num_folds"])
-    return (
-        f"{corpus_name(numbers['corpus'], numbers['channel'])}, {len(numbers['labels'])} emotions; "
-        f"{describe_coverage(numbers['corpus'], protocol, numbers)}; chance is {1 / len(numbers['labels']):.3f}."
-    )
+def flat_effect(prefix: str, effect: Effect | None) -> dict[str, float | None]:
+    """Return the numbers of an effect for a row of ``table.csv``; each is None without an effect."""
+    low, high = (effect and effect["ci95_pp"]) or (None, None)
+    flat = {"gain_pp": effect and effect["gain_pp"], "low_pp": low, "high_pp": high}
+    flat |= {"p": effect and effect["p"], "p_holm": effect and effect["p_holm"]}
+    return {f"{prefix}{name}": value for name, value in flat.items()}
+
+
+def flat_setting(setting: Setting) -> dict[str, Any]:
+    """Return the data of a study for a row of ``table.csv``."""
+    flat: dict[str, Any] = {"corpus": corpus_name(setting["corpus"]), "channel": setting["channel"]}
+    flat |= {"label_set": setting["label_set"], "protocol": setting["protocol"]}
+    return flat | {name: " ".join(map(str, setting[name])) for name in ("test_actors", "folds", "seeds")}
 
 
 def _range(values: Sequence[float]) -> str:

@@ -87,6 +87,35 @@ class Coverage(TypedDict):
     test_actors: list[str]
 
 
+class Setting(Coverage):
+    """The data of a study of methods: its folds, seeds and test actors, corpus, protocol and labels."""
+
+    study: str
+    corpus: dict[str, Any]
+    protocol: str
+    num_folds: int | None
+    speaker_dependent: bool
+    channel: str | None
+    label_set: str | None
+    labels: list[str]
+
+
+def setting_of(runs: Sequence[FinishedRun]) -> Setting:
+    """Return the data of the runs of a study of methods."""
+    summary = runs[0].summary
+    return Setting(
+        **coverage(runs),
+        study=runs[0].about["study"],
+        corpus={name: summary.corpus.get(name) for name in ("kind", "name", "faces")},
+        protocol=summary.protocol,
+        num_folds=summary.num_folds,
+        speaker_dependent=summary.speaker_dependent,
+        channel=summary.channel,
+        label_set=summary.label_set,
+        labels=summary.labels,
+    )
+
+
 def coverage(runs: Sequence[FinishedRun]) -> Coverage:
     """Return the folds, seeds and test actors of runs."""
     return Coverage(

@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Console
 
 from crossmodal.evaluation.report import Report, Table, print_warnings, screen_table, write_csv, write_template
-from crossmodal.labels_for_people import counted, format_for, in_ranges
-from crossmodal.studies.finished import Coverage
+from crossmodal.labels_for_people import corpus_name, counted, format_for, in_ranges, protocol_name
+from crossmodal.studies.finished import Coverage, Setting
 
 _WIDTH = 132  # for a pipe or file, which has no terminal width
 
@@ -57,3 +57,12 @@ def describe_coverage(corpus: Mapping[str, Any], protocol: str, covered: Coverag
     folds, seeds = counted("folds", covered["folds"]), counted("seeds", covered["seeds"])
     actors, people = covered["test_actors"], format_for(corpus, "actors")
     return f"protocol {protocol}, {folds}, {seeds}; {len(actors)} test {people} ({in_ranges(actors)})"
+
+
+def describe_setting(setting: Setting) -> str:
+    """Return the data of a study of methods as a sentence."""
+    protocol = protocol_name(setting["protocol"], setting["num_folds"])
+    return (
+        f"{corpus_name(setting['corpus'], setting['channel'])}, {len(setting['labels'])} emotions; "
+        f"{describe_coverage(setting['corpus'], protocol, setting)}; chance is {1 / len(setting['labels']):.3f}."
+    )

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
@@ -65,6 +66,7 @@ def run_cell(cell: Cell) -> str | None:
     """Execute one run, with its output in ``log.txt``, and return the reason of a failure."""
     gc.collect()  # free the run before: trainer and task are a reference cycle that holds cached features
     torch.set_num_threads(1)  # in case OMP_NUM_THREADS was set too late
+    start = time.perf_counter()
     cell.folder.mkdir(parents=True, exist_ok=True)
     (cell.folder / CELL).unlink(missing_ok=True)  # from other settings
     opened = (cell.folder / LOG).open("a", encoding="utf-8", errors="backslashreplace")
@@ -76,7 +78,8 @@ def run_cell(cell: Cell) -> str | None:
             return str(error) if isinstance(error, CrossmodalError) else f"{type(error).__name__}: {error}"
     for folder in list(cell.folder.rglob("checkpoints")):  # only for resuming; the weights are in model.safetensors
         rmtree(folder)
-    write_json(cell.folder / CELL, cell.about | {"code": code_version()})
+    seconds = round(time.perf_counter() - start, 1)
+    write_json(cell.folder / CELL, cell.about | {"code": code_version(), "seconds": seconds})
     return None
 
 

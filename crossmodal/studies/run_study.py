@@ -9,11 +9,12 @@ from crossmodal.naming import lookup
 from crossmodal.pipeline.arguments import command_words
 from crossmodal.shipped_configs import find_config
 from crossmodal.studies.compare_report import report_methods
+from crossmodal.studies.efficiency_report import report_efficiency
 from crossmodal.studies.finished import load_runs
 from crossmodal.studies.grid import Cell, plan
 from crossmodal.studies.report import StudyReport
 from crossmodal.studies.run_grid import LOG, run_cells
-from crossmodal.studies.study_file import read_study
+from crossmodal.studies.study_file import Study, read_study
 from crossmodal.studies.thesis.report import report_applications
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def study(
     protocols: Sequence[str] | None = None,
     folds: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
+    students: Sequence[str] | None = None,
+    labelled_actors: Sequence[int | None] | None = None,
     **settings: "Unpack[FitSettings]",
 ) -> StudyReport:
     """Run a study and write its report; finished runs are skipped and interrupted runs are resumed.
@@ -45,6 +48,8 @@ def study(
         protocols: Protocols of applications, instead of those of the file.
         folds: Folds, instead of those of the file.
         seeds: Seeds, instead of those of the file.
+        students: Students to teach, instead of all of the file.
+        labelled_actors: Numbers of labelled training actors, None for all, instead of those of the file.
         **settings: Settings of all runs, see `crossmodal.pipeline.FitSettings`.
 
     Returns:
@@ -60,7 +65,8 @@ def study(
         >>> report.numbers["best"]  # doctest: +SKIP
     """
     words = command_words((), settings)
-    folder, cells = plan_study(file, words, out, names=names, protocols=protocols, folds=folds, seeds=seeds)
+    narrowed = {"names": names, "protocols": protocols, "folds": folds, "seeds": seeds}
+    _, folder, cells = plan_study(file, words, out, students=students, labelled_actors=labelled_actors, **narrowed)
     if failed := run_cells(cells, jobs):
         raise StudyError(describe_failures(folder, failed))
     return report_study(folder)
@@ -72,8 +78,8 @@ def plan_study(
     out: str | Path | None = None,
     only: Sequence[str] | None = None,
     **narrowed: Sequence[Any] | None,
-) -> tuple[Path, list[Cell]]:
-    """Return the folder and the requested runs of a study; `words` are arguments of ``fit`` for all runs.
+) -> tuple[Study, Path, list[Cell]]:
+    """Return a study with its folder and requested runs; `words` are arguments of ``fit`` for all runs.
 
     `only` selects runs by the names of their folders; `narrowed` are those of `Study.narrow`.
     """
@@ -81,7 +87,7 @@ def plan_study(
     requested = read_study(path).narrow(**narrowed)
     folder = Path(out) if out else Path("studies") / path.stem
     cells = {cell.folder.name: cell for cell in plan(requested, folder, words)}
-    return folder, [lookup("run of this study", cells, name) for name in only or cells]
+    return requested, folder, [lookup("run of this study", cells, name) for name in only or cells]
 
 
 def report_study(folder: str | Path) -> StudyReport:
@@ -92,7 +98,8 @@ def report_study(folder: str | Path) -> StudyReport:
     """
     folder = Path(folder)
     runs = load_runs(folder)
-    report = (report_applications if runs[0].kind == "application" else report_methods)(folder, runs)
+    of_methods = report_efficiency if "labelled_actors" in runs[0].about else report_methods
+    report = (report_applications if runs[0].kind == "application" else of_methods)(folder, runs)
     report.write(folder)
     return report
 

@@ -1,5 +1,6 @@
 """The file of a study: methods or applications, protocols, folds and seeds."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -21,6 +22,7 @@ _OF_THE_GRID = {
     "seed_everything": "set seeds in the file, or --seeds",
     "data.fold": "set folds in the file, or --folds",
 }
+_OF_THE_LABELLED = {"data.labelled_actors": "set labelled_actors in the file, or --labelled"}
 _OF_THE_PROTOCOLS = {
     "data.protocol": "set protocols in the file, or --protocols",
     "data.allow_speaker_leakage": "the protocol random sets it",
@@ -46,6 +48,11 @@ class Study:
         folds: Folds of the protocol, counted from 0.
         seeds: Seeds; each has its own teacher, control and student.
         self_distillation: Also run every method with a voice teacher, as a second control.
+        students: Students that every method teaches, by name: a file for ``fit --config`` or a list of files and
+            sections, which override the configs and which a method overrides. Empty for the student of the configs.
+        labelled_actors: Numbers of training actors that keep their labels, None for all; every method is run with each.
+            Empty for the number in the settings.
+        minutes_per_run: Expected minutes of a run, for the estimate before the first run ends.
 
     Raises:
         ConfigError: If a value is invalid.
@@ -59,6 +66,9 @@ class Study:
     folds: Sequence[int] = (0,)
     seeds: Sequence[int] = (0, 1, 2)
     self_distillation: bool = False
+    students: dict[str, Any] = field(default_factory=dict)
+    labelled_actors: Sequence[int | None] = ()
+    minutes_per_run: float | None = None
 
     def __post_init__(self) -> None:
         for name, form in (("folds", int), ("seeds", int), ("protocols", str), ("configs", str)):
@@ -71,11 +81,17 @@ class Study:
         is_bool = isinstance(self.self_distillation, bool)
         self._require(is_bool, f"self_distillation must be true or false, not {self.self_distillation!r}")
         self._require(not self.protocols or self.key == "applications", "protocols requires applications")
-        self._require(not self.self_distillation or self.key == "methods", "self_distillation requires methods")
+        for name in ("self_distillation", "students", "labelled_actors"):
+            self._require(not getattr(self, name) or self.key == "methods", f"{name} requires methods")
         is_valid = isinstance(self.compared, Mapping) and bool(self.compared)
         self._require(is_valid, f"{self.key} must map each name to {_VALUES[self.key]}")
         for name in self.compared:
             self._check_variant(name)
+        self._check_students()
+        self._check_labelled_actors()
+        minutes = self.minutes_per_run
+        is_valid = minutes is None or (type(minutes) in (int, float) and 0 < minutes < math.inf)
+        self._require(is_valid, f"minutes_per_run must be a positive number, not {minutes!r}")
 
     @property
     def key(self) -> str:
@@ -97,20 +113,23 @@ class Study:
         """The paths of the configs."""
         return [self.file.parent / name for name in self.configs]
 
-    def layers(self, name: str) -> list[Path | Config]:
-        """Return the files and sections of a method or application, in the order in which they override."""
-        value = self.compared[name]
+    def layers(self, value: Any) -> list[Path | Config]:
+        """Return the files and sections of a variant or student, in the order in which they override."""
         parts = value if isinstance(value, list | tuple) else [value]
         return [self.file.parent / part if isinstance(part, str) else dict(part) for part in parts if part]
 
-    def narrow(self, names: Sequence[str] | None = None, **choices: Any) -> "Study":
-        """Return the study with only these methods or applications, and these protocols, folds and seeds."""
-        chosen = {name: lookup(f"{self.kind} of {self.file}", self.compared, name) for name in names or ()}
-        return replace(self, **{key: value for key, value in {self.key: chosen, **choices}.items() if value})
+    def narrow(
+        self, names: Sequence[str] | None = None, students: Sequence[str] | None = None, **choices: Any
+    ) -> "Study":
+        """Return the study with only these methods or applications and students; `choices` replace other lists."""
+        for key, kind, chosen in ((self.key, self.kind, names), ("students", "student", students)):
+            choices[key] = {name: lookup(f"{kind} of {self.file}", getattr(self, key), name) for name in chosen or ()}
+        return replace(self, **{key: value for key, value in choices.items() if value})
 
     def check_settings(self, source: str, keys: Sequence[str]) -> None:
         """Raise ConfigError for a setting that the study itself sets; the message gives the way to change it."""
         reserved = _OF_THE_GRID | (_OF_THE_PROTOCOLS if self.protocols else {})
+        reserved |= _OF_THE_LABELLED if self.labelled_actors else {}
         for key in keys:
             if key in reserved:
                 raise ConfigError(f"{source} sets {key}, which the study itself sets: {reserved[key]}.")
@@ -131,23 +150,43 @@ class Study:
 
     def _check_variant(self, name: Any) -> None:
         value, source = self.compared[name], f"{self.kind} {name!r}"
-        if self.key == "methods":
-            is_valid = isinstance(value, Mapping)
-        else:
-            parts = value if isinstance(value, list) else [value]
-            is_valid = bool(parts) and all(isinstance(part, str | Mapping) and part for part in parts)
+        is_valid = isinstance(value, Mapping) if self.key == "methods" else _has_layers(value)
         is_name = isinstance(name, str) and re.fullmatch(r"[\w.+-]+(?<!_self)", name)  # part of a folder's name
         self._require(
             is_valid and bool(is_name),
             f"invalid {source}. Its name may have letters, digits and _ . + -, but not end in _self; its value must "
             f"be {_VALUES[self.key]}",
         )
-        for part in self.layers(name):
+        self._check_layers(source, value)
+
+    def _check_layers(self, source: str, value: Any) -> None:
+        for part in self.layers(value):
             if isinstance(part, Path):
                 self._require(part.is_file(), f"{source}: file not found: {part}")
             else:
                 keys = [key for key in _dotted(part) if key != "stages" or self.key == "methods"]
                 self.check_settings(f"{self.file}: {source}", keys)
+
+    def _check_students(self) -> None:
+        self._require(isinstance(self.students, Mapping), f"students must map each name to {_VALUES['applications']}")
+        for name, value in self.students.items():
+            is_name = isinstance(name, str) and re.fullmatch(r"[a-zA-Z0-9.+-]+", name)  # without _, so unambiguous
+            self._require(
+                bool(is_name) and _has_layers(value),
+                f"invalid student {name!r}. Its name may have letters, digits and . + -; its value must be "
+                f"{_VALUES['applications']}",
+            )
+            self._check_layers(f"student {name!r}", value)
+
+    def _check_labelled_actors(self) -> None:
+        value = self.labelled_actors
+        is_valid = isinstance(value, list | tuple) and all(
+            one is None or (type(one) is int and one > 0) for one in value
+        )
+        self._require(
+            is_valid and len(set(value)) == len(value),
+            f"labelled_actors must be a list of distinct numbers of actors, from 1, with null for all, not {value!r}",
+        )
 
 
 def read_study(path: Path, named_by: Sequence[Path] = ()) -> Study:
@@ -174,6 +213,11 @@ def read_study(path: Path, named_by: Sequence[Path] = ()) -> Study:
     if isinstance(content.get("methods"), str):
         content["methods"] = read_study(path.parent / content["methods"], [*named_by, path.resolve()]).methods
     return Study(file=path, **content)
+
+
+def _has_layers(value: Any) -> bool:
+    parts = value if isinstance(value, list | tuple) else [value]
+    return bool(parts) and all(isinstance(part, str | Mapping) and part for part in parts)
 
 
 def _dotted(section: Mapping[str, Any], prefix: str = "") -> list[str]:

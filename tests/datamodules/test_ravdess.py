@@ -208,8 +208,10 @@ def test_the_fingerprint_depends_on_the_features(tiny_ravdess, tiny_face_feature
         (VideoDataModule, {"face_features": "a.csv", "face_embeddings": "b"}, ConfigError, "face_features or face_emb"),
         (VideoDataModule, {"face_features": "nowhere.csv"}, DataError, r"nowhere\.csv"),
         (AudioDataModule, {"label_set": "song6"}, ConfigError, "'song6'"),
-        (AudioDataModule, {"num_unlabelled_actors": -1}, ConfigError, "num_unlabelled_actors"),
-        (AudioDataModule, {"num_unlabelled_actors": 2}, ConfigError, "num_unlabelled_actors"),  # all training actors
+        (AudioDataModule, {"labelled_actors": 0}, ConfigError, "labelled_actors"),
+        (AudioDataModule, {"labelled_actors": 3}, ConfigError, "labelled_actors"),  # more than train
+        (AudioDataModule, {"labelled_actors": ["99"]}, ConfigError, "99"),
+        (AudioDataModule, {"labelled_actors": []}, ConfigError, "labelled_actors"),
     ],
     ids=str,
 )
@@ -225,19 +227,31 @@ def test_a_corpus_with_the_marker_is_synthetic(tiny_ravdess, tmp_path):
     assert AudioDataModule(str(tmp_path)).is_synthetic
 
 
-def test_labels_of_the_last_training_actors_can_be_removed(tiny_ravdess):
-    open_, hidden = (ready(AudioDataModule, tiny_ravdess, num_unlabelled_actors=number) for number in (0, 1))
-    assert [clip.clip for clip in hidden.clips] == [clip.clip for clip in open_.clips]
-    last = max(clip.actor for clip in open_.split["train"])
-    for clip in hidden.clips:
-        assert (clip.label is None) == (clip.actor == last)
-    assert hidden.fingerprint != open_.fingerprint
+def test_only_some_training_actors_keep_their_labels(tiny_ravdess):
+    whole, one = (ready(AudioDataModule, tiny_ravdess, labelled_actors=number) for number in (None, 1))
+    assert [clip.clip for clip in one.clips] == [clip.clip for clip in whole.clips]
+    (kept,) = {clip.actor for clip in one.split["train"] if clip.label}
+    for clip in one.clips:
+        assert (clip.label is None) == (clip in one.split["train"] and clip.actor != kept)
+    assert one.fingerprint != whole.fingerprint
+    named = ready(AudioDataModule, tiny_ravdess, labelled_actors=[int(kept)], seed=5)
+    assert named.split == one.split
+
+
+def test_the_draw_of_labelled_actors_depends_on_the_seed_alone(tiny_ravdess, tiny_face_features):
+    def kept(module, **settings):
+        data = ready(module, tiny_ravdess, labelled_actors=1, **settings)
+        return {clip.actor for clip in data.split["train"] if clip.label}
+
+    draws = [kept(AudioDataModule, seed=seed) for seed in range(8)]
+    assert len({*map(frozenset, draws)}) == 2  # both training actors are drawn
+    assert draws[3] == kept(VideoDataModule, seed=3, face_features=str(tiny_face_features), batch_size=7)
 
 
 def test_an_excluded_actor_is_removed_from_training_only(tiny_ravdess):
-    whole = ready(AudioDataModule, tiny_ravdess, num_unlabelled_actors=1)
+    whole = ready(AudioDataModule, tiny_ravdess, labelled_actors=1)
     first = min(clip.actor for clip in whole.split["train"])
-    part = AudioDataModule(str(tiny_ravdess), protocol="loso24", num_unlabelled_actors=1, cache=whole.cache)
+    part = AudioDataModule(str(tiny_ravdess), protocol="loso24", labelled_actors=1, cache=whole.cache)
     part.exclude_actors({first})
     part.setup()
     assert part.split["train"] == [clip for clip in whole.split["train"] if clip.actor != first]

@@ -83,7 +83,7 @@ def prepare(folder: Path) -> None:
 
 def good(folder: Path) -> list[Path]:
     configs = _REPOSITORY / "configs"
-    return [configs / "dense.yaml", configs / "studies" / "unlabelled.yaml"]
+    return [configs / "dense.yaml", configs / "studies" / "label_efficiency.yaml"]
 
 
 def damage(rng: Random, folder: Path) -> Damaged:

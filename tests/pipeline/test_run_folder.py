@@ -84,7 +84,7 @@ def test_a_run_of_another_fold_gets_its_own_folder(copied, tiny_args, capsys):
         ["--transfer.model.lr=1e-3"],
         ["--teaching.num_teachers=2"],
         ["--trainer.callbacks=[{class_path: EarlyStopping, init_args: {monitor: teacher/val_uar}}]"],
-        ["--data.num_unlabelled_actors=1"],
+        ["--data.labelled_actors=1"],
     ],
     ids=str,
 )

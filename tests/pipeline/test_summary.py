@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from crossmodal.evaluation.gain import MARGIN
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.pipeline.stage_result import StageResult
@@ -81,6 +83,43 @@ def test_the_summary_marks_synthetic_and_speaker_dependent_runs(tmp_path):
     assert (plain.corpus["faces"], marked.corpus["faces"]) == ("pixels", "au.csv")
     assert (plain.corpus["unlabelled_actors"], plain.corpus["excluded"]) == (0, 1)
     assert (plain.seed, plain.fold, plain.labels, plain.name) == (3, 1, ["calm", "sad"], "tiny")
+
+
+def test_the_summary_names_the_labelled_actors(tmp_path):
+    train = [SimpleNamespace(actor=actor, label="sad" if actor == "05" else None) for actor in ("04", "05", "06")]
+    given = corpus(labelled_actors=1)
+    given.split["train"] = train
+    described = summarize(SETTINGS, given, {"teacher": result(tmp_path, "teacher", {})}).corpus
+    assert (described["labelled_actors"], described["unlabelled_actors"]) == (["05"], 2)
+
+
+class TestRecommendation:
+    """The student is right on `student` of the four validation clips, the control on `control`."""
+
+    @pytest.mark.parametrize(
+        ("student", "control", "expected"), [(4, 2, "student"), (2, 2, "control"), (2, 4, "control")]
+    )
+    def test_the_better_model_on_validation_is_recommended(self, tmp_path, student, control, expected):
+        validation = CLIPS["val"][0]
+        results = {
+            "finetune": result(tmp_path, "finetune", {validation: 4 - student}),
+            "control": result(tmp_path, "control", {validation: 4 - control}),
+        }
+        summary = summarize(SETTINGS, corpus(), results)
+        assert summary.recommended["model"] == expected
+        folders = replace(summary, model="model", control_model="control_model")
+        assert folders.recommended_model == {"student": "model", "control": "control_model"}[expected]
+        assert summary.to_dict()["recommended"] == summary.recommended
+
+    def test_the_test_clips_have_no_part_in_it(self, tmp_path):
+        # The student is far better on test and equal on validation.
+        results = {
+            "control": result(tmp_path, "control", {"01": 4, "02": 4}),
+            "finetune": result(tmp_path, "finetune", {}),
+        }
+        summary = summarize(SETTINGS, corpus(), results)
+        assert summary.gain > 50
+        assert summary.recommended == {"model": "control", "val_gain_pp": 0.0, "margin_pp": MARGIN}
 
 
 def test_a_summary_is_read_back_from_its_json(tmp_path):

@@ -45,20 +45,22 @@ def write_run(
     epochs: dict[str, int] = EPOCHS,
     key: str = "",
     code: str = "first",
+    axes: dict[str, object] | None = None,
     **summary: object,
 ) -> Path:
     """Write the folder of a finished run of a method.
 
     `hits` has arguments of `make_predictions` by stage and split, `key` is a suffix of the keys of teacher and control,
-    and `summary` has the differences from `SUMMARY`.
+    `axes` has more entries of ``cell.json``, and `summary` has the differences from `SUMMARY`.
     """
     predictions = {}
     for stage in epochs:
         confidence = 0.97 if stage == "teacher" else 0.7  # the teacher always decides the late fusion
         parts = hits.get(stage, hits["control"]).items()
         predictions[stage] = pool([make_predictions(numbers, split, confidence) for split, numbers in parts])
-    name = f"{method}{'_self' * self_taught}_fold{fold}_seed{seed}"
+    name = "_".join(map(str, [f"{method}{'_self' * self_taught}", *(axes or {}).values(), f"fold{fold}_seed{seed}"]))
     about = {"method": method, "self_taught": self_taught, "fold": fold, "seed": seed, "key": method, "code": code}
+    about |= axes or {}
     folder = _write(study, name, about, predictions, epochs, summary | {"faces": "au.csv"})
     for stage in epochs:
         write_json(folder / stage / "result.json", {"key": f"{stage}-{fold}-{seed}{key}"})
@@ -96,7 +98,9 @@ def _write(study, name, about, predictions, epochs, summary):
         rows.write_csv(folder / stage / "predictions.csv")
     rows = next(iter(predictions.values()))
     actors = {split: sorted(set(rows.of(split).actors)) for split in ("val", "test")}
+    actors["train"] = [f"{number:02d}" for number in range(11, 11 + summary.pop("num_training_actors", 8))]
     corpus = {"kind": "ravdess", "faces": summary.pop("faces", "pixels"), "actors": actors}
+    corpus["labelled_actors"] = summary.pop("labelled_actors", None)
     stages = {stage: {"epochs": epochs[stage], "seconds": 1.5 * epochs[stage]} for stage in predictions}
     write_json(folder / "summary.json", SUMMARY | {"corpus": corpus, "stages": stages} | summary)
     write_json(folder / "cell.json", {"study": study.name} | about)

@@ -6,9 +6,11 @@ from typing import ClassVar
 import pytest
 import yaml
 
+from crossmodal.errors import ConfigError
 from crossmodal.losses import ALIGN_LOSSES, KD_LOSSES
 from crossmodal.pipeline.settings import parse_settings
 from crossmodal.storage import write_json
+from crossmodal.studies import grid
 from crossmodal.studies.grid import plan
 from crossmodal.studies.study_file import read_study
 from tests.studies.conftest import APPLICATIONS, METHODS, cells_of
@@ -86,6 +88,66 @@ class TestPlan:
         assert cells["default_fold0_seed0"].about["encoder"] == "lstm"
         later = cells["later_fold0_seed0"].about
         assert (later["front_end"], later["encoder"]) == ("lmfb", "tdnn")
+
+
+class TestLabelledActorsAndStudents:
+    AXES: ClassVar = {
+        "students": {"lmfb": "voice.yaml", "cnn": ["voice.yaml", {"transfer": {"model": {"encoder": "cnn"}}}]},
+        "labelled_actors": [2, None],
+        "seeds": [0, 1],
+    }
+
+    def test_every_method_teaches_every_student_with_every_number_of_labels(self, write_study):
+        cells = cells_of(write_study(**self.AXES))
+        assert list(cells) == [
+            f"{method}_{student}_labelled{labelled}_fold0_seed{seed}"
+            for seed in (0, 1)
+            for student in ("lmfb", "cnn")
+            for labelled in (2, "all")
+            for method in ("mse", "default")
+        ]
+        assert len({cell.key for cell in cells.values()}) == len(cells)
+
+    def test_the_settings_have_the_student_and_the_number(self, write_study):
+        cells = cells_of(write_study(**self.AXES))
+        for name, cell in cells.items():
+            model = cell.settings["transfer"]["model"]
+            assert (model["front_end"], model["encoder"]) == ("lmfb", "cnn" if "_cnn_" in name else "dense")
+            assert (model.get("kd_loss", "default") is None) == name.startswith("mse")
+            assert cell.settings["data"].get("labelled_actors") == (2 if "_labelled2_" in name else None)
+            assert ("--data.labelled_actors" in cell.args) == ("_labelled2_" in name)
+
+    def test_a_method_overrides_the_student_and_the_student_the_configs(self, write_study, tmp_path):
+        (tmp_path / "config.yaml").write_text("transfer: {model: {encoder: tdnn, dropout: 0.5}}")
+        methods = {"one": {"transfer": {"model": {"front_end": "mfcc"}}}}
+        path = write_study(configs=["config.yaml"], students={"lmfb": "voice.yaml"}, methods=methods, seeds=[0])
+        (cell,) = cells_of(path).values()
+        model = cell.settings["transfer"]["model"]
+        assert (model["encoder"], model["front_end"], model["dropout"]) == ("dense", "mfcc", 0.5)
+
+    def test_cell_json_has_student_number_and_teacher(self, write_study):
+        methods = {"default": {}, "fusion": {"teaching": {"by": "both"}}}
+        cells = cells_of(write_study(**self.AXES, methods=methods, self_distillation=True))
+        about = cells["fusion_cnn_labelled2_fold0_seed1"].about
+        assert (about["student"], about["labelled_actors"], about["teacher"]) == ("cnn", 2, "both")
+        about = cells["default_lmfb_labelledall_fold0_seed0"].about
+        assert (about["student"], about["labelled_actors"], about["teacher"]) == ("lmfb", None, "face")
+        assert cells["fusion_self_cnn_labelled2_fold0_seed1"].about["teacher"] == "voice"
+        assert "labelled_actors" not in cells_of(write_study())["mse_fold0_seed0"].about
+
+    def test_both_can_be_narrowed(self, write_study):
+        study = read_study(write_study(**self.AXES)).narrow(["mse"], ["cnn"], labelled_actors=[4, None], seeds=[7])
+        names = [cell.folder.name for cell in plan(study, Path("out"))]
+        assert names == [f"mse_cnn_labelled{number}_fold0_seed7" for number in (4, "all")]
+        with pytest.raises(ConfigError, match=r"'gone'.*lmfb, cnn"):
+            read_study(write_study(**self.AXES)).narrow(students=["gone"])
+
+    def test_all_actors_cannot_be_limited_by_a_file_or_the_command_line(self, write_study, monkeypatch):
+        monkeypatch.setattr(grid, "parse_settings", lambda args: {"data": {"labelled_actors": 2}, "transfer": {}})
+        with pytest.raises(ConfigError, match="--labelled"):
+            cells_of(write_study(**self.AXES))
+        with pytest.raises(ConfigError, match=r"command line sets data\.labelled_actors"):
+            cells_of(write_study(**self.AXES), "--data.labelled_actors", "2")
 
 
 class TestIsFinished:

@@ -118,8 +118,9 @@ class TestMethods:
         assert not list(folder.rglob("checkpoints"))
         assert "control: 2 epochs" in (folder / "log.txt").read_text()
         about = read_json(folder / "cell.json")
-        expected = {"study": "out", "method": "mse", "self_taught": False, "fold": 0, "seed": 0, "code": code_version()}
-        assert about == expected | {"key": about["key"]}
+        expected = {"study": "out", "method": "mse", "self_taught": False, "teacher": "face", "fold": 0, "seed": 0}
+        assert about == expected | {"code": code_version()} | {name: about[name] for name in ("key", "seconds")}
+        assert 0 < about["seconds"] < 600
 
     def test_teacher_and_control_are_trained_once(self, study):
         assert reused(read_json(study.out / "runs" / "kd_fold0_seed0" / "summary.json")) == ["teacher", "control"]
@@ -133,7 +134,8 @@ class TestMethods:
         monkeypatch.setattr(run_grid, "PairedDataModule", None)  # recordings are not needed
         assert main([*command, "--methods", "kd,mse"]) == 0
         assert here == []
-        assert "2 of 2 runs" in capsys.readouterr().out
+        output = capsys.readouterr().out
+        assert "2 runs, 2 finished." in output and "2 of 2 runs" in output
 
     def test_a_run_with_other_settings_is_rerun(self, command, here):
         run = Path(command[4]) / "runs" / "kd_fold0_seed0"
@@ -180,6 +182,50 @@ def test_failures_have_their_reasons_and_finished_runs_are_skipped(monkeypatch, 
     assert run_grid.run_cells(cells) == {"a": "it failed", "c": "exit code 3"}
 
 
+class TestConfirmation:
+    @pytest.fixture
+    def start(self, monkeypatch, tmp_path, capsys):
+        """Return a function that starts a study and returns the number of started runs and the exit status."""
+        started = []
+        monkeypatch.setattr(run_grid, "run_cells", lambda cells, jobs: started.extend(cells) or {})
+
+        def start(answer, *args, num_seeds=26, is_terminal=True):
+            for stream in (sys.stdin, sys.stdout):
+                monkeypatch.setattr(stream, "isatty", lambda: is_terminal, raising=False)
+            monkeypatch.setattr("builtins.input", answer)
+            file = write_study(tmp_path, methods={"a": {}, "b": {}}, seeds=list(range(num_seeds)))
+            status = main(["study", "run", file, "--out", str(tmp_path / "out"), *args])
+            output = capsys.readouterr()
+            assert f"{2 * num_seeds} runs, 0 finished" in output.out
+            return len(started), status, output.err
+
+        return start
+
+    @staticmethod
+    def unexpected(prompt):
+        pytest.fail("a question")
+
+    @staticmethod
+    def end_of_file(prompt):
+        raise EOFError
+
+    @pytest.mark.parametrize(("word", "number"), [("y", 52), ("Yes", 52), ("n", 0), ("", 0)])
+    def test_a_person_is_asked_about_many_runs(self, start, word, number):
+        started, status, error = start(lambda prompt: word)
+        assert (started, status) == (number, 0 if number else 1)
+        assert ("--yes" in error) == (number == 0)
+
+    def test_the_end_of_input_declines(self, start):
+        assert start(self.end_of_file)[:2] == (0, 1)
+
+    @pytest.mark.parametrize(
+        ("args", "options"), [(["--yes"], {}), ([], {"num_seeds": 25}), ([], {"is_terminal": False})], ids=str
+    )
+    def test_nobody_is_asked_without_need(self, start, args, options):
+        started, status, _ = start(self.unexpected, *args, **options)
+        assert (started, status) == (2 * options.get("num_seeds", 26), 0)
+
+
 class TestRefusals:
     @pytest.fixture
     def refused(self, tmp_path, common_args, here, capsys):
@@ -218,6 +264,7 @@ class TestRefusals:
         [
             (["FILE", "--folds", "a"], "--folds"),
             (["FILE", "--jobs", "many"], "--jobs"),
+            (["FILE", "--labelled", "2,some"], "--labelled"),
             (["--data.root", "ravdess", "FILE"], "FILE must be the first"),
         ],
     )

@@ -28,6 +28,29 @@ from tests.studies.conftest import APPLICATIONS, METHODS, cells_of
         ({"configs": "first.yaml"}, "configs.*list"),
         ({"configs": [5]}, "configs.*list"),
         ({"protocols": ["seq6"]}, "protocols.*applications"),
+        ({"labelled_actors": 2}, "labelled_actors.*list.*2"),
+        ({"labelled_actors": [0]}, "labelled_actors.*from 1"),
+        ({"labelled_actors": [True]}, "labelled_actors.*True"),
+        ({"labelled_actors": ["all"]}, "labelled_actors.*null"),
+        ({"labelled_actors": [2, None, None]}, "labelled_actors.*distinct"),
+        ({"students": ["voice.yaml"]}, "students.*map"),
+        ({"students": {"a_b": "voice.yaml"}}, "student 'a_b'"),
+        ({"students": {1: "voice.yaml"}}, "student 1"),
+        ({"students": {"one": 3}}, "student 'one'"),
+        ({"students": {"one": []}}, "student 'one'"),
+        ({"students": {"one": ["gone.yaml"]}}, r"student 'one'.*gone\.yaml"),
+        ({"students": {"one": {"data": {"fold": 1}}}}, r"student 'one'.*data\.fold.*--folds"),
+        (
+            {"labelled_actors": [2], "students": {"one": {"data": {"labelled_actors": 1}}}},
+            r"student 'one'.*data\.labelled_actors.*--labelled",
+        ),
+        (
+            {"labelled_actors": [2], "methods": {"one": {"data": {"labelled_actors": 1}}}},
+            r"method 'one'.*data\.labelled_actors.*--labelled",
+        ),
+        ({"minutes_per_run": 0}, "minutes_per_run.*0"),
+        ({"minutes_per_run": "ten"}, "minutes_per_run.*'ten'"),
+        ({"minutes_per_run": True}, "minutes_per_run.*True"),
         ({"applications": {"voice": "voice.yaml"}, "methods": {"one": {}}}, "not both"),
         ({"applications": {"one": 3}}, "application 'one'"),
         ({"applications": {"one": []}}, "application 'one'"),
@@ -45,6 +68,8 @@ from tests.studies.conftest import APPLICATIONS, METHODS, cells_of
         (APPLICATIONS | {"protocols": [{}]}, "protocols.*list"),
         (APPLICATIONS | {"protocols": ["seq6", "seq6"]}, "protocols"),
         (APPLICATIONS | {"self_distillation": True}, "self_distillation.*methods"),
+        (APPLICATIONS | {"labelled_actors": [2]}, "labelled_actors.*methods"),
+        (APPLICATIONS | {"students": {"one": "voice.yaml"}}, "students.*methods"),
     ],
 )
 def test_an_invalid_key_or_value_is_named(write_study, change, message):
@@ -117,6 +142,12 @@ def test_the_command_line_may_set_the_protocol_of_a_study_without_protocols(writ
 def test_a_typo_in_the_last_method_is_found_before_the_first_run(write_study, delta, message):
     with pytest.raises(ConfigError, match=rf"(?s)method 'last': .*{message}"):
         cells_of(write_study(methods={**METHODS, "last": delta}))
+
+
+def test_a_typo_in_a_student_names_it(write_study):
+    students = {"one": "voice.yaml", "two": {"transfer": {"model": {"encodr": "cnn"}}}}
+    with pytest.raises(ConfigError, match=r"(?s)method 'mse' with student 'two': .*encoder\b"):
+        cells_of(write_study(students=students))
 
 
 def test_a_typo_in_a_file_names_the_application(write_study, tmp_path):

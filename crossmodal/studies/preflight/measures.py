@@ -14,7 +14,7 @@ from crossmodal.evaluation import similarity
 from crossmodal.evaluation.gain import measure_gain
 from crossmodal.evaluation.metrics import uar, uar_interval
 from crossmodal.evaluation.predictions import Predictions
-from crossmodal.studies.preflight.advice import CARRIED_R2
+from crossmodal.evaluation.similarity import Predicted
 
 NEIGHBOURS = 10
 _TOP = 5
@@ -140,13 +140,10 @@ def _measure_sound(train: Pairs, val: Pairs, dimension_names: Mapping[str, Seque
 
 def _r2_from_sound(train: Pairs, val: Pairs, y: Array, new_y: Array) -> dict[str, Array]:
     """Return the R^2 of each dimension on validation, (D,), for each kind of prediction."""
-    own, new_own = (similarity.center_by_group(*of) for of in ((y, train.actors), (new_y, val.actors)))
-    rest, new_rest = similarity.residualize(own, train.targets, new_own, val.targets)
-    sound, new_sound = (similarity.center_by_group(pairs.sound, pairs.actors) for pairs in (train, val))
-    within, beyond = np.split(
-        similarity.ridge_r2(sound, np.hstack([own, rest]), train.actors, new_sound, np.hstack([new_own, new_rest])),
-        2,
-    )
+    sides = [Predicted(one.sound, face, one.actors, one.targets) for one, face in ((train, y), (val, new_y))]
+    within, beyond = similarity.r2_within_actor(*sides)
+    own, new_own = (similarity.center_by_group(side.face, side.actors) for side in sides)
+    _, new_rest = similarity.residualize(own, train.targets, new_own, val.targets)
     return {
         "across_actors": similarity.ridge_r2(train.sound, y, train.actors, val.sound, new_y),
         "within_actor": within,
@@ -163,7 +160,7 @@ def _describe_dimensions(r2: Array, names: Sequence[str] | None) -> dict[str, An
     return {
         "dimensions": len(varying),
         "median": float(np.median(varying)) if len(varying) else None,
-        "share_carried": _mean(varying > CARRIED_R2) or 0.0,
+        "share_carried": similarity.share_carried(r2),
         "top": [{"dimension": labels[index], "r2": float(r2[index])} for index in best],
         "r2": [None if np.isnan(value) else float(value) for value in r2],
     }
