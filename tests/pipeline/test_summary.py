@@ -65,6 +65,23 @@ def test_the_gain_matches_a_manual_computation(tmp_path):
     assert summary.interval is None  # two actors
 
 
+def test_actors_and_results_by_sex(tmp_path):
+    """Only test actors are listed; a speaker of unknown sex is not."""
+    results = {stage: result(tmp_path, stage, {"01": wrong}) for stage, wrong in (("control", 2), ("finetune", 1))}
+    split = corpus().split
+    for clip in (one for clips in split.values() for one in clips):
+        clip.sex = {"01": "male", "02": "female", "03": "female", "05": None}.get(clip.actor)
+    summary = summarize(SETTINGS, corpus(split=split), results)
+    assert summary.corpus["sexes"] == {"male": ["01"]}
+    control, student = summary.by_sex
+    assert (control["model"], control["sex"], control["actors"]) == ("control", "male", ["01"])
+    assert student["gain"]["gain_pp"] == pytest.approx(25)  # one of the two calm clips, half of UAR
+    assert "by_sex" in summary.to_dict()
+    unknown = summarize(SETTINGS, corpus(), results)
+    assert unknown.corpus["sexes"] == {}
+    assert "by_sex" not in unknown.to_dict()
+
+
 @pytest.mark.parametrize("stage", ["control", "finetune", "transfer"])
 def test_there_is_no_gain_without_a_student_and_its_control(tmp_path, stage):
     results = {"teacher": result(tmp_path, "teacher", {}), stage: result(tmp_path, stage, {})}
