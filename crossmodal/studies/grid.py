@@ -60,8 +60,7 @@ class Cell:
         """The content of ``cell.json``, which reports use."""
         about = {self.kind: self.method, "fold": self.fold, "seed": self.seed, "key": self.key}
         if self.kind == "method":
-            teacher = self.settings.get("teaching", {}).get("by", TeachingSettings.by)
-            about |= {"self_taught": self.self_taught, "teacher": teacher, **self.axes}
+            about |= {"self_taught": self.self_taught, **self.axes}
         else:
             model, defaults = self.settings["transfer"].get("model", {}), inspect.signature(AudioClassifier).parameters
             about |= {name: model.get(name, defaults[name].default) for name in ("front_end", "encoder")}

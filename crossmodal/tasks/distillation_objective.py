@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from crossmodal.batch import UNLABELLED
 from crossmodal.errors import ConfigError
 from crossmodal.losses import Loss, parse_loss
 from crossmodal.models.outputs import Outputs
@@ -56,6 +57,7 @@ class DistillationObjective(nn.Module):
 
     Args:
         teacher_features_size: Width D of the teacher's input features, for the loss that predicts them.
+        teach_labelled: Whether labelled clips contribute.
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class DistillationObjective(nn.Module):
         teacher_embedding_size: int,
         teacher_features_size: int,
         num_classes: int,
+        teach_labelled: bool = True,
     ) -> None:
         super().__init__()
+        self.teach_labelled = teach_labelled
         widths = {"embeddings": teacher_embedding_size, "features": teacher_features_size}
         self.terms = dict(terms)
         self.losses, self.projectors = nn.ModuleDict(), nn.ModuleDict()
@@ -90,8 +94,13 @@ class DistillationObjective(nn.Module):
         and `progress` of training is from 0 to 1.
         """
         zero = student.embedding.sum() * 0 + student.logits.sum() * 0
-        parts = {name: self._loss(name, student, teacher, label) for name in self.terms}
-        return sum((self.terms[name].weight_at(progress) * part for name, part in parts.items()), zero), parts
+        share = 1.0
+        if not self.teach_labelled:
+            taught = label == UNLABELLED
+            student, teacher = (side.map(lambda rows: rows[taught]) for side in (student, teacher))
+            share, label = float(taught.float().mean()), label[taught]
+        parts = {name: self._loss(name, student, teacher, label) if share else zero for name in self.terms}
+        return sum((share * self.terms[name].weight_at(progress) * part for name, part in parts.items()), zero), parts
 
     def _loss(self, name: str, student: Outputs, teacher: Outputs, label: Tensor) -> Tensor:
         term = self.terms[name]

@@ -51,6 +51,8 @@ class TransferTask(FinetuneTask):
             teacher's embedding instead of the student's embedding, by all losses of embeddings.
         more_losses: Additional losses by name or class path, each with its weight, or with ``weight``, ``warmup``,
             ``over_time`` and its own arguments: ``{rkd: 0.1, supcon: {weight: 0.05, warmup: 0.2, temperature: 0.1}}``.
+        teach_labelled: Whether labelled clips learn from the teacher too, whose outputs for its own training clips may
+            be no more than their labels. A clip that is taught has the same weight either way.
         task_loss_weight: Weight of the cross-entropy on the labels; with 0 the student is pre-trained from the teacher
             alone, and the last epoch is used.
         teacher_embedding_size: Width E of the teacher's embeddings.
@@ -81,6 +83,7 @@ class TransferTask(FinetuneTask):
         align_loss_over_time: bool = False,
         align_layer: int | None = None,
         more_losses: dict[LossName | str, float | dict[str, Any]] | None = None,
+        teach_labelled: bool = True,
         task_loss_weight: float = 1.0,
         teacher_embedding_size: int = 128,
         teacher_features_size: int = 1,
@@ -107,7 +110,7 @@ class TransferTask(FinetuneTask):
         if align_layer is not None:
             embedding_size = self._width_of_layer(align_layer)
         teacher_sizes = teacher_embedding_size, teacher_features_size
-        self.teaching = DistillationObjective(terms, embedding_size, *teacher_sizes, num_classes)
+        self.teaching = DistillationObjective(terms, embedding_size, *teacher_sizes, num_classes, teach_labelled)
         if self.teaching.over_time:
             self._check_synchronous()
         # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().
