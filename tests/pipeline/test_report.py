@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crossmodal.evaluation.by_sex import measure_by_sex
-from crossmodal.evaluation.gain import measure_gain
+from crossmodal.evaluation.gain import measure_gain, recommend
 from crossmodal.evaluation.metrics import describe
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.pipeline import report
@@ -37,6 +37,7 @@ def make_run(
     if {"finetune", "control"} <= set(stages):
         measured = measure_gain([predictions["finetune"].of("test")], [predictions["control"].of("test")])
         gain = {"gain": measured["gain_pp"], "interval": measured["ci95_pp"]}
+        gain["recommended"] = recommend(*(predictions[stage].of("val") for stage in ("finetune", "control")))
     corpus = {
         "kind": kind,
         "clips": {"train": 90, "val": 60, "test": 60},

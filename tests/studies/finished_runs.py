@@ -10,7 +10,7 @@ from crossmodal.storage import write_json
 from tests.evaluation import LABELS
 
 CLIPS = 10  # per actor and label: one more correct clip is 10 / (number of labels) points
-EPOCHS = {"teacher": 30, "control": 50, "transfer": 40, "finetune": 10}
+EPOCHS = {"teacher": 30, "supervised": 40, "control": 10, "transfer": 40, "finetune": 10}
 SPEECH = {"channel": "speech", "label_set": "speech8", "labels": list(LABELS)}
 SUMMARY = {"protocol": "seq6", "speaker_dependent": False, **SPEECH}
 
