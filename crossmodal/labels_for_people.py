@@ -54,11 +54,6 @@ def counted(name: str, numbers: Sequence[int]) -> str:
     return f"{name.removesuffix('s') if len(numbers) == 1 else name} {', '.join(map(str, numbers))}"
 
 
-def interval_text(bounds: Sequence[float] | None, form: str = "{:.3f} to {:.3f}") -> str:
-    """Format the bounds of an interval; None is the interval of too few people.
-
-    Examples:
-        >>> interval_text((0.4, 0.61)), interval_text(None)
-        ('0.400 to 0.610', 'impossible with fewer than 3 people')
-    """
-    return NO_INTERVAL if bounds is None else form.format(*bounds)
+def interval_text(bounds: Sequence[float] | None, form: str = "{:.3f} to {:.3f}", factor: float = 1) -> str:
+    """Format an interval, multiplied by a factor; None is that of too few people."""
+    return NO_INTERVAL if bounds is None else form.format(*(factor * bound for bound in bounds))

@@ -38,9 +38,11 @@ def test_command(args: Sequence[str]) -> int:
 
 
 def _print(report: Report) -> None:
-    console, (table,) = Console(), report.sections[0].parts
-    assert isinstance(table, Table), "as Evaluation made it"
+    console = Console()
     for line in report.lines:
         console.print(line)
-    console.print(screen_table("", table, box=None))
+    for section in report.sections:
+        for table in section.parts:
+            assert isinstance(table, Table), "as Evaluation made it"
+            console.print(screen_table(section.heading, table, box=None))
     print_warnings(console, report.warnings)

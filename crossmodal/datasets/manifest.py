@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 from crossmodal.datasets.clip import SPLITS, Clip, ExcludedClip, Sex, Split, nothing_usable
 from crossmodal.datasets.faces.features import clip_name
@@ -12,6 +13,8 @@ from crossmodal.datasets.manifest_table import Row, read_rows
 from crossmodal.datasets.manifest_values import is_missing, merge_labels, speaker_name
 from crossmodal.datasets.ravdess import EMOTIONS
 from crossmodal.errors import CorpusNotFoundError, DataError
+
+_Value = TypeVar("_Value")
 
 # Common names of splits.
 _SPLIT_NAMES: dict[str, Split] = {
@@ -155,8 +158,8 @@ def _read_clip(
         audio_start=start + delay,
         video_start=start,
         duration=_duration(row, start),
-        split=_split(row["split"], has_split),
-        sex=_sex(row["sex"]),
+        split=_one_of(row, "split", _SPLIT_NAMES, has_split),
+        sex=_one_of(row, "sex", _SEXES),
     )
 
 
@@ -179,17 +182,10 @@ def _duration(row: Row, start: float) -> float | None:
     return round(end - start, 6)  # floating-point residue of the difference must not change the cache key
 
 
-def _split(name: str, is_required: bool) -> Split | None:
-    if is_missing(name) and not is_required:
+def _one_of(row: Row, name: str, values: Mapping[str, _Value], is_required: bool = False) -> _Value | None:
+    if is_missing(row[name]) and not is_required:
         return None
-    split = _SPLIT_NAMES.get(name.lower())
-    if split is None:
-        raise ValueError(f"its split is {name or 'empty'}, not one of {', '.join(_SPLIT_NAMES)}")
-    return split
-
-
-def _sex(name: str) -> Sex | None:
-    sex = _SEXES.get(name.lower())
-    if sex is None and not is_missing(name):
-        raise ValueError(f"its sex is {name}, not empty or one of {', '.join(_SEXES)}")
-    return sex
+    value = values.get(row[name].lower())
+    if value is None:
+        raise ValueError(f"its {name} is {row[name] or 'empty'}, not one of {', '.join(values)}")
+    return value

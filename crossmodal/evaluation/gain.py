@@ -8,16 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
-from crossmodal.evaluation.metrics import (
-    LEAST_FOR_INTERVAL,
-    Interval,
-    check_same_clips,
-    draw_actors,
-    percentiles,
-    pool,
-    resample,
-    uar,
-)
+from crossmodal.evaluation.metrics import Interval, check_same_clips, draw_actors, percentiles, pool, resample, uar
 from crossmodal.evaluation.predictions import Predictions
 
 LEAST_ACTORS = 6
@@ -33,8 +24,8 @@ ByActor = Mapping[str, NDArray[np.int64]]
 class Gain(TypedDict):
     """A gain in points of UAR.
 
-    `ci95_pp` is a bootstrap over actors, None below `LEAST_FOR_INTERVAL` actors. `p` is two-sided, and `actors` counts
-    the actors that the test ranks. `by_actor_pp` is the gain of each actor.
+    `ci95_pp` is a bootstrap over actors, None for fewer than three. `p` is two-sided, and `actors` counts the actors
+    that the test ranks. `by_actor_pp` is the gain of each actor.
     """
 
     gain_pp: float
@@ -86,9 +77,8 @@ def mean_gain(comparisons: Sequence[tuple[ByActor, ByActor]]) -> Gain:
     # Rounded, so that gains which are equal by arithmetic are equal in ranks.
     ranked = np.round(list(by_actor.values()), 7)
     p_value = float(wilcoxon(ranked, zero_method="pratt").pvalue) if ranked.any() else 1.0
-    mean, interval = _mean_and_interval(comparisons, actors)
-    bounds = interval if len(by_actor) >= LEAST_FOR_INTERVAL else None
-    return Gain(gain_pp=mean, ci95_pp=bounds, p=p_value, actors=len(by_actor), by_actor_pp=by_actor)
+    mean, interval = _mean_and_interval(comparisons, actors, len(by_actor))
+    return Gain(gain_pp=mean, ci95_pp=interval, p=p_value, actors=len(by_actor), by_actor_pp=by_actor)
 
 
 class Recommendation(TypedDict):
@@ -135,7 +125,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in np.maximum.accumulate(steps)[np.argsort(order)]]
 
 
-def _mean_and_interval(comparisons: Sequence[tuple[ByActor, ByActor]], actors: Sequence[str]) -> tuple[float, Interval]:
+def _mean_and_interval(
+    comparisons: Sequence[tuple[ByActor, ByActor]], actors: Sequence[str], paired: int
+) -> tuple[float, Interval | None]:
     """Compute the mean gain and its interval in points, with the same drawn actors on both sides."""
     counts, gains, drawn = draw_actors(len(actors)), [], []
     for pair in comparisons:
@@ -144,8 +136,7 @@ def _mean_and_interval(comparisons: Sequence[tuple[ByActor, ByActor]], actors: S
         drawn.append(np.subtract(*(uar(resample(side, counts)) for side in sides)))
     with warnings.catch_warnings():  # a draw without any actor of a comparison ignores the comparison
         warnings.filterwarnings("ignore", "Mean of empty slice")
-        low, high = percentiles(np.nanmean(np.stack(drawn), axis=0))
-    return 100 * float(np.mean(gains)), (100 * low, 100 * high)
+        return 100 * float(np.mean(gains)), percentiles(100 * np.nanmean(np.stack(drawn), axis=0), paired)
 
 
 def _stack(side: ByActor, actors: Sequence[str]) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ Interval = tuple[float, float]
 
 
 class Metrics(TypedDict):
-    """Metrics of one model on one split, as fractions. Higher is better, except for `ece`. See `uar_interval`."""
+    """Metrics of one model on one split, as fractions. Higher is better, except for `ece`."""
 
     uar: float
     war: float
@@ -94,10 +94,8 @@ def calibration_error(predictions: Predictions) -> float:
 
 def uar_interval(predictions: Predictions) -> Interval | None:
     """Compute the 95 % percentile interval of UAR by bootstrap over actors; None below `LEAST_FOR_INTERVAL` actors."""
-    matrices = list(predictions.confusion_by_actor().values())
-    if len(matrices) < LEAST_FOR_INTERVAL:
-        return None
-    return percentiles(uar(resample(np.stack(matrices), draw_actors(len(matrices)))))
+    per_actor = np.stack(list(predictions.confusion_by_actor().values()))
+    return percentiles(uar(resample(per_actor, draw_actors(len(per_actor)))), len(per_actor))
 
 
 def late_fusion(first: Predictions, second: Predictions) -> Predictions:
@@ -141,7 +139,9 @@ def resample(per_actor: NDArray[np.int64], counts: NDArray[np.float64]) -> NDArr
     return drawn.reshape(len(counts), *per_actor.shape[1:])
 
 
-def percentiles(values: NDArray[np.float64]) -> Interval:
-    """Return the 2.5th and 97.5th percentile; nan are ignored."""
+def percentiles(values: NDArray[np.float64], actors: int) -> Interval | None:
+    """Return the 2.5th and 97.5th percentile over draws of actors, None for too few actors; nan are ignored."""
+    if actors < LEAST_FOR_INTERVAL:
+        return None
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)

@@ -1,7 +1,7 @@
 """Predictions of a model for the clips it was evaluated on. All numbers of a report are computed from them."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -67,7 +67,14 @@ class Predictions:
 
     def of(self, split: str) -> "Predictions":
         """Return the predictions of one split."""
-        rows = [row for row, name in enumerate(self.splits) if name == split]
+        return self._select([name == split for name in self.splits])
+
+    def of_actors(self, actors: Collection[str]) -> "Predictions":
+        """Return the predictions for the clips of some actors."""
+        return self._select([actor in actors for actor in self.actors])
+
+    def _select(self, chosen: Sequence[bool]) -> "Predictions":
+        rows = [row for row, is_chosen in enumerate(chosen) if is_chosen]
         clips, actors, splits = ([column[row] for row in rows] for column in (self.clips, self.actors, self.splits))
         return Predictions(self.labels, clips, actors, splits, self.targets[rows], self.probabilities[rows])
 

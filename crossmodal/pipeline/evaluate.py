@@ -10,6 +10,7 @@ from crossmodal.datasets.manifest_values import speaker_name
 from crossmodal.datasets.splits.protocols import missing_classes
 from crossmodal.datasets.stream.reader import read_about
 from crossmodal.errors import ConfigError, LeakageError
+from crossmodal.evaluation.by_sex import SexResult, measure_by_sex, sex_sections
 from crossmodal.evaluation.metrics import Interval, describe
 from crossmodal.evaluation.predictions import Predictions, predict
 from crossmodal.evaluation.report import Column, Report, Section, Table, warnings
@@ -20,7 +21,7 @@ from crossmodal.inference.onnx_model import OnnxModel, load_onnx_model
 from crossmodal.labels_for_people import corpus_name, format_for, interval_text, list_names, protocol_name
 from crossmodal.own_code import is_class_path, trusting
 from crossmodal.pipeline.stored.speech_features import store_speech_features
-from crossmodal.pipeline.summary import Measured, describe_split
+from crossmodal.pipeline.summary import Measured, actors_by_sex, describe_split
 
 # Data arguments whose defaults are taken from the model's config.
 _DATA_DEFAULTS = ("channel", "label_set", "protocol", "fold", "num_folds")
@@ -39,6 +40,7 @@ class Evaluation(Measured):
         ece: Expected calibration error, as a fraction.
         uar_ci95: 95 % interval of the UAR, a bootstrap over the test actors; None for fewer than three.
         confusion: Numbers of clips, by true and by predicted class.
+        by_sex: Results by sex of the actor, see `crossmodal.evaluation.by_sex.SexResult`; empty if it is unknown.
     """
 
     actors: list[str]
@@ -49,13 +51,14 @@ class Evaluation(Measured):
     ece: float
     uar_ci95: Interval | None
     confusion: list[list[int]]
+    by_sex: list[SexResult]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values as JSON values."""
         return dict(vars(self))
 
     def report(self) -> Report:
-        """Return the report: two sentences and the confusion matrix."""
+        """Return the report: two sentences, the confusion matrix, and results by sex if it is known."""
         people = format_for(self.corpus, "actors")
         name = corpus_name(self.corpus, self.channel)
         lines = [
@@ -69,7 +72,7 @@ class Evaluation(Measured):
         columns += [_count_column(index, label) for index, label in enumerate(self.labels)]
         table = Table(columns, [list(zip(self.labels, self.confusion, strict=True))])
         marks = warnings(self.corpus, self.speaker_dependent) + ([self.warning] if self.warning else [])
-        return Report(f"Test of {name}", marks, lines, [Section("", [table])])
+        return Report(f"Test of {name}", marks, lines, [Section("", [table]), *sex_sections(self.by_sex, people)])
 
     def _repr_html_(self) -> str:
         return self.report().to_html()
@@ -166,6 +169,7 @@ def evaluate(folder: ModelFolder, data: dict[str, Any]) -> Evaluation:
         warning=None if datamodule.is_synthetic else warning_of(config),
         **describe(predictions),
         confusion=predictions.confusion().tolist(),
+        by_sex=measure_by_sex({"this model": predictions}, actors_by_sex(datamodule.split["test"])),
     )
 
 

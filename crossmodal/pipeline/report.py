@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from crossmodal.evaluation.by_sex import sex_sections
 from crossmodal.evaluation.plots import plot_actors, plot_confusion, plot_curves
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, print_warnings, screen_table, warnings
@@ -96,6 +97,7 @@ def _sections(folder: Path, summary: RunSummary) -> list[Section]:
     return [
         Section("", [splits, files, *(f"Manifest: {note}." for note in corpus.get("notes") or ())]),
         Section("Results", results),
+        *sex_sections(summary.by_sex, people),
         Section(f"Confusion matrices on the test {people}", [confusion]),
         Section("Training", [Picture(folder / "curves.png", "Training curves")]),
     ]

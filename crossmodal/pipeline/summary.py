@@ -1,25 +1,22 @@
 """The summary of a run: its metrics, and the data that they were measured on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from crossmodal.datamodules import CorpusDataModule
+from crossmodal.datasets.clip import Clip
 from crossmodal.datasets.source import ManifestSource
 from crossmodal.datasets.splits.protocols import missing_classes
+from crossmodal.evaluation.by_sex import SexResult, measure_by_sex
 from crossmodal.evaluation.gain import Recommendation, measure_gain, recommend
 from crossmodal.pipeline.settings import Config
 from crossmodal.pipeline.stage_result import StageResult
 from crossmodal.version import __version__
 
-_OPTIONAL = (
-    "gain",
-    "recommended",
-    "calibration",
-    "control_model",
-    "model",
-)  # keys of summary.json that some runs do not have
+# Keys of summary.json that some runs do not have.
+_OPTIONAL = ("gain", "recommended", "by_sex", "calibration", "control_model", "model")
 _GAIN = "finetune minus control, test UAR in points; the interval is a bootstrap over the test actors"
 _PICTURES = ("confusion.png", "curves.png", "actors.png")
 
@@ -62,6 +59,7 @@ class RunSummary(Measured):
         interval: 95 % interval of the gain, a bootstrap over the test actors; None for fewer than three.
         recommended: The better of student and control on validation, see `crossmodal.evaluation.gain.recommend`; None
             without both stages.
+        by_sex: Results of teacher, control and student by sex of the actor; None if it is unknown.
         calibration: Temperature of the last model and its calibration error on validation.
         control_model: Model folder of the control; None if it was not trained.
         model: Model folder of the student; None if it was not trained.
@@ -75,6 +73,7 @@ class RunSummary(Measured):
     gain: float | None = None
     interval: tuple[float, float] | None = None
     recommended: Recommendation | None = None
+    by_sex: list[SexResult] | None = None
     calibration: dict[str, Any] | None = None
     control_model: str | None = None
     model: str | None = None
@@ -133,6 +132,8 @@ def summarize(
         gain = round(measured["gain_pp"], 2)
         if bounds := measured["ci95_pp"]:
             interval = round(bounds[0], 2), round(bounds[1], 2)
+    tested = {one: results[one].predictions.of("test") for one in ("teacher", "control", "finetune") if one in results}
+    student = "finetune" if gain is not None else ""
     leaks = {"speaker_dependent": True} if teaching.get("teacher_actors") == "unknown" else {}
     return RunSummary(
         crossmodal=__version__,
@@ -144,6 +145,7 @@ def summarize(
         gain=gain,
         interval=interval,
         recommended=recommended,
+        by_sex=measure_by_sex(tested, actors_by_sex(corpus.split["test"]), student) or None,
         folder=folder,
     )
 
@@ -170,6 +172,7 @@ def _describe_corpus(corpus: CorpusDataModule) -> dict[str, Any]:
         "root": str(corpus.source.path),
         "clips": {split: len(clips) for split, clips in corpus.split.items()},
         "actors": {split: sorted({clip.actor for clip in clips}) for split, clips in corpus.split.items()},
+        "sexes": actors_by_sex(corpus.split["test"]),
         "labelled_actors": sorted(labelled) if corpus.labelled_actors else None,
         "unlabelled_actors": len(training - labelled) if corpus.labelled_actors else 0,
         "unlabelled_clips": sum(clip.label is None for clip in corpus.split["train"]),
@@ -178,6 +181,12 @@ def _describe_corpus(corpus: CorpusDataModule) -> dict[str, Any]:
         "excluded": len(corpus.excluded),
         "notes": corpus.source.manifest.notes if isinstance(corpus.source, ManifestSource) else [],
     }
+
+
+def actors_by_sex(clips: Iterable[Clip]) -> dict[str, list[str]]:
+    """Return the actors of each sex; those of unknown sex are absent."""
+    sexes = {clip.actor: clip.sex for clip in clips if clip.sex}
+    return {sex: sorted(one for one in sexes if sexes[one] == sex) for sex in sorted({*sexes.values()})}
 
 
 def _describe_stage(result: StageResult) -> dict[str, Any]:

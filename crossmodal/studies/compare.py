@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import TypedDict
 
+from crossmodal.evaluation.by_sex import SexResult, measure_by_sex
 from crossmodal.evaluation.gain import holm, measure_gain
 from crossmodal.evaluation.metrics import Interval, late_fusion, pool, uar
 from crossmodal.evaluation.predictions import Predictions
@@ -40,11 +41,12 @@ class Row(TypedDict):
 
 
 class Comparison(Setting):
-    """Result of a study; `methods` are sorted by gain on validation, best first."""
+    """Result of a study; `methods` are sorted by gain on validation, best first. `by_sex` is about `best`."""
 
     methods: list[Row]
     references: list[Row]
     best: str
+    by_sex: list[SexResult]
     notes: list[str]
 
 
@@ -58,13 +60,14 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
     rows.sort(key=lambda row: row["val_gain_pp"] or 0.0, reverse=True)
     most = max(row["runs"] for row in rows)
     references, pairs = _references(runs)
-    setting = setting_of(runs)
+    setting, best = setting_of(runs), next(row["name"] for row in rows if row["runs"] == most)
     setting["corpus"]["unlabelled_actors"] = min(_num_unlabelled(runs))
     return Comparison(
         **setting,
         methods=rows,
         references=references,
-        best=next(row["name"] for row in rows if row["runs"] == most),
+        best=best,
+        by_sex=_by_sex(best, by_own[best]),
         notes=_notes(runs, rows, pairs),
     )
 
@@ -105,6 +108,15 @@ def _row(name: str, runs: Sequence[FinishedRun], predictions: Sequence[Predictio
         over_self=None,
         seconds=None,
     )
+
+
+def _by_sex(name: str, runs: Sequence[FinishedRun]) -> list[SexResult]:
+    """Measure a method and its control, pooled over runs, on the test actors of each sex."""
+    known = [run.summary.corpus.get("sexes") or {} for run in runs]
+    sexes = {sex: {actor for one in known for actor in one.get(sex, ())} for sex in ("female", "male")}
+    stages = {LAST["control"]: "control", name: "finetune"}
+    models = {row: pool([one.of("test") for one in _of(runs, stage)]) for row, stage in stages.items()}
+    return measure_by_sex(models, sexes, name, LAST["control"])
 
 
 def _references(runs: Sequence[FinishedRun]) -> tuple[list[Row], list[FinishedRun]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from crossmodal.evaluation.by_sex import sex_sections
 from crossmodal.evaluation.report import (
     Column,
     Picture,
@@ -33,6 +34,7 @@ def report_methods(folder: Path, runs: Sequence[FinishedRun]) -> StudyReport:
     sections = [
         Section("Methods", [table, *sentences, _explanation(numbers)]),
         Section("Gain over the control", [gains]),
+        *sex_sections(numbers["by_sex"], format_for(numbers["corpus"], "actors")),
         *draw_gallery(_models(runs, numbers), folder, {numbers["protocol"]: marks}),
     ]
     kinds = zip(("method", "reference"), table.groups, strict=True)

@@ -37,6 +37,8 @@ def test_the_training_fold_gives_the_metrics_of_the_run(finished, args, capsys):
     assert result["corpus"] == {"kind": "ravdess", "name": "RAVDESS", "clips": 16, "missing_classes": {"test": []}}
     assert result["speaker_dependent"] is False
     assert result["uar_ci95"] is None  # one test actor
+    (row,) = result["by_sex"]  # actor 01, odd
+    assert (row["sex"], row["actors"], row["uar"]) == ("male", ["01"], result["uar"])
     confusion = result["confusion"]
     assert sum(map(sum, confusion)) == 16
     assert [sum(row) for row in confusion] == [2] * 8  # two clips of each emotion
@@ -63,7 +65,9 @@ def test_the_table_shows_the_same_metrics(finished, args, capsys):
     output = capsys.readouterr().out
     assert f"UAR {finished.summary['stages']['finetune']['test_uar']:.3f}" in output
     assert "16 clips of actors 01" in output
-    assert "95 % interval over actors impossible" in " ".join(output.split())
+    words = " ".join(output.split())
+    assert "95 % interval over actors impossible" in words
+    assert f"men 1 {finished.summary['stages']['finetune']['test_uar']:.3f}" in words
     assert "chance is 0.125" in output
 
 
@@ -74,7 +78,7 @@ def test_python_gives_the_result_of_the_command(finished, args, tiny_ravdess, ca
     assert json.loads(json.dumps(result.to_dict())) == json.loads(capsys.readouterr().out)
     page = result._repr_html_()
     assert f"UAR {result.uar:.3f}" in page
-    assert page.count("<tr>") == 1 + 8  # the heading and the true classes
+    assert page.count("<tr>") == 1 + 8 + 1 + 1  # the headings, the true classes and the men
     with pytest.raises(LeakageError):
         crossmodal.test(model, data_root=tiny_ravdess, fold=1, cache=cache)
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from crossmodal.evaluation.by_sex import measure_by_sex
 from crossmodal.evaluation.gain import measure_gain, recommend
 from crossmodal.evaluation.metrics import describe
+from crossmodal.evaluation.predictions import Predictions
 from crossmodal.pipeline import report
 from crossmodal.pipeline.report import print_summary, write_report
 from crossmodal.pipeline.summary import RunSummary
@@ -88,6 +90,23 @@ def test_an_interval_of_one_or_two_actors_is_impossible(tmp_path, capsys, actors
     for stage in summary.stages:
         (row,) = (line for line in text.splitlines() if line.startswith(f"| {stage} |"))
         assert "| impossible" in row
+
+
+def test_results_by_sex_are_in_the_report_only(tmp_path, capsys):
+    summary = make_run(tmp_path)
+    assert "By sex" not in write_report(tmp_path, summary).read_text()
+    test = {stage: Predictions.read_csv(tmp_path / stage / "predictions.csv").of("test") for stage in summary.stages}
+    sexes = {"female": ["02", "04", "06"], "male": ["01", "03"]}
+    results = measure_by_sex({name: test[name] for name in ("control", "finetune")}, sexes, "finetune")
+    summary = replace(summary, by_sex=results)
+    text = write_report(tmp_path, summary).read_text()
+    assert "## By sex" in text
+    assert f"| finetune | women | 3 | {results[2]['uar']:.3f} (" in text
+    assert f"| finetune | men | 2 | {results[3]['uar']:.3f} | {results[3]['gain']['gain_pp']:+.1f} |" in text
+    content = json.loads(json.dumps(summary.to_dict()))
+    assert RunSummary.from_dict(content).to_dict() == content
+    print_summary(tmp_path, summary)
+    assert "women" not in capsys.readouterr().out
 
 
 def test_the_printed_summary_has_the_model_and_the_next_command(tmp_path, capsys):

@@ -30,7 +30,10 @@ def corpus(protocol="seq6", **kwargs):
         "face_embeddings": None,
         "excluded": ["one"],
         "labelled_actors": None,
-        "split": {name: [SimpleNamespace(actor=one, label="sad") for one in actors] for name, actors in CLIPS.items()},
+        "split": {
+            name: [SimpleNamespace(actor=one, label="sad", sex=None) for one in actors]
+            for name, actors in CLIPS.items()
+        },
     }
     return SimpleNamespace(**settings | kwargs)
 
@@ -60,6 +63,23 @@ def test_the_gain_matches_a_manual_computation(tmp_path):
     assert summary.stages["control"]["test_uar"] == pytest.approx(0.75)
     assert summary.gain == 12.5
     assert summary.interval is None  # two actors
+
+
+def test_actors_and_results_by_sex(tmp_path):
+    """Only test actors are listed; a speaker of unknown sex is not."""
+    results = {stage: result(tmp_path, stage, {"01": wrong}) for stage, wrong in (("control", 2), ("finetune", 1))}
+    split = corpus().split
+    for clip in (one for clips in split.values() for one in clips):
+        clip.sex = {"01": "male", "02": "female", "03": "female", "05": None}.get(clip.actor)
+    summary = summarize(SETTINGS, corpus(split=split), results)
+    assert summary.corpus["sexes"] == {"male": ["01"]}
+    control, student = summary.by_sex
+    assert (control["model"], control["sex"], control["actors"]) == ("control", "male", ["01"])
+    assert student["gain"]["gain_pp"] == pytest.approx(25)  # one of the two calm clips, half of UAR
+    assert "by_sex" in summary.to_dict()
+    unknown = summarize(SETTINGS, corpus(), results)
+    assert unknown.corpus["sexes"] == {}
+    assert "by_sex" not in unknown.to_dict()
 
 
 @pytest.mark.parametrize("stage", ["control", "finetune", "transfer"])

@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from typing import ClassVar
 
 import pytest
 
@@ -256,6 +257,38 @@ def test_different_teachers_or_controls_are_noted(tmp_path, same):
     numbers = compare(load_runs(tmp_path))
     assert {row["runs"] for row in numbers["references"]} == {8}
     assert any("different teachers or controls" in note for note in numbers["notes"])
+
+
+class TestBySex:
+    SEXES: ClassVar = {0: {"female": ["02"], "male": ["01"]}, 1: {"female": ["04"], "male": ["03"]}}
+
+    @pytest.fixture
+    def study(self, tmp_path):
+        write_study(tmp_path, self_taught=["bad"])
+        for fold, sexes in self.SEXES.items():
+            change_summaries(tmp_path, f"*fold{fold}*", corpus={"sexes": sexes})
+        return tmp_path
+
+    def test_of_the_best_method_and_its_control_over_all_folds(self, study):
+        rows = {(row["model"], row["sex"]): row for row in compare(load_runs(study))["by_sex"]}
+        assert list(rows) == [(model, sex) for model in ("voice alone (control)", "bad") for sex in ("female", "male")]
+        women = rows["bad", "female"]
+        assert women["actors"] == ["02", "04"]
+        assert women["uar"] == pytest.approx(0.4)
+        assert rows["voice alone (control)", "female"]["uar"] == pytest.approx(0.5)
+        assert women["gain"]["gain_pp"] == pytest.approx(-10)
+        assert (women["uar_ci95"], women["gain"]["ci95_pp"]) == (None, None)
+
+    def test_the_report_has_the_table(self, study, capsys):
+        assert main(["study", "report", str(study)]) == 0
+        text = (study / "table.md").read_text()
+        assert "## By sex" in text
+        assert "| bad | women | 2 | 0.400 | -10.0 |" in text
+        assert "women" not in capsys.readouterr().out
+
+    def test_without_known_sexes(self, study):
+        change_summaries(study, corpus={"sexes": {}})
+        assert compare(load_runs(study))["by_sex"] == []
 
 
 class TestReport:

@@ -1,6 +1,5 @@
 """The rules, with their thresholds, that turn the numbers of the pre-flight into advice (see docs/preflight.md)."""
 
-from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
 from crossmodal.evaluation.similarity import CARRIED_SHARE
@@ -84,7 +83,7 @@ def advise(numbers: dict[str, Any]) -> Advice:
         "student": student["val"],
         "better": "better" if teacher["val"] > student["val"] else "not better",
         "gain": 100 * fusion["uar"],
-        "fusion": points_interval(fusion["ci95"]),
+        "fusion": interval_text(fusion["ci95"], "{:+.1f} to {:+.1f}", 100),
         "carried": embedding["within_actor"]["share_carried"],
         "beyond": embedding["beyond_label"]["share_carried"],
         "unlabelled": numbers["corpus"]["unlabelled_clips"],
@@ -100,11 +99,6 @@ def advise(numbers: dict[str, Any]) -> Advice:
     if small_faces := numbers["small_faces"]:
         clauses.append(_SMALL_FACES.format(**small_faces))
     return Advice(verdict=verdict, sentence="; ".join(clauses) + ".")
-
-
-def points_interval(bounds: Sequence[float] | None) -> str:
-    """Format an interval of fractions as points."""
-    return interval_text(bounds and [100 * bound for bound in bounds], "{:+.1f} to {:+.1f}")
 
 
 def _verdict(values: dict[str, Any]) -> tuple[Verdict, str]:

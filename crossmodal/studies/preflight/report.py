@@ -13,7 +13,6 @@ from crossmodal.evaluation.plots import STAGE_COLOURS, STYLE, save_figure
 from crossmodal.evaluation.report import Column, Picture, Report, Section, Table, print_warnings, screen_table, warnings
 from crossmodal.evaluation.similarity import CARRIED_R2
 from crossmodal.labels_for_people import corpus_name, format_for, interval_text, list_names, protocol_name
-from crossmodal.studies.preflight.advice import points_interval
 
 _TEACHER, _STUDENT, _FUSION = STAGE_COLOURS["teacher"], STAGE_COLOURS["control"], STAGE_COLOURS["transfer"]
 _BARS = {
@@ -82,10 +81,11 @@ def preflight_report(folder: Path, numbers: dict[str, Any]) -> PreflightReport:
 
 def _accuracy_rows(numbers: dict[str, Any]) -> list[Row]:
     gain = numbers["fusion_gain"]
+    range_ = interval_text(gain["ci95"], "{:+.1f} to {:+.1f}", 100)
     details = {
         "teacher": f"{numbers['uar']['teacher']['train']:.3f} on its training clips",
         "student": f"{numbers['uar']['student']['train']:.3f} on its training clips",
-        "fusion": f"{100 * gain['uar']:+.1f} points over the student ({points_interval(gain['ci95'])})",
+        "fusion": f"{100 * gain['uar']:+.1f} points over the student ({range_})",
         "oracle": f"chance is {numbers['chance_uar']:.3f}",
     }
     names = {"fusion": "late fusion", "oracle": "either is right"}

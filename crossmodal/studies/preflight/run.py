@@ -107,7 +107,8 @@ def run_preflight(words: Sequence[str]) -> PreflightReport:
 def _describe(settings: Config, summary: RunSummary) -> dict[str, Any]:
     """Return the settings and the corpus, without test actors."""
     by_split = {key: {split: summary.corpus[key][split] for split in _SPLITS} for key in _BY_SPLIT}
-    described = {key: getattr(summary, key) for key in _DESCRIBED} | {"corpus": summary.corpus | by_split}
+    corpus = {name: value for name, value in (summary.corpus | by_split).items() if name != "sexes"}  # of test actors
+    described = {key: getattr(summary, key) for key in _DESCRIBED} | {"corpus": corpus}
     return {"crossmodal": summary.crossmodal, "name": settings["name"], **described}
 
 

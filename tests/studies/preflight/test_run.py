@@ -333,6 +333,7 @@ class TestCommand:
         assert numbers["corpus"]["unlabelled_clips"] == 0
         assert numbers["small_faces"] is None
         assert numbers["corpus"]["actors"] == {"train": TRAIN, "val": VAL}
+        assert "sexes" not in numbers["corpus"]  # of test actors
         top = numbers["sound_carries"]["face_input"]["within_actor"]["top"]
         assert {one["dimension"] for one in top} <= {f"AU{index:02d}_r" for index in range(1, 7)}
 
