@@ -12,7 +12,6 @@ class Outputs(NamedTuple):
     embedding: Tensor  # (B, E); None for some teachers of the user
     logits: Tensor  # (B, K)
     features: Tensor | None = None  # mean over time of the model's normalized input, (B, D)
-    windows: Tensor | None = None  # embeddings of N equal windows of each clip, (B, N, E)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Outputs":
         """Apply a function to every tensor, for example ``outputs.map(lambda tensor: tensor[keep])``."""

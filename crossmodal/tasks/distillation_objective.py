@@ -16,14 +16,12 @@ from crossmodal.own_code import own_errors
 class LossTerm:
     """One loss of a distillation objective; its weight, relative to the task loss, increases from 0 in the warm-up.
 
-    `warmup` is a fraction of all training steps, `temperature` is for losses that take one, and `over_time` compares
-    embeddings of windows instead of clips.
+    `warmup` is a fraction of all training steps, and `temperature` is for losses that take one.
     """
 
     loss: Loss
     weight: float
     warmup: float = 0.0
-    over_time: bool = False
     temperature: float | None = None
 
     def __post_init__(self) -> None:
@@ -32,19 +30,16 @@ class LossTerm:
             raise ConfigError(f"The weight of loss {name} must not be negative, got {self.weight}.")
         if not 0 <= self.warmup <= 1:
             raise ConfigError(f"The warmup of loss {name} must be a fraction from 0 to 1, got {self.warmup}.")
-        if self.over_time and self.loss.entry.compares != "embeddings":
-            raise ConfigError(f"The loss {name} does not compare embeddings and does not support over_time.")
 
     @classmethod
     def parse(cls, name: str | type[nn.Module], settings: float | Mapping[str, Any] | None) -> "LossTerm":
         """Parse the settings of a loss, ``{weight: 0.1, warmup: 0.2, temperature: 4}`` or a weight alone."""
         arguments: dict[str, Any] = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
         weight, warmup = arguments.pop("weight", None), arguments.pop("warmup", 0.0)
-        over_time = arguments.pop("over_time", False)
         loss = parse_loss(name, arguments)
         if not isinstance(weight, int | float):
             raise ConfigError(f"The loss {name} needs a weight: {{{name}: 0.1}}, or {{{name}: {{weight: 0.1}}}}.")
-        return cls(loss, weight, warmup, over_time)
+        return cls(loss, weight, warmup)
 
     def weight_at(self, progress: float) -> float:
         """Return the weight at a progress of training from 0 to 1."""
@@ -76,18 +71,12 @@ class DistillationObjective(nn.Module):
             if term.loss.entry.needs_projection:
                 self.projectors[name] = nn.Linear(embedding_size, widths[term.loss.entry.compares])
 
-    @property
-    def over_time(self) -> bool:
-        """True if any loss compares windows."""
-        return any(term.over_time for term in self.terms.values())
-
     def forward(
         self, student: Outputs, teacher: Outputs, label: Tensor, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the weighted sum, and each loss by name without its weight.
 
-        For a loss over time, the student has as many windows as the teacher. Labels, (B,), are -1 for unlabelled clips,
-        and `progress` of training is from 0 to 1.
+        Labels, (B,), are -1 for unlabelled clips, and `progress` of training is from 0 to 1.
         """
         zero = student.embedding.sum() * 0 + student.logits.sum() * 0
         parts = {name: self._loss(name, student, teacher, label) for name in self.terms}
@@ -99,9 +88,6 @@ class DistillationObjective(nn.Module):
         prediction = student.logits if entry.compares == "logits" else student.embedding
         targets = {"logits": teacher.logits, "embeddings": teacher.embedding, "features": teacher.features}
         target = targets[entry.compares]
-        if term.over_time:
-            prediction, target = _windows(student), _windows(teacher)
-            label = label.repeat_interleave(len(prediction) // len(label))
         if name in self.projectors:
             prediction = self.projectors[name](prediction)
         if target is None:
@@ -117,13 +103,3 @@ class DistillationObjective(nn.Module):
             found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise ConfigError(f"{own} must return a tensor with one number, the mean over clips, not {found}.")
         return value
-
-
-def _windows(outputs: Outputs) -> Tensor:
-    """Return the embeddings of all windows of all clips, (B * N, E)."""
-    if outputs.windows is None:
-        raise ConfigError(
-            "A loss over time needs windows, but the teacher has only one output per clip. Train it on faces over "
-            "time: pixels, or face features with a row for each video frame."
-        )
-    return outputs.windows.flatten(0, 1)

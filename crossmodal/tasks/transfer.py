@@ -18,7 +18,7 @@ from crossmodal.tasks.base import Losses
 from crossmodal.tasks.distillation_objective import DistillationObjective, LossTerm
 from crossmodal.tasks.finetune import FinetuneTask
 from crossmodal.tasks.part_types import AlignLossType, KDLossType
-from crossmodal.transforms import Mixup, RandomCrop, random_horizontal_flip
+from crossmodal.transforms import random_horizontal_flip
 
 UNKNOWN_ACTORS = (
     "The actors that the teacher of your own was trained on are unknown, so it may leak the test actors. State them in "
@@ -44,13 +44,10 @@ class TransferTask(FinetuneTask):
             the loss needs the teacher's width. None to disable.
         align_loss_weight: Weight of the alignment loss.
         align_loss_warmup: Fraction of training in which its weight increases from 0.
-        align_loss_over_time: Whether to compare embeddings of windows, one for each video frame of the teacher, instead
-            of whole clips. Voice and face have to be synchronous: this needs ``silence_db: null`` for the front end,
-            and no augmentation that shifts audio in time.
         align_layer: Number of a trained layer of a pretrained front end, whose mean over time is compared with the
             teacher's embedding instead of the student's embedding, by all losses of embeddings.
-        more_losses: Additional losses by name or class path, each with its weight, or with ``weight``, ``warmup``,
-            ``over_time`` and its own arguments: ``{rkd: 0.1, supcon: {weight: 0.05, warmup: 0.2, temperature: 0.1}}``.
+        more_losses: Additional losses by name or class path, each with its weight, or with ``weight``, ``warmup`` and
+            its own arguments: ``{rkd: 0.1, supcon: {weight: 0.05, warmup: 0.2, temperature: 0.1}}``.
         task_loss_weight: Weight of the cross-entropy on the labels; with 0 the student is pre-trained from the teacher
             alone, and the last epoch is used.
         teacher_embedding_size: Width E of the teacher's embeddings.
@@ -78,7 +75,6 @@ class TransferTask(FinetuneTask):
         align_loss: AlignLossType | None = "mse",
         align_loss_weight: float = 0.5,
         align_loss_warmup: float = 0.0,
-        align_loss_over_time: bool = False,
         align_layer: int | None = None,
         more_losses: dict[LossName | str, float | dict[str, Any]] | None = None,
         task_loss_weight: float = 1.0,
@@ -101,15 +97,13 @@ class TransferTask(FinetuneTask):
             terms["kd_loss"] = LossTerm(loss, kd_loss_weight, kd_loss_warmup, temperature=temperature)
         if align_loss is not None:
             loss = self._parse_loss("align_loss", align_loss, terms)
-            terms["align_loss"] = LossTerm(loss, align_loss_weight, align_loss_warmup, align_loss_over_time)
+            terms["align_loss"] = LossTerm(loss, align_loss_weight, align_loss_warmup)
         num_classes, embedding_size = self.model.classes_and_width
         self.align_layer = align_layer
         if align_layer is not None:
             embedding_size = self._width_of_layer(align_layer)
         teacher_sizes = teacher_embedding_size, teacher_features_size
         self.teaching = DistillationObjective(terms, embedding_size, *teacher_sizes, num_classes)
-        if self.teaching.over_time:
-            self._check_synchronous()
         # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().
         self._teacher: tuple[FaceClassifier | OwnTeacher, ...] = ()
         self._teacher_actors: Collection[str] = ()
@@ -139,20 +133,6 @@ class TransferTask(FinetuneTask):
             raise ConfigError(f"align_layer must be a layer that is trained and in layers: {known}, got {layer}.")
         width: int = front_end.width
         return width
-
-    def _check_synchronous(self) -> None:
-        self.model.check_steps()
-        if getattr(self.model.front_end, "silence_db", None) is not None:
-            raise ConfigError(
-                "Teaching over time needs all audio frames, but the front end removes silent ones: set "
-                "--transfer.model.front_end_kwargs '{silence_db: null}'."
-            )
-        augmentations = [*self.augmentation.waveform, self.augmentation.mixup]
-        names = [type(one).__name__ for one in augmentations if isinstance(one, RandomCrop | Mixup)]
-        if names:
-            raise ConfigError(
-                f"Teaching over time needs synchronous voice and face: remove the augmentation {', '.join(names)}."
-            )
 
     def _load_teacher(self, teacher: Any, actors: Collection[Any] | None, teacher_embedding_size: int) -> None:
         if self.augmentation.mixup is not None:
@@ -196,7 +176,7 @@ class TransferTask(FinetuneTask):
         if not self.training:
             return super().compute_losses(batch)
         teacher = self._teacher_outputs(batch)
-        outputs = self._student_outputs(batch, teacher.windows)
+        outputs = self._student_outputs(batch)
         labels = self.gather_labels(batch)
         student, teacher = (side.map(self.gather_clips) for side in (outputs, teacher))
         task_loss = self.task_loss(student.logits, labels)
@@ -207,18 +187,13 @@ class TransferTask(FinetuneTask):
     def _progress(self) -> float:
         return self.trainer.global_step / self._total_steps if self._trainer else 1.0
 
-    def _student_outputs(self, batch: Batch, teacher_windows: Tensor | None) -> Outputs:
+    def _student_outputs(self, batch: Batch) -> Outputs:
         if self.align_layer is not None:
             features = self.features(batch)
             embedding, mean = self.model.encode_with_layer(*features, self.align_layer, self.augmentation.features)
             return Outputs(mean, self.model.classify(embedding))
-        if not self.teaching.over_time or teacher_windows is None:
-            embedding = self.embed(batch)
-            return Outputs(embedding, self.model.classify(embedding))
-        embedding, windows = self.model.encode_windows(
-            *self.features(batch), teacher_windows.shape[1], self.augmentation.features
-        )
-        return Outputs(embedding, self.model.classify(embedding), windows=windows)
+        embedding = self.embed(batch)
+        return Outputs(embedding, self.model.classify(embedding))
 
     @torch.no_grad()
     def _teacher_outputs(self, batch: Batch) -> Outputs:

@@ -59,9 +59,8 @@ def store_teacher_outputs(
 ) -> Path:
     """Compute the outputs of the trained teachers for every clip, once, and return their file.
 
-    It has ``teacher_embedding``, (clips, E), ``teacher_logits``, (clips, K), ``teacher_features``, (clips, D), and, for
-    teachers with windows, ``teacher_windows``, (clips, N, E), with the actors that any of the teachers was trained on.
-    The first member of each stage was trained on all training actors.
+    It has ``teacher_embedding``, (clips, E), ``teacher_logits``, (clips, K), and ``teacher_features``, (clips, D), with
+    the actors that any of the teachers was trained on. The first member of each stage was trained on all of them.
     """
     datamodule = datamodules[settings.stages[0]]
     key = content_key(
@@ -109,11 +108,11 @@ def _store(
 
 
 def _side_by_side(outputs: Sequence[Outputs]) -> dict[str, Array]:
-    """Concatenate the tensors of teachers; windows only if all teachers have as many."""
+    """Concatenate the tensors that all teachers have."""
     concatenated = {}
-    for name in ("embedding", "features", "windows"):
+    for name in ("embedding", "features"):
         tensors = [tensor for one in outputs if (tensor := getattr(one, name)) is not None]
-        if len(tensors) == len(outputs) and len({tensor.shape[:-1] for tensor in tensors}) == 1:
+        if len(tensors) == len(outputs):
             concatenated[f"teacher_{name}"] = torch.cat(tensors, dim=-1).numpy()
     return concatenated
 
@@ -123,13 +122,9 @@ def _predict(member: Member, datamodule: CorpusDataModule, device: torch.device)
     loader = datamodule.loader(datamodule.clips)
     if isinstance(member.result, OwnTeacher):
         return predict(member.result.to(device), loader), set()  # `settings` has its actors
-    if member.stage == "teacher":
-        face, metadata = load_model(FaceClassifier, member.result.model)
-        outputs = predict(face.to(device), loader)
-    else:
-        voice, metadata = load_model(AudioClassifier, member.result.model)
-        outputs = predict(voice.to(device), loader, num_windows=datamodule.crops.num_video_frames)
-    return outputs, set(metadata["train_actors"])
+    kind: type[FaceClassifier | AudioClassifier] = FaceClassifier if member.stage == "teacher" else AudioClassifier
+    model, metadata = load_model(kind, member.result.model)
+    return predict(model.to(device), loader), set(metadata["train_actors"])
 
 
 def _average(members: Sequence[Member], logits: list[Array], clips: Sequence[tuple[Clip, str]]) -> Array:

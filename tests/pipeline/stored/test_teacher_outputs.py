@@ -116,7 +116,7 @@ class TestTeaching:
         assert newest_outputs(store / "cache").shapes == {
             "teacher_embedding": (128,),
             "teacher_logits": (8,),
-            "teacher_features": (40,),  # the mean of its MFCC; dense has no windows
+            "teacher_features": (40,),  # the mean of its MFCC
         }
 
     def test_both_teachers_are_summed_and_concatenated(self, store, tiny_args):
@@ -164,11 +164,6 @@ class TestTeaching:
             ("--teaching.cross_fit=1", r"teaching\.cross_fit"),
             ("--teaching.cross_fit=3", "only 2"),
             ("--teaching.num_teachers=0", r"teaching\.num_teachers"),
-            (
-                "--transfer.model={encoder: tdnn, encoder_kwargs: {hidden_size: 8},"
-                " front_end_kwargs: {silence_db: null}, align_loss_over_time: true}",
-                "faces over time",
-            ),
         ],
     )
     def test_an_invalid_setting_is_named(self, store, tiny_args, wrong, message):
@@ -246,7 +241,6 @@ class TestPixels:
             "teacher_embedding": (128,),
             "teacher_logits": (8,),
             "teacher_features": (96,),  # of the backbone
-            "teacher_windows": (2, 128),
         }
         assert ClipTensors(path).about["train_actors"] == ["03"]
         teacher, _ = load_model(FaceClassifier, folder / "runs" / "fit" / "teacher" / "model.safetensors")
@@ -254,21 +248,15 @@ class TestPixels:
         assert not teacher.normalization.fitted
 
     @pytest.mark.parametrize("by", ["face", "voice", "both"])
-    def test_alignment_over_time_and_regression_of_the_teachers_input(self, args, folder, by):
+    def test_regression_of_the_teachers_input(self, args, folder, by):
         summary = fit(
             args(
                 "--stages=teacher,transfer",
                 f"--teaching.by={by}",
-                "--transfer.model.encoder=tdnn",
-                "--transfer.model.encoder_kwargs={hidden_size: 8, num_layers: 1}",
-                "--transfer.model.front_end_kwargs.silence_db=null",
-                "--transfer.model.align_loss_over_time=true",
                 "--transfer.model.more_losses={regression: 0.1}",
             )
         )
         assert summary["stages"]["transfer"]["epochs"] == 1
-        width = 256 if by == "both" else 128
-        assert newest_outputs(folder / "cache").shapes["teacher_windows"] == (2, width)
 
     @pytest.mark.parametrize("frozen", ["true", "false"])
     def test_unavailable_pretrained_weights_are_an_error(self, args, tmp_path, monkeypatch, frozen):
