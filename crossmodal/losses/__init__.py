@@ -6,7 +6,6 @@ from crossmodal.losses.alignment import CosineAlignmentLoss as CosineAlignmentLo
 from crossmodal.losses.alignment import FeatureRegressionLoss as FeatureRegressionLoss
 from crossmodal.losses.alignment import StandardizedMSELoss as StandardizedMSELoss
 from crossmodal.losses.contrastive import CrossModalSupConLoss as CrossModalSupConLoss
-from crossmodal.losses.distillation import DecoupledKDLoss as DecoupledKDLoss
 from crossmodal.losses.distillation import DISTLoss as DISTLoss
 from crossmodal.losses.distillation import KnowledgeDistillationLoss as KnowledgeDistillationLoss
 from crossmodal.losses.distillation import LogitStandardizedKDLoss as LogitStandardizedKDLoss

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from crossmodal.errors import ConfigError
 from crossmodal.losses.alignment import CosineAlignmentLoss, FeatureRegressionLoss, StandardizedMSELoss
 from crossmodal.losses.contrastive import CrossModalSupConLoss
-from crossmodal.losses.distillation import DecoupledKDLoss, DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
+from crossmodal.losses.distillation import DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
 from crossmodal.losses.relational import CKALoss, RKDLoss
 from crossmodal.naming import Part
 
-KDLossName = Literal["dist", "dkd", "kd", "logit_std"]
+KDLossName = Literal["dist", "kd", "logit_std"]
 AlignLossName = Literal["cka", "cosine", "mse", "regression", "rkd", "supcon"]
 LossName = Literal[KDLossName, AlignLossName]
 
@@ -51,7 +51,6 @@ class Loss(NamedTuple):
 
 LOSSES: dict[LossName, LossEntry] = {
     "dist": LossEntry(DISTLoss, "logits"),
-    "dkd": LossEntry(DecoupledKDLoss, "logits", needs_label=True),
     "kd": LossEntry(KnowledgeDistillationLoss, "logits"),
     "logit_std": LossEntry(LogitStandardizedKDLoss, "logits"),
     "cka": LossEntry(CKALoss, "embeddings"),
