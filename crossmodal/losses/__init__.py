@@ -3,7 +3,6 @@
 # skip the loss if there are none.
 
 from crossmodal.losses.alignment import CosineAlignmentLoss as CosineAlignmentLoss
-from crossmodal.losses.alignment import FeatureRegressionLoss as FeatureRegressionLoss
 from crossmodal.losses.alignment import StandardizedMSELoss as StandardizedMSELoss
 from crossmodal.losses.contrastive import CrossModalSupConLoss as CrossModalSupConLoss
 from crossmodal.losses.distillation import DISTLoss as DISTLoss

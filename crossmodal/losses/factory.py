@@ -9,18 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
-from crossmodal.losses.alignment import CosineAlignmentLoss, FeatureRegressionLoss, StandardizedMSELoss
+from crossmodal.losses.alignment import CosineAlignmentLoss, StandardizedMSELoss
 from crossmodal.losses.contrastive import CrossModalSupConLoss
 from crossmodal.losses.distillation import DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
 from crossmodal.losses.relational import CKALoss, RKDLoss
 from crossmodal.naming import Part
 
 KDLossName = Literal["dist", "kd", "logit_std"]
-AlignLossName = Literal["cka", "cosine", "mse", "regression", "rkd", "supcon"]
+AlignLossName = Literal["cka", "cosine", "mse", "rkd", "supcon"]
 LossName = Literal[KDLossName, AlignLossName]
 
 
-Compared = Literal["logits", "embeddings", "features"]  # the student predicts the teacher's features
+Compared = Literal["logits", "embeddings"]
 _REGRESSION = (nn.HuberLoss, nn.L1Loss, nn.MSELoss, nn.SmoothL1Loss)
 _OF_PROBABILITIES = (nn.CrossEntropyLoss, nn.KLDivLoss)
 
@@ -32,7 +32,7 @@ class LossEntry:
     make: Callable[..., nn.Module]
     compares: Compared
     needs_label: bool = False  # (B,), -1 for unlabelled clips, as a third argument
-    needs_projection: bool = False  # of the student's embedding to the width of the teacher's output
+    needs_projection: bool = False  # of the student's embedding to the width of the teacher's
 
 
 class Loss(NamedTuple):
@@ -56,12 +56,11 @@ LOSSES: dict[LossName, LossEntry] = {
     "cka": LossEntry(CKALoss, "embeddings"),
     "cosine": LossEntry(CosineAlignmentLoss, "embeddings", needs_projection=True),
     "mse": LossEntry(StandardizedMSELoss, "embeddings", needs_projection=True),
-    "regression": LossEntry(FeatureRegressionLoss, "features", needs_projection=True),
     "rkd": LossEntry(RKDLoss, "embeddings"),
     "supcon": LossEntry(CrossModalSupConLoss, "embeddings", needs_label=True, needs_projection=True),
 }
 KD_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares == "logits"}
-ALIGN_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares != "logits"}
+ALIGN_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares == "embeddings"}
 
 
 def parse_loss(
@@ -88,7 +87,7 @@ def parse_loss(
     is_projected = getattr(states, "needs_projection", stated == "embeddings" and part.make in _REGRESSION)
     if stated not in get_args(Compared) or (is_projected and stated == "logits"):
         raise ConfigError(
-            f"The loss {part.name} compares {stated!r}: choose logits, without a projection, embeddings or features."
+            f"The loss {part.name} compares {stated!r}: choose embeddings, or logits without a projection."
         )
     return Loss(part, LossEntry(part.make, stated, getattr(states, "needs_label", False), is_projected))
 

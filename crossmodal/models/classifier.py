@@ -178,10 +178,8 @@ class AudioClassifier(nn.Module):
         It has ``waveform`` and, unless all clips are equally long, ``waveform_length``; or ``features`` and
         ``feature_length`` stored from the front end.
         """
-        features, length = self.normalize_clips(*self.batch_features(batch))
-        embedding = self.encode(features, length)
-        mean = MeanPooling(self.front_end.num_features)(self._normalize(features), length)
-        return Outputs(embedding, self.classify(embedding), mean)
+        embedding = self.encode(*self.normalize_clips(*self.batch_features(batch)))
+        return Outputs(embedding, self.classify(embedding))
 
     def encode(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None = None) -> Tensor:
         """Compute embeddings of shape (B, embedding_size) from the results of `extract_features`.

@@ -111,11 +111,8 @@ class FaceEncoder(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Compute embeddings of shape (B, embedding_size); argument as in `extract_features`."""
-        return self.encode(self.normalize(self.extract_features(faces)))
-
-    def normalize(self, features: Tensor) -> Tensor:
-        """Normalize the results of `extract_features`."""
-        return features if self.normalization is None else self.normalization(features)
+        features = self.extract_features(faces)
+        return self.encode(features if self.normalization is None else self.normalization(features))
 
     def encode(self, features: Tensor) -> Tensor:
         """Compute embeddings of shape (B, embedding_size) from normalized features of shape (B, in_features, N)."""
@@ -216,16 +213,10 @@ class FaceClassifier(nn.Module):
         """Compute embeddings of shape (B, embedding_size); argument as in `FaceEncoder.extract_features`."""
         return self.encoder(faces)
 
-    def outputs(self, faces: Tensor) -> Outputs:
-        """Compute all outputs that a student can be taught; argument as in `FaceEncoder.extract_features`."""
-        features = self.encoder.normalize(self.extract_features(faces))
-        embedding = self.encoder.encode(features)
-        mean = features.mean(dim=2) if features.ndim == 3 else None
-        return Outputs(embedding, self.classify(embedding), mean)
-
     def predict_batch(self, batch: Mapping[str, Any]) -> Outputs:
         """Compute the outputs for a batch of a datamodule with ``face_embeddings`` or ``faces``."""
-        return self.outputs(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
+        embedding = self.embed(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
+        return Outputs(embedding, self.classify(embedding))
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Compute logits of shape (B, num_classes) from embeddings of shape (B, embedding_size)."""

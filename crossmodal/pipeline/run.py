@@ -213,10 +213,10 @@ class Run:
         return StageRun(stage, config, clips, folder or self.folder / stage, upstream, left_out, self.processes)
 
     def _fill_in_transfer(self, model: Config, data: Config) -> None:
-        """Set the stored teacher outputs and their sizes."""
+        """Set the stored teacher outputs and the width of their embeddings."""
         outputs = self._store_teacher_outputs()
-        sizes = {f"{name}_size": shape[-1] for name, shape in ClipTensors(outputs).shapes.items()}
-        model |= {name: sizes[name] for name in ("teacher_embedding_size", "teacher_features_size") if name in sizes}
+        if shape := ClipTensors(outputs).shapes.get("teacher_embedding"):
+            model["teacher_embedding_size"] = shape[-1]
         data["teacher_outputs"] = str(outputs)
 
     def _fill_in_teacher(self, model: Config, data: Config) -> None:

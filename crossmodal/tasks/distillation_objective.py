@@ -47,29 +47,19 @@ class LossTerm:
 
 
 class DistillationObjective(nn.Module):
-    """Losses between the outputs of student and teacher for the same clips, by their logged names.
-
-    Args:
-        teacher_features_size: Width D of the teacher's input features, for the loss that predicts them.
-    """
+    """Losses between the outputs of student and teacher for the same clips, by their logged names."""
 
     def __init__(
-        self,
-        terms: Mapping[str, LossTerm],
-        embedding_size: int,
-        teacher_embedding_size: int,
-        teacher_features_size: int,
-        num_classes: int,
+        self, terms: Mapping[str, LossTerm], embedding_size: int, teacher_embedding_size: int, num_classes: int
     ) -> None:
         super().__init__()
-        widths = {"embeddings": teacher_embedding_size, "features": teacher_features_size}
         self.terms = dict(terms)
         self.losses, self.projectors = nn.ModuleDict(), nn.ModuleDict()
         for name, term in self.terms.items():
             self.losses[name] = term.loss.create(teacher_embedding_size, num_classes, term.temperature)
         for name, term in self.terms.items():
             if term.loss.entry.needs_projection:
-                self.projectors[name] = nn.Linear(embedding_size, widths[term.loss.entry.compares])
+                self.projectors[name] = nn.Linear(embedding_size, teacher_embedding_size)
 
     def forward(
         self, student: Outputs, teacher: Outputs, label: Tensor, progress: float
@@ -85,9 +75,8 @@ class DistillationObjective(nn.Module):
     def _loss(self, name: str, student: Outputs, teacher: Outputs, label: Tensor) -> Tensor:
         term = self.terms[name]
         entry = term.loss.entry
-        prediction = student.logits if entry.compares == "logits" else student.embedding
-        targets = {"logits": teacher.logits, "embeddings": teacher.embedding, "features": teacher.features}
-        target = targets[entry.compares]
+        compared = "logits" if entry.compares == "logits" else "embedding"
+        prediction, target = getattr(student, compared), getattr(teacher, compared)
         if name in self.projectors:
             prediction = self.projectors[name](prediction)
         if target is None:

@@ -30,9 +30,8 @@ _SIZES = {"num_features", "num_classes", "temperature"}  # arguments of losses t
 class TransferTask(FinetuneTask):
     """Train the student on the labels, on the teacher's logits (KD) and on its embeddings (alignment).
 
-    A batch has ``label``, ``waveform``, ``waveform_length`` and, for training, ``teacher_embedding``,
-    ``teacher_logits`` and other stored fields of `crossmodal.models.outputs.Outputs`; or, with a live `teacher`, its
-    input ``faces`` or ``face_embeddings``.
+    A batch has ``label``, ``waveform``, ``waveform_length`` and, for training, ``teacher_embedding`` and
+    ``teacher_logits``; or, with a live `teacher`, its input ``faces`` or ``face_embeddings``.
 
     Args:
         kd_loss: Loss between the logits; None to disable. A name, a class path, ``{class_path, init_args}``, a
@@ -51,7 +50,6 @@ class TransferTask(FinetuneTask):
         task_loss_weight: Weight of the cross-entropy on the labels; with 0 the student is pre-trained from the teacher
             alone, and the last epoch is used.
         teacher_embedding_size: Width E of the teacher's embeddings.
-        teacher_features_size: Width D of the teacher's input features; only the loss ``regression`` needs it.
         teacher: Path of a trained teacher to run in each step, or a classifier of your own, see
             `crossmodal.models.own_teacher.OwnTeacher`. Stored teacher outputs are many times faster.
         teacher_actors: Actors that a teacher of your own has seen, ``[]`` if none of the corpus, or ``unknown``.
@@ -79,7 +77,6 @@ class TransferTask(FinetuneTask):
         more_losses: dict[LossName | str, float | dict[str, Any]] | None = None,
         task_loss_weight: float = 1.0,
         teacher_embedding_size: int = 128,
-        teacher_features_size: int = 1,
         teacher: str | dict[str, Any] | Any | None = None,
         teacher_actors: list[str | int] | Literal["unknown"] | None = None,
         horizontal_flip: float = 0.5,
@@ -102,8 +99,7 @@ class TransferTask(FinetuneTask):
         self.align_layer = align_layer
         if align_layer is not None:
             embedding_size = self._width_of_layer(align_layer)
-        teacher_sizes = teacher_embedding_size, teacher_features_size
-        self.teaching = DistillationObjective(terms, embedding_size, *teacher_sizes, num_classes)
+        self.teaching = DistillationObjective(terms, embedding_size, teacher_embedding_size, num_classes)
         # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().
         self._teacher: tuple[FaceClassifier | OwnTeacher, ...] = ()
         self._teacher_actors: Collection[str] = ()

@@ -96,10 +96,7 @@ def test_invalid_arguments_are_config_errors(call, message):
 def test_face_outputs():
     torch.manual_seed(0)
     model = FaceClassifier(in_features=6, num_classes=4).eval()
-    model.normalization.fit_from_sums(torch.tensor(4), torch.rand(6), 4 + torch.rand(6))
     faces = torch.randn(2, 3, 6)
-    outputs = model.outputs(faces)
+    outputs = model.predict_batch({"face_embeddings": faces})
     torch.testing.assert_close(outputs.embedding, model.embed(faces))
     torch.testing.assert_close(outputs.logits, model(faces))
-    normalized = (faces - model.normalization.mean) / model.normalization.std
-    torch.testing.assert_close(outputs.features, normalized.mean(dim=1))

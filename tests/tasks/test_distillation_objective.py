@@ -13,7 +13,7 @@ from tests.tasks.tiny import NUM_CLASSES, STUDENT, loader, trainer, voices, with
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
-WIDTH, FEATURES = 5, 7
+WIDTH = 5
 
 
 def make(**kwargs):
@@ -28,26 +28,12 @@ def outputs(clips=6, seed=0):
         return torch.randn(clips, width, generator=generator)
 
     student = Outputs(draw(16).requires_grad_(), draw(NUM_CLASSES).requires_grad_())
-    return student, Outputs(draw(WIDTH), draw(NUM_CLASSES), draw(FEATURES))
+    return student, Outputs(draw(WIDTH), draw(NUM_CLASSES))
 
 
 def make_objective(**terms):
     settings = {name: LossTerm.parse(name, given) for name, given in terms.items()}
-    return DistillationObjective(settings, 16, WIDTH, FEATURES, NUM_CLASSES)
-
-
-def test_teacher_features_are_predicted_from_the_students_embedding():
-    student, teacher = outputs()
-    objective = make_objective(regression=1.0)
-    _, parts = objective(student, teacher, torch.zeros(6).long(), 1.0)
-    predicted = objective.projectors["regression"](student.embedding)
-    torch.testing.assert_close(parts["regression"], (predicted - teacher.features).square().mean())
-
-
-def test_missing_teacher_outputs_are_a_config_error():
-    student, teacher = outputs()
-    with pytest.raises(ConfigError, match="crossmodal fit"):
-        make_objective(regression=1.0)(student, teacher._replace(features=None), torch.zeros(6).long(), 1.0)
+    return DistillationObjective(settings, 16, WIDTH, NUM_CLASSES)
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 5))
