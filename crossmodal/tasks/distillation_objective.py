@@ -1,4 +1,4 @@
-"""Weighted sum of losses between student and teacher, with warm-up."""
+"""Weighted sum of losses between student and teacher."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,36 +14,28 @@ from crossmodal.own_code import own_errors
 
 @dataclass(frozen=True)
 class LossTerm:
-    """One loss of a distillation objective; its weight, relative to the task loss, increases from 0 in the warm-up.
+    """One loss of a distillation objective; its weight is relative to the task loss.
 
-    `warmup` is a fraction of all training steps, and `temperature` is for losses that take one.
+    `temperature` is for losses that take one.
     """
 
     loss: Loss
     weight: float
-    warmup: float = 0.0
     temperature: float | None = None
 
     def __post_init__(self) -> None:
-        name = self.loss.part.name
         if self.weight < 0:
-            raise ConfigError(f"The weight of loss {name} must not be negative, got {self.weight}.")
-        if not 0 <= self.warmup <= 1:
-            raise ConfigError(f"The warmup of loss {name} must be a fraction from 0 to 1, got {self.warmup}.")
+            raise ConfigError(f"The weight of loss {self.loss.part.name} must not be negative, got {self.weight}.")
 
     @classmethod
     def parse(cls, name: str | type[nn.Module], settings: float | Mapping[str, Any] | None) -> "LossTerm":
-        """Parse the settings of a loss, ``{weight: 0.1, warmup: 0.2, temperature: 4}`` or a weight alone."""
+        """Parse the settings of a loss, ``{weight: 0.1, temperature: 4}`` or a weight alone."""
         arguments: dict[str, Any] = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
-        weight, warmup = arguments.pop("weight", None), arguments.pop("warmup", 0.0)
+        weight = arguments.pop("weight", None)
         loss = parse_loss(name, arguments)
         if not isinstance(weight, int | float):
             raise ConfigError(f"The loss {name} needs a weight: {{{name}: 0.1}}, or {{{name}: {{weight: 0.1}}}}.")
-        return cls(loss, weight, warmup)
-
-    def weight_at(self, progress: float) -> float:
-        """Return the weight at a progress of training from 0 to 1."""
-        return self.weight if progress >= self.warmup else self.weight * progress / self.warmup
+        return cls(loss, weight)
 
 
 class DistillationObjective(nn.Module):
@@ -61,16 +53,11 @@ class DistillationObjective(nn.Module):
             if term.loss.entry.needs_projection:
                 self.projectors[name] = nn.Linear(embedding_size, teacher_embedding_size)
 
-    def forward(
-        self, student: Outputs, teacher: Outputs, label: Tensor, progress: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the weighted sum, and each loss by name without its weight.
-
-        Labels, (B,), are -1 for unlabelled clips, and `progress` of training is from 0 to 1.
-        """
+    def forward(self, student: Outputs, teacher: Outputs, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the weighted sum, and each loss by name without its weight; labels, (B,), are -1 if unknown."""
         zero = student.embedding.sum() * 0 + student.logits.sum() * 0
         parts = {name: self._loss(name, student, teacher, label) for name in self.terms}
-        return sum((self.terms[name].weight_at(progress) * part for name, part in parts.items()), zero), parts
+        return sum((self.terms[name].weight * part for name, part in parts.items()), zero), parts
 
     def _loss(self, name: str, student: Outputs, teacher: Outputs, label: Tensor) -> Tensor:
         term = self.terms[name]

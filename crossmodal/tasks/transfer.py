@@ -37,16 +37,14 @@ class TransferTask(FinetuneTask):
         kd_loss: Loss between the logits; None to disable. A name, a class path, ``{class_path, init_args}``, a
             class or a module; see `crossmodal.losses.parse_loss` for classes of your own and of torch.
         kd_loss_weight: Weight of the KD loss; the task loss has weight 1 by default.
-        kd_loss_warmup: Fraction of training in which its weight increases from 0.
         temperature: Temperature of the KD loss, if it takes one.
         align_loss: Loss between the embeddings, given as `kd_loss`; the student's pass through a linear projector if
             the loss needs the teacher's width. None to disable.
         align_loss_weight: Weight of the alignment loss.
-        align_loss_warmup: Fraction of training in which its weight increases from 0.
         align_layer: Number of a trained layer of a pretrained front end, whose mean over time is compared with the
             teacher's embedding instead of the student's embedding, by all losses of embeddings.
-        more_losses: Additional losses by name or class path, each with its weight, or with ``weight``, ``warmup`` and
-            its own arguments: ``{rkd: 0.1, supcon: {weight: 0.05, warmup: 0.2, temperature: 0.1}}``.
+        more_losses: Additional losses by name or class path, each with its weight, or with ``weight`` and its own
+            arguments: ``{rkd: 0.1, supcon: {weight: 0.05, temperature: 0.1}}``.
         task_loss_weight: Weight of the cross-entropy on the labels; with 0 the student is pre-trained from the teacher
             alone, and the last epoch is used.
         teacher_embedding_size: Width E of the teacher's embeddings.
@@ -68,11 +66,9 @@ class TransferTask(FinetuneTask):
         self,
         kd_loss: KDLossType | None = "logit_std",
         kd_loss_weight: float = 0.3,
-        kd_loss_warmup: float = 0.0,
         temperature: float = 2.0,
         align_loss: AlignLossType | None = "mse",
         align_loss_weight: float = 0.5,
-        align_loss_warmup: float = 0.0,
         align_layer: int | None = None,
         more_losses: dict[LossName | str, float | dict[str, Any]] | None = None,
         task_loss_weight: float = 1.0,
@@ -85,16 +81,15 @@ class TransferTask(FinetuneTask):
         super().__init__(**student)
         self.horizontal_flip = horizontal_flip
         self.task_loss_weight = task_loss_weight
-        self._total_steps = 1.0
         more = [(LossTerm.parse(loss, settings), settings) for loss, settings in (more_losses or {}).items()]
         self.hparams["more_losses"] = {term.loss.part.name: settings for term, settings in more}
         terms = {term.loss.part.name.replace(".", "_"): term for term, _ in more}
         if kd_loss is not None:
             loss = self._parse_loss("kd_loss", kd_loss, terms)
-            terms["kd_loss"] = LossTerm(loss, kd_loss_weight, kd_loss_warmup, temperature=temperature)
+            terms["kd_loss"] = LossTerm(loss, kd_loss_weight, temperature)
         if align_loss is not None:
             loss = self._parse_loss("align_loss", align_loss, terms)
-            terms["align_loss"] = LossTerm(loss, align_loss_weight, align_loss_warmup)
+            terms["align_loss"] = LossTerm(loss, align_loss_weight)
         num_classes, embedding_size = self.model.classes_and_width
         self.align_layer = align_layer
         if align_layer is not None:
@@ -162,11 +157,6 @@ class TransferTask(FinetuneTask):
             )
         self._teacher = tuple(teacher.to(self.device) for teacher in self._teacher)
 
-    def on_train_start(self) -> None:
-        """Store the number of steps, which Lightning recomputes on every access."""
-        super().on_train_start()
-        self._total_steps = float(self.trainer.estimated_stepping_batches)
-
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
         """Compute the task loss and, in training, the weighted distillation losses."""
         if not self.training:
@@ -176,12 +166,9 @@ class TransferTask(FinetuneTask):
         labels = self.gather_labels(batch)
         student, teacher = (side.map(self.gather_clips) for side in (outputs, teacher))
         task_loss = self.task_loss(student.logits, labels)
-        distillation_loss, terms = self.teaching(student, teacher, labels["label"], self._progress())
+        distillation_loss, terms = self.teaching(student, teacher, labels["label"])
         loss = self.task_loss_weight * task_loss + distillation_loss
         return outputs.logits, {"loss": loss, "task_loss": task_loss, **terms}
-
-    def _progress(self) -> float:
-        return self.trainer.global_step / self._total_steps if self._trainer else 1.0
 
     def _student_outputs(self, batch: Batch) -> Outputs:
         if self.align_layer is not None:
