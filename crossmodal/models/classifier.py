@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from crossmodal.errors import ConfigError
 from crossmodal.models.factory import audio_encoder_part, front_end_part
 from crossmodal.models.outputs import Outputs
-from crossmodal.models.pooling import MeanPooling, WeightedLayerSum
+from crossmodal.models.pooling import WeightedLayerSum
 from crossmodal.models.pretrained import PretrainedFrontEnd
 from crossmodal.transforms import ClipNormalization, FeatureNormalization, length_mask
 
@@ -194,24 +194,13 @@ class AudioClassifier(nn.Module):
             )
         return self.projection(encoded)
 
-    def encode_with_layer(
-        self, features: Tensor, length: Tensor, layer: int, augment: FeatureAugmentation | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Compute embeddings, (B, embedding_size), and the mean over time of a trained layer's states, (B, width)."""
-        states, length = self._states(features, length, augment)
-        mean = MeanPooling(self.front_end.width)(self.front_end.layer(states, layer), length)
-        return self.projection(self.encoder(self._mix(states), length)), mean
-
     def _normalize(self, features: Tensor) -> Tensor:
         return features if self.normalization is None else self.normalization(features)
 
     def _prepare(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> tuple[Tensor, Tensor]:
         """Compute the encoder's input and its length in audio frames."""
         states, length = self._states(features, length, augment)
-        return self._mix(states), length
-
-    def _mix(self, states: Tensor) -> Tensor:
-        return states if self.layer_mix is None else self.layer_mix(states)
+        return states if self.layer_mix is None else self.layer_mix(states), length
 
     def _states(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> tuple[Tensor, Tensor]:
         """Compute the layers for the encoder; trained ones get features on the scale of the frozen ones."""

@@ -41,8 +41,6 @@ class TransferTask(FinetuneTask):
         align_loss: Loss between the embeddings, given as `kd_loss`; the student's pass through a linear projector if
             the loss needs the teacher's width. None to disable.
         align_loss_weight: Weight of the alignment loss.
-        align_layer: Number of a trained layer of a pretrained front end, whose mean over time is compared with the
-            teacher's embedding instead of the student's embedding, by all losses of embeddings.
         more_losses: Additional losses by name or class path, each with its weight, or with ``weight`` and its own
             arguments: ``{rkd: 0.1, supcon: {weight: 0.05, temperature: 0.1}}``.
         task_loss_weight: Weight of the cross-entropy on the labels; with 0 the student is pre-trained from the teacher
@@ -69,7 +67,6 @@ class TransferTask(FinetuneTask):
         temperature: float = 2.0,
         align_loss: AlignLossType | None = "mse",
         align_loss_weight: float = 0.5,
-        align_layer: int | None = None,
         more_losses: dict[LossName | str, float | dict[str, Any]] | None = None,
         task_loss_weight: float = 1.0,
         teacher_embedding_size: int = 128,
@@ -91,9 +88,6 @@ class TransferTask(FinetuneTask):
             loss = self._parse_loss("align_loss", align_loss, terms)
             terms["align_loss"] = LossTerm(loss, align_loss_weight)
         num_classes, embedding_size = self.model.classes_and_width
-        self.align_layer = align_layer
-        if align_layer is not None:
-            embedding_size = self._width_of_layer(align_layer)
         self.teaching = DistillationObjective(terms, embedding_size, teacher_embedding_size, num_classes)
         # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().
         self._teacher: tuple[FaceClassifier | OwnTeacher, ...] = ()
@@ -115,15 +109,6 @@ class TransferTask(FinetuneTask):
             ours = [] if loss.part.instance is not None else _SIZES - loss.part.kwargs.keys()
             self.hparams[argument] = {"class_path": name, "init_args": loss.part.stored_kwargs(ours)}
         return loss
-
-    def _width_of_layer(self, layer: int) -> int:
-        front_end = self.model.front_end
-        trained = [one for one in front_end.layers if one > front_end.frozen_layers] if self._is_pretrained else []
-        if layer not in trained:
-            known = f"one of {trained}" if trained else "set trainable_layers of a pretrained front end first"
-            raise ConfigError(f"align_layer must be a layer that is trained and in layers: {known}, got {layer}.")
-        width: int = front_end.width
-        return width
 
     def _load_teacher(self, teacher: Any, actors: Collection[Any] | None, teacher_embedding_size: int) -> None:
         if self.augmentation.mixup is not None:
@@ -162,21 +147,14 @@ class TransferTask(FinetuneTask):
         if not self.training:
             return super().compute_losses(batch)
         teacher = self._teacher_outputs(batch)
-        outputs = self._student_outputs(batch)
+        embedding = self.embed(batch)
+        outputs = Outputs(embedding, self.model.classify(embedding))
         labels = self.gather_labels(batch)
         student, teacher = (side.map(self.gather_clips) for side in (outputs, teacher))
         task_loss = self.task_loss(student.logits, labels)
         distillation_loss, terms = self.teaching(student, teacher, labels["label"])
         loss = self.task_loss_weight * task_loss + distillation_loss
         return outputs.logits, {"loss": loss, "task_loss": task_loss, **terms}
-
-    def _student_outputs(self, batch: Batch) -> Outputs:
-        if self.align_layer is not None:
-            features = self.features(batch)
-            embedding, mean = self.model.encode_with_layer(*features, self.align_layer, self.augmentation.features)
-            return Outputs(mean, self.model.classify(embedding))
-        embedding = self.embed(batch)
-        return Outputs(embedding, self.model.classify(embedding))
 
     @torch.no_grad()
     def _teacher_outputs(self, batch: Batch) -> Outputs:

@@ -200,32 +200,3 @@ def test_layer_weights_are_learned(settings):
     task = FinetuneTask(**settings)
     fit(task, loader(with_features(voices(LABELS), settings)), max_epochs=3)
     assert task.model.layer_mix.weights.std() > 0
-
-
-def test_alignment_compares_a_trained_layer_with_the_teacher(trainable):
-    arguments = {"teacher_embedding_size": 5, "kd_loss": None, "align_loss": "mse", "task_loss_weight": 0.0}
-    task = TransferTask(**trainable, **arguments, align_layer=3)
-    (batch,) = loader(with_teacher_outputs(voices(LABELS)), batch_size=8)
-    _, losses = task.train().compute_losses(batch)
-    losses["loss"].backward()
-    assert task.teaching.projectors["align_loss"].in_features == task.model.front_end.width
-    assert all(one.grad.any() for one in task.model.front_end.trained["layers"][-1].self_attn.v_proj.parameters())
-    assert not any(one.grad is not None and one.grad.any() for one in task.model.projection.parameters())
-    with torch.no_grad():  # the mean of the layer over the valid frames
-        states, frames = task.model.front_end.finish(
-            *task.model.run_front_end(batch["waveform"], batch["waveform_length"])
-        )
-        states = states.unflatten(1, (2, -1))[:, -1]
-        mean = torch.stack([one[:, :size].mean(dim=1) for one, size in zip(states, frames, strict=True)])
-        expected = task.teaching.losses["align_loss"](
-            task.teaching.projectors["align_loss"](mean), batch["teacher_embedding"]
-        )
-    torch.testing.assert_close(losses["align_loss"].detach(), expected, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("layer", [1, 99])
-def test_alignment_needs_a_trained_layer(trainable, layer):
-    with pytest.raises(ConfigError, match="align_layer"):
-        TransferTask(**trainable, align_layer=layer)
-    with pytest.raises(ConfigError, match="trainable_layers"):
-        TransferTask(**STUDENT, align_layer=1)
