@@ -53,8 +53,8 @@ class TransferTask(FinetuneTask):
         student: Arguments of `FinetuneTask`.
 
     Raises:
-        ConfigError: If a setting is invalid, such as the same loss twice; if the teacher has another embedding size or
-            number of classes; or if a live teacher is used with mixup.
+        ConfigError: If a setting is invalid, such as the same loss twice; or if the teacher has another embedding size
+            or number of classes.
     """
 
     stage: ClassVar[str] = "transfer"
@@ -111,11 +111,6 @@ class TransferTask(FinetuneTask):
         return loss
 
     def _load_teacher(self, teacher: Any, actors: Collection[Any] | None, teacher_embedding_size: int) -> None:
-        if self.augmentation.mixup is not None:
-            raise ConfigError(
-                "mixup needs stored teacher outputs, because it does not mix the faces for a live teacher. "
-                "Remove mixup or the teacher's file."
-            )
         if not isinstance(teacher, str) or (is_class_path(teacher) and not teacher.endswith(".safetensors")):
             if actors is None:
                 raise LeakageError(UNKNOWN_ACTORS)
@@ -149,10 +144,10 @@ class TransferTask(FinetuneTask):
         teacher = self._teacher_outputs(batch)
         embedding = self.embed(batch)
         outputs = Outputs(embedding, self.model.classify(embedding))
-        labels = self.gather_labels(batch)
+        label = self.gather_clips(batch["label"])
         student, teacher = (side.map(self.gather_clips) for side in (outputs, teacher))
-        task_loss = self.task_loss(student.logits, labels)
-        distillation_loss, terms = self.teaching(student, teacher, labels["label"])
+        task_loss = self.task_loss(student.logits, label)
+        distillation_loss, terms = self.teaching(student, teacher, label)
         loss = self.task_loss_weight * task_loss + distillation_loss
         return outputs.logits, {"loss": loss, "task_loss": task_loss, **terms}
 
