@@ -81,7 +81,7 @@ class TestTeaching:
         outputs = newest_outputs(store / "cache")
         teachers = {}
         for actor in ("03", "04"):
-            folder = store / "runs" / "fit" / "teachers" / f"teacher_{content_key(left_out=[actor])[:8]}_0"
+            folder = store / "runs" / "fit" / "teachers" / f"teacher_{content_key(left_out=[actor])[:8]}"
             teachers[actor] = predict(folder, tiny_ravdess, tiny_face_features, store / "cache")
             assert actor not in teachers[actor][1]
         assert outputs.about["train_actors"] == ["03", "04"]
@@ -93,23 +93,11 @@ class TestTeaching:
                 expected = (teachers["03"][0][clip] + teachers["04"][0][clip]) / 2
             np.testing.assert_allclose(outputs[clip]["teacher_logits"], expected, atol=1e-5)
 
-    def test_several_teachers_are_averaged(self, store, tiny_args, tiny_ravdess, tiny_face_features):
-        fit(tiny_args(store, "--teaching.num_teachers=2", "--stages=teacher,transfer"))
-        outputs = newest_outputs(store / "cache")
-        run = store / "runs" / "fit"
-        both = [
-            predict(folder, tiny_ravdess, tiny_face_features, store / "cache")[0]
-            for folder in (run / "teacher", run / "teachers" / "teacher_1")
-        ]
-        clip = outputs.clips[0]
-        assert not np.allclose(both[0][clip], both[1][clip])
-        np.testing.assert_allclose(outputs[clip]["teacher_logits"], (both[0][clip] + both[1][clip]) / 2, atol=1e-5)
-
     def test_a_voice_teacher_needs_no_face_and_is_not_the_control(self, store, tiny_args):
         fit(tiny_args(store, "--teaching.by=voice", "--stages=control,transfer,finetune"))
         run = store / "runs" / "fit"
         assert not (run / "teacher").exists()
-        voice, metadata = load_model(AudioClassifier, run / "teachers" / "control_0" / "model.safetensors")
+        voice, metadata = load_model(AudioClassifier, run / "teachers" / "supervised" / "model.safetensors")
         control, _ = load_model(AudioClassifier, run / "control" / "model.safetensors")
         assert metadata["train_actors"] == ["03", "04"]
         assert not torch.equal(voice.head[1].weight, control.head[1].weight)
@@ -159,7 +147,6 @@ class TestTeaching:
         [
             ("--teaching.cross_fit=1", r"teaching\.cross_fit"),
             ("--teaching.cross_fit=3", "only 2"),
-            ("--teaching.num_teachers=0", r"teaching\.num_teachers"),
         ],
     )
     def test_an_invalid_setting_is_named(self, store, tiny_args, wrong, message):
