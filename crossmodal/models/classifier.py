@@ -111,11 +111,10 @@ class AudioClassifier(nn.Module):
         Raises:
             ConfigError: If a part is an object whose arguments are unknown.
         """
-        ours = ["in_features", "name"] if self.encoder_part.name.startswith("timm:") else ["in_features"]
         front_end_kwargs = self.front_end_part.stored_kwargs(["sample_rate"])
         return deepcopy(self._config) | {
             "front_end_kwargs": front_end_kwargs | getattr(self.front_end, "rebuild_kwargs", {}),
-            "encoder_kwargs": self.encoder_part.stored_kwargs(ours) | getattr(self.encoder, "rebuild_kwargs", {}),
+            "encoder_kwargs": self.encoder_part.stored_kwargs(["in_features"]),
         }
 
     @property

@@ -31,8 +31,7 @@ class FinetuneTask(BaseTask):
         front_end: Name of the front end, or your own: ``module.Class``, ``{class_path, init_args}``, a class or an
             object.
         front_end_kwargs: Arguments of the front end, e.g. ``{n_mfcc: 40}``.
-        encoder: Audio encoder: a name; ``timm:`` and the name of a timm image model, e.g. ``timm:resnet18``; or your
-            own, as for the front end.
+        encoder: Name of the audio encoder, or your own, as for the front end.
         encoder_kwargs: Arguments of the encoder, e.g. ``{hidden_size: 128}``.
         embedding_size: Width of the student's embedding.
         dropout: Fraction of the embedding dropped before the head.
