@@ -197,22 +197,16 @@ class AudioClassifier(nn.Module):
         return features if self.normalization is None else self.normalization(features)
 
     def _prepare(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> tuple[Tensor, Tensor]:
-        """Compute the encoder's input and its length in audio frames."""
-        states, length = self._states(features, length, augment)
-        return states if self.layer_mix is None else self.layer_mix(states), length
-
-    def _states(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> tuple[Tensor, Tensor]:
-        """Compute the layers for the encoder; trained ones get features on the scale of the frozen ones."""
-        if self.has_trained_layers and augment is None:
-            return self.front_end.finish(features, length)
-        features = self._normalize(features)
+        """Compute the encoder's input and its length; trained layers get features on the scale of the frozen ones."""
         if augment is not None:
-            features = augment(features, length)
-        if not self.has_trained_layers:
-            return features, length
-        if self.normalization is not None:
-            features = self.normalization.inverse(features)
-        return self.front_end.finish(features, length)
+            features = augment(self._normalize(features), length)
+            if self.has_trained_layers and self.normalization is not None:
+                features = self.normalization.inverse(features)
+        elif not self.has_trained_layers:
+            features = self._normalize(features)
+        if self.has_trained_layers:
+            features, length = self.front_end.finish(features, length)
+        return features if self.layer_mix is None else self.layer_mix(features), length
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
         """Compute summaries, (B, P), from the results of `extract_features`; training does not change them."""
