@@ -32,7 +32,7 @@ teacher and student
                                             front_end and encoder may be your own: module.Class, with
                                             encoder.init_args.NAME VALUE; see docs/extending.md
   --transfer.model.kd_loss NAME             dist, kd or logit_std, with kd_loss_weight and temperature
-  --transfer.model.align_loss NAME          cka, cosine, mse, rkd or supcon, with align_loss_weight;
+  --transfer.model.align_loss NAME          cosine, mse, rkd or supcon, with align_loss_weight;
                                             more_losses adds others
                                             losses may be your own or of torch: module.Class
   --teaching.by NAME                        face, voice (self-distillation) or both

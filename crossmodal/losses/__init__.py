@@ -18,7 +18,6 @@ from crossmodal.losses.factory import LossEntry as LossEntry
 from crossmodal.losses.factory import LossName as LossName
 from crossmodal.losses.factory import create_loss as create_loss
 from crossmodal.losses.factory import parse_loss as parse_loss
-from crossmodal.losses.relational import CKALoss as CKALoss
 from crossmodal.losses.relational import RKDLoss as RKDLoss
 
 # Increment if the same tensors would give another loss or gradient: every stage is then retrained.

@@ -12,11 +12,11 @@ from crossmodal.errors import ConfigError
 from crossmodal.losses.alignment import CosineAlignmentLoss, StandardizedMSELoss
 from crossmodal.losses.contrastive import CrossModalSupConLoss
 from crossmodal.losses.distillation import DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
-from crossmodal.losses.relational import CKALoss, RKDLoss
+from crossmodal.losses.relational import RKDLoss
 from crossmodal.naming import Part
 
 KDLossName = Literal["dist", "kd", "logit_std"]
-AlignLossName = Literal["cka", "cosine", "mse", "rkd", "supcon"]
+AlignLossName = Literal["cosine", "mse", "rkd", "supcon"]
 LossName = Literal[KDLossName, AlignLossName]
 
 
@@ -53,7 +53,6 @@ LOSSES: dict[LossName, LossEntry] = {
     "dist": LossEntry(DISTLoss, "logits"),
     "kd": LossEntry(KnowledgeDistillationLoss, "logits"),
     "logit_std": LossEntry(LogitStandardizedKDLoss, "logits"),
-    "cka": LossEntry(CKALoss, "embeddings"),
     "cosine": LossEntry(CosineAlignmentLoss, "embeddings", needs_projection=True),
     "mse": LossEntry(StandardizedMSELoss, "embeddings", needs_projection=True),
     "rkd": LossEntry(RKDLoss, "embeddings"),
