@@ -48,7 +48,8 @@ class RKDLoss(nn.Module):
 def _relations(embedding: Tensor) -> tuple[Tensor, Tensor]:
     """Return distances between clips, (B, B), and cosines of the angles at the first of three clips, (B, B, B)."""
     size = len(embedding)
-    distances = _distances(embedding)
+    # Computing distances from inner products is faster but inaccurate for close embeddings.
+    distances = torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")
     mean = distances.sum() / max(size * (size - 1), 1)
     distances = distances / mean.clamp(min=1e-12)
     # The direction between identical embeddings is undefined: their angles are 0 and have no gradient.
@@ -58,8 +59,3 @@ def _relations(embedding: Tensor) -> tuple[Tensor, Tensor]:
     cosines = (squares.unsqueeze(2) + squares.unsqueeze(1) - squares) / 2 * inverse.unsqueeze(2) * inverse.unsqueeze(1)
     same = torch.eye(size, dtype=torch.bool, device=embedding.device)
     return distances, cosines.masked_fill(same, 0)
-
-
-def _distances(embedding: Tensor) -> Tensor:
-    # Computing distances from inner products is faster but inaccurate for close embeddings.
-    return torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")

@@ -14,10 +14,7 @@ from crossmodal.own_code import own_errors
 
 @dataclass(frozen=True)
 class LossTerm:
-    """One loss of a distillation objective; its weight is relative to the task loss.
-
-    `temperature` is for losses that take one.
-    """
+    """One loss of a distillation objective; its weight is relative to the task loss, and not all take a temperature."""
 
     loss: Loss
     weight: float
