@@ -25,7 +25,7 @@ from tests.tasks.tiny import fit, loader, voices
 from tests.test_docs import blocks, command_lines, page_modules
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
-STAGES = ["teacher", "control", "transfer", "finetune"]
+STAGES = ["teacher", "supervised", "control", "transfer", "finetune"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -93,7 +93,7 @@ class TestInAnEmptyFolder:
         )
         folder = tmp_path / "runs" / "ravdess_action_units"
         assert (folder / "model" / "model.safetensors").is_file()
-        assert set(read_json(folder / "summary.json")["stages"]) == {"control", *stages}
+        assert set(read_json(folder / "summary.json")["stages"]) == {"supervised", "control", *stages}
 
     def test_a_study_is_found_by_name(self, run_installed, tiny_ravdess, tmp_path):
         command = ["-m", "crossmodal", "study", "run", "teaching", "--print-commands", "--data.root", str(tiny_ravdess)]

@@ -44,7 +44,7 @@ run
   --name NAME                  name of the run; its folder is runs/NAME, or runs/NAME-2, ... if that holds a run with
                                other settings
   --resume true                fail if there is no interrupted or finished run with these settings in the folder
-  --stages LIST                some of teacher,control,transfer,finetune
+  --stages LIST                some of teacher,supervised,control,transfer,finetune
   --seed_everything N          seed of all random numbers
   --trainer.accelerator NAME   auto, cpu, gpu, ...; all arguments of Lightning's Trainer are supported
   --trainer.logger wandb       log to Weights & Biases (--trainer.logger.offline true without an account)
@@ -82,11 +82,11 @@ example
 PREFLIGHT = """\
 usage: crossmodal study preflight [--config FILE]... [--key value]...
 
-Check, before the expensive run, whether this teacher can help this student. The command takes the arguments of fit and
-runs its stages teacher and control, which fit then reuses. It compares both models on training and validation actors:
-where one is correct and the other wrong, how similar their embeddings are, and how much of the teacher's outputs can be
-predicted from audio. It prints a table and one sentence of advice, and writes runs/NAME/preflight.json and
-preflight.png.
+Check, before the expensive run, whether this teacher can help this student. The command takes the arguments of fit
+and runs its stages teacher, supervised and control, which fit then reuses. It compares both models on training and
+validation actors: where one is correct and the other wrong, how similar their embeddings are, and how much of the
+teacher's outputs can be predicted from audio. It prints a table and one sentence of advice, and writes
+runs/NAME/preflight.json and preflight.png.
 
   --data.root DIR, --data.fold K, --transfer.model.encoder NAME, ...   as for fit: crossmodal fit --help
 

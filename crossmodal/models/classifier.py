@@ -175,9 +175,12 @@ class AudioClassifier(nn.Module):
         """Compute the outputs for a batch of a datamodule.
 
         It has ``waveform`` and, unless all clips are equally long, ``waveform_length``; or ``features`` and
-        ``feature_length`` stored from the front end.
+        ``feature_length`` stored from the front end; or ``summary``, (B, V, P), whose first version is the clip itself.
         """
-        embedding = self.encode(*self.normalize_clips(*self.batch_features(batch)))
+        if "summary" in batch:
+            embedding = self.encode_summary(batch["summary"][:, 0])
+        else:
+            embedding = self.encode(*self.normalize_clips(*self.batch_features(batch)))
         return Outputs(embedding, self.classify(embedding))
 
     def encode(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None = None) -> Tensor:

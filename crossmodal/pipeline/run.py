@@ -34,6 +34,7 @@ from crossmodal.pipeline.stored.speech_features import store_for_stages
 from crossmodal.pipeline.stored.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
 from crossmodal.pipeline.summary import RunSummary, summarize
 from crossmodal.pipeline.teaching import TeachingSettings
+from crossmodal.pipeline.unlabelled import complete_for_unlabelled
 from crossmodal.storage import content_key, disk_errors, write_json
 from crossmodal.tasks import TeacherTask
 
@@ -80,7 +81,8 @@ class Run:
     part = ""  # sub-folder for the files of the run
 
     def __init__(self, settings: Config, keep_name: bool = False) -> None:
-        self.settings, self.keep_name = settings, keep_name
+        self.settings = settings = complete_for_unlabelled(settings)
+        self.keep_name = keep_name
         if settings.get("fast_dev_run") and (keep_name or self.part):
             raise ConfigError("fast_dev_run is for `crossmodal fit` alone, because its results are removed.")
         self.folder = Path(settings["runs"]) / settings["name"]
@@ -119,9 +121,9 @@ class Run:
             self._keep_labelled_actors()
             self._choose_folder(locks)
             self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
-            if {"control", "transfer"} <= needed and not self.keep_name:  # studies compare gains
-                stages = [self.prepare_stage(stage) for stage in ("supervised", "teacher")]
-                self.processes.run_on_rank_zero(lambda: print_outlook(*stages, self.device))
+            if {"teacher", "control", "transfer"} <= needed and not self.keep_name:  # not in a study
+                student, teacher = (self.prepare_stage(stage) for stage in ("supervised", "teacher"))
+                self.processes.run_on_rank_zero(lambda: print_outlook(student, teacher, self.device))
             for stage in (stage for stage in STAGES if stage in needed):
                 self._run_stage(stage)
             return self.processes.run_on_rank_zero(self.finalize)
@@ -165,7 +167,8 @@ class Run:
         """Train the teachers beyond the stage ``teacher``, and store the outputs of all teachers."""
         members: list[Member] = [Member("own", self._own_teacher)] if self._own_teacher else []
         datamodules: dict[str, CorpusDataModule] = {"own": self._faces()} if members else {}
-        groups = groups_of_actors((clip.actor for clip in self.corpus.split["train"]), self.teaching.cross_fit)
+        labelled = (clip.actor for clip in self.corpus.split["train"] if clip.label is not None)
+        groups = groups_of_actors(labelled, self.teaching.cross_fit)
         for stage in () if members else self.teaching.stages:
             for left_out in [frozenset[str](), *groups]:
                 run, result = self._train_member(stage, left_out)

@@ -123,6 +123,7 @@ class StageRun:
         """Write the result to the run's folder and to the store."""
         if not reused:
             self._evaluate()
+            self.datamodule.summaries = None
             _copy(self.folder, stored)
         elif not has_result(self.folder, self.key):
             self._claim_folder()
@@ -199,7 +200,6 @@ class StageRun:
             raise
         except SystemExit as error:  # Lightning's reaction to Ctrl-C
             raise KeyboardInterrupt from error
-        self.datamodule.summaries = None
 
     def _store_features(self) -> None:
         """Store the features of a student; on a GPU, computing them is faster than reading them."""
@@ -223,10 +223,11 @@ class StageRun:
         self.task.load_state_dict(best["state_dict"])
         datamodule, device = self.datamodule, self._trainer.strategy.root_device
         predictions, best_epoch = self._predict(device), best["epoch"]
-        if self._start and _val_uar(before := self._predict_start(device)) >= _val_uar(predictions):
+        if self._start and _val_uar(before := self._predictions_of_start()) >= _val_uar(predictions):
             predictions, best_epoch = before, START
-        else:
-            self.task.load_state_dict(best["state_dict"])
+            load_weights(self.task.model, self._start)  # type: ignore[arg-type]
+            best |= {"epoch": START, "state_dict": self.task.cpu().state_dict()}
+            AtomicCheckpointIO().save_checkpoint(best, self._best.best_model_path)
         train_actors = sorted({clip.actor for clip in datamodule.split["train"]})
         save_model(self.task.model, self.folder / MODEL, train_actors=train_actors, labels=datamodule.labels)  # type: ignore[arg-type]
         predictions.write_csv(self.folder / PREDICTIONS)
@@ -240,10 +241,9 @@ class StageRun:
             best_epoch=best_epoch,
         )
 
-    def _predict_start(self, device: torch.device) -> Predictions:
-        """Predict with the weights that training started from, which may be better than those of every epoch."""
-        load_weights(self.task.model, str(self._start))  # type: ignore[arg-type]
-        return self._predict(device)
+    def _predictions_of_start(self) -> Predictions:
+        """Return the predictions of the stage that training started from, which no epoch may have improved."""
+        return Predictions.read_csv(Path(str(self._start)).with_name(PREDICTIONS))
 
     def _predict(self, device: torch.device) -> Predictions:
         """Predict the labelled validation and test clips on one device: a distributed sampler would repeat some."""

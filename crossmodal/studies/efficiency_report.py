@@ -1,6 +1,6 @@
 """The report of a study of label efficiency: a table, a curve and a sentence for each student."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,8 @@ def _flat(row: Row, numbers: Efficiency) -> dict[str, Any]:
     """Return the unrounded numbers of a row with its data, without nesting."""
     needed = row["needed"]
     names = ("student", "labelled_actors", "method", "teacher", "runs", "control_uar", "uar", "val_gain_pp")
-    flat: dict[str, Any] = {name: row[name] for name in names} | {"training_actors": needed["training_actors"]}
+    values: Mapping[str, Any] = row
+    flat: dict[str, Any] = {name: values[name] for name in names} | {"training_actors": needed["training_actors"]}
     flat["uar_low"], flat["uar_high"] = row["uar_ci95"] or (None, None)
     flat |= flat_effect("", row["over_control"]) | flat_effect("over_voice_", row["over_voice"])
     flat["labels_for_control"] = needed["actors"]

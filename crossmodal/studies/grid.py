@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crossmodal.errors import ConfigError, UnknownKeyError
 from crossmodal.models import AudioClassifier
-from crossmodal.pipeline.settings import STAGES, STUDENT, Config, merge, parse_settings
+from crossmodal.pipeline.settings import STAGES, STUDENT, Config, merge, parse_settings, stage_names
 from crossmodal.pipeline.teaching import TeachingSettings
 from crossmodal.storage import content_key, read_json
 from crossmodal.studies.study_file import Study
@@ -53,15 +53,14 @@ class Cell:
     @property
     def stages(self) -> list[str]:
         """The stages to train."""
-        return [stage for stage in STAGES if stage in self.settings["stages"].split(",")]
+        return stage_names(self.settings["stages"])
 
     @property
     def about(self) -> Config:
         """The content of ``cell.json``, which reports use."""
         about = {self.kind: self.method, "fold": self.fold, "seed": self.seed, "key": self.key}
         if self.kind == "method":
-            teacher = self.settings.get("teaching", {}).get("by", TeachingSettings.by)
-            about |= {"self_taught": self.self_taught, "teacher": teacher, **self.axes}
+            about |= {"self_taught": self.self_taught, **self.axes}
         else:
             model, defaults = self.settings["transfer"].get("model", {}), inspect.signature(AudioClassifier).parameters
             about |= {name: model.get(name, defaults[name].default) for name in ("front_end", "encoder")}

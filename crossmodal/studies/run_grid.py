@@ -72,21 +72,23 @@ def run_cell(cell: Cell) -> str | None:
     opened = (cell.folder / LOG).open("a", encoding="utf-8", errors="backslashreplace")
     with opened as log, redirect_stdout(log), redirect_stderr(log):
         try:
-            Run(parse_settings(cell.args), keep_name=True).fit()
+            run = Run(parse_settings(cell.args), keep_name=True)
+            run.fit()
+            about = {"teacher": run.teaching.by} if cell.kind == "method" else {}  # with defaults of the corpus
         except (Exception, SystemExit) as error:
             traceback.print_exc()
             return str(error) if isinstance(error, CrossmodalError) else f"{type(error).__name__}: {error}"
     for folder in list(cell.folder.rglob("checkpoints")):  # only for resuming; the weights are in model.safetensors
         rmtree(folder)
     seconds = round(time.perf_counter() - start, 1)
-    write_json(cell.folder / CELL, cell.about | {"code": code_version(), "seconds": seconds})
+    write_json(cell.folder / CELL, cell.about | about | {"code": code_version(), "seconds": seconds})
     return None
 
 
 def prepare_corpora(cells: Sequence[Cell]) -> None:
     """Decode the corpus once before the runs, and check that it can fill every fold."""
     # The control alone needs no faces, and an audio-only corpus has none.
-    corpora = [(cell.stages == ["control"], cell.settings["data"]) for cell in cells]
+    corpora = [({*cell.stages} <= {"supervised", "control"}, cell.settings["data"]) for cell in cells]
     for is_audio_only, data in {content_key(corpus=one): one for one in corpora}.values():
         corpus = (AudioDataModule if is_audio_only else PairedDataModule)(**data)
         corpus.prepare_data()

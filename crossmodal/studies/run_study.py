@@ -65,7 +65,7 @@ def study(
         >>> report.numbers["best"]  # doctest: +SKIP
     """
     words = command_words((), settings)
-    narrowed = {"names": names, "protocols": protocols, "folds": folds, "seeds": seeds}
+    narrowed: dict[str, Any] = {"names": names, "protocols": protocols, "folds": folds, "seeds": seeds}
     _, folder, cells = plan_study(file, words, out, students=students, labelled_actors=labelled_actors, **narrowed)
     if failed := run_cells(cells, jobs):
         raise StudyError(describe_failures(folder, failed))

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from crossmodal.batch import UNLABELLED
 from crossmodal.errors import ConfigError
 from crossmodal.losses import Loss, parse_loss
 from crossmodal.models.outputs import Outputs
@@ -36,12 +37,22 @@ class LossTerm:
 
 
 class DistillationObjective(nn.Module):
-    """Losses between the outputs of student and teacher for the same clips, by their logged names."""
+    """Losses between the outputs of student and teacher for the same clips, by their logged names.
+
+    Args:
+        teach_labelled: Whether labelled clips contribute.
+    """
 
     def __init__(
-        self, terms: Mapping[str, LossTerm], embedding_size: int, teacher_embedding_size: int, num_classes: int
+        self,
+        terms: Mapping[str, LossTerm],
+        embedding_size: int,
+        teacher_embedding_size: int,
+        num_classes: int,
+        teach_labelled: bool = True,
     ) -> None:
         super().__init__()
+        self.teach_labelled = teach_labelled
         self.terms = dict(terms)
         self.losses, self.projectors = nn.ModuleDict(), nn.ModuleDict()
         for name, term in self.terms.items():
@@ -53,8 +64,13 @@ class DistillationObjective(nn.Module):
     def forward(self, student: Outputs, teacher: Outputs, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the weighted sum, and each loss by name without its weight; labels, (B,), are -1 if unknown."""
         zero = student.embedding.sum() * 0 + student.logits.sum() * 0
-        parts = {name: self._loss(name, student, teacher, label) for name in self.terms}
-        return sum((self.terms[name].weight * part for name, part in parts.items()), zero), parts
+        share = 1.0
+        if not self.teach_labelled:
+            taught = label == UNLABELLED
+            student, teacher = (side.map(lambda rows: rows[taught]) for side in (student, teacher))
+            share, label = float(taught.float().mean()), label[taught]
+        parts = {name: self._loss(name, student, teacher, label) if share else zero for name in self.terms}
+        return sum((share * self.terms[name].weight * part for name, part in parts.items()), zero), parts
 
     def _loss(self, name: str, student: Outputs, teacher: Outputs, label: Tensor) -> Tensor:
         term = self.terms[name]

@@ -43,6 +43,8 @@ class TransferTask(FinetuneTask):
         align_loss_weight: Weight of the alignment loss.
         more_losses: Additional losses by name or class path, each with its weight, or with ``weight`` and its own
             arguments: ``{rkd: 0.1, supcon: {weight: 0.05, temperature: 0.1}}``.
+        teach_labelled: Whether labelled clips learn from the teacher too, whose outputs for its own training clips may
+            be no more than their labels. A clip that is taught has the same weight either way.
         task_loss_weight: Weight of the cross-entropy on the labels; with 0 the student is pre-trained from the teacher
             alone, and the last epoch is used.
         teacher_embedding_size: Width E of the teacher's embeddings.
@@ -68,6 +70,7 @@ class TransferTask(FinetuneTask):
         align_loss: AlignLossType | None = "mse",
         align_loss_weight: float = 0.5,
         more_losses: dict[LossName | str, float | dict[str, Any]] | None = None,
+        teach_labelled: bool = True,
         task_loss_weight: float = 1.0,
         teacher_embedding_size: int = 128,
         teacher: str | dict[str, Any] | Any | None = None,
@@ -88,7 +91,9 @@ class TransferTask(FinetuneTask):
             loss = self._parse_loss("align_loss", align_loss, terms)
             terms["align_loss"] = LossTerm(loss, align_loss_weight)
         num_classes, embedding_size = self.model.classes_and_width
-        self.teaching = DistillationObjective(terms, embedding_size, teacher_embedding_size, num_classes)
+        self.teaching = DistillationObjective(
+            terms, embedding_size, teacher_embedding_size, num_classes, teach_labelled
+        )
         # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().
         self._teacher: tuple[FaceClassifier | OwnTeacher, ...] = ()
         self._teacher_actors: Collection[str] = ()

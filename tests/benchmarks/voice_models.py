@@ -121,7 +121,8 @@ def model_trials(jobs: Sequence[Job], runs: Path) -> dict[str, dict[Path, Trial]
         folder = runs / job.name / "control"
         if result := read_json(folder / "result.json"):
             predictions = Predictions.read_csv(folder / "predictions.csv")
-            trials.setdefault(job.model, {})[folder] = Trial(predictions, result["seconds"])
+            first = read_json(folder.with_name("supervised") / "result.json")  # the control starts from its weights
+            trials.setdefault(job.model, {})[folder] = Trial(predictions, first["seconds"] + result["seconds"])
     return trials
 
 

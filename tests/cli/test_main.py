@@ -209,12 +209,13 @@ def test_fit_test_and_predict(trained, tiny_ravdess, capsys):
     arguments, model = trained
     assert main(["fit", f"--data.root={tiny_ravdess}", *arguments]) == 0
     out = capsys.readouterr().out
-    assert all(f"{stage}: reused" in out for stage in ("teacher", "control", "transfer", "finetune"))
-    assert f"predict --model {model}" in out
+    assert all(f"{stage}: reused" in out for stage in ("teacher", "supervised", "control", "transfer", "finetune"))
+    summary = json.loads((model.parent / "summary.json").read_text())
+    recommended = {"student": "model", "control": "control_model"}[summary["recommended"]["model"]]
+    assert f"predict --model {summary[recommended]}" in out
     assert main(["test", f"--model={model}", f"--data.root={tiny_ravdess}", arguments[0], "--format=json"]) == 0
     uar = json.loads(capsys.readouterr().out)["uar"]
-    stages = json.loads((model.parent / "summary.json").read_text())["stages"]
-    assert uar == pytest.approx(stages["finetune"]["test_uar"])
+    assert uar == pytest.approx(summary["stages"]["finetune"]["test_uar"])
     wav = tiny_ravdess / "Actor_01" / ACTOR_01
     assert main(["predict", "--model", str(model), "--format", "json", str(wav)]) == 0
     (result,) = json.loads(capsys.readouterr().out)

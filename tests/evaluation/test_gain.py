@@ -77,7 +77,7 @@ def test_fit_study_claims_and_preflight_report_the_same_gain(tmp_path):
         probabilities = [softmax(scores, axis=1)]
         return pool([Predictions.of_clips([(c, split) for c in clips], LABELS, probabilities) for split in SPLITS])
 
-    stages = {"control": control, "transfer": control, "finetune": teacher + control}
+    stages = {"supervised": control, "control": control, "transfer": control, "finetune": teacher + control}
     stages = {name: predictions(scores) for name, scores in stages.items()}
     students, controls = ([stages[name].of("test")] for name in ("finetune", "control"))
     expected = measure_gain(students, controls)

@@ -43,7 +43,7 @@ def write_history(path, stage: str, epochs: int) -> None:
         writer.writerows([epoch, 0.125 + 0.005 * epochs * epoch, epochs / (epoch + 1)] for epoch in range(epochs))
 
 
-@pytest.mark.parametrize("stages", [["teacher", "control", "transfer", "finetune"], ["finetune"]])
+@pytest.mark.parametrize("stages", [["teacher", "supervised", "control", "transfer", "finetune"], ["finetune"]])
 def test_confusion_matrices_side_by_side(tmp_path, stages):
     predictions = {stage: make_predictions(clips=200, seed=seed, labels=EIGHT) for seed, stage in enumerate(stages)}
     plot_confusion(predictions, tmp_path / "confusion.png")

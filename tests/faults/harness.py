@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-STAGES = ("teacher", "control", "transfer", "finetune")
+STAGES = ("teacher", "supervised", "control", "transfer", "finetune")
 PHASES = ("start", "prepare", "embeddings", *STAGES, "report")
 STATUS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
 BATCHES, FILES = "batches.txt", "files.txt"

@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.pipeline import fit, tiny_command
 
-EPOCHS = {"teacher": 3, "transfer": 3, "finetune": 2}  # 5 for the control
+EPOCHS = {"teacher": 3, "transfer": 3, "finetune": 2}
+CONTROL_EPOCHS = {"supervised": EPOCHS["transfer"], "control": EPOCHS["finetune"]}
 
 
 @dataclass(frozen=True)

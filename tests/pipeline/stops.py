@@ -26,6 +26,6 @@ def stop_at(monkeypatch, error, *where):
 
 def assert_same_results(ours, theirs, *names):
     """Check that two runs have equal files in each stage."""
-    for stage in ("teacher", "control", "transfer", "finetune"):
+    for stage in ("teacher", "supervised", "control", "transfer", "finetune"):
         for name in ("predictions.csv", "metrics.csv", *names):
             assert (ours / stage / name).read_bytes() == (theirs / stage / name).read_bytes(), f"{stage}/{name}"

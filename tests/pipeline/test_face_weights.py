@@ -44,7 +44,7 @@ def test_a_frozen_teacher_with_weights_from_a_file_trains_on_faces_of_224_pixels
     )
     command = tiny_command(tmp_path, "--config=face_weights", *backbone, f"--data.root={drawn}")
     summary = fit([*command, "--data.num_video_frames=2", "--teacher.trainer.max_epochs=8"])
-    assert list(summary["stages"]) == ["teacher", "control", "transfer", "finetune"]
+    assert list(summary["stages"]) == ["teacher", "supervised", "control", "transfer", "finetune"]
     epochs = read_rows(tmp_path / "runs" / "fit" / "teacher" / "metrics.csv")
     assert float(epochs[-1]["teacher/train_uar"]) > 0.5, "chance is 0.125"
 

@@ -86,7 +86,8 @@ def test_an_offline_wandb_run_has_all_stages(decoded, offline_run):
     assert offline.config["stages"] == "teacher,control"
     logged = offline.history
     assert len(logged["teacher/val_uar"]) == 3 + 1  # each epoch, and the best one at the end
-    assert len(logged["control/val_uar"]) == 5 + 1
+    assert len(logged["supervised/val_uar"]) == 3 + 1
+    assert len(logged["control/val_uar"]) == 2 + 1
     assert logged["control/test_uar"] == [pytest.approx(summary["stages"]["control"]["test_uar"])]
     assert {"teacher/train_loss", "control/train_uar"} <= logged.keys()
     assert logged["val_uar"] == logged["control/val_uar"]  # of the last stage

@@ -169,7 +169,7 @@ class TestVariants:
         args = [word for word in args if "face_features" not in word]
         summary = fit([f"--data.manifest={path}", "--name=voices", *args])
         output = " ".join(capsys.readouterr().out.split())
-        assert list(summary["stages"]) == ["control"]
+        assert list(summary["stages"]) == ["supervised", "control"]
         assert output.count("--stages control") == 1
         assert f"Model: {summary['control_model']}" in output
         assert summary["corpus"]["missing_classes"] == {"train": [], "val": [], "test": ["happy"]}

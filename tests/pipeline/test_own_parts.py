@@ -61,7 +61,7 @@ def summary(args):
 
 
 def test_a_run_with_own_parts(summary):
-    assert summary["stages"].keys() == {"control", "transfer", "finetune"}
+    assert summary["stages"].keys() == {"supervised", "control", "transfer", "finetune"}
     assert summary["corpus"]["actors"] == {"train": ["ada", "bo"], "val": ["cy"], "test": ["di"]}
     assert (summary["corpus"]["kind"], summary["corpus"]["name"]) == ("manifest", "Folder")
     assert summary["protocol"] == f"{PARTS}.LastActor"
@@ -72,7 +72,7 @@ def test_a_run_with_own_parts(summary):
 
 
 def test_results_are_reused_until_the_code_or_the_weights_change(summary, args, monkeypatch):
-    assert reused(fit([*args, "--name=again"])) == ["control", "transfer", "finetune"]
+    assert reused(fit([*args, "--name=again"])) == ["supervised", "control", "transfer", "finetune"]
     changed = Path("changed.py")
     changed.write_text(Path(f"{PARTS}.py").read_text())
     moved = [word.replace(PARTS, "changed") for word in args]
@@ -80,10 +80,10 @@ def test_results_are_reused_until_the_code_or_the_weights_change(summary, args, 
     changed.write_text(changed.read_text().replace(".abs()", ".square()"))
     monkeypatch.delitem(sys.modules, "changed")
     importlib.invalidate_caches()
-    assert reused(fit([*moved, "--name=changed"])) == ["control"]
+    assert reused(fit([*moved, "--name=changed"])) == ["supervised", "control"]
     torch.save(torch.nn.Linear(6, 4).state_dict(), "other.pt")
     others = [word.replace("head.pt", "other.pt") for word in args]
-    assert reused(fit([*others, "--name=other"])) == ["control"]
+    assert reused(fit([*others, "--name=other"])) == ["supervised", "control"]
 
 
 def test_a_model_of_own_parts_is_tested_with_them(summary, args, capsys):
@@ -110,7 +110,7 @@ def test_python_takes_classes(summary, args, parts):
         teaching={"teacher": {"class_path": parts.MeanOfFeatures}},
         transfer={"model": {"kd_loss": {"class_path": parts.Distance}, "align_loss": parts.WeightedDistance}},
     )
-    assert reused(again.to_dict()) == ["control", "transfer", "finetune"]
+    assert reused(again.to_dict()) == ["supervised", "control", "transfer", "finetune"]
 
 
 def test_a_teacher_without_embeddings(summary, args):

@@ -69,7 +69,7 @@ def test_other_invalid_settings_name_the_key(run, words, named):
 def test_an_unknown_monitor_names_the_metrics(run, callback):
     status, output = run(f"--trainer.callbacks+={callback}", "--trainer.callbacks.monitor=val_acc", "--name=monitor")
     assert status == 1
-    assert "control/val_uar" in output
+    assert "supervised/val_uar" in output
 
 
 @pytest.mark.parametrize("callback", ["LearningRateFinder", "BatchSizeFinder"])

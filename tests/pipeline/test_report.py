@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodal.evaluation.gain import measure_gain
+from crossmodal.evaluation.gain import measure_gain, recommend
 from crossmodal.evaluation.metrics import describe
 from crossmodal.pipeline import report
 from crossmodal.pipeline.report import print_summary, write_report
@@ -12,7 +12,7 @@ from crossmodal.pipeline.summary import RunSummary
 from tests.evaluation import LABELS, make_predictions
 from tests.evaluation.test_plots import read, write_history
 
-SKILLS = {"teacher": 3.0, "control": 0.5, "transfer": 0.8, "finetune": 1.2}
+SKILLS = {"teacher": 3.0, "supervised": 0.4, "control": 0.5, "transfer": 0.8, "finetune": 1.2}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,7 +34,9 @@ def make_run(
         numbers[stage] |= {"seconds": 12.3, "reused": stage == "teacher"}
     if {"finetune", "control"} <= set(stages):
         measured = measure_gain([predictions["finetune"].of("test")], [predictions["control"].of("test")])
-        gain = {"gain": measured["gain_pp"], "interval": measured["ci95_pp"]}
+        recommended = recommend(predictions["finetune"].of("val"), predictions["control"].of("val"))
+        gain = {"gain": measured["gain_pp"], "interval": measured["ci95_pp"], "recommended": recommended}
+        gain["control_model"] = str(folder / "control_model")
     corpus = {
         "kind": kind,
         "clips": {"train": 90, "val": 60, "test": 60},

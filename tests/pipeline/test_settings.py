@@ -34,7 +34,7 @@ def test_later_files_override_earlier_ones_and_arguments_override_files(tmp_path
 def test_defaults_of_the_package():
     settings = parse_settings([REAL])
     assert (settings["name"], settings["runs"], settings["seed_everything"]) == ("fit", "runs", 0)
-    assert settings["stages"] == "teacher,control,transfer,finetune"
+    assert settings["stages"] == "teacher,supervised,control,transfer,finetune"
     assert settings["teacher"]["trainer"]["max_epochs"] > 12
     assert "model" not in settings["teacher"]
 
@@ -187,11 +187,19 @@ class TestStageConfig:
     )
     STUDENT_SET: ClassVar = DEFAULTS | {"encoder": "cnn", "encoder_kwargs": {"dropout": 0.1}, "embedding_size": 32}
 
-    def test_the_control_has_the_student_and_training_of_transfer_for_the_summed_epochs(self):
-        config = stage_config(self.settings(), "control")
+    def test_supervised_has_the_settings_of_transfer_without_the_teacher(self):
+        config, transfer = (stage_config(self.settings(), stage) for stage in ("supervised", "transfer"))
         assert config["model"] == self.STUDENT_SET | {"lr": 0.002, "weight_decay": 0.01}
-        assert config["trainer"]["max_epochs"] == 7 + 4
-        assert config["trainer"]["gradient_clip_val"] == 2.0
+        assert transfer["model"] == config["model"] | {"kd_loss": "dist"}
+        assert config["trainer"] == transfer["trainer"]
+        assert (config["trainer"]["max_epochs"], config["trainer"]["gradient_clip_val"]) == (7, 2.0)
+        assert config["data"] | {"face_features": "au.csv"} == transfer["data"]
+
+    def test_the_control_has_the_settings_of_finetune(self):
+        weights = {"weights": "student.safetensors"}
+        assert stage_config(self.settings(), "control", model=weights) == stage_config(
+            self.settings(), "finetune", model=weights
+        )
 
     def test_finetune_inherits_student_and_training_of_transfer(self):
         config = stage_config(self.settings(), "finetune", model={"weights": "student.safetensors"})
@@ -212,7 +220,7 @@ class TestStageConfig:
         assert config["seed_everything"] == config["data"]["seed"] == 5
         assert config["data"]["fold"] == 2
 
-    @pytest.mark.parametrize("stage", ["control", "finetune"])
+    @pytest.mark.parametrize("stage", ["supervised", "control", "finetune"])
     def test_stages_without_a_teacher_have_no_face_arguments(self, stage):
         assert "face_features" not in stage_config(self.settings(), stage)["data"]
         assert stage_config(self.settings(), "teacher")["data"]["face_features"] == "au.csv"
@@ -241,7 +249,7 @@ def test_every_key_has_help():
 def test_a_trainer_setting_overrides_the_defaults_of_a_stage():
     settings = parse_settings(["--data.root=x", "--trainer.max_epochs=1", "--finetune.trainer.max_epochs=2"])
     epochs = {stage: stage_config(settings, stage)["trainer"]["max_epochs"] for stage in STAGES}
-    assert epochs == {"teacher": 1, "transfer": 1, "finetune": 2, "control": 3}
+    assert epochs == {"teacher": 1, "supervised": 1, "control": 2, "transfer": 1, "finetune": 2}
 
 
 @pytest.mark.parametrize("section", ["data", "trainer", "teaching", "teacher", "transfer.model", "finetune.trainer"])

@@ -11,15 +11,15 @@ from crossmodal.pipeline.settings import parse_settings, stage_config
 from crossmodal.pipeline.stage import StageRun
 from crossmodal.pipeline.stage_key import model_in_key
 from crossmodal.pipeline.stage_result import has_result, load_result
-from crossmodal.tasks import ControlTask, FinetuneTask, TransferTask
+from crossmodal.tasks import ControlTask, FinetuneTask, SupervisedTask, TransferTask
 from tests.pipeline import read_rows
 
 
 @pytest.fixture
 def make(finished, tmp_path):
-    """Build a stage, by default the control; `change` are further arguments."""
+    """Build a stage, by default the first one of the control; `change` are further arguments."""
 
-    def make(*change, stage="control", clips=None, upstream=()):
+    def make(*change, stage="supervised", clips=None, upstream=()):
         settings = parse_settings([*finished.args, *change])
         if clips is None:
             corpus = PairedDataModule(**settings["data"], seed=settings["seed_everything"])
@@ -32,7 +32,7 @@ def make(finished, tmp_path):
 
 
 def test_the_key_is_reproducible(make, finished):
-    assert make().key == make().key == load_result("control", finished.folder / "control", True).key
+    assert make().key == make().key == load_result("supervised", finished.folder / "supervised", True).key
 
 
 def test_the_key_depends_on_the_content_of_weights_not_on_their_path(tmp_path):
@@ -53,7 +53,7 @@ def test_the_key_depends_on_the_content_of_weights_not_on_their_path(tmp_path):
         *("--name=other", "--transfer.model.kd_loss_weight=1", "--teacher.model.lr=1", "--finetune.model.lr=1"),
     ],
 )
-def test_settings_of_the_output_and_of_other_stages_are_not_in_the_key_of_the_control(make, change):
+def test_settings_of_the_output_and_of_other_stages_are_not_in_the_key_of_supervised(make, change):
     assert make(change).key == make().key
 
 
@@ -63,7 +63,7 @@ def test_settings_of_the_output_and_of_other_stages_are_not_in_the_key_of_the_co
         "--transfer.model.lr=1e-4",
         "--transfer.model.encoder=cnn --transfer.model.encoder_kwargs=null",
         "--transfer.model.encoder_kwargs.hidden_size=17",
-        "--finetune.trainer.max_epochs=9",
+        "--transfer.trainer.max_epochs=9",
         "--trainer.gradient_clip_val=0.1",
         "--data.batch_size=16",
         "--data.fold=1",
@@ -72,6 +72,11 @@ def test_settings_of_the_output_and_of_other_stages_are_not_in_the_key_of_the_co
 )
 def test_settings_of_the_result_change_the_key(make, change):
     assert make(*change.split()).key != make().key
+
+
+@pytest.mark.parametrize("change", ["--finetune.trainer.max_epochs=9", "--finetune.model.lr=1e-4"])
+def test_settings_of_finetune_change_the_key_of_the_control(make, change):
+    assert make(change, stage="control").key != make(stage="control").key
 
 
 def test_the_key_depends_on_upstream_keys(make):
@@ -94,9 +99,9 @@ def test_the_key_depends_on_the_content_of_the_audio(make, finished, tiny_ravdes
     assert make(f"--data.root={root}").key != make().key
 
 
-@pytest.mark.parametrize("module", ["datamodules", "losses", "models", "pipeline.stage", "tasks", "transforms"])
+@pytest.mark.parametrize("module", ["datamodules", "losses", "models", "pipeline.stage_key", "tasks", "transforms"])
 def test_a_raised_version_invalidates_a_stored_result(make, finished, monkeypatch, module):
-    store = finished.folder / "control"
+    store = finished.folder / "supervised"
     assert has_result(store, make().key)
     monkeypatch.setattr(f"crossmodal.{module}.VERSION", 1000)
     assert not has_result(store, make().key)
@@ -112,7 +117,13 @@ def test_a_stage_writes_its_full_configuration(finished):
 
 
 @pytest.mark.parametrize(
-    "stage, task", [("control", ControlTask), ("transfer", TransferTask), ("finetune", FinetuneTask)]
+    "stage, task",
+    [
+        ("supervised", SupervisedTask),
+        ("control", ControlTask),
+        ("transfer", TransferTask),
+        ("finetune", FinetuneTask),
+    ],
 )
 def test_a_stages_best_checkpoint_loads_alone(finished, stage, task):
     path = finished.folder / stage / "checkpoints" / "best.ckpt"
@@ -180,5 +191,5 @@ def test_different_devices_for_a_stage_are_refused(make):
 
 @pytest.mark.parametrize("change", ["--trainer.profiler=none", "--transfer.model.encoder_kwargs.hidden_size=-1"])
 def test_invalid_values_are_refused(make, change):
-    with pytest.raises(ConfigError, match="control"):
+    with pytest.raises(ConfigError, match="supervised"):
         make(change)

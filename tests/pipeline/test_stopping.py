@@ -69,7 +69,8 @@ def test_an_interrupted_run_gives_the_same_results(decoded, tiny_args, handlers,
     for name in ("stages", "teacher_outputs"):
         shutil.rmtree(decoded / "cache" / name)
     args = tiny_args(decoded, *more)
-    stops = [("teacher", 0, 1), ("teacher", 1, 2), ("control", 2, 1), ("transfer", 1, 2), ("finetune", 0, 0)]
+    stops = [("teacher", 0, 1), ("teacher", 1, 2), ("supervised", 2, 1), ("control", 1, 1)]
+    stops += [("transfer", 1, 2), ("finetune", 0, 0)]
     for index, stop in enumerate(stops):
         fit_until(args, (signal.SIGTERM, signal.SIGINT)[index % 2], *stop)
     fit(args)

@@ -111,7 +111,7 @@ class TestRecommendation:
     def test_the_test_clips_have_no_part_in_it(self, tmp_path):
         # The student is far better on test and equal on validation.
         results = {
-            "control": result(tmp_path, "control", {"01": 4, "02": 4}),
+            "control": result(tmp_path, "control", {"01": 4, "05": 4}),
             "finetune": result(tmp_path, "finetune", {}),
         }
         summary = summarize(SETTINGS, corpus(), results)

@@ -7,6 +7,7 @@ from crossmodal.pipeline.settings import parse_settings, stage_config
 from crossmodal.pipeline.stage_key import settings_in_key
 from crossmodal.pipeline.trainer_arguments import WITHOUT_EFFECT
 from tests.pipeline import fit, read_rows, reused
+from tests.pipeline.conftest import CONTROL_EPOCHS
 
 STOP = "[{class_path: EarlyStopping, init_args: {monitor: control/val_uar, mode: max, stopping_threshold: 0.0}}]"
 AVERAGE = "[{class_path: StochasticWeightAveraging, init_args: {swa_lrs: 0.01, swa_epoch_start: 1}}]"
@@ -75,15 +76,15 @@ def test_every_argument_of_the_trainer_is_in_the_key_or_listed_with_a_reason():
 @pytest.mark.parametrize(
     ("section", "stages"),
     [
-        ("trainer", {"teacher", "control", "transfer", "finetune"}),
+        ("trainer", {"teacher", "supervised", "control", "transfer", "finetune"}),
         ("teacher.trainer", {"teacher"}),
-        ("transfer.trainer", {"transfer", "control"}),
-        ("finetune.trainer", {"finetune"}),
+        ("transfer.trainer", {"transfer", "supervised"}),
+        ("finetune.trainer", {"finetune", "control"}),
     ],
 )
 def test_callbacks_are_in_the_keys_of_the_stages_that_have_them(section, stages):
     def changed(*values):
-        names = ("teacher", "control", "transfer", "finetune")
+        names = ("teacher", "supervised", "control", "transfer", "finetune")
         first, second = ([key_of(name, *value) for name in names] for value in values)
         return {name for name, one, other in zip(names, first, second, strict=True) if one != other}
 
@@ -95,28 +96,30 @@ def test_callbacks_are_in_the_keys_of_the_stages_that_have_them(section, stages)
 
 
 @pytest.mark.parametrize(
-    ("first", "second"),
+    ("first", "second", "same"),
     [
-        ([f"--trainer.callbacks={STOP}"], []),
-        ([], [f"--trainer.callbacks={AVERAGE}"]),
-        ([], ["--trainer.limit_train_batches=2"]),
-        ([], ["--trainer.overfit_batches=0.5"]),
+        ([f"--finetune.trainer.callbacks={STOP}"], [], ["supervised"]),
+        ([], [f"--trainer.callbacks={AVERAGE}"], []),
+        ([], ["--trainer.limit_train_batches=2"], []),
+        ([], ["--trainer.overfit_batches=0.5"], []),
     ],
     ids=str,
 )
-def test_no_run_takes_the_result_of_other_trainer_arguments(decoded, tiny_args, first, second):
+def test_no_run_takes_the_result_of_other_trainer_arguments(decoded, tiny_args, first, second, same):
     assert not reused(fit(tiny_args(decoded, "--stages=control", *first)))
     summary = fit(tiny_args(decoded, "--stages=control", *second))
-    assert not reused(summary)
-    assert summary["stages"]["control"]["epochs"] >= 5
-    assert reused(fit(tiny_args(decoded, "--stages=control", *first))) == ["control"]
+    assert reused(summary) == same
+    for stage, epochs in CONTROL_EPOCHS.items():
+        assert summary["stages"][stage]["epochs"] >= epochs
+    assert reused(fit(tiny_args(decoded, "--stages=control", *first))) == ["supervised", "control"]
 
 
 def test_the_listed_arguments_do_not_change_a_result(finished, decoded, tiny_args, monkeypatch):
     monkeypatch.chdir(decoded)
     more = [f"--trainer.{name}={CHANGED[name]}" for name in WITHOUT_EFFECT]
     assert not reused(fit(tiny_args(decoded, "--stages=control", *more)))
-    ours, theirs = (folder / "control" for folder in (decoded / "runs" / "fit", finished.folder))
-    for name in ("model.safetensors", "predictions.csv"):
-        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
-    assert len(read_rows(ours / "metrics.csv")) == 5
+    for stage, epochs in CONTROL_EPOCHS.items():
+        ours, theirs = (folder / stage for folder in (decoded / "runs" / "fit", finished.folder))
+        for name in ("model.safetensors", "predictions.csv"):
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+        assert len(read_rows(ours / "metrics.csv")) == epochs

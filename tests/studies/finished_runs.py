@@ -10,7 +10,8 @@ from crossmodal.storage import write_json
 from tests.evaluation import LABELS
 
 CLIPS = 10  # per actor and label: one more correct clip is 10 / (number of labels) points
-EPOCHS = {"teacher": 30, "control": 50, "transfer": 40, "finetune": 10}
+EPOCHS = {"teacher": 30, "supervised": 40, "control": 10, "transfer": 40, "finetune": 10}
+TRAINING_ACTORS = [f"{number:02d}" for number in range(11, 19)]
 SPEECH = {"channel": "speech", "label_set": "speech8", "labels": list(LABELS)}
 SUMMARY = {"protocol": "seq6", "speaker_dependent": False, **SPEECH}
 
@@ -98,7 +99,7 @@ def _write(study, name, about, predictions, epochs, summary):
         rows.write_csv(folder / stage / "predictions.csv")
     rows = next(iter(predictions.values()))
     actors = {split: sorted(set(rows.of(split).actors)) for split in ("val", "test")}
-    actors["train"] = [f"{number:02d}" for number in range(11, 11 + summary.pop("num_training_actors", 8))]
+    actors["train"] = TRAINING_ACTORS
     corpus = {"kind": "ravdess", "faces": summary.pop("faces", "pixels"), "actors": actors}
     corpus["labelled_actors"] = summary.pop("labelled_actors", None)
     stages = {stage: {"epochs": epochs[stage], "seconds": 1.5 * epochs[stage]} for stage in predictions}

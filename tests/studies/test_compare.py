@@ -153,11 +153,12 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("epochs", "message"),
         [
-            ({"control": 40}, "40 epochs"),
-            ({"control": 60}, "60 epochs"),
-            ({"transfer": 39}, "39 with"),
-            ({"finetune": 0}, "0 without"),
-            ({"control": 0}, "0 epochs"),
+            ({"control": 11}, r"\[40, 11\]"),
+            ({"control": 9}, r"\[40, 9\]"),
+            ({"supervised": 10, "control": 40}, r"\[10, 40\]"),  # the same sum
+            ({"transfer": 39}, r"\[39, 10\]"),
+            ({"finetune": 0}, r"\[40, 0\]"),
+            ({"supervised": 0, "transfer": 0}, r"\[0, 10\]"),
         ],
     )
     def test_a_single_run_with_another_budget_is_refused(self, tmp_path, epochs, message):

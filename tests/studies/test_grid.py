@@ -203,6 +203,6 @@ def test_the_study_of_applications_has_all_applications():
     for cell in plan(study, Path("out")):
         data = cell.settings["data"]
         labels = data.get("label_set") or data["channel"]
-        if (cell.fold, cell.seed, cell.stages) == (0, 0, ["control"]) and labels in voices:
+        if (cell.fold, cell.seed, cell.stages) == (0, 0, ["supervised", "control"]) and labels in voices:
             voices[labels].append(str(cell.settings["transfer"]))
     assert sorted(voices["song"]) == sorted(voices["speech6"]) != []

@@ -27,6 +27,8 @@ METHODS = {
     "broken": {"transfer": {"trainer": {"max_steps": 0}}},
 }
 
+UNTAUGHT = ["teacher", "supervised", "control"]  # stages without a teacher
+
 
 @pytest.fixture(scope="module")
 def common_args(tiny_ravdess, tiny_face_features, tmp_path_factory):
@@ -102,7 +104,7 @@ class TestMethods:
     def test_failed_runs_are_listed_and_the_others_finish(self, study):
         assert study.status == 1
         assert study.names == ["mse_fold0_seed0", "kd_fold0_seed0", "broken_fold0_seed0"]
-        assert "failed: broken_fold0_seed0: control" in study.stderr
+        assert "failed: broken_fold0_seed0: supervised" in study.stderr
         assert str(study.out / "runs" / "broken_fold0_seed0" / "log.txt") in study.stderr
         assert "2 of 3 runs" in study.stdout
         assert f"study report {study.out}" in study.stdout
@@ -113,17 +115,17 @@ class TestMethods:
         summary = read_json(folder / "summary.json")
         assert summary["name"] == "mse_fold0_seed0"
         epochs = {stage: numbers["epochs"] for stage, numbers in summary["stages"].items()}
-        assert epochs == {"teacher": 2, "control": 2, "transfer": 1, "finetune": 1}
+        assert epochs == {"teacher": 2, "supervised": 1, "control": 1, "transfer": 1, "finetune": 1}
         assert (folder / "finetune" / "model.safetensors").exists()
         assert not list(folder.rglob("checkpoints"))
-        assert "control: 2 epochs" in (folder / "log.txt").read_text()
+        assert "control: 1 epochs" in (folder / "log.txt").read_text()
         about = read_json(folder / "cell.json")
         expected = {"study": "out", "method": "mse", "self_taught": False, "teacher": "face", "fold": 0, "seed": 0}
         assert about == expected | {"code": code_version()} | {name: about[name] for name in ("key", "seconds")}
         assert 0 < about["seconds"] < 600
 
     def test_teacher_and_control_are_trained_once(self, study):
-        assert reused(read_json(study.out / "runs" / "kd_fold0_seed0" / "summary.json")) == ["teacher", "control"]
+        assert reused(read_json(study.out / "runs" / "kd_fold0_seed0" / "summary.json")) == UNTAUGHT
 
     def test_a_rerun_retries_only_failed_runs(self, command, here, capsys):
         assert main(command) == 1
@@ -336,13 +338,13 @@ class TestApplications:
         runs = applications.out / "runs"
         stages = {path.parent.name: list(read_json(path)["stages"]) for path in runs.glob("*_random_*/summary.json")}
         assert stages == {
-            "voice_random_fold0_seed0": ["control"],
-            "lmfb_random_fold0_seed0": ["control"],
+            "voice_random_fold0_seed0": ["supervised", "control"],
+            "lmfb_random_fold0_seed0": ["supervised", "control"],
             "face_random_fold0_seed0": ["teacher"],
-            "transfer_random_fold0_seed0": ["teacher", "control", "transfer", "finetune"],
+            "transfer_random_fold0_seed0": [*UNTAUGHT, "transfer", "finetune"],
         }
         assert all(read_json(path)["speaker_dependent"] for path in runs.glob("*_random_*/summary.json"))
-        assert reused(read_json(runs / "transfer_loso24_fold0_seed0" / "summary.json")) == ["teacher", "control"]
+        assert reused(read_json(runs / "transfer_loso24_fold0_seed0" / "summary.json")) == UNTAUGHT
 
     def test_the_report_is_the_same_after_an_interruption(self, args, here, capsys):
         out = Path(args[4])

@@ -47,7 +47,9 @@ def groups_of_actors(actors: Iterable[str], count: int) -> list[frozenset[str]]:
     """
     ordered = sorted(set(actors))
     if count > len(ordered):
-        raise ConfigError(f"teaching.cross_fit is {count}, but this fold has only {len(ordered)} training actors.")
+        raise ConfigError(
+            f"teaching.cross_fit is {count}, but this fold has only {len(ordered)} training actors with labels."
+        )
     return [frozenset(ordered[start::count]) for start in range(count)]
 
 

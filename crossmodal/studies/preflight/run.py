@@ -59,7 +59,7 @@ class _StagesOnly(pipeline.Run):
 def preflight(config: ConfigLike | Sequence[ConfigLike] = (), **settings: "Unpack[FitSettings]") -> PreflightReport:
     """Train teacher and control like `fit`, compare them, and write ``preflight.json`` and ``preflight.png``.
 
-    The two stages are in ``runs/<name>/preflight/``; `fit` with the same settings reuses them from the store.
+    The stages are in ``runs/<name>/preflight/``; `fit` with the same settings reuses them from the store.
 
     Args:
         config: As for `crossmodal.fit`.

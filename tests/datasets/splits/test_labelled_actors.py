@@ -1,5 +1,7 @@
 """The draw of the actors that keep their labels."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,3 +46,24 @@ def test_unlabelled_speakers_are_never_drawn():
     assert hide_labels(clips, None) == clips
     with pytest.raises(ConfigError, match="labelled_actors"):
         hide_labels(clips, ["b"])
+
+
+@pytest.mark.parametrize(
+    ("labelled", "expected"),
+    [(3, {"01", "02", "03"}), (["02"], {"02"}), ([1, "3"], {"01", "03"}), (2, None), (1, None)],
+)
+def test_labels_of_the_other_actors_are_hidden(labelled, expected):
+    clips = [Clip(f"{actor}-{number}", actor, "sad") for actor in ("01", "02", "03") for number in range(2)]
+    clips.append(Clip("unlabelled", "09", None))
+    found = hide_labels(clips, labelled)
+    kept = {clip.actor for clip in found if clip.label is not None}
+    assert kept == (expected or {*draw_actors(dict.fromkeys(("01", "02", "03")), labelled, seed=0)})
+    for clip, before in zip(found, clips, strict=True):
+        assert clip == (before if clip.actor in kept else replace(before, label=None))
+
+
+@pytest.mark.parametrize("labelled", [0, -1, 4, [], ["09"], ["01", "04"]], ids=str)
+def test_actors_that_are_not_in_training_are_refused(labelled):
+    clips = [Clip(actor, actor, "sad") for actor in ("01", "02", "03")]
+    with pytest.raises(ConfigError, match="labelled_actors"):
+        hide_labels([*clips, Clip("unlabelled", "09", None)], labelled)

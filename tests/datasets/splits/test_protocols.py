@@ -14,7 +14,6 @@ from crossmodal.datasets.splits.protocols import (
     check_classes,
     check_teacher,
     filled_folds,
-    hide_labels,
     in_label_set,
     label_set_for,
     missing_classes,
@@ -177,18 +176,6 @@ def test_random_folds():
         split_clips(clips, "random", 6, allow_speaker_leakage=True)
     with pytest.raises(ProtocolError, match=r"fold 3 .*val, test"):
         split_clips(make_clips(["01"], ["sad"]), "random", 3, allow_speaker_leakage=True)
-
-
-def test_labels_of_the_last_actors_are_hidden():
-    clips = (*make_clips(["03", "01", "02"], ["sad"], repeats=1), Clip("unlabelled", "09", None))
-    for number, hidden in enumerate((set(), {"03"}, {"02", "03"})):
-        found = hide_labels(clips, number)
-        assert [clip.clip for clip in found] == [clip.clip for clip in clips]
-        assert {clip.actor for clip in found if clip.label is None} == hidden | {"09"}
-        assert all(clip == before for clip, before in zip(found, clips, strict=True) if clip.actor not in hidden)
-    for number in (-1, 3, 4):
-        with pytest.raises(ConfigError, match=rf"0 to 2.* {number}\."):  # some actors must keep labels
-            hide_labels(clips, number)
 
 
 def test_classes_without_a_labelled_training_clip_are_refused():

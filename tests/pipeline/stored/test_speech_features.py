@@ -83,7 +83,7 @@ def test_every_clip_is_processed_once_for_all_students(pretrained_args, finished
     shutil.copytree(finished.cache, tmp_path / "cache")
     summary = fit(pretrained_args(tmp_path))
     assert len(passes) == len(stored(tmp_path)) == CLIPS
-    assert list(summary["stages"]) == ["teacher", "control", "transfer", "finetune"]
+    assert list(summary["stages"]) == ["teacher", "supervised", "control", "transfer", "finetune"]
     assert reused(summary) == ["teacher"]
     fit(pretrained_args(tmp_path, "--name=again"))
     fit(pretrained_args(tmp_path, "--name=fold", "--data.fold=1"))
@@ -186,7 +186,7 @@ class TestKeys:
         after = self.keys(done)
         assert reused(summary) == ["teacher"]
         assert after["teacher"] == before["teacher"]
-        assert all(after[stage] != before[stage] for stage in ("control", "transfer", "finetune"))
+        assert all(after[stage] != before[stage] for stage in ("supervised", "control", "transfer", "finetune"))
         assert len(passes) == CLIPS
 
     def test_changed_weights_of_trained_layers_retrain_the_students(self, pretrained_args, done, passes):
@@ -204,13 +204,13 @@ class TestKeys:
         assert self.keys(done)["control"] != before["control"]
         assert len(passes) == CLIPS  # the frozen layers are the same
         save_file(state, done / "weights.safetensors")
-        assert reused(fit(args)) == ["control"]
+        assert reused(fit(args)) == ["supervised", "control"]
 
     def test_moved_or_converted_weights_reuse_results(self, pretrained_args, done, passes):
         moved = write_weights(done / "elsewhere" / "weights.pth")
         (done / "weights.safetensors").unlink()
         summary = fit(pretrained_args(done, weights=moved))
-        assert len(reused(summary)) == 4
+        assert len(reused(summary)) == 5
         assert not passes
         EmotionRecognizer.from_pretrained(summary["model"])
 

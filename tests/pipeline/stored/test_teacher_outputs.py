@@ -98,9 +98,10 @@ class TestTeaching:
         run = store / "runs" / "fit"
         assert not (run / "teacher").exists()
         voice, metadata = load_model(AudioClassifier, run / "teachers" / "supervised" / "model.safetensors")
-        control, _ = load_model(AudioClassifier, run / "control" / "model.safetensors")
+        for stage in ("supervised", "control"):
+            control, _ = load_model(AudioClassifier, run / stage / "model.safetensors")
+            assert not torch.equal(voice.head[1].weight, control.head[1].weight)
         assert metadata["train_actors"] == ["03", "04"]
-        assert not torch.equal(voice.head[1].weight, control.head[1].weight)
         assert newest_outputs(store / "cache").shapes == {"teacher_embedding": (128,), "teacher_logits": (8,)}
 
     def test_both_teachers_are_summed_and_concatenated(self, store, tiny_args):

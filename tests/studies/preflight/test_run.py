@@ -16,12 +16,11 @@ import crossmodal
 from crossmodal.cli.main import main
 from crossmodal.datasets.clip import Clip
 from crossmodal.errors import ProtocolError
+from crossmodal.evaluation.similarity import CARRIED_R2, CARRIED_SHARE
 from crossmodal.pipeline import run as pipeline
 from crossmodal.storage import read_json
 from crossmodal.studies.preflight import run as command
 from crossmodal.studies.preflight.advice import (
-    CARRIED_R2,
-    CARRIED_SHARE,
     CONVERGED_GAP,
     FUSION_GAIN,
     MEMORISED_GAP,
@@ -356,7 +355,7 @@ class TestCommand:
         shutil.copytree(folder, tmp_path / "copy")
         args = [arg.replace(str(folder), str(tmp_path / "copy")) for arg in args]
         summary = fit(args)
-        assert reused(summary) == ["teacher", "control"]
+        assert reused(summary) == ["teacher", "supervised", "control"]
         before = (tmp_path / "copy" / "runs" / "fit" / "summary.json").read_bytes()
         preflight([*args, "--seed_everything=3"])
         assert (tmp_path / "copy" / "runs" / "fit" / "summary.json").read_bytes() == before
