@@ -82,7 +82,7 @@ def test_all_stages_and_teachers_of_all_methods_use_the_labels_of_the_same_actor
         students = [run for run in built if run.stage != "teacher" and not run.left_out]
         clips |= {run.datamodule.fingerprint["clips"] for run in students}
         built.clear()
-    assert len(seeds) > 2  # the draw of a teacher with another seed would be another one
+    assert len(seeds) > 1  # the draw of a teacher with another seed would be another one
     assert len(drawn) == len(clips) == 1
 
 
