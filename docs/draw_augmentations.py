@@ -27,7 +27,6 @@ from crossmodal.datasets.synthetic.voice import synthesize_voice
 from crossmodal.transforms import (
     AdditiveNoise,
     LogMelFilterBank,
-    Mixup,
     RandomCrop,
     RandomGain,
     SpecAugment,
@@ -38,7 +37,6 @@ from crossmodal.transforms import (
 FOLDER = Path(__file__).parent / "images" / "augmentations"
 SAMPLE_RATE = 16000
 ANGRY = Performance(channel=1, emotion=5, intensity=2, statement=1, repetition=1, actor=2)
-SAD = Performance(channel=1, emotion=4, intensity=1, statement=2, repetition=1, actor=3)
 # Finer than the default front end, so that the harmonics of a voice can be told apart.
 FRONT_END = LogMelFilterBank(SAMPLE_RATE, n_fft=1024, win_length=800, n_mels=96, top_db=None)
 RANGE_DB = (-50, 20)
@@ -62,7 +60,7 @@ class Sound(NamedTuple):
 def main() -> None:
     """Draw them all."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    clip, other = Sound("before", say(ANGRY)), Sound("the other clip", say(SAD))
+    clip = Sound("before", say(ANGRY))
     draw_waveforms("gain", [clip, augmented("after: 6 dB quieter", clip, RandomGain(-6, -6, p=1.0))])
     white, brown = (AdditiveNoise(10, 10, exponent, exponent, p=1.0) for exponent in (0, 2))
     noisy = [augmented("white noise at 10 dB", clip, white), augmented("brown noise at 10 dB", clip, brown)]
@@ -70,7 +68,6 @@ def main() -> None:
     draw_spectrograms("crop", [clip, augmented("after: a part of it", clip, RandomCrop(p=1.0), seed=3)])
     slower, faster = (SpeedPerturbation([factor]) for factor in (0.9, 1.1))
     draw_spectrograms("speed", [clip, augmented("factor 0.9", clip, slower), augmented("factor 1.1", clip, faster)])
-    draw_spectrograms("mixup", [clip, other, mixed(clip, other)])
     draw_masks("spec_augment", clip)
 
 
@@ -84,16 +81,6 @@ def augmented(title: str, sound: Sound, augment: WaveformAugmentation, seed: int
     torch.manual_seed(seed)
     waveform, length = augment(sound.waveform[None, None], torch.tensor([len(sound.waveform)]))
     return Sound(title, waveform[0, 0, : length[0]])
-
-
-def mixed(one: Sound, other: Sound) -> Sound:
-    """Two clips in one, and how much of each."""
-    length = torch.tensor([len(one.waveform), len(other.waveform)])
-    waveform = torch.nn.utils.rnn.pad_sequence([one.waveform, other.waveform], batch_first=True)[:, None]
-    torch.manual_seed(1)
-    batch = Mixup(alpha=2.0)({"label": torch.tensor([4, 3]), "waveform": waveform, "waveform_length": length})
-    weight = batch["label_weight"][0].item()
-    return Sound(f"after: {weight:.2f} of the first, {1 - weight:.2f} of the other", batch["waveform"][0, 0])
 
 
 def draw_waveforms(name: str, sounds: Sequence[Sound]) -> None:

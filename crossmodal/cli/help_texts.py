@@ -28,12 +28,12 @@ teacher and student
   --teacher.model.backbone NAME             any timm model, with pretrained weights from the Hub ...
   --teacher.model.weights FILE              ... or from a file; --teacher.model.pretrained false for none
   --transfer.model.front_end NAME           mfcc, lmfb, both or pretrained
-  --transfer.model.encoder NAME             dense, lstm, tdnn, cnn, crnn, transformer or timm:NAME
+  --transfer.model.encoder NAME             dense, lstm, tdnn, cnn, crnn or transformer
                                             front_end and encoder may be your own: module.Class, with
                                             encoder.init_args.NAME VALUE; see docs/extending.md
-  --transfer.model.kd_loss NAME             dist, dkd, kd or logit_std, with kd_loss_weight and temperature
-  --transfer.model.align_loss NAME          cka, cosine, mse, regression, rkd or supcon, with
-                                            align_loss_weight; more_losses adds others
+  --transfer.model.kd_loss NAME             dist, kd or logit_std, with kd_loss_weight and temperature
+  --transfer.model.align_loss NAME          cosine, mse, rkd or supcon, with align_loss_weight;
+                                            more_losses adds others
                                             losses may be your own or of torch: module.Class
   --teaching.by NAME                        face, voice (self-distillation) or both
   --teaching.teacher NAME                   your own trained classifier, with --teaching.teacher_actors LIST

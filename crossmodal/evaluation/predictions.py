@@ -22,9 +22,7 @@ SMALLEST_PROBABILITY = 5e-7
 """Half of the last digit in predictions.csv: smaller probabilities are stored as 0."""
 
 
-def predict(
-    model: "AudioClassifier | FaceClassifier | OwnTeacher", loader: Iterable[Mapping[str, Any]], **kwargs: Any
-) -> "Outputs":
+def predict(model: "AudioClassifier | FaceClassifier | OwnTeacher", loader: Iterable[Mapping[str, Any]]) -> "Outputs":
     """Run a trained model over a loader, on the model's device in evaluation mode; outputs are float32 on the CPU."""
     import torch  # slow to import, and predictions can be read without it
 
@@ -36,7 +34,7 @@ def predict(
     with torch.no_grad():
         for batch in loader:
             tensors = {name: value.to(device) for name, value in batch.items() if isinstance(value, torch.Tensor)}
-            outputs.append(model.predict_batch(tensors, **kwargs).map(lambda value: value.float().cpu()))
+            outputs.append(model.predict_batch(tensors).map(lambda value: value.float().cpu()))
     return Outputs._make(None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
 
 

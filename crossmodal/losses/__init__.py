@@ -3,10 +3,8 @@
 # skip the loss if there are none.
 
 from crossmodal.losses.alignment import CosineAlignmentLoss as CosineAlignmentLoss
-from crossmodal.losses.alignment import FeatureRegressionLoss as FeatureRegressionLoss
 from crossmodal.losses.alignment import StandardizedMSELoss as StandardizedMSELoss
 from crossmodal.losses.contrastive import CrossModalSupConLoss as CrossModalSupConLoss
-from crossmodal.losses.distillation import DecoupledKDLoss as DecoupledKDLoss
 from crossmodal.losses.distillation import DISTLoss as DISTLoss
 from crossmodal.losses.distillation import KnowledgeDistillationLoss as KnowledgeDistillationLoss
 from crossmodal.losses.distillation import LogitStandardizedKDLoss as LogitStandardizedKDLoss
@@ -20,7 +18,6 @@ from crossmodal.losses.factory import LossEntry as LossEntry
 from crossmodal.losses.factory import LossName as LossName
 from crossmodal.losses.factory import create_loss as create_loss
 from crossmodal.losses.factory import parse_loss as parse_loss
-from crossmodal.losses.relational import CKALoss as CKALoss
 from crossmodal.losses.relational import RKDLoss as RKDLoss
 
 # Increment if the same tensors would give another loss or gradient: every stage is then retrained.

@@ -35,19 +35,6 @@ class StandardizedMSELoss(nn.Module):
         return F.mse_loss(student, teacher)
 
 
-class FeatureRegressionLoss(nn.Module):
-    """Mean squared error between the student's prediction and the teacher's input features, ``mean((s - t)^2)``.
-
-    The targets are standardized over the training actors, so for each feature 1 minus the loss is the fraction of its
-    variance that the voice explains. An auxiliary task improves the representation for the main task: Caruana,
-    "Multitask learning", Machine Learning 28, 1997.
-    """
-
-    def forward(self, student_features: Tensor, teacher_features: Tensor) -> Tensor:
-        """Compute the loss, a scalar, from features of shape (B, D), B at least 1."""
-        return F.mse_loss(student_features, teacher_features.detach())
-
-
 class CosineAlignmentLoss(nn.Module):
     """One minus the cosine similarity of embeddings, mean over the batch: ``mean_i(1 - cos(s[i], t[i]))``.
 

@@ -1,10 +1,7 @@
 """Response-based distillation between student and teacher logits."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from crossmodal.batch import UNLABELLED
 
 
 class KnowledgeDistillationLoss(nn.Module):
@@ -100,50 +97,6 @@ class DISTLoss(nn.Module):
         return self.temperature**2 * (self.inter_weight * inter + self.intra_weight * intra)
 
 
-class DecoupledKDLoss(nn.Module):
-    """The divergence of `KnowledgeDistillationLoss` split into two separately weighted terms.
-
-    ``T^2 * (target_weight * KL(b(t) || b(s)) + non_target_weight * KL(n(t) || n(s)))``, mean over the labelled clips: b
-    is the softened probability of the clip's class and of all other classes together, n the distribution over those
-    other classes. In plain KD the second term has the weight ``1 - p``, where p is the teacher's probability of the
-    clip's class, so a confident teacher conveys little about the other classes. Zhao et al., "Decoupled Knowledge
-    Distillation", CVPR 2022, arXiv:2203.08679. The weights are the defaults of the paper's code. Its temperature is 4,
-    and its experiments increase the loss weight over the first 20 epochs, which the caller has to do.
-
-    Clips without a label (-1) are excluded; if no clip has a label, the loss is 0.
-
-    Args:
-        target_weight: Weight of the target class term, the paper's alpha.
-        non_target_weight: Weight of the non-target class term, the paper's beta.
-        temperature: Divisor of the logits.
-
-    Raises:
-        ValueError: If the temperature is not positive.
-
-    Examples:
-        >>> teacher = torch.tensor([[2.0, 1.0, -1.0]])
-        >>> student = torch.tensor([[5.0, 1.0, -1.0]])  # differs only in the target class
-        >>> DecoupledKDLoss(target_weight=0.0)(student, teacher, torch.tensor([0])) < 1e-6
-        tensor(True)
-    """
-
-    def __init__(self, target_weight: float = 1.0, non_target_weight: float = 8.0, temperature: float = 2.0) -> None:
-        super().__init__()
-        self.target_weight = target_weight
-        self.non_target_weight = non_target_weight
-        self.temperature = _positive(temperature)
-
-    def forward(self, student_logits: Tensor, teacher_logits: Tensor, label: Tensor) -> Tensor:
-        """Compute the loss, a scalar, from logits of shape (B, num_classes), B at least 1, and labels of shape (B,)."""
-        student_target, student_others = _decouple(student_logits / self.temperature, label)
-        teacher_target, teacher_others = _decouple(teacher_logits.detach() / self.temperature, label)
-        target = _divergence(student_target, teacher_target)
-        non_target = _divergence(student_others, teacher_others)
-        labelled = label != UNLABELLED
-        loss = labelled * (self.target_weight * target + self.non_target_weight * non_target)
-        return self.temperature**2 * loss.sum() / labelled.sum().clamp(min=1)
-
-
 def _positive(temperature: float) -> float:
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}.")
@@ -160,17 +113,3 @@ def _pearson(first: Tensor, second: Tensor, dim: int) -> Tensor:
     return F.cosine_similarity(
         first - first.mean(dim=dim, keepdim=True), second - second.mean(dim=dim, keepdim=True), dim=dim
     )
-
-
-def _decouple(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log probabilities of target class and all others together, (B, 2), and among the others, (B, K - 1)."""
-    num_classes = logits.shape[1]
-    target_first = (label.clamp(min=0).unsqueeze(1) + torch.arange(num_classes, device=label.device)) % num_classes
-    target, others = F.log_softmax(logits, dim=1).gather(1, target_first).split([1, num_classes - 1], dim=1)
-    all_others = others.logsumexp(dim=1, keepdim=True)
-    return torch.cat([target, all_others], dim=1), others - all_others
-
-
-def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the Kullback-Leibler divergence of each clip, of shape (B,), from log probabilities."""
-    return F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)

@@ -9,18 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.errors import ConfigError
-from crossmodal.losses.alignment import CosineAlignmentLoss, FeatureRegressionLoss, StandardizedMSELoss
+from crossmodal.losses.alignment import CosineAlignmentLoss, StandardizedMSELoss
 from crossmodal.losses.contrastive import CrossModalSupConLoss
-from crossmodal.losses.distillation import DecoupledKDLoss, DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
-from crossmodal.losses.relational import CKALoss, RKDLoss
+from crossmodal.losses.distillation import DISTLoss, KnowledgeDistillationLoss, LogitStandardizedKDLoss
+from crossmodal.losses.relational import RKDLoss
 from crossmodal.naming import Part
 
-KDLossName = Literal["dist", "dkd", "kd", "logit_std"]
-AlignLossName = Literal["cka", "cosine", "mse", "regression", "rkd", "supcon"]
+KDLossName = Literal["dist", "kd", "logit_std"]
+AlignLossName = Literal["cosine", "mse", "rkd", "supcon"]
 LossName = Literal[KDLossName, AlignLossName]
 
 
-Compared = Literal["logits", "embeddings", "features"]  # the student predicts the teacher's features
+Compared = Literal["logits", "embeddings"]
 _REGRESSION = (nn.HuberLoss, nn.L1Loss, nn.MSELoss, nn.SmoothL1Loss)
 _OF_PROBABILITIES = (nn.CrossEntropyLoss, nn.KLDivLoss)
 
@@ -32,7 +32,7 @@ class LossEntry:
     make: Callable[..., nn.Module]
     compares: Compared
     needs_label: bool = False  # (B,), -1 for unlabelled clips, as a third argument
-    needs_projection: bool = False  # of the student's embedding to the width of the teacher's output
+    needs_projection: bool = False  # of the student's embedding to the width of the teacher's
 
 
 class Loss(NamedTuple):
@@ -51,18 +51,15 @@ class Loss(NamedTuple):
 
 LOSSES: dict[LossName, LossEntry] = {
     "dist": LossEntry(DISTLoss, "logits"),
-    "dkd": LossEntry(DecoupledKDLoss, "logits", needs_label=True),
     "kd": LossEntry(KnowledgeDistillationLoss, "logits"),
     "logit_std": LossEntry(LogitStandardizedKDLoss, "logits"),
-    "cka": LossEntry(CKALoss, "embeddings"),
     "cosine": LossEntry(CosineAlignmentLoss, "embeddings", needs_projection=True),
     "mse": LossEntry(StandardizedMSELoss, "embeddings", needs_projection=True),
-    "regression": LossEntry(FeatureRegressionLoss, "features", needs_projection=True),
     "rkd": LossEntry(RKDLoss, "embeddings"),
     "supcon": LossEntry(CrossModalSupConLoss, "embeddings", needs_label=True, needs_projection=True),
 }
 KD_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares == "logits"}
-ALIGN_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares != "logits"}
+ALIGN_LOSSES = {name: entry for name, entry in LOSSES.items() if entry.compares == "embeddings"}
 
 
 def parse_loss(
@@ -89,7 +86,7 @@ def parse_loss(
     is_projected = getattr(states, "needs_projection", stated == "embeddings" and part.make in _REGRESSION)
     if stated not in get_args(Compared) or (is_projected and stated == "logits"):
         raise ConfigError(
-            f"The loss {part.name} compares {stated!r}: choose logits, without a projection, embeddings or features."
+            f"The loss {part.name} compares {stated!r}: choose embeddings, or logits without a projection."
         )
     return Loss(part, LossEntry(part.make, stated, getattr(states, "needs_label", False), is_projected))
 

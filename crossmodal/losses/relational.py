@@ -45,36 +45,11 @@ class RKDLoss(nn.Module):
         return self.distance_weight * distance + self.angle_weight * angle
 
 
-class CKALoss(nn.Module):
-    """One minus the linear centred kernel alignment (CKA), which compares the similarities between clips.
-
-    ``1 - <K(s), K(t)> / (|K(s)| |K(t)|)`` with ``K(x)`` the inner products of the batch's embeddings after their mean
-    is subtracted. Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
-    arXiv:1905.00414. The loss is invariant to rotation, translation and scaling of either space, and the widths may
-    differ.
-
-    In a batch with fewer clips than dimensions even unrelated embeddings are similar, so compare only values for the
-    same batch size. For one clip the loss is 0.
-
-    Examples:
-        >>> teacher = torch.randn(8, 2)
-        >>> student = torch.cat([5 * teacher.flip(1), torch.ones(8, 3)], dim=1)
-        >>> CKALoss()(student, teacher) < 1e-6
-        tensor(True)
-    """
-
-    def forward(self, student_embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
-        """Compute the loss, a scalar, from embeddings (B, student's width) and (B, teacher's width), B at least 1."""
-        if len(student_embedding) < 2:
-            return 0 * student_embedding.sum()
-        student, teacher = _inner_products(student_embedding), _inner_products(teacher_embedding.detach())
-        return 1 - F.cosine_similarity(student.flatten(), teacher.flatten(), dim=0)
-
-
 def _relations(embedding: Tensor) -> tuple[Tensor, Tensor]:
     """Return distances between clips, (B, B), and cosines of the angles at the first of three clips, (B, B, B)."""
     size = len(embedding)
-    distances = _distances(embedding)
+    # Computing distances from inner products is faster but inaccurate for close embeddings.
+    distances = torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")
     mean = distances.sum() / max(size * (size - 1), 1)
     distances = distances / mean.clamp(min=1e-12)
     # The direction between identical embeddings is undefined: their angles are 0 and have no gradient.
@@ -84,13 +59,3 @@ def _relations(embedding: Tensor) -> tuple[Tensor, Tensor]:
     cosines = (squares.unsqueeze(2) + squares.unsqueeze(1) - squares) / 2 * inverse.unsqueeze(2) * inverse.unsqueeze(1)
     same = torch.eye(size, dtype=torch.bool, device=embedding.device)
     return distances, cosines.masked_fill(same, 0)
-
-
-def _distances(embedding: Tensor) -> Tensor:
-    # Computing distances from inner products is faster but inaccurate for close embeddings.
-    return torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _inner_products(embedding: Tensor) -> Tensor:
-    centred = embedding - embedding.mean(dim=0)
-    return centred @ centred.T

@@ -24,7 +24,6 @@ from crossmodal.models.pooling import WeightedLayerSum as WeightedLayerSum
 from crossmodal.models.pooling import create_pooling as create_pooling
 from crossmodal.models.pretrained import PretrainedFrontEnd as PretrainedFrontEnd
 from crossmodal.models.tdnn import TDNNEncoder as TDNNEncoder
-from crossmodal.models.timm_encoder import TimmEncoder as TimmEncoder
 from crossmodal.models.transformer import TransformerEncoder as TransformerEncoder
 
 # Increment if the same input, seed and settings would give different outputs: every stage is then retrained.

@@ -109,14 +109,6 @@ class FaceBackbone(nn.Module):
         return embeddings.unflatten(0, faces.shape[:2])
 
 
-def check_network_name(name: str) -> None:
-    """Raise ConfigError if timm has no model of this name; ``hf_hub:user/repository`` is not checked."""
-    import timm
-
-    if not name.startswith(_HUB_PREFIXES) and not timm.is_model(name):
-        raise ConfigError(f"timm has no model {name!r}.{suggestion(name, timm.list_models())}")
-
-
 def imagenet_weights(name: str, pretrained: bool, weights: str | Path | None) -> tuple[str, int] | None:
     """Return name and input size of a network's weights if their name, in timm or of the file, is one of ImageNet."""
     import timm
@@ -132,7 +124,10 @@ def create_network(
     name: str, pretrained: bool, weights: str | Path | None, model_kwargs: Mapping[str, Any]
 ) -> tuple[Any, int]:
     """Create a timm network without its classifier, and return its output width; arguments as for `FaceBackbone`."""
-    check_network_name(name)
+    import timm
+
+    if not name.startswith(_HUB_PREFIXES) and not timm.is_model(name):
+        raise ConfigError(f"timm has no model {name!r}.{suggestion(name, timm.list_models())}")
     network = _create(name, pretrained and weights is None, model_kwargs)
     if weights is not None:
         load_backbone_weights(network, weights)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from crossmodal.errors import ConfigError
 from crossmodal.models.factory import audio_encoder_part, front_end_part
 from crossmodal.models.outputs import Outputs
-from crossmodal.models.pooling import MeanPooling, WeightedLayerSum, cut_into_windows
+from crossmodal.models.pooling import WeightedLayerSum
 from crossmodal.models.pretrained import PretrainedFrontEnd
 from crossmodal.transforms import ClipNormalization, FeatureNormalization, length_mask
 
@@ -97,7 +97,6 @@ class AudioClassifier(nn.Module):
             raise ConfigError("clip_normalization would change the input of the trained layers: remove it.")
         in_features = getattr(self.front_end, "out_features", num_features) // num_layers
         self.encoder = self.encoder_part.create({"in_features": in_features}, "out_features")
-        self.has_steps: bool = getattr(self.encoder, "has_steps", False)
         is_learned = self.layer_mix is not None or self.has_trained_layers
         self.summarizes: bool = getattr(self.encoder, "summarizes", False) and not is_learned
         self.projection = nn.Sequential(
@@ -112,11 +111,10 @@ class AudioClassifier(nn.Module):
         Raises:
             ConfigError: If a part is an object whose arguments are unknown.
         """
-        ours = ["in_features", "name"] if self.encoder_part.name.startswith("timm:") else ["in_features"]
         front_end_kwargs = self.front_end_part.stored_kwargs(["sample_rate"])
         return deepcopy(self._config) | {
             "front_end_kwargs": front_end_kwargs | getattr(self.front_end, "rebuild_kwargs", {}),
-            "encoder_kwargs": self.encoder_part.stored_kwargs(ours) | getattr(self.encoder, "rebuild_kwargs", {}),
+            "encoder_kwargs": self.encoder_part.stored_kwargs(["in_features"]),
         }
 
     @property
@@ -173,22 +171,16 @@ class AudioClassifier(nn.Module):
             return batch["features"], batch["feature_length"]
         return self.run_front_end(batch["waveform"], batch.get("waveform_length"))
 
-    def predict_batch(self, batch: Mapping[str, Any], num_windows: int = 0) -> Outputs:
-        """Compute embeddings and logits of a batch.
+    def predict_batch(self, batch: Mapping[str, Any]) -> Outputs:
+        """Compute the outputs for a batch of a datamodule.
 
-        Args:
-            batch: A batch of a datamodule with ``waveform`` and, unless all clips are equally long,
-                ``waveform_length``; or with ``features`` and ``feature_length`` stored from the front end, or
-                ``summary``, (B, V, P), whose first version is the clip itself.
-            num_windows: Number of windows of each clip; 0 for outputs of whole clips without ``features``.
+        It has ``waveform`` and, unless all clips are equally long, ``waveform_length``; or ``features`` and
+        ``feature_length`` stored from the front end; or ``summary``, (B, V, P), whose first version is the clip itself.
         """
         if "summary" in batch:
             embedding = self.encode_summary(batch["summary"][:, 0])
-            return Outputs(embedding, self.classify(embedding))
-        features, length = self.normalize_clips(*self.batch_features(batch))
-        if num_windows:
-            return self.outputs(features, length, num_windows)
-        embedding = self.encode(features, length)
+        else:
+            embedding = self.encode(*self.normalize_clips(*self.batch_features(batch)))
         return Outputs(embedding, self.classify(embedding))
 
     def encode(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None = None) -> Tensor:
@@ -204,72 +196,20 @@ class AudioClassifier(nn.Module):
             )
         return self.projection(encoded)
 
-    def encode_with_layer(
-        self, features: Tensor, length: Tensor, layer: int, augment: FeatureAugmentation | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Compute embeddings, (B, embedding_size), and the mean over time of a trained layer's states, (B, width)."""
-        states, length = self._states(features, length, augment)
-        mean = MeanPooling(self.front_end.width)(self.front_end.layer(states, layer), length)
-        return self.projection(self.encoder(self._mix(states), length)), mean
-
-    def encode_windows(
-        self, features: Tensor, length: Tensor, count: int, augment: FeatureAugmentation | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Compute embeddings of whole clips and of `count` equal windows of each clip; other arguments as in `encode`.
-
-        Returns:
-            Embeddings of shapes (B, embedding_size) and (B, N, embedding_size).
-
-        Raises:
-            ConfigError: If the encoder does not encode parts of a clip.
-        """
-        self.check_steps()
-        steps, length = self.encoder.steps(*self._prepare(features, length, augment))
-        whole = self.projection(self.encoder.pooling(steps, length))
-        windows = self.projection(self.encoder.pooling(*cut_into_windows(steps, length, count)))
-        return whole, windows.unflatten(0, (-1, count))
-
-    def check_steps(self) -> None:
-        """Raise ConfigError if the encoder does not encode parts of a clip."""
-        if not self.has_steps:
-            raise ConfigError(
-                f"The encoder {self.encoder_part.name!r} only encodes whole clips. To teach over time, choose an "
-                "encoder with steps, such as tdnn or lstm."
-            )
-
-    def outputs(self, features: Tensor, length: Tensor, num_windows: int) -> Outputs:
-        """Compute all outputs that a student can be taught, without augmentation; arguments as in `encode_windows`."""
-        windows = None
-        if self.has_steps:
-            embedding, windows = self.encode_windows(features, length, num_windows)
-        else:
-            embedding = self.encode(features, length)
-        mean = MeanPooling(self.front_end.num_features)(self._normalize(features), length)
-        return Outputs(embedding, self.classify(embedding), mean, windows)
-
     def _normalize(self, features: Tensor) -> Tensor:
         return features if self.normalization is None else self.normalization(features)
 
     def _prepare(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> tuple[Tensor, Tensor]:
-        """Compute the encoder's input and its length in audio frames."""
-        states, length = self._states(features, length, augment)
-        return self._mix(states), length
-
-    def _mix(self, states: Tensor) -> Tensor:
-        return states if self.layer_mix is None else self.layer_mix(states)
-
-    def _states(self, features: Tensor, length: Tensor, augment: FeatureAugmentation | None) -> tuple[Tensor, Tensor]:
-        """Compute the layers for the encoder; trained ones get features on the scale of the frozen ones."""
-        if self.has_trained_layers and augment is None:
-            return self.front_end.finish(features, length)
-        features = self._normalize(features)
+        """Compute the encoder's input and its length; trained layers get features on the scale of the frozen ones."""
         if augment is not None:
-            features = augment(features, length)
-        if not self.has_trained_layers:
-            return features, length
-        if self.normalization is not None:
-            features = self.normalization.inverse(features)
-        return self.front_end.finish(features, length)
+            features = augment(self._normalize(features), length)
+            if self.has_trained_layers and self.normalization is not None:
+                features = self.normalization.inverse(features)
+        elif not self.has_trained_layers:
+            features = self._normalize(features)
+        if self.has_trained_layers:
+            features, length = self.front_end.finish(features, length)
+        return features if self.layer_mix is None else self.layer_mix(features), length
 
     def summarize(self, features: Tensor, length: Tensor) -> Tensor:
         """Compute summaries, (B, P), from the results of `extract_features`; training does not change them."""

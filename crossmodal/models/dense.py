@@ -20,8 +20,6 @@ class DenseEncoder(AudioEncoder):
         dropout: Fraction of activations dropped after each layer.
     """
 
-    has_steps = False
-
     def __init__(
         self,
         in_features: int,

@@ -1,7 +1,5 @@
 """Base class and shared parts of the audio encoders."""
 
-from typing import Any, ClassVar
-
 from torch import Tensor, nn
 
 from crossmodal.models.pooling import Pooling
@@ -20,8 +18,6 @@ class AudioEncoder(nn.Module):
 
     Attributes:
         pooling: Pooling of the steps to one vector.
-        has_steps: Whether the encoder produces steps, one vector for each part of a clip, before pooling.
-        rebuild_kwargs: Constructor arguments to override when the encoder is rebuilt for a state dict.
         summarizes: Whether the encoder reduces a clip to one vector before any learned layer, so that a training loop
             can cache it. Such an encoder implements ``summarize`` and ``encode_summary``.
 
@@ -34,9 +30,7 @@ class AudioEncoder(nn.Module):
     """
 
     pooling: Pooling
-    has_steps: ClassVar[bool] = True
     summarizes: bool = False
-    rebuild_kwargs: ClassVar[dict[str, Any]] = {}
 
     @property
     def out_features(self) -> int:

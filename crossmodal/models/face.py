@@ -111,20 +111,13 @@ class FaceEncoder(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Compute embeddings of shape (B, embedding_size); argument as in `extract_features`."""
-        return self.encode(self.normalize(self.extract_features(faces)))
-
-    def normalize(self, features: Tensor) -> Tensor:
-        """Normalize the results of `extract_features`."""
-        return features if self.normalization is None else self.normalization(features)
+        features = self.extract_features(faces)
+        return self.encode(features if self.normalization is None else self.normalization(features))
 
     def encode(self, features: Tensor) -> Tensor:
         """Compute embeddings of shape (B, embedding_size) from normalized features of shape (B, in_features, N)."""
         length = torch.full((len(features),), features.shape[2], device=features.device)
         return self.projection(self.pooling(self.layer(features.transpose(1, 2)).transpose(1, 2), length))
-
-    def steps(self, features: Tensor) -> Tensor | None:
-        """Compute embeddings of single video frames, (B, N, embedding_size); argument as in `encode`."""
-        return self.encode(features.transpose(1, 2).flatten(0, 1)[..., None]).unflatten(0, (len(features), -1))
 
 
 face_encoder_part = partial(Part.parse, "face encoder", {}, base=nn.Module)
@@ -134,8 +127,7 @@ class OwnFaceEncoder(FaceEncoder):
     """Adapter of your own module.
 
     The module has ``out_features``, the width E of its embeddings. With `in_features`, it maps face features, (B, N,
-    in_features), normalized by this adapter, to embeddings, (B, E); without, it maps faces, (B, N, 3, H, W) uint8. A
-    method ``steps``, from the same input to (B, N, E), lets it teach over time.
+    in_features), normalized by this adapter, to embeddings, (B, E); without, it maps faces, (B, N, 3, H, W) uint8.
     """
 
     def __init__(self, part: Part, in_features: int | None = None) -> None:
@@ -164,11 +156,6 @@ class OwnFaceEncoder(FaceEncoder):
                 f"{tuple(embedding.shape)}."
             )
         return embedding
-
-    def steps(self, features: Tensor) -> Tensor | None:
-        """Compute embeddings of video frames, (B, N, E), if the module does; argument as in `encode`."""
-        steps = getattr(self.module, "steps", None)
-        return None if steps is None else steps(features.transpose(1, 2) if self.in_features else features)
 
 
 class FaceClassifier(nn.Module):
@@ -226,21 +213,10 @@ class FaceClassifier(nn.Module):
         """Compute embeddings of shape (B, embedding_size); argument as in `FaceEncoder.extract_features`."""
         return self.encoder(faces)
 
-    def outputs(self, faces: Tensor) -> Outputs:
-        """Compute all outputs that a student can be taught; argument as in `FaceEncoder.extract_features`.
-
-        Each window is a single video frame, which stands for an equal part of the clip. A clip with one video frame has
-        no windows.
-        """
-        features = self.encoder.normalize(self.extract_features(faces))
-        embedding = self.encoder.encode(features)
-        windows = self.encoder.steps(features) if faces.shape[1] > 1 else None
-        mean = features.mean(dim=2) if features.ndim == 3 else None
-        return Outputs(embedding, self.classify(embedding), mean, windows)
-
     def predict_batch(self, batch: Mapping[str, Any]) -> Outputs:
         """Compute the outputs for a batch of a datamodule with ``face_embeddings`` or ``faces``."""
-        return self.outputs(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
+        embedding = self.embed(batch["face_embeddings"] if "face_embeddings" in batch else batch["faces"])
+        return Outputs(embedding, self.classify(embedding))
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Compute logits of shape (B, num_classes) from embeddings of shape (B, embedding_size)."""

@@ -1,20 +1,17 @@
 """Front ends and audio encoders by name or class."""
 # To add one, write a class in its own file, and add its name to the Literal and to the dict below it.
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
 from torch import nn
 
-from crossmodal.models.backbone import check_network_name
 from crossmodal.models.cnn import CNNEncoder, CRNNEncoder
 from crossmodal.models.dense import DenseEncoder
 from crossmodal.models.encoder import AudioEncoder
 from crossmodal.models.lstm import LSTMEncoder
 from crossmodal.models.pretrained import PretrainedFrontEnd
 from crossmodal.models.tdnn import TDNNEncoder
-from crossmodal.models.timm_encoder import TimmEncoder
 from crossmodal.models.transformer import TransformerEncoder
 from crossmodal.naming import Part
 from crossmodal.transforms import MFCC, LogMelFilterBank, MFCCAndLogMel
@@ -36,18 +33,10 @@ _AUDIO_ENCODERS: dict[AudioEncoderName, type[AudioEncoder]] = {
     "tdnn": TDNNEncoder,
     "transformer": TransformerEncoder,
 }
-_TIMM = "timm:"
 
 
 front_end_part = partial(Part.parse, "front end", _FRONT_ENDS, base=nn.Module)
-
-
-def audio_encoder_part(given: Any, kwargs: Mapping[str, Any] | None = None) -> Part:
-    """Parse an audio encoder that the user gives, or the name of a timm model, whose weights are not loaded."""
-    if isinstance(given, str) and given.startswith(_TIMM):
-        check_network_name(given.removeprefix(_TIMM))
-        return Part("audio encoder", given, TimmEncoder, {**(kwargs or {}), "name": given.removeprefix(_TIMM)})
-    return Part.parse("audio encoder", _AUDIO_ENCODERS, given, kwargs, nn.Module)
+audio_encoder_part = partial(Part.parse, "audio encoder", _AUDIO_ENCODERS, base=nn.Module)
 
 
 def create_front_end(name: Any, sample_rate: int = 16000, **kwargs: Any) -> Any:
@@ -73,15 +62,13 @@ def list_front_ends() -> list[str]:
 def create_audio_encoder(name: Any, in_features: int, **kwargs: Any) -> Any:
     """Create an audio encoder; arguments and errors as for `create_front_end`.
 
-    The name is one of `list_audio_encoders`, or ``timm:`` followed by the name of a timm image model (`TimmEncoder`).
-
     Examples:
-        >>> create_audio_encoder("timm:resnet18", in_features=40, pooling="mean").out_features
-        512
+        >>> create_audio_encoder("lstm", in_features=40, hidden_size=128, pooling="mean").out_features
+        256
     """
     return audio_encoder_part(name, kwargs).create({"in_features": in_features}, "out_features")
 
 
 def list_audio_encoders() -> list[str]:
-    """List the names of the audio encoders, without those that begin with ``timm:``."""
+    """List the names of the audio encoders."""
     return sorted(_AUDIO_ENCODERS)

@@ -7,12 +7,10 @@ from torch import Tensor
 
 
 class Outputs(NamedTuple):
-    """Outputs of a model for the B clips of a batch; None if not requested or not available."""
+    """Outputs of a model for the B clips of a batch; None if not available."""
 
     embedding: Tensor  # (B, E); None for some teachers of the user
     logits: Tensor  # (B, K)
-    features: Tensor | None = None  # mean over time of the model's normalized input, (B, D)
-    windows: Tensor | None = None  # embeddings of N equal windows of each clip, (B, N, E)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Outputs":
         """Apply a function to every tensor, for example ``outputs.map(lambda tensor: tensor[keep])``."""

@@ -152,20 +152,5 @@ class WeightedLayerSum(nn.Module):
         return (self.weights @ layers).reshape(batch, height // len(self.scores), -1)
 
 
-def cut_into_windows(steps: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Cut the valid steps of each clip, (B, C, steps), into `count` windows whose lengths differ by at most one step.
-
-    Return windows of shape (B * N, C, steps of the longest) and their numbers of valid steps, (B * N,). If a clip has
-    fewer steps than windows, some steps are in several windows.
-    """
-    edges = torch.arange(count + 1, device=length.device) * length[:, None] // count
-    start = edges[:, :-1]
-    size = (edges[:, 1:] - start).clamp(min=1)
-    index = start[..., None] + torch.arange(int(size.max()), device=length.device)  # (B, N, steps of a window)
-    index = index.clamp(max=length[:, None, None] - 1).flatten(1)
-    windows = steps.gather(2, index[:, None].expand(-1, steps.shape[1], -1))
-    return windows.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1), size.flatten()
-
-
 def _masked_mean(features: Tensor, mask: Tensor) -> Tensor:
     return features.masked_fill(~mask, 0.0).sum(dim=-1) / mask.sum(dim=-1)

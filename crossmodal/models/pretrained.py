@@ -206,10 +206,6 @@ class PretrainedFrontEnd(nn.Module):
             return result, length
         return select_frames(result, length_mask(length, result.shape[2]) & (features[:, -1] > _SILENT))
 
-    def layer(self, states: Tensor, layer: int) -> Tensor:
-        """Return the states of a layer, (B, width, audio frames), from the result of `finish`."""
-        return states.split(self.width, dim=1)[self.layers.index(layer)]
-
     def load(self, device: torch.device | str = "cpu") -> Any:
         """Return the frozen layers on a device; they are loaded at the first call. `forward` calls this.
 

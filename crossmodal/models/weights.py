@@ -14,13 +14,11 @@ from crossmodal.errors import WeightsError
 def load_backbone_weights(network: nn.Module, path: str | Path) -> None:
     """Load weights into a network from a file; extra tensors in it, such as a classifier, are ignored.
 
-    If the network has one input channel, the three colour channels of the file are summed, as in timm: a grey image
-    then gives the same result. Raises WeightsError if the file does not fit.
+    Raises WeightsError if the file does not fit.
     """
     weights = read_state_dict(Path(path))
     # The counters of batch normalization matter only if its momentum is None, and many files omit them.
     expected = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
-    weights |= {key: _match_channels(weights[key], value) for key, value in expected.items() if key in weights}
     missing = [key for key, value in expected.items() if key not in weights or weights[key].shape != value.shape]
     if missing:
         raise WeightsError(
@@ -30,13 +28,6 @@ def load_backbone_weights(network: nn.Module, path: str | Path) -> None:
             f"Check that the backbone and its model_kwargs match the weights."
         )
     network.load_state_dict({key: weights[key] for key in expected}, strict=False)
-
-
-def _match_channels(value: Tensor, expected: Tensor) -> Tensor:
-    """Sum the three colour channels of a convolution if one channel is expected."""
-    if value.ndim != 4 or value.shape[1] != 3 or expected.shape != (len(value), 1, *value.shape[2:]):
-        return value
-    return value.sum(dim=1, keepdim=True)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -170,24 +170,22 @@ class Run:
         labelled = (clip.actor for clip in self.corpus.split["train"] if clip.label is not None)
         groups = groups_of_actors(labelled, self.teaching.cross_fit)
         for stage in () if members else self.teaching.stages:
-            variants = [(frozenset[str](), number) for number in range(1 if groups else self.teaching.num_teachers)]
-            variants += [(group, number) for group in groups for number in range(self.teaching.num_teachers)]
-            for left_out, number in variants:
-                run, result = self._train_member(stage, left_out, number)
+            for left_out in [frozenset[str](), *groups]:
+                run, result = self._train_member(stage, left_out)
                 datamodules.setdefault(stage, run.datamodule)
                 members.append(Member(stage, result, left_out))
         return self.processes.run_on_rank_zero(
             lambda: store_teacher_outputs(self.teaching, members, datamodules, self.device)
         )
 
-    def _train_member(self, stage: str, left_out: frozenset[str], number: int) -> tuple[StageRun, StageResult]:
+    def _train_member(self, stage: str, left_out: frozenset[str]) -> tuple[StageRun, StageResult]:
         """Train one teacher, or return the stage ``teacher`` if it is the same."""
         # With the student's seed, a voice teacher would start from the same weights and see the same batches.
-        seed = self.settings["seed_everything"] + 1000 * (number + (stage == "supervised"))
+        seed = self.settings["seed_everything"] + 1000 * (stage == "supervised")
         group = [content_key(left_out=sorted(left_out))[:8]] if left_out else []  # names may be long or contain folders
-        name = "_".join([stage, *group, str(number)])
+        name = "_".join([stage, *group])
         run = self.prepare_stage(stage, self.folder / "teachers" / name, seed, left_out)
-        if stage == "teacher" and not left_out and number == 0:
+        if stage == "teacher" and not left_out:
             return run, self.results["teacher"]
         result = run.run(self._store, [])
         excluded = f" without actors {', '.join(sorted(left_out))}" if left_out else ""
@@ -216,10 +214,10 @@ class Run:
         return StageRun(stage, config, clips, folder or self.folder / stage, upstream, left_out, self.processes)
 
     def _fill_in_transfer(self, model: Config, data: Config) -> None:
-        """Set the stored teacher outputs and their sizes."""
+        """Set the stored teacher outputs and the width of their embeddings."""
         outputs = self._store_teacher_outputs()
-        sizes = {f"{name}_size": shape[-1] for name, shape in ClipTensors(outputs).shapes.items()}
-        model |= {name: sizes[name] for name in ("teacher_embedding_size", "teacher_features_size") if name in sizes}
+        if shape := ClipTensors(outputs).shapes.get("teacher_embedding"):
+            model["teacher_embedding_size"] = shape[-1]
         data["teacher_outputs"] = str(outputs)
 
     def _fill_in_teacher(self, model: Config, data: Config) -> None:

@@ -53,7 +53,7 @@ _TRAINING = ("augmentation", "stored_copies", "pretrained_lr")
 _RECIPE = (*_TRAINING, *(name for name in inspect.signature(BaseTask).parameters if name != "num_classes"))
 _LOGGERS = {"wandb": "WandbLogger", "csv": "CSVLogger", "tensorboard": "TensorBoardLogger"}
 # Arguments that the pipeline sets for each stage.
-_FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size", "teacher_features_size")
+_FILLED_IN = ("num_classes", "weights", "teacher", "teacher_embedding_size")
 _OF_A_LIVE_TEACHER = ("teacher_actors", "horizontal_flip")  # arguments of a task without stored outputs
 
 

@@ -12,7 +12,7 @@ TeacherKind = Literal["face", "voice", "both"]
 # The stages that train each kind of teacher; a voice teacher is trained like the student's control, in one stage.
 STAGES_OF = {"face": ("teacher",), "voice": ("supervised",), "both": ("teacher", "supervised")}
 
-_OF_TRAINED_TEACHERS = ("by", "cross_fit", "num_teachers")  # settings without a teacher of one's own
+_OF_TRAINED_TEACHERS = ("by", "cross_fit")  # settings without a teacher of one's own
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class TeachingSettings:
             group's clips come from teachers that were not trained on the group. A teacher's outputs for clips that it
             has memorised carry no more than the label. 0 trains one teacher on all actors. Embeddings always come from
             one network, because those of different networks are not comparable.
-        num_teachers: Number of teachers with different seeds; their logits are averaged.
         calibrate: Divide logits by the temperature that fits the validation clips best (Guo et al., ICML 2017,
             arXiv:1706.04599).
         shuffle: Give each clip the outputs for another clip of the same actor and emotion. This is a control: if a
@@ -43,7 +42,6 @@ class TeachingSettings:
 
     by: TeacherKind = "face"
     cross_fit: int = 0
-    num_teachers: int = 1
     calibrate: bool = False
     shuffle: bool = False
     teacher: str | nn.Module | None = None
@@ -52,8 +50,6 @@ class TeachingSettings:
     def __post_init__(self) -> None:
         if self.cross_fit == 1 or self.cross_fit < 0:
             raise ConfigError(f"teaching.cross_fit must be 0, or at least 2 groups, not {self.cross_fit}.")
-        if self.num_teachers < 1:
-            raise ConfigError(f"teaching.num_teachers must be at least 1, not {self.num_teachers}.")
         changed = {one.name for one in fields(self) if getattr(self, one.name) != one.default}
         if self.teacher and (excluded := changed.intersection(_OF_TRAINED_TEACHERS)):
             raise ConfigError(f"teaching.teacher is trained already: remove teaching.{min(excluded)}.")

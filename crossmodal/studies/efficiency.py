@@ -138,27 +138,22 @@ def _common_runs(runs: Sequence[FinishedRun]) -> _Runs:
 def _curve(student: str, groups: _Runs) -> Curve:
     every = [run for those in groups.values() for run in those]
     total = median_low([len(run.summary.corpus["actors"]["train"]) for run in every])
-    numbers = sorted({number for number, _ in groups}, key=lambda number: number or total)
+    ordered = sorted(groups, key=lambda key: (key[0] or np.inf, _ORDER.index(_teacher(groups[key])), key[1]))
     controls = {
         number: _pooled([run for key, those in groups.items() if key[0] == number for run in those], "control")
-        for number in numbers
+        for number, _ in ordered
     }
-    rows = [
-        _row(student, number, method, groups)
-        for number in numbers
-        for (other, method), _ in sorted(groups.items(), key=lambda item: (_ORDER.index(_teacher(item[1])), item[0][1]))
-        if other == number
-    ]
+    rows = [_row(student, key, groups) for key in ordered]
     for row, needed in zip(rows, _needed(rows, groups, controls, total), strict=True):
         row["needed"] = needed
-    for effects in ([row["over_control"] for row in rows], [row["over_voice"] for row in rows]):
-        correct(effects)
+    correct([row["over_control"] for row in rows])
+    correct([row["over_voice"] for row in rows])
     control = [_point(number, predictions) for number, predictions in controls.items()]
     return Curve(student=student, training_actors=total, control=control, rows=rows, best=_best(rows, total))
 
 
-def _row(student: str, number: int | None, method: str, groups: _Runs) -> Row:
-    runs = groups[number, method]
+def _row(student: str, key: tuple[int | None, str], groups: _Runs) -> Row:
+    (number, method), runs = key, groups[key]
     students, controls = ([run.predictions[stage] for run in runs] for stage in ("finetune", "control"))
     voices = {name for (other, name), those in groups.items() if other == number and _teacher(those) == "voice"}
     own = {f"{method} (self)"} & voices or voices  # of the same method, or else the only one

@@ -65,10 +65,8 @@ def plot_curve(curve: Curve, path: Path, label: str, note: str = "") -> None:
     lines = {method: [row for row in curve["rows"] if row["method"] == method] for method in methods}
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
-        for point in curve["control"]:
-            if point["labelled_actors"] is None:
-                style: dict[str, Any] = {"color": _CONTROL, "linestyle": "--", "linewidth": 1}
-                axis.axhline(point["uar"], **style, label="control, all labels")
+        for point in (one for one in curve["control"] if one["labelled_actors"] is None):
+            axis.axhline(point["uar"], color=_CONTROL, linestyle="--", linewidth=1, label="control, all labels")
         _draw_line(axis, curve, curve["control"], -len(lines) / 2, "control", color=_CONTROL, marker="X")
         for place, (method, rows) in enumerate(lines.items()):
             style = {"color": PROTOCOL_COLOURS[place % 4], "marker": PROTOCOL_MARKERS[place % 4]}

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -27,11 +27,16 @@ _OF_THE_PROTOCOLS = {
     "data.protocol": "set protocols in the file, or --protocols",
     "data.allow_speaker_leakage": "the protocol random sets it",
 }
-_VALUES = {
-    "methods": "a mapping of sections such as {transfer: {model: {kd_loss: dist}}}, or {} for the defaults",
-    "applications": "a file for fit --config, or a list of such files and of sections, such as "
-    "[cnn.yaml, {data: {channel: song}}]",
-}
+_LAYERS = "a file for fit --config, or a list of such files and of sections, as in [cnn.yaml, {data: {channel: song}}]"
+_SECTIONS = "a mapping of sections such as {transfer: {model: {kd_loss: dist}}}, or {} for the defaults"
+_VALUES = {"methods": _SECTIONS, "applications": _LAYERS, "students": _LAYERS}
+_NAME = r"[\w.+-]+(?<!_self)", "letters, digits and _ . + -, but not end in _self"  # part of a folder's name
+_NAMES = {"methods": _NAME, "applications": _NAME, "students": (r"[a-zA-Z0-9.+-]+", "letters, digits and . + -")}
+_Form = tuple[Callable[[Any], bool], str]
+_NUMBERS: _Form = (lambda one: type(one) is int and one >= 0, "whole numbers")
+_STRINGS: _Form = (lambda one: isinstance(one, str), "strings")
+_COUNTS: _Form = (lambda one: one is None or (type(one) is int and one > 0), "numbers from 1, with null for all")
+_LISTS = {"folds": _NUMBERS, "seeds": _NUMBERS, "protocols": _STRINGS, "configs": _STRINGS, "labelled_actors": _COUNTS}
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,8 @@ class Study:
     minutes_per_run: float | None = None
 
     def __post_init__(self) -> None:
-        for name, form in (("folds", int), ("seeds", int), ("protocols", str), ("configs", str)):
-            self._check_list(name, form)
+        for name in _LISTS:
+            self._check_list(name)
         for protocol in self.protocols:
             lookup(f"protocol of {self.file}", dict.fromkeys(get_args(Protocol)), protocol)
         for path in self.config_paths:
@@ -83,12 +88,8 @@ class Study:
         self._require(not self.protocols or self.key == "applications", "protocols requires applications")
         for name in ("self_distillation", "students", "labelled_actors"):
             self._require(not getattr(self, name) or self.key == "methods", f"{name} requires methods")
-        is_valid = isinstance(self.compared, Mapping) and bool(self.compared)
-        self._require(is_valid, f"{self.key} must map each name to {_VALUES[self.key]}")
-        for name in self.compared:
-            self._check_variant(name)
-        self._check_students()
-        self._check_labelled_actors()
+        self._check_entries(self.key, self.kind)
+        self._check_entries("students", "student")
         minutes = self.minutes_per_run
         is_valid = minutes is None or (type(minutes) in (int, float) and 0 < minutes < math.inf)
         self._require(is_valid, f"minutes_per_run must be a positive number, not {minutes!r}")
@@ -138,55 +139,29 @@ class Study:
         if not condition:
             raise ConfigError(f"{self.file}: {message}.")
 
-    def _check_list(self, name: str, form: type) -> None:
-        """Check a list of distinct strings, or of distinct whole numbers, which may not be empty."""
-        value = getattr(self, name)
-        is_valid = isinstance(value, list | tuple) and all(type(one) is form for one in value)
-        if is_valid and form is int:
-            is_valid = bool(value) and min(value) >= 0
-        form_name = "whole numbers" if form is int else "strings"
-        is_valid = is_valid and len(set(value)) == len(value)
-        self._require(is_valid, f"{name} must be a list of distinct {form_name}, not {value!r}")
+    def _check_list(self, name: str) -> None:
+        """Check a list of distinct values; folds and seeds may not be empty."""
+        value, (is_form, form) = getattr(self, name), _LISTS[name]
+        is_valid = isinstance(value, list | tuple) and all(map(is_form, value)) and len(set(value)) == len(value)
+        is_valid = is_valid and (bool(value) or name not in ("folds", "seeds"))
+        self._require(is_valid, f"{name} must be a list of distinct {form}, not {value!r}")
 
-    def _check_variant(self, name: Any) -> None:
-        value, source = self.compared[name], f"{self.kind} {name!r}"
-        is_valid = isinstance(value, Mapping) if self.key == "methods" else _has_layers(value)
-        is_name = isinstance(name, str) and re.fullmatch(r"[\w.+-]+(?<!_self)", name)  # part of a folder's name
-        self._require(
-            is_valid and bool(is_name),
-            f"invalid {source}. Its name may have letters, digits and _ . + -, but not end in _self; its value must "
-            f"be {_VALUES[self.key]}",
-        )
-        self._check_layers(source, value)
-
-    def _check_layers(self, source: str, value: Any) -> None:
-        for part in self.layers(value):
-            if isinstance(part, Path):
-                self._require(part.is_file(), f"{source}: file not found: {part}")
-            else:
-                keys = [key for key in _dotted(part) if key != "stages" or self.key == "methods"]
-                self.check_settings(f"{self.file}: {source}", keys)
-
-    def _check_students(self) -> None:
-        self._require(isinstance(self.students, Mapping), f"students must map each name to {_VALUES['applications']}")
-        for name, value in self.students.items():
-            is_name = isinstance(name, str) and re.fullmatch(r"[a-zA-Z0-9.+-]+", name)  # without _, so unambiguous
-            self._require(
-                bool(is_name) and _has_layers(value),
-                f"invalid student {name!r}. Its name may have letters, digits and . + -; its value must be "
-                f"{_VALUES['applications']}",
-            )
-            self._check_layers(f"student {name!r}", value)
-
-    def _check_labelled_actors(self) -> None:
-        value = self.labelled_actors
-        is_valid = isinstance(value, list | tuple) and all(
-            one is None or (type(one) is int and one > 0) for one in value
-        )
-        self._require(
-            is_valid and len(set(value)) == len(value),
-            f"labelled_actors must be a list of distinct numbers of actors, from 1, with null for all, not {value!r}",
-        )
+    def _check_entries(self, key: str, kind: str) -> None:
+        """Check the names and values of the compared variants, or of the students, which may be missing."""
+        entries, values, (pattern, allowed) = getattr(self, key), _VALUES[key], _NAMES[key]
+        is_valid = isinstance(entries, Mapping) and (bool(entries) or key == "students")
+        self._require(is_valid, f"{key} must map each name to {values}")
+        for name, value in entries.items():
+            is_valid = isinstance(value, Mapping) if key == "methods" else _has_layers(value)
+            is_valid = is_valid and isinstance(name, str) and bool(re.fullmatch(pattern, name))
+            message = f"invalid {kind} {name!r}. Its name may have {allowed}; its value must be {values}"
+            self._require(is_valid, message)
+            for part in self.layers(value):
+                if isinstance(part, Path):
+                    self._require(part.is_file(), f"{kind} {name!r}: file not found: {part}")
+                else:
+                    keys = [one for one in _dotted(part) if one != "stages" or self.key == "methods"]
+                    self.check_settings(f"{self.file}: {kind} {name!r}", keys)
 
 
 def read_study(path: Path, named_by: Sequence[Path] = ()) -> Study:

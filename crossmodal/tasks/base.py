@@ -25,7 +25,6 @@ from crossmodal.transforms import FeatureNormalization
 
 Losses = dict[str, Tensor]
 Split = Literal["train", "val", "test"]
-LABELS = ("label", "mixed_label", "label_weight")  # keys of a batch; the last two are added by mixup
 
 
 def _moving_average(average: Tensor, current: Tensor, num_averaged: Tensor, decay: float) -> Tensor:
@@ -147,28 +146,13 @@ class BaseTask(LightningModule):
             return tensor
         return cast(Tensor, self.all_gather(tensor, sync_grads=True)).flatten(0, 1)
 
-    def gather_labels(self, batch: Batch) -> Batch:
-        """Gather the labels that `task_loss` needs from all processes."""
-        return {name: self.gather_clips(batch[name]) for name in LABELS if name in batch}
-
-    def task_loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Compute the cross-entropy over the labelled clips; zero if there are none.
-
-        Clips mixed by `crossmodal.transforms.Mixup` have two labels, which are weighted by their shares.
-        """
-        if "mixed_label" not in batch:
-            return self._cross_entropy(logits, batch["label"], torch.ones_like(logits[:, 0]))
-        share = batch["label_weight"]
-        own = self._cross_entropy(logits, batch["label"], share)
-        return own + self._cross_entropy(logits, batch["mixed_label"], 1 - share)
-
-    def _cross_entropy(self, logits: Tensor, label: Tensor, share: Tensor) -> Tensor:
-        """Compute the mean over labelled clips, weighted by class; `share` multiplies the loss of each clip."""
+    def task_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Compute the cross-entropy over the labelled clips, weighted by class; zero if there are none."""
         losses = F.cross_entropy(
             logits, label, ignore_index=UNLABELLED, label_smoothing=self.label_smoothing, reduction="none"
         )
         weight = torch.where(label == UNLABELLED, 0.0, self.class_weight[label])
-        return (losses * share * weight).sum() / weight.sum().clamp(min=1e-6)
+        return (losses * weight).sum() / weight.sum().clamp(min=1e-6)
 
     def on_train_start(self) -> None:
         """Fit class weights, and the normalization unless it was loaded, to the training clips."""

@@ -1,4 +1,4 @@
-"""Weighted sum of losses between student and teacher, with warm-up."""
+"""Weighted sum of losses between student and teacher."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,48 +15,31 @@ from crossmodal.own_code import own_errors
 
 @dataclass(frozen=True)
 class LossTerm:
-    """One loss of a distillation objective; its weight, relative to the task loss, increases from 0 in the warm-up.
-
-    `warmup` is a fraction of all training steps, `temperature` is for losses that take one, and `over_time` compares
-    embeddings of windows instead of clips.
-    """
+    """One loss of a distillation objective; its weight is relative to the task loss, and not all take a temperature."""
 
     loss: Loss
     weight: float
-    warmup: float = 0.0
-    over_time: bool = False
     temperature: float | None = None
 
     def __post_init__(self) -> None:
-        name = self.loss.part.name
         if self.weight < 0:
-            raise ConfigError(f"The weight of loss {name} must not be negative, got {self.weight}.")
-        if not 0 <= self.warmup <= 1:
-            raise ConfigError(f"The warmup of loss {name} must be a fraction from 0 to 1, got {self.warmup}.")
-        if self.over_time and self.loss.entry.compares != "embeddings":
-            raise ConfigError(f"The loss {name} does not compare embeddings and does not support over_time.")
+            raise ConfigError(f"The weight of loss {self.loss.part.name} must not be negative, got {self.weight}.")
 
     @classmethod
     def parse(cls, name: str | type[nn.Module], settings: float | Mapping[str, Any] | None) -> "LossTerm":
-        """Parse the settings of a loss, ``{weight: 0.1, warmup: 0.2, temperature: 4}`` or a weight alone."""
+        """Parse the settings of a loss, ``{weight: 0.1, temperature: 4}`` or a weight alone."""
         arguments: dict[str, Any] = dict(settings) if isinstance(settings, Mapping) else {"weight": settings}
-        weight, warmup = arguments.pop("weight", None), arguments.pop("warmup", 0.0)
-        over_time = arguments.pop("over_time", False)
+        weight = arguments.pop("weight", None)
         loss = parse_loss(name, arguments)
         if not isinstance(weight, int | float):
             raise ConfigError(f"The loss {name} needs a weight: {{{name}: 0.1}}, or {{{name}: {{weight: 0.1}}}}.")
-        return cls(loss, weight, warmup, over_time)
-
-    def weight_at(self, progress: float) -> float:
-        """Return the weight at a progress of training from 0 to 1."""
-        return self.weight if progress >= self.warmup else self.weight * progress / self.warmup
+        return cls(loss, weight)
 
 
 class DistillationObjective(nn.Module):
     """Losses between the outputs of student and teacher for the same clips, by their logged names.
 
     Args:
-        teacher_features_size: Width D of the teacher's input features, for the loss that predicts them.
         teach_labelled: Whether labelled clips contribute.
     """
 
@@ -65,34 +48,21 @@ class DistillationObjective(nn.Module):
         terms: Mapping[str, LossTerm],
         embedding_size: int,
         teacher_embedding_size: int,
-        teacher_features_size: int,
         num_classes: int,
         teach_labelled: bool = True,
     ) -> None:
         super().__init__()
         self.teach_labelled = teach_labelled
-        widths = {"embeddings": teacher_embedding_size, "features": teacher_features_size}
         self.terms = dict(terms)
         self.losses, self.projectors = nn.ModuleDict(), nn.ModuleDict()
         for name, term in self.terms.items():
             self.losses[name] = term.loss.create(teacher_embedding_size, num_classes, term.temperature)
         for name, term in self.terms.items():
             if term.loss.entry.needs_projection:
-                self.projectors[name] = nn.Linear(embedding_size, widths[term.loss.entry.compares])
+                self.projectors[name] = nn.Linear(embedding_size, teacher_embedding_size)
 
-    @property
-    def over_time(self) -> bool:
-        """True if any loss compares windows."""
-        return any(term.over_time for term in self.terms.values())
-
-    def forward(
-        self, student: Outputs, teacher: Outputs, label: Tensor, progress: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the weighted sum, and each loss by name without its weight.
-
-        For a loss over time, the student has as many windows as the teacher. Labels, (B,), are -1 for unlabelled clips,
-        and `progress` of training is from 0 to 1.
-        """
+    def forward(self, student: Outputs, teacher: Outputs, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the weighted sum, and each loss by name without its weight; labels, (B,), are -1 if unknown."""
         zero = student.embedding.sum() * 0 + student.logits.sum() * 0
         share = 1.0
         if not self.teach_labelled:
@@ -100,17 +70,13 @@ class DistillationObjective(nn.Module):
             student, teacher = (side.map(lambda rows: rows[taught]) for side in (student, teacher))
             share, label = float(taught.float().mean()), label[taught]
         parts = {name: self._loss(name, student, teacher, label) if share else zero for name in self.terms}
-        return sum((share * self.terms[name].weight_at(progress) * part for name, part in parts.items()), zero), parts
+        return sum((share * self.terms[name].weight * part for name, part in parts.items()), zero), parts
 
     def _loss(self, name: str, student: Outputs, teacher: Outputs, label: Tensor) -> Tensor:
         term = self.terms[name]
         entry = term.loss.entry
-        prediction = student.logits if entry.compares == "logits" else student.embedding
-        targets = {"logits": teacher.logits, "embeddings": teacher.embedding, "features": teacher.features}
-        target = targets[entry.compares]
-        if term.over_time:
-            prediction, target = _windows(student), _windows(teacher)
-            label = label.repeat_interleave(len(prediction) // len(label))
+        compared = "logits" if entry.compares == "logits" else "embedding"
+        prediction, target = getattr(student, compared), getattr(teacher, compared)
         if name in self.projectors:
             prediction = self.projectors[name](prediction)
         if target is None:
@@ -126,13 +92,3 @@ class DistillationObjective(nn.Module):
             found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise ConfigError(f"{own} must return a tensor with one number, the mean over clips, not {found}.")
         return value
-
-
-def _windows(outputs: Outputs) -> Tensor:
-    """Return the embeddings of all windows of all clips, (B * N, E)."""
-    if outputs.windows is None:
-        raise ConfigError(
-            "A loss over time needs windows, but the teacher has only one output per clip. Train it on faces over "
-            "time: pixels, or face features with a row for each video frame."
-        )
-    return outputs.windows.flatten(0, 1)

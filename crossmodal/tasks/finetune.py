@@ -31,8 +31,7 @@ class FinetuneTask(BaseTask):
         front_end: Name of the front end, or your own: ``module.Class``, ``{class_path, init_args}``, a class or an
             object.
         front_end_kwargs: Arguments of the front end, e.g. ``{n_mfcc: 40}``.
-        encoder: Audio encoder: a name; ``timm:`` and the name of a timm image model, e.g. ``timm:resnet18``; or your
-            own, as for the front end.
+        encoder: Name of the audio encoder, or your own, as for the front end.
         encoder_kwargs: Arguments of the encoder, e.g. ``{hidden_size: 128}``.
         embedding_size: Width of the student's embedding.
         dropout: Fraction of the embedding dropped before the head.
@@ -114,11 +113,11 @@ class FinetuneTask(BaseTask):
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
         """Compute the cross-entropy on the labels."""
         logits = self.model.classify(self.embed(batch))
-        return logits, {"loss": self.task_loss(self.gather_clips(logits), self.gather_labels(batch))}
+        return logits, {"loss": self.task_loss(self.gather_clips(logits), self.gather_clips(batch["label"]))}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Run one training step on augmented clips."""
-        return super().training_step(self._augment(batch), batch_idx)
+        return super().training_step(self.augmentation.batch(batch), batch_idx)
 
     def embed(self, batch: Batch) -> Tensor:
         """Compute the student's embeddings of a batch, (B, embedding_size); in training, of augmented features."""
@@ -180,8 +179,7 @@ class FinetuneTask(BaseTask):
     @property
     def uses_summaries(self) -> bool:
         """True if summaries of the encoder can be stored: see `crossmodal.models.AudioEncoder.summarizes`."""
-        augments_features = self.augmentation.mixup is not None or len(self.augmentation.on_features) > 0
-        return self.model.summarizes and not augments_features
+        return self.model.summarizes and len(self.augmentation.on_features) == 0
 
     def _draw_versions(self, values: Tensor) -> Tensor:
         """Draw the index of a version for each clip of stored values, (B, V, ...); without training it is 0."""
@@ -192,25 +190,6 @@ class FinetuneTask(BaseTask):
             return torch.randint(count, (size,))
         speeds = self.stored_speeds
         return torch.tensor([speeds.index(speed) for speed in self.augmentation.waveform[0].draw(size)])  # type: ignore[operator]
-
-    def _augment(self, batch: Batch) -> Batch:
-        """Augment the waveforms of a batch; mix the features if they are stored or of a pretrained front end.
-
-        The corpus mean is subtracted before mixing, so that the padding of the shorter clip is the mean: zero may be
-        far outside the range of a network's features.
-        """
-        if "waveform" in batch and not self._is_pretrained:
-            return self.augmentation.batch(batch)
-        if "waveform" in batch:
-            batch = self.augmentation.waveforms(batch)
-        if self.augmentation.mixup is None:
-            return batch
-        features, length = self.features(batch)
-        normalization = self.normalization()
-        mean = features.new_zeros(1) if normalization is None else normalization.mean[:, None]
-        others = {name: value for name, value in batch.items() if not name.startswith("waveform")}
-        mixed = self.augmentation.batch({**others, "features": features - mean, "feature_length": length})
-        return {**mixed, "features": mixed["features"] + mean}
 
 
 def _choose(versions: Tensor, index: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ class TeacherTask(BaseTask):
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
         """Compute the cross-entropy on the labels."""
         logits = self(self._faces(batch))
-        return logits, {"loss": self.task_loss(self.gather_clips(logits), self.gather_labels(batch))}
+        return logits, {"loss": self.task_loss(self.gather_clips(logits), self.gather_clips(batch["label"]))}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Predict ``teacher_embedding``, (B, E), and ``teacher_logits``, (B, K), of a batch."""

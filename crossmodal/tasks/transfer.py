@@ -18,7 +18,7 @@ from crossmodal.tasks.base import Losses
 from crossmodal.tasks.distillation_objective import DistillationObjective, LossTerm
 from crossmodal.tasks.finetune import FinetuneTask
 from crossmodal.tasks.part_types import AlignLossType, KDLossType
-from crossmodal.transforms import Mixup, RandomCrop, random_horizontal_flip
+from crossmodal.transforms import random_horizontal_flip
 
 UNKNOWN_ACTORS = (
     "The actors that the teacher of your own was trained on are unknown, so it may leak the test actors. State them in "
@@ -30,33 +30,24 @@ _SIZES = {"num_features", "num_classes", "temperature"}  # arguments of losses t
 class TransferTask(FinetuneTask):
     """Train the student on the labels, on the teacher's logits (KD) and on its embeddings (alignment).
 
-    A batch has ``label``, ``waveform``, ``waveform_length`` and, for training, ``teacher_embedding``,
-    ``teacher_logits`` and other stored fields of `crossmodal.models.outputs.Outputs`; or, with a live `teacher`, its
-    input ``faces`` or ``face_embeddings``.
+    A batch has ``label``, ``waveform``, ``waveform_length`` and, for training, ``teacher_embedding`` and
+    ``teacher_logits``; or, with a live `teacher`, its input ``faces`` or ``face_embeddings``.
 
     Args:
         kd_loss: Loss between the logits; None to disable. A name, a class path, ``{class_path, init_args}``, a
             class or a module; see `crossmodal.losses.parse_loss` for classes of your own and of torch.
         kd_loss_weight: Weight of the KD loss; the task loss has weight 1 by default.
-        kd_loss_warmup: Fraction of training in which its weight increases from 0.
         temperature: Temperature of the KD loss, if it takes one.
         align_loss: Loss between the embeddings, given as `kd_loss`; the student's pass through a linear projector if
             the loss needs the teacher's width. None to disable.
         align_loss_weight: Weight of the alignment loss.
-        align_loss_warmup: Fraction of training in which its weight increases from 0.
-        align_loss_over_time: Whether to compare embeddings of windows, one for each video frame of the teacher, instead
-            of whole clips. Voice and face have to be synchronous: this needs ``silence_db: null`` for the front end,
-            and no augmentation that shifts audio in time.
-        align_layer: Number of a trained layer of a pretrained front end, whose mean over time is compared with the
-            teacher's embedding instead of the student's embedding, by all losses of embeddings.
-        more_losses: Additional losses by name or class path, each with its weight, or with ``weight``, ``warmup``,
-            ``over_time`` and its own arguments: ``{rkd: 0.1, supcon: {weight: 0.05, warmup: 0.2, temperature: 0.1}}``.
+        more_losses: Additional losses by name or class path, each with its weight, or with ``weight`` and its own
+            arguments: ``{rkd: 0.1, supcon: {weight: 0.05, temperature: 0.1}}``.
         teach_labelled: Whether labelled clips learn from the teacher too, whose outputs for its own training clips may
             be no more than their labels. A clip that is taught has the same weight either way.
         task_loss_weight: Weight of the cross-entropy on the labels; with 0 the student is pre-trained from the teacher
             alone, and the last epoch is used.
         teacher_embedding_size: Width E of the teacher's embeddings.
-        teacher_features_size: Width D of the teacher's input features; only the loss ``regression`` needs it.
         teacher: Path of a trained teacher to run in each step, or a classifier of your own, see
             `crossmodal.models.own_teacher.OwnTeacher`. Stored teacher outputs are many times faster.
         teacher_actors: Actors that a teacher of your own has seen, ``[]`` if none of the corpus, or ``unknown``.
@@ -64,8 +55,8 @@ class TransferTask(FinetuneTask):
         student: Arguments of `FinetuneTask`.
 
     Raises:
-        ConfigError: If a setting is invalid, such as the same loss twice; if the teacher has another embedding size or
-            number of classes; or if a live teacher is used with mixup.
+        ConfigError: If a setting is invalid, such as the same loss twice; or if the teacher has another embedding size
+            or number of classes.
     """
 
     stage: ClassVar[str] = "transfer"
@@ -75,18 +66,13 @@ class TransferTask(FinetuneTask):
         self,
         kd_loss: KDLossType | None = "logit_std",
         kd_loss_weight: float = 0.3,
-        kd_loss_warmup: float = 0.0,
         temperature: float = 2.0,
         align_loss: AlignLossType | None = "mse",
         align_loss_weight: float = 0.5,
-        align_loss_warmup: float = 0.0,
-        align_loss_over_time: bool = False,
-        align_layer: int | None = None,
         more_losses: dict[LossName | str, float | dict[str, Any]] | None = None,
         teach_labelled: bool = True,
         task_loss_weight: float = 1.0,
         teacher_embedding_size: int = 128,
-        teacher_features_size: int = 1,
         teacher: str | dict[str, Any] | Any | None = None,
         teacher_actors: list[str | int] | Literal["unknown"] | None = None,
         horizontal_flip: float = 0.5,
@@ -95,24 +81,19 @@ class TransferTask(FinetuneTask):
         super().__init__(**student)
         self.horizontal_flip = horizontal_flip
         self.task_loss_weight = task_loss_weight
-        self._total_steps = 1.0
         more = [(LossTerm.parse(loss, settings), settings) for loss, settings in (more_losses or {}).items()]
         self.hparams["more_losses"] = {term.loss.part.name: settings for term, settings in more}
         terms = {term.loss.part.name.replace(".", "_"): term for term, _ in more}
         if kd_loss is not None:
             loss = self._parse_loss("kd_loss", kd_loss, terms)
-            terms["kd_loss"] = LossTerm(loss, kd_loss_weight, kd_loss_warmup, temperature=temperature)
+            terms["kd_loss"] = LossTerm(loss, kd_loss_weight, temperature)
         if align_loss is not None:
             loss = self._parse_loss("align_loss", align_loss, terms)
-            terms["align_loss"] = LossTerm(loss, align_loss_weight, align_loss_warmup, align_loss_over_time)
+            terms["align_loss"] = LossTerm(loss, align_loss_weight)
         num_classes, embedding_size = self.model.classes_and_width
-        self.align_layer = align_layer
-        if align_layer is not None:
-            embedding_size = self._width_of_layer(align_layer)
-        teacher_sizes = teacher_embedding_size, teacher_features_size
-        self.teaching = DistillationObjective(terms, embedding_size, *teacher_sizes, num_classes, teach_labelled)
-        if self.teaching.over_time:
-            self._check_synchronous()
+        self.teaching = DistillationObjective(
+            terms, embedding_size, teacher_embedding_size, num_classes, teach_labelled
+        )
         # A tuple keeps it from being a submodule: it is not in checkpoints or the optimizer and ignores train().
         self._teacher: tuple[FaceClassifier | OwnTeacher, ...] = ()
         self._teacher_actors: Collection[str] = ()
@@ -134,35 +115,7 @@ class TransferTask(FinetuneTask):
             self.hparams[argument] = {"class_path": name, "init_args": loss.part.stored_kwargs(ours)}
         return loss
 
-    def _width_of_layer(self, layer: int) -> int:
-        front_end = self.model.front_end
-        trained = [one for one in front_end.layers if one > front_end.frozen_layers] if self._is_pretrained else []
-        if layer not in trained:
-            known = f"one of {trained}" if trained else "set trainable_layers of a pretrained front end first"
-            raise ConfigError(f"align_layer must be a layer that is trained and in layers: {known}, got {layer}.")
-        width: int = front_end.width
-        return width
-
-    def _check_synchronous(self) -> None:
-        self.model.check_steps()
-        if getattr(self.model.front_end, "silence_db", None) is not None:
-            raise ConfigError(
-                "Teaching over time needs all audio frames, but the front end removes silent ones: set "
-                "--transfer.model.front_end_kwargs '{silence_db: null}'."
-            )
-        augmentations = [*self.augmentation.waveform, self.augmentation.mixup]
-        names = [type(one).__name__ for one in augmentations if isinstance(one, RandomCrop | Mixup)]
-        if names:
-            raise ConfigError(
-                f"Teaching over time needs synchronous voice and face: remove the augmentation {', '.join(names)}."
-            )
-
     def _load_teacher(self, teacher: Any, actors: Collection[Any] | None, teacher_embedding_size: int) -> None:
-        if self.augmentation.mixup is not None:
-            raise ConfigError(
-                "mixup needs stored teacher outputs, because it does not mix the faces for a live teacher. "
-                "Remove mixup or the teacher's file."
-            )
         if not isinstance(teacher, str) or (is_class_path(teacher) and not teacher.endswith(".safetensors")):
             if actors is None:
                 raise LeakageError(UNKNOWN_ACTORS)
@@ -189,39 +142,19 @@ class TransferTask(FinetuneTask):
             )
         self._teacher = tuple(teacher.to(self.device) for teacher in self._teacher)
 
-    def on_train_start(self) -> None:
-        """Store the number of steps, which Lightning recomputes on every access."""
-        super().on_train_start()
-        self._total_steps = float(self.trainer.estimated_stepping_batches)
-
     def compute_losses(self, batch: Batch) -> tuple[Tensor, Losses]:
         """Compute the task loss and, in training, the weighted distillation losses."""
         if not self.training:
             return super().compute_losses(batch)
         teacher = self._teacher_outputs(batch)
-        outputs = self._student_outputs(batch, teacher.windows)
-        labels = self.gather_labels(batch)
+        embedding = self.embed(batch)
+        outputs = Outputs(embedding, self.model.classify(embedding))
+        label = self.gather_clips(batch["label"])
         student, teacher = (side.map(self.gather_clips) for side in (outputs, teacher))
-        task_loss = self.task_loss(student.logits, labels)
-        distillation_loss, terms = self.teaching(student, teacher, labels["label"], self._progress())
+        task_loss = self.task_loss(student.logits, label)
+        distillation_loss, terms = self.teaching(student, teacher, label)
         loss = self.task_loss_weight * task_loss + distillation_loss
         return outputs.logits, {"loss": loss, "task_loss": task_loss, **terms}
-
-    def _progress(self) -> float:
-        return self.trainer.global_step / self._total_steps if self._trainer else 1.0
-
-    def _student_outputs(self, batch: Batch, teacher_windows: Tensor | None) -> Outputs:
-        if self.align_layer is not None:
-            features = self.features(batch)
-            embedding, mean = self.model.encode_with_layer(*features, self.align_layer, self.augmentation.features)
-            return Outputs(mean, self.model.classify(embedding))
-        if not self.teaching.over_time or teacher_windows is None:
-            embedding = self.embed(batch)
-            return Outputs(embedding, self.model.classify(embedding))
-        embedding, windows = self.model.encode_windows(
-            *self.features(batch), teacher_windows.shape[1], self.augmentation.features
-        )
-        return Outputs(embedding, self.model.classify(embedding), windows=windows)
 
     @torch.no_grad()
     def _teacher_outputs(self, batch: Batch) -> Outputs:

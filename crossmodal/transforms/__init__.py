@@ -13,7 +13,6 @@ from crossmodal.transforms.front_end import LogMelFilterBank as LogMelFilterBank
 from crossmodal.transforms.front_end import MFCCAndLogMel as MFCCAndLogMel
 from crossmodal.transforms.masking import length_mask as length_mask
 from crossmodal.transforms.masking import pad_features as pad_features
-from crossmodal.transforms.mixup import Mixup as Mixup
 from crossmodal.transforms.normalization import ClipNormalization as ClipNormalization
 from crossmodal.transforms.normalization import FeatureNormalization as FeatureNormalization
 from crossmodal.transforms.random_transform import random_horizontal_flip as random_horizontal_flip

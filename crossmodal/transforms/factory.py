@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from crossmodal.errors import ConfigError
 from crossmodal.naming import Part
 from crossmodal.transforms.augmentation import AdditiveNoise, RandomCrop, RandomGain, WaveformAugmentation
-from crossmodal.transforms.mixup import Mixup
 from crossmodal.transforms.random_transform import RandomTransform
 from crossmodal.transforms.spec_augment import SpecAugment
 from crossmodal.transforms.speed import SpeedPerturbation
 
-AugmentationName = Literal["crop", "gain", "mixup", "noise", "spec_augment", "speed"]
+AugmentationName = Literal["crop", "gain", "noise", "spec_augment", "speed"]
 # In the order in which they are applied. Changes of the voice come before those of room and microphone, so that the
 # pitch of the noise does not change with the voice.
 _AUGMENTATIONS: dict[AugmentationName, type[RandomTransform]] = {
@@ -23,7 +22,6 @@ _AUGMENTATIONS: dict[AugmentationName, type[RandomTransform]] = {
     "crop": RandomCrop,
     "gain": RandomGain,
     "noise": AdditiveNoise,
-    "mixup": Mixup,
     "spec_augment": SpecAugment,
 }
 
@@ -31,25 +29,15 @@ _AUGMENTATIONS: dict[AugmentationName, type[RandomTransform]] = {
 class Augmentation(nn.Module):
     """Random augmentation in training. It has two methods, because the front end runs between them."""
 
-    def __init__(
-        self,
-        waveform: Iterable[WaveformAugmentation] = (),
-        mixup: Mixup | None = None,
-        on_features: Iterable[nn.Module] = (),
-    ) -> None:
+    def __init__(self, waveform: Iterable[WaveformAugmentation] = (), on_features: Iterable[nn.Module] = ()) -> None:
         super().__init__()
         self.waveform = nn.ModuleList(waveform)
-        self.mixup = mixup
         self.on_features = nn.ModuleList(on_features)
 
     def batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Return a new batch with the ``waveform`` augmented, if present, and clips mixed; see `Mixup` for its keys."""
-        if "waveform" in batch:
-            batch = self.waveforms(batch)
-        return batch if self.mixup is None else self.mixup(batch)
-
-    def waveforms(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Return a new batch with the ``waveform`` augmented."""
+        """Return a new batch with the ``waveform`` augmented; a batch without one is returned as it is."""
+        if "waveform" not in batch:
+            return batch
         waveform = batch["waveform"]
         equal = torch.full(waveform.shape[:1], waveform.shape[-1], device=waveform.device)
         length = batch.get("waveform_length", equal)
@@ -83,8 +71,7 @@ def create_augmentation(settings: Mapping[Any, Any] | None = None, sample_rate: 
     parts.sort(key=lambda part: order.index(part.name) if part.name in order else len(order))
     modules = [part.create({"sample_rate": sample_rate}) for part in parts]
     waveform = [one for one in modules if isinstance(one, WaveformAugmentation)]
-    mixup = next((one for one in modules if isinstance(one, Mixup)), None)
-    return Augmentation(waveform, mixup, [one for one in modules if not isinstance(one, WaveformAugmentation | Mixup)])
+    return Augmentation(waveform, [one for one in modules if not isinstance(one, WaveformAugmentation)])
 
 
 def list_augmentations() -> list[str]:

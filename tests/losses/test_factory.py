@@ -41,7 +41,7 @@ def test_every_loss_is_a_scalar_with_a_gradient_for_the_student_only(name):
 def test_one_clip_has_a_finite_loss_with_a_gradient(name):
     loss, arguments = make(name, size=1)
     value, gradient = value_and_gradient(loss, *arguments)
-    if name in ("rkd", "cka", "supcon"):  # these compare clips with each other
+    if name in ("rkd", "supcon"):  # these compare clips with each other
         assert value == 0
         assert not gradient.any()
 
@@ -49,19 +49,14 @@ def test_one_clip_has_a_finite_loss_with_a_gradient(name):
 @pytest.mark.parametrize("name", [name for name, entry in LOSSES.items() if entry.needs_label])
 def test_an_unlabelled_batch_has_a_finite_loss_with_a_gradient(name):
     loss, arguments = make(name, labels=-1)
-    value, gradient = value_and_gradient(loss, *arguments)
-    if name == "dkd":  # it takes labelled clips only
-        assert value == 0
-        assert not gradient.any()
+    value_and_gradient(loss, *arguments)
 
 
-@pytest.mark.parametrize("name", [*get_args(KDLossName), "cosine", "mse", "regression"])
+@pytest.mark.parametrize("name", [*get_args(KDLossName), "cosine", "mse"])
 def test_loss_is_zero_only_for_equal_outputs(name):
-    loss, (student, teacher, *label) = make(name)
-    if label:
-        label = [torch.arange(len(student))]
-    assert loss(teacher, teacher, *label).item() == pytest.approx(0, abs=1e-9)
-    assert loss(student, teacher, *label).item() > 0.01
+    loss, (student, teacher) = make(name)
+    assert loss(teacher, teacher).item() == pytest.approx(0, abs=1e-9)
+    assert loss(student, teacher).item() > 0.01
 
 
 @every_loss
@@ -99,7 +94,6 @@ def test_mixed_precision_gives_similar_losses(name):
     [
         *((name, "temperature", 3.0) for name in (*get_args(KDLossName), "supcon")),
         ("dist", "intra_weight", 0.3),
-        ("dkd", "non_target_weight", 2.0),
         ("rkd", "angle_weight", 0.0),
     ],
 )
@@ -126,6 +120,6 @@ def test_an_unknown_name_or_argument_suggests_the_nearest():
 def test_the_registry_lists_the_needs_of_each_loss():
     needs_label = {name for name, entry in LOSSES.items() if entry.needs_label}
     needs_projection = {name for name, entry in LOSSES.items() if entry.needs_projection}
-    assert needs_label == {"dkd", "supcon"}
-    assert needs_projection == set(ALIGN_LOSSES) - {"rkd", "cka"}
+    assert needs_label == {"supcon"}
+    assert needs_projection == set(ALIGN_LOSSES) - {"rkd"}
     assert LOSSES["rkd"].make is RKDLoss

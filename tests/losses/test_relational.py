@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossmodal.losses import CKALoss, RKDLoss
+from crossmodal.losses import RKDLoss
 from tests.losses import value_and_gradient
 
 
@@ -62,15 +62,6 @@ def test_rkd_is_accurate_for_close_embeddings_far_from_zero():
     assert RKDLoss()(student, teacher).item() == pytest.approx(expected.item(), rel=1e-3)
 
 
-@pytest.mark.parametrize("widths", [(4, 4), (3, 7)])
-def test_cka_equals_the_formula_on_features(widths):
-    """Compare with |T'S|^2 / (|S'S| |T'T|), the paper's form over dimensions instead of clips."""
-    student, teacher = (x - x.mean(axis=0) for x in (e.numpy() for e in draw(0, *widths)))
-    norm = np.linalg.norm
-    expected = 1 - norm(teacher.T @ student) ** 2 / norm(student.T @ student) / norm(teacher.T @ teacher)
-    assert CKALoss()(*draw(0, *widths)).item() == pytest.approx(expected)
-
-
 @settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -78,25 +69,23 @@ def test_cka_equals_the_formula_on_features(widths):
     size=st.integers(2, 12),
     widths=st.tuples(st.integers(2, 8), st.integers(1, 8)),
 )
-@pytest.mark.parametrize("loss", [RKDLoss(), CKALoss()], ids=["rkd", "cka"])
-def test_loss_is_invariant_to_rotation_translation_and_scale(loss, seed, scale, size, widths):
+def test_loss_is_invariant_to_rotation_translation_and_scale(seed, scale, size, widths):
     student, teacher = draw(seed, *widths, size=size)
     (matrix, place) = draw(seed + 1, widths[0], 1, size=widths[0])
     rotation, _ = torch.linalg.qr(matrix)
     changed = scale * student @ rotation + place.T
-    torch.testing.assert_close(loss(changed, teacher), loss(student, teacher), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(RKDLoss()(changed, teacher), RKDLoss()(student, teacher), atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [RKDLoss(), CKALoss()], ids=["rkd", "cka"])
 @pytest.mark.parametrize(
     "rows", [[0, 0, 0, 0], [0, 0, 1, 2], [0, 0, 1, 1]], ids=["one place", "two clips", "two pairs"]
 )
 @pytest.mark.parametrize("of", ["student", "teacher", "both"])
-def test_identical_embeddings_have_finite_gradients(loss, rows, of):
+def test_identical_embeddings_have_finite_gradients(rows, of):
     student, teacher = draw(3, 4, 4, size=4)
     student = student[rows] if of != "teacher" else student
     teacher = teacher[rows] if of != "student" else teacher
-    assert value_and_gradient(loss, student, teacher)[1].abs().max() < 1e3
+    assert value_and_gradient(RKDLoss(), student, teacher)[1].abs().max() < 1e3
 
 
 @pytest.mark.parametrize("widths", [(4, 4), (3, 7)])

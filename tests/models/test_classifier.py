@@ -9,13 +9,9 @@ from hypothesis import strategies as st
 
 from crossmodal.errors import ConfigError
 from crossmodal.models import AudioClassifier, list_audio_encoders, list_front_ends
-from crossmodal.models.pooling import cut_into_windows
 
 # pretrained needs weights: test_pretrained.py.
 PAIRS = list(itertools.product([name for name in list_front_ends() if name != "pretrained"], list_audio_encoders()))
-
-
-RAW = {"silence_db": None, "top_db": None}
 
 
 def make(front_end="mfcc", encoder="lstm", **kwargs):
@@ -125,50 +121,12 @@ def test_a_wrong_shape_is_a_config_error(shape):
         model_of("mfcc", "dense")(torch.zeros(2, 1, 3200), torch.tensor([1, 2, 3]))
 
 
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(1, 9))
-def test_windows_equal_slices_of_the_clip(lengths, count):
-    """Compare with slices of a list, clip by clip."""
-    steps = torch.arange(len(lengths) * 40.0).view(len(lengths), 1, 40)
-    windows, size = cut_into_windows(steps, torch.tensor(lengths), count)
-    for row, length in enumerate(lengths):
-        clip = steps[row, 0].tolist()
-        for number in range(count):
-            start = number * length // count
-            end = max((number + 1) * length // count, start + 1)
-            at = row * count + number
-            assert windows[at, 0, : size[at]].tolist() == clip[start:end]
-
-
-def test_a_window_depends_only_on_its_part_of_the_clip():
-    torch.manual_seed(0)
-    kwargs = {"hidden_size": 8, "num_layers": 1}
-    model = AudioClassifier("mfcc", "tdnn", encoder_kwargs=kwargs, front_end_kwargs=RAW).eval()
-    waveform = 0.1 * torch.randn(1, 1, 32000)
-    changed = waveform.clone()
-    changed[..., 24000:] *= 0.3
-    with torch.no_grad():
-        before, after = (model.encode_windows(*model.extract_features(one), 4)[1] for one in (waveform, changed))
-    assert torch.allclose(before[:, :2], after[:, :2])
-    assert not torch.allclose(before[:, 3], after[:, 3])
-
-
-def test_one_window_equals_the_embedding_of_the_whole_clip():
-    torch.manual_seed(0)
-    for encoder in ("cnn", "crnn", "lstm", "tdnn", "transformer", "timm:test_resnet"):
-        model = AudioClassifier(encoder=encoder).eval()
-        inputs = torch.randn(2, 40, 60), torch.tensor([60, 33])
-        with torch.no_grad():
-            whole, windows = model.encode_windows(*inputs, 1)
-            expected = model.encode(*inputs)
-        torch.testing.assert_close(whole, expected)
-        torch.testing.assert_close(windows[:, 0], expected, atol=1e-4, rtol=1e-4)
-
-
 def test_audio_outputs_exclude_padding():
     torch.manual_seed(0)
     model = AudioClassifier(encoder="tdnn", encoder_kwargs={"hidden_size": 8}).eval()
     features = torch.randn(1, 40, 50)
     padded = torch.nn.functional.pad(features, (0, 30), value=9.0)
-    ours, theirs = (model.outputs(one, torch.tensor([50]), 4) for one in (features, padded))
+    batches = ({"features": one, "feature_length": torch.tensor([50])} for one in (features, padded))
+    ours, theirs = map(model.predict_batch, batches)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other)

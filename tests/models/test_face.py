@@ -93,16 +93,10 @@ def test_invalid_arguments_are_config_errors(call, message):
         call()
 
 
-def test_face_outputs_match_single_video_frames():
+def test_face_outputs():
     torch.manual_seed(0)
     model = FaceClassifier(in_features=6, num_classes=4).eval()
-    model.normalization.fit_from_sums(torch.tensor(4), torch.rand(6), 4 + torch.rand(6))
     faces = torch.randn(2, 3, 6)
-    outputs = model.outputs(faces)
+    outputs = model.predict_batch({"face_embeddings": faces})
     torch.testing.assert_close(outputs.embedding, model.embed(faces))
     torch.testing.assert_close(outputs.logits, model(faces))
-    for frame in range(3):
-        torch.testing.assert_close(outputs.windows[:, frame], model.embed(faces[:, frame : frame + 1]))
-    normalized = (faces - model.normalization.mean) / model.normalization.std
-    torch.testing.assert_close(outputs.features, normalized.mean(dim=1))
-    assert model.outputs(faces[:, :1]).windows is None

@@ -69,10 +69,7 @@ class FaceFeatures(nn.Module):
         self.layer = nn.Linear(in_features, width)
 
     def forward(self, faces):
-        return self.steps(faces).amax(1)
-
-    def steps(self, faces):
-        return self.layer(faces)
+        return self.layer(faces).amax(1)
 
 
 def waveforms():
@@ -98,16 +95,6 @@ def test_the_mean_as_encoder_is_the_mean_of_the_features():
     features, frames = model.extract_features(waveform, length)
     expected = torch.stack([features[clip, :, : frames[clip]].mean(1) for clip in range(3)])
     torch.testing.assert_close(model.encoder(features, frames), expected)
-
-
-def test_only_steps_have_windows():
-    waveform, length = waveforms()
-    for encoder, has_windows in ((Steps, True), (Mean, False)):
-        model = AudioClassifier("mfcc", encoder, front_end_kwargs={"silence_db": None}).eval()
-        features = model.extract_features(waveform, length)
-        assert (model.outputs(*features, 3).windows is not None) == has_windows == model.has_steps
-    with pytest.raises(ConfigError, match="whole clips"):
-        model.encode_windows(*features, 3)
 
 
 def test_a_front_end_with_layers_gets_a_learned_sum():
@@ -153,7 +140,7 @@ def test_a_face_encoder_of_pixels():
     outputs = model.predict_batch({"faces": faces})
     torch.testing.assert_close(outputs.embedding, model.encoder.module(faces))
     assert outputs.logits.shape == (2, 4)
-    assert (outputs.windows, outputs.features, model.normalization) == (None, None, None)
+    assert model.normalization is None
 
 
 def test_a_face_encoder_of_features_gets_them_normalized(tmp_path):
@@ -164,8 +151,6 @@ def test_a_face_encoder_of_features_gets_them_normalized(tmp_path):
     outputs = model.predict_batch({"face_embeddings": faces})
     normal = (faces - faces.mean((0, 1))) / faces.std((0, 1), correction=0)
     torch.testing.assert_close(outputs.embedding, model.encoder.module(normal), atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(outputs.features, normal.mean(1), atol=1e-3, rtol=1e-3)
-    assert outputs.windows.shape == (20, 4, 7)
     save_model(model, tmp_path / "teacher.safetensors", train_actors=[])
     with trusting():
         again, _ = load_model(FaceClassifier, tmp_path / "teacher.safetensors")

@@ -17,7 +17,7 @@ METHODS = {
     "face": ["--teaching.by=face"],
     "other losses": ["--transfer.model.kd_loss=dist", "--transfer.model.align_loss=mse"],
     "voice": ["--teaching.by=voice"],
-    "both, two of each": ["--teaching.by=both", "--teaching.num_teachers=2"],
+    "both": ["--teaching.by=both"],
     "cross-fitted": ["--teaching.by=both", "--teaching.cross_fit=2"],
 }
 
@@ -82,7 +82,7 @@ def test_all_stages_and_teachers_of_all_methods_use_the_labels_of_the_same_actor
         students = [run for run in built if run.stage != "teacher" and not run.left_out]
         clips |= {run.datamodule.fingerprint["clips"] for run in students}
         built.clear()
-    assert len(seeds) > 2  # the draw of a teacher with another seed would be another one
+    assert len(seeds) > 1  # the draw of a teacher with another seed would be another one
     assert len(drawn) == len(clips) == 1
 
 

@@ -129,7 +129,7 @@ def test_the_actors_of_a_teacher_are_asked_for_and_checked(summary, args):
         fit([*words, "--teaching.teacher_actors=[cy, ada]", "--name=leak"])
     marked = fit([*words, "--teaching.teacher_actors=unknown", "--name=unknown"])
     assert marked["speaker_dependent"] is True
-    for other in ("cross_fit=2", "num_teachers=2", "by=voice"):
+    for other in ("cross_fit=2", "by=voice"):
         with pytest.raises(ConfigError, match="teaching"):
             fit([*args, f"--teaching.{other}"])
 

@@ -114,7 +114,7 @@ class TestOutputs:
         outputs = ClipTensors(path)
         assert outputs.about["train_actors"] == TRAIN
         assert len(outputs.clips) == 64
-        assert outputs.shapes == {"teacher_embedding": (128,), "teacher_logits": (8,), "teacher_features": (6,)}
+        assert outputs.shapes == {"teacher_embedding": (128,), "teacher_logits": (8,)}
 
 
 class TestReuse:

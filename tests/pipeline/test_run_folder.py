@@ -82,7 +82,7 @@ def test_a_run_of_another_fold_gets_its_own_folder(copied, tiny_args, capsys):
         ["--data.batch_size=16"],
         ["--seed_everything=1"],
         ["--transfer.model.lr=1e-3"],
-        ["--teaching.num_teachers=2"],
+        ["--teaching.cross_fit=2"],
         ["--trainer.callbacks=[{class_path: EarlyStopping, init_args: {monitor: teacher/val_uar}}]"],
         ["--data.labelled_actors=1"],
     ],

@@ -104,15 +104,15 @@ def test_the_task_loss_by_hand(smoothing, expected):
     # For two classes with logits 2 and 0: -log p0 = log(1 + e^-2) and -log p1 = 2 + log(1 + e^-2). Smoothing by 0.1
     # gives the wrong class a weight of 0.05, and so adds 0.05 * 2.
     task, _ = finetune(num_classes=2, label_smoothing=smoothing)
-    loss = task.task_loss(torch.tensor([[2.0, 0.0]]), {"label": torch.tensor([0])})
+    loss = task.task_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
     assert float(loss) == pytest.approx(expected)
 
 
 def test_task_loss_excludes_unlabelled_clips():
     task, _ = finetune(num_classes=2, label_smoothing=0.1)
     logits = torch.tensor([[2.0, 0.0], [0.5, 0.0], [9.0, -9.0]], requires_grad=True)
-    loss = task.task_loss(logits, {"label": torch.tensor([0, 1, -1])})
-    labelled = task.task_loss(logits[:2], {"label": torch.tensor([0, 1])})
+    loss = task.task_loss(logits, torch.tensor([0, 1, -1]))
+    labelled = task.task_loss(logits[:2], torch.tensor([0, 1]))
     torch.testing.assert_close(loss, labelled)
     loss.backward()
     assert logits.grad[2].abs().max() == 0 < logits.grad[0].abs().max()
@@ -120,7 +120,7 @@ def test_task_loss_excludes_unlabelled_clips():
 
 def test_an_unlabelled_batch_has_zero_loss_and_gradient():
     logits = torch.tensor([[2.0, 0.0], [0.5, 0.0]], requires_grad=True)
-    loss = finetune(num_classes=2)[0].task_loss(logits, {"label": torch.tensor([-1, -1])})
+    loss = finetune(num_classes=2)[0].task_loss(logits, torch.tensor([-1, -1]))
     loss.backward()
     assert float(loss) == 0
     assert not logits.grad.any()
@@ -243,15 +243,6 @@ def test_uar_excludes_classes_without_targets():
     assert metric.compute().item() == pytest.approx(balanced_accuracy_score(true, predicted)) == 0.75
 
 
-def test_mixed_labels_are_weighted_by_their_shares():
-    task, _ = finetune(label_smoothing=0.0)
-    logits = torch.tensor([[2.0, 0.0, 1.0, 0.0]])
-    batch = {"label": torch.tensor([0]), "mixed_label": torch.tensor([2]), "label_weight": torch.tensor([0.75])}
-    loss = task.task_loss(logits, batch)
-    own, other = (task.task_loss(logits, {"label": torch.tensor([label])}) for label in (0, 2))
-    torch.testing.assert_close(loss, 0.75 * own + 0.25 * other)
-
-
 def test_class_weights_are_inverse_class_frequencies():
     task, _ = finetune(class_weighting=True, label_smoothing=0.0)
     fit(task, loader(voices([0, 1, 1, 1, 2, 2]), batch_size=6), max_epochs=1)
@@ -259,8 +250,8 @@ def test_class_weights_are_inverse_class_frequencies():
     torch.testing.assert_close(task.class_weight, torch.tensor([2.0, 2 / 3, 1.0, 1.0]))
     logits = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
     label = torch.tensor([0, 1, 1, 1])
-    losses = [task.task_loss(logits[i : i + 1], {"label": label[i : i + 1]}) for i in range(4)]
-    weighted = task.task_loss(logits, {"label": label})
+    losses = [task.task_loss(logits[i : i + 1], label[i : i + 1]) for i in range(4)]
+    weighted = task.task_loss(logits, label)
     torch.testing.assert_close(weighted, (losses[0] + sum(losses[1:]) / 3) / 2)
 
 

@@ -37,10 +37,10 @@ def with_features(items, settings):
     [
         {},
         {"clip_normalization": "mean_std"},
-        {"augmentation": {"mixup": {"alpha": 1.0}, "spec_augment": {}}},
-        {"augmentation": {"mixup": {"alpha": 1.0}}, "clip_normalization": "mean", "corpus_normalization": False},
+        {"augmentation": {"spec_augment": {}}},
+        {"clip_normalization": "mean", "corpus_normalization": False},
     ],
-    ids=["plain", "clip normalization", "augmentation", "mixup of clips as they are"],
+    ids=["plain", "clip normalization", "augmentation", "clip normalization alone"],
 )
 @pytest.mark.parametrize("task_class", [FinetuneTask, ControlTask, TransferTask])
 def test_waveforms_and_stored_features_give_the_same_result(settings, task_class, more):
@@ -59,23 +59,6 @@ def test_waveforms_and_stored_features_give_the_same_result(settings, task_class
         assert torch.equal(value, stored[name]), name
     for one, other in zip(live_predictions, stored_predictions, strict=True):
         assert torch.equal(one["probabilities"], other["probabilities"])
-
-
-def test_mixing_centred_features_equals_mixing_normalized_features(settings):
-    task = FinetuneTask(**settings, augmentation={"mixup": {"alpha": 1.0}})
-    (batch,) = loader(with_features(voices(LABELS), settings), batch_size=8)
-    normalization = task.normalization()
-    normalization.fit_from_sums(*normalization.accumulate(batch["features"] + 100, batch["feature_length"]))
-    batch["features"] = batch["features"] + 100  # far from zero, unlike the padding
-    task.train()
-    torch.manual_seed(0)
-    mixed = task._augment(batch)
-    torch.manual_seed(0)
-    expected = task.augmentation.mixup({**batch, "features": normalization(batch["features"])})
-    for row, length in enumerate(mixed["feature_length"].tolist()):
-        one, other = (values[row, :, :length] for values in (normalization(mixed["features"]), expected["features"]))
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
-    assert torch.equal(mixed["label_weight"], expected["label_weight"])
 
 
 def test_the_network_is_frozen_and_not_in_checkpoints(settings, tmp_path):
@@ -125,7 +108,7 @@ def test_training_draws_among_the_stored_copies_and_evaluation_uses_the_clip(set
 def test_waveform_augmentation_is_applied_to_waveforms(settings):
     task = FinetuneTask(**settings, augmentation={"speed": {"factors": [0.5]}}).train()
     (batch,) = loader(voices([0, 1]), batch_size=2)
-    augmented = task._augment(batch)
+    augmented = task.augmentation.batch(batch)
     assert augmented["waveform"].shape[-1] == 2 * batch["waveform"].shape[-1]
     assert torch.isfinite(task.training_step(batch, 0))
 
@@ -152,9 +135,7 @@ def test_trained_layers_have_their_own_learning_rate(trainable, pretrained_lr):
     assert (others["max_lr"], pretrained["max_lr"]) == pytest.approx((1e-3, pretrained_lr or 1e-4))
 
 
-@pytest.mark.parametrize(
-    "more", [{}, {"augmentation": {"mixup": {"alpha": 1.0}, "spec_augment": {}}}], ids=["plain", "mix"]
-)
+@pytest.mark.parametrize("more", [{}, {"augmentation": {"spec_augment": {}}}], ids=["plain", "masked"])
 @pytest.mark.parametrize("task_class", [FinetuneTask, TransferTask])
 def test_layers_are_trained_on_waveforms_as_on_stored_features(trainable, task_class, more):
     items = voices(LABELS)
@@ -200,32 +181,3 @@ def test_layer_weights_are_learned(settings):
     task = FinetuneTask(**settings)
     fit(task, loader(with_features(voices(LABELS), settings)), max_epochs=3)
     assert task.model.layer_mix.weights.std() > 0
-
-
-def test_alignment_compares_a_trained_layer_with_the_teacher(trainable):
-    arguments = {"teacher_embedding_size": 5, "kd_loss": None, "align_loss": "mse", "task_loss_weight": 0.0}
-    task = TransferTask(**trainable, **arguments, align_layer=3)
-    (batch,) = loader(with_teacher_outputs(voices(LABELS)), batch_size=8)
-    _, losses = task.train().compute_losses(batch)
-    losses["loss"].backward()
-    assert task.teaching.projectors["align_loss"].in_features == task.model.front_end.width
-    assert all(one.grad.any() for one in task.model.front_end.trained["layers"][-1].self_attn.v_proj.parameters())
-    assert not any(one.grad is not None and one.grad.any() for one in task.model.projection.parameters())
-    with torch.no_grad():  # the mean of the layer over the valid frames
-        states, frames = task.model.front_end.finish(
-            *task.model.run_front_end(batch["waveform"], batch["waveform_length"])
-        )
-        states = states.unflatten(1, (2, -1))[:, -1]
-        mean = torch.stack([one[:, :size].mean(dim=1) for one, size in zip(states, frames, strict=True)])
-        expected = task.teaching.losses["align_loss"](
-            task.teaching.projectors["align_loss"](mean), batch["teacher_embedding"]
-        )
-    torch.testing.assert_close(losses["align_loss"].detach(), expected, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("layer", [1, 99])
-def test_alignment_needs_a_trained_layer(trainable, layer):
-    with pytest.raises(ConfigError, match="align_layer"):
-        TransferTask(**trainable, align_layer=layer)
-    with pytest.raises(ConfigError, match="trainable_layers"):
-        TransferTask(**STUDENT, align_layer=1)

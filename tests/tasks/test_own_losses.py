@@ -67,7 +67,7 @@ def losses_of(task, label=(0, 1, 2, -1)):
         return Outputs(*(torch.randn(4, size, generator=generator) for size in (width, NUM_CLASSES)))
 
     student, teacher = outputs(STUDENT_WIDTH), outputs(WIDTH)
-    return task.teaching(student, teacher, torch.tensor(label), 1.0)[1], student, teacher
+    return task.teaching(student, teacher, torch.tensor(label))[1], student, teacher
 
 
 PATH = f"{__name__}.Scaled"

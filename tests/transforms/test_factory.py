@@ -31,7 +31,6 @@ def test_each_augmentation_acts_in_training_only(name):
     augmented = augmentation.batch(batch)
     assert torch.equal(augmented["waveform"], batch["waveform"]) == (name == "spec_augment")
     assert torch.equal(augmentation.features(features, length), features) == (name != "spec_augment")
-    assert ("label_weight" in augmented) == (name == "mixup")
     assert all(torch.equal(batch[key], value) for key, value in before.items())
 
     augmentation.eval()
@@ -43,8 +42,8 @@ def test_each_augmentation_acts_in_training_only(name):
 
 def test_order_does_not_depend_on_the_settings_and_there_is_no_state():
     everything = create_augmentation(dict.fromkeys(reversed(list_augmentations())))
-    order = "SpeedPerturbation RandomCrop RandomGain AdditiveNoise Mixup SpecAugment"
-    modules = [*everything.waveform, everything.mixup, *everything.on_features]
+    order = "SpeedPerturbation RandomCrop RandomGain AdditiveNoise SpecAugment"
+    modules = [*everything.waveform, *everything.on_features]
     assert [type(module).__name__ for module in modules] == order.split()
     assert everything.state_dict() == {}
 
@@ -67,7 +66,7 @@ def test_a_batch_without_waveforms_is_unchanged():
         ({"gain": {"min_gain": -3}}, "'gain'.*'min_gain'.*'min_gain_db'"),
         ({"noise": {"sample_rate": 8000}}, "'sample_rate'"),
         ({"speed": [0.9, 1.1]}, r"'speed'.*\[0.9, 1.1\]"),
-        ({"mixup": {"alpha": -1}}, "alpha.*-1"),
+        ({"gain": {"p": 2}}, "p must.*2"),
     ],
 )
 def test_invalid_settings_are_config_errors(settings, message):

@@ -110,7 +110,7 @@ def _store_copies(task: FinetuneTask, datamodule: CorpusDataModule, device: torc
         def extract(waveform: Tensor, clip: str, number: int = number) -> Tensor:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(content_key(clip=clip, copy=number)[:15], 16))
-                batch = task.augmentation.train().waveforms({"waveform": waveform})
+                batch = task.augmentation.train().batch({"waveform": waveform})
             features, length = task.model.run_front_end(
                 batch["waveform"].to(device), batch["waveform_length"].to(device)
             )

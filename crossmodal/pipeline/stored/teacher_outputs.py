@@ -61,9 +61,8 @@ def store_teacher_outputs(
 ) -> Path:
     """Compute the outputs of the trained teachers for every clip, once, and return their file.
 
-    It has ``teacher_embedding``, (clips, E), ``teacher_logits``, (clips, K), ``teacher_features``, (clips, D), and, for
-    teachers with windows, ``teacher_windows``, (clips, N, E), with the actors that any of the teachers was trained on.
-    The first member of each stage was trained on all training actors.
+    It has ``teacher_embedding``, (clips, E), and ``teacher_logits``, (clips, K), with the actors that any of the
+    teachers was trained on. The first member of each stage was trained on all training actors.
     """
     datamodule = datamodules[settings.stages[0]]
     key = content_key(
@@ -101,8 +100,9 @@ def _store(
         logits = logits + (_calibrate(average, clips, datamodule.labels) if settings.calibrate else average)
         first.append(outputs[0])
         train_actors.update(*actors)
-    tensors = _side_by_side(first)
-    tensors["teacher_logits"] = np.asarray(logits, np.float32)
+    tensors = {"teacher_logits": np.asarray(logits, np.float32)}
+    if all(one.embedding is not None for one in first):
+        tensors["teacher_embedding"] = torch.cat([one.embedding for one in first], dim=-1).numpy()
     if settings.shuffle:
         order = shuffled_order([(clip.actor, clip.label) for clip, _ in clips])
         tensors = {name: tensor[order] for name, tensor in tensors.items()}
@@ -110,28 +110,14 @@ def _store(
     ClipTensors.save(path, names, tensors, source="the teacher", train_actors=sorted(train_actors))
 
 
-def _side_by_side(outputs: Sequence[Outputs]) -> dict[str, Array]:
-    """Concatenate the tensors of teachers; windows only if all teachers have as many."""
-    concatenated = {}
-    for name in ("embedding", "features", "windows"):
-        tensors = [tensor for one in outputs if (tensor := getattr(one, name)) is not None]
-        if len(tensors) == len(outputs) and len({tensor.shape[:-1] for tensor in tensors}) == 1:
-            concatenated[f"teacher_{name}"] = torch.cat(tensors, dim=-1).numpy()
-    return concatenated
-
-
 def _predict(member: Member, datamodule: CorpusDataModule, device: torch.device) -> tuple[Outputs, set[str]]:
     """Return the outputs of a teacher for every clip of a datamodule, and the actors it was trained on."""
     loader = datamodule.loader(datamodule.clips)
     if isinstance(member.result, OwnTeacher):
         return predict(member.result.to(device), loader), set()  # `settings` has its actors
-    if member.stage == "teacher":
-        face, metadata = load_model(FaceClassifier, member.result.model)
-        outputs = predict(face.to(device), loader)
-    else:
-        voice, metadata = load_model(AudioClassifier, member.result.model)
-        outputs = predict(voice.to(device), loader, num_windows=datamodule.crops.num_video_frames)
-    return outputs, set(metadata["train_actors"])
+    kind: Any = FaceClassifier if member.stage == "teacher" else AudioClassifier
+    model, metadata = load_model(kind, member.result.model)
+    return predict(model.to(device), loader), set(metadata["train_actors"])
 
 
 def _average(members: Sequence[Member], logits: list[Array], clips: Sequence[tuple[Clip, str]]) -> Array:

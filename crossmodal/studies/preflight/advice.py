@@ -24,7 +24,7 @@ _CLAUSES: dict[Verdict, str] = {
     "information to the voice",
     "not_in_the_sound": f"The face adds information {_FUSION}, but sound carries little of it "
     "({carried:.0%} of the teacher's dimensions can be predicted): prefer soft labels (kd_loss) or relations "
-    "(align_loss rkd or cka) to aligning single embeddings, and expect a small gain",
+    "(align_loss rkd) to aligning single embeddings, and expect a small gain",
     "only_the_label": f"Unlikely to help with labelled clips: the face adds information {_FUSION}, but sound carries "
     "little of it beyond the label ({beyond:.0%} of the teacher's dimensions can be predicted), so add unlabelled "
     "clips, or compare with self-distillation (--teaching.by voice)",

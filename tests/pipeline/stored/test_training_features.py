@@ -105,18 +105,6 @@ def test_a_non_finite_summary_is_reported_with_its_clip(datamodule):
         task.training_step(batch, 0)
 
 
-def test_mixup_mixes_stored_features(datamodule):
-    task = student(augmentation={"mixup": {"alpha": 5.0}})
-    folders, summaries = use_stored(task, datamodule)
-    assert len(folders) == 1 and summaries is None
-    batch = next(iter(datamodule.loader(datamodule.split["train"], shuffle=True)))
-    torch.manual_seed(0)
-    mixed = task.train()._augment(batch)
-    assert (mixed["label_weight"] < 1).any()
-    assert not torch.equal(mixed["features"], batch["features"])
-    assert task.compute_losses(mixed)[1]["loss"].isfinite()
-
-
 class Projection(nn.Module):
     """Front end with random filters, which are trained or not."""
 

@@ -152,12 +152,12 @@ class TestReport:
 
     def test_names_are_escaped(self, tmp_path):
         folder = tmp_path / "<b>study & co"
-        write_application(folder, "a", "seq6", 0, 0, {"control": voices(0, 5)}, encoder="timm:<i>")
+        write_application(folder, "a", "seq6", 0, 0, {"control": voices(0, 5)}, encoder="my.<i>")
         assert main(["study", "report", str(folder)]) == 0
         text = (folder / "report.html").read_text()
         assert "<b>study" not in text
         assert "&lt;b&gt;study &amp; co" in text
-        assert "timm:&lt;i&gt;" in text
+        assert "my.&lt;i&gt;" in text
         assert "no runs" in text  # for any claim
 
     def test_intervals_over_one_test_actor_are_impossible(self, tmp_path, capsys):
