@@ -130,8 +130,15 @@ class Run:
 
     def _keep_labelled_actors(self) -> None:
         """Fix the drawn actors for all stages, some of which have other seeds."""
+        training = self.corpus.split["train"]
+        names = sorted({clip.actor for clip in training if clip.label is not None})
+        if (unlabelled := sum(clip.label is None for clip in training)) and "transfer" in self.stages:
+            teacher = {"face": "the face model teaches", "voice": "a voice model teaches"}.get(self.teaching.by)
+            print_on_rank_zero(
+                f"{unlabelled} of {len(training)} training clips have no label: "
+                f"{teacher or 'face and voice models teach'} the student what they show."
+            )
         if self.corpus.labelled_actors:
-            names = sorted({clip.actor for clip in self.corpus.split["train"] if clip.label is not None})
             self.settings = merge(self.settings, {"data": {"labelled_actors": names}})
 
     def _choose_folder(self, locks: contextlib.ExitStack) -> None:
