@@ -37,7 +37,7 @@ class LossTerm:
 
 
 class DistillationObjective(nn.Module):
-    """Losses between outputs of student and teacher, by their logged names; `teach_labelled`: also of labelled clips."""
+    """Losses between outputs of student and teacher, by logged name; `teach_labelled`: whether labelled clips count."""
 
     def __init__(
         self,
