@@ -37,11 +37,7 @@ class LossTerm:
 
 
 class DistillationObjective(nn.Module):
-    """Losses between the outputs of student and teacher for the same clips, by their logged names.
-
-    Args:
-        teach_labelled: Whether labelled clips contribute.
-    """
+    """Losses between outputs of student and teacher, by logged name; `teach_labelled`: whether labelled clips count."""
 
     def __init__(
         self,

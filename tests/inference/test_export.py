@@ -108,7 +108,7 @@ def test_export_does_not_change_the_model():
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("encoder", ["lstm", "tdnn", "cnn"])
+@pytest.mark.parametrize("encoder", ["lstm", "tdnn"])
 def test_8_bit_weights_are_smaller_and_predict_nearly_the_same(encoder):
     content = onnx_graph.to_onnx(random_model(encoder, **MODELS[encoder]), LABELS, 1.0)
     smaller = onnx_graph.to_int8(content)
