@@ -64,11 +64,11 @@ class TransferTask(FinetuneTask):
 
     def __init__(
         self,
-        kd_loss: KDLossType | None = "logit_std",
+        kd_loss: KDLossType | None = "kd",
         kd_loss_weight: float = 0.3,
         temperature: float = 2.0,
         align_loss: AlignLossType | None = "mse",
-        align_loss_weight: float = 0.5,
+        align_loss_weight: float = 0.1,
         more_losses: dict[LossName | str, float | dict[str, Any]] | None = None,
         teach_labelled: bool = True,
         task_loss_weight: float = 1.0,
