@@ -12,7 +12,7 @@ from crossmodal.errors import ConfigError, CrossmodalError
 
 _SECTIONS = ("data", "trainer", "teacher", "teaching", "transfer", "finetune", "model")
 _RANGES: tuple[tuple[float, float, str], ...] = (  # smallest and largest value, and keys by their last part
-    (0, 1, "dropout horizontal_flip label_smoothing warmup ema_decay"),
+    (0, 1, "dropout horizontal_flip label_smoothing warmup"),
     (0, 1e6, "kd_loss_weight align_loss_weight task_loss_weight weight_decay fold patience"),
     (1, 1e5, "batch_size embedding_size hidden_size in_features num_video_frames max_epochs check_val_every_n_epoch"),
     (1, 1e5, "accumulate_grad_batches sample_rate labelled_actors"),

@@ -1,14 +1,13 @@
 """Base class of the stages: metrics, optimizer recipe and steps."""
 
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -25,14 +24,6 @@ from crossmodal.transforms import FeatureNormalization
 
 Losses = dict[str, Tensor]
 Split = Literal["train", "val", "test"]
-
-
-def _moving_average(average: Tensor, current: Tensor, num_averaged: Tensor, decay: float) -> Tensor:
-    """Return the next exponential moving average; constants such as filters do not change at all.
-
-    Torch's own version, a sum of two products, changes constants slightly in each step, and they are in no checkpoint.
-    """
-    return average.lerp(current, 1 - decay) if average.is_floating_point() else current
 
 
 class UnweightedAverageRecall(MulticlassRecall):
@@ -69,8 +60,6 @@ class BaseTask(LightningModule):
         label_smoothing: Label smoothing of the cross-entropy, from 0 to 1.
         class_weighting: Whether to weight clips in the cross-entropy by the inverse frequency of their class among the
             training clips: RAVDESS has half as many neutral clips as of any other emotion.
-        ema_decay: Decay of the exponential moving average of the weights (Polyak & Juditsky 1992), which is validated
-            and saved; None to use the last weights.
         patience: Number of epochs without a better validation UAR after which training stops, before the small learning
             rates at the end of the schedule; None to disable.
     """
@@ -89,14 +78,13 @@ class BaseTask(LightningModule):
         warmup: float = 0.2,
         label_smoothing: float = 0.1,
         class_weighting: bool = False,
-        ema_decay: float | None = None,
         patience: int | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=list(self.ignored_hyperparameters))
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
         self.label_smoothing, self.class_weighting = label_smoothing, class_weighting
-        self.ema_decay, self.patience = ema_decay, patience
+        self.patience = patience
         self.register_buffer("class_weight", torch.ones(num_classes))
         metrics = MetricCollection(
             {
@@ -194,13 +182,8 @@ class BaseTask(LightningModule):
         self.train(was_training)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return the callbacks for the moving average of the weights and early stopping, if enabled."""
-        callbacks: list[Callback] = []
-        if self.ema_decay is not None:
-            callbacks.append(WeightAveraging(avg_fn=partial(_moving_average, decay=self.ema_decay)))
-        if self.patience is not None:
-            callbacks.append(EarlyStopping(self.monitor, mode="max", patience=self.patience))
-        return callbacks
+        """Return the callback for early stopping, if enabled."""
+        return [] if self.patience is None else [EarlyStopping(self.monitor, mode="max", patience=self.patience)]
 
     def _training_clips(self) -> Iterable[Batch]:
         """Iterate over every training clip once: in one of the processes, or with another loader in each of them."""

@@ -14,7 +14,6 @@ from tests.pipeline.stops import assert_same_results, at_each_batch
 BATCHES = 4  # in an epoch of the tiny corpus
 # Everything that has a state or draws random numbers.
 EVERY_STATE = [
-    "--transfer.model.ema_decay=0.9",
     "--transfer.model.patience=10",
     "--transfer.model.augmentation={speed: {}, spec_augment: {}}",
     "--transfer.model.class_weighting=true",

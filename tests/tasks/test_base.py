@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch import seed_everything
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from crossmodal.errors import ConfigError
@@ -255,24 +255,6 @@ def test_class_weights_are_inverse_class_frequencies():
     torch.testing.assert_close(weighted, (losses[0] + sum(losses[1:]) / 3) / 2)
 
 
-def test_moving_average_weights_are_used_after_training():
-    torch.manual_seed(0)
-    items = loader(voices(LABELS))
-    plain, averaged = finetune()[0], finetune(ema_decay=0.5)[0]
-    averaged.load_state_dict(plain.state_dict())
-    weights = []
-
-    class Watch(Callback):
-        def on_train_batch_end(self, trainer, pl_module, *_):
-            weights.append(pl_module.model.head[1].bias.detach().clone())
-
-    fit(averaged, items, max_epochs=2, callbacks=[Watch()])
-    expected = weights[0]
-    for weight in weights[1:]:
-        expected = 0.5 * expected + 0.5 * weight
-    torch.testing.assert_close(averaged.model.head[1].bias.detach(), expected)
-
-
 def test_patience_stops_training_without_improvement():
     # Not dense: its batch normalization changes the predictions even if the weights do not change.
     task, _ = finetune(patience=2, lr=1e-12, encoder="lstm", encoder_kwargs={"hidden_size": 8})
@@ -291,35 +273,3 @@ def test_augmentation_is_applied_in_training_only():
     task.train().compute_losses(task.augmentation.batch(batch))
     task.eval().compute_losses(task.augmentation.batch(batch))
     assert seen[0] < 0.2 * seen[1]
-
-
-def test_moving_average_resumes_from_a_checkpoint(tmp_path):
-    items, stopped = loader(voices(LABELS)), tmp_path / "stopped.ckpt"
-
-    class Stop(Callback):
-        def on_train_epoch_end(self, trainer, pl_module):
-            if trainer.current_epoch == 1:
-                trainer.save_checkpoint(stopped)
-
-    def train(checkpoint=None):
-        torch.manual_seed(0)
-        task = finetune(ema_decay=0.8)[0]
-        # Checkpointing, which is disabled in these tests, saves the average with the weights.
-        run = trainer(max_epochs=4, enable_checkpointing=True, default_root_dir=tmp_path, callbacks=[Stop()])
-        run.fit(task, items, ckpt_path=checkpoint, weights_only=True)
-        return task.state_dict()
-
-    whole = train()
-    resumed = train(stopped)
-    for name, value in whole.items():
-        torch.testing.assert_close(resumed[name], value)
-
-
-def test_moving_average_does_not_change_constants():
-    """The front end's filters are not in checkpoints: if they changed in each step, a resumed run would differ."""
-    task = finetune(ema_decay=0.9)[0]
-    before = {name: value.clone() for name, value in task.model.front_end.named_buffers()}
-    assert before
-    fit(task, loader(voices(LABELS)), max_epochs=20)
-    for name, value in task.model.front_end.named_buffers():
-        assert torch.equal(value, before[name]), name
