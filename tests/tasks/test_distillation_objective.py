@@ -40,6 +40,41 @@ def test_the_loss_is_the_weighted_sum():
     torch.testing.assert_close(loss, 0.5 * parts["mse"] + 2.0 * parts["rkd"])
 
 
+class TestUnlabelledOnly:
+    """With `teach_labelled` false, the labelled clips of a batch learn from their labels alone."""
+
+    def objective(self, **terms):
+        objective = make_objective(**terms)
+        objective.teach_labelled = False
+        return objective
+
+    @pytest.mark.parametrize("loss", ["kd", "mse", "dist", "rkd"])
+    def test_the_loss_is_that_of_the_unlabelled_clips_times_their_share(self, loss):
+        student, teacher = outputs()
+        label = torch.tensor([0, -1, 2, -1, -1, 1])
+        objective = self.objective(**{loss: 2.0})
+        total, parts = objective(student, teacher, label)
+        rows = [1, 3, 4]
+        alone = [Outputs(side.embedding[rows], side.logits[rows]) for side in (student, teacher)]
+        objective.teach_labelled = True
+        expected, _ = objective(*alone, torch.full((3,), -1))
+        torch.testing.assert_close(total, 0.5 * expected)
+        torch.testing.assert_close(2.0 * parts[loss], expected)
+
+    def test_labelled_clips_get_no_gradient(self):
+        student, teacher = outputs()
+        self.objective(kd=1.0)(student, teacher, torch.tensor([0, -1, 2, 3, 1, 1]))[0].backward()
+        assert [bool(row.any()) for row in student.logits.grad] == [False, True, False, False, False, False]
+
+    def test_a_batch_without_unlabelled_clips_teaches_nothing(self):
+        student, teacher = outputs()
+        loss, parts = self.objective(kd=1.0, mse=1.0)(student, teacher, torch.zeros(6).long())
+        loss.backward()
+        assert float(loss) == 0
+        assert not student.logits.grad.any()
+        assert parts.keys() == {"kd", "mse"}
+
+
 @pytest.mark.parametrize(
     "kwargs, message",
     [
