@@ -40,9 +40,9 @@ def test_other_runs_keep_their_settings(tmp_path, words):
 
 
 def test_a_corpus_with_unlabelled_rows_is_recognised(tmp_path):
-    rows = ["clip,speaker,label,audio", "a,x,sad,a.wav", "c,x,calm,a.wav", "b,y,,b.wav"]
+    rows = ["clip,speaker,label,audio", "a,x,sad,a.wav", "c,x,calm,c.wav", "b,y,,b.wav"]
     (tmp_path / "corpus.csv").write_text("\n".join(rows))
-    for name in ("a.wav", "b.wav"):
+    for name in ("a.wav", "b.wav", "c.wav"):
         (tmp_path / name).write_bytes(b"")
     manifest = f"--data.manifest={tmp_path / 'corpus.csv'}"
     assert complete(manifest, "--data.face_features=au.csv")["teaching"]["by"] == "both"

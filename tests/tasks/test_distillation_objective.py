@@ -81,7 +81,7 @@ class TestUnlabelledOnly:
         ({"more_losses": {"rdk": 0.1}}, "'rdk'.*'rkd'"),
         ({"more_losses": {"rkd": {"angle_weight": 0.1}}}, "rkd.*weight"),
         ({"more_losses": {"rkd": -1.0}}, "negative"),
-        ({"more_losses": {"kd": {"weight": 1.0, "temprature": 2.0}}}, "temprature"),
+        ({"more_losses": {"logit_std": {"weight": 1.0, "temprature": 2.0}}}, "temprature"),
         ({"more_losses": {"mse": 0.1}}, "mse.*more_losses"),
     ],
     ids=str,
