@@ -34,7 +34,7 @@ _CLAUSES: dict[Verdict, str] = {
 }
 _CAN_LABEL = (
     f"This teacher can help: the face adds information {_FUSION} and can label the unlabelled training clips "
-    "({unlabelled}), so run fit with soft labels (kd_loss: kd, weight 1) and several seeds"
+    "({unlabelled}), so run fit, whose defaults are then made for them, with several seeds"
 )
 _MEMORISED = "the {} has memorised its training clips (UAR {:.2f} on them, {:.2f} on validation), so {}"
 _REMEDIES = {
