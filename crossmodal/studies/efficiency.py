@@ -36,7 +36,8 @@ class Point(TypedDict):
 class Row(Point):
     """A method with a number of labelled actors; UAR as fractions, gains in points of UAR.
 
-    `over_voice` is the gain over the student of a voice teacher, and `needed` is about the UAR of the row.
+    `recommended` is the gain of the models that `fit` recommends over the control, `over_voice` that of the students
+    over those of a voice teacher, and `needed` is about the UAR of the row.
     """
 
     student: str
@@ -46,6 +47,7 @@ class Row(Point):
     control_uar: float
     val_gain_pp: float
     over_control: Effect
+    recommended: Effect
     over_voice: Effect | None
     needed: Needed
 
@@ -169,6 +171,7 @@ def _row(student: str, key: tuple[int | None, str], groups: _Runs) -> Row:
         control_uar=float(uar(_pooled(runs, "control").confusion())),
         val_gain_pp=effect(students, controls, "val")["gain_pp"],
         over_control=effect(students, controls),
+        recommended=effect([run.predictions[run.recommended] for run in runs], controls),
         over_voice=over_voice,
         needed=Needed(training_actors=0, actors=None, ci95=None),  # set when all curves are known
     )

@@ -32,10 +32,11 @@ _SHIFT = 0.08  # actors between two markers with the same number of labels
 _EXPLANATION = (
     "A student is compared with its control, which is trained on the same labelled actors without a teacher. Gains are "
     "points of UAR; on test they are pooled over folds and seeds, with a paired bootstrap over actors and Wilcoxon's "
-    "signed-rank test over actors; p (Holm) is corrected over the rows of a student. Over voice: the gain over the "
-    "student of a voice teacher with the same labels. Labels for control: the number of labelled actors with which the "
-    "control reaches the UAR of the row, from the line through its UARs, which is made monotone. It cannot be less "
-    "than the smallest number measured. The method and the number of labels in the sentence are selected on validation."
+    "signed-rank test over actors; p (Holm) is corrected over the rows of a student. Recommended: the gain of the "
+    "models that `fit` recommends by validation, students or controls. Over voice: the gain over the student of a "
+    "voice teacher with the same labels. Labels for control: the number of labelled actors with which the control reaches "
+    "the UAR of the row, from the line through its UARs, which is made monotone. It cannot be less than the smallest "
+    "number measured. The method and the number of labels in the sentence are selected on validation."
 )
 
 
@@ -101,6 +102,7 @@ def _columns() -> list[Column[Row]]:
         Column("gain on test (95 %)", lambda row: with_interval(row["over_control"]), "test gain (95 %)"),
         Column("p", lambda row: probability(row["over_control"]["p"])),
         Column("p (Holm)", lambda row: probability(row["over_control"]["p_holm"]), "p Holm"),
+        Column("recommended (95 %)", lambda row: with_interval(row["recommended"])),
         Column("over voice (95 %)", lambda row: with_interval(row["over_voice"]), "over voice (95 %)"),
         Column("p (Holm)", lambda row: probability(row["over_voice"] and row["over_voice"]["p_holm"]), "p Holm"),
         Column("labels for control (95 %)", lambda row: _format_needed(row["needed"]), "labels for control"),
@@ -141,7 +143,11 @@ def _flat(row: Row, numbers: Efficiency) -> dict[str, Any]:
     values: Mapping[str, Any] = row
     flat: dict[str, Any] = {name: values[name] for name in names} | {"training_actors": needed["training_actors"]}
     flat["uar_low"], flat["uar_high"] = row["uar_ci95"] or (None, None)
-    flat |= flat_effect("", row["over_control"]) | flat_effect("over_voice_", row["over_voice"])
+    flat |= (
+        flat_effect("", row["over_control"])
+        | flat_effect("recommended_", row["recommended"])
+        | flat_effect("over_voice_", row["over_voice"])
+    )
     flat["labels_for_control"] = needed["actors"]
     flat["labels_for_control_low"], flat["labels_for_control_high"] = needed["ci95"] or (None, None)
     return flat | flat_setting(numbers)

@@ -48,6 +48,12 @@ class FinishedRun:
         return list(self.summary.stages)[-1]
 
     @property
+    def recommended(self) -> str:
+        """The stage whose model `fit` recommends: ``finetune`` or ``control``."""
+        choice = self.summary.recommended
+        return "control" if choice and choice["model"] == "control" else "finetune"
+
+    @property
     def place(self) -> tuple[int, int]:
         """The fold and seed."""
         return self.about["fold"], self.about["seed"]

@@ -1,4 +1,5 @@
 import csv
+import itertools
 import json
 import shutil
 
@@ -70,6 +71,15 @@ def row_of(numbers, method, labelled, student="dense"):
 
 
 class TestNumbers:
+    def test_the_recommended_models_are_those_of_the_summaries(self, tmp_path):
+        study = write_study(tmp_path / "known", numbers=(2, None))
+        paths = sorted(study.glob("runs/face_dense_2_*/summary.json"))
+        for path, model in zip(paths, itertools.cycle(["student", "control"]), strict=False):
+            recommended = {"model": model, "val_gain_pp": 1.0, "margin_pp": 0.5}
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"recommended": recommended}))
+        row = row_of(measure_efficiency(load_runs(study)), "face", 2)
+        assert 0 < row["recommended"]["gain_pp"] < row["over_control"]["gain_pp"]
+
     def test_gains_match_a_manual_computation(self, numbers):
         row = row_of(numbers, "face_and_voice", 2)
         assert (row["runs"], row["teacher"]) == (4, "both")

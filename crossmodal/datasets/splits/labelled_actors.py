@@ -12,15 +12,9 @@ from crossmodal.errors import ConfigError
 
 
 def hide_labels(clips: Sequence[Clip], labelled: int | Sequence[str | int] | None, seed: int = 0) -> list[Clip]:
-    """Remove the labels of all training actors but some.
+    """Remove the labels of training clips, except of actors with these names, or of a number of them (`draw_actors`).
 
-    Args:
-        clips: Training clips.
-        labelled: Names of the actors that keep their labels, or their number, see `draw_actors`; None for all.
-        seed: Seed of the draw.
-
-    Raises:
-        ConfigError: If the training clips do not have these actors, or not as many with labels.
+    None keeps all labels. Raises ConfigError if the clips do not have these actors, or not as many with labels.
     """
     if labelled is None:
         return list(clips)
