@@ -30,13 +30,14 @@ _CONTROL = STAGE_COLOURS["control"]
 _DASHES = (":", "-.", "-", (0, (5, 1)))
 _SHIFT = 0.08  # actors between two markers with the same number of labels
 _EXPLANATION = (
-    "A student is compared with its control, which is trained on the same labelled actors without a teacher. Gains are "
-    "points of UAR; on test they are pooled over folds and seeds, with a paired bootstrap over actors and Wilcoxon's "
-    "signed-rank test over actors; p (Holm) is corrected over the rows of a student. Recommended: the gain of the "
-    "models that `fit` recommends by validation, students or controls. Over voice: the gain over the student of a "
-    "voice teacher with the same labels. Labels for control: the number of labelled actors with which the control reaches "
-    "the UAR of the row, from the line through its UARs, which is made monotone. It cannot be less than the smallest "
-    "number measured. The method and the number of labels in the sentence are selected on validation."
+    "A student is compared with its control, which is trained on the same labelled actors without a teacher. Gains "
+    "are points of UAR; on test they are pooled over folds and seeds, with a paired bootstrap over actors and "
+    "Wilcoxon's signed-rank test over actors; p (Holm) is corrected over the rows of a student. Recommended: the gain"
+    " of the models that `fit` recommends by validation, students or controls. Over voice: the gain over the student "
+    "of a voice teacher with the same labels. Labels for control: the number of labelled actors with which the "
+    "control reaches the UAR of the row, from the line through its UARs, which is made monotone. It cannot be less "
+    "than the smallest number measured. The method and the number of labels in the sentence are selected on "
+    "validation."
 )
 
 
