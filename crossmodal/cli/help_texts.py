@@ -28,7 +28,7 @@ teacher and student
   --teacher.model.backbone NAME             any timm model, with pretrained weights from the Hub ...
   --teacher.model.weights FILE              ... or from a file; --teacher.model.pretrained false for none
   --transfer.model.front_end NAME           mfcc, lmfb, both or pretrained
-  --transfer.model.encoder NAME             dense, lstm, tdnn, cnn, crnn or transformer
+  --transfer.model.encoder NAME             dense, lstm, tdnn, cnn, crnn or transformer;
                                             front_end and encoder may be your own: module.Class, with
                                             encoder.init_args.NAME VALUE; see docs/extending.md
   --transfer.model.kd_loss NAME             dist, kd or logit_std, with kd_loss_weight and temperature
