@@ -15,12 +15,12 @@ from crossmodal.studies.finished import FinishedRun, Setting, notes_on_runs, set
 
 
 class Needed(TypedDict):
-    """Number of labelled actors with which the control reaches a UAR; None is more than all `training_actors`.
+    """Number of labelled actors with which the control reaches a UAR; None is more than `most`, the largest number measured.
 
     It is at least the smallest number of the study. `ci95` is a bootstrap over test actors.
     """
 
-    training_actors: int
+    most: int
     actors: float | None
     ci95: tuple[float | None, float | None] | None
 
@@ -173,7 +173,7 @@ def _row(student: str, key: tuple[int | None, str], groups: _Runs) -> Row:
         over_control=effect(students, controls),
         recommended=effect([run.predictions[run.recommended] for run in runs], controls),
         over_voice=over_voice,
-        needed=Needed(training_actors=0, actors=None, ci95=None),  # set when all curves are known
+        needed=Needed(most=0, actors=None, ci95=None),  # set when all curves are known
     )
 
 
@@ -194,7 +194,7 @@ def _needed(
         draws = labels_needed(numbers, drawn, uar(resample(stack, counts)))
         low, high = np.percentile(draws, [2.5, 97.5], method="nearest")  # a mean with infinity is no number
         interval = (_finite(low), _finite(high)) if row["uar_ci95"] else None
-        yield Needed(training_actors=total, actors=_finite(value), ci95=interval)
+        yield Needed(most=int(numbers.max()), actors=_finite(value), ci95=interval)
 
 
 def _best(rows: Sequence[Row], total: int) -> Row | None:

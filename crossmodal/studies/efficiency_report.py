@@ -111,13 +111,13 @@ def _columns() -> list[Column[Row]]:
 
 
 def _labelled(row: Row) -> str:
-    return str(row["labelled_actors"] or f"{row['needed']['training_actors']} (all)")
+    return str(row["labelled_actors"] or f"{row['needed']['most']} (all)")
 
 
 def _format_needed(needed: Needed) -> str:
     """Format numbers of labelled actors, such as ``3.1 (2.0 to > 8)``."""
     value, *ends = (
-        f"> {needed['training_actors']}" if number is None else f"{number:.1f}"
+        f"> {needed['most']}" if number is None else f"{number:.1f}"
         for number in (needed["actors"], *(needed["ci95"] or ()))
     )
     return f"{value} ({' to '.join(ends)})" if ends else value
@@ -142,7 +142,7 @@ def _flat(row: Row, numbers: Efficiency) -> dict[str, Any]:
     needed = row["needed"]
     names = ("student", "labelled_actors", "method", "teacher", "runs", "control_uar", "uar", "val_gain_pp")
     values: Mapping[str, Any] = row
-    flat: dict[str, Any] = {name: values[name] for name in names} | {"training_actors": needed["training_actors"]}
+    flat: dict[str, Any] = {name: values[name] for name in names} | {"most_labelled_actors": needed["most"]}
     flat["uar_low"], flat["uar_high"] = row["uar_ci95"] or (None, None)
     flat |= (
         flat_effect("", row["over_control"])

@@ -105,7 +105,7 @@ class TestNumbers:
         assert needed["face_and_voice"]["actors"] == pytest.approx(8)  # all
         assert needed["voice"]["ci95"] == pytest.approx((3, 3))  # all actors agree
         assert row_of(numbers, "face_and_voice", 4)["needed"] == {
-            "training_actors": 8,
+            "most": 8,
             "actors": None,
             "ci95": (None, None),
         }
