@@ -15,7 +15,7 @@ from crossmodal.studies.finished import FinishedRun, Setting, notes_on_runs, set
 
 
 class Needed(TypedDict):
-    """Number of labelled actors with which the control reaches a UAR; None is more than `most`, the largest number measured.
+    """Number of labelled actors with which the control reaches a UAR; None is more than `most`, the largest measured.
 
     It is at least the smallest number of the study. `ci95` is a bootstrap over test actors.
     """
