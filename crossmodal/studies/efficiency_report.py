@@ -105,7 +105,7 @@ def _columns() -> list[Column[Row]]:
         Column("p (Holm)", lambda row: probability(row["over_control"]["p_holm"]), "p Holm"),
         Column("recommended (95 %)", lambda row: with_interval(row["recommended"])),
         Column("over voice (95 %)", lambda row: with_interval(row["over_voice"]), "over voice (95 %)"),
-        Column("p (Holm)", lambda row: probability(row["over_voice"] and row["over_voice"]["p_holm"]), "p Holm"),
+        Column("p (Holm)", lambda row: probability(row["over_voice"] and row["over_voice"]["p_holm"])),
         Column("labels for control (95 %)", lambda row: _format_needed(row["needed"]), "labels for control"),
     ]
 
