@@ -303,7 +303,7 @@ class TestAdvice:
         advice = advise(numbers)
         assert advice["verdict"] == "can_help"
         assert "(60)" in advice["sentence"]
-        assert "kd_loss" in advice["sentence"]
+        assert "run fit" in advice["sentence"]
         assert advice["sentence"].count(". ") == 0, "one sentence"
 
 
