@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from crossmodal.errors import ConfigError
+from crossmodal.evaluation.gain import recommend
 from crossmodal.evaluation.metrics import pool
 from crossmodal.evaluation.predictions import Predictions
 from crossmodal.labels_for_people import corpus_name
@@ -50,8 +51,8 @@ class FinishedRun:
     @property
     def recommended(self) -> str:
         """The stage whose model `fit` recommends: ``finetune`` or ``control``."""
-        choice = self.summary.recommended
-        return "control" if choice and choice["model"] == "control" else "finetune"
+        choice = recommend(*(self.predictions[stage].of("val") for stage in ("finetune", "control")))
+        return "finetune" if choice["model"] == "student" else "control"
 
     @property
     def place(self) -> tuple[int, int]:
