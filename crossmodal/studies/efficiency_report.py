@@ -120,7 +120,7 @@ def _format_needed(needed: Needed) -> str:
         f"> {needed['most']}" if number is None else f"{number:.1f}"
         for number in (needed["actors"], *(needed["ci95"] or ()))
     )
-    return value if {*ends} <= {value} else f"{value} ({' to '.join(ends)})"
+    return value if not ends or (value[0] == ">" and {*ends} == {value}) else f"{value} ({' to '.join(ends)})"
 
 
 def _sentence(curve: Curve) -> list[str]:

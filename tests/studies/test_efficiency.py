@@ -207,7 +207,7 @@ class TestReport:
         assert len(lines) == 2 * 9
         (line,) = (line for line in lines if line.split()[:3] == ["whisper", "4", "face_and_voice"])
         assert line.split()[3:7] == ["0.400", "0.600", "+20.0", "+20.0"]
-        assert line.rstrip().endswith("> 8 (> 8 to > 8)")
+        assert line.rstrip().endswith(" > 8")
         assert sum("8 (all)" in line for line in lines) == 6
 
     def test_files_of_other_studies_are_written(self, study, output):
