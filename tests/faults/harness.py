@@ -28,7 +28,7 @@ SETTINGS = [
     *("--data.num_video_frames=2", "--data.face_size=32"),
     *("--teacher.model.backbone=test_resnet", "--teacher.model.pretrained=false"),
     *("--transfer.model.encoder=dense", "--transfer.model.encoder_kwargs.hidden_size=16"),
-    *("--transfer.model.augmentation={speed: {}, spec_augment: {}}"),
+    "--transfer.model.augmentation={speed: {}, spec_augment: {}}",
     *("--teacher.trainer.max_epochs=6", "--transfer.trainer.max_epochs=4", "--finetune.trainer.max_epochs=3"),
     *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"),
 ]

@@ -32,6 +32,7 @@ class TestOutputs:
             "root": str(tiny_ravdess),
             "clips": {"train": 32, "val": 16, "test": 16},
             "actors": {"train": TRAIN, "val": VAL, "test": TEST},
+            "sexes": {"male": TEST},
             "labelled_actors": None,
             "unlabelled_actors": 0,
             "unlabelled_clips": 0,
