@@ -19,7 +19,7 @@ class KnowledgeDistillationLoss(nn.Module):
 
     Examples:
         >>> loss = KnowledgeDistillationLoss(temperature=1.0)
-        >>> loss(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 100.0]]))
+        >>> loss(Tensor([[0.0, 0.0]]), Tensor([[0.0, 100.0]]))
         tensor(0.6931)
     """
 
@@ -49,7 +49,7 @@ class LogitStandardizedKDLoss(KnowledgeDistillationLoss):
         ValueError: If the temperature is not positive.
 
     Examples:
-        >>> teacher = torch.tensor([[1.0, 2.0, 4.0]])
+        >>> teacher = Tensor([[1.0, 2.0, 4.0]])
         >>> LogitStandardizedKDLoss()(10 * teacher + 5, teacher) < 1e-6
         tensor(True)
     """
@@ -77,7 +77,7 @@ class DISTLoss(nn.Module):
         ValueError: If the temperature is not positive.
 
     Examples:
-        >>> logits = torch.tensor([[1.0, 2.0, 4.0], [3.0, 0.0, 1.0]])
+        >>> logits = Tensor([[1.0, 2.0, 4.0], [3.0, 0.0, 1.0]])
         >>> DISTLoss()(logits, logits).abs() < 1e-6
         tensor(True)
     """
