@@ -1,7 +1,6 @@
 """`fit`: run the stages teacher, control, transfer and finetune in one resumable command."""
 
 import contextlib
-import inspect
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -33,10 +32,9 @@ from crossmodal.pipeline.stored.face_embeddings import embed_faces
 from crossmodal.pipeline.stored.speech_features import store_for_stages
 from crossmodal.pipeline.stored.teacher_outputs import Member, groups_of_actors, store_teacher_outputs
 from crossmodal.pipeline.summary import RunSummary, summarize
-from crossmodal.pipeline.teaching import TeachingSettings
+from crossmodal.pipeline.teaching import TeachingSettings, teacher_arguments
 from crossmodal.pipeline.unlabelled import complete_for_unlabelled
 from crossmodal.storage import content_key, disk_errors, write_json
-from crossmodal.tasks import TeacherTask
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -118,18 +116,18 @@ class Run:
             rehearse(self.settings, needed, self.corpus)
             self.processes.run_on_rank_zero(self.corpus.prepare_data)
             self.corpus.setup("fit")
-            self._keep_labelled_actors()
+            unlabelled = self._keep_labelled_actors()
             self._choose_folder(locks)
             self._speech_features = self.processes.run_on_rank_zero(lambda: self._prepare(needed))
-            if {"teacher", "control", "transfer"} <= needed and not self.keep_name:  # not in a study
+            if not unlabelled and {"teacher", "control", "transfer"} <= needed and not self.keep_name:  # not in a study
                 student, teacher = (self.prepare_stage(stage) for stage in ("supervised", "teacher"))
                 self.processes.run_on_rank_zero(lambda: print_outlook(student, teacher, self.device))
             for stage in (stage for stage in STAGES if stage in needed):
                 self._run_stage(stage)
             return self.processes.run_on_rank_zero(self.finalize)
 
-    def _keep_labelled_actors(self) -> None:
-        """Fix the drawn actors for all stages, some of which have other seeds."""
+    def _keep_labelled_actors(self) -> int:
+        """Fix the drawn actors for all stages, some of which have other seeds; count the unlabelled clips."""
         training = self.corpus.split["train"]
         names = sorted({clip.actor for clip in training if clip.label is not None})
         if (unlabelled := sum(clip.label is None for clip in training)) and "transfer" in self.stages:
@@ -140,6 +138,7 @@ class Run:
             )
         if self.corpus.labelled_actors:
             self.settings = merge(self.settings, {"data": {"labelled_actors": names}})
+        return unlabelled
 
     def _choose_folder(self, locks: contextlib.ExitStack) -> None:
         configuration = configuration_of(self.settings, self.teaching, self.corpus)
@@ -229,8 +228,7 @@ class Run:
 
     def _fill_in_teacher(self, model: Config, data: Config) -> None:
         """Set the teacher's input: pixels, stored embeddings of a frozen backbone, or face features."""
-        defaults = {name: parameter.default for name, parameter in inspect.signature(TeacherTask).parameters.items()}
-        arguments = defaults | self.settings["teacher"].get("model", {})
+        arguments = teacher_arguments(self.settings)
         size = self.corpus.face_embedding_size
         if arguments["encoder"] is not None:
             model["backbone"] = None

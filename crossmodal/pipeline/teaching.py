@@ -1,11 +1,14 @@
 """The section `teaching` of a run: the teachers, and how their outputs are combined."""
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
 from crossmodal.errors import ConfigError, LeakageError
+from crossmodal.tasks import TeacherTask
 from crossmodal.tasks.transfer import UNKNOWN_ACTORS
 
 TeacherKind = Literal["face", "voice", "both"]
@@ -65,3 +68,9 @@ class TeachingSettings:
     def known_actors(self) -> list[str]:
         """The known actors of a teacher of one's own."""
         return [str(actor) for actor in self.teacher_actors or ()] if self.teacher_actors != "unknown" else []
+
+
+def teacher_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the stage ``teacher``, with the defaults of its task."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(TeacherTask).parameters.items()}
+    return defaults | settings.get("teacher", {}).get("model", {})

@@ -8,7 +8,7 @@ import yaml
 from crossmodal.datamodules.settings import CorpusSettings
 from crossmodal.errors import ConfigError
 from crossmodal.pipeline.settings import Config, merge, stage_names
-from crossmodal.tasks import TeacherTask
+from crossmodal.pipeline.teaching import teacher_arguments
 
 _DEFAULTS = Path(__file__).with_suffix(".yaml")
 
@@ -39,7 +39,6 @@ def _has_unlabelled(data: Config) -> bool:
 
 
 def _teacher_reads_vectors(settings: Config) -> bool:
-    model, defaults = settings["teacher"].get("model", {}), inspect.signature(TeacherTask).parameters
-    encoder, frozen = (model.get(name, defaults[name].default) for name in ("encoder", "freeze_backbone"))
-    data = settings["data"]
-    return bool(data.get("face_features") or data.get("face_embeddings") or (encoder is None and frozen))
+    model, data = teacher_arguments(settings), settings["data"]
+    is_frozen = model["encoder"] is None and model["freeze_backbone"]
+    return bool(data.get("face_features") or data.get("face_embeddings") or is_frozen)
